@@ -1,0 +1,59 @@
+"""The alphabet: symbols of a text <-> ids, and what a symbol costs that is not in it."""
+
+import math
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+CODE_POINTS = 0x110000  # 1,114,112: what a character may be, all told
+
+Ids = NDArray[np.integer]
+
+
+class Alphabet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The symbols that training saw; a symbol's id is its place in `symbols`.
+
+    kind "characters": symbols are Unicode code points, in order of first appearance; one more id,
+    the escape, stands for every character that training never saw.
+    kind "bytes": symbols are the 256 bytes; there is no escape, for nothing else exists.
+    """
+
+    kind: Literal["characters", "bytes"]
+    symbols: tuple[int, ...]
+
+    @property
+    def escape(self) -> int | None:
+        """The id of every unseen character."""
+        return len(self.symbols) if self.kind == "characters" else None
+
+    @property
+    def size(self) -> int:
+        """How many ids a model must know, the escape included."""
+        return len(self.symbols) + (self.kind == "characters")
+
+    @property
+    def escape_nats(self) -> float:
+        """What naming an unseen character costs after the escape: one of all code points, evenly.
+
+        So that the code stays decodable, and bits per character a true code length.
+        """
+        return math.log(CODE_POINTS)
+
+    def encode(self, text: str) -> list[int]:
+        """text -> ids, (length,); unseen characters become the escape."""
+        if self.kind == "bytes":
+            return list(text.encode("utf-8", "surrogateescape"))
+        places = {symbol: place for place, symbol in enumerate(self.symbols)}
+        return [places.get(ord(character), len(self.symbols)) for character in text]
+
+    def decode(self, ids: Ids) -> bytes:
+        """ids, none of them the escape -> the UTF-8 bytes of the text."""
+        symbols = np.array(self.symbols, dtype="<u4")[ids]
+        if self.kind == "bytes":
+            return symbols.astype(np.uint8).tobytes()
+        return symbols.tobytes().decode("utf-32-le").encode()
+
+
+BYTES = Alphabet("bytes", tuple(range(256)))

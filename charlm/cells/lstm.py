@@ -1,0 +1,32 @@
+"""Hochreiter & Schmidhuber (1997), "Long short-term memory"; forget gate: Gers et al. (2000)."""
+
+from torch import Tensor, nn, sigmoid, tanh
+
+from charlm.cell import Cell, State, cell
+
+
+@cell("lstm")
+class LSTM(Cell):
+    """i, f, o = sigmoid(W x + U h + b)      input, forget (1 keeps, 0 forgets) and output gate
+    g = tanh(W_g x + U_g h + b_g)         candidate
+    c' = f c + i g                        cell state
+    h' = o tanh(c')
+
+    Parameters: 4H(X + H + 1) for X inputs and H units. b_f begins at 1, so that the cell remembers
+    at first (Jozefowicz et al. 2015).
+    """
+
+    states = ("h", "c")
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__(inputs, hidden)
+        self.W = nn.Linear(inputs, 4 * hidden)
+        self.U = nn.Linear(hidden, 4 * hidden, bias=False)
+        nn.init.ones_(self.W.bias.data[hidden : 2 * hidden])
+
+    def step(self, Wx: Tensor, state: State) -> State:
+        h, c = state
+        i, f, g, o = (Wx + self.U(h)).chunk(4, dim=-1)
+        c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+        h = sigmoid(o) * tanh(c)
+        return h, c

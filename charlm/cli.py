@@ -1,0 +1,358 @@
+"""The command line: parse, call, show. What needs torch is loaded inside a command."""
+
+import signal
+import sys
+import time
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.exceptions import Exit
+
+from charlm import __version__, show
+from charlm.config import Config, checked, merged
+from charlm.errors import BadConfig, Interrupted
+from charlm.flags import CHECKPOINT, CORPUS, DEVICE, JSON, LOG_EVERY, RUN, THREADS, settings
+from charlm.signals import deferred
+
+if TYPE_CHECKING:
+    from charlm.checkpoint import Checkpoint
+    from charlm.model import CharLM
+    from charlm.run import Run
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        python = sys.version.split()[0]
+        show.result(f"charlm {__version__}, torch {version_of('torch')}, Python {python}")
+        raise Exit
+
+
+@app.callback()
+def charlm(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", is_eager=True, callback=_version),
+    ] = False,
+) -> None:
+    """Train character language models with every kind of recurrent cell, and compare them fairly.
+
+    charlm train                      a model of Python's own documentation
+
+    charlm sample RUN --prompt "The"  let it write
+
+    charlm eval RUN                   its exact bits per character
+
+    charlm compare-cells              RNN, GRU and LSTM at equal parameters
+
+    Exit codes: 0 done, 2 usage, 65 bad data, 66 missing input, 73 exists, 74 disk, 75 locked,
+    76 not finite, 78 settings, 79 memory, 130 or 143 interrupted after saving.
+    """
+
+
+@app.command()
+@settings()
+def train(
+    given: dict[str, Any],
+    corpus: CORPUS = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Where the run is kept (runs/CELL-TIME).")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where --run was left, or start it.")
+    ] = False,
+    log_every: LOG_EVERY = 10.0,
+    json: JSON = False,
+) -> None:
+    """Train a model on a text.
+
+    charlm train
+
+    charlm train book.txt --cell gru --hidden 300 --minutes 10
+
+    charlm train src/ --glob '**/*.py' --run runs/code
+
+    charlm train --run runs/code --resume
+    """
+    if resume and run is None:
+        raise BadConfig("--resume needs --run DIR: the run to go on with")
+    if run is None:
+        cell = given.get("cell", Config().cell)
+        run = Path("runs") / f"{cell}-{time.strftime('%Y%m%d-%H%M%S')}"
+    checked(given)  # a mistake is told before anything is loaded or made
+    from charlm.run import refuse_existing, writer
+    from charlm.show import tables
+
+    if not resume:
+        refuse_existing(run)
+    with writer(run):
+        report = _train(run, resume, corpus or [], given, log_every)
+    if json:
+        show.result_json(report)
+    else:
+        tables.report(report)
+        show.say(f"next: charlm sample {run}   or   charlm eval {run}")
+
+
+def _train(
+    path: Path, resume: bool, names: list[str], given: dict[str, Any], log_every: float
+) -> dict[str, Any]:
+    """Trains the run in this directory, which is locked, to its end; its report."""
+    from charlm import corpus as texts
+    from charlm import train as training
+    from charlm.compare import orphaned
+    from charlm.machine import prepare
+    from charlm.model import memory
+    from charlm.run import Run, is_run, refuse_existing
+    from charlm.show import progress, tables
+
+    going_on = resume and is_run(path)
+    if going_on:
+        run = Run(path)
+        config = merged(run.record.config, given)
+        if run.report:
+            show.say(f"{path} is finished: there is nothing to go on with")
+            return run.report
+    else:
+        refuse_existing(path)
+        config = checked(given)
+    device, why = prepare(config.device, config.threads)
+    with progress.reading("reading the text") as tick:
+        if going_on:
+            corpus = texts.reload(config, run.record.text, names, tick)
+        else:
+            corpus = texts.load(config, names or ["python-docs"], tick)
+    training.refuse_what_cannot_fit(config, corpus, device)
+    if not going_on:
+        run = training.new_run(path, config, corpus, device)
+    record, symbols = run.record, run.alphabet.size
+    each = training.seconds_per_update(
+        config, symbols, record.kernel, device, corpus.split("train")
+    )
+    tables.summary(run, config, each, memory(config, symbols), f"{device} ({why})")
+
+    learner, metrics_bytes = training.begin(run, device, config, show.say)
+    if learner.update:
+        show.say(f"going on after update {learner.update}")
+    shown = progress.Training(record.updates, config.batch * config.time, log_every)
+    with deferred("finishing this update and saving") as signalled:
+        steps = training.train(
+            run, learner, corpus, metrics_bytes, lambda: bool(signalled) or orphaned()
+        )
+        try:
+            for happened in steps:
+                shown.see(happened)
+        finally:
+            shown.close()
+    if learner.update < record.updates:
+        again = f"saved after update {learner.update}; go on with: charlm train"
+        again += f" --run {path} --resume"
+        raise Interrupted(signalled[0] if signalled else signal.SIGTERM, again)
+    with progress.reading("scoring exactly") as tick:
+        return training.conclude(run, corpus, device, show.say, tick)
+
+
+def _model(run: "Run", which: str, kernel: str, device: str) -> "tuple[Checkpoint, CharLM]":
+    """A checkpoint of a run, each hash verified, and the model with its weights."""
+    from charlm.model import load_weights, make
+
+    weights = run.load(which, show.say)
+    model = make(run.record.config, run.alphabet.size, kernel, device)
+    load_weights(model, weights.tensors)
+    return weights, model
+
+
+@app.command(name="eval")
+def evaluate(
+    run: RUN,
+    split: Annotated[str, typer.Option(help="Of the run's corpus: test, valid or train.")] = "",
+    text: Annotated[str, typer.Option(help="Score this text instead, whole.")] = "",
+    corpus: Annotated[
+        list[str] | None, typer.Option(help="Where the run's corpus is now, if it was moved.")
+    ] = None,
+    checkpoint: CHECKPOINT = "best",
+    device: DEVICE = "auto",
+    threads: THREADS = 1,
+    json: JSON = False,
+) -> None:
+    """Score a text exactly: every character once, in one stream.
+
+    charlm eval runs/code
+
+    charlm eval runs/code --text other.txt --json
+    """
+    if text and split:
+        raise BadConfig("--text and --split: one of them, for --text scores the whole file")
+    if split not in ("", "test", "valid", "train"):
+        raise BadConfig(f"--split {split}: test, valid or train")
+    from charlm.corpus import reload
+    from charlm.encoding import encoded
+    from charlm.evaluate import score
+    from charlm.machine import prepare
+    from charlm.run import Run
+    from charlm.show import progress, tables
+    from charlm.source import sources
+
+    opened = Run(run)
+    record = opened.record
+    device, _ = prepare(device, threads)
+    weights, model = _model(opened, checkpoint, record.kernel, device)
+    split = split or "test"
+    with progress.reading("reading the text") as tick:
+        if text:
+            encoding = encoded([sources([text], record.config.glob)], opened.alphabet, tick)
+            span = (0, encoding.size)
+        else:
+            encoding = reload(record.config, record.text, corpus or [], tick).encoding
+            span = record.text.splits[split]
+    with progress.reading("scoring") as tick:
+        exact = score(model, opened.alphabet, encoding, span, tick)
+    told = {
+        **exact,
+        "split": None if text else split,
+        "run_corpus_sha256": record.text.digest.sha256,
+        "weights_sha256": weights.sha256,
+        "update": weights.progress.update,
+    }
+    if json:
+        show.result_json(told)
+    else:
+        tables.score(told, text or split)
+        show.result(f"weights    {weights.sha256} (update {weights.progress.update})")
+
+
+@app.command()
+def sample(
+    run: RUN,
+    prompt: Annotated[
+        str, typer.Option("--prompt", "-p", help="What comes before; - reads it.")
+    ] = "",
+    length: Annotated[int, typer.Option(help="Characters to write.", min=0)] = 500,
+    temperature: Annotated[
+        float, typer.Option(help="Below 1 safer, above 1 bolder, 0 the likeliest.", min=0.0)
+    ] = 1.0,
+    top_k: Annotated[int, typer.Option(help="Only the K likeliest; 0: all.", min=0)] = 0,
+    top_p: Annotated[
+        float, typer.Option(help="Only the likeliest that make up this share.", min=0.0, max=1.0)
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(help="The same seed writes the same text.", min=0)] = 0,
+    count: Annotated[int, typer.Option("-n", "--count", help="How many samples.", min=1)] = 1,
+    checkpoint: CHECKPOINT = "best",
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a sample.")] = False,
+) -> None:
+    """Let a model write, on stdout, as it goes.
+
+    charlm sample runs/code --prompt "def " --temperature 0.8
+
+    echo "Once" | charlm sample runs/code --prompt - --length 1000 -n 3
+    """
+    if temperature != temperature or top_p != top_p:
+        raise BadConfig("--temperature and --top-p must be numbers")
+    from charlm.machine import prepare
+    from charlm.run import Run
+    from charlm.sample import write
+
+    opened = Run(run)
+    prepare("cpu", 1)
+    # One character at a time leaves nothing for a sequence kernel to fuse: the loop is fastest.
+    _, model = _model(opened, checkpoint, "loop", "cpu")
+    if prompt == "-":
+        prompt = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+    before = prompt.encode("utf-8", "surrogateescape")
+    for number in range(count):
+        written = write(
+            model,
+            opened.alphabet,
+            prompt,
+            length,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+            number=number,
+        )
+        if json:
+            text = b"".join(written).decode("utf-8", "replace")
+            told = {"sample": number, "seed": seed, "text": text}
+            show.result_json({"prompt": before.decode("utf-8", "replace"), **told})
+            continue
+        if count > 1:
+            show.say(f"sample {number + 1} of {count}")
+        out = show.Writer()
+        out.write(before)
+        for piece in written:
+            out.write(piece)
+        if out.terminal or count > 1:
+            out.write(b"\n")
+
+
+@app.command(name="compare-cells")
+@settings("cell", "hidden", "seed", "minutes", "final")
+def compare_cells(
+    given: dict[str, Any],
+    corpus: CORPUS = None,
+    cells: Annotated[str, typer.Option(help="Which cells, with commas between.")] = "rnn,gru,lstm",
+    seeds: Annotated[int, typer.Option(help="Runs of each cell.", min=1)] = 3,
+    parameters: Annotated[int, typer.Option(help="Parameters of every model.", min=1)] = 150_000,
+    out: Annotated[Path, typer.Option(help="Where the comparison is kept.")] = Path("comparison"),
+    jobs: Annotated[
+        int, typer.Option(help="Runs side by side, one thread each; 0: one a core.", min=0)
+    ] = 0,
+    log_every: LOG_EVERY = 10.0,
+    json: JSON = False,
+) -> None:
+    """Compare recurrent cells on one text: equal parameters, data order and updates.
+
+    charlm compare-cells
+
+    charlm compare-cells book.txt --cells gru,lstm --seeds 5 --updates 5000 --out mine
+
+    The same command again goes on where it was stopped; more cells or seeds reuse what is done.
+    """
+    config = checked(given)
+    names = list(dict.fromkeys(name.strip() for name in cells.split(",") if name.strip()))
+    if not names:
+        raise BadConfig("--cells: name at least one, such as --cells rnn,gru,lstm")
+    from charlm import compare
+    from charlm.corpus import load
+    from charlm.machine import cores, prepare
+    from charlm.run import refuse_existing, writer
+    from charlm.show import progress, tables
+
+    device, _ = prepare(config.device, 1)
+    if not (out / "runs").exists():
+        refuse_existing(out)
+    with writer(out):
+        texts = compare.kept_standard_input(corpus or ["python-docs"], out)
+        with progress.reading("reading the text") as tick:
+            text = load(config, texts, tick)
+        planned = compare.plan(
+            given, names, seeds, parameters, text.text.digest, text.alphabet.size, out
+        )
+        side_by_side = jobs or (cores() if device == "cpu" else 1)
+        tables.planned(planned, text, parameters, f"{side_by_side} side by side on {device}", out)
+        with deferred("the runs are saving") as signalled:
+            states = compare.work(planned, texts, out, side_by_side, lambda: bool(signalled))
+            shown = progress.Comparing(log_every)
+            try:
+                for now in states:
+                    shown.see(now)
+            finally:
+                shown.close()
+        if signalled:
+            raise Interrupted(signalled[0], "every run is saved; the same command goes on")
+        report = compare.conclude(planned, parameters, out)
+    if json:
+        show.result_json(report)
+    else:
+        tables.comparison(report)
+    show.say(f"in {out}: report.json, curves.png and every run")

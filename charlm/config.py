@@ -1,0 +1,188 @@
+"""What a run is told, once: a field is a flag, a line of --help and a line of run.json.
+
+Typer builds the flags from these annotations (cli.py) and msgspec checks every value against them,
+whether it comes from a person or from a run that somebody sent.
+"""
+
+import hashlib
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from charlm.errors import BadConfig
+
+FORMAT = 1  # of run directories: raised when an older charlm could not read a newer run
+
+# One file a cell, named like it: so the zoo can be listed without loading torch.
+CELL_NAMES = sorted(
+    file.stem.replace("_", "-")
+    for file in (Path(__file__).parent / "cells").glob("*.py")
+    if file.stem != "__init__"
+)
+
+Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+
+TEXT, MODEL, TRAINING, MACHINE = "Text", "Model", "Training", "Machine"
+
+
+def says(panel: str, text: str, *also: str, free: bool = False) -> Meta:
+    """Help for a field: where it stands in --help, what it says, other spellings of its flag.
+
+    A free field may change when a run is resumed: it tells where and how, never what is computed.
+    """
+    return Meta(description=text, extra={"panel": panel, "also": also, "free": free})
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that decides what a run computes, as the person asked for it."""
+
+    # text
+    glob: Annotated[str, says(TEXT, "which files of a directory are read")] = "**/*.txt"
+    alphabet: Annotated[
+        Literal["characters", "bytes"],
+        says(TEXT, "a symbol is a Unicode code point, or one of 256 bytes"),
+    ] = "characters"
+    split: Annotated[str, says(TEXT, "shares of train/valid/test, cut in this order")] = "90/5/5"
+    valid_text: Annotated[str, says(TEXT, "a file to validate on, instead of a share")] = ""
+    test_text: Annotated[str, says(TEXT, "a file to test on, instead of a share")] = ""
+
+    # model
+    cell: Annotated[str, says(MODEL, f"the recurrence: {', '.join(CELL_NAMES)}")] = "lstm"
+    hidden: Annotated[Positive, says(MODEL, "units per layer")] = 256
+    layers: Annotated[int, Meta(ge=1, le=64), says(MODEL, "recurrent layers")] = 1
+    embedding: Annotated[Positive, says(MODEL, "width of a character's vector")] = 64
+    dropout: Annotated[
+        float, Meta(ge=0, lt=1), says(MODEL, "share of each layer's output dropped in training")
+    ] = 0.0
+    tie: Annotated[
+        bool, says(MODEL, "one table for reading and predicting (embedding = hidden)")
+    ] = False
+    start: Annotated[
+        Literal["zero", "learned"], says(MODEL, "the state before the first character")
+    ] = "zero"
+    kernel: Annotated[str, says(MODEL, "how time is walked: auto, loop or fused")] = "auto"
+
+    # training
+    batch: Annotated[Positive, says(TRAINING, "streams read side by side")] = 32
+    time: Annotated[Positive, says(TRAINING, "characters per update: the gradient's reach")] = 64
+    updates: Annotated[int, Meta(ge=0), says(TRAINING, "budget in optimiser updates")] = 0
+    epochs: Annotated[float, Meta(ge=0), says(TRAINING, "budget in readings of the text")] = 0.0
+    minutes: Annotated[float, Meta(ge=0), says(TRAINING, "budget in minutes, timed first")] = 0.0
+    learning_rate: Annotated[
+        float, Meta(gt=0, le=1000), says(TRAINING, "AdamW's highest learning rate", "--lr")
+    ] = 0.006
+    schedule: Annotated[
+        Literal["cosine", "linear"], says(TRAINING, "how the learning rate falls, to 2 %")
+    ] = "linear"
+    warmup: Annotated[int, Meta(ge=0), says(TRAINING, "updates until the highest rate")] = 20
+    weight_decay: Annotated[float, Meta(ge=0, le=10), says(TRAINING, "AdamW's, on matrices")] = 0.01
+    clip: Annotated[float, Meta(gt=0), says(TRAINING, "largest norm of the whole gradient")] = 1.0
+    seed: Annotated[
+        int, Meta(ge=0, le=2**63 - 1), says(TRAINING, "of weights, order and dropout")
+    ] = 0
+    valid_every: Annotated[
+        int, Meta(ge=0), says(TRAINING, "updates between validations; 0: a 20th of the run")
+    ] = 0
+    final: Annotated[
+        Literal["test", "valid", "none"], says(TRAINING, "split scored exactly at the end")
+    ] = "test"
+
+    # machine
+    device: Annotated[str, says(MACHINE, "auto, cpu, cuda or cuda:N", free=True)] = "auto"
+    threads: Annotated[int, Meta(ge=1, le=1024), says(MACHINE, "threads on a CPU", free=True)] = 1
+    save_every: Annotated[
+        float, Meta(gt=0), says(MACHINE, "seconds between checkpoints", free=True)
+    ] = 60.0
+
+    def __post_init__(self) -> None:
+        shares(self.split)
+        asked = [name for name in ("updates", "epochs", "minutes") if getattr(self, name)]
+        if len(asked) > 1:
+            raise BadConfig(f"one budget, not {len(asked)}: keep one of --{', --'.join(asked)}")
+        if self.tie and self.embedding != self.hidden:
+            raise BadConfig(
+                f"--tie needs --embedding and --hidden to be equal, not {self.embedding} and "
+                f"{self.hidden}: add --embedding {self.hidden}"
+            )
+
+
+UPDATES = 2000  # the budget of a run that was told none
+
+
+def shares(split: str) -> tuple[Fraction, Fraction, Fraction]:
+    """'90/5/5' -> (9/10, 1/20, 1/20), exactly."""
+    try:
+        train, valid, test = (Fraction(part) for part in split.split("/"))
+        assert min(train, valid, test) > 0
+    except (ValueError, AssertionError):
+        raise BadConfig(
+            f"--split {split}: three positive shares for train, valid and test, such as 90/5/5"
+        ) from None
+    whole = train + valid + test
+    return train / whole, valid / whole, test / whole
+
+
+def flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+@cache
+def notes(name: str) -> dict[str, Any]:
+    """What `says` said of a field: panel, also, free, and its text as `help`."""
+    kind = get_type_hints(Config, include_extras=True)[name]
+    said = next(meta for meta in kind.__metadata__ if meta.extra)
+    return {**said.extra, "help": said.description}
+
+
+def checked(values: dict[str, Any]) -> Config:
+    """A Config of these values, the rest as they are by default."""
+    try:
+        return msgspec.convert(values, Config)
+    except msgspec.ValidationError as error:
+        problem, _, name = str(error).partition(" - at `$.")
+        name = name.rstrip("`")
+        if name not in values:
+            raise BadConfig(problem) from None
+        raise BadConfig(f"{flag(name)} {values[name]}: {problem[0].lower()}{problem[1:]}") from None
+
+
+def arguments(config: Config, free: bool = True) -> list[str]:
+    """The command line that says all this again; without free fields, all that decides a run."""
+    words = []
+    for name, value in msgspec.structs.asdict(config).items():
+        if not free and notes(name)["free"]:
+            continue
+        if isinstance(value, bool):
+            words.append(flag(name if value else f"no_{name}"))
+        else:
+            words.append(f"{flag(name)}={value}")
+    return words
+
+
+def merged(recorded: Config, given: dict[str, Any]) -> Config:
+    """The recorded settings of a run that is resumed, with what may change as now given."""
+    differ = [
+        f"{flag(name)} {value} (the run has {getattr(recorded, name)})"
+        for name, value in given.items()
+        if value != getattr(recorded, name) and not notes(name)["free"]
+    ]
+    if differ:
+        raise BadConfig(
+            f"a resumed run keeps its settings, and these differ: {'; '.join(differ)}. "
+            "Leave them out, or start another run with another --run"
+        )
+    return checked({**msgspec.structs.asdict(recorded), **given})
+
+
+def stream(seed: int, purpose: str, number: int = 0) -> int:
+    """A seed for one purpose at one point of a run: independent streams, none to be carried.
+
+    Because weights, order, dropout and sampling each draw from (seed, purpose, number) alone,
+    nothing that happens in between (a validation, a stop) can change what is drawn next.
+    """
+    digest = hashlib.sha256(f"{seed}/{purpose}/{number}".encode()).digest()
+    return int.from_bytes(digest[:8]) >> 1

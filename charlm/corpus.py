@@ -1,0 +1,146 @@
+"""A text made ready: its splits, its alphabet from the training split, its batches."""
+
+import random
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor
+
+from charlm.alphabet import BYTES, Alphabet, Ids
+from charlm.config import Config, shares, stream
+from charlm.encoder import Digest, Tick
+from charlm.encoding import Encoded, cached, encoded
+from charlm.errors import BadData, Missing
+from charlm.source import absolute, sources
+
+SPLITS = ("train", "valid", "test")
+
+
+class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a run records of its corpus: enough to find the same text again, and to know it."""
+
+    sources: tuple[str, ...]
+    digest: Digest
+    characters: int | None
+    splits: dict[str, tuple[int, int]]  # in symbols of the alphabet: the first, one past the last
+    notes: tuple[str, ...]
+
+
+class Corpus:
+    """A text as ids, its alphabet and its splits."""
+
+    def __init__(self, text: Text, encoding: Encoded, kind: str) -> None:
+        self.text = text
+        self.encoding = encoding
+        self.alphabet = BYTES
+        if kind == "characters":  # ids are given as symbols appear: training's are the first ones
+            seen = np.array(encoding.facts.first) < text.splits["train"][1]
+            self.alphabet = Alphabet("characters", encoding.facts.symbols[: int(seen.sum())])
+
+    def split(self, name: str) -> Ids:
+        """The ids of a split, (length,); an id that the alphabet has not was never trained."""
+        start, end = self.text.splits[name]
+        return self.encoding.ids[start:end]
+
+
+def load(config: Config, names: Sequence[str], tick: Tick = lambda _: None) -> Corpus:
+    """The corpus of these sources, encoded and cut as the settings say."""
+    kind = config.alphabet
+    given = {"valid": config.valid_text, "test": config.test_text}
+    parts = [sources(names, config.glob)]
+    parts += [sources([name], config.glob) for name in given.values() if name]
+    encoding = encoded(parts, _known(kind), tick)
+    shown = " ".join(names)
+    if not encoding.size:
+        raise BadData(f"{shown} is empty: there is nothing to learn from")
+
+    # The corpus itself comes first in the ids; it is shared among the splits not given as files.
+    length = encoding.facts.parts[0]
+    characters, _ = encoding.measure(0, length, kind)
+    count = length if characters is None else characters
+    share = dict(zip(SPLITS, shares(config.split), strict=True))
+    own = [name for name in SPLITS if not given.get(name)]
+    whole = sum(share[name] for name in own)
+    splits: dict[str, tuple[int, int]] = {}
+    end, cut = 0, Fraction(0)
+    for name in own:
+        cut += share[name]
+        start, end = end, encoding.cut(int(count * cut / whole), kind)
+        splits[name] = (start, end)
+    for name, ids in zip(
+        (n for n in SPLITS if n not in own), encoding.facts.parts[1:], strict=True
+    ):
+        splits[name] = (length, length + ids)
+        length += ids
+    for name, (start, end) in splits.items():
+        if end - start < 1 + (name == "train"):
+            raise BadData(
+                f"{shown} has {count:,} characters: too few to cut into {config.split} for "
+                f"{', '.join(own)} ({name} would have {end - start}). Give more text"
+            )
+    facts = encoding.facts
+    recorded = tuple(map(absolute, names))
+    text = Text(recorded, facts.digest, facts.characters, splits, facts.notes)
+    return Corpus(text, encoding, kind)
+
+
+def reload(
+    config: Config, text: Text, names: Sequence[str] = (), tick: Tick = lambda _: None
+) -> Corpus:
+    """The corpus of a run: from the cache, else from its sources or these names, if the same."""
+    kept = None if names else cached(text.digest, _known(config.alphabet))
+    if kept:
+        return Corpus(text, kept, config.alphabet)
+    if not names and "-" in text.sources:
+        raise Missing("the run read standard input, which is gone: pipe the same text in again")
+    corpus = load(config, names or text.sources, tick)
+    if corpus.text.digest != text.digest:
+        raise BadData(
+            f"{' '.join(names or text.sources)} is not the text of the run: its SHA-256 is "
+            f"{corpus.text.digest.sha256[:12]}…, the run's {text.digest.sha256[:12]}…. "
+            "Name the text that the run read"
+        )
+    return Corpus(text, corpus.encoding, config.alphabet)
+
+
+def _known(kind: str) -> Alphabet | None:
+    return BYTES if kind == "bytes" else None
+
+
+class Batch(NamedTuple):
+    """What one update reads, and what it should have predicted."""
+
+    x: Tensor  # (time, batch)
+    y: Tensor  # (time, batch): x one character later
+    fresh: bool  # the streams begin here: the state before is the start state
+
+
+class Batches:
+    """batches[update]: a pure function of (seed, update), so that a resumed run needs no position.
+
+    In an epoch the text is cut into `batch` streams of equal length, read side by side in windows
+    of `time` characters. What fills no window is left out at a place drawn anew each epoch.
+    """
+
+    def __init__(self, ids: Ids, batch: int, time: int, seed: int, device: str = "cpu") -> None:
+        self.ids, self.batch, self.time, self.seed, self.device = ids, batch, time, seed, device
+        self.windows = (len(ids) - 1) // (batch * time)  # updates an epoch
+        if not self.windows:
+            raise BadData(
+                f"the training split has {len(ids):,} characters, and one update reads batch × "
+                f"time + 1 = {batch * time + 1:,}: give more text, or a smaller --batch or --time"
+            )
+
+    def __getitem__(self, update: int) -> Batch:
+        epoch, window = divmod(update, self.windows)
+        length = self.windows * self.time
+        spare = len(self.ids) - 1 - self.batch * length
+        shift = random.Random(stream(self.seed, "epoch", epoch)).randint(0, spare)
+        begin = shift + window * self.time + length * np.arange(self.batch)
+        read = self.ids[begin + np.arange(self.time + 1)[:, None]].astype(np.int64)
+        ids = torch.from_numpy(read).to(self.device)
+        return Batch(ids[:-1], ids[1:], fresh=window == 0)

@@ -1,0 +1,181 @@
+"""The only module that writes what must survive: beside, fsynced, renamed, directory fsynced.
+
+A reader sees the old content or the new, never a mixture, after a kill or a power cut at any
+moment.
+"""
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from charlm.errors import DiskFailure
+
+TEMPORARY = ".tmp-"
+
+
+@contextmanager
+def _disk(doing: str, path: Path) -> Iterator[None]:
+    """What the operating system refuses becomes one line with the place and the space left."""
+    try:
+        yield
+    except OSError as error:
+        try:
+            place = next(p for p in (path, *path.absolute().parents) if p.exists())
+            room = f"; {shutil.disk_usage(place).free / 1e6:,.1f} MB are free there"
+        except OSError:
+            room = ""
+        raise DiskFailure(
+            f"cannot {doing} {path}: {error.strerror or error}{room}. "
+            "Mend that, then run the same command again"
+        ) from error
+
+
+def _write(descriptor: int, data: bytes | memoryview) -> None:
+    """All of data. A nearly full disk writes less than it is given without raising: so a loop."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _create(path: Path, data: bytes | memoryview) -> None:
+    """A new file with these bytes, on the disk when this returns."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        _write(descriptor, data)
+        os.fsync(descriptor)
+        if os.fstat(descriptor).st_size != len(data):
+            raise OSError(f"{len(data)} bytes were written and fewer are there")
+    finally:
+        os.close(descriptor)
+
+
+def _beside(path: Path) -> Path:
+    """A new name in the same directory, so that the rename stays within one file system."""
+    return path.parent / f"{TEMPORARY}{path.name}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def make_directory(path: Path) -> None:
+    """The directory and its parents, if they are not there."""
+    with _disk("create", path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """The file holds exactly these bytes, whatever was there before."""
+    temporary = _beside(path)
+    with _disk("write", path):
+        try:
+            _create(temporary, data)
+            os.rename(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_directory(path.parent)
+
+
+def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
+    """A directory with exactly these files appears, whole; one of that name is replaced."""
+    temporary = _beside(path)
+    with _disk("write", path):
+        try:
+            os.mkdir(temporary)
+            for name, data in files.items():
+                _create(temporary / name, data)
+            _sync_directory(temporary)
+            if path.exists():  # a directory cannot be renamed over one that has files
+                os.rename(path, _beside(path))
+            os.rename(temporary, path)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        _sync_directory(path.parent)
+
+
+class Growing:
+    """A large file written piece by piece; it appears under its name on `commit`, or never."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.temporary = _beside(path)
+        self.size = 0
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with _disk("write", path):
+            self.descriptor = os.open(self.temporary, flags, 0o666)
+
+    def __enter__(self) -> "Growing":
+        return self
+
+    def write(self, data: bytes | memoryview) -> None:
+        with _disk("write", self.path):
+            _write(self.descriptor, data)
+        self.size += len(data)
+
+    def commit(self) -> None:
+        with _disk("write", self.path):
+            os.fsync(self.descriptor)
+            if os.fstat(self.descriptor).st_size != self.size:
+                raise OSError(f"{self.size} bytes were written and fewer are there")
+            os.rename(self.temporary, self.path)
+            _sync_directory(self.path.parent)
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.descriptor)
+        self.temporary.unlink(missing_ok=True)
+
+
+class Log:
+    """A file of lines that only grows; one write a line, so that only the last can be torn."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        with _disk("write", path):
+            self.descriptor = os.open(path, flags, 0o666)
+
+    def append(self, line: bytes) -> None:
+        with _disk("write", self.path):
+            _write(self.descriptor, line + b"\n")
+
+    def sync(self) -> int:
+        """Everything appended is on the disk; returns the length of the file in bytes."""
+        with _disk("write", self.path):
+            os.fsync(self.descriptor)
+            return os.fstat(self.descriptor).st_size
+
+    def cut(self, length: int) -> None:
+        """Forget what was appended after this length: the run goes back to a checkpoint."""
+        with _disk("shorten", self.path):
+            if os.fstat(self.descriptor).st_size > length:
+                os.ftruncate(self.descriptor, length)
+                os.fsync(self.descriptor)
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+
+def remove(path: Path) -> None:
+    """A directory of ours goes: first out of sight in one step, then for good."""
+    with _disk("remove", path):
+        hidden = path if path.name.startswith(TEMPORARY) else _beside(path)
+        if hidden != path:
+            os.rename(path, hidden)
+        shutil.rmtree(hidden)
+
+
+def sweep(directory: Path, when: Callable[[Path], bool] = lambda _: True) -> None:
+    """Remove what a killed writer left half done. Only for the holder of the run's lock."""
+    for left in directory.glob(f"{TEMPORARY}*"):
+        if when(left):
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)

@@ -1,0 +1,80 @@
+"""What can go wrong: each kind has one exit code and says cause, place and way out in one line."""
+
+
+class CharlmError(Exception):
+    """A failure that a person can mend; its text is the one line that they see."""
+
+    code = 70
+
+
+class BadData(CharlmError):
+    """Text or a run that is damaged, or is not what it claims to be."""
+
+    code = 65
+
+
+class Missing(CharlmError):
+    """An input that is not there or cannot be read."""
+
+    code = 66
+
+
+class Exists(CharlmError):
+    """An output that is already there and would be overwritten."""
+
+    code = 73
+
+
+class DiskFailure(CharlmError):
+    """The disk is full or failed."""
+
+    code = 74
+
+
+class Locked(CharlmError):
+    """Another process is writing here."""
+
+    code = 75
+
+
+class NonFinite(CharlmError):
+    """The loss or its gradient stopped being a number."""
+
+    code = 76
+
+
+class BadConfig(CharlmError):
+    """Settings that contradict each other, the run, or this machine."""
+
+    code = 78
+
+
+class OutOfMemory(CharlmError):
+    """More memory than there is."""
+
+    code = 79
+
+
+class Interrupted(CharlmError):
+    """SIGINT or SIGTERM: 128 and the signal's number."""
+
+    def __init__(self, signal: int, text: str = "interrupted") -> None:
+        super().__init__(text)
+        self.signal = signal
+
+
+MEANING = {
+    0: "done",
+    2: "usage: an option or argument that the command does not take",
+    65: "bad data: text or a checkpoint that cannot be used as it is",
+    66: "an input is missing or cannot be read",
+    70: "a fault in charlm itself",
+    73: "the output exists already",
+    74: "the disk is full or failed",
+    75: "another process is writing this run",
+    76: "the loss stopped being a finite number",
+    78: "settings that contradict each other, the run, or this machine",
+    79: "more memory than there is",
+    130: "interrupted (SIGINT), after saving",
+    143: "terminated (SIGTERM), after saving",
+}

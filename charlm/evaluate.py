@@ -1,0 +1,106 @@
+"""Bits per character of a text: the one exact protocol, and the quick look during training."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from charlm.alphabet import Alphabet, Ids
+from charlm.encoder import Tick
+from charlm.encoding import Encoded
+from charlm.errors import BadData
+from charlm.model import CharLM
+
+PROTOCOL = "one-stream"  # every character once, the first from the start state, state carried
+QUICK = "quick"  # many streams over the beginning of the text, for steering only
+CALL = 2048  # characters per call of the model: bounds memory, whatever training used
+QUICK_STREAMS, QUICK_CHARACTERS = 32, 1 << 17
+
+
+def nats(logits: Tensor, targets: Tensor) -> Tensor:
+    """What each target cost: logits (..., symbols), targets (...) -> (...), in float64."""
+    scores = logits.double().log_softmax(-1)
+    return -scores.gather(-1, targets[..., None])[..., 0]
+
+
+def seen_or_escape(ids: Ids, alphabet: Alphabet) -> Ids:
+    """ids as the model knows them: those from the escape on are the escape."""
+    wide = ids.astype(np.int64)
+    return wide if alphabet.escape is None else np.minimum(wide, alphabet.escape)
+
+
+def costs(
+    model: CharLM, ids: Ids, alphabet: Alphabet, tick: Tick = lambda _: None
+) -> Iterator[Tensor]:
+    """ids (length, streams) -> nats of each, window by window, (time, streams), float64 on the CPU.
+
+    Each stream is read once, in order, from the start state on, without dropout. Draws no random
+    numbers and leaves the model as it was: looking never changes what is learnt.
+    """
+    window = max(1, CALL // ids.shape[1])
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            state = model.start(ids.shape[1])
+            logits = model.expect(state)[None]  # of the first character
+            for at in range(0, len(ids), window):
+                x = torch.from_numpy(seen_or_escape(ids[at : at + window], alphabet))
+                following, state = model(x.to(model.bias.device), state)
+                cost = nats(torch.cat((logits, following[:-1])), x.to(following.device)).cpu()
+                if alphabet.escape is not None:
+                    cost += alphabet.escape_nats * (x == alphabet.escape)
+                logits = following[-1:]
+                yield cost
+                tick(x.numel())
+    finally:
+        model.train(was_training)
+
+
+def score(
+    model: CharLM,
+    alphabet: Alphabet,
+    text: Encoded,
+    span: tuple[int, int],
+    tick: Tick = lambda _: None,
+) -> dict[str, Any]:
+    """The exact score of text[span]: nats are summed in float64 and divided once.
+
+    bits_per_char and nats_per_char are None for bytes that are not UTF-8: they have no characters.
+    symbols: what was scored, characters or bytes; unseen: those that cost an escape. The two
+    hashes are of the whole text that the scored one was taken from, and of exactly what was scored.
+    """
+    start, end = span
+    if end == start:
+        raise BadData("the text is empty: there is nothing to score")
+    ids = text.ids[start:end, None]
+    total = math.fsum(float(window.sum()) for window in costs(model, ids, alphabet, tick))
+    characters, size = text.measure(start, end, alphabet.kind)
+    unseen = 0
+    if alphabet.escape is not None:
+        unseen = sum(int((block >= alphabet.escape).sum()) for block in text.blocks(start, end))
+    return {
+        "bits_per_char": total / math.log(2) / characters if characters else None,
+        "bits_per_byte": total / math.log(2) / size,
+        "nats_per_char": total / characters if characters else None,
+        "characters": characters,
+        "bytes": size,
+        "symbols": end - start,
+        "unseen": unseen,
+        "protocol": PROTOCOL,
+        "corpus_sha256": text.facts.digest.sha256,
+        "text_sha256": text.sha256(start, end, alphabet.kind),
+    }
+
+
+def quick_bits(model: CharLM, ids: Ids, alphabet: Alphabet) -> float:
+    """Bits per symbol on the beginning of a split, read in many streams: for steering only."""
+    ids = ids[:QUICK_CHARACTERS]
+    streams = max(1, min(QUICK_STREAMS, len(ids) // 64))
+    length = len(ids) // streams
+    side_by_side = ids[: streams * length].reshape(streams, length).T
+    total = math.fsum(float(window.sum()) for window in costs(model, side_by_side, alphabet))
+    return total / math.log(2) / side_by_side.size

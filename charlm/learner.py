@@ -1,0 +1,131 @@
+"""What training changes, one update at a time."""
+
+import math
+import time
+
+import msgspec
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.nn.utils import clip_grad_norm_
+
+from charlm.checkpoint import Progress, Tensors
+from charlm.config import Config, stream
+from charlm.corpus import Batch
+from charlm.errors import BadData, NonFinite
+from charlm.model import CharLM, ModelState, detached, load_weights
+
+FLOOR = 0.02  # of the highest learning rate: where the schedule ends
+
+
+class Updated(msgspec.Struct, frozen=True):
+    """One optimiser update."""
+
+    update: int  # how many were done, this one included
+    characters: int  # read so far
+    bits: float  # per symbol of this batch, before the update
+    gradient_norm: float  # before clipping
+    learning_rate: float
+
+
+def learning_rate(config: Config, update: int, updates: int) -> float:
+    """Of the update with this number, from 0: a line up, then a line or a cosine down to 2 %."""
+    if update < config.warmup:
+        return config.learning_rate * (update + 1) / (config.warmup + 1)
+    done = (update - config.warmup) / max(1, updates - config.warmup)
+    left = 1 - done if config.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
+    return config.learning_rate * (FLOOR + (1 - FLOOR) * left)
+
+
+class Learner:
+    """All that training changes: what a checkpoint holds, and what a resumed run begins from."""
+
+    def __init__(self, model: CharLM, config: Config, updates: int) -> None:
+        self.model, self.config, self.updates = model, config, updates
+        matrices = [p for p in model.parameters() if p.dim() > 1]
+        vectors = [p for p in model.parameters() if p.dim() <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": config.weight_decay},
+                {"params": vectors, "weight_decay": 0.0},
+            ],
+            lr=config.learning_rate,
+            fused=True,
+        )
+        self.carried: ModelState | None = None
+        self.update = 0
+        self.seconds = 0.0
+        self.best: tuple[int, float] | None = None
+        model.train()
+
+    def learn(self, batch: Batch) -> Updated:
+        """One update. A loss or gradient that is not finite raises before anything is changed."""
+        began = time.perf_counter()
+        rate = learning_rate(self.config, self.update, self.updates)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        # Dropout draws from (seed, update) alone: there is no random state to save or to disturb.
+        torch.manual_seed(stream(self.config.seed, "dropout", self.update))
+        before = self.model.start(batch.x.shape[1]) if batch.fresh else self.carried
+        assert before is not None, "a window that continues a stream needs the state before it"
+
+        self.optimizer.zero_grad()
+        logits, after = self.model(batch.x, before)
+        loss = cross_entropy(logits.flatten(0, 1), batch.y.flatten())
+        loss.backward()
+        norm = clip_grad_norm_(self.model.parameters(), self.config.clip)
+        nats, gradient = loss.item(), norm.item()
+        if not (math.isfinite(nats) and math.isfinite(gradient)):
+            raise NonFinite(
+                f"update {self.update + 1}: the loss is {nats}, its gradient's norm {gradient}. "
+                "The last good checkpoint is kept; train with a lower --learning-rate or --clip"
+            )
+        self.optimizer.step()
+        self.carried = detached(after)
+        self.update += 1
+        self.seconds += time.perf_counter() - began
+        return Updated(
+            self.update, self.update * batch.x.numel(), nats / math.log(2), gradient, rate
+        )
+
+    def tensors(self) -> Tensors:
+        """Weights under "model"; moments and the carried state under "training"."""
+        training = {}
+        for name, parameter in self.model.named_parameters():
+            for moment, value in self.optimizer.state[parameter].items():
+                training[f"{moment}/{name}"] = value
+        for layer, state in enumerate(self.carried or ()):
+            for part, value in enumerate(state):
+                training[f"carried/{layer}/{part}"] = value
+        return {"model": self.model.state_dict(), "training": training}
+
+    def restore(self, tensors: Tensors, progress: Progress) -> None:
+        """Exactly as it was when these were saved."""
+        device = self.model.bias.device
+        load_weights(self.model, tensors)
+        carried: dict[int, list[Tensor]] = {}
+        parameters = dict(self.model.named_parameters())
+        for name, value in sorted(tensors["training"].items()):
+            kind, _, which = name.partition("/")
+            if kind == "carried":
+                layer, _, _ = which.partition("/")
+                carried.setdefault(int(layer), []).append(value.to(device))
+            elif which in parameters:
+                self.optimizer.state[parameters[which]][kind] = value.to(device)
+            else:
+                raise BadData(f"the checkpoint has moments of an unknown weight {which}")
+        self.carried = tuple(tuple(carried[layer]) for layer in sorted(carried)) or None
+        self.update, self.seconds = progress.update, progress.seconds
+        if progress.best_update is not None and progress.best_bits is not None:
+            self.best = progress.best_update, progress.best_bits
+
+    def progress(self, metrics_bytes: int, valid_bits: float | None) -> Progress:
+        best_update, best_bits = self.best or (None, None)
+        return Progress(
+            update=self.update,
+            seconds=self.seconds,
+            metrics_bytes=metrics_bytes,
+            valid_bits=valid_bits,
+            best_update=best_update,
+            best_bits=best_bits,
+        )

@@ -1,0 +1,52 @@
+"""This machine: its device, its memory, and how to make it compute the same thing twice."""
+
+import os
+import resource
+
+import torch
+
+from charlm.errors import BadConfig
+
+
+def prepare(asked: str, threads: int) -> tuple[str, str]:
+    """Sets threads and determinism; (device, why it was chosen). An absent one is an error."""
+    torch.set_num_threads(threads)
+    device = asked
+    why = "asked for"
+    if asked == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        why = "a GPU is there" if device == "cuda" else "no GPU is there"
+    if device != "cpu":
+        kind, _, number = device.partition(":")
+        if kind != "cuda" or (number and not number.isdigit()):
+            raise BadConfig(f"--device {asked}: one of auto, cpu, cuda, cuda:N")
+        there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if int(number or 0) >= there:
+            raise BadConfig(f"--device {asked}: {there} CUDA devices are there; --device cpu works")
+        # cuDNN's recurrences and cuBLAS repeat exactly only so; it must be set before CUDA starts.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    return device, why
+
+
+def memory_available(device: str) -> int:
+    """Bytes that can still be taken on the device."""
+    if device.startswith("cuda"):
+        free, _ = torch.cuda.mem_get_info(torch.device(device))
+        return free
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    there = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        with open("/proc/meminfo") as lines:  # free memory and what the kernel would give back
+            there = next(
+                int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")
+            )
+    except (OSError, StopIteration):
+        pass
+    return there if limit == resource.RLIM_INFINITY else min(there, limit)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -1,0 +1,66 @@
+"""The program: every way out goes through here, with one line and a documented exit code."""
+
+import os
+import signal
+import sys
+import warnings
+from typing import NoReturn
+
+from typer.exceptions import Abort, TyperException
+
+from charlm import show
+from charlm.cli import app
+from charlm.errors import CharlmError, DiskFailure, Interrupted, Missing, OutOfMemory
+from charlm.signals import interrupt
+
+
+def _exit_code(error: BaseException) -> int:
+    """Says in one line what went wrong, and how to mend it."""
+    if isinstance(error, CharlmError):
+        show.say(f"charlm: {error}")
+        return 128 + error.signal if isinstance(error, Interrupted) else error.code
+    if isinstance(error, TyperException):
+        command = getattr(getattr(error, "ctx", None), "command_path", "charlm")
+        if type(error).__name__ == "NoArgsIsHelpError":
+            return error.exit_code  # its help is already shown
+        show.say(f"charlm: {' '.join(error.format_message().split())} See '{command} --help'")
+        return error.exit_code
+    if isinstance(error, BrokenPipeError):  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        show.say(f"charlm: {place}{error.strerror or error}. Check the path and the disk")
+        missing = isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError)
+        return Missing.code if missing else DiskFailure.code
+    if isinstance(error, MemoryError) or "allocate" in str(error) or "out of memory" in str(error):
+        show.say(
+            "charlm: there is not enough memory. Make --hidden, --layers, --batch or --time smaller"
+        )
+        return OutOfMemory.code
+    show.say(
+        f"charlm: a fault in charlm itself: {type(error).__name__}: {error}. "
+        "Please report it; CHARLM_DEBUG=1 shows where it happened"
+    )
+    return CharlmError.code
+
+
+def main() -> NoReturn:
+    """The program: every way out goes through here."""
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+    if "CHARLM_DEBUG" not in os.environ:
+        warnings.simplefilter("ignore")  # of the libraries: nothing foreign is shown raw
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
+    code: int | None = None
+    try:
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
+    except Abort:
+        code = 130
+    except BaseException as error:
+        if "CHARLM_DEBUG" in os.environ and not isinstance(error, CharlmError | TyperException):
+            raise
+        code = _exit_code(error)
+    sys.exit(code or 0)

@@ -1,0 +1,30 @@
+"""A dictionary that you can decorate with."""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import TypeVar
+
+from charlm.errors import BadConfig
+
+T = TypeVar("T")
+
+
+class Registry(dict[str, T]):
+    """Names and what they stand for; asking for a name that is not there lists those that are."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def add(self, name: str) -> Callable[[T], T]:
+        def put(thing: T) -> T:
+            assert name not in self, f"two {self.kind}s are called {name!r}"
+            self[name] = thing
+            return thing
+
+        return put
+
+    def __missing__(self, name: str) -> T:
+        near = get_close_matches(name, self, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise BadConfig(f"no {self.kind} is called {name!r}; {hint}there are {', '.join(self)}")

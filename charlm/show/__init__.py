@@ -1,0 +1,63 @@
+"""What a person sees: results on stdout, all else on stderr. Only this package draws."""
+
+import codecs
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from charlm.visible import visible
+
+
+def say(line: str) -> None:
+    """One line to the person, on stderr; whatever foreign text is in it is made safe."""
+    print(visible(line), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def result(text: str) -> None:
+    """The result of a command, on stdout."""
+    print(visible(text, keep="\n\t"), flush=True)  # noqa: T201
+
+
+def result_json(value: Any) -> None:
+    """The result of a command for programs: one JSON object on one line."""
+    text = msgspec.json.encode(value, order="sorted").decode()
+    print(visible(text), flush=True)  # noqa: T201
+
+
+class Writer:
+    """Text that a model writes, as it comes: exact bytes into a pipe, made safe on a terminal."""
+
+    def __init__(self) -> None:
+        self.terminal = sys.stdout.isatty()
+        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def write(self, data: bytes) -> None:
+        if self.terminal:
+            sys.stdout.write(visible(self.decoder.decode(data), keep="\n\t"))
+        else:
+            sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+
+
+def facts(pairs: Sequence[tuple[str, str]]) -> None:
+    """Names and what they are, one a line, on stderr."""
+    for name, text in pairs:
+        say(f"{name:<11} {text}")
+
+
+def duration(seconds: float) -> str:
+    """90 -> '1:30'; '1:02:03' from an hour on."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def large(number: float) -> str:
+    """45600 -> '45.6k'."""
+    for unit in ("", "k", "M"):
+        if number < 1000:
+            return f"{number:.3g}{unit}" if unit else f"{number:.0f}"
+        number /= 1000
+    return f"{number:.3g}G"

@@ -1,0 +1,158 @@
+"""How work goes on: bars on a terminal, plain lines every so many seconds off it."""
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from tqdm import tqdm
+
+from charlm.show import duration, large, say
+from charlm.visible import visible
+
+
+class Training:
+    """How training goes: a bar on a terminal, else one plain line every so many seconds."""
+
+    def __init__(self, updates: int, characters: int, every: float) -> None:
+        """characters: read by one update."""
+        self.updates, self.characters, self.every = updates, characters, every
+        self.began = self.said = time.monotonic()
+        self.first: int | None = None  # the update at which we began to watch
+        self.bits = self.valid = self.best = None
+        self.rate = self.norm = 0.0
+        self.bar = tqdm(
+            total=updates,
+            file=sys.stderr,
+            disable=None,  # off a terminal
+            mininterval=0.1,
+            leave=True,
+            dynamic_ncols=True,
+            bar_format="{percentage:3.0f}%|{bar:6}|{elapsed}<{remaining} {postfix}",
+        )
+
+    def see(self, happened: Any) -> None:
+        if hasattr(happened, "valid_bits"):
+            self.valid = happened.valid_bits
+            self.best = self.valid if self.best is None else min(self.best, self.valid)
+        elif hasattr(happened, "bits"):
+            if self.first is None:
+                self.first = happened.update - 1
+                self.bar.update(self.first)
+                self.bar.initial = self.first
+            # a running mean: single batches are noisy
+            self.bits = (
+                happened.bits if self.bits is None else 0.95 * self.bits + 0.05 * happened.bits
+            )
+            self.rate, self.norm = happened.learning_rate, happened.gradient_norm
+            self.bar.set_postfix_str(self._line(happened.update), refresh=False)
+            self.bar.update()
+            now = time.monotonic()
+            if self.bar.disable and now - self.said >= self.every:
+                self.said = now
+                self._say(happened.update)
+
+    def _speed(self, update: int) -> float:
+        done = update - (self.first or 0)
+        return done * self.characters / max(1e-9, time.monotonic() - self.began)
+
+    def _line(self, update: int) -> str:
+        bits, valid, best = (
+            "-" if value is None else f"{value:.3f}" for value in (self.bits, self.valid, self.best)
+        )
+        return (
+            f"{large(self._speed(update))}c/s train {bits} valid {valid} best {best} "
+            f"lr {self.rate:.1e} |g| {self.norm:.2f}"
+        )
+
+    def _say(self, update: int) -> None:
+        left = (self.updates - update) * self.characters / max(1e-9, self._speed(update))
+        say(f"update {update}/{self.updates}  {self._line(update)}  left {duration(left)}")
+
+    def close(self) -> None:
+        self.bar.close()
+
+
+@contextmanager
+def reading(what: str) -> Iterator[Any]:
+    """A tick for long readings: on a terminal, a counter of what was read, that then goes away."""
+    with tqdm(
+        desc=visible(what),
+        unit="",
+        unit_scale=True,
+        file=sys.stderr,
+        disable=None,
+        leave=False,
+        delay=1.0,
+        dynamic_ncols=True,
+    ) as bar:
+        yield bar.update
+
+
+class Comparing:
+    """How a comparison goes: a bar a run on a terminal, else plain lines."""
+
+    def __init__(self, every: float) -> None:
+        self.every = every
+        self.began = self.said = time.monotonic()
+        self.done_before: float | None = None
+        self.console = Console(stderr=True)
+        self.progress: Progress | None = None
+        self.tasks: dict[str, TaskID] = {}
+        if self.console.is_terminal:
+            self.progress = Progress(
+                TextColumn("{task.description:<14}"),
+                BarColumn(bar_width=24),
+                TextColumn(
+                    "{task.percentage:>3.0f}%  {task.fields[status]:<8} {task.fields[bits]}"
+                ),
+                console=self.console,
+            )
+            self.progress.start()
+
+    def see(self, states: Sequence[Any]) -> None:
+        whole = sum(state.update / (state.updates or 1) for state in states)
+        if self.done_before is None:
+            self.done_before = whole
+        took = time.monotonic() - self.began
+        gained = whole - self.done_before
+        left = duration((len(states) - whole) * took / gained) if gained else "unknown"
+        if self.progress:
+            for state in states:
+                self._bar(state)
+            self._total(whole / len(states), left)
+        elif time.monotonic() - self.said >= self.every:
+            self.said = time.monotonic()
+            running = ", ".join(
+                f"{state.planned.name} {state.update}/{state.updates}"
+                + (f" {state.bits:.3f} bits" if state.bits else "")
+                for state in states
+                if state.status == "running"
+            )
+            done = sum(state.status == "done" for state in states)
+            say(f"{done} of {len(states)} runs done; {running}; left {left}")
+
+    def _bar(self, state: Any) -> None:
+        assert self.progress
+        name = state.planned.name
+        if name not in self.tasks:
+            self.tasks[name] = self.progress.add_task(name, total=1, status="", bits="")
+        self.progress.update(
+            self.tasks[name],
+            completed=state.update / (state.updates or 1),
+            status=state.status,
+            bits=f"{state.bits:.3f} bits" if state.bits else "",
+        )
+
+    def _total(self, share: float, left: str) -> None:
+        assert self.progress
+        if "" not in self.tasks:
+            self.tasks[""] = self.progress.add_task("all", total=1, status="", bits="")
+        self.progress.update(self.tasks[""], completed=share, bits=f"left {left}")
+
+    def close(self) -> None:
+        if self.progress:
+            self.progress.stop()

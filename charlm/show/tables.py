@@ -1,0 +1,143 @@
+"""What is about to be done, and what came of it."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from charlm.show import duration, facts, large, result, say
+from charlm.visible import visible
+
+WIDE = 100  # columns of a table that does not go to a terminal
+
+
+def _sources(names: Sequence[str]) -> str:
+    shown = " ".join(Path(name).name or name for name in names[:3])
+    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
+
+
+def _corpus(text: Any) -> tuple[str, str]:
+    size, sha256 = sum(text.digest.parts), text.digest.sha256
+    return "corpus", f"{_sources(text.sources)}: {size:,} bytes, SHA-256 {sha256[:16]}…"
+
+
+def _alphabet(alphabet: Any) -> tuple[str, str]:
+    escape = " and an escape" if alphabet.escape is not None else ""
+    return "alphabet", f"{len(alphabet.symbols):,} {alphabet.kind}{escape}"
+
+
+def summary(run: Any, config: Any, seconds: float, memory: int, device: str) -> None:
+    """A run before its first update; seconds: of one update; memory: in bytes."""
+    record = run.record
+    characters = config.batch * config.time
+    sizes = {name: end - start for name, (start, end) in record.text.splits.items()}
+    auto = " (auto)" if config.kernel == "auto" else ""
+    facts(
+        [
+            ("cell", f"{config.cell}, {config.layers} × {config.hidden} units"),
+            ("kernel", f"{record.kernel}{auto}"),
+            ("parameters", f"{record.parameters:,}; {record.state_size:,} floats carried"),
+            _corpus(record.text),
+            _alphabet(run.alphabet),
+            ("splits", ", ".join(f"{name} {size:,}" for name, size in sizes.items())),
+            (
+                "budget",
+                f"{record.updates:,} updates of {config.batch} × {config.time}: the text is read "
+                f"{record.updates * characters / sizes['train']:.1f} times",
+            ),
+            (
+                "estimate",
+                f"{duration(seconds * record.updates)} at {large(characters / seconds)} "
+                f"characters/s, {memory / 1e6:,.0f} MB",
+            ),
+            ("device", f"{device}, {config.threads} thread{'s' if config.threads > 1 else ''}"),
+            ("run", str(run.path)),
+        ]
+    )
+    for note in record.text.notes:
+        say(f"note: {note}")
+
+
+def report(report: dict[str, Any]) -> None:
+    """What a finished run has come to."""
+    if report["score"]:
+        score(report["score"], report["split"])
+    else:
+        bits = report["best_valid_bits"]
+        result(f"{bits:.4f} bits/symbol, quick look at update {report['best_update']}")
+
+
+def score(score: dict[str, Any], what: str) -> None:
+    """An exact score, with what one needs to repeat it."""
+
+    def number(value: float | None) -> str:
+        return "-" if value is None else f"{value:.4f}"
+
+    unit = "characters" if score["characters"] == score["symbols"] else "bytes"
+    result(
+        f"{number(score['bits_per_char'])} bits/char  {number(score['bits_per_byte'])} bits/byte  "
+        f"{number(score['nats_per_char'])} nats/char\n"
+        f"scored     {score['symbols']:,} {unit} of {what}, {score['unseen']:,} unseen\n"
+        f"protocol   {score['protocol']}\n"
+        f"corpus     {score['corpus_sha256']}\n"
+        f"text       {score['text_sha256']}"
+    )
+
+
+def planned(planned: Any, corpus: Any, parameters: int, where: str, place: Path) -> None:
+    """A comparison before its first run."""
+    config = planned[0].config
+    facts(
+        [
+            _corpus(corpus.text),
+            _alphabet(corpus.alphabet),
+            ("runs", f"{len(planned)}, {where}; --lr {config.learning_rate:g} for every cell"),
+            ("kept in", str(place)),
+        ]
+    )
+    for one in {one.config.cell: one for one in planned}.values():
+        off = one.parameters / parameters - 1
+        told = f"hidden {one.config.hidden}: {one.parameters:,} parameters ({off:+.2%})"
+        facts([(one.config.cell, f"{told}, {one.state_size:,} floats carried")])
+
+
+def comparison(report: dict[str, Any]) -> None:
+    """The table of a comparison, best first."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    words = ("cell", "verdict")
+    for name in ("cell", "bits/char", "spread", "to best", "verdict", "params", "hidden", "state"):
+        table.add_column(name, justify="left" if name in words else "right")
+    table.add_column("chars/s", justify="right")
+    table.add_column("min", justify="right")
+    for row in report["rows"]:
+        bits = row["bits_per_char"]
+        mean, low, high = (bits[key] for key in ("mean", "low", "high"))
+        cells = (
+            row["cell"],
+            "-" if mean is None else f"{mean:.4f}",
+            f"{row['diverged']} diverged" if mean is None else f"{low:.3f}–{high:.3f}",
+            "-" if row["difference"] is None else f"{row['difference']:+.3f}",
+            row["verdict"],
+            f"{row['parameters']:,}",
+            f"{row['hidden']}",
+            f"{row['state_size']}",
+            "-" if row["chars_per_second"] is None else large(row["chars_per_second"]),
+            "-" if row["minutes"] is None else f"{row['minutes']:.1f}",
+        )
+        table.add_row(*(Text(visible(cell)) for cell in cells))
+    console = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
+    with console.capture() as drawn:
+        console.print(table)
+    result("\n".join(line.rstrip() for line in drawn.get().strip("\n").splitlines()))
+    seeds, corpus = len(report["rows"][0]["seeds"]), report["corpus"]
+    result(
+        f"{report['protocol']} on test, {seeds} seed{'s' if seeds > 1 else ''} "
+        f"(spread: lowest to highest), {report['equal']['updates']:,} updates,\n"
+        f"one learning rate {report['settings']['learning_rate']:g} for all cells, not tuned. "
+        f"Corpus {corpus['sha256'][:16]}…"
+    )

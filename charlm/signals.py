@@ -1,0 +1,35 @@
+"""SIGINT and SIGTERM: an error like others, or a note to finish what must not be left half done."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+from charlm import show
+from charlm.errors import Interrupted
+
+
+def interrupt(number: int, _: FrameType | None) -> NoReturn:
+    """The handler while nothing needs to be finished."""
+    raise Interrupted(number)
+
+
+@contextmanager
+def deferred(doing: str) -> Iterator[list[int]]:
+    """The first signal is only noted, for the block to finish and save; the second leaves."""
+    signalled: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        if signalled:
+            os._exit(128 + number)
+        signalled.append(number)
+        show.say(f"{doing}; once more to leave at once")
+
+    before = [(number, signal.signal(number, note)) for number in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        yield signalled
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)

@@ -1,0 +1,141 @@
+"""Text in: files, directories, standard input, their compressed kinds and named corpora, as bytes.
+
+Nothing is rewritten: the corpus is exactly the bytes of its sources, one after the other.
+"""
+
+import bz2
+import gzip
+import io
+import lzma
+import shutil
+import sys
+import sysconfig
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, BinaryIO, cast
+
+from charlm.errors import BadData, Missing
+
+CHUNK = 1 << 22
+
+
+def _plain(path: Path) -> IO[bytes]:
+    return path.open("rb")
+
+
+OPENERS: dict[str, Callable[[Path], IO[bytes]]] = {
+    ".gz": cast(Callable[[Path], IO[bytes]], gzip.open),
+    ".bz2": cast(Callable[[Path], IO[bytes]], bz2.open),
+    ".xz": cast(Callable[[Path], IO[bytes]], lzma.open),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One stretch of text: what to call it, and how to read it from its beginning, any time."""
+
+    name: str
+    open: Callable[[], IO[bytes]]
+
+    def chunks(self) -> Iterator[bytes]:
+        try:
+            with self.open() as file:
+                while chunk := file.read(CHUNK):
+                    yield chunk
+        except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
+            raise BadData(f"{self.name} cannot be unpacked: {error}. Pack it again") from error
+        except OSError as error:
+            if error.errno is None:  # bz2 says "Invalid data stream" as an OSError
+                raise BadData(f"{self.name} cannot be unpacked: {error}. Pack it again") from error
+            raise _unreadable(self.name, error) from error
+
+
+def _unreadable(name: str, error: OSError) -> Missing:
+    return Missing(f"{name} cannot be read: {error.strerror}. Check the path and its permissions")
+
+
+def python_docs() -> list[Source]:
+    """Python's own reference prose, as `help()` prints it: on every machine with Python."""
+    try:
+        from pydoc_data.topics import topics
+    except ImportError as error:
+        raise Missing(
+            "this Python has no pydoc_data: name a file instead of python-docs"
+        ) from error
+    text = "\n".join(topics[name] for name in sorted(topics))
+    return [Source("python-docs", partial(io.BytesIO, text.encode()))]
+
+
+def python_source() -> list[Source]:
+    """The standard library's .py files in sorted order, without tests and site-packages."""
+    library = Path(sysconfig.get_path("stdlib"))
+    left_out = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
+    files = sorted(
+        file
+        for file in library.rglob("*.py")
+        if not left_out & set(file.relative_to(library).parts)
+    )
+    if not files:
+        raise Missing(f"no .py files under {library}: name a file instead of python-source")
+    return [_file(file) for file in files]
+
+
+CORPORA: dict[str, Callable[[], list[Source]]] = {
+    "python-docs": python_docs,
+    "python-source": python_source,
+}
+
+
+def _file(path: Path) -> Source:
+    return Source(str(path), partial(OPENERS.get(path.suffix, _plain), path))
+
+
+def _standard_input() -> Source:
+    """Standard input can be read but once, so it is laid aside in a file without a name."""
+    aside = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the source)
+    shutil.copyfileobj(sys.stdin.buffer, aside, CHUNK)
+
+    def again() -> BinaryIO:
+        aside.seek(0)
+        return io.BufferedReader(io.FileIO(aside.fileno(), closefd=False))
+
+    return Source("-", again)
+
+
+def sources(names: Sequence[str], glob: str) -> list[Source]:
+    """What the words on the command line stand for, in their order; directories in sorted order."""
+    found: list[Source] = []
+    for name in names:
+        path = Path(name)
+        if name == "-":
+            found.append(_standard_input())
+        elif name in CORPORA:
+            found += CORPORA[name]()
+        elif path.is_dir():
+            try:
+                list(path.iterdir())  # a directory that cannot be listed globs as empty
+                files = sorted(file for file in path.glob(glob) if file.is_file())
+            except OSError as error:
+                raise _unreadable(name, error) from error
+            except (ValueError, NotImplementedError) as error:
+                raise Missing(f"--glob {glob}: {error}") from error
+            if not files:
+                raise Missing(f"no file in {name} matches {glob}: choose others with --glob")
+            found += [_file(file) for file in files]
+        elif path.exists():
+            found.append(_file(path))
+        else:
+            raise Missing(
+                f"there is no file {name}, and no corpus of that name; "
+                f"the corpora are {', '.join(CORPORA)}"
+            )
+    return found
+
+
+def absolute(name: str) -> str:
+    """The name as a run records it: it must mean the same from another directory."""
+    return name if name == "-" or name in CORPORA else str(Path(name).absolute())

@@ -1,0 +1,215 @@
+"""The training loop: a generator of what happened; drawing belongs to whoever listens."""
+
+import math
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+
+from charlm import __version__, durable
+from charlm.alphabet import Ids
+from charlm.config import FORMAT, UPDATES, Config
+from charlm.corpus import Batches, Corpus
+from charlm.encoder import Tick
+from charlm.evaluate import QUICK, quick_bits, score
+from charlm.learner import Learner, Updated
+from charlm.machine import memory_available
+from charlm.model import (
+    load_weights,
+    make,
+    refuse_too_large,
+    resolve_kernel,
+    size,
+)
+from charlm.run import Record, Run, now
+
+VALIDATIONS = 20  # of a run that was not told how often
+
+
+class Validated(msgspec.Struct, frozen=True):
+    """A quick look at the validation split."""
+
+    update: int
+    characters: int
+    valid_bits: float
+
+
+class Saved(msgspec.Struct, frozen=True):
+    update: int
+
+
+Happening = Updated | Validated | Saved
+
+
+def refuse_what_cannot_fit(config: Config, corpus: Corpus, device: str) -> None:
+    refuse_too_large(config, corpus.alphabet.size, memory_available(device))
+
+
+def new_run(path: Path, config: Config, corpus: Corpus, device: str) -> Run:
+    """A run directory for these settings: here `auto` and the budget become concrete, once."""
+    refuse_what_cannot_fit(config, corpus, device)
+    symbols, ids = corpus.alphabet.size, corpus.split("train")
+    kernel = resolve_kernel(config)
+    windows = Batches(ids, config.batch, config.time, config.seed).windows
+    updates = config.updates or UPDATES
+    if config.epochs:
+        updates = math.ceil(config.epochs * windows)
+    elif config.minutes:
+        each = seconds_per_update(config, symbols, kernel, device, ids, budget=3.0)
+        updates = max(1, round(config.minutes * 60 / each))
+    parameters, state_size = size(config, symbols)
+    made_by = {
+        "charlm": __version__,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "device": device,
+        "threads": str(config.threads),
+    }
+    record = Record(
+        format=FORMAT,
+        config=config,
+        text=corpus.text,
+        updates=updates,
+        kernel=kernel,
+        parameters=parameters,
+        state_size=state_size,
+        made_by=made_by,
+    )
+    return Run.make(path, record, corpus.alphabet)
+
+
+def begin(run: Run, device: str, config: Config, say: Callable[[str], None]) -> tuple[Learner, int]:
+    """The learner where the run's newest sound checkpoint left it, or new; and how many bytes of
+    the metrics belong to it."""
+    model = make(config, run.alphabet.size, run.record.kernel, device)
+    learner = Learner(model, config, run.record.updates)
+    if not run.checkpoints:
+        return learner, 0
+    checkpoint = run.load("last", say)
+    learner.restore(checkpoint.tensors, checkpoint.progress)
+    return learner, checkpoint.progress.metrics_bytes
+
+
+def train(
+    run: Run,
+    learner: Learner,
+    corpus: Corpus,
+    metrics_bytes: int = 0,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Happening]:
+    """Train to the end of the budget, or until `stop` says so: after a whole update, saved.
+
+    Yields what happens, in order; the caller must exhaust it. Every update is on record before it
+    is yielded, and a save contains all that was yielded before it.
+    """
+    config, updates = learner.config, learner.updates
+    every = config.valid_every or max(1, updates // VALIDATIONS)
+    batches = Batches(
+        corpus.split("train"),
+        config.batch,
+        config.time,
+        config.seed,
+        str(learner.model.bias.device),
+    )
+    with closing(durable.Log(run.path / "metrics.jsonl")) as metrics, events(run) as event:
+        metrics.cut(metrics_bytes)
+        event("began" if learner.update == 0 else "resumed", learner)
+        saved = time.monotonic()
+        while learner.update < updates:
+            updated = learner.learn(batches[learner.update])
+            metrics.append(msgspec.json.encode(updated))
+            yield updated
+
+            valid_bits, better = None, False
+            if updated.update % every == 0 or updated.update == updates:
+                valid_bits = quick_bits(learner.model, corpus.split("valid"), corpus.alphabet)
+                better = learner.best is None or valid_bits < learner.best[1]
+                if better:
+                    learner.best = updated.update, valid_bits
+                validated = Validated(updated.update, updated.characters, valid_bits)
+                metrics.append(msgspec.json.encode(validated))
+                event("validated", learner)
+                yield validated
+
+            stopping = stop()
+            due = time.monotonic() - saved >= config.save_every
+            if better or due or stopping or updated.update == updates:
+                run.save(learner.progress(metrics.sync(), valid_bits), learner.tensors())
+                saved = time.monotonic()
+                event("saved", learner)
+                yield Saved(updated.update)
+            if stopping:
+                event("stopped", learner)
+                return
+
+
+@contextmanager
+def events(run: Run) -> Iterator[Callable[[str, Learner], None]]:
+    """The run's diary: what happened when, and after how many seconds of updates."""
+    with closing(durable.Log(run.path / "events.jsonl")) as log:
+
+        def event(what: str, learner: Learner) -> None:
+            line = {"event": what, "update": learner.update, "seconds": round(learner.seconds, 3)}
+            log.append(msgspec.json.encode({"time": now(), **line}))
+
+        yield event
+
+
+def seconds_per_update(
+    config: Config, symbols: int, kernel: str, device: str, ids: Ids, budget: float = 1.0
+) -> float:
+    """Times real updates of a scratch copy of the model for about `budget` seconds: the median."""
+    with torch.random.fork_rng():
+        learner = Learner(make(config, symbols, kernel, device), config, UPDATES)
+        batches = Batches(ids, config.batch, config.time, config.seed, device)
+        learner.learn(batches[0])  # the first pays for what is made once
+        times: list[float] = []
+        while sum(times) < budget and len(times) < 50:
+            before = learner.seconds
+            learner.learn(batches[learner.update])
+            times.append(learner.seconds - before)
+        return statistics.median(times)
+
+
+def conclude(
+    run: Run, corpus: Corpus, device: str, say: Callable[[str], None], tick: Tick = lambda _: None
+) -> dict[str, Any]:
+    """Scores the best weights exactly on the final split; the report of the run, now finished."""
+    record, config = run.record, run.record.config
+    last = run.load("last", say).progress
+    best = run.load("best", say)
+    model = make(config, run.alphabet.size, record.kernel, device)
+    load_weights(model, best.tensors)
+    characters = record.updates * config.batch * config.time
+    report = {
+        "format": FORMAT,
+        "cell": config.cell,
+        "hidden": config.hidden,
+        "layers": config.layers,
+        "parameters": record.parameters,
+        "state_size": record.state_size,
+        "seed": config.seed,
+        "kernel": record.kernel,
+        "updates": record.updates,
+        "characters_read": characters,
+        "seconds": last.seconds,
+        "chars_per_second": characters / last.seconds,
+        "best_update": best.progress.update,
+        "best_valid_bits": best.progress.valid_bits,
+        "valid_protocol": QUICK,
+        "weights_sha256": best.sha256,
+        "split": config.final,
+        "score": None,
+    }
+    if config.final != "none":
+        span = corpus.text.splits[config.final]
+        report["score"] = score(model, corpus.alphabet, corpus.encoding, span, tick)
+    run.finish(report)
+    return report
