@@ -19,6 +19,8 @@ from charlm import durable
 from charlm.config import FORMAT
 from charlm.errors import BadData, NonFinite
 
+FILES = {"model.safetensors", "training.safetensors", "progress.json"}
+DECIDED = {"run.json", "alphabet.json"}  # of the run: never changes, each checkpoint vouches for it
 T = TypeVar("T")
 Tensors = dict[str, dict[str, Tensor]]  # file -> name -> tensor
 
@@ -121,11 +123,11 @@ def load(path: Path, run: Path) -> Checkpoint:
     manifest = decoded(data, Manifest, path / "manifest.json")
     if data != manifest.sealed() or path.name != f"update-{manifest.update:08d}":
         raise BadData(f"{path / 'manifest.json'} is damaged")
+    if set(manifest.files) != FILES or set(manifest.run) != DECIDED:
+        raise BadData(f"{path / 'manifest.json'} does not name the files of a checkpoint")
     contents = {}
     for place, files in ((run, manifest.run), (path, manifest.files)):
         for name, stored in files.items():
-            if Path(name).name != name:
-                raise BadData(f"{path / 'manifest.json'} names a file elsewhere: {name}")
             contents[name] = read(place / name)
             if _stored(contents[name]) != stored:
                 raise BadData(

@@ -1,5 +1,6 @@
 """The command line: parse, call, show. What needs torch is loaded inside a command."""
 
+import os
 import signal
 import sys
 import time
@@ -265,9 +266,8 @@ def sample(
     prepare("cpu", 1)
     # One character at a time leaves nothing for a sequence kernel to fuse: the loop is fastest.
     _, model = _model(opened, checkpoint, "loop", "cpu")
-    if prompt == "-":
-        prompt = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
-    before = prompt.encode("utf-8", "surrogateescape")
+    before = sys.stdin.buffer.read() if prompt == "-" else os.fsencode(prompt)
+    prompt = before.decode("utf-8", "surrogateescape")  # whatever the locale took it for
     for number in range(count):
         written = write(
             model,

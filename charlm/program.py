@@ -23,9 +23,11 @@ def _exit_code(error: BaseException) -> int:
         command = getattr(getattr(error, "ctx", None), "command_path", "charlm")
         if type(error).__name__ == "NoArgsIsHelpError":
             return error.exit_code  # its help is already shown
-        show.say(f"charlm: {' '.join(error.format_message().split())} See '{command} --help'")
+        said = " ".join(error.format_message().split()).rstrip(".")
+        show.say(f"charlm: {said}. See '{command} --help'")
         return error.exit_code
-    if isinstance(error, BrokenPipeError):  # the reader of our output has seen enough
+    if isinstance(error, BrokenPipeError | SystemExit):
+        # The reader of our output has seen enough; Typer makes a SystemExit of it, and only of it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     if isinstance(error, OSError):
@@ -55,7 +57,7 @@ def main() -> NoReturn:
         stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
     code: int | None = None
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="charlm")
         sys.stdout.flush()
     except Abort:
         code = 130

@@ -43,7 +43,7 @@ def row(reports: list[Report], parameters: int) -> Report:
 def ranked(rows: list[Report]) -> list[Report]:
     """Best first, with the difference to the best, and a word for what the seeds carry.
 
-    "behind": every seed is worse than every seed of the best. "not separated": the ranges of the
+    "behind": every seed is worse than every seed of the best. "unclear": the ranges of the
     two meet. With few seeds either is a description of these runs, not a test.
     """
     rows = sorted(
@@ -60,7 +60,7 @@ def ranked(rows: list[Report]) -> list[Report]:
         elif bits["low"] > best["high"] and len(bits["per_seed"]) > 1:
             word = "behind"
         else:
-            word = "not separated"
+            word = "unclear"
         one["difference"], one["verdict"] = apart, word
     return rows
 

@@ -26,7 +26,6 @@ from charlm.corpus import Text
 from charlm.errors import BadConfig, BadData, Exists, Locked, Missing
 
 KEPT = 2  # newest checkpoints kept beside the best: one may be damaged
-DECIDED = ("run.json", "alphabet.json")  # what never changes, and each checkpoint vouches for
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,7 +86,7 @@ class Run:
 
     def save(self, progress: Progress, tensors: Tensors) -> Path:
         """A checkpoint, whole or not at all; then all but the best and the newest go."""
-        decided = {name: read(self.path / name) for name in DECIDED}
+        decided = {name: read(self.path / name) for name in checkpoint.DECIDED}
         place = checkpoint.write(self.path / "checkpoints", progress, tensors, decided)
         self._prune(progress)
         return place

@@ -28,8 +28,9 @@ def pick(
         chances = chances.where(chances >= chances.topk(top_k).values[-1], 0.0)
     if top_p < 1:
         ordered, places = (chances / chances.sum()).sort(descending=True)
-        before = ordered.cumsum(0) - ordered  # of those likelier: the likeliest one always stays
-        chances[places[before >= top_p]] = 0.0
+        enough = ordered.cumsum(0) - ordered >= top_p  # those likelier than it have it already
+        enough[0] = False  # the likeliest always stays
+        chances[places[enough]] = 0.0
     mass = chances.cumsum(0)
     drawn = torch.rand(1, generator=generator, dtype=torch.float64) * mass[-1]
     # right=True: a draw of exactly 0 must not fall on an id that has no chance

@@ -7,6 +7,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import shutil
 import sys
 import sysconfig
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, cast
 
 from charlm.errors import BadData, Missing
 
@@ -96,12 +97,14 @@ def _file(path: Path) -> Source:
 
 def _standard_input() -> Source:
     """Standard input can be read but once, so it is laid aside in a file without a name."""
-    aside = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the source)
-    shutil.copyfileobj(sys.stdin.buffer, aside, CHUNK)
+    aside, name = tempfile.mkstemp()
+    os.unlink(name)
+    with os.fdopen(os.dup(aside), "wb") as copy:
+        shutil.copyfileobj(sys.stdin.buffer, copy, CHUNK)
 
-    def again() -> BinaryIO:
-        aside.seek(0)
-        return io.BufferedReader(io.FileIO(aside.fileno(), closefd=False))
+    def again() -> IO[bytes]:
+        os.lseek(aside, 0, os.SEEK_SET)
+        return os.fdopen(os.dup(aside), "rb")
 
     return Source("-", again)
 

@@ -7,12 +7,17 @@ from charlm.cell import Cell, State, cell
 
 @cell("rnn")
 class RNN(Cell):
-    """h' = tanh(W x + U h + b).    Parameters: H(X + H + 1) for X inputs and H units."""
+    """h' = tanh(W x + U h + b)
+
+    Parameters: H(X + H + 1) for X inputs and H units. U begins orthogonal, so that at first nothing
+    of the state is lost or blown up (Saxe et al. 2014).
+    """
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
         self.W = nn.Linear(inputs, hidden)
         self.U = nn.Linear(hidden, hidden, bias=False)
+        nn.init.orthogonal_(self.U.weight)
 
     def step(self, Wx: Tensor, state: State) -> State:
         (h,) = state

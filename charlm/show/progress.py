@@ -31,7 +31,7 @@ class Training:
             mininterval=0.1,
             leave=True,
             dynamic_ncols=True,
-            bar_format="{percentage:3.0f}%|{bar:6}|{elapsed}<{remaining} {postfix}",
+            bar_format="{percentage:3.0f}%|{bar:3}|{remaining} {desc}",  # within 80 columns,
         )
 
     def see(self, happened: Any) -> None:
@@ -48,7 +48,7 @@ class Training:
                 happened.bits if self.bits is None else 0.95 * self.bits + 0.05 * happened.bits
             )
             self.rate, self.norm = happened.learning_rate, happened.gradient_norm
-            self.bar.set_postfix_str(self._line(happened.update), refresh=False)
+            self.bar.set_description_str(self._line(happened.update), refresh=False)
             self.bar.update()
             now = time.monotonic()
             if self.bar.disable and now - self.said >= self.every:
@@ -60,12 +60,13 @@ class Training:
         return done * self.characters / max(1e-9, time.monotonic() - self.began)
 
     def _line(self, update: int) -> str:
-        bits, valid, best = (
-            "-" if value is None else f"{value:.3f}" for value in (self.bits, self.valid, self.best)
-        )
+        def number(value: float | None, digits: int = 3) -> str:
+            return "-" if value is None else f"{value:.{digits}f}"
+
         return (
-            f"{large(self._speed(update))}c/s train {bits} valid {valid} best {best} "
-            f"lr {self.rate:.1e} |g| {self.norm:.2f}"
+            f"{large(self._speed(update))} ch/s train {number(self.bits, 2)} "
+            f"valid {number(self.valid)} best {number(self.best)} "
+            f"lr {self.rate:.0e} |g| {self.norm:.1f}"
         )
 
     def _say(self, update: int) -> None:

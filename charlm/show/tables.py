@@ -108,7 +108,7 @@ def planned(planned: Any, corpus: Any, parameters: int, where: str, place: Path)
 
 def comparison(report: dict[str, Any]) -> None:
     """The table of a comparison, best first."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
     words = ("cell", "verdict")
     for name in ("cell", "bits/char", "spread", "to best", "verdict", "params", "hidden", "state"):
         table.add_column(name, justify="left" if name in words else "right")
@@ -133,7 +133,8 @@ def comparison(report: dict[str, Any]) -> None:
     console = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
     with console.capture() as drawn:
         console.print(table)
-    result("\n".join(line.rstrip() for line in drawn.get().strip("\n").splitlines()))
+    lines = [line.rstrip() for line in drawn.get().splitlines()]
+    result("\n".join(line for line in lines if line))
     seeds, corpus = len(report["rows"][0]["seeds"]), report["corpus"]
     result(
         f"{report['protocol']} on test, {seeds} seed{'s' if seeds > 1 else ''} "

@@ -1,0 +1,46 @@
+# Sets up a virtual environment of its own and works in it; nothing else needs to be installed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+# One thread a process: on a busy machine more threads wait for each other.
+export OMP_NUM_THREADS = 1
+
+.DEFAULT_GOAL := check
+.PHONY: compare test check lint types fix golden bench faults
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check "pip>=25.1"
+	$(BIN)/pip install --quiet --constraint constraints.txt --group dev --editable .
+	touch $@
+
+compare: $(READY)  ## the main job: RNN, GRU and LSTM on Python's own documentation
+	$(BIN)/charlm compare-cells python-docs --cells rnn,gru,lstm --seeds 3 --parameters 150000 \
+	  --embedding 32 --updates 2400 --lr 0.007 --out comparison
+
+test: $(READY)  ## every test
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(READY)
+	$(BIN)/mypy
+
+check: lint types test
+
+fix: $(READY)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+golden: $(READY)  ## write the golden losses anew: never in CI, and the commit says why
+	CHARLM_GOLDEN=write $(BIN)/python -m pytest tests/test_golden.py
+
+bench: $(READY)  ## speed against the plain torch.nn loop; encoding of 2 GB: minutes
+	$(BIN)/python scripts/bench.py
+	$(BIN)/python scripts/measure_encoding.py
+
+faults: $(READY)  ## every bit of every byte of a checkpoint: minutes
+	CHARLM_FLIP_EVERY=1 $(BIN)/python -m pytest tests/test_checkpoints.py -k flipped

@@ -1,0 +1,110 @@
+"""What all tests share: one thread, a cache of their own, a small text, the real command line."""
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from charlm.config import FORMAT, Config, checked
+from charlm.corpus import Corpus, load
+from charlm.model import resolve_kernel, size
+from charlm.run import Record, Run
+
+torch.set_num_threads(1)
+
+WORDS = [
+    "the",
+    "a",
+    "cat",
+    "dog",
+    "sees",
+    "hears",
+    "old",
+    "new",
+    "house",
+    "tree",
+    "and",
+    "or",
+    "not",
+    "runs",
+    "sleeps",
+    "under",
+    "over",
+    "every",
+]
+
+
+def prose(characters: int, seed: int = 0) -> str:
+    """Sentences of a few words: a text that a small model learns something of at once."""
+    draw = random.Random(seed)
+    sentences = []
+    length = 0
+    while length < characters:
+        sentence = " ".join(draw.choices(WORDS, k=draw.randint(3, 9))).capitalize() + ".\n"
+        sentences.append(sentence)
+        length += len(sentence)
+    return "".join(sentences)[:characters]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["CHARLM_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("text") / "book.txt"
+    path.write_text(prose(6000))
+    return path
+
+
+TINY = {"hidden": 8, "embedding": 4, "batch": 4, "time": 16, "updates": 12, "warmup": 2}
+
+
+def make_run(path: Path, text: Path, **settings: object) -> tuple[Run, Corpus, Config]:
+    """A run directory as `charlm train` makes it, without a first update."""
+    config = checked({**TINY, **settings})
+    corpus = load(config, [str(text)])
+    parameters, state_size = size(config, corpus.alphabet.size)
+    record = Record(
+        format=FORMAT,
+        config=config,
+        text=corpus.text,
+        updates=config.updates,
+        kernel=resolve_kernel(config),
+        parameters=parameters,
+        state_size=state_size,
+        made_by={},
+    )
+    return Run.make(path, record, corpus.alphabet), corpus, config
+
+
+Done = subprocess.CompletedProcess[bytes]
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-m", "charlm", *map(str, words)]
+
+
+def charlm(*words: object, **options: object) -> Done:
+    """The real command line, in a process of its own."""
+    usual = {"capture_output": True, "timeout": 300, **options}
+    return subprocess.run(command(*words), **usual)  # type: ignore[call-overload]
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, book: Path) -> Path:
+    """A finished run of a small LSTM, made by the real command line."""
+    path = tmp_path_factory.mktemp("runs") / "lstm"
+    words = ["--hidden", 24, "--embedding", 8, "--batch", 8, "--time", 32, "--updates", 60]
+    done = charlm("train", book, *words, "--lr", 0.02, "--run", path, "--log-every", 0.2)
+    assert done.returncode == 0, done.stderr.decode()
+    return path
+
+
+Make = Callable[..., tuple[Run, Corpus, Config]]

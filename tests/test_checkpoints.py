@@ -1,0 +1,363 @@
+"""Checkpoints: whole or not at all, each byte proven, the newest sound one found."""
+
+import errno
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+from conftest import charlm, command, make_run, prose
+
+from charlm import checkpoint, durable
+from charlm.errors import BadConfig, BadData, DiskFailure, Exists, Locked, Missing
+from charlm.run import Run, refuse_existing, writer
+from charlm.train import begin, train
+
+
+@pytest.fixture
+def run(tmp_path: Path, book: Path) -> Run:
+    made, corpus, config = make_run(
+        tmp_path / "run", book, hidden=3, embedding=2, batch=2, updates=6, valid_every=2
+    )
+    model, _ = begin(made, "cpu", config, print)
+    list(train(made, model, corpus))
+    return made
+
+
+def broken(run: Run, path: Path, change: Callable[[bytes], bytes]) -> BadData | None:
+    """What loading the last checkpoint says when a file's bytes are changed."""
+    before = path.read_bytes()
+    path.write_bytes(change(before))
+    try:
+        checkpoint.load(run.checkpoints[max(run.checkpoints)], run.path)
+    except BadData as error:
+        return error
+    finally:
+        path.write_bytes(before)
+    return None
+
+
+def files(run: Run) -> list[Path]:
+    """Every file that a checkpoint vouches for, and the manifest."""
+    last = run.checkpoints[max(run.checkpoints)]
+    return [*sorted(last.iterdir()), run.path / "run.json", run.path / "alphabet.json"]
+
+
+def test_a_run_is_what_it_says(run: Run) -> None:
+    assert [path.name for path in files(run)] == [
+        "manifest.json",
+        "model.safetensors",
+        "progress.json",
+        "training.safetensors",
+        "run.json",
+        "alphabet.json",
+    ]
+    assert {path.name for path in run.path.iterdir()} == {
+        *("run.json", "alphabet.json", "metrics.jsonl", "events.jsonl", "checkpoints")
+    }
+    lines = (run.path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["update"] for line in lines] == [1, 2, 2, 3, 4, 4, 5, 6, 6]
+
+
+def test_every_flipped_bit_is_found(run: Run) -> None:
+    """Every seventh byte here, each bit in turn; `make faults` flips every bit of every byte."""
+    step = int(os.environ.get("CHARLM_FLIP_EVERY", "7"))
+    for path in files(run):
+        size = path.stat().st_size
+        for number, place in enumerate(range(0, size, step)):
+            for bit in range(8) if step == 1 else [number % 8]:
+
+                def flip(data: bytes, place: int = place, bit: int = bit) -> bytes:
+                    return data[:place] + bytes([data[place] ^ (1 << bit)]) + data[place + 1 :]
+
+                assert broken(run, path, flip), f"{path.name} byte {place} bit {bit}"
+
+
+def test_every_truncation_and_every_longer_file_is_found(run: Run) -> None:
+    for path in files(run):
+        for length in range(0, path.stat().st_size, 97):
+            assert broken(run, path, lambda data, n=length: data[:n]), path.name
+        assert broken(run, path, lambda data: data + b" "), path.name
+
+
+def test_damage_is_said_with_its_place_and_the_newest_sound_one_is_used(run: Run) -> None:
+    said: list[str] = []
+    assert run.load("last", said.append).progress.update == 6 and not said
+    updates = list(run.checkpoints)
+    (run.checkpoints[6] / "model.safetensors").write_bytes(b"junk")
+    found = run.load("last", said.append)
+    assert found.progress.update == updates[-2]
+    assert "update-00000006/model.safetensors is damaged" in said[0]
+    assert f"going on with update {updates[-2]}" in said[0]
+    assert run.load("best", said.append).progress.update in updates[:-1]
+    for path in run.checkpoints.values():
+        (path / "manifest.json").unlink()
+    with pytest.raises(BadData, match="no other checkpoint is sound"):
+        run.load("best", said.append)
+
+
+def test_files_of_two_checkpoints_cannot_be_mixed(run: Run) -> None:
+    older, newer = list(run.checkpoints.values())[-2:]
+    shutil.copy(older / "training.safetensors", newer / "training.safetensors")
+    with pytest.raises(BadData, match="training.safetensors is damaged"):
+        checkpoint.load(newer, run.path)
+    shutil.copytree(older, older.parent / "update-00000099")
+    with pytest.raises(BadData, match="manifest.json is damaged"):
+        checkpoint.load(older.parent / "update-00000099", run.path)
+
+
+def test_a_manifest_names_its_files_and_no_others(run: Run) -> None:
+    path = run.checkpoints[6]
+    true = (path / "manifest.json").read_bytes()
+
+    for change in ({}, {"../../secret": {"bytes": 0, "sha256": ""}}):
+        manifest = msgspec.json.decode(true, type=checkpoint.Manifest)
+        stored = msgspec.convert(change, dict[str, checkpoint.Stored])
+        forged = msgspec.structs.replace(manifest, files=stored)
+        (path / "manifest.json").write_bytes(forged.sealed())
+        with pytest.raises(BadData, match="does not name the files"):
+            checkpoint.load(path, run.path)
+
+
+def test_the_best_and_the_last_two_are_kept(tmp_path: Path, book: Path) -> None:
+    run, corpus, config = make_run(tmp_path / "r", book, updates=12, valid_every=1, save_every=1e-9)
+    model, _ = begin(run, "cpu", config, print)
+    bits = {}
+    for happened in train(run, model, corpus):
+        if hasattr(happened, "valid_bits"):
+            bits[happened.update] = happened.valid_bits
+    best = min(bits, key=lambda update: bits[update])
+    assert set(run.checkpoints) == {best, 11, 12}
+    assert run.load("best", print).progress.valid_bits == bits[best]
+
+
+def test_a_checkpoint_of_other_settings_is_refused(run: Run, tmp_path: Path, book: Path) -> None:
+    other, _, _ = make_run(tmp_path / "other", book, hidden=4)
+    shutil.copytree(run.path / "checkpoints", other.path / "checkpoints", dirs_exist_ok=True)
+    with pytest.raises(BadData, match="run.json is damaged"):
+        other.load("last", print)
+
+
+def test_a_run_of_another_format_names_the_way_out(run: Run) -> None:
+    path = run.path / "run.json"
+    path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
+    with pytest.raises(BadConfig, match="has format 2, and this charlm reads format 1"):
+        Run(run.path)
+
+
+def test_what_is_no_run_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(Missing, match="there is no run"):
+        Run(tmp_path / "none")
+    with pytest.raises(Missing, match="is not a run"):
+        Run(tmp_path)
+
+
+def test_a_run_is_not_overwritten_but_a_killed_beginning_is(tmp_path: Path, run: Run) -> None:
+    with pytest.raises(Exists, match="continue it with --resume"):
+        refuse_existing(run.path)
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "alphabet.json").touch()
+    (tmp_path / "begun" / ".tmp-run.json-1-aa").touch()
+    refuse_existing(tmp_path / "begun")
+    refuse_existing(tmp_path / "nothing")
+
+
+# writing
+
+
+class Faulty(SimpleNamespace):
+    """The os module, whose nth operation on a file fails."""
+
+    CALLS = ("open", "write", "fsync", "close", "rename", "mkdir", "fstat")
+
+    def __init__(self, fail_at: int, error: int) -> None:
+        super().__init__(**vars(os))
+        self.count, self.fail_at, self.error = 0, fail_at, error
+        for name in self.CALLS:
+            setattr(self, name, self._counted(name))
+
+    def _counted(self, name: str) -> Callable[..., Any]:
+        real = getattr(os, name)
+
+        def call(*words: Any, **named: Any) -> Any:
+            self.count += 1
+            if self.count == self.fail_at:
+                if name == "close":
+                    real(*words)  # a close that fails has closed
+                raise OSError(self.error, os.strerror(self.error))
+            return real(*words, **named)
+
+        return call
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO], ids=["full", "failing"])
+def test_a_disk_that_fails_at_any_operation_loses_nothing(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    """SQLite's way: fail the 1st, the 2nd, the 3rd … until a save gets through."""
+    before = run.load("last", print)
+    progress = checkpoint.msgspec.structs.replace(before.progress, update=7)
+    for nth in range(1, 200):
+        faulty = Faulty(nth, error)
+        with monkeypatch.context() as patched:
+            patched.setattr(durable, "os", faulty)
+            try:
+                run.save(progress, before.tensors)
+                failed = False
+            except DiskFailure as failure:
+                failed = True
+                assert "Mend that, then run the same command again" in str(failure)
+        assert not list((run.path / "checkpoints").glob(".tmp-*")), f"left after {nth}"
+        assert run.load("last", pytest.fail).progress.update in ({6, 7} if failed else {7})
+        if not failed:
+            assert nth > 15
+            return
+        if 7 in run.checkpoints:
+            durable.remove(run.checkpoints[7])
+    pytest.fail("no save ever got through")
+
+
+def test_a_disk_that_takes_less_than_it_is_given_is_given_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(descriptor: int, data: memoryview) -> int:
+        return os.write(descriptor, data[: max(1, len(data) // 3)])
+
+    monkeypatch.setattr(durable, "os", SimpleNamespace(**{**vars(os), "write": short}))
+    durable.write_file(tmp_path / "x", bytes(range(256)) * 5)
+    assert (tmp_path / "x").read_bytes() == bytes(range(256)) * 5
+
+
+def test_everything_is_on_the_disk_before_it_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file synced, then its directory, then the rename, then the directory of the name."""
+    happened: list[tuple[str, str]] = []
+    names: dict[int, str] = {}
+
+    def opened(path: Path, *words: Any) -> int:
+        descriptor = os.open(path, *words)
+        names[descriptor] = Path(path).name.split("-")[0]
+        return descriptor
+
+    def synced(descriptor: int) -> None:
+        happened.append(("sync", names[descriptor]))
+        os.fsync(descriptor)
+
+    def renamed(old: Path, new: Path) -> None:
+        happened.append(("rename", Path(new).name))
+        os.rename(old, new)
+
+    faked = {"open": opened, "fsync": synced, "rename": renamed}
+    monkeypatch.setattr(durable, "os", SimpleNamespace(**{**vars(os), **faked}))
+    durable.write_directory(tmp_path / "c", {"a": b"1", "b": b"2"})
+    assert happened == [
+        ("sync", "a"),
+        ("sync", "b"),
+        ("sync", ".tmp"),
+        ("rename", "c"),
+        ("sync", tmp_path.name.split("-")[0]),
+    ]
+
+
+def test_links_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("kept")
+    (tmp_path / "metrics.jsonl").symlink_to(tmp_path / "secret")
+    with pytest.raises(DiskFailure):
+        durable.Log(tmp_path / "metrics.jsonl")
+    assert (tmp_path / "secret").read_text() == "kept"
+
+
+# one writer; a real kill
+
+
+def test_a_second_writer_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
+    with (
+        writer(tmp_path / "r"),
+        pytest.raises(Locked, match=f"process {os.getpid()} on "),
+        writer(tmp_path / "r"),
+    ):
+        pass
+    with writer(tmp_path / "r"):
+        second = charlm("train", "--run", tmp_path / "r", "--resume")
+    assert second.returncode == 75 and b"is being written by another" in second.stderr
+
+
+def training(path: Path, text: Path) -> "subprocess.Popen[bytes]":
+    words = ["--hidden", 32, "--updates", 1500, "--batch", 8, "--time", 32, "--dropout", 0.2]
+    words += ["--valid-every", 100, "--log-every", 0.05, "--run", path, "--resume"]
+    return subprocess.Popen(
+        command("train", text, *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def until(path: Path, lines: int) -> None:
+    """Wait until a run has logged so many lines."""
+    for _ in range(1200):
+        if path.exists() and path.read_bytes().count(b"\n") >= lines:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{path} never had {lines} lines")
+
+
+def test_kills_and_signals_of_the_real_program(tmp_path: Path, book: Path) -> None:
+    """SIGKILL, SIGTERM, SIGINT, each in mid-run: the resumed run ends in the same bytes."""
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    process = training(whole, book)
+    process.communicate(timeout=300)
+    assert process.returncode == 0
+    for number, lines in (
+        (signal.SIGKILL, 300),
+        (signal.SIGTERM, 600),
+        (signal.SIGINT, 900),
+    ):
+        process = training(halves, book)
+        until(halves / "metrics.jsonl", lines)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number), err
+        assert out == b""
+        if number != signal.SIGKILL:
+            assert f"charlm train --run {halves} --resume".encode() in err.splitlines()[-1]
+    done = charlm("train", "--run", halves, "--resume")
+    assert done.returncode == 0, done.stderr
+    for name in ("metrics.jsonl", "checkpoints/update-00001500/model.safetensors"):
+        assert (whole / name).read_bytes() == (halves / name).read_bytes(), name
+    samples = [charlm("sample", path, "--length", 50).stdout for path in (whole, halves)]
+    assert samples[0] == samples[1] and len(samples[0]) == 50
+    again = charlm("train", "--run", halves, "--resume", "--json")
+    assert b"is finished" in again.stderr and json.loads(again.stdout)["updates"] == 1500
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path, book: Path) -> None:
+    """A limit on the size of files stands for a disk that is full: the real program meets it."""
+
+    words = ["--hidden", 8, "--embedding", 4, "--batch", 4, "--time", 16, "--run", tmp_path / "r"]
+    first = charlm("train", book, *words, "--updates", 1, "--resume")
+    assert first.returncode == 0, first.stderr
+
+    def tight() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+
+    words[-1] = tmp_path / "full"
+    full = charlm("train", book, *words, "--updates", 30, preexec_fn=tight)
+    assert full.returncode == 74, full.stderr
+    last = full.stderr.decode().splitlines()[-1]
+    assert last.startswith("charlm: cannot write") and "MB are free there" in last
+    assert not list((tmp_path / "full" / "checkpoints").iterdir())
+    done = charlm("train", "--run", tmp_path / "full", "--resume")
+    assert done.returncode == 0, done.stderr
+
+
+def test_prose_is_prose() -> None:
+    assert len(prose(10)) == 10 and torch.get_num_threads() == 1

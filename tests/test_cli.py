@@ -1,0 +1,397 @@
+"""The command line as people and programs meet it: streams, exit codes, one line for each error."""
+
+import fcntl
+import hashlib
+import json
+import os
+import pty
+import re
+import resource
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import charlm, command, prose
+
+from charlm.errors import MEANING, CharlmError, Interrupted
+from charlm.visible import visible
+
+SMALL = ["--hidden", 8, "--embedding", 4, "--batch", 4, "--time", 16, "--updates", 2]
+
+Prepare = Callable[[Path], list[object]]
+
+
+def written(name: str, data: bytes | str) -> Callable[[Path], Path]:
+    def write(path: Path) -> Path:
+        file = path / name
+        file.write_bytes(data.encode() if isinstance(data, str) else data)
+        return file
+
+    return write
+
+
+def training_on(name: str, data: bytes | str, *more: object) -> Prepare:
+    return lambda path: ["train", written(name, data)(path), *SMALL, "--run", path / "r", *more]
+
+
+def training(*more: object) -> Prepare:
+    return training_on("book.txt", prose(3000), *more)
+
+
+def damaged_run(path: Path) -> list[object]:
+    done = charlm(*training()(path))
+    assert done.returncode == 0, done.stderr
+    for file in (path / "r" / "checkpoints").glob("*/model.safetensors"):
+        file.write_bytes(file.read_bytes()[:-1] + b"\x7f")
+    return ["eval", path / "r"]
+
+
+def existing_run(path: Path) -> list[object]:
+    (path / "r").mkdir()
+    (path / "r" / "thesis.txt").write_text("my work")
+    return training()(path)
+
+
+def no_corpus_left(path: Path) -> list[object]:
+    done = charlm(*training()(path))
+    assert done.returncode == 0, done.stderr
+    (path / "book.txt").unlink()
+    shutil.rmtree(os.environ["CHARLM_CACHE"])
+    return ["eval", path / "r"]
+
+
+def changed_corpus(path: Path) -> list[object]:
+    words = no_corpus_left(path)
+    (path / "book.txt").write_text(prose(3000, seed=9))
+    return words
+
+
+# name: (what is done, exit code, what the one line says)
+ERRORS: dict[str, tuple[Prepare, int, str]] = {
+    "no such option": (training("--hiden", 3), 2, "No such option: --hiden.*--hidden"),
+    "not a number": (
+        training("--hidden", "many"),
+        2,
+        "--hidden.*valid integer.*See 'charlm train --help'",
+    ),
+    "no such command": (lambda _: ["trian"], 2, "trian.*train"),
+    "resume without run": (lambda _: ["train", "--resume"], 78, "--resume needs --run DIR"),
+    "empty file": (training_on("e.txt", ""), 65, "e.txt is empty"),
+    "one character": (training_on("o.txt", "x"), 65, "o.txt has 1 characters: too few"),
+    "shorter than a window": (training_on("s.txt", prose(70)), 65, "batch × time.*smaller --b"),
+    "invalid utf-8": (training_on("i.txt", b"ab\n\xff"), 65, "i.txt is not UTF-8 at byte 3"),
+    "nul": (training_on("n.txt", b"ab\0"), 65, "n.txt has a NUL on line 1.*--alphabet bytes"),
+    "utf-16": (training_on("u.txt", prose(99).encode("utf-16")), 65, "looks like UTF-16"),
+    "false gzip": (training_on("x.gz", b"plain"), 65, "x.gz cannot be unpacked"),
+    "missing file": (lambda p: ["train", p / "none.txt"], 66, "there is no file .*none.txt"),
+    "no run": (lambda p: ["sample", p / "none"], 66, "there is no run"),
+    "not a run": (lambda p: ["eval", p], 66, "is not a run"),
+    "no file matches": (lambda p: ["train", p], 66, "choose others with --glob"),
+    "missing text": (lambda p: training("--test-text", p / "no.txt")(p), 66, "no.txt"),
+    "run exists": (existing_run, 73, "exists: continue it with --resume"),
+    "run is a file": (lambda p: training("--run", written("f", "x")(p))(p), 73, "is a file"),
+    "unknown cell": (training("--cell", "lsmt"), 78, "no cell is called 'lsmt'; did you mean lstm"),
+    "unknown kernel": (training("--kernel", "warp"), 78, "no kernel called 'warp'"),
+    "unknown device": (training("--device", "tpu"), 78, "one of auto, cpu, cuda"),
+    "absent device": (training("--device", "cuda:9"), 78, "CUDA devices are there"),
+    "no units": (training("--hidden", 0), 78, "--hidden 0: expected `int` >= 1"),
+    "negative rate": (training("--lr", -1), 78, "--learning-rate -1.0: expected"),
+    "rate not a number": (training("--lr", "nan"), 78, "--learning-rate nan: expected"),
+    "dropout of all": (training("--dropout", 1), 78, "--dropout 1.0: expected"),
+    "unknown schedule": (training("--schedule", "step"), 78, "--schedule step: invalid"),
+    "absurd split": (training("--split", "100/0/0"), 78, "--split 100/0/0: three positive"),
+    "two budgets": (training("--epochs", 2), 78, "keep one of --updates, --epochs"),
+    "tied but unequal": (training("--tie"), 78, "--tie needs --embedding"),
+    "too large": (training("--hidden", 10**7), 79, "GB and .* GB are there: make --hidden"),
+    "damaged checkpoint": (damaged_run, 65, "model.safetensors is damaged.*no other checkpoint"),
+    "corpus is gone": (no_corpus_left, 66, "there is no file .*book.txt"),
+    "corpus has changed": (changed_corpus, 65, "is not the text of the run"),
+    "no cells": (lambda _: ["compare-cells", "--cells", ","], 78, "name at least one"),
+    "too few parameters": (
+        lambda p: ["compare-cells", "--parameters", 900, "--out", p / "o"],
+        78,
+        "--parameters 900: the nearest rnn has",
+    ),
+    "out is taken": (
+        lambda p: ["compare-cells", "--out", written("x", "")(p).parent],
+        73,
+        "exists",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_an_error_is_one_line_with_cause_and_way_out(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHARLM_CACHE", str(tmp_path / "cache"))
+    prepare, code, says = ERRORS[name]
+    done = charlm(*prepare(tmp_path))
+    said = done.stderr.decode()
+    assert done.returncode == code, said
+    assert done.stdout == b"" and "Traceback" not in said
+    (line,) = [line for line in said.splitlines() if line.startswith("charlm: ")]
+    assert line == said.splitlines()[-1] and re.search(says, line), said
+    assert not list(tmp_path.rglob("report.json")) or name in (
+        *("damaged checkpoint", "corpus is gone", "corpus has changed"),
+    )
+    if name == "run exists":
+        assert (tmp_path / "r" / "thesis.txt").read_text() == "my work"
+
+
+def test_every_exit_code_is_documented() -> None:
+    codes = {kind.code for kind in CharlmError.__subclasses__() if kind is not Interrupted}
+    assert codes | {0, 2, 70, 130, 143} == set(MEANING)
+    told = set(
+        map(
+            int,
+            re.findall(
+                r"\b\d+\b", charlm("--help").stdout.decode().split("codes:")[1].split("╭")[0]
+            ),
+        )
+    )
+    assert told == set(MEANING) - {70}
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "note"),
+    [
+        ("bom.txt", b"\xef\xbb\xbf" + prose(3000).encode(), "byte order mark: kept"),
+        ("crlf.txt", prose(3000).replace("\n", "\r\n").encode(), "CRLF: kept"),
+        ("bytes.txt", prose(3000).encode() + b"\xff\0", "not UTF-8: the splits are cut in bytes"),
+    ],
+)
+def test_odd_but_sound_text_is_read_as_it_is_and_noted(
+    tmp_path: Path, name: str, data: bytes, note: str
+) -> None:
+    more = ["--alphabet", "bytes"] if name == "bytes.txt" else []
+    done = charlm(*training_on(name, data, "--json", *more)(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert f"note: {tmp_path / name}" in done.stderr.decode() and note in done.stderr.decode()
+
+    told = json.loads(done.stdout)["score"]
+    assert told["corpus_sha256"] == hashlib.sha256(data).hexdigest()
+
+
+def test_an_unreadable_directory_is_missing_input(tmp_path: Path) -> None:
+    """Root reads everything: so it gives up that right first."""
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "x.txt").write_text(prose(3000))
+    (tmp_path / "secret").chmod(0)
+    words = command("train", tmp_path / "secret", *SMALL, "--run", tmp_path / "r")
+    if os.geteuid() == 0:
+        if not shutil.which("setpriv"):
+            pytest.skip("root reads every directory, and setpriv is not there to forbid it")
+        words = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *words]
+    done = subprocess.run(words, capture_output=True, check=False)
+    (tmp_path / "secret").chmod(0o700)
+    assert done.returncode == 66, done.stderr
+    assert b"secret cannot be read: Permission denied" in done.stderr
+
+
+def test_a_loss_that_is_not_finite_exits_76_and_keeps_the_run(tmp_path: Path) -> None:
+    words = training("--lr", 1000, "--clip", 1e30, "--updates", 400, "--cell", "rnn")(tmp_path)
+    done = charlm(*words, "--warmup", 0, "--weight-decay", 10)
+    assert done.returncode == 76, done.stderr
+    assert re.search(r"charlm: .*update \d+.*checkpoint is kept", done.stderr.decode())
+    for path in (tmp_path / "r" / "checkpoints").glob("*"):
+        assert charlm("sample", tmp_path / "r", "--length", 3).returncode == 0, path
+
+
+def test_memory_that_runs_out_exits_79(tmp_path: Path) -> None:
+    """A model that seems to fit, under a limit that the process then meets."""
+
+    def tight() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+
+    words = training("--hidden", 9000, "--batch", 1, "--time", 4)(tmp_path)
+    done = charlm(*words, preexec_fn=tight)
+    assert done.returncode == 79, (done.returncode, done.stderr)
+    assert b"Traceback" not in done.stderr
+
+
+# streams
+
+
+def test_results_alone_are_on_stdout(trained: Path) -> None:
+    scored = charlm("eval", trained)
+    assert scored.returncode == 0 and scored.stderr == b""
+    first, *rest = scored.stdout.decode().splitlines()
+    assert re.fullmatch(r"\d\.\d{4} bits/char  \d\.\d{4} bits/byte  \d\.\d{4} nats/char", first)
+    assert [line.split()[0] for line in rest] == ["scored", "protocol", "corpus", "text", "weights"]
+
+
+def test_the_json_of_eval_has_its_documented_keys(trained: Path, book: Path) -> None:
+    told = json.loads(charlm("eval", trained, "--json").stdout)
+    assert {
+        *("bits_per_char", "bits_per_byte", "nats_per_char", "characters", "unseen"),
+        *("protocol", "corpus_sha256"),
+    } <= set(told)
+    assert told["characters"] == 300 and told["split"] == "test"
+    again = json.loads(charlm("eval", trained, "--json").stdout)
+    assert again == told
+    report = json.loads((trained / "report.json").read_text())
+    assert report["score"]["bits_per_char"] == told["bits_per_char"]
+    whole = json.loads(charlm("eval", trained, "--text", book, "--json").stdout)
+    assert whole["characters"] == 6000 and whole["corpus_sha256"] == told["corpus_sha256"]
+    valid = json.loads(charlm("eval", trained, "--split", "valid", "--json").stdout)
+    assert valid["text_sha256"] != told["text_sha256"]
+    assert charlm("eval", trained, "--split", "half").returncode == 78
+    assert charlm("eval", trained, "--split", "test", "--text", book).returncode == 78
+
+
+def test_a_run_can_be_moved_and_sent(
+    trained: Path, book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On another machine there is neither the cache nor the path: the corpus is named again."""
+    shutil.copytree(trained, tmp_path / "sent")
+    shutil.copy(book, tmp_path / "here.txt")
+    told = charlm("eval", trained, "--json").stdout
+    monkeypatch.setenv("CHARLM_CACHE", str(tmp_path / "new-cache"))
+    words = ["eval", tmp_path / "sent", "--json", "--corpus", tmp_path / "here.txt"]
+    assert charlm(*words).stdout == told
+    sample = ["--length", 40, "--seed", 1]
+    assert charlm("sample", trained, *sample).stdout == (
+        charlm("sample", tmp_path / "sent", *sample).stdout
+    )
+
+
+def test_samples_are_exact_bytes_and_nothing_else(trained: Path) -> None:
+    done = charlm("sample", trained, "--length", 200, "--seed", 4)
+    assert done.returncode == 0 and done.stderr == b""
+    assert len(done.stdout.decode()) == 200 and b"\n" in done.stdout
+    prompt = "Thé 漢\n"
+    prompted = charlm("sample", trained, "-p", prompt, "--length", 20).stdout.decode()
+    assert prompted.startswith(prompt) and len(prompted) == len(prompt) + 20
+    piped = charlm("sample", trained, "-p", "-", "--length", 20, input=prompt.encode())
+    assert piped.stdout.decode() == prompted
+    several = charlm("sample", trained, "--length", 20, "-n", 2, "--json").stdout.splitlines()
+    texts = [json.loads(line)["text"] for line in several]
+    assert len(texts) == 2 and texts[0] != texts[1] and all(len(text) == 20 for text in texts)
+    alone = charlm("sample", trained, "--length", 20).stdout.decode()
+    assert alone == texts[0]
+
+
+def test_a_reader_that_has_seen_enough_ends_the_writing_quietly(trained: Path) -> None:
+    words = " ".join(command("sample", trained, "--length", 100_000))
+    done = subprocess.run(
+        ["bash", "-c", f"{words} | head -c 5; echo ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout[5:] == b"141\n" and done.stderr == b""
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(
+            command("eval", trained), stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert ended.returncode == 74 and b"No space left on device" in ended.stderr
+
+
+def test_output_is_utf8_whatever_the_locale(trained: Path) -> None:
+    bare = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    words = ["sample", trained, "-p", "é漢", "--length", 3]
+    assert charlm(*words, env=bare).stdout == charlm(*words).stdout
+
+
+def test_ctrl_c_before_training_is_one_line_too(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command("train", "-", "--run", tmp_path / "r"),
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    for _ in range(600):  # until it waits for its input: the run's directory is there by then
+        if (tmp_path / "r" / "lock").exists():
+            break
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and said == b"charlm: interrupted\n"
+
+
+# progress
+
+
+def on_terminal(words: list[str], columns: int = 80) -> tuple[str, int]:
+    """What a command writes to a terminal of that width, stdout and stderr together."""
+    main, side = pty.openpty()
+
+    fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": str(columns)}
+    process = subprocess.Popen(words, stdin=side, stdout=side, stderr=side, env=env)
+    os.close(side)
+    data = b""
+    try:
+        while piece := os.read(main, 65536):
+            data += piece
+    except OSError:
+        pass
+    os.close(main)
+    return data.decode(), process.wait()
+
+
+def test_a_bar_on_a_terminal_shows_how_training_goes(tmp_path: Path, book: Path) -> None:
+    words = ["--hidden", 32, "--updates", 300, "--run", tmp_path / "r"]
+    shown, code = on_terminal(command("train", book, *words))
+    assert code == 0
+    frames = [frame for frame in re.split(r"[\r\n]", shown) if "%|" in frame]
+    last = frames[-1]
+    for part in ("100%|", "ch/s", "train ", "valid ", "best ", "lr ", "|g| "):
+        assert part in last, last
+    assert all(len(re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", f).rstrip()) <= 80 for f in frames), frames
+
+
+def test_off_a_terminal_there_are_plain_lines(tmp_path: Path, book: Path) -> None:
+    words = ["--hidden", 8, "--updates", 600, "--run", tmp_path / "r", "--log-every", 0.1]
+    done = charlm("train", book, *words)
+    said = done.stderr.decode()
+    assert "\r" not in said and "\x1b" not in said
+    lines = [line for line in said.splitlines() if line.startswith("update ")]
+    assert lines and all("ch/s train" in line and "left" in line for line in lines)
+    summary = said[: said.index("update ")]
+    for name in ("cell", "kernel", "parameters", "corpus", "alphabet", "splits", "budget"):
+        assert re.search(f"^{name} ", summary, re.M), name
+    for name in ("estimate", "device", "run"):
+        assert re.search(f"^{name} ", summary, re.M), name
+
+
+# hostile text
+
+
+def test_foreign_text_cannot_drive_a_terminal() -> None:
+    hostile = "a\x1b[31m\x9b\x07\x7f\u202e\u2066\u200b\ufeff\u2028\ud800\x00\r\U000e0041z\n\té漢"
+    shown = visible(hostile, keep="\n\t")
+    assert shown.startswith("a\\x1b[31m\\x9b\\x07\\x7f\\u202e\\u2066\\u200b\\ufeff")
+    assert shown.endswith("z\n\té漢") and "\\x00\\r" in shown and "\\U000e0041" in shown
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", shown)
+    assert visible("a\nb") == "a\\nb"
+
+
+def test_a_model_of_hostile_text_writes_it_raw_only_into_a_pipe(tmp_path: Path) -> None:
+    book = tmp_path / "h\x1b[31m.txt"
+    book.write_text("\x1b[31mred\u202e " * 400)
+    run = tmp_path / "r"
+    made = charlm("train", book, "--hidden", 16, "--updates", 60, "--lr", 0.02, "--run", run)
+    assert made.returncode == 0 and b"\x1b" not in made.stderr, made.stderr
+    raw = charlm("sample", run, "--length", 300).stdout
+    assert b"\x1b" in raw
+    shown, code = on_terminal(command("sample", run, "--length", 300))
+    assert code == 0 and "\\x1b" in shown
+    assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202e]", shown)
+    missing = charlm("train", "no\x1b[2J.txt")
+    assert b"\x1b" not in missing.stderr and b"\\x1b[2J" in missing.stderr
+
+
+def test_the_program_is_also_a_module() -> None:
+    script = Path(sys.executable).parent / "charlm"
+    assert script.exists()
+    told = subprocess.run([script, "--version"], capture_output=True, check=True).stdout
+    assert told == charlm("--version").stdout and told.startswith(b"charlm 0.")

@@ -1,0 +1,293 @@
+"""Comparisons: equal parameters, equal data, one table, and nothing done twice."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import typer.main
+from conftest import TINY, charlm, command
+
+from charlm import compare, report
+from charlm.cell import CELLS
+from charlm.cli import app
+from charlm.compare import hidden_for, plan
+from charlm.config import arguments, checked
+from charlm.corpus import Batches, load
+from charlm.encoder import Digest
+from charlm.errors import BadConfig, CharlmError
+from charlm.model import make
+from charlm.run import Run
+
+WORDS = ["--cells", "rnn,gru", "--seeds", 2, "--parameters", 30_000, "--embedding", 8]
+WORDS += ["--batch", 4, "--time", 16, "--log-every", 0.2]
+TEXT = Digest("ab" * 32, (100,))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("parameters", [3000, 150_000])
+@pytest.mark.parametrize(
+    "settings", [{}, {"layers": 2, "start": "learned"}, {"tie": True}], ids=str
+)
+def test_the_hidden_size_is_the_one_that_comes_nearest(
+    cell: str, parameters: int, settings: dict[str, Any]
+) -> None:
+    if settings.get("tie"):
+        settings = {**settings, "embedding": 8, "hidden": 8}
+    config = checked({"embedding": 8, **settings, "cell": cell})
+
+    def count(hidden: int) -> int:
+        width = {"embedding": hidden} if config.tie else {}
+        one = checked({"embedding": 8, **settings, "cell": cell, "hidden": hidden, **width})
+        return sum(p.numel() for p in make(one, 90, "loop", "cpu").parameters())
+
+    try:
+        hidden = hidden_for(config, 90, parameters)
+    except BadConfig as error:
+        assert parameters == 3000 and "more than 1 % off" in str(error)  # too coarse steps
+        return
+    misses = {size: abs(count(size) - parameters) for size in (hidden - 1, hidden, hidden + 1)}
+    assert misses[hidden] == min(misses.values()) <= parameters / 100
+
+
+def test_a_plan_is_a_pure_function_of_its_arguments(tmp_path: Path) -> None:
+    def planned(**changed: Any) -> list[compare.Planned]:
+        words = {"cells": ["rnn", "lstm"], "seeds": 2, "parameters": 150_000, "text": TEXT}
+        words |= {"settings": {"updates": 10}, "symbols": 90, "place": tmp_path}
+        return plan(**{**words, **changed})
+
+    assert planned() == planned()
+    assert [one.name for one in planned()] == [
+        *("rnn seed 0", "lstm seed 0", "rnn seed 1", "lstm seed 1")
+    ]
+    assert not list(tmp_path.iterdir())
+    paths = {one.path for one in planned()}
+    assert len(paths) == 4
+    # what decides a run names it; where and how it is run does not
+    assert {one.path for one in planned(seeds=3, cells=["rnn", "lstm", "gru"])} > paths
+    assert {one.path for one in planned(settings={"updates": 10, "threads": 2})} == paths
+    assert not paths & {one.path for one in planned(settings={"updates": 11})}
+    assert not paths & {one.path for one in planned(text=Digest("cd" * 32, (100,)))}
+
+
+def test_a_runs_arguments_say_its_settings_again() -> None:
+
+    config = checked({**TINY, "tie": True, "embedding": 8, "hidden": 8, "dropout": 0.25})
+
+    parsed = typer.main.get_command(app).commands["train"].make_context("", arguments(config))  # type: ignore
+    again = {k: v for k, v in parsed.params.items() if k in type(config).__struct_fields__}
+    assert checked(again) == config
+
+
+def test_all_cells_read_the_same_data_in_the_same_order(book: Path) -> None:
+    corpus = load(checked({}), [str(book)])
+    orders = []
+    for one in plan({**TINY}, ["rnn", "lstm"], 1, 3000, TEXT, corpus.alphabet.size, Path("x")):
+        config = one.config
+        batches = Batches(corpus.split("train"), config.batch, config.time, config.seed)
+        orders.append([batches[update].x for update in range(100)])
+    assert all(torch.equal(a, b) for a, b in zip(*orders, strict=True))
+
+
+# arithmetic
+
+
+def made(cell: str, bits: list[float | None]) -> report.Report:
+    return report.row(
+        [
+            {
+                "cell": cell,
+                "hidden": 8,
+                "layers": 1,
+                "parameters": 990,
+                "state_size": 8,
+                "seed": seed,
+                "score": one and {"bits_per_char": one, "bits_per_byte": one / 2},
+                "chars_per_second": 100.0,
+                "seconds": 60.0,
+            }
+            for seed, one in enumerate(bits)
+        ],
+        1000,
+    )
+
+
+def test_a_row_has_the_mean_and_the_spread_of_its_seeds() -> None:
+    row = made("gru", [2.0, 2.5, 3.0])
+    assert row["bits_per_char"] == {
+        "mean": 2.5,
+        "low": 2.0,
+        "high": 3.0,
+        "per_seed": [2.0, 2.5, 3.0],
+    }
+    assert row["bits_per_byte"]["mean"] == 1.25
+    assert row["residual"] == pytest.approx(-0.01)
+    assert (row["minutes"], row["chars_per_second"]) == (1.0, 100.0)
+
+
+def test_rows_are_ranked_and_say_what_the_seeds_carry() -> None:
+    rows = report.ranked(
+        [made("far", [2.4, 2.5]), made("lost", [1.0, None]), made("near", [2.1, 2.3])]
+        + [made("best", [2.0, 2.2])]
+    )
+    assert [(row["cell"], row["verdict"]) for row in rows] == [
+        *(("best", "best"), ("near", "unclear"), ("far", "behind"), ("lost", "diverged"))
+    ]
+    assert rows[1]["difference"] == pytest.approx(0.1) and rows[3]["difference"] is None
+    assert rows[3]["bits_per_char"]["mean"] is None and rows[3]["diverged"] == 1
+
+
+def test_one_seed_separates_nothing() -> None:
+    rows = report.ranked([made("a", [2.0]), made("b", [3.0])])
+    assert [row["verdict"] for row in rows] == ["best", "unclear"]
+
+
+# the real thing
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, book: Path) -> Path:
+    """A small comparison that was terminated in the middle, and then went on."""
+    out = tmp_path_factory.mktemp("compare") / "out"
+    words = command("compare-cells", book, *WORDS, "--updates", 1200, "--out", out, "--json")
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    for _ in range(600):
+        if len(list(out.glob("runs/*/metrics.jsonl"))) >= 2:
+            break
+        time.sleep(0.1)
+    locked = charlm("compare-cells", book, *WORDS, "--updates", 1200, "--out", out)
+    assert process.poll() is not None or locked.returncode == 75
+    process.send_signal(signal.SIGTERM)
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 143, stderr
+    assert stdout == b"" and b"the same command goes on" in stderr
+    assert not (out / "report.json").exists()
+    before = {path: path.read_bytes() for path in out.glob("runs/*/report.json")}
+    assert len(before) < 4
+
+    finished = subprocess.run(words, capture_output=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert json.loads(finished.stdout) == json.loads((out / "report.json").read_text())
+    assert (
+        before.items()
+        <= {path: path.read_bytes() for path in out.glob("runs/*/report.json")}.items()
+    )
+    return out
+
+
+def test_a_comparison_that_was_stopped_goes_on(done: Path) -> None:
+    assert len(list((done / "runs").iterdir())) == 4
+    for path in (done / "runs").iterdir():
+        events = [json.loads(line) for line in (path / "events.jsonl").read_text().splitlines()]
+        # an update that is on record was done once, or after the checkpoint it went back to
+        updates = [
+            json.loads(line)["update"]
+            for line in (path / "metrics.jsonl").read_text().splitlines()
+            if '"bits"' in line
+        ]
+        assert updates == list(range(1, 1201))
+        assert events[0]["event"] in ("began", "resumed")
+
+
+def test_its_report_holds_all_that_the_table_says(done: Path) -> None:
+    found = json.loads((done / "report.json").read_text())
+    assert found["protocol"] == "one-stream" and len(found["corpus"]["sha256"]) == 64
+    for row in found["rows"]:
+        assert {"cell", "hidden", "parameters", "state_size", "bits_per_char"} <= set(row)
+        assert set(row["bits_per_char"]) == {"mean", "low", "high", "per_seed"}
+        assert abs(row["residual"]) <= 0.01 and row["state_size"] == row["hidden"]
+        runs = [Run(path) for path in sorted((done / "runs").glob(f"{row['cell']}-*"))]
+        scores = [run.report["score"]["bits_per_char"] for run in runs if run.report]
+        assert row["bits_per_char"]["per_seed"] == scores
+    assert (done / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_its_table_fits_eighty_columns_and_is_alone_on_stdout(done: Path, book: Path) -> None:
+    words = ["compare-cells", book, *WORDS, "--updates", 1200, "--out", done]
+    again = charlm(*words)
+    lines = again.stdout.decode().splitlines()
+    assert again.returncode == 0 and lines[0].split()[:2] == ["cell", "bits/char"]
+    assert {line.split()[0] for line in lines[2:4]} == {"rnn", "gru"}
+    assert all(len(line) <= 80 for line in lines), again.stdout.decode()
+    assert b"curves.png" in again.stderr
+
+
+def test_an_added_seed_reuses_what_is_done(done: Path, book: Path) -> None:
+    kept = {path: path.stat().st_mtime_ns for path in done.glob("runs/*/report.json")}
+    words = ["--cells", "gru", "--seeds", 3, *WORDS[4:], "--updates", 1200, "--out", done]
+    more = charlm("compare-cells", book, *words, "--json")
+    assert more.returncode == 0, more.stderr
+    (row,) = json.loads(more.stdout)["rows"]
+    assert row["seeds"] == [0, 1, 2]
+    assert all(path.stat().st_mtime_ns == then for path, then in kept.items())
+
+
+def test_workers_do_not_outlive_the_comparison(tmp_path: Path, book: Path) -> None:
+    words = ["compare-cells", book, *WORDS, "--updates", 100_000, "--out", tmp_path / "out"]
+    process = subprocess.Popen(command(*words), stderr=subprocess.DEVNULL)
+    for _ in range(600):
+        if len(list(tmp_path.glob("out/runs/*/metrics.jsonl"))) >= 1:
+            break
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+
+    def writers() -> list[bool]:
+
+        held = []
+        for lock in tmp_path.glob("out/runs/*/lock"):
+            with lock.open() as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    held.append(False)
+                except OSError:
+                    held.append(True)
+        return held
+
+    for _ in range(300):
+        if not any(writers()):
+            break
+        time.sleep(0.1)
+    assert writers() and not any(writers())
+    assert list(tmp_path.glob("out/runs/*/checkpoints/update-*"))
+
+
+def test_a_worker_that_fails_ends_the_comparison_with_its_own_words(tmp_path: Path) -> None:
+    planned = compare.Planned(checked({}), tmp_path / "runs" / "x", 1, 1)
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "x.log").write_text("note\ncharlm: cannot write here\n")
+    assert compare._ended(0, planned, tmp_path) == "done"
+    assert compare._ended(76, planned, tmp_path) == "diverged"
+    with pytest.raises(CharlmError, match="lstm seed 0: cannot write here") as raised:
+        compare._ended(74, planned, tmp_path)
+    assert raised.value.code == 74
+    with pytest.raises(CharlmError) as raised:
+        compare._ended(-9, planned, tmp_path)
+    assert raised.value.code == 70
+
+
+def test_standard_input_is_kept_so_that_workers_and_a_resume_can_read_it(
+    tmp_path: Path, book: Path
+) -> None:
+    words = ["--cells", "rnn", "--seeds", 1, *WORDS[4:], "--updates", 3, "--out", tmp_path / "o"]
+    first = charlm("compare-cells", "-", *words, "--json", input=book.read_bytes())
+    assert first.returncode == 0, first.stderr
+    again = charlm("compare-cells", "-", *words, "--json", stdin=subprocess.DEVNULL)
+    assert again.stdout == first.stdout
+
+
+def test_curves_are_drawn_also_where_there_is_little_to_draw() -> None:
+    for curves in (
+        {"a": [[(1, 2.0)]]},
+        {"a": [[(1, 2.0), (2, 1.5)], [(1, 2.1)]], "b": [[(1, 3.0)]]},
+    ):
+        assert report.draw_curves(curves, "t").startswith(b"\x89PNG")
+
+
+assert os.name == "posix"

@@ -1,0 +1,267 @@
+"""The exact score: every character once, whatever training did; and what an unseen one costs."""
+
+import hashlib
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY, make_run, prose
+from torch.nn.functional import cross_entropy
+
+from charlm import evaluate, kernels
+from charlm import sample as sampling
+from charlm.config import checked
+from charlm.corpus import Corpus, load
+from charlm.encoding import encoded
+from charlm.errors import BadData
+from charlm.evaluate import costs, quick_bits, score
+from charlm.model import CharLM, make
+from charlm.source import sources
+
+assert kernels
+
+
+def scored(
+    path: Path, text: str | bytes, train: str = "", **settings: object
+) -> tuple[dict, CharLM]:
+    """The score of a text under an untrained model of an alphabet; and the model."""
+    (path / "train.txt").write_text((train or prose(2000)) * 2)
+    (path / "text.txt").write_bytes(text.encode() if isinstance(text, str) else text)
+    config = checked({**TINY, **settings})
+    alphabet = load(config, [str(path / "train.txt")]).alphabet
+    model = make(config, alphabet.size, "loop", "cpu")
+    torch.manual_seed(0)
+    torch.nn.init.normal_(model.bias)
+    encoding = encoded([sources([str(path / "text.txt")], "")], alphabet)
+    return score(model, alphabet, encoding, (0, encoding.size)), model
+
+
+def by_hand(model: CharLM, ids: list[int]) -> float:
+    """Nats of the ids, one step at a time, from the start state: the definition."""
+    model = model.double().eval()
+    total = 0.0
+    with torch.no_grad():
+        state = model.start(1)
+        for symbol in ids:
+            logits = model.expect(state)
+            total += float(cross_entropy(logits, torch.tensor([symbol])))
+            _, state = model(torch.tensor([[symbol]]), state)
+    return total
+
+
+def test_the_score_is_its_definition(tmp_path: Path) -> None:
+    """Every character once, the first from the start state; summed, then divided once."""
+    text = prose(700, seed=5)
+    found, model = scored(tmp_path, text, start="learned", layers=2)
+    alphabet = load(checked(TINY), [str(tmp_path / "train.txt")]).alphabet
+    nats = by_hand(model, alphabet.encode(text))
+    assert found["nats_per_char"] == pytest.approx(nats / 700, rel=1e-6)
+    assert found["bits_per_char"] == pytest.approx(nats / 700 / math.log(2), rel=1e-6)
+    assert found["bits_per_byte"] == found["bits_per_char"]  # all of it is ASCII
+    assert (found["characters"], found["bytes"], found["unseen"]) == (700, 700, 0)
+    assert found["protocol"] == "one-stream"
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    assert found["corpus_sha256"] == found["text_sha256"] == sha256
+
+
+def test_one_character_is_a_text(tmp_path: Path) -> None:
+    found, model = scored(tmp_path, "T")
+    alphabet = load(checked(TINY), [str(tmp_path / "train.txt")]).alphabet
+    chances = (
+        model.bias.detach().double().softmax(0)
+    )  # the start state is zero: only the bias speaks
+    assert found["nats_per_char"] == pytest.approx(-math.log(chances[alphabet.encode("T")[0]]))
+
+
+def test_an_empty_text_has_no_score(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match="nothing to score"):
+        scored(tmp_path, "")
+
+
+def test_an_unseen_character_costs_the_escape_and_one_of_all_code_points(tmp_path: Path) -> None:
+    text = "The cat é sees 漢 a house."
+    found, model = scored(tmp_path, text)
+    alphabet = load(checked(TINY), [str(tmp_path / "train.txt")]).alphabet
+    ids = alphabet.encode(text)
+    assert ids.count(alphabet.escape) == 2 == found["unseen"]
+    nats = by_hand(model, ids) + 2 * math.log(1_114_112)
+    assert found["nats_per_char"] == pytest.approx(nats / len(text), rel=1e-6)
+    assert found["characters"] == len(text)
+    assert found["bytes"] == len(text.encode()) == len(text) + 3
+    assert found["bits_per_byte"] == pytest.approx(
+        found["bits_per_char"] * len(text) / len(text.encode())
+    )
+
+
+def test_all_chances_together_are_one_so_that_bits_are_a_code_length(tmp_path: Path) -> None:
+    """Over every character there is: the seen ones, and 1,114,112 behind the escape, sum to one."""
+    _, model = scored(tmp_path, "The")
+    chances = model.bias.detach().double().softmax(0)
+    assert float(chances[:-1].sum() + chances[-1]) == pytest.approx(1)
+    # each of the code points behind the escape has an equal share of its chance
+    alphabet = load(checked(TINY), [str(tmp_path / "train.txt")]).alphabet
+    assert math.exp(-alphabet.escape_nats) * 1_114_112 == pytest.approx(1)
+
+
+def test_bytes_and_characters_are_scored_in_both_units(tmp_path: Path) -> None:
+    text = "The cät sees é."
+    found, model = scored(tmp_path, text, alphabet="bytes")
+    nats = by_hand(model, list(text.encode()))
+    assert (found["characters"], found["bytes"], found["symbols"]) == (15, 17, 17)
+    assert found["nats_per_char"] == pytest.approx(nats / 15, rel=1e-6)
+    assert found["bits_per_byte"] == pytest.approx(nats / 17 / math.log(2), rel=1e-6)
+    assert found["unseen"] == 0
+
+
+def test_bytes_that_are_not_text_have_no_bits_per_character(tmp_path: Path) -> None:
+    found, _ = scored(tmp_path, b"The \xff\xfe\x00 cat", alphabet="bytes")
+    assert found["bits_per_char"] is None and found["characters"] is None
+    assert found["bits_per_byte"] > 0
+
+
+def test_the_score_knows_nothing_of_how_training_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = prose(3000, seed=5)
+    usual, _ = scored(tmp_path, text, batch=4, time=16, dropout=0.5)
+    other, _ = scored(tmp_path, text, batch=2, time=64, dropout=0.0)
+    assert usual == other
+    monkeypatch.setattr(evaluate, "CALL", 7)  # nor of how many characters a call reads
+    cut, _ = scored(tmp_path, text)
+    assert cut["nats_per_char"] == pytest.approx(usual["nats_per_char"], rel=1e-6)
+
+
+def test_the_state_is_carried_through_the_whole_text(tmp_path: Path) -> None:
+    """A model that knows only what it read 5,000 characters ago still knows it."""
+    text = "a" + "b" * 5000
+    config = checked({**TINY, "cell": "rnn", "hidden": 1, "embedding": 1})
+    (tmp_path / "t.txt").write_text("ab" * 100)
+    alphabet = load(config, [str(tmp_path / "t.txt")]).alphabet
+    model = make(config, alphabet.size, "loop", "cpu").eval()
+    (cell,) = model.recurrent
+    with torch.no_grad():
+        model.embed.weight.copy_(torch.tensor([[1.0], [0.0], [0.0]]))
+        cell.W.weight.fill_(10.0)  # "a" sets the unit, and nothing clears it
+        cell.W.bias.zero_()
+        cell.U.weight.fill_(3.0)
+        assert model.weight is not None
+        model.weight.copy_(torch.tensor([[-5.0], [5.0], [-5.0]]))
+        model.bias.zero_()
+    ids = np.array(alphabet.encode(text))[:, None]
+    last = list(costs(model, ids, alphabet))[-1]
+    assert float(last[-1, 0]) < 1e-3
+    without = list(costs(model, ids[1:], alphabet))[-1]
+    assert float(without[-1, 0]) > 1
+
+
+def test_evaluation_uses_no_dropout_and_leaves_training_on(tmp_path: Path) -> None:
+    first, model = scored(tmp_path, prose(500), dropout=0.9)
+    model.train()
+    again, other = scored(tmp_path, prose(500), dropout=0.9)
+    assert first == again
+    other.train()
+    quick_bits(other, np.zeros(200, dtype=np.int64), load_alphabet(tmp_path))
+    assert other.training
+
+
+def load_alphabet(path: Path):
+    return load(checked(TINY), [str(path / "train.txt")]).alphabet
+
+
+def test_the_quick_look_reads_many_streams_and_counts_the_escape_too(tmp_path: Path) -> None:
+    _, model = scored(tmp_path, "The")
+    alphabet = load_alphabet(tmp_path)
+    ids = np.array(alphabet.encode(prose(64 * 3, seed=2)))
+    streams = ids.reshape(3, 64).T
+    nats = sum(by_hand(model, list(stream)) for stream in streams.T.tolist())
+    model.float()
+    assert quick_bits(model, ids, alphabet) == pytest.approx(nats / math.log(2) / 192, rel=1e-5)
+    unseen = ids.copy()
+    unseen[5] = alphabet.escape + 3  # of the corpus, but not of its training split
+    assert alphabet.escape_nats / math.log(2) / 192 < quick_bits(model, unseen, alphabet)
+
+
+def test_the_fused_kernels_score_as_the_loop_does(tmp_path: Path, book: Path) -> None:
+    for cell in ("rnn", "gru", "lstm"):
+        run, corpus, config = make_run(tmp_path / cell, book, cell=cell, hidden=32)
+        bits = [
+            whole(make(config, run.alphabet.size, kernel, "cpu"), corpus)
+            for kernel in ("loop", "fused")
+        ]
+        assert bits[0] == pytest.approx(bits[1], rel=1e-6)
+
+
+def whole(model: CharLM, corpus: Corpus) -> float:
+    found = score(model, corpus.alphabet, corpus.encoding, corpus.text.splits["test"])
+    bits = found["bits_per_char"]
+    assert bits is not None
+    return bits
+
+
+# sampling
+
+
+def drawn(logits: list[float], **how: float) -> set[int]:
+    generator = torch.Generator().manual_seed(0)
+    usual = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, **how}
+    return {
+        sampling.pick(torch.tensor(logits), **usual, generator=generator)  # type: ignore[arg-type]
+        for _ in range(300)
+    }
+
+
+def test_sampling_draws_what_evaluation_expects() -> None:
+    logits = torch.tensor([2.0, 1.0, 0.0, -torch.inf])
+    generator = torch.Generator().manual_seed(0)
+    counts = np.bincount(
+        [sampling.pick(logits, 1.0, 0, 1.0, generator) for _ in range(20000)], minlength=4
+    )
+    wanted = logits.softmax(0).numpy()
+    assert counts[3] == 0
+    assert np.abs(counts / 20000 - wanted).max() < 0.01
+
+
+def test_temperature_top_k_and_top_p_keep_what_they_say() -> None:
+    logits = [3.0, 2.0, 1.0, 0.0]  # chances .644, .237, .087, .032
+    assert drawn(logits) == {0, 1, 2, 3}
+    assert drawn(logits, temperature=0.0) == {0}
+    assert drawn(logits, temperature=1e-300) == {0}  # and nothing overflows
+    assert drawn([1e30, 0.0], temperature=1e-30) == {0}
+    assert drawn(logits, top_k=2) == {0, 1}
+    assert drawn(logits, top_k=1) == {0}
+    assert drawn(logits, top_k=99) == {0, 1, 2, 3}
+    assert drawn(logits, top_p=0.6) == {0}
+    assert drawn(logits, top_p=0.65) == {0, 1}
+    assert drawn(logits, top_p=0.0) == {0}
+    assert drawn(logits, top_p=0.9, top_k=2) == {0, 1}
+    assert drawn(logits, top_p=0.72, top_k=2) == {0}  # shares of what top_k has left
+
+
+def test_a_sample_carries_the_true_state_and_never_writes_the_escape(tmp_path: Path) -> None:
+    """Greedy writing is the argmax of the logits of all that was read and written so far."""
+    _, model = scored(tmp_path, "The", hidden=16)
+    alphabet = load_alphabet(tmp_path)
+    with torch.no_grad():
+        model.bias[alphabet.escape] = 100.0
+    prompt = "The 漢 dog\n"
+    text = b"".join(sampling.write(model, alphabet, prompt, 30, temperature=0.0)).decode()
+    assert len(text) == 30  # the prompt is not counted
+    ids = alphabet.encode(prompt + text)
+    logits, _ = model(torch.tensor(ids)[:, None], model.start(1))
+    logits[..., alphabet.escape] = -torch.inf
+    wanted = logits[len(prompt) - 1 : -1, 0].argmax(-1)
+    assert alphabet.encode(text) == wanted.tolist()
+
+
+def test_the_same_seed_writes_the_same_text_however_many_are_asked_for(tmp_path: Path) -> None:
+    _, model = scored(tmp_path, "The")
+    alphabet = load_alphabet(tmp_path)
+
+    def text(**how: int) -> bytes:
+        return b"".join(sampling.write(model, alphabet, "", 50, **how))  # type: ignore[arg-type]
+
+    assert text(seed=1) == text(seed=1) != text(seed=2)
+    assert text(seed=1, number=1) == text(seed=1, number=1) != text(seed=1)
+    assert b"\n" in text(seed=1) + text(seed=2) + text(seed=3)

@@ -1,0 +1,362 @@
+"""Training: batches are pure, a stop loses nothing, and looking changes nothing."""
+
+import json
+import math
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY, make_run, prose
+from torch.testing import assert_close
+
+from charlm import evaluate, learner
+from charlm import sample as sampling
+from charlm.cell import CELLS
+from charlm.config import checked
+from charlm.corpus import Batches, load, reload
+from charlm.errors import BadConfig, BadData, NonFinite
+from charlm.learner import Learner, Updated, learning_rate
+from charlm.model import make, size
+from charlm.run import Run
+from charlm.train import Validated, begin, new_run, seconds_per_update, train
+
+# batches
+
+
+def test_batches_are_a_pure_function_of_seed_and_update() -> None:
+    ids = np.random.default_rng(0).integers(0, 50, 1000, dtype=np.uint8)
+    one, other = Batches(ids, 4, 16, 7), Batches(ids, 4, 16, 7)
+    order = [5, 40, 0, 5, 17]
+    for update in order:
+        a, b = one[update], other[update]
+        assert torch.equal(a.x, b.x) and torch.equal(a.y, b.y) and a.fresh == b.fresh
+    assert any(not torch.equal(one[u].x, Batches(ids, 4, 16, 8)[u].x) for u in order)
+
+
+def test_a_stream_goes_on_where_it_was_until_the_epoch_ends() -> None:
+    ids = np.arange(60_000, dtype=np.uint16)[:1000]
+    batches = Batches(ids, 4, 16, 0)
+    for update in range(2 * batches.windows):
+        batch = batches[update]
+        assert batch.fresh == (update % batches.windows == 0)
+        assert torch.equal(batch.y, batch.x + 1)  # the next character; none wraps to the start
+        assert torch.equal(batch.x[1:], batch.y[:-1])
+        if not batch.fresh:
+            assert torch.equal(batch.x[0], batches[update - 1].y[-1])
+
+
+def test_an_epoch_reads_each_character_once_but_for_less_than_a_window() -> None:
+    ids = np.arange(1000, dtype=np.uint16)
+    batches = Batches(ids, 4, 16, 0)
+    left_out = []
+    for epoch in range(6):
+        updates = range(epoch * batches.windows, (epoch + 1) * batches.windows)
+        read = sorted(int(i) for u in updates for i in batches[u].y.flatten())
+        assert len(set(read)) == len(read) > 999 - 4 * 16
+        left_out.append(min(read))
+    assert len(set(left_out)) > 1  # and it is not the same ones that are left out each time
+
+
+def test_text_shorter_than_a_window_is_refused() -> None:
+    with pytest.raises(BadData, match="65: give more text, or a smaller --batch or --time"):
+        Batches(np.zeros(64, dtype=np.uint8), 4, 16, 0)
+    assert Batches(np.zeros(65, dtype=np.uint8), 4, 16, 0).windows == 1
+
+
+# the schedule, the loop
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_the_learning_rate_rises_in_a_line_and_falls_to_two_hundredths(schedule: str) -> None:
+    config = checked({"schedule": schedule, "warmup": 10, "learning_rate": 1.0})
+    rates = [learning_rate(config, update, 100) for update in range(100)]
+    assert rates[:10] == pytest.approx([(n + 1) / 11 for n in range(10)])
+    assert rates[10] == 1 and all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert 0.02 < rates[-1] < 0.035
+    half = learning_rate(config, 55, 100)
+    assert half == pytest.approx(0.02 + 0.98 / 2)
+
+
+def test_training_learns(tmp_path: Path, book: Path) -> None:
+    run, corpus, config = make_run(tmp_path / "r", book, updates=60, hidden=24, learning_rate=0.02)
+    model = begin(run, "cpu", config, print)[0]
+    bits = [h.bits for h in train(run, model, corpus) if isinstance(h, Updated)]
+    first = math.log2(run.alphabet.size)
+    assert bits[0] == pytest.approx(first, abs=0.5)
+    assert np.mean(bits[-5:]) < first - 1
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_truncated_gradients_equal_those_of_one_window_with_the_state_carried(cell: str) -> None:
+    """The carried state is the true one, detached: no gradient, but every number, gets across."""
+    config = checked({**TINY, "cell": cell})
+    model = make(config, 9, "loop", "cpu").double()
+    ids = torch.randint(9, (32, 3))
+    whole, _ = model(ids, model.start(3))
+    first = Learner(model, config, 10)
+    first.carried = None
+    _, state = model(ids[:16], model.start(3))
+    second, _ = model(ids[16:], tuple(tuple(p.detach() for p in layer) for layer in state))
+    assert_close(second, whole[16:], rtol=0, atol=1e-12)
+
+
+def test_the_state_is_carried_within_an_epoch_and_reset_at_its_edge(
+    tmp_path: Path, book: Path
+) -> None:
+    run, corpus, config = make_run(tmp_path / "r", book, kernel="loop")
+    model, _ = begin(run, "cpu", config, print)
+    batches = Batches(corpus.split("train"), config.batch, config.time, config.seed)
+    seen: list[tuple[bool, bool]] = []
+
+    def spy(module: torch.nn.Module, given: tuple[object, ...]) -> None:
+        state = given[1]
+        zero = all(bool((part == 0).all()) for layer in state for part in layer)  # type: ignore
+        detached = all(not part.requires_grad for layer in state for part in layer)  # type: ignore
+        seen.append((zero, detached))
+
+    model.model.register_forward_pre_hook(spy)
+    for update in range(batches.windows + 1):
+        model.learn(batches[update])
+    assert [zero for zero, _ in seen] == [True] + [False] * (batches.windows - 1) + [True]
+    assert all(detached for _, detached in seen)
+
+
+def test_a_learned_start_is_learned(tmp_path: Path, book: Path) -> None:
+    run, corpus, config = make_run(tmp_path / "r", book, start="learned", cell="lstm")
+    model, _ = begin(run, "cpu", config, print)
+    before = [p.clone() for p in model.model.starts]
+    list(train(run, model, corpus))
+    assert len(before) == 2
+    assert all(not torch.equal(a, b) for a, b in zip(before, model.model.starts, strict=True))
+
+
+def test_only_matrices_decay() -> None:
+    model = make(checked(TINY), 9, "loop", "cpu")
+    matrices, vectors = Learner(model, checked(TINY), 1).optimizer.param_groups
+    assert matrices["weight_decay"] == 0.01 and vectors["weight_decay"] == 0
+    assert {p.dim() for p in matrices["params"]} == {2}
+    assert {p.dim() for p in vectors["params"]} == {1}
+
+
+def test_the_gradient_is_clipped_by_its_whole_norm(tmp_path: Path, book: Path) -> None:
+    run, corpus, config = make_run(tmp_path / "r", book, clip=1e-3)
+    model, _ = begin(run, "cpu", config, print)
+    told = model.learn(Batches(corpus.split("train"), 4, 16, 0)[0])
+    norm = torch.stack([p.grad.norm() for p in model.model.parameters()]).norm()  # type: ignore
+    assert told.gradient_norm > 1e-2 and norm == pytest.approx(1e-3, rel=1e-3)
+
+
+# budgets
+
+
+@pytest.mark.parametrize(
+    ("budget", "updates"), [({"updates": 7}, 7), ({"epochs": 1.5}, 126), ({}, 2000)]
+)
+def test_a_budget_becomes_updates(
+    tmp_path: Path, book: Path, budget: dict[str, float], updates: int
+) -> None:
+    config = checked({**{k: v for k, v in TINY.items() if k != "updates"}, **budget})
+    corpus = load(config, [str(book)])
+    assert Batches(corpus.split("train"), 4, 16, 0).windows == 84
+    assert new_run(tmp_path / "r", config, corpus, "cpu").record.updates == updates
+
+
+def test_minutes_become_updates_once_by_timing(tmp_path: Path, book: Path) -> None:
+    config = checked({**TINY, "updates": 0, "minutes": 0.05})
+    corpus = load(config, [str(book)])
+    updates = new_run(tmp_path / "r", config, corpus, "cpu").record.updates
+    each = seconds_per_update(config, corpus.alphabet.size, "fused", "cpu", corpus.split("train"))
+    assert 3 / 4 < updates * each < 3 * 4
+    assert Run(tmp_path / "r").record.updates == updates
+
+
+def test_two_budgets_are_one_too_many() -> None:
+    with pytest.raises(BadConfig, match="keep one of --updates, --minutes"):
+        checked({"updates": 3, "minutes": 1.0})
+
+
+# a stop loses nothing
+
+HARD = {"dropout": 0.3, "layers": 2, "schedule": "cosine", "start": "learned", "valid_every": 5}
+
+
+def walk(run: Run, *, stop_after: int = 0, abandon_after: int = 0) -> Learner:
+    """Train until the end, or a stop, or a kill: then the generator is dropped where it is."""
+
+    config = run.record.config
+    corpus = reload(config, run.record.text)
+    model, metrics = begin(run, "cpu", config, print)
+    happenings: Iterator[object] = train(
+        run, model, corpus, metrics, lambda: model.update == stop_after
+    )
+    for happened in happenings:
+        if isinstance(happened, Updated) and happened.update == abandon_after:
+            break
+    return model
+
+
+def result_of(run: Run) -> dict[str, bytes]:
+    """All that must be the same, byte for byte."""
+    last = max(run.checkpoints)
+    place = run.checkpoints[last]
+    found = {name: (place / f"{name}.safetensors").read_bytes() for name in ("model", "training")}
+    progress = json.loads((place / "progress.json").read_bytes())
+    del progress["seconds"]
+    found["progress"] = json.dumps(progress).encode()
+    found["metrics"] = (run.path / "metrics.jsonl").read_bytes()
+    config = run.record.config
+    model = make(config, run.alphabet.size, "loop", "cpu")
+    model.load_state_dict(run.load("best", print).tensors["model"])
+    found["sample"] = b"".join(sampling.write(model, run.alphabet, "The ", 40, seed=3))
+    return found
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_training_that_was_stopped_anywhere_ends_in_the_same_bytes(
+    tmp_path: Path, cell: str
+) -> None:
+    """Weights, moments, carried state, metrics and samples; dropout, schedule, two epoch edges."""
+    (tmp_path / "book.txt").write_text(prose(450))
+    run, corpus, _ = make_run(tmp_path / "whole", tmp_path / "book.txt", cell=cell, **HARD)
+    assert Batches(corpus.split("train"), 4, 16, 0).windows == 6  # 12 updates: two epochs
+    walk(run)
+    whole = result_of(run)
+    for k in range(1, 12):
+        stopped, _, _ = make_run(tmp_path / f"stopped{k}", tmp_path / "book.txt", cell=cell, **HARD)
+        assert walk(stopped, stop_after=k).update == k
+        assert walk(stopped).update == 12
+        assert result_of(stopped) == whole, f"stopped after {k}"
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_training_that_was_killed_anywhere_ends_in_the_same_bytes(
+    tmp_path: Path, cell: str
+) -> None:
+    """A kill saves nothing: the run goes back to its last checkpoint, or to its beginning."""
+    (tmp_path / "book.txt").write_text(prose(450))
+    run, _, _ = make_run(tmp_path / "whole", tmp_path / "book.txt", cell=cell, **HARD)
+    walk(run)
+    whole = result_of(run)
+    for k in (1, 4, 6, 7, 11):
+        killed, _, _ = make_run(tmp_path / f"k{k}", tmp_path / "book.txt", cell=cell, **HARD)
+        walk(killed, abandon_after=k)
+        with (killed.path / "metrics.jsonl").open("ab") as torn:
+            torn.write(b'{"update":99,"bi')
+        walk(killed)
+        assert result_of(killed) == whole, f"killed after {k}"
+
+
+@pytest.mark.parametrize("what", ["carried", "exp_avg", "step"])
+def test_each_thing_in_a_checkpoint_is_needed(
+    tmp_path: Path, book: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """The faults planted for good: leave one thing out, and the bytes must differ."""
+    run, _, _ = make_run(tmp_path / "whole", book)
+    walk(run)
+    stopped, _, _ = make_run(tmp_path / "stopped", book)
+    walk(stopped, stop_after=5)
+    restore = Learner.restore
+
+    def forgetful(self: Learner, tensors: learner.Tensors, progress: learner.Progress) -> None:
+        training = {
+            name: torch.zeros_like(value) if name.split("/")[0] == what else value
+            for name, value in tensors["training"].items()
+        }
+        restore(self, {**tensors, "training": training}, progress)
+
+    monkeypatch.setattr(Learner, "restore", forgetful)
+    walk(stopped)
+    assert result_of(stopped) != result_of(run)
+
+
+def test_a_run_that_was_moved_goes_on(tmp_path: Path, book: Path) -> None:
+    run, _, _ = make_run(tmp_path / "whole", book)
+    walk(run)
+    stopped, _, _ = make_run(tmp_path / "stopped", book)
+    walk(stopped, stop_after=5)
+    shutil.move(stopped.path, tmp_path / "moved")
+    walk(Run(tmp_path / "moved"))
+    assert result_of(Run(tmp_path / "moved")) == result_of(run)
+
+
+def test_evaluating_otherwise_never_changes_training(tmp_path: Path, book: Path) -> None:
+    """More often, less often, with an exact score in between: the same updates, bit for bit."""
+    updates = []
+    for number, every in enumerate((1, 5, 12)):
+        settings = {**HARD, "valid_every": every}
+        run, corpus, config = make_run(tmp_path / str(number), book, **settings)
+        model, _ = begin(run, "cpu", config, print)
+        happened = []
+        for one in train(run, model, corpus):
+            happened.append(one)
+            if every == 5:
+                evaluate.score(
+                    model.model, corpus.alphabet, corpus.encoding, corpus.text.splits["test"]
+                )
+                torch.rand(5)  # nor does anybody else's use of the global generator
+        updates.append([one for one in happened if isinstance(one, Updated)])
+        assert sum(isinstance(one, Validated) for one in happened) == {1: 12, 5: 3, 12: 1}[every]
+    assert updates[0] == updates[1] == updates[2]
+
+
+def test_weights_order_and_dropout_depend_on_the_seed(tmp_path: Path, book: Path) -> None:
+    bits = []
+    for seed in (0, 0, 1):
+        run, corpus, config = make_run(tmp_path / f"{len(bits)}", book, seed=seed, **HARD)
+        model, _ = begin(run, "cpu", config, print)
+        bits.append([h.bits for h in train(run, model, corpus) if isinstance(h, Updated)])
+    assert bits[0] == bits[1] != bits[2]
+
+
+# what is not finite
+
+
+@pytest.mark.parametrize("where", ["weights", "state"])
+def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched(
+    tmp_path: Path, book: Path, where: str
+) -> None:
+    run, _, config = make_run(tmp_path / "r", book, valid_every=3)
+    model = walk(run, stop_after=6)
+    kept = {n: p.read_bytes() for n, p in files_of(run).items()}
+    if where == "weights":
+        with torch.no_grad():
+            model.model.bias[0] = math.nan
+    else:
+        assert model.carried
+        model.carried[0][0][0, 0] = math.inf
+    before = {name: value.clone() for name, value in model.model.state_dict().items()}
+
+    with pytest.raises(NonFinite, match="update 7: the loss is .*nan"):
+        list(train(run, model, reload(config, run.record.text), 10**9))
+    after = model.model.state_dict()
+    assert all(torch.equal(before[n].nan_to_num(7), after[n].nan_to_num(7)) for n in before)
+    assert {n: p.read_bytes() for n, p in files_of(run).items()} == kept
+    assert walk(run).update == 12
+
+
+def files_of(run: Run) -> dict[str, Path]:
+    return {str(p.relative_to(run.path)): p for p in (run.path / "checkpoints").rglob("*.*")}
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, book: Path) -> None:
+    run, _, _ = make_run(tmp_path / "r", book)
+    model = walk(run, stop_after=6)
+    with torch.no_grad():
+        model.model.embed.weight[0, 0] = math.nan
+    with pytest.raises(NonFinite, match="embed.weight is not finite after update 6"):
+        run.save(model.progress(0, None), model.tensors())
+
+
+# sizes
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_size_of_a_model_is_known_before_it_is_made(cell: str) -> None:
+    config = checked({**TINY, "cell": cell, "layers": 2, "start": "learned"})
+    parameters, state = size(config, 9)
+    model = make(config, 9, "loop", "cpu")
+    assert parameters == sum(p.numel() for p in model.parameters())
+    assert state == 2 * 8 * (2 if cell == "lstm" else 1)
