@@ -60,8 +60,8 @@ def load(config: Config, names: Sequence[str], tick: Tick = lambda _: None) -> C
 
     # The corpus itself comes first in the ids; it is shared among the splits not given as files.
     length = encoding.facts.parts[0]
-    characters, _ = encoding.measure(0, length, kind)
-    count = length if characters is None else characters
+    characters = encoding.measure(0, length, kind)[0] if kind == "bytes" else length
+    count = length if characters is None else characters  # not UTF-8: cut in bytes
     share = dict(zip(SPLITS, shares(config.split), strict=True))
     own = [name for name in SPLITS if not given.get(name)]
     whole = sum(share[name] for name in own)

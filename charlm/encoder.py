@@ -166,5 +166,6 @@ class _Reader:
             ) from None
         self.offset += len(chunk)
         self.line += text.count("\n")
-        self.column = len(text.rpartition("\n")[2]) + (1 if "\n" in text else self.column)
+        last = text.rfind("\n")
+        self.column = len(text) + self.column if last < 0 else len(text) - last
         return text

@@ -28,6 +28,7 @@ from charlm.model import make
 from charlm.sample import write
 
 SYMBOLS = 65
+Step = Callable[[], object]
 THEIRS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 SHAPES = {  # layers, hidden, batch, time
     "a": (2, 128, 50, 50),
@@ -35,7 +36,7 @@ SHAPES = {  # layers, hidden, batch, time
 }
 
 
-def plain(cell: str, layers: int, hidden: int, ids: np.ndarray, batch: int, time: int) -> Callable:
+def plain(cell: str, layers: int, hidden: int, ids: np.ndarray, batch: int, time: int) -> Step:
     """One training step of the loop that every tutorial has."""
     embed, recur = nn.Embedding(SYMBOLS, hidden), THEIRS[cell](hidden, hidden, layers)
     head = nn.Linear(hidden, SYMBOLS)
@@ -58,9 +59,7 @@ def plain(cell: str, layers: int, hidden: int, ids: np.ndarray, batch: int, time
     return step
 
 
-def ours(
-    cell: str, kernel: str, layers: int, hidden: int, ids: np.ndarray, b: int, t: int
-) -> Callable:
+def ours(cell: str, kernel: str, layers: int, hidden: int, ids: np.ndarray, b: int, t: int) -> Step:
     config = checked(
         {
             "cell": cell,
@@ -76,7 +75,7 @@ def ours(
     return lambda: learner.learn(batches[learner.update])
 
 
-def writers(cell: str, hidden: int, count: int) -> tuple[Callable, Callable]:
+def writers(cell: str, hidden: int, count: int) -> tuple[Step, Step]:
     """Writing `count` characters: nn's module step by step, and ours."""
     embed, recur = nn.Embedding(SYMBOLS, hidden), THEIRS[cell](hidden, hidden, 2)
     head = nn.Linear(hidden, SYMBOLS)
@@ -98,10 +97,10 @@ def writers(cell: str, hidden: int, count: int) -> tuple[Callable, Callable]:
     return theirs, mine
 
 
-def paired(first: Callable, second: Callable, pairs: int) -> tuple[float, float, float]:
+def paired(first: Step, second: Step, pairs: int) -> tuple[float, float, float]:
     """Medians: seconds of the first, of the second, and of the ratio first / second, A B A B …"""
 
-    def seconds(run: Callable) -> float:
+    def seconds(run: Step) -> float:
         began = time.process_time()
         run()
         return time.process_time() - began
@@ -123,7 +122,8 @@ def rows(pairs: int) -> Iterator[str]:
                 theirs = plain(cell, layers, hidden, ids, batch, length)
                 mine = ours(cell, kernel, layers, hidden, ids, batch, length)
                 a, b, ratio = paired(theirs, mine, pairs if name == "a" else max(3, pairs // 3))
-                yield f"{name} {cell:<5} {kernel:<6}             {a * 1e3:9.0f} {b * 1e3:9.0f} {ratio:10.2f}"
+                times = f"{a * 1e3:9.0f} {b * 1e3:9.0f} {ratio:10.2f}"
+                yield f"{name} {cell:<5} {kernel:<6}             {times}"
     yield "writing, 2 layers of 512     plain/s    ours/s     ours / plain"
     for cell in THEIRS:
         theirs, mine = writers(cell, 512, 100)
