@@ -16,11 +16,14 @@ from charlm.config import Config, checked, merged
 from charlm.errors import BadConfig, Interrupted
 from charlm.flags import CHECKPOINT, CORPUS, DEVICE, JSON, LOG_EVERY, RUN, THREADS, settings
 from charlm.signals import deferred
+from charlm.source import absolute
 
 if TYPE_CHECKING:
     from charlm.checkpoint import Checkpoint
     from charlm.model import CharLM
     from charlm.run import Run
+
+TEXTS = ("valid_text", "test_text")  # settings that are paths: a run must find them from anywhere
 
 app = typer.Typer(
     add_completion=False,
@@ -89,6 +92,7 @@ def train(
     if run is None:
         cell = given.get("cell", Config().cell)
         run = Path("runs") / f"{cell}-{time.strftime('%Y%m%d-%H%M%S')}"
+    given |= {name: absolute(given[name]) for name in TEXTS if name in given}
     checked(given)  # a mistake is told before anything is loaded or made
     from charlm.run import refuse_existing, writer
     from charlm.show import tables
@@ -318,6 +322,7 @@ def compare_cells(
 
     The same command again goes on where it was stopped; more cells or seeds reuse what is done.
     """
+    given |= {name: absolute(given[name]) for name in TEXTS if name in given}
     config = checked(given)
     names = list(dict.fromkeys(name.strip() for name in cells.split(",") if name.strip()))
     if not names:

@@ -95,7 +95,7 @@ def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
                 _create(temporary / name, data)
             _sync_directory(temporary)
             if path.exists():  # a directory cannot be renamed over one that has files
-                os.rename(path, _beside(path))
+                remove(path)
             os.rename(temporary, path)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)

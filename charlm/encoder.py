@@ -12,7 +12,7 @@ from charlm.alphabet import BYTES, CODE_POINTS, Alphabet
 from charlm.errors import BadData
 from charlm.source import Source
 
-Tick = Callable[[int], None]  # is told of every stretch of bytes that was read
+Tick = Callable[[int], object]  # is told of every stretch of bytes that was read
 
 
 class Digest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -97,6 +97,12 @@ class Run:
             if update not in kept:
                 durable.remove(path)
 
+    def forget_after(self, update: int) -> None:
+        """Damaged checkpoints of updates that will be done again go."""
+        for later, path in self.checkpoints.items():
+            if later > update:
+                durable.remove(path)
+
     def load(self, which: str, say: Callable[[str], None]) -> Checkpoint:
         """The best or last checkpoint, every hash verified; else the newest sound one, said so."""
         sound: dict[int, Checkpoint] = {}

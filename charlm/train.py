@@ -94,6 +94,7 @@ def begin(run: Run, device: str, config: Config, say: Callable[[str], None]) -> 
         return learner, 0
     checkpoint = run.load("last", say)
     learner.restore(checkpoint.tensors, checkpoint.progress)
+    run.forget_after(learner.update)
     return learner, checkpoint.progress.metrics_bytes
 
 

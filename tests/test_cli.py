@@ -217,6 +217,21 @@ def test_memory_that_runs_out_exits_79(tmp_path: Path) -> None:
     assert b"Traceback" not in done.stderr
 
 
+def test_a_run_finds_its_texts_from_another_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").mkdir()
+    for name in ("book.txt", "valid.txt", "test.txt"):
+        (tmp_path / "a" / name).write_text(prose(3000))
+    words = ["book.txt", "--valid-text", "valid.txt", "--test-text", "test.txt", "--final", "none"]
+    done = charlm("train", *words, *SMALL, "--run", "r", cwd=tmp_path / "a")
+    assert done.returncode == 0, done.stderr
+    monkeypatch.setenv("CHARLM_CACHE", str(tmp_path / "new-cache"))
+    told = charlm("eval", "a/r", "--json", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    assert json.loads(told.stdout)["characters"] == 3000
+
+
 # streams
 
 

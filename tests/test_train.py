@@ -249,6 +249,23 @@ def test_training_that_was_killed_anywhere_ends_in_the_same_bytes(
         assert result_of(killed) == whole, f"killed after {k}"
 
 
+def test_training_goes_on_from_the_newest_sound_checkpoint(tmp_path: Path, book: Path) -> None:
+    run, _, _ = make_run(tmp_path / "whole", book, valid_every=3)
+    walk(run)
+    damaged, _, _ = make_run(tmp_path / "damaged", book, valid_every=3)
+    walk(damaged, stop_after=9)
+    older, newer = list(damaged.checkpoints.items())[-2:]
+    (newer[1] / "progress.json").write_bytes(b"{}")
+    said: list[str] = []
+    corpus = reload(damaged.record.config, damaged.record.text)
+    model, metrics = begin(damaged, "cpu", damaged.record.config, said.append)
+    assert model.update == older[0] < newer[0] == 9
+    assert "progress.json is damaged" in said[0] and f"with update {older[0]}" in said[0]
+    assert newer[0] not in damaged.checkpoints
+    list(train(damaged, model, corpus, metrics))
+    assert result_of(damaged) == result_of(run)
+
+
 @pytest.mark.parametrize("what", ["carried", "exp_avg", "step"])
 def test_each_thing_in_a_checkpoint_is_needed(
     tmp_path: Path, book: Path, monkeypatch: pytest.MonkeyPatch, what: str

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -78,19 +78,30 @@ class Training:
 
 
 @contextmanager
-def reading(what: str) -> Iterator[Any]:
-    """A tick for long readings: on a terminal, a counter of what was read, that then goes away."""
-    with tqdm(
+def reading(what: str, every: float = 10.0) -> Iterator[Callable[[int], object]]:
+    """A tick for what may take long: a counter that goes away, or a plain line now and then."""
+    bar = tqdm(
         desc=visible(what),
         unit="",
         unit_scale=True,
         file=sys.stderr,
-        disable=None,
+        disable=None,  # off a terminal
         leave=False,
         delay=1.0,
         dynamic_ncols=True,
-    ) as bar:
-        yield bar.update
+    )
+    count, said = 0, time.monotonic()
+
+    def tick(more: int) -> None:
+        nonlocal count, said
+        count += more
+        bar.update(more)
+        if bar.disable and time.monotonic() - said >= every:
+            said = time.monotonic()
+            say(f"{what}: {large(count)} so far")
+
+    with bar:
+        yield tick
 
 
 class Comparing:

@@ -1,0 +1,61 @@
+"""The README's commands, run as they stand, but for smaller budgets."""
+
+import gzip
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import prose
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+COMMANDS = [
+    line
+    for block in re.findall(r"^```\n(.*?)^```", README, re.S | re.M)
+    for line in block.splitlines()
+    if re.match(r"(\w+ \S+ \| )?charlm ", line)
+]
+TRAINS = re.compile(r"charlm (train|compare-cells)")
+
+
+def small(line: str) -> str:
+    """The same command, with a budget that a test has, and a model of that size."""
+    line = re.sub(r"--minutes \S+", "--minutes 0.01", line)
+    line = re.sub(r"--epochs \S+", "--epochs 0.2", line)
+    line = re.sub(r"--updates \S+", "--updates 3", line)
+    line = re.sub(r"--seeds \S+", "--seeds 1", line)
+    if TRAINS.search(line) and "--resume" not in line:
+        line += " --batch 4 --time 16"
+        if "--updates" not in line and "--minutes" not in line and "--epochs" not in line:
+            line += " --updates 3"
+    return line
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the README's reader has: a book, notes, a log, another file."""
+    path = tmp_path_factory.mktemp("readme")
+    (path / "notes").mkdir()
+    (path / "book.txt").write_text(prose(5000))
+    (path / "other.py").write_text(prose(300))
+    (path / "notes" / "one.md").write_text(prose(5000))
+    (path / "log.gz").write_bytes(gzip.compress(prose(5000).encode()))
+    return path
+
+
+def test_the_readme_shows_each_command() -> None:
+    assert {line.split("charlm ")[1].split()[0] for line in COMMANDS} == {
+        *("train", "sample", "eval", "compare-cells")
+    }
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_command_of_the_readme_runs(line: str, place: Path) -> None:
+    """In their order, since later ones go on with the runs of earlier ones."""
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    words = ["bash", "-o", "pipefail", "-c", small(line)]
+    done = subprocess.run(words, cwd=place, env=env, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout
