@@ -23,6 +23,15 @@ class Alphabet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: Literal["characters", "bytes"]
     symbols: tuple[int, ...]
 
+    def __post_init__(self) -> None:
+        """An alphabet may come from anybody: no symbol twice, and none that is not one."""
+        if self.kind == "bytes" and self.symbols != tuple(range(256)):
+            raise ValueError("the alphabet of bytes is 0 to 255")
+        if len(set(self.symbols)) < len(self.symbols):
+            raise ValueError("an alphabet has a symbol twice")
+        if not all(0 <= s < CODE_POINTS and not 0xD800 <= s < 0xE000 for s in self.symbols):
+            raise ValueError("an alphabet has a symbol that is no character")
+
     @property
     def escape(self) -> int | None:
         """The id of every unseen character."""

@@ -1,6 +1,7 @@
 """The command line: parse, call, show. What needs torch is loaded inside a command."""
 
 import os
+import shlex
 import signal
 import sys
 import time
@@ -92,15 +93,19 @@ def train(
     if run is None:
         cell = given.get("cell", Config().cell)
         run = Path("runs") / f"{cell}-{time.strftime('%Y%m%d-%H%M%S')}"
-    given |= {name: absolute(given[name]) for name in TEXTS if name in given}
+    given |= {name: absolute(given[name]) for name in TEXTS if given.get(name)}
     checked(given)  # a mistake is told before anything is loaded or made
-    from charlm.run import refuse_existing, writer
+    from charlm.run import is_run, refuse_existing, writer
     from charlm.show import tables
 
     if not resume:
         refuse_existing(run)
     with writer(run):
-        report = _train(run, resume, corpus or [], given, log_every)
+        try:
+            report = _train(run, resume, corpus or [], given, log_every)
+        except Interrupted as stop:
+            again = f"; go on with: charlm train --run {shlex.quote(str(run))} --resume"
+            raise Interrupted(stop.signal, f"{stop}{again if is_run(run) else ''}") from None
     if json:
         show.result_json(report)
     else:
@@ -114,11 +119,11 @@ def _train(
     """Trains the run in this directory, which is locked, to its end; its report."""
     from charlm import corpus as texts
     from charlm import train as training
-    from charlm.compare import orphaned
     from charlm.machine import prepare
     from charlm.model import memory
     from charlm.run import Run, is_run, refuse_existing
     from charlm.show import progress, tables
+    from charlm.workers import orphaned
 
     going_on = resume and is_run(path)
     if going_on:
@@ -148,7 +153,8 @@ def _train(
     learner, metrics_bytes = training.begin(run, device, config, show.say)
     if learner.update:
         show.say(f"going on after update {learner.update}")
-    shown = progress.Training(record.updates, config.batch * config.time, log_every)
+    best = learner.best and learner.best[1]
+    shown = progress.Training(record.updates, config.batch * config.time, best, log_every)
     with deferred("finishing this update and saving") as signalled:
         steps = training.train(
             run, learner, corpus, metrics_bytes, lambda: bool(signalled) or orphaned()
@@ -159,17 +165,19 @@ def _train(
         finally:
             shown.close()
     if learner.update < record.updates:
-        again = f"saved after update {learner.update}; go on with: charlm train"
-        again += f" --run {path} --resume"
-        raise Interrupted(signalled[0] if signalled else signal.SIGTERM, again)
+        number = signalled[0] if signalled else signal.SIGTERM
+        raise Interrupted(number, f"saved after update {learner.update}")
     with progress.reading("scoring exactly") as tick:
         return training.conclude(run, corpus, device, show.say, tick)
 
 
 def _model(run: "Run", which: str, kernel: str, device: str) -> "tuple[Checkpoint, CharLM]":
     """A checkpoint of a run, each hash verified, and the model with its weights."""
-    from charlm.model import load_weights, make
+    from charlm.machine import memory_available
+    from charlm.model import load_weights, make, refuse_more_than, size
 
+    parameters, _ = size(run.record.config, run.alphabet.size)
+    refuse_more_than(memory_available(device), 8 * parameters)  # the file's, and the model's
     weights = run.load(which, show.say)
     model = make(run.record.config, run.alphabet.size, kernel, device)
     load_weights(model, weights.tensors)
@@ -322,12 +330,12 @@ def compare_cells(
 
     The same command again goes on where it was stopped; more cells or seeds reuse what is done.
     """
-    given |= {name: absolute(given[name]) for name in TEXTS if name in given}
+    given |= {name: absolute(given[name]) for name in TEXTS if given.get(name)}
     config = checked(given)
     names = list(dict.fromkeys(name.strip() for name in cells.split(",") if name.strip()))
     if not names:
         raise BadConfig("--cells: name at least one, such as --cells rnn,gru,lstm")
-    from charlm import compare
+    from charlm import compare, workers
     from charlm.corpus import load
     from charlm.machine import cores, prepare
     from charlm.run import refuse_existing, writer
@@ -346,7 +354,7 @@ def compare_cells(
         side_by_side = jobs or (cores() if device == "cpu" else 1)
         tables.planned(planned, text, parameters, f"{side_by_side} side by side on {device}", out)
         with deferred("the runs are saving") as signalled:
-            states = compare.work(planned, texts, out, side_by_side, lambda: bool(signalled))
+            states = workers.work(planned, texts, out, side_by_side, lambda: bool(signalled))
             shown = progress.Comparing(log_every)
             try:
                 for now in states:

@@ -1,17 +1,8 @@
-"""Which runs make a fair comparison, and doing them side by side, each in a process of its own.
-
-What is right lives in the run directories, not here: a worker that dies is started again where its
-last checkpoint left it, and nothing is done twice.
-"""
+"""Which runs make a fair comparison, and what they came to together."""
 
 import hashlib
-import os
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +11,14 @@ import msgspec
 from charlm import durable
 from charlm.config import FORMAT, Config, arguments, checked
 from charlm.encoder import Digest
-from charlm.errors import BadConfig, CharlmError, NonFinite
+from charlm.errors import BadConfig
 from charlm.evaluate import PROTOCOL
 from charlm.model import size
 from charlm.report import Report, curve, draw_curves, ranked, row
-from charlm.run import Run, is_run
+from charlm.run import Run
+from charlm.workers import Planned
 
 TOLERANCE = 100  # a model misses the number of parameters by one hundredth of it at most
-WORKER = "CHARLM_PARENT"  # tells a worker who started it: it stops when that process is gone
-
-
-@dataclass(frozen=True)
-class Planned:
-    """One run of a comparison, and where it is kept: named by what decides it."""
-
-    config: Config
-    path: Path
-    parameters: int
-    state_size: int
-
-    @property
-    def name(self) -> str:
-        return f"{self.config.cell} seed {self.config.seed}"
 
 
 def kept_standard_input(names: Sequence[str], place: Path) -> list[str]:
@@ -104,122 +81,6 @@ def plan(
     return planned
 
 
-@dataclass
-class State:
-    """How far a run of the comparison is."""
-
-    planned: Planned
-    status: str = "waiting"  # running, done, diverged
-    update: int = 0
-    updates: int = 0
-    bits: float | None = None  # last quick validation
-
-    def look(self) -> None:
-        """Read how far it is from its directory: no worker needs to tell."""
-        if not is_run(self.planned.path):
-            return
-        run = Run(self.planned.path)
-        self.updates = run.record.updates
-        if run.report:
-            self.status, self.update = "done", self.updates
-        try:
-            with (run.path / "metrics.jsonl").open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - 65536))
-                lines = file.read().splitlines()[:-1]  # the last may be half written
-        except FileNotFoundError:
-            return
-        for line in lines[1:]:
-            record = msgspec.json.decode(line)
-            self.update = record["update"]
-            self.bits = record.get("valid_bits", self.bits)
-
-
-def work(
-    planned: Sequence[Planned],
-    corpus: Sequence[str],
-    place: Path,
-    jobs: int,
-    stop: Callable[[], int],
-) -> Iterator[list[State]]:
-    """Do what is not done, `jobs` at a time; yields the state of all runs a few times a second.
-
-    When `stop` says so the workers are told, save, and are waited for.
-    """
-    states = [State(one) for one in planned]
-    for state in states:
-        state.look()
-    waiting = [state for state in states if state.status != "done"]
-    running: dict[subprocess.Popen[bytes], State] = {}
-    durable.make_directory(place / "logs")
-    try:
-        while waiting or running:
-            while waiting and len(running) < jobs and not stop():
-                state = waiting.pop(0)
-                running[_start(state.planned, corpus, place)] = state
-                state.status = "running"
-            if stop():
-                for worker in running:
-                    worker.send_signal(signal.SIGTERM)
-                for worker in running:
-                    worker.wait()
-                return
-            time.sleep(0.2)
-            for worker, state in list(running.items()):
-                state.look()
-                code = worker.poll()
-                if code is not None:
-                    del running[worker]
-                    state.status = _ended(code, state.planned, place)
-            yield states
-    finally:
-        for worker in running:
-            worker.terminate()
-    yield states
-
-
-def _log(planned: Planned, place: Path) -> Path:
-    return place / "logs" / f"{planned.path.name}.log"
-
-
-def _start(planned: Planned, corpus: Sequence[str], place: Path) -> "subprocess.Popen[bytes]":
-    """`charlm train` in a process of its own, with a session of its own: Ctrl-C reaches only us."""
-    command = [sys.executable, "-m", "charlm", "train", *corpus, *arguments(planned.config)]
-    command += ["--run", str(planned.path), "--resume", "--log-every", "60"]
-    with _log(planned, place).open("ab") as log:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=log,
-            start_new_session=True,
-            env={**os.environ, WORKER: str(os.getpid())},
-        )
-
-
-def _ended(code: int, planned: Planned, place: Path) -> str:
-    """What a worker's exit code says of its run; any failure but divergence ends the comparison."""
-    if code == 0:
-        return "done"
-    if code == NonFinite.code:
-        return "diverged"
-    lines = _log(planned, place).read_text(errors="replace").strip().splitlines()
-    problem = WorkerFailed(
-        f"{planned.name}: {lines[-1].removeprefix('charlm: ') if lines else code}"
-    )
-    problem.code = code if code > 0 else CharlmError.code
-    raise problem
-
-
-class WorkerFailed(CharlmError):
-    """A run of a comparison failed; its exit code is ours."""
-
-
-def orphaned() -> bool:
-    """Whether the comparison that started this process is gone."""
-    parent = os.environ.get(WORKER)
-    return parent is not None and os.getppid() != int(parent)
-
-
 def report_of(planned: Planned) -> Report:
     """The report of a run; of a diverged one, what is known of it without a score."""
     run = Run(planned.path)
@@ -244,6 +105,9 @@ def conclude(planned: Sequence[Planned], parameters: int, place: Path) -> Report
     rows = [row([report_of(one) for one in of[cell]], parameters) for cell in cells]
     run = Run(planned[0].path)
     text = run.record.text
+    settings = msgspec.to_builtins(run.record.config)
+    for own in ("cell", "hidden", "seed"):
+        del settings[own]
     report = {
         "format": FORMAT,
         "protocol": PROTOCOL,
@@ -254,7 +118,7 @@ def conclude(planned: Sequence[Planned], parameters: int, place: Path) -> Report
             "splits": text.splits,
         },
         "equal": {"parameters": parameters, "updates": run.record.updates, "order": "by seed"},
-        "settings": msgspec.to_builtins(run.record.config),
+        "settings": settings,
         "made_by": run.record.made_by,
         "rows": ranked(rows),
     }

@@ -140,9 +140,12 @@ class Log:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         with _disk("write", path):
             self.descriptor = os.open(path, flags, 0o666)
+            size = os.fstat(self.descriptor).st_size
+            if size and os.pread(self.descriptor, 1, size - 1) != b"\n":
+                _write(self.descriptor, b"\n")  # a torn line stays alone
 
     def append(self, line: bytes) -> None:
         with _disk("write", self.path):

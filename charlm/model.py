@@ -127,11 +127,10 @@ def memory(config: Config, symbols: int) -> int:
     return 4 * (4 * parameters + characters * kept)
 
 
-def refuse_too_large(config: Config, symbols: int, available: int) -> None:
-    """More memory than there is ends here, before anything is allocated."""
-    need = memory(config, symbols)
+def refuse_more_than(available: int, need: int) -> None:
+    """More memory than there is ends here, before anything is allocated; both in bytes."""
     if need > available:
         raise OutOfMemory(
-            f"training needs about {need / 1e9:,.1f} GB and {available / 1e9:,.1f} GB are there: "
+            f"this needs about {need / 1e9:,.1f} GB and {available / 1e9:,.1f} GB are there: "
             "make --hidden, --layers, --batch or --time smaller"
         )

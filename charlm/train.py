@@ -23,7 +23,8 @@ from charlm.machine import memory_available
 from charlm.model import (
     load_weights,
     make,
-    refuse_too_large,
+    memory,
+    refuse_more_than,
     resolve_kernel,
     size,
 )
@@ -48,7 +49,8 @@ Happening = Updated | Validated | Saved
 
 
 def refuse_what_cannot_fit(config: Config, corpus: Corpus, device: str) -> None:
-    refuse_too_large(config, corpus.alphabet.size, memory_available(device))
+    """Before anything is made: a model that is too large for this machine."""
+    refuse_more_than(memory_available(device), memory(config, corpus.alphabet.size))
 
 
 def new_run(path: Path, config: Config, corpus: Corpus, device: str) -> Run:

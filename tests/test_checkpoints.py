@@ -155,6 +155,22 @@ def test_a_run_of_another_format_names_the_way_out(run: Run) -> None:
         Run(run.path)
 
 
+@pytest.mark.parametrize("symbols", ["[97, 97]", "[55296]", "[-1]", "[1114112]", '["a"]'])
+def test_an_alphabet_that_is_none_is_damage(run: Run, symbols: str) -> None:
+    path = run.path / "alphabet.json"
+    path.write_text(f'{{"kind": "characters", "symbols": {symbols}}}')
+    with pytest.raises(BadData, match="alphabet.json is damaged"):
+        Run(run.path)
+
+
+def test_a_torn_line_stays_alone(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"one\ntw")
+    log = durable.Log(tmp_path / "log")
+    log.append(b"three")
+    log.close()
+    assert (tmp_path / "log").read_bytes() == b"one\ntw\nthree\n"
+
+
 def test_what_is_no_run_is_missing(tmp_path: Path) -> None:
     with pytest.raises(Missing, match="there is no run"):
         Run(tmp_path / "none")

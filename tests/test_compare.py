@@ -14,7 +14,7 @@ import torch
 import typer.main
 from conftest import TINY, charlm, command
 
-from charlm import compare, report
+from charlm import report, workers
 from charlm.cell import CELLS
 from charlm.cli import app
 from charlm.compare import hidden_for, plan
@@ -57,7 +57,7 @@ def test_the_hidden_size_is_the_one_that_comes_nearest(
 
 
 def test_a_plan_is_a_pure_function_of_its_arguments(tmp_path: Path) -> None:
-    def planned(**changed: Any) -> list[compare.Planned]:
+    def planned(**changed: Any) -> list[workers.Planned]:
         words = {"cells": ["rnn", "lstm"], "seeds": 2, "parameters": 150_000, "text": TEXT}
         words |= {"settings": {"updates": 10}, "symbols": 90, "place": tmp_path}
         return plan(**{**words, **changed})
@@ -205,6 +205,7 @@ def test_its_report_holds_all_that_the_table_says(done: Path) -> None:
         runs = [Run(path) for path in sorted((done / "runs").glob(f"{row['cell']}-*"))]
         scores = [run.report["score"]["bits_per_char"] for run in runs if run.report]
         assert row["bits_per_char"]["per_seed"] == scores
+        assert all(run.record.text.digest.parts == (6000,) for run in runs)  # and nothing else
     assert (done / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -259,16 +260,16 @@ def test_workers_do_not_outlive_the_comparison(tmp_path: Path, book: Path) -> No
 
 
 def test_a_worker_that_fails_ends_the_comparison_with_its_own_words(tmp_path: Path) -> None:
-    planned = compare.Planned(checked({}), tmp_path / "runs" / "x", 1, 1)
+    planned = workers.Planned(checked({}), tmp_path / "runs" / "x", 1, 1)
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "x.log").write_text("note\ncharlm: cannot write here\n")
-    assert compare._ended(0, planned, tmp_path) == "done"
-    assert compare._ended(76, planned, tmp_path) == "diverged"
+    assert workers._ended(0, planned, tmp_path) == "done"
+    assert workers._ended(76, planned, tmp_path) == "diverged"
     with pytest.raises(CharlmError, match="lstm seed 0: cannot write here") as raised:
-        compare._ended(74, planned, tmp_path)
+        workers._ended(74, planned, tmp_path)
     assert raised.value.code == 74
     with pytest.raises(CharlmError) as raised:
-        compare._ended(-9, planned, tmp_path)
+        workers._ended(-9, planned, tmp_path)
     assert raised.value.code == 70
 
 

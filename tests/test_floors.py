@@ -19,7 +19,7 @@ __main__
 program
 cli
 compare
-train
+train workers
 learner evaluate sample
 run
 checkpoint corpus model

@@ -17,12 +17,14 @@ from charlm.visible import visible
 class Training:
     """How training goes: a bar on a terminal, else one plain line every so many seconds."""
 
-    def __init__(self, updates: int, characters: int, every: float) -> None:
-        """characters: read by one update."""
+    def __init__(self, updates: int, characters: int, best: float | None, every: float) -> None:
+        """characters: read by one update; best: validation so far, of a run that is resumed."""
         self.updates, self.characters, self.every = updates, characters, every
         self.began = self.said = time.monotonic()
         self.first: int | None = None  # the update at which we began to watch
-        self.bits = self.valid = self.best = None
+        self.best = best
+        self.bits: float | None = None
+        self.valid: float | None = None
         self.rate = self.norm = 0.0
         self.bar = tqdm(
             total=updates,
