@@ -78,7 +78,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     schedule: Annotated[
         Literal["cosine", "linear"], says(TRAINING, "how the learning rate falls, to 2 %")
     ] = "linear"
-    warmup: Annotated[int, Meta(ge=0), says(TRAINING, "updates until the highest rate")] = 20
+    warmup: Annotated[
+        int, Meta(ge=0), says(TRAINING, "updates until the highest rate, at most a tenth")
+    ] = 100
     weight_decay: Annotated[float, Meta(ge=0, le=10), says(TRAINING, "AdamW's, on matrices")] = 0.01
     clip: Annotated[float, Meta(gt=0), says(TRAINING, "largest norm of the whole gradient")] = 1.0
     seed: Annotated[

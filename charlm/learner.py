@@ -29,10 +29,14 @@ class Updated(msgspec.Struct, frozen=True):
 
 
 def learning_rate(config: Config, update: int, updates: int) -> float:
-    """Of the update with this number, from 0: a line up, then a line or a cosine down to 2 %."""
-    if update < config.warmup:
-        return config.learning_rate * (update + 1) / (config.warmup + 1)
-    done = (update - config.warmup) / max(1, updates - config.warmup)
+    """Of the update with this number, from 0: a line up, then a line or a cosine down to 2 %.
+
+    The way up takes `warmup` updates, or a tenth of a run that is shorter than ten times that.
+    """
+    warmup = min(config.warmup, updates // 10)
+    if update < warmup:
+        return config.learning_rate * (update + 1) / (warmup + 1)
+    done = (update - warmup) / max(1, updates - warmup)
     left = 1 - done if config.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
     return config.learning_rate * (FLOOR + (1 - FLOOR) * left)
 

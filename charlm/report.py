@@ -6,6 +6,7 @@ from statistics import fmean
 from typing import Any
 
 Report = dict[str, Any]
+Curve = list[tuple[float, float]]
 
 
 def spread(values: list[float | None]) -> dict[str, Any]:
@@ -65,14 +66,14 @@ def ranked(rows: list[Report]) -> list[Report]:
     return rows
 
 
-def curve(run: Path) -> list[tuple[int, float]]:
-    """(characters read, quick validation bits) of a run, in order."""
+def curve(run: Path) -> Curve:
+    """(million characters read, quick validation bits) of a run, in order."""
     lines = (run / "metrics.jsonl").read_text().splitlines()
     records = (json.loads(line) for line in lines if "valid_bits" in line)
-    return [(record["characters"], record["valid_bits"]) for record in records]
+    return [(record["characters"] / 1e6, record["valid_bits"]) for record in records]
 
 
-def draw_curves(curves: dict[str, list[list[tuple[int, float]]]], title: str) -> bytes:
+def draw_curves(curves: dict[str, list[Curve]], title: str) -> bytes:
     """Learning curves, cell -> one a seed, as a PNG: thin lines are seeds, thick their mean."""
     import io
 
@@ -95,7 +96,7 @@ def draw_curves(curves: dict[str, list[list[tuple[int, float]]]], title: str) ->
         lowest += [together[-1][1], together[len(together) // 5][1]]
     # The first validations are of an untrained model: they would flatten all the rest.
     axes.set_ylim(min(lowest) - 0.1, max(lowest) + 0.4)
-    axes.set_xlabel("characters read")
+    axes.set_xlabel("million characters read")
     axes.set_ylabel("bits per character, quick validation")
     axes.set_title(title)
     axes.grid(alpha=0.3)

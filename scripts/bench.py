@@ -1,6 +1,6 @@
 """Speed against the plain torch.nn loop: pairs in one process, one thread, medians of ratios.
 
-    python scripts/bench.py [--pairs 9]
+    python scripts/bench.py [--pairs 9] [--small]
 
 Training: what everybody does (nn.Embedding, nn.RNN/GRU/LSTM, nn.Linear, cross_entropy, backward,
 clip, Adam) against our update with the fused kernel, and with the plain loop. Sampling: nn's module
@@ -113,20 +113,20 @@ def paired(first: Step, second: Step, pairs: int) -> tuple[float, float, float]:
     )
 
 
-def rows(pairs: int) -> Iterator[str]:
+def rows(pairs: int, shapes: dict[str, tuple[int, int, int, int]], hidden: int) -> Iterator[str]:
     ids = np.random.default_rng(0).integers(0, SYMBOLS, 200_000, dtype=np.uint8)
     yield "training step                plain ms   ours ms   plain / ours"
-    for name, (layers, hidden, batch, length) in SHAPES.items():
+    for name, (layers, units, batch, length) in shapes.items():
         for cell in THEIRS:
             for kernel in ("fused", "loop"):
-                theirs = plain(cell, layers, hidden, ids, batch, length)
-                mine = ours(cell, kernel, layers, hidden, ids, batch, length)
+                theirs = plain(cell, layers, units, ids, batch, length)
+                mine = ours(cell, kernel, layers, units, ids, batch, length)
                 a, b, ratio = paired(theirs, mine, pairs if name == "a" else max(3, pairs // 3))
                 times = f"{a * 1e3:9.0f} {b * 1e3:9.0f} {ratio:10.2f}"
                 yield f"{name} {cell:<5} {kernel:<6}             {times}"
-    yield "writing, 2 layers of 512     plain/s    ours/s     ours / plain"
+    yield f"writing, 2 layers of {hidden:<4}    plain/s    ours/s     ours / plain"
     for cell in THEIRS:
-        theirs, mine = writers(cell, 512, 100)
+        theirs, mine = writers(cell, hidden, 100)
         a, b, ratio = paired(theirs, mine, pairs)
         yield f"  {cell:<5}                    {100 / a:9.0f} {100 / b:9.0f} {ratio:10.2f}"
     yield "help and usage errors, wall seconds (target 0.35)"
@@ -143,9 +143,11 @@ def rows(pairs: int) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=9)
+    parser.add_argument("--small", action="store_true", help="tiny shapes: only to see it work")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    for row in rows(asked.pairs):
+    shapes, hidden = ({"s": (1, 16, 4, 8)}, 16) if asked.small else (SHAPES, 512)
+    for row in rows(asked.pairs, shapes, hidden):
         print(row, flush=True)
 
 

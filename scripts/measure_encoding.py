@@ -26,14 +26,15 @@ import charlm.model, charlm.train  # all that a run loads
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 from charlm.config import checked
 from charlm.corpus import load
-began = time.perf_counter()
+began, busy = time.perf_counter(), time.process_time()
 config = checked({"alphabet": sys.argv[2]})
 corpus = load(config, [sys.argv[1]])
-seconds = time.perf_counter() - began
+seconds, busy = time.perf_counter() - began, time.process_time() - busy
 again = time.perf_counter()
 load(config, [sys.argv[1]])
 print(json.dumps({
     "seconds": seconds,
+    "busy": busy,
     "seconds again": time.perf_counter() - again,
     "memory before": before,
     "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before,
@@ -80,7 +81,8 @@ def main() -> int:
     print(
         f"{size:,.0f} MB, {found['characters']:,} characters, {found['symbols']} symbols, "
         f"{asked.alphabet}\n"
-        f"encoded in {found['seconds']:.1f} s: {speed:.0f} MB/s (target {SPEED:.0f})\n"
+        f"encoded in {found['seconds']:.1f} s: {speed:.0f} MB/s (target {SPEED:.0f}); "
+        f"{size / found['busy']:.0f} MB per second of CPU\n"
         f"found in the cache again in {found['seconds again']:.1f} s\n"
         f"peak memory {found['memory']:.0f} MB above the {found['memory before']:.0f} MB of "
         f"importing torch and charlm (target {MEMORY:.0f})"

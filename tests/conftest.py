@@ -1,10 +1,13 @@
 """What all tests share: one thread, a cache of their own, a small text, the real command line."""
 
+import fcntl
 import os
+import pty
 import random
+import struct
 import subprocess
 import sys
-from collections.abc import Callable
+import termios
 from pathlib import Path
 
 import pytest
@@ -97,6 +100,24 @@ def charlm(*words: object, **options: object) -> Done:
     return subprocess.run(command(*words), **usual)  # type: ignore[call-overload]
 
 
+def on_terminal(words: list[str], columns: int = 80) -> tuple[str, int]:
+    """What a command writes to a terminal of that width, stdout and stderr together."""
+    main, side = pty.openpty()
+
+    fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": str(columns)}
+    process = subprocess.Popen(words, stdin=side, stdout=side, stderr=side, env=env)
+    os.close(side)
+    data = b""
+    try:
+        while piece := os.read(main, 65536):
+            data += piece
+    except OSError:
+        pass
+    os.close(main)
+    return data.decode(), process.wait()
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, book: Path) -> Path:
     """A finished run of a small LSTM, made by the real command line."""
@@ -105,6 +126,3 @@ def trained(tmp_path_factory: pytest.TempPathFactory, book: Path) -> Path:
     done = charlm("train", book, *words, "--lr", 0.02, "--run", path, "--log-every", 0.2)
     assert done.returncode == 0, done.stderr.decode()
     return path
-
-
-Make = Callable[..., tuple[Run, Corpus, Config]]

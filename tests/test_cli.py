@@ -1,24 +1,20 @@
 """The command line as people and programs meet it: streams, exit codes, one line for each error."""
 
-import fcntl
 import hashlib
 import json
 import os
-import pty
 import re
 import resource
 import shutil
 import signal
-import struct
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import charlm, command, prose
+from conftest import charlm, command, on_terminal, prose
 
 from charlm.errors import MEANING, CharlmError, Interrupted
 from charlm.visible import visible
@@ -333,24 +329,6 @@ def test_ctrl_c_before_training_is_one_line_too(tmp_path: Path) -> None:
 
 
 # progress
-
-
-def on_terminal(words: list[str], columns: int = 80) -> tuple[str, int]:
-    """What a command writes to a terminal of that width, stdout and stderr together."""
-    main, side = pty.openpty()
-
-    fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    env = {**os.environ, "TERM": "xterm", "COLUMNS": str(columns)}
-    process = subprocess.Popen(words, stdin=side, stdout=side, stderr=side, env=env)
-    os.close(side)
-    data = b""
-    try:
-        while piece := os.read(main, 65536):
-            data += piece
-    except OSError:
-        pass
-    os.close(main)
-    return data.decode(), process.wait()
 
 
 def test_a_bar_on_a_terminal_shows_how_training_goes(tmp_path: Path, book: Path) -> None:

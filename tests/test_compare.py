@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 import typer.main
-from conftest import TINY, charlm, command
+from conftest import TINY, charlm, command, on_terminal
 
 from charlm import report, workers
 from charlm.cell import CELLS
@@ -217,6 +217,10 @@ def test_its_table_fits_eighty_columns_and_is_alone_on_stdout(done: Path, book: 
     assert {line.split()[0] for line in lines[2:4]} == {"rnn", "gru"}
     assert all(len(line) <= 80 for line in lines), again.stdout.decode()
     assert b"curves.png" in again.stderr
+    shown, code = on_terminal(command(*words))
+    table = shown[shown.index("cell ") :].splitlines()
+    assert code == 0 and "\\x1b" not in shown
+    assert table[: len(lines)] == lines
 
 
 def test_an_added_seed_reuses_what_is_done(done: Path, book: Path) -> None:

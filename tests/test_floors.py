@@ -1,10 +1,10 @@
 """The house stands: imports go down, nothing is pickled, and help does not wait for torch."""
 
 import ast
+import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,16 +103,15 @@ def test_help_and_usage_errors_never_import_torch(words: list[str]) -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
-def test_help_answers_at_once() -> None:
-    """At most 0.35 s; as a median of several, and against bare Python on this very machine."""
+def test_help_and_usage_errors_answer_at_once() -> None:
+    """At most 0.35 s. CPU time, median of several: the clock also counts what others do."""
 
     def seconds(*words: str) -> float:
-        began = time.perf_counter()
-        subprocess.run([sys.executable, *words], capture_output=True, check=False)
-        return time.perf_counter() - began
+        before = os.times()
+        subprocess.run([sys.executable, "-m", "charlm", *words], capture_output=True, check=False)
+        after = os.times()
+        children = after.children_user + after.children_system
+        return children - before.children_user - before.children_system
 
-    pairs = [(seconds("-m", "charlm", "--help"), seconds("-c", "pass")) for _ in range(5)]
-    ours = statistics.median(a for a, _ in pairs)
-    bare = statistics.median(b for _, b in pairs)
-    # a machine so busy that bare Python takes more than 50 ms is granted as much more
-    assert ours < 0.35 * max(1.0, bare / 0.05), (ours, bare)
+    for words in (["--help"], ["train", "--help"], ["train", "--no-such"]):
+        assert statistics.median(seconds(*words) for _ in range(5)) < 0.35, words

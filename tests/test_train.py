@@ -76,6 +76,10 @@ def test_the_learning_rate_rises_in_a_line_and_falls_to_two_hundredths(schedule:
     assert rates[:10] == pytest.approx([(n + 1) / 11 for n in range(10)])
     assert rates[10] == 1 and all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
     assert 0.02 < rates[-1] < 0.035
+    short = [learning_rate(config, update, 20) for update in range(20)]
+    assert (
+        short.index(max(short)) == 2
+    )  # a tenth of the run is the most that is spent on the way up
     half = learning_rate(config, 55, 100)
     assert half == pytest.approx(0.02 + 0.98 / 2)
 

@@ -130,7 +130,8 @@ def comparison(report: dict[str, Any]) -> None:
             "-" if row["minutes"] is None else f"{row['minutes']:.1f}",
         )
         table.add_row(*(Text(visible(cell)) for cell in cells))
-    console = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
+    width = None if sys.stdout.isatty() else WIDE
+    console = Console(width=width, color_system=None, highlight=False)
     with console.capture() as drawn:
         console.print(table)
     lines = [line.rstrip() for line in drawn.get().splitlines()]
