@@ -1,5 +1,6 @@
 """The command line: parse, call, show. What needs torch is loaded inside a command."""
 
+import math
 import os
 import shlex
 import signal
@@ -14,7 +15,7 @@ from typer.exceptions import Exit
 
 from charlm import __version__, show
 from charlm.config import Config, checked, merged
-from charlm.errors import BadConfig, Interrupted
+from charlm.errors import MEANING, BadConfig, Interrupted, NonFinite
 from charlm.flags import CHECKPOINT, CORPUS, DEVICE, JSON, LOG_EVERY, RUN, THREADS, settings
 from charlm.signals import deferred
 from charlm.source import absolute
@@ -42,26 +43,29 @@ def _version(asked: bool) -> None:
         raise Exit
 
 
-@app.callback()
+CODES = ", ".join(f"{code} {meaning.split(':')[0]}" for code, meaning in MEANING.items())
+HELP = f"""Train character language models with recurrent cells of every kind, and compare them.
+
+charlm train                      a model of Python's own documentation
+
+charlm sample RUN --prompt "The"  let it write
+
+charlm eval RUN                   its exact bits per character
+
+charlm compare-cells              RNN, GRU and LSTM at equal parameters
+
+Exit codes: {CODES}.
+"""
+
+
+@app.callback(help=HELP)
 def charlm(
     version: Annotated[
         bool,
         typer.Option("--version", help="Print the version.", is_eager=True, callback=_version),
     ] = False,
 ) -> None:
-    """Train character language models with every kind of recurrent cell, and compare them fairly.
-
-    charlm train                      a model of Python's own documentation
-
-    charlm sample RUN --prompt "The"  let it write
-
-    charlm eval RUN                   its exact bits per character
-
-    charlm compare-cells              RNN, GRU and LSTM at equal parameters
-
-    Exit codes: 0 done, 2 usage, 65 bad data, 66 missing input, 73 exists, 74 disk, 75 locked,
-    76 not finite, 78 settings, 79 memory, 130 or 143 interrupted after saving.
-    """
+    pass
 
 
 @app.command()
@@ -95,10 +99,10 @@ def train(
         run = Path("runs") / f"{cell}-{time.strftime('%Y%m%d-%H%M%S')}"
     given |= {name: absolute(given[name]) for name in TEXTS if given.get(name)}
     checked(given)  # a mistake is told before anything is loaded or made
-    from charlm.run import is_run, refuse_existing, writer
+    from charlm.run import Run, is_run, refuse_existing, writer
     from charlm.show import tables
 
-    if not resume:
+    if not (resume and is_run(run)):
         refuse_existing(run)
     with writer(run):
         try:
@@ -106,11 +110,16 @@ def train(
         except Interrupted as stop:
             again = f"; go on with: charlm train --run {shlex.quote(str(run))} --resume"
             raise Interrupted(stop.signal, f"{stop}{again if is_run(run) else ''}") from None
+        except NonFinite as error:
+            if is_run(run):
+                Run(run).diverge(str(error))
+            raise
     if json:
         show.result_json(report)
     else:
         tables.report(report)
-        show.say(f"next: charlm sample {run}   or   charlm eval {run}")
+        named = shlex.quote(str(run))
+        show.say(f"next: charlm sample {named}   or   charlm eval {named}")
 
 
 def _train(
@@ -130,23 +139,32 @@ def _train(
         run = Run(path)
         config = merged(run.record.config, given)
         if run.report:
+            if names:  # of another text it would be another run
+                texts.reload(config, run.record.text, names)
             show.say(f"{path} is finished: there is nothing to go on with")
             return run.report
     else:
         refuse_existing(path)
         config = checked(given)
     device, why = prepare(config.device, config.threads)
-    with progress.reading("reading the text") as tick:
+    with progress.reading("reading the text", log_every) as tick:
         if going_on:
             corpus = texts.reload(config, run.record.text, names, tick)
         else:
             corpus = texts.load(config, names or ["python-docs"], tick)
-    training.refuse_what_cannot_fit(config, corpus, device)
-    if not going_on:
+    if going_on:
+        training.refuse_what_cannot_fit(config, corpus, device)
+        began = (run.record.made_by.get("device"), run.record.made_by.get("threads"))
+        if (device, str(config.threads)) != began:
+            show.say(
+                f"note: the run began on {began[0]} with {began[1]} thread(s): on another "
+                "device or number of threads the last digits may differ"
+            )
+    else:
         run = training.new_run(path, config, corpus, device)
     record, symbols = run.record, run.alphabet.size
     each = training.seconds_per_update(
-        config, symbols, record.kernel, device, corpus.split("train")
+        config, record.updates, symbols, record.kernel, device, corpus.split("train")
     )
     tables.summary(run, config, each, memory(config, symbols), f"{device} ({why})")
 
@@ -164,10 +182,10 @@ def _train(
                 shown.see(happened)
         finally:
             shown.close()
-    if learner.update < record.updates:
+    if signalled or learner.update < record.updates:
         number = signalled[0] if signalled else signal.SIGTERM
         raise Interrupted(number, f"saved after update {learner.update}")
-    with progress.reading("scoring exactly") as tick:
+    with progress.reading("scoring exactly", log_every) as tick:
         return training.conclude(run, corpus, device, show.say, tick)
 
 
@@ -220,14 +238,14 @@ def evaluate(
     device, _ = prepare(device, threads)
     weights, model = _model(opened, checkpoint, record.kernel, device)
     split = split or "test"
-    with progress.reading("reading the text") as tick:
+    with progress.reading("reading the text", 10.0) as tick:
         if text:
             encoding = encoded([sources([text], record.config.glob)], opened.alphabet, tick)
             span = (0, encoding.size)
         else:
             encoding = reload(record.config, record.text, corpus or [], tick).encoding
             span = record.text.splits[split]
-    with progress.reading("scoring") as tick:
+    with progress.reading("scoring", 10.0) as tick:
         exact = score(model, opened.alphabet, encoding, span, tick)
     told = {
         **exact,
@@ -268,8 +286,8 @@ def sample(
 
     echo "Once" | charlm sample runs/code --prompt - --length 1000 -n 3
     """
-    if temperature != temperature or top_p != top_p:
-        raise BadConfig("--temperature and --top-p must be numbers")
+    if not (math.isfinite(temperature) and math.isfinite(top_p)):
+        raise BadConfig("--temperature and --top-p: finite numbers")
     from charlm.machine import prepare
     from charlm.run import Run
     from charlm.sample import write
@@ -308,13 +326,15 @@ def sample(
 
 
 @app.command(name="compare-cells")
-@settings("cell", "hidden", "seed", "minutes", "final")
+@settings("cell", "hidden", "seed", "minutes", "final", "threads")
 def compare_cells(
     given: dict[str, Any],
     corpus: CORPUS = None,
     cells: Annotated[str, typer.Option(help="Which cells, with commas between.")] = "rnn,gru,lstm",
-    seeds: Annotated[int, typer.Option(help="Runs of each cell.", min=1)] = 3,
-    parameters: Annotated[int, typer.Option(help="Parameters of every model.", min=1)] = 150_000,
+    seeds: Annotated[int, typer.Option(help="Runs of each cell.", min=1, max=1000)] = 3,
+    parameters: Annotated[
+        int, typer.Option(help="Parameters of every model.", min=1, max=10**10)
+    ] = 150_000,
     out: Annotated[Path, typer.Option(help="Where the comparison is kept.")] = Path("comparison"),
     jobs: Annotated[
         int, typer.Option(help="Runs side by side, one thread each; 0: one a core.", min=0)
@@ -342,11 +362,12 @@ def compare_cells(
     from charlm.show import progress, tables
 
     device, _ = prepare(config.device, 1)
-    if not (out / "runs").exists():
+    if not compare.is_comparison(out):
         refuse_existing(out)
     with writer(out):
+        compare.begin(out)
         texts = compare.kept_standard_input(corpus or ["python-docs"], out)
-        with progress.reading("reading the text") as tick:
+        with progress.reading("reading the text", log_every) as tick:
             text = load(config, texts, tick)
         planned = compare.plan(
             given, names, seeds, parameters, text.text.digest, text.alphabet.size, out

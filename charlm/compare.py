@@ -14,11 +14,22 @@ from charlm.encoder import Digest
 from charlm.errors import BadConfig
 from charlm.evaluate import PROTOCOL
 from charlm.model import size
-from charlm.report import Report, curve, draw_curves, ranked, row
+from charlm.report import Report, curve, draw_curves, ranked, row, unit_of
 from charlm.run import Run
+from charlm.source import CHUNK
 from charlm.workers import Planned
 
+LARGEST = 2**20  # units of a layer
 TOLERANCE = 100  # a model misses the number of parameters by one hundredth of it at most
+
+
+def is_comparison(place: Path) -> bool:
+    return (place / "comparison.json").exists()
+
+
+def begin(place: Path) -> None:
+    """Marks the directory as ours; what is compared is in report.json, when it is done."""
+    durable.write_file(place / "comparison.json", msgspec.json.encode({"format": FORMAT}))
 
 
 def kept_standard_input(names: Sequence[str], place: Path) -> list[str]:
@@ -26,9 +37,11 @@ def kept_standard_input(names: Sequence[str], place: Path) -> list[str]:
     if "-" not in names:
         return list(names)
     kept = place / "standard-input.txt"
-    data = sys.stdin.buffer.read()
-    if data or not kept.exists():
-        durable.write_file(kept, data)
+    with durable.Growing(kept) as copy:
+        while sys.stdin is not None and (chunk := sys.stdin.buffer.read(CHUNK)):
+            copy.write(chunk)
+        if copy.size or not kept.exists():
+            copy.commit()
     return [str(kept) if name == "-" else name for name in names]
 
 
@@ -43,6 +56,11 @@ def hidden_for(config: Config, symbols: int, parameters: int) -> int:
     low, high = 1, 2
     while count(high) < parameters:
         low, high = high, 2 * high
+        if high > LARGEST:
+            raise BadConfig(
+                f"--parameters {parameters}: no {config.cell} of at most {LARGEST:,} units has "
+                "so many. Choose fewer, or more --layers"
+            )
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if count(middle) < parameters else (low, middle)
@@ -120,6 +138,7 @@ def conclude(planned: Sequence[Planned], parameters: int, place: Path) -> Report
         "equal": {"parameters": parameters, "updates": run.record.updates, "order": "by seed"},
         "settings": settings,
         "made_by": run.record.made_by,
+        "unit": unit_of(rows),
         "rows": ranked(rows),
     }
     curves = {cell: [curve(one.path) for one in of[cell]] for cell in cells}

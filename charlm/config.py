@@ -5,6 +5,7 @@ whether it comes from a person or from a run that somebody sent.
 """
 
 import hashlib
+import re
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from charlm.errors import BadConfig
+from charlm.registry import unknown
 
 FORMAT = 1  # of run directories: raised when an older charlm could not read a newer run
 
@@ -24,7 +26,8 @@ CELL_NAMES = sorted(
     if file.stem != "__init__"
 )
 
-Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Positive = Annotated[int, Meta(ge=1, le=2**20)]
+Count = Annotated[int, Meta(ge=0, le=10**9)]
 
 TEXT, MODEL, TRAINING, MACHINE = "Text", "Model", "Training", "Machine"
 
@@ -47,8 +50,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         says(TEXT, "a symbol is a Unicode code point, or one of 256 bytes"),
     ] = "characters"
     split: Annotated[str, says(TEXT, "shares of train/valid/test, cut in this order")] = "90/5/5"
-    valid_text: Annotated[str, says(TEXT, "a file to validate on, instead of a share")] = ""
-    test_text: Annotated[str, says(TEXT, "a file to test on, instead of a share")] = ""
+    valid_text: Annotated[str, says(TEXT, "validate on this file, not on a share", free=True)] = ""
+    test_text: Annotated[str, says(TEXT, "test on this file, not on a share", free=True)] = ""
 
     # model
     cell: Annotated[str, says(MODEL, f"the recurrence: {', '.join(CELL_NAMES)}")] = "lstm"
@@ -69,25 +72,31 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     # training
     batch: Annotated[Positive, says(TRAINING, "streams read side by side")] = 32
     time: Annotated[Positive, says(TRAINING, "characters per update: the gradient's reach")] = 64
-    updates: Annotated[int, Meta(ge=0), says(TRAINING, "budget in optimiser updates")] = 0
-    epochs: Annotated[float, Meta(ge=0), says(TRAINING, "budget in readings of the text")] = 0.0
-    minutes: Annotated[float, Meta(ge=0), says(TRAINING, "budget in minutes, timed first")] = 0.0
+    updates: Annotated[
+        Count, says(TRAINING, "budget in optimiser updates; 2000 if there is no other")
+    ] = 0
+    epochs: Annotated[
+        float, Meta(ge=0, le=1e6), says(TRAINING, "budget in readings of the text")
+    ] = 0.0
+    minutes: Annotated[
+        float, Meta(ge=0, le=1e6), says(TRAINING, "budget in minutes, timed first")
+    ] = 0.0
     learning_rate: Annotated[
         float, Meta(gt=0, le=1000), says(TRAINING, "AdamW's highest learning rate", "--lr")
     ] = 0.006
     schedule: Annotated[
         Literal["cosine", "linear"], says(TRAINING, "how the learning rate falls, to 2 %")
     ] = "linear"
-    warmup: Annotated[
-        int, Meta(ge=0), says(TRAINING, "updates until the highest rate, at most a tenth")
-    ] = 100
+    warmup: Annotated[Count, says(TRAINING, "updates to the highest rate, a tenth at most")] = 100
     weight_decay: Annotated[float, Meta(ge=0, le=10), says(TRAINING, "AdamW's, on matrices")] = 0.01
-    clip: Annotated[float, Meta(gt=0), says(TRAINING, "largest norm of the whole gradient")] = 1.0
+    clip: Annotated[
+        float, Meta(gt=0, le=1e9), says(TRAINING, "largest norm of the whole gradient")
+    ] = 1.0
     seed: Annotated[
         int, Meta(ge=0, le=2**63 - 1), says(TRAINING, "of weights, order and dropout")
     ] = 0
     valid_every: Annotated[
-        int, Meta(ge=0), says(TRAINING, "updates between validations; 0: a 20th of the run")
+        Count, says(TRAINING, "updates between validations; 0: a 20th of the run")
     ] = 0
     final: Annotated[
         Literal["test", "valid", "none"], says(TRAINING, "split scored exactly at the end")
@@ -97,10 +106,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     device: Annotated[str, says(MACHINE, "auto, cpu, cuda or cuda:N", free=True)] = "auto"
     threads: Annotated[int, Meta(ge=1, le=1024), says(MACHINE, "threads on a CPU", free=True)] = 1
     save_every: Annotated[
-        float, Meta(gt=0), says(MACHINE, "seconds between checkpoints", free=True)
+        float, Meta(gt=0, le=1e9), says(MACHINE, "seconds between checkpoints", free=True)
     ] = 60.0
 
     def __post_init__(self) -> None:
+        if self.cell not in CELL_NAMES:
+            raise unknown("cell", self.cell, CELL_NAMES)
         shares(self.split)
         asked = [name for name in ("updates", "epochs", "minutes") if getattr(self, name)]
         if len(asked) > 1:
@@ -117,13 +128,13 @@ UPDATES = 2000  # the budget of a run that was told none
 
 def shares(split: str) -> tuple[Fraction, Fraction, Fraction]:
     """'90/5/5' -> (9/10, 1/20, 1/20), exactly."""
-    try:
-        train, valid, test = (Fraction(part) for part in split.split("/"))
-        assert min(train, valid, test) > 0
-    except (ValueError, AssertionError):
+    number = r"(\d{1,9}(?:\.\d{1,9})?)"
+    found = re.fullmatch(f"{number}/{number}/{number}", split)
+    train, valid, test = map(Fraction, found.groups()) if found else (Fraction(0),) * 3
+    if not min(train, valid, test):
         raise BadConfig(
             f"--split {split}: three positive shares for train, valid and test, such as 90/5/5"
-        ) from None
+        )
     whole = train + valid + test
     return train / whole, valid / whole, test / whole
 

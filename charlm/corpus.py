@@ -14,7 +14,7 @@ from charlm.alphabet import BYTES, Alphabet, Ids
 from charlm.config import Config, shares, stream
 from charlm.encoder import Digest, Tick
 from charlm.encoding import Encoded, cached, encoded
-from charlm.errors import BadData, Missing
+from charlm.errors import BadConfig, BadData, Missing
 from charlm.source import absolute, sources
 
 SPLITS = ("train", "valid", "test")
@@ -52,6 +52,8 @@ def load(config: Config, names: Sequence[str], tick: Tick = lambda _: None) -> C
     kind = config.alphabet
     given = {"valid": config.valid_text, "test": config.test_text}
     parts = [sources(names, config.glob)]
+    if "-" in given.values():
+        raise BadConfig("--valid-text and --test-text are files: standard input is for the corpus")
     parts += [sources([name], config.glob) for name in given.values() if name]
     encoding = encoded(parts, _known(kind), tick)
     shown = " ".join(names)
@@ -77,6 +79,8 @@ def load(config: Config, names: Sequence[str], tick: Tick = lambda _: None) -> C
         splits[name] = (length, length + ids)
         length += ids
     for name, (start, end) in splits.items():
+        if given.get(name) and end == start:
+            raise BadData(f"{given[name]} is empty: there is nothing to score in it")
         if end - start < 1 + (name == "train"):
             raise BadData(
                 f"{shown} has {count:,} characters: too few to cut into {config.split} for "

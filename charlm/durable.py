@@ -5,19 +5,22 @@ moment.
 """
 
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from charlm.errors import DiskFailure
 
 TEMPORARY = ".tmp-"
+OURS = re.compile(re.escape(TEMPORARY) + r".+-\d+-[0-9a-f]{8}")
 
 
 @contextmanager
-def _disk(doing: str, path: Path) -> Iterator[None]:
+def disk(doing: str, path: Path) -> Iterator[None]:
     """What the operating system refuses becomes one line with the place and the space left."""
     try:
         yield
@@ -68,14 +71,14 @@ def _beside(path: Path) -> Path:
 
 def make_directory(path: Path) -> None:
     """The directory and its parents, if they are not there."""
-    with _disk("create", path):
+    with disk("create", path):
         path.mkdir(parents=True, exist_ok=True)
 
 
 def write_file(path: Path, data: bytes) -> None:
     """The file holds exactly these bytes, whatever was there before."""
     temporary = _beside(path)
-    with _disk("write", path):
+    with disk("write", path):
         try:
             _create(temporary, data)
             os.rename(temporary, path)
@@ -88,7 +91,7 @@ def write_file(path: Path, data: bytes) -> None:
 def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
     """A directory with exactly these files appears, whole; one of that name is replaced."""
     temporary = _beside(path)
-    with _disk("write", path):
+    with disk("write", path):
         try:
             os.mkdir(temporary)
             for name, data in files.items():
@@ -111,19 +114,19 @@ class Growing:
         self.temporary = _beside(path)
         self.size = 0
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with _disk("write", path):
+        with disk("write", path):
             self.descriptor = os.open(self.temporary, flags, 0o666)
 
     def __enter__(self) -> "Growing":
         return self
 
     def write(self, data: bytes | memoryview) -> None:
-        with _disk("write", self.path):
+        with disk("write", self.path):
             _write(self.descriptor, data)
         self.size += len(data)
 
     def commit(self) -> None:
-        with _disk("write", self.path):
+        with disk("write", self.path):
             os.fsync(self.descriptor)
             if os.fstat(self.descriptor).st_size != self.size:
                 raise OSError(f"{self.size} bytes were written and fewer are there")
@@ -141,25 +144,25 @@ class Log:
     def __init__(self, path: Path) -> None:
         self.path = path
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        with _disk("write", path):
+        with disk("write", path):
             self.descriptor = os.open(path, flags, 0o666)
             size = os.fstat(self.descriptor).st_size
             if size and os.pread(self.descriptor, 1, size - 1) != b"\n":
                 _write(self.descriptor, b"\n")  # a torn line stays alone
 
     def append(self, line: bytes) -> None:
-        with _disk("write", self.path):
+        with disk("write", self.path):
             _write(self.descriptor, line + b"\n")
 
     def sync(self) -> int:
         """Everything appended is on the disk; returns the length of the file in bytes."""
-        with _disk("write", self.path):
+        with disk("write", self.path):
             os.fsync(self.descriptor)
             return os.fstat(self.descriptor).st_size
 
     def cut(self, length: int) -> None:
         """Forget what was appended after this length: the run goes back to a checkpoint."""
-        with _disk("shorten", self.path):
+        with disk("shorten", self.path):
             if os.fstat(self.descriptor).st_size > length:
                 os.ftruncate(self.descriptor, length)
                 os.fsync(self.descriptor)
@@ -170,15 +173,19 @@ class Log:
 
 def remove(path: Path) -> None:
     """A directory of ours goes: first out of sight in one step, then for good."""
-    with _disk("remove", path):
+    with disk("remove", path):
         hidden = path if path.name.startswith(TEMPORARY) else _beside(path)
         if hidden != path:
             os.rename(path, hidden)
         shutil.rmtree(hidden)
 
 
-def sweep(directory: Path, when: Callable[[Path], bool] = lambda _: True) -> None:
-    """Remove what a killed writer left half done. Only for the holder of the run's lock."""
+def sweep(directory: Path, older: float = 0) -> None:
+    """Remove what a killed writer left half done at least so many seconds ago.
+
+    Only for who alone writes there, or where nobody takes so long.
+    """
     for left in directory.glob(f"{TEMPORARY}*"):
-        if when(left):
-            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if OURS.fullmatch(left.name) and time.time() - left.stat().st_mtime >= older:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()

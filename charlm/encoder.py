@@ -42,6 +42,7 @@ class Encoder:
         self.file = file
         self.width = width
         self.bytes_only = known == BYTES
+        self.refuses_nul = known is None  # to learn from; to be scored, it is a character as any
         self.symbols = list(known.symbols) if known else []
         self.first = [-1] * len(self.symbols)
         self.table = np.full(CODE_POINTS, -1, dtype=np.int32)
@@ -62,7 +63,7 @@ class Encoder:
         return done
 
     def _read(self, text: Source, tick: Tick) -> bool:
-        reader = _Reader(text.name)
+        reader = _Reader(text.name, self.refuses_nul)
         chunks = text.chunks()
         chunk = b"more"
         while chunk:
@@ -126,8 +127,9 @@ class Encoder:
 class _Reader:
     """Decodes one source, and knows where it is to say so when something is wrong there."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, refuses_nul: bool) -> None:
         self.name = name
+        self.refuses_nul = refuses_nul
         self.decoder = codecs.getincrementaldecoder("utf-8")()
         self.offset = 0  # in bytes, of the chunk that comes next
         self.line = self.column = 1  # of the character that comes next
@@ -139,7 +141,7 @@ class _Reader:
         if not self.offset and chunk.startswith(codecs.BOM_UTF8):
             self.notes.append(f"{self.name} begins with a byte order mark: kept as a character")
         text = self.decode(chunk)
-        if "\0" in text:
+        if self.refuses_nul and "\0" in text:
             before = text[: text.index("\0")]
             raise BadData(
                 f"{self.name} has a NUL on line {line + before.count(chr(10))}: it is not text. "

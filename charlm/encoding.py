@@ -133,6 +133,7 @@ def encoded(
         return kept
     place = _place(digest, known)
     durable.make_directory(place.parent)
+    durable.sweep(place.parent, older=86_400)
     for width in (1, 2, 4):  # bytes an id: more only once that many symbols have been seen
         with durable.Growing(place.with_suffix(".ids")) as file:
             writer = Encoder(file, known, width)

@@ -55,15 +55,15 @@ class OutOfMemory(CharlmError):
     code = 79
 
 
-class Interrupted(CharlmError):
-    """SIGINT or SIGTERM: 128 and the signal's number."""
+class Interrupted(BaseException):
+    """SIGINT or SIGTERM, exit code 128 and its number; no Exception, lest a library swallow it."""
 
     def __init__(self, signal: int, text: str = "interrupted") -> None:
         super().__init__(text)
         self.signal = signal
 
 
-MEANING = {
+MEANING = {  # shown by charlm --help and in the README
     0: "done",
     2: "usage: an option or argument that the command does not take",
     65: "bad data: text or a checkpoint that cannot be used as it is",
@@ -76,5 +76,6 @@ MEANING = {
     78: "settings that contradict each other, the run, or this machine",
     79: "more memory than there is",
     130: "interrupted (SIGINT), after saving",
+    141: "the reader of the output has gone",
     143: "terminated (SIGTERM), after saving",
 }

@@ -18,6 +18,7 @@ CHECKPOINT = Annotated[
 ]
 DEVICE = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 THREADS = Annotated[int, typer.Option(help="Threads on a CPU.", min=1)]
+BUDGETS = ("updates", "epochs", "minutes")  # 0 says that there is no such budget
 RUN = Annotated[Path, typer.Argument(help="A directory that charlm train has made.")]
 CORPUS = Annotated[
     list[str] | None,
@@ -42,7 +43,7 @@ def settings(*without: str) -> Callable[[Callable[..., None]], Callable[..., Non
             default = getattr(Config(), name)
             plain = kind if kind in (int, float, bool) else str
             names = f"{flag(name)}/{flag('no_' + name)}" if kind is bool else flag(name)
-            shown = f" ({default})" if default not in ("", 0, False) else ""
+            shown = "" if default == "" or default is False or name in BUDGETS else f" ({default})"
             option = typer.Option(
                 names,
                 *said["also"],

@@ -46,8 +46,9 @@ class Learner:
 
     def __init__(self, model: CharLM, config: Config, updates: int) -> None:
         self.model, self.config, self.updates = model, config, updates
-        matrices = [p for p in model.parameters() if p.dim() > 1]
-        vectors = [p for p in model.parameters() if p.dim() <= 1]
+        starts = set(model.starts)  # learned start states are (1, hidden), but no matrices
+        matrices = [p for p in model.parameters() if p.dim() > 1 and p not in starts]
+        vectors = [p for p in model.parameters() if p.dim() <= 1 or p in starts]
         self.optimizer = torch.optim.AdamW(
             [
                 {"params": matrices, "weight_decay": config.weight_decay},

@@ -2,6 +2,8 @@
 
 import os
 import resource
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 
@@ -34,16 +36,16 @@ def memory_available(device: str) -> int:
     if device.startswith("cuda"):
         free, _ = torch.cuda.mem_get_info(torch.device(device))
         return free
+    # Linux says what it could free; elsewhere all there is must do. A container may have less.
+    pages = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"
+    bounds = [os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")]
+    with suppress(OSError), open("/proc/meminfo") as lines:
+        bounds = [int(x.split()[1]) * 1024 for x in lines if x.startswith("MemAvailable")] or bounds
+    with suppress(OSError, ValueError):  # "max" is no number: there is no bound
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+        bounds.append(int(Path("/sys/fs/cgroup/memory.max").read_text()) - used)
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    there = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        with open("/proc/meminfo") as lines:  # free memory and what the kernel would give back
-            there = next(
-                int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")
-            )
-    except (OSError, StopIteration):
-        pass
-    return there if limit == resource.RLIM_INFINITY else min(there, limit)
+    return min(bounds) if limit == resource.RLIM_INFINITY else min(*bounds, limit)
 
 
 def cores() -> int:

@@ -6,25 +6,29 @@ import sys
 import warnings
 from typing import NoReturn
 
-from typer.exceptions import Abort, TyperException
-
 from charlm import show
-from charlm.cli import app
 from charlm.errors import CharlmError, DiskFailure, Interrupted, Missing, OutOfMemory
-from charlm.signals import interrupt
+from charlm.signals import interrupt, received
 
 
 def _exit_code(error: BaseException) -> int:
     """Says in one line what went wrong, and how to mend it."""
+    from typer.exceptions import Abort, TyperException
+
+    if received and not isinstance(error, CharlmError | Interrupted):
+        error = Interrupted(received[0])
     if isinstance(error, CharlmError):
         show.say(f"charlm: {error}")
-        return 128 + error.signal if isinstance(error, Interrupted) else error.code
+        return error.code
+    if isinstance(error, Interrupted | Abort):
+        number = error.signal if isinstance(error, Interrupted) else signal.SIGINT
+        show.say(f"charlm: {error or 'interrupted'}")
+        return 128 + number
     if isinstance(error, TyperException):
-        command = getattr(getattr(error, "ctx", None), "command_path", "charlm")
-        if type(error).__name__ == "NoArgsIsHelpError":
-            return error.exit_code  # its help is already shown
-        said = " ".join(error.format_message().split()).rstrip(".")
-        show.say(f"charlm: {said}. See '{command} --help'")
+        if type(error).__name__ != "NoArgsIsHelpError":  # whose help is already shown
+            command = getattr(getattr(error, "ctx", None), "command_path", "charlm")
+            said = " ".join(error.format_message().split()).rstrip(".")
+            show.say(f"charlm: {said}. See '{command} --help'")
         return error.exit_code
     if isinstance(error, BrokenPipeError | SystemExit):
         # The reader of our output has seen enough; Typer makes a SystemExit of it, and only of it.
@@ -36,9 +40,7 @@ def _exit_code(error: BaseException) -> int:
         missing = isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError)
         return Missing.code if missing else DiskFailure.code
     if isinstance(error, MemoryError) or "allocate" in str(error) or "out of memory" in str(error):
-        show.say(
-            "charlm: there is not enough memory. Make --hidden, --layers, --batch or --time smaller"
-        )
+        show.say("charlm: there is not enough memory. Make the model or the batch smaller")
         return OutOfMemory.code
     show.say(
         f"charlm: a fault in charlm itself: {type(error).__name__}: {error}. "
@@ -49,20 +51,22 @@ def _exit_code(error: BaseException) -> int:
 
 def main() -> NoReturn:
     """The program: every way out goes through here."""
-    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGINT, interrupt)  # first of all: loading what follows takes a while
     signal.signal(signal.SIGTERM, interrupt)
     if "CHARLM_DEBUG" not in os.environ:
         warnings.simplefilter("ignore")  # of the libraries: nothing foreign is shown raw
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started us
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        getattr(sys, name).reconfigure(encoding="utf-8", errors="backslashreplace")
     code: int | None = None
     try:
+        from charlm.cli import app
+
         code = app(standalone_mode=False, prog_name="charlm")
         sys.stdout.flush()
-    except Abort:
-        code = 130
     except BaseException as error:
-        if "CHARLM_DEBUG" in os.environ and not isinstance(error, CharlmError | TyperException):
+        if "CHARLM_DEBUG" in os.environ and not isinstance(error, CharlmError):
             raise
         code = _exit_code(error)
     sys.exit(code or 0)

@@ -1,6 +1,6 @@
 """A dictionary that you can decorate with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import TypeVar
 
@@ -25,6 +25,12 @@ class Registry(dict[str, T]):
         return put
 
     def __missing__(self, name: str) -> T:
-        near = get_close_matches(name, self, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise BadConfig(f"no {self.kind} is called {name!r}; {hint}there are {', '.join(self)}")
+        raise unknown(self.kind, name, self)
+
+
+def unknown(kind: str, name: str, there: Iterable[str]) -> BadConfig:
+    """What is said of a name that is not there."""
+    names = list(there)
+    near = get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return BadConfig(f"no {kind} is called {name!r}; {hint}there are {', '.join(names)}")

@@ -41,18 +41,23 @@ def row(reports: list[Report], parameters: int) -> Report:
     }
 
 
+def unit_of(rows: list[Report]) -> str:
+    """What rows are ranked by: bytes that are not UTF-8 have no characters to be divided by."""
+    characters = any(bits is not None for r in rows for bits in r["bits_per_char"]["per_seed"])
+    return "bits_per_char" if characters else "bits_per_byte"
+
+
 def ranked(rows: list[Report]) -> list[Report]:
     """Best first, with the difference to the best, and a word for what the seeds carry.
 
     "behind": every seed is worse than every seed of the best. "unclear": the ranges of the
     two meet. With few seeds either is a description of these runs, not a test.
     """
-    rows = sorted(
-        rows, key=lambda r: (r["bits_per_char"]["mean"] is None, r["bits_per_char"]["mean"])
-    )
-    best = rows[0]["bits_per_char"]
+    unit = unit_of(rows)
+    rows = sorted(rows, key=lambda r: (r[unit]["mean"] is None, r[unit]["mean"] or 0.0))
+    best = rows[0][unit]
     for place, one in enumerate(rows):
-        bits = one["bits_per_char"]
+        bits = one[unit]
         apart = None if bits["mean"] is None else bits["mean"] - best["mean"]
         if apart is None:
             word = "diverged"
@@ -68,7 +73,8 @@ def ranked(rows: list[Report]) -> list[Report]:
 
 def curve(run: Path) -> Curve:
     """(million characters read, quick validation bits) of a run, in order."""
-    lines = (run / "metrics.jsonl").read_text().splitlines()
+    metrics = run / "metrics.jsonl"  # a run that diverged at once has none
+    lines = metrics.read_text().splitlines() if metrics.exists() else []
     records = (json.loads(line) for line in lines if "valid_bits" in line)
     return [(record["characters"] / 1e6, record["valid_bits"]) for record in records]
 
@@ -86,21 +92,20 @@ def draw_curves(curves: dict[str, list[Curve]], title: str) -> bytes:
     lowest = []
     for number, (cell, seeds) in enumerate(curves.items()):
         color = f"C{number}"
-        for one in seeds:
+        drawn = [one for one in seeds if one]
+        for one in drawn:
             axes.plot(*zip(*one, strict=True), color=color, linewidth=0.6, alpha=0.5)
-        together = [
-            (points[0][0], fmean(bits for _, bits in points))
-            for points in zip(*seeds, strict=False)
-        ]
-        axes.plot(*zip(*together, strict=True), color=color, linewidth=2, label=cell)
-        lowest += [together[-1][1], together[len(together) // 5][1]]
-    # The first validations are of an untrained model: they would flatten all the rest.
-    axes.set_ylim(min(lowest) - 0.1, max(lowest) + 0.4)
+        together = [(p[0][0], fmean(bits for _, bits in p)) for p in zip(*drawn, strict=False)]
+        if together:
+            axes.plot(*zip(*together, strict=True), color=color, linewidth=2, label=cell)
+            lowest += [together[-1][1], together[len(together) // 5][1]]
+    if lowest:  # the first validations are of an untrained model: they would flatten all the rest
+        axes.set_ylim(min(lowest) - 0.1, max(lowest) + 0.4)
+        axes.legend()
     axes.set_xlabel("million characters read")
     axes.set_ylabel("bits per character, quick validation")
     axes.set_title(title)
     axes.grid(alpha=0.3)
-    axes.legend()
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
     return buffer.getvalue()

@@ -6,6 +6,7 @@ metrics.jsonl   one line an update or validation; the same bytes however often i
 events.jsonl    starts, saves and stops, with times
 checkpoints/    update-00000100/{model,training}.safetensors, progress.json, manifest.json
 report.json     the final numbers; its existence means "finished"
+diverged.json   instead: why there will be none
 """
 
 import os
@@ -51,7 +52,8 @@ class Run:
             raise Missing(f"there is no run {path}: name a directory that charlm train has made")
         if not (path / "run.json").exists():
             raise Missing(f"{path} is not a run: it has no run.json")
-        data = read(path / "run.json")
+        self.decided = {name: read(path / name) for name in checkpoint.DECIDED}
+        data = self.decided["run.json"]
         known = decoded(data, dict[str, Any], path / "run.json").get("format")
         if known != FORMAT:
             raise BadConfig(
@@ -59,7 +61,7 @@ class Run:
                 "use the charlm that made it"
             )
         self.record = decoded(data, Record, path / "run.json")
-        self.alphabet = decoded(read(path / "alphabet.json"), Alphabet, path / "alphabet.json")
+        self.alphabet = decoded(self.decided["alphabet.json"], Alphabet, path / "alphabet.json")
 
     @staticmethod
     def make(path: Path, record: Record, alphabet: Alphabet) -> "Run":
@@ -72,8 +74,8 @@ class Run:
     @property
     def checkpoints(self) -> dict[int, Path]:
         """The checkpoints by update, oldest first, sound or not."""
-        found = sorted((self.path / "checkpoints").glob("update-*"))
-        return {int(p.name[7:]): p for p in found if p.name[7:].isdigit()}
+        found = (self.path / "checkpoints").glob("update-*")
+        return dict(sorted((int(p.name[7:]), p) for p in found if p.name[7:].isdecimal()))
 
     @property
     def report(self) -> dict[str, Any] | None:
@@ -84,10 +86,18 @@ class Run:
     def finish(self, report: Mapping[str, Any]) -> None:
         durable.write_file(self.path / "report.json", readable(report))
 
+    @property
+    def diverged(self) -> bool:
+        """Whether training ended because the loss was no longer finite."""
+        return (self.path / "diverged.json").exists()
+
+    def diverge(self, why: str) -> None:
+        """So that a comparison need not find it out again."""
+        durable.write_file(self.path / "diverged.json", readable({"why": why}))
+
     def save(self, progress: Progress, tensors: Tensors) -> Path:
         """A checkpoint, whole or not at all; then all but the best and the newest go."""
-        decided = {name: read(self.path / name) for name in checkpoint.DECIDED}
-        place = checkpoint.write(self.path / "checkpoints", progress, tensors, decided)
+        place = checkpoint.write(self.path / "checkpoints", progress, tensors, self.decided)
         self._prune(progress)
         return place
 
@@ -148,10 +158,12 @@ def refuse_existing(path: Path) -> None:
 @contextmanager
 def writer(path: Path) -> Iterator[None]:
     """The only writer of this directory until the block ends or the process dies."""
+    made = not path.exists()
     durable.make_directory(path)
     lock = filelock.FileLock(path / "lock")
     try:
-        lock.acquire(blocking=False)
+        with durable.disk("write", path / "lock"):
+            lock.acquire(blocking=False)
     except filelock.Timeout:
         try:
             owner = (path / "lock").read_text()[:100]
@@ -167,6 +179,9 @@ def writer(path: Path) -> Iterator[None]:
         durable.sweep(path / "checkpoints")
         yield
     finally:
+        if made and [p.name for p in path.iterdir()] == ["lock"]:  # nothing came of it
+            (path / "lock").unlink()
+            path.rmdir()
         lock.release()
 
 

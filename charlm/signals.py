@@ -10,9 +10,12 @@ from typing import NoReturn
 from charlm import show
 from charlm.errors import Interrupted
 
+received: list[int] = []  # whatever a library makes of it, a signal decides the exit code
+
 
 def interrupt(number: int, _: FrameType | None) -> NoReturn:
     """The handler while nothing needs to be finished."""
+    received.append(number)
     raise Interrupted(number)
 
 

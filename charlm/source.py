@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, cast
 
-from charlm.errors import BadData, Missing
+from charlm.errors import BadConfig, BadData, Missing
 
 CHUNK = 1 << 22
 
@@ -95,48 +95,60 @@ def _file(path: Path) -> Source:
     return Source(str(path), partial(OPENERS.get(path.suffix, _plain), path))
 
 
-def _standard_input() -> Source:
-    """Standard input can be read but once, so it is laid aside in a file without a name."""
-    aside, name = tempfile.mkstemp()
-    os.unlink(name)
+def _laid_aside(name: str, once: IO[bytes]) -> Source:
+    """What can be read but once (standard input, a pipe) is laid aside in a file without a name."""
+    aside, place = tempfile.mkstemp()
+    os.unlink(place)
     with os.fdopen(os.dup(aside), "wb") as copy:
-        shutil.copyfileobj(sys.stdin.buffer, copy, CHUNK)
+        shutil.copyfileobj(once, copy, CHUNK)
 
     def again() -> IO[bytes]:
         os.lseek(aside, 0, os.SEEK_SET)
         return os.fdopen(os.dup(aside), "rb")
 
-    return Source("-", again)
+    return Source(name, again)
 
 
 def sources(names: Sequence[str], glob: str) -> list[Source]:
     """What the words on the command line stand for, in their order; directories in sorted order."""
     found: list[Source] = []
     for name in names:
-        path = Path(name)
-        if name == "-":
-            found.append(_standard_input())
-        elif name in CORPORA:
-            found += CORPORA[name]()
-        elif path.is_dir():
-            try:
-                list(path.iterdir())  # a directory that cannot be listed globs as empty
-                files = sorted(file for file in path.glob(glob) if file.is_file())
-            except OSError as error:
-                raise _unreadable(name, error) from error
-            except (ValueError, NotImplementedError) as error:
-                raise Missing(f"--glob {glob}: {error}") from error
-            if not files:
-                raise Missing(f"no file in {name} matches {glob}: choose others with --glob")
-            found += [_file(file) for file in files]
-        elif path.exists():
-            found.append(_file(path))
-        else:
-            raise Missing(
-                f"there is no file {name}, and no corpus of that name; "
-                f"the corpora are {', '.join(CORPORA)}"
-            )
+        try:
+            found += _sources(name, Path(name), glob)
+        except OSError as error:
+            raise _unreadable(name, error) from error
     return found
+
+
+def _sources(name: str, path: Path, glob: str) -> list[Source]:
+    if name == "-":
+        if sys.stdin is None:
+            raise Missing("standard input is closed: there is nothing to read")
+        return [_laid_aside(name, sys.stdin.buffer)]
+    if name in CORPORA:
+        return CORPORA[name]()
+    if path.is_dir():
+        for _ in os.walk(path, onerror=_raise):  # what cannot be listed would glob as empty
+            pass
+        try:
+            files = sorted(file for file in path.glob(glob) if file.is_file())
+        except (ValueError, NotImplementedError) as error:
+            raise BadConfig(f"--glob {glob}: {error}") from error
+        if not files:
+            raise Missing(f"no file in {name} matches {glob}: choose others with --glob")
+        return [_file(file) for file in files]
+    if path.is_file():
+        return [_file(path)]
+    if path.exists():
+        with path.open("rb") as pipe:
+            return [_laid_aside(name, pipe)]
+    raise Missing(
+        f"there is no file {name}, and no corpus of that name; the corpora are {', '.join(CORPORA)}"
+    )
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def absolute(name: str) -> str:

@@ -5,7 +5,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from charlm.alphabet import Ids
 from charlm.config import FORMAT, UPDATES, Config
 from charlm.corpus import Batches, Corpus
 from charlm.encoder import Tick
+from charlm.errors import BadData, NonFinite
 from charlm.evaluate import QUICK, quick_bits, score
 from charlm.learner import Learner, Updated
 from charlm.machine import memory_available
@@ -63,8 +64,8 @@ def new_run(path: Path, config: Config, corpus: Corpus, device: str) -> Run:
     if config.epochs:
         updates = math.ceil(config.epochs * windows)
     elif config.minutes:
-        each = seconds_per_update(config, symbols, kernel, device, ids, budget=3.0)
-        updates = max(1, round(config.minutes * 60 / each))
+        each = seconds_per_update(config, UPDATES, symbols, kernel, device, ids, budget=3.0)
+        updates = max(1, round(config.minutes * 60 / max(each, 1e-6)))
     parameters, state_size = size(config, symbols)
     made_by = {
         "charlm": __version__,
@@ -95,6 +96,9 @@ def begin(run: Run, device: str, config: Config, say: Callable[[str], None]) -> 
     if not run.checkpoints:
         return learner, 0
     checkpoint = run.load("last", say)
+    there = run.path / "metrics.jsonl"
+    if not there.exists() or there.stat().st_size < checkpoint.progress.metrics_bytes:
+        raise BadData(f"{there} has lost lines that the run had: put it back, or begin another run")
     learner.restore(checkpoint.tensors, checkpoint.progress)
     run.forget_after(learner.update)
     return learner, checkpoint.progress.metrics_bytes
@@ -114,16 +118,13 @@ def train(
     """
     config, updates = learner.config, learner.updates
     every = config.valid_every or max(1, updates // VALIDATIONS)
-    batches = Batches(
-        corpus.split("train"),
-        config.batch,
-        config.time,
-        config.seed,
-        str(learner.model.bias.device),
-    )
+    device, threads = str(learner.model.bias.device), torch.get_num_threads()
+    batches = Batches(corpus.split("train"), config.batch, config.time, config.seed, device)
     with closing(durable.Log(run.path / "metrics.jsonl")) as metrics, events(run) as event:
         metrics.cut(metrics_bytes)
-        event("began" if learner.update == 0 else "resumed", learner)
+        event(
+            "began" if learner.update == 0 else "resumed", learner, device=device, threads=threads
+        )
         saved = time.monotonic()
         while learner.update < updates:
             updated = learner.learn(batches[learner.update])
@@ -133,6 +134,11 @@ def train(
             valid_bits, better = None, False
             if updated.update % every == 0 or updated.update == updates:
                 valid_bits = quick_bits(learner.model, corpus.split("valid"), corpus.alphabet)
+                if not math.isfinite(valid_bits):
+                    raise NonFinite(
+                        f"update {updated.update}: validation gives {valid_bits} bits. The last "
+                        "good checkpoint is kept; train with a lower --learning-rate or --clip"
+                    )
                 better = learner.best is None or valid_bits < learner.best[1]
                 if better:
                     learner.best = updated.update, valid_bits
@@ -154,31 +160,36 @@ def train(
 
 
 @contextmanager
-def events(run: Run) -> Iterator[Callable[[str, Learner], None]]:
+def events(run: Run) -> Iterator[Callable[..., None]]:
     """The run's diary: what happened when, and after how many seconds of updates."""
     with closing(durable.Log(run.path / "events.jsonl")) as log:
 
-        def event(what: str, learner: Learner) -> None:
+        def event(what: str, learner: Learner, **more: Any) -> None:
             line = {"event": what, "update": learner.update, "seconds": round(learner.seconds, 3)}
-            log.append(msgspec.json.encode({"time": now(), **line}))
+            log.append(msgspec.json.encode({"time": now(), **line, **more}))
 
         yield event
 
 
 def seconds_per_update(
-    config: Config, symbols: int, kernel: str, device: str, ids: Ids, budget: float = 1.0
+    config: Config,
+    updates: int,
+    symbols: int,
+    kernel: str,
+    device: str,
+    ids: Ids,
+    budget: float = 1.0,
 ) -> float:
-    """Times real updates of a scratch copy of the model for about `budget` seconds: the median."""
-    with torch.random.fork_rng():
-        learner = Learner(make(config, symbols, kernel, device), config, UPDATES)
+    """Times real updates of a scratch model, `budget` seconds or `updates` long: the median."""
+    times: list[float] = []
+    with torch.random.fork_rng(), suppress(NonFinite):  # that is for the run itself to meet
+        learner = Learner(make(config, symbols, kernel, device), config, updates)
         batches = Batches(ids, config.batch, config.time, config.seed, device)
-        learner.learn(batches[0])  # the first pays for what is made once
-        times: list[float] = []
-        while sum(times) < budget and len(times) < 50:
+        while sum(times) < budget and learner.update < min(updates, 50):
             before = learner.seconds
             learner.learn(batches[learner.update])
             times.append(learner.seconds - before)
-        return statistics.median(times)
+    return statistics.median(times[1:] or times or [0.0])  # the first pays for what is made once
 
 
 def conclude(

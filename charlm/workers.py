@@ -1,7 +1,7 @@
 """Runs done side by side, each by `charlm train` in a process of its own.
 
-What is right lives in the run directories, not here: a worker that dies is started again where its
-last checkpoint left it, and nothing is done twice.
+What is right lives in the run directories, not here: when a worker or the whole comparison dies,
+the same command starts each run again where its last checkpoint left it.
 """
 
 import os
@@ -54,6 +54,8 @@ class State:
         self.updates = run.record.updates
         if run.report:
             self.status, self.update = "done", self.updates
+        elif run.diverged:
+            self.status = "diverged"
         try:
             with (run.path / "metrics.jsonl").open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - 65536))
@@ -80,7 +82,7 @@ def work(
     states = [State(one) for one in planned]
     for state in states:
         state.look()
-    waiting = [state for state in states if state.status != "done"]
+    waiting = [state for state in states if state.status == "waiting"]
     running: dict[subprocess.Popen[bytes], State] = {}
     durable.make_directory(place / "logs")
     try:
@@ -113,8 +115,8 @@ def _log(planned: Planned, place: Path) -> Path:
 
 def _start(planned: Planned, corpus: Sequence[str], place: Path) -> "subprocess.Popen[bytes]":
     """`charlm train` in a process of its own, with a session of its own: Ctrl-C reaches only us."""
-    command = [sys.executable, "-m", "charlm", "train", *corpus, *arguments(planned.config)]
-    command += ["--run", str(planned.path), "--resume", "--log-every", "60"]
+    command = [sys.executable, "-m", "charlm", "train", *arguments(planned.config)]
+    command += ["--run", str(planned.path), "--resume", "--log-every", "60", "--", *corpus]
     with _log(planned, place).open("ab") as log:
         return subprocess.Popen(
             command,

@@ -1,5 +1,7 @@
 """What every cell and every kernel promises."""
 
+import re
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,15 +14,10 @@ from charlm.cells.lstm import LSTM
 from charlm.cells.rnn import RNN
 from charlm.config import checked
 from charlm.errors import BadConfig
-from charlm.model import CharLM
+from charlm.model import CharLM, resolve_kernel
 from charlm.unroll import KERNELS, choose, loop
 
 TIME, BATCH, INPUTS, HIDDEN = 11, 3, 5, 7
-PARAMETERS = {
-    "rnn": lambda X, H: H * (X + H + 1),
-    "gru": lambda X, H: 3 * H * (X + H + 1) + H,
-    "lstm": lambda X, H: 4 * H * (X + H + 1),
-}
 PAIRS = [
     (name, kind)
     for name, of in KERNELS
@@ -57,9 +54,12 @@ def test_each_cell_has_a_file_of_its_name() -> None:
 
 
 def test_its_parameters_are_as_many_as_its_docstring_says() -> None:
-    for name, kind in CELLS.items():
+    for kind in CELLS.values():
+        said = re.search(r"Parameters: (.+?) for X inputs", kind.__doc__ or "")
+        assert said, f"{kind.__name__} does not say how many parameters it has"
+        formula = re.sub(r"(?<=[\dH])(?=[XH(])", "*", said[1])  # 3H(X + 1) -> 3*H*(X + 1)
         counted = sum(p.numel() for p in kind(INPUTS, HIDDEN).parameters())
-        assert counted == PARAMETERS[name](INPUTS, HIDDEN)
+        assert counted == eval(formula, {"X": INPUTS, "H": HIDDEN})
 
 
 def test_its_state_is_as_listed_and_begins_with_the_output(cell: Cell) -> None:
@@ -240,7 +240,7 @@ def test_a_model_of_two_layers_may_be_cut_anywhere_too(cell_name: str) -> None:
 
     config = checked({"cell": cell_name, "layers": 2, "hidden": 6, "embedding": 4})
     torch.manual_seed(0)
-    model = CharLM(config, 9, "fused").double().eval()
+    model = CharLM(config, 9, resolve_kernel(config)).double().eval()
     ids = torch.randint(9, (TIME, BATCH))
     whole, end = model(ids, model.start(BATCH))
     first, between = model(ids[:4], model.start(BATCH))
@@ -249,14 +249,15 @@ def test_a_model_of_two_layers_may_be_cut_anywhere_too(cell_name: str) -> None:
     assert_close(after, end, rtol=0, atol=1e-12)
 
 
-def test_dropout_acts_between_layers_in_training_only() -> None:
-
-    config = checked({"dropout": 0.5, "layers": 2, "hidden": 6, "embedding": 4})
+@pytest.mark.parametrize("layers", [1, 2])
+def test_dropout_acts_on_what_each_layer_hands_on_and_in_training_only(layers: int) -> None:
+    config = checked({"dropout": 0.5, "layers": layers, "hidden": 6, "embedding": 4})
     model = CharLM(config, 9)
     ids = torch.randint(9, (TIME, BATCH))
-    one, _ = model(ids, model.start(BATCH))
-    two, _ = model(ids, model.start(BATCH))
+    one, state = model(ids, model.start(BATCH))
+    two, other = model(ids, model.start(BATCH))
     assert not torch.equal(one, two)
+    assert_close(state[0], other[0], rtol=0, atol=0)  # never on what a layer itself carries on
     model.eval()
     one, _ = model(ids, model.start(BATCH))
     two, _ = model(ids, model.start(BATCH))

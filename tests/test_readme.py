@@ -45,6 +45,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_the_readme_is_whole() -> None:
+    assert "@@" not in README
+
+
 def test_the_readme_shows_each_command() -> None:
     assert {line.split("charlm ")[1].split()[0] for line in COMMANDS} == {
         *("train", "sample", "eval", "compare-cells")

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY, make_run, prose
-from torch.testing import assert_close
 
 from charlm import evaluate, learner
 from charlm import sample as sampling
@@ -93,20 +92,6 @@ def test_training_learns(tmp_path: Path, book: Path) -> None:
     assert np.mean(bits[-5:]) < first - 1
 
 
-@pytest.mark.parametrize("cell", CELLS)
-def test_truncated_gradients_equal_those_of_one_window_with_the_state_carried(cell: str) -> None:
-    """The carried state is the true one, detached: no gradient, but every number, gets across."""
-    config = checked({**TINY, "cell": cell})
-    model = make(config, 9, "loop", "cpu").double()
-    ids = torch.randint(9, (32, 3))
-    whole, _ = model(ids, model.start(3))
-    first = Learner(model, config, 10)
-    first.carried = None
-    _, state = model(ids[:16], model.start(3))
-    second, _ = model(ids[16:], tuple(tuple(p.detach() for p in layer) for layer in state))
-    assert_close(second, whole[16:], rtol=0, atol=1e-12)
-
-
 def test_the_state_is_carried_within_an_epoch_and_reset_at_its_edge(
     tmp_path: Path, book: Path
 ) -> None:
@@ -138,11 +123,17 @@ def test_a_learned_start_is_learned(tmp_path: Path, book: Path) -> None:
 
 
 def test_only_matrices_decay() -> None:
-    model = make(checked(TINY), 9, "loop", "cpu")
-    matrices, vectors = Learner(model, checked(TINY), 1).optimizer.param_groups
+    config = checked({**TINY, "start": "learned"})
+    model = make(config, 9, "loop", "cpu")
+    matrices, vectors = Learner(model, config, 1).optimizer.param_groups
     assert matrices["weight_decay"] == 0.01 and vectors["weight_decay"] == 0
-    assert {p.dim() for p in matrices["params"]} == {2}
-    assert {p.dim() for p in vectors["params"]} == {1}
+    names = {id(p): name for name, p in model.named_parameters()}
+    assert {names[id(p)] for p in matrices["params"]} == {
+        *("embed.weight", "weight", "layers.0.W.weight", "layers.0.U.weight")
+    }
+    assert {names[id(p)] for p in vectors["params"]} == {
+        *("bias", "layers.0.W.bias", "starts.0", "starts.1")
+    }
 
 
 def test_the_gradient_is_clipped_by_its_whole_norm(tmp_path: Path, book: Path) -> None:
@@ -172,7 +163,8 @@ def test_minutes_become_updates_once_by_timing(tmp_path: Path, book: Path) -> No
     config = checked({**TINY, "updates": 0, "minutes": 0.05})
     corpus = load(config, [str(book)])
     updates = new_run(tmp_path / "r", config, corpus, "cpu").record.updates
-    each = seconds_per_update(config, corpus.alphabet.size, "fused", "cpu", corpus.split("train"))
+    train = corpus.split("train")
+    each = seconds_per_update(config, 100, corpus.alphabet.size, "fused", "cpu", train)
     assert 3 / 4 < updates * each < 3 * 4
     assert Run(tmp_path / "r").record.updates == updates
 
@@ -358,6 +350,35 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched(
     assert walk(run).update == 12
 
 
+def test_a_validation_that_is_not_finite_stops_too(
+    tmp_path: Path, book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, corpus, config = make_run(tmp_path / "r", book, valid_every=5)
+    model, _ = begin(run, "cpu", config, print)
+    monkeypatch.setattr("charlm.train.quick_bits", lambda *_: math.inf)
+    with pytest.raises(NonFinite, match="update 5: validation gives inf bits"):
+        list(train(run, model, corpus))
+
+
+def test_timing_meets_no_fault_and_changes_nothing(tmp_path: Path, book: Path) -> None:
+    config = checked({**TINY, "cell": "rnn", "learning_rate": 1000.0, "clip": 1e9, "warmup": 0})
+    corpus = load(config, [str(book)])
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    ids, symbols = corpus.split("train"), corpus.alphabet.size
+    assert seconds_per_update(config, 400, symbols, "loop", "cpu", ids) > 0
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_metrics_that_lost_lines_are_bad_data(tmp_path: Path, book: Path) -> None:
+    run, _, config = make_run(tmp_path / "r", book)
+    walk(run, stop_after=6)
+    path = run.path / "metrics.jsonl"
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(BadData, match="metrics.jsonl has lost lines"):
+        begin(run, "cpu", config, print)
+
+
 def files_of(run: Run) -> dict[str, Path]:
     return {str(p.relative_to(run.path)): p for p in (run.path / "checkpoints").rglob("*.*")}
 
@@ -380,4 +401,4 @@ def test_the_size_of_a_model_is_known_before_it_is_made(cell: str) -> None:
     parameters, state = size(config, 9)
     model = make(config, 9, "loop", "cpu")
     assert parameters == sum(p.numel() for p in model.parameters())
-    assert state == 2 * 8 * (2 if cell == "lstm" else 1)
+    assert state == 2 * 8 * len(CELLS[cell].states)

@@ -1,18 +1,19 @@
 """What a person sees: results on stdout, all else on stderr. Only this package draws."""
 
 import codecs
+import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
-
-import msgspec
 
 from charlm.visible import visible
 
 
 def say(line: str) -> None:
     """One line to the person, on stderr; whatever foreign text is in it is made safe."""
-    print(visible(line), file=sys.stderr, flush=True)  # noqa: T201
+    with suppress(OSError):  # that nobody reads it any more stops no training
+        print(visible(line), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def result(text: str) -> None:
@@ -22,8 +23,7 @@ def result(text: str) -> None:
 
 def result_json(value: Any) -> None:
     """The result of a command for programs: one JSON object on one line."""
-    text = msgspec.json.encode(value, order="sorted").decode()
-    print(visible(text), flush=True)  # noqa: T201
+    print(json.dumps(value, sort_keys=True), flush=True)  # noqa: T201 (pure ASCII: safe to show)
 
 
 class Writer:

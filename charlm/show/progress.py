@@ -80,7 +80,7 @@ class Training:
 
 
 @contextmanager
-def reading(what: str, every: float = 10.0) -> Iterator[Callable[[int], object]]:
+def reading(what: str, every: float) -> Iterator[Callable[[int], object]]:
     """A tick for what may take long: a counter that goes away, or a plain line now and then."""
     bar = tqdm(
         desc=visible(what),

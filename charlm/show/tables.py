@@ -110,12 +110,14 @@ def comparison(report: dict[str, Any]) -> None:
     """The table of a comparison, best first."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
     words = ("cell", "verdict")
-    for name in ("cell", "bits/char", "spread", "to best", "verdict", "params", "hidden", "state"):
+    unit = report["unit"]
+    shown = unit.replace("bits_per_", "bits/")
+    for name in ("cell", shown, "spread", "to best", "verdict", "params", "hidden", "state"):
         table.add_column(name, justify="left" if name in words else "right")
     table.add_column("chars/s", justify="right")
     table.add_column("min", justify="right")
     for row in report["rows"]:
-        bits = row["bits_per_char"]
+        bits = row[unit]
         mean, low, high = (bits[key] for key in ("mean", "low", "high"))
         cells = (
             row["cell"],
@@ -140,6 +142,6 @@ def comparison(report: dict[str, Any]) -> None:
     result(
         f"{report['protocol']} on test, {seeds} seed{'s' if seeds > 1 else ''} "
         f"(spread: lowest to highest), {report['equal']['updates']:,} updates,\n"
-        f"one learning rate {report['settings']['learning_rate']:g} for all cells, not tuned. "
+        f"one learning rate {report['settings']['learning_rate']:g}, not tuned for each cell. "
         f"Corpus {corpus['sha256'][:16]}…"
     )
