@@ -11,7 +11,7 @@ from torch import Tensor
 from charlm.alphabet import Alphabet, Ids
 from charlm.encoder import Tick
 from charlm.encoding import Encoded
-from charlm.errors import BadData
+from charlm.errors import BadData, NonFinite
 from charlm.model import CharLM
 
 PROTOCOL = "one-stream"  # every character once, the first from the start state, state carried
@@ -78,6 +78,11 @@ def score(
         raise BadData("the text is empty: there is nothing to score")
     ids = text.ids[start:end, None]
     total = math.fsum(float(window.sum()) for window in costs(model, ids, alphabet, tick))
+    if not math.isfinite(total):
+        raise NonFinite(
+            f"the score is {total}: the model's training had gone astray. "
+            "Train again with a lower --learning-rate"
+        )
     characters, size = text.measure(start, end, alphabet.kind)
     unseen = 0
     if alphabet.escape is not None:

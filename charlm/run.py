@@ -161,18 +161,14 @@ def writer(path: Path) -> Iterator[None]:
     made = not path.exists()
     durable.make_directory(path)
     lock = filelock.FileLock(path / "lock")
-    try:
-        with durable.disk("write", path / "lock"):
-            lock.acquire(blocking=False)
-    except filelock.Timeout:
+    with durable.disk("write", path / "lock"):
         try:
-            owner = (path / "lock").read_text()[:100]
-        except OSError:
-            owner = ""
-        raise Locked(
-            f"{path} is being written by another process ({owner or 'unknown'}): "
-            "wait for it, or stop it"
-        ) from None
+            lock.acquire(blocking=False)
+        except filelock.Timeout:
+            owner = (path / "lock").read_text(errors="replace")[:100] or "unknown"
+            raise Locked(
+                f"{path} is being written by another process ({owner}): wait for it, or stop it"
+            ) from None
     try:
         (path / "lock").write_text(f"process {os.getpid()} on {os.uname().nodename}")
         durable.sweep(path)

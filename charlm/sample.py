@@ -8,6 +8,7 @@ from torch import Tensor
 
 from charlm.alphabet import Alphabet
 from charlm.config import stream
+from charlm.errors import NonFinite
 from charlm.model import CharLM
 
 
@@ -24,6 +25,11 @@ def pick(
         return int(logits.argmax())
     # The largest becomes 0 before the division, which therefore cannot overflow.
     chances = ((logits - logits.max()) / temperature).softmax(-1)
+    if not chances.isfinite().all():
+        raise NonFinite(
+            "the model's expectations are not finite: its training had gone astray by then. "
+            "Try --checkpoint best, or train again with a lower --learning-rate"
+        )
     if 0 < top_k < len(chances):
         chances = chances.where(chances >= chances.topk(top_k).values[-1], 0.0)
     if top_p < 1:

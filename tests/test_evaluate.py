@@ -15,7 +15,7 @@ from charlm import sample as sampling
 from charlm.config import checked
 from charlm.corpus import Corpus, load
 from charlm.encoding import encoded
-from charlm.errors import BadData
+from charlm.errors import BadData, NonFinite
 from charlm.evaluate import costs, quick_bits, score
 from charlm.model import CharLM, make
 from charlm.source import sources
@@ -209,6 +209,19 @@ def test_sampling_draws_what_evaluation_expects() -> None:
     wanted = logits.softmax(0).numpy()
     assert counts[3] == 0
     assert np.abs(counts / 20000 - wanted).max() < 0.01
+
+
+@pytest.mark.parametrize("wild", [math.nan, math.inf])
+def test_a_model_gone_astray_neither_writes_nor_has_a_score(tmp_path: Path, wild: float) -> None:
+    with pytest.raises(NonFinite, match="expectations are not finite"):
+        drawn([0.0, wild])
+    _, model = scored(tmp_path, "The")
+    with torch.no_grad():
+        model.bias.fill_(wild)
+    alphabet = load_alphabet(tmp_path)
+    encoding = encoded([sources([str(tmp_path / "text.txt")], "")], alphabet)
+    with pytest.raises(NonFinite, match="the score is"):
+        score(model, alphabet, encoding, (0, 3))
 
 
 def test_temperature_top_k_and_top_p_keep_what_they_say() -> None:
