@@ -65,7 +65,7 @@ def new_run(path: Path, config: Config, corpus: Corpus, device: str) -> Run:
         updates = math.ceil(config.epochs * windows)
     elif config.minutes:
         each = seconds_per_update(config, UPDATES, symbols, kernel, device, ids, budget=3.0)
-        updates = max(1, round(config.minutes * 60 / max(each, 1e-6)))
+        updates = max(1, round(config.minutes * 60 / each))
     parameters, state_size = size(config, symbols)
     made_by = {
         "charlm": __version__,
@@ -182,6 +182,7 @@ def seconds_per_update(
 ) -> float:
     """Times real updates of a scratch model, `budget` seconds or `updates` long: the median."""
     times: list[float] = []
+    began = time.perf_counter()
     with torch.random.fork_rng(), suppress(NonFinite):  # that is for the run itself to meet
         learner = Learner(make(config, symbols, kernel, device), config, updates)
         batches = Batches(ids, config.batch, config.time, config.seed, device)
@@ -189,7 +190,8 @@ def seconds_per_update(
             before = learner.seconds
             learner.learn(batches[learner.update])
             times.append(learner.seconds - before)
-    return statistics.median(times[1:] or times or [0.0])  # the first pays for what is made once
+    # The first pays for what is made once; without even one, what the attempt took must do.
+    return statistics.median(times[1:] or times or [time.perf_counter() - began])
 
 
 def conclude(
