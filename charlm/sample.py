@@ -1,5 +1,6 @@
 """Let a model write: one character at a time, carrying its true state."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -21,15 +22,16 @@ def pick(
     (Holtzman et al. 2020). Ties at the edge of top_k all stay.
     """
     logits = logits.double()
-    if temperature == 0:
-        return int(logits.argmax())
-    # The largest becomes 0 before the division, which therefore cannot overflow.
-    chances = ((logits - logits.max()) / temperature).softmax(-1)
-    if not chances.isfinite().all():
+    largest = logits.max()
+    if not math.isfinite(largest):
         raise NonFinite(
             "the model's expectations are not finite: its training had gone astray by then. "
             "Try --checkpoint best, or train again with a lower --learning-rate"
         )
+    if temperature == 0:
+        return int(logits.argmax())
+    # The largest becomes 0 before the division, which therefore cannot overflow.
+    chances = ((logits - largest) / temperature).softmax(-1)
     if 0 < top_k < len(chances):
         chances = chances.where(chances >= chances.topk(top_k).values[-1], 0.0)
     if top_p < 1:
@@ -40,7 +42,8 @@ def pick(
     mass = chances.cumsum(0)
     drawn = torch.rand(1, generator=generator, dtype=torch.float64) * mass[-1]
     # right=True: a draw of exactly 0 must not fall on an id that has no chance
-    return min(int(torch.searchsorted(mass, drawn, right=True)), int(chances.nonzero()[-1]))
+    place = int(torch.searchsorted(mass, drawn, right=True))
+    return place if place < len(mass) else int(chances.nonzero()[-1])  # rounded up to the very end
 
 
 def write(
@@ -60,6 +63,7 @@ def write(
     The text is a function of the arguments alone: sample `number` is the same however many are
     asked for. The escape is never written, as it stands for no particular character.
     """
+    written = [alphabet.decode(np.array([place])) for place in range(len(alphabet.symbols))]
     generator = torch.Generator().manual_seed(stream(seed, "sample", number))
     model.eval()
     with torch.inference_mode():
@@ -71,6 +75,6 @@ def write(
             if alphabet.escape is not None:
                 logits[alphabet.escape] = -torch.inf
             symbol = pick(logits, temperature, top_k, top_p, generator)
-            yield alphabet.decode(np.array([symbol]))
+            yield written[symbol]
             following, state = model(torch.tensor([[symbol]]), state)
             logits = following[0, 0]
