@@ -102,18 +102,7 @@ def plan(
 def report_of(planned: Planned) -> Report:
     """The report of a run; of a diverged one, what is known of it without a score."""
     run = Run(planned.path)
-    if report := run.report:
-        return report
-    config, record = run.record.config, run.record
-    return {
-        "cell": config.cell,
-        "hidden": config.hidden,
-        "layers": config.layers,
-        "parameters": record.parameters,
-        "state_size": record.state_size,
-        "seed": config.seed,
-        "score": None,
-    }
+    return run.report or {**run.record.facts(), "score": None}
 
 
 def conclude(planned: Sequence[Planned], parameters: int, place: Path) -> Report:

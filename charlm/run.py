@@ -41,6 +41,18 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     state_size: int  # floats carried per stream
     made_by: dict[str, str]
 
+    def facts(self) -> dict[str, Any]:
+        """What a report says of any run, however it ended."""
+        config = self.config
+        return {
+            "cell": config.cell,
+            "hidden": config.hidden,
+            "layers": config.layers,
+            "parameters": self.parameters,
+            "state_size": self.state_size,
+            "seed": config.seed,
+        }
+
 
 class Run:
     """A run directory that exists."""

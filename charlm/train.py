@@ -206,12 +206,7 @@ def conclude(
     characters = record.updates * config.batch * config.time
     report = {
         "format": FORMAT,
-        "cell": config.cell,
-        "hidden": config.hidden,
-        "layers": config.layers,
-        "parameters": record.parameters,
-        "state_size": record.state_size,
-        "seed": config.seed,
+        **record.facts(),
         "kernel": record.kernel,
         "updates": record.updates,
         "characters_read": characters,
