@@ -17,7 +17,7 @@ from charlm import __version__, show
 from charlm.config import Config, checked, merged
 from charlm.errors import MEANING, BadConfig, Interrupted, NonFinite
 from charlm.flags import CHECKPOINT, CORPUS, DEVICE, JSON, LOG_EVERY, RUN, THREADS, settings
-from charlm.signals import deferred
+from charlm.signals import check, deferred
 from charlm.source import absolute
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def train(
     from charlm.run import Run, is_run, refuse_existing, writer
     from charlm.show import tables
 
+    check()
     if not (resume and is_run(run)):
         refuse_existing(run)
     with writer(run):
@@ -134,6 +135,7 @@ def _train(
     from charlm.show import progress, tables
     from charlm.workers import orphaned
 
+    check()
     going_on = resume and is_run(path)
     if going_on:
         run = Run(path)
@@ -233,6 +235,7 @@ def evaluate(
     from charlm.show import progress, tables
     from charlm.source import sources
 
+    check()
     opened = Run(run)
     record = opened.record
     device, _ = prepare(device, threads)
@@ -292,6 +295,7 @@ def sample(
     from charlm.run import Run
     from charlm.sample import write
 
+    check()
     opened = Run(run)
     prepare("cpu", 1)
     # One character at a time leaves nothing for a sequence kernel to fuse: the loop is fastest.
@@ -361,6 +365,7 @@ def compare_cells(
     from charlm.run import refuse_existing, writer
     from charlm.show import progress, tables
 
+    check()
     device, _ = prepare(config.device, 1)
     if not compare.is_comparison(out):
         refuse_existing(out)

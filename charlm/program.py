@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from charlm import show
 from charlm.errors import CharlmError, DiskFailure, Interrupted, Missing, OutOfMemory
-from charlm.signals import interrupt, received
+from charlm.signals import check, interrupt, received
 
 
 def _exit_code(error: BaseException) -> int:
@@ -65,6 +65,7 @@ def main() -> NoReturn:
 
         code = app(standalone_mode=False, prog_name="charlm")
         sys.stdout.flush()
+        check()
     except BaseException as error:
         if "CHARLM_DEBUG" in os.environ and not isinstance(error, CharlmError):
             raise

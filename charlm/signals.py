@@ -10,13 +10,19 @@ from typing import NoReturn
 from charlm import show
 from charlm.errors import Interrupted
 
-received: list[int] = []  # whatever a library makes of it, a signal decides the exit code
+received: list[int] = []  # signals that were raised as errors
 
 
 def interrupt(number: int, _: FrameType | None) -> NoReturn:
     """The handler while nothing needs to be finished."""
     received.append(number)
     raise Interrupted(number)
+
+
+def check() -> None:
+    """Raises again a signal that somebody has swallowed: what loads libraries runs others' code."""
+    if received:
+        raise Interrupted(received[0])
 
 
 @contextmanager

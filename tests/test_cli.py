@@ -376,6 +376,19 @@ def test_ctrl_c_before_training_is_one_line_too(tmp_path: Path) -> None:
     assert process.returncode == 130 and said == b"charlm: interrupted\n"
 
 
+@pytest.mark.parametrize("delay", [0.1, 0.2, 0.35, 0.5, 0.8, 1.2])
+def test_a_signal_while_loading_is_one_line_whatever_is_being_loaded(
+    tmp_path: Path, book: Path, delay: float
+) -> None:
+    words = command("train", book, *SMALL, "--run", tmp_path / "r")
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    time.sleep(delay)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode in (143, -signal.SIGTERM), said  # the latter: Python itself starts
+    assert b"Traceback" not in said and (not said or said.startswith(b"charlm: interrupted"))
+
+
 # progress
 
 

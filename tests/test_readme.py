@@ -13,9 +13,9 @@ from conftest import prose
 README = (Path(__file__).parent.parent / "README.md").read_text()
 COMMANDS = [
     line
-    for block in re.findall(r"^```\n(.*?)^```", README, re.S | re.M)
+    for kind, block in re.findall(r"^```(\w*)\n(.*?)^```", README, re.S | re.M)
     for line in block.splitlines()
-    if re.match(r"(\w+ \S+ \| )?charlm ", line)
+    if not kind and re.match(r"(\w+ \S+ \| )?charlm ", line)
 ]
 TRAINS = re.compile(r"charlm (train|compare-cells)")
 
