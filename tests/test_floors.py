@@ -107,14 +107,19 @@ def test_help_and_usage_errors_never_import_torch(words: list[str]) -> None:
 
 
 def test_help_and_usage_errors_answer_at_once() -> None:
-    """At most 0.35 s. CPU time, median of several: the clock also counts what others do."""
+    """At most 0.35 s of CPU, median of several; on a machine so slow that loading the libraries
+    that draw help takes long by itself, two and a half times that."""
 
     def seconds(*words: str) -> float:
         before = os.times()
-        subprocess.run([sys.executable, "-m", "charlm", *words], capture_output=True, check=False)
+        subprocess.run([sys.executable, *words], capture_output=True, check=False)
         after = os.times()
         children = after.children_user + after.children_system
         return children - before.children_user - before.children_system
 
+    def typical(*words: str) -> float:
+        return statistics.median(seconds(*words) for _ in range(5))
+
+    most = max(0.35, 2.5 * typical("-c", "import typer, typer.main, rich.console, rich.markdown"))
     for words in (["--help"], ["train", "--help"], ["train", "--no-such"]):
-        assert statistics.median(seconds(*words) for _ in range(5)) < 0.35, words
+        assert typical("-m", "charlm", *words) < most, words
