@@ -32,6 +32,7 @@ def seen_or_escape(ids: Ids, alphabet: Alphabet) -> Ids:
     return wide if alphabet.escape is None else np.minimum(wide, alphabet.escape)
 
 
+@torch.inference_mode()  # of the walk, not of who looks at it in between
 def costs(
     model: CharLM, ids: Ids, alphabet: Alphabet, tick: Tick = lambda _: None
 ) -> Iterator[Tensor]:
@@ -44,18 +45,17 @@ def costs(
     was_training = model.training
     model.eval()
     try:
-        with torch.inference_mode():
-            state = model.start(ids.shape[1])
-            logits = model.expect(state)[None]  # of the first character
-            for at in range(0, len(ids), window):
-                x = torch.from_numpy(seen_or_escape(ids[at : at + window], alphabet))
-                following, state = model(x.to(model.bias.device), state)
-                cost = nats(torch.cat((logits, following[:-1])), x.to(following.device)).cpu()
-                if alphabet.escape is not None:
-                    cost += alphabet.escape_nats * (x == alphabet.escape)
-                logits = following[-1:]
-                yield cost
-                tick(x.numel())
+        state = model.start(ids.shape[1])
+        logits = model.expect(state)[None]  # of the first character
+        for at in range(0, len(ids), window):
+            x = torch.from_numpy(seen_or_escape(ids[at : at + window], alphabet))
+            following, state = model(x.to(model.bias.device), state)
+            cost = nats(torch.cat((logits, following[:-1])), x.to(following.device)).cpu()
+            if alphabet.escape is not None:
+                cost += alphabet.escape_nats * (x == alphabet.escape)
+            logits = following[-1:]
+            yield cost
+            tick(x.numel())
     finally:
         model.train(was_training)
 

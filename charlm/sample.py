@@ -46,6 +46,7 @@ def pick(
     return place if place < len(mass) else int(chances.nonzero()[-1])  # rounded up to the very end
 
 
+@torch.inference_mode()  # of the walk, not of who reads it in between
 def write(
     model: CharLM,
     alphabet: Alphabet,
@@ -66,15 +67,14 @@ def write(
     written = [alphabet.decode(np.array([place])) for place in range(len(alphabet.symbols))]
     generator = torch.Generator().manual_seed(stream(seed, "sample", number))
     model.eval()
-    with torch.inference_mode():
-        state = model.start(1)
-        for symbol in alphabet.encode(prompt):
-            _, state = model(torch.tensor([[symbol]]), state)
-        logits = model.expect(state)[0]
-        for _ in range(length):
-            if alphabet.escape is not None:
-                logits[alphabet.escape] = -torch.inf
-            symbol = pick(logits, temperature, top_k, top_p, generator)
-            yield written[symbol]
-            following, state = model(torch.tensor([[symbol]]), state)
-            logits = following[0, 0]
+    state = model.start(1)
+    for symbol in alphabet.encode(prompt):
+        _, state = model(torch.tensor([[symbol]]), state)
+    logits = model.expect(state)[0]
+    for _ in range(length):
+        if alphabet.escape is not None:
+            logits[alphabet.escape] = -torch.inf
+        symbol = pick(logits, temperature, top_k, top_p, generator)
+        yield written[symbol]
+        following, state = model(torch.tensor([[symbol]]), state)
+        logits = following[0, 0]

@@ -154,6 +154,17 @@ def test_evaluation_uses_no_dropout_and_leaves_training_on(tmp_path: Path) -> No
     assert other.training
 
 
+def test_between_two_looks_gradients_are_as_they_were(tmp_path: Path) -> None:
+    _, model = scored(tmp_path, "The")
+    alphabet = load_alphabet(tmp_path)
+    for looking in (
+        costs(model, np.zeros((5000, 1), dtype=np.uint8), alphabet),
+        sampling.write(model, alphabet, "The", 3),
+    ):
+        for _ in looking:
+            assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+
+
 def load_alphabet(path: Path):
     return load(checked(TINY), [str(path / "train.txt")]).alphabet
 
