@@ -6,7 +6,6 @@ import shlex
 import signal
 import sys
 import time
-from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,14 +17,11 @@ from charlm.config import Config, checked, merged
 from charlm.errors import MEANING, BadConfig, Interrupted, NonFinite
 from charlm.flags import CHECKPOINT, CORPUS, DEVICE, JSON, LOG_EVERY, RUN, THREADS, settings
 from charlm.signals import check, deferred
-from charlm.source import absolute
 
 if TYPE_CHECKING:
     from charlm.checkpoint import Checkpoint
     from charlm.model import CharLM
     from charlm.run import Run
-
-TEXTS = ("valid_text", "test_text")  # settings that are paths: a run must find them from anywhere
 
 app = typer.Typer(
     add_completion=False,
@@ -38,6 +34,8 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
+        from importlib.metadata import version as version_of
+
         python = sys.version.split()[0]
         show.result(f"charlm {__version__}, torch {version_of('torch')}, Python {python}")
         raise Exit
@@ -97,7 +95,7 @@ def train(
     if run is None:
         cell = given.get("cell", Config().cell)
         run = Path("runs") / f"{cell}-{time.strftime('%Y%m%d-%H%M%S')}"
-    given |= {name: absolute(given[name]) for name in TEXTS if given.get(name)}
+    given = _from_anywhere(given)
     checked(given)  # a mistake is told before anything is loaded or made
     from charlm.run import Run, is_run, refuse_existing, writer
     from charlm.show import tables
@@ -121,6 +119,14 @@ def train(
         tables.report(report)
         named = shlex.quote(str(run))
         show.say(f"next: charlm sample {named}   or   charlm eval {named}")
+
+
+def _from_anywhere(given: dict[str, Any]) -> dict[str, Any]:
+    """The settings that are paths made absolute: a run must find its texts from anywhere."""
+    from charlm.source import absolute
+
+    texts = {name: given[name] for name in ("valid_text", "test_text") if given.get(name)}
+    return {**given, **{name: absolute(path) for name, path in texts.items()}}
 
 
 def _train(
@@ -354,7 +360,7 @@ def compare_cells(
 
     The same command again goes on where it was stopped; more cells or seeds reuse what is done.
     """
-    given |= {name: absolute(given[name]) for name in TEXTS if given.get(name)}
+    given = _from_anywhere(given)
     config = checked(given)
     names = list(dict.fromkeys(name.strip() for name in cells.split(",") if name.strip()))
     if not names:
