@@ -1,29 +1,56 @@
 """What a cell is: weights in a module, time in a pure step."""
 
-from torch import Tensor, nn
+from collections.abc import Iterator
+from typing import Self
 
+import torch
+from torch import Tensor, nn
+from torch.overrides import handle_torch_function, has_torch_function
+
+from charlm.errors import BadConfig
 from charlm.registry import Registry
 
-State = tuple[Tensor, ...]  # each (batch, ...); state[0] is the output, (batch, hidden)
+State = tuple[Tensor, ...]  # each (batch, ...); state[0] is the output, (batch, width)
 
 
 class Cell(nn.Module):
     """A subclass makes its weights in __init__ and writes its equations in step.
 
-    inputs: width of x; hidden: units, the width of the output.
+    inputs: width of x; hidden: units. What it hands on is state[0], (batch, width); its first
+    `hidden` numbers are the output from which characters are predicted.
     """
 
     states: tuple[str, ...] = ("h",)  # what is carried through time, the output first
+    read_out = False  # whether state[0] is only read from the others: step does not look at it
+    multiple = 1  # hidden must be a multiple of this
     W: nn.Linear  # what x says
     U: nn.Linear  # what h says
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
+        if hidden % self.multiple:
+            raise BadConfig(
+                f"{type(self).__name__} has units in multiples of {self.multiple}, "
+                f"not {hidden}: try --hidden {-(-hidden // self.multiple) * self.multiple}"
+            )
         self.inputs = inputs
         self.hidden = hidden
 
+    @property
+    def width(self) -> int:
+        """Of what is handed on to the next layer."""
+        return self.hidden
+
+    @classmethod
+    def above(cls, below: Self) -> "Cell":
+        """A new cell of this kind that reads what `below` hands on."""
+        return cls(below.width, below.hidden)
+
     def project(self, x: Tensor) -> Tensor:
-        """(time, batch, inputs) -> (time, batch, any): all that needs no state, at once."""
+        """(..., inputs) -> (..., any): all that needs no state, for all times at once.
+
+        Each character by itself: projecting before or after picking from a table is the same.
+        """
         projected: Tensor = self.W(x)
         return projected
 
@@ -35,6 +62,51 @@ class Cell(nn.Module):
         """The state before the first character: zeros, each (batch, hidden)."""
         weight = next(self.parameters())
         return tuple(weight.new_zeros(batch, self.hidden) for _ in self.states)
+
+    def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
+        """Sets biases so that at first unit j keeps the share sigmoid(bias[j]) of what it holds.
+
+        write: (hidden,) as well, of the gate that lets new content in; None leaves it as it is.
+        """
+        raise BadConfig(f"{type(self).__name__} has no gate that keeps: leave --keep-bias out")
+
+    def recurrent(self) -> Iterator[Tensor]:
+        """The square matrices from the state to the state, each a view of a weight."""
+        if isinstance(getattr(self, "U", None), nn.Linear):
+            yield from self.U.weight.data.split(self.hidden)
+
+
+class LinearCell(Cell):
+    """s' = a s + b, where a and b come from x alone; so a scan can walk all of time at once.
+
+    state[-1] is s. A cell that reads its output from s has the states (output, s).
+    """
+
+    def coefficients(self, Wx: Tensor) -> tuple[Tensor, Tensor]:
+        """(..., any) -> a and b, each (..., units): of one character or of all of them."""
+        raise NotImplementedError
+
+    def read(self, Wx: Tensor, s: Tensor) -> Tensor:
+        """The output (..., hidden), for a cell whose output is not s itself."""
+        raise NotImplementedError
+
+    def step(self, Wx: Tensor, state: State) -> State:
+        a, b = self.coefficients(Wx)
+        s = a * state[-1] + b
+        return (self.read(Wx, s), s) if self.read_out else (s,)
+
+
+def block_linear(x: Tensor, weight: Tensor) -> Tensor:
+    """A product with blocks: each head reads only its own share of x.
+
+    x: (batch, heads * share), weight: (parts, heads, share, share) -> (batch, parts * heads *
+    share), the parts side by side, as chunk takes them apart.
+    """
+    if has_torch_function((x, weight)):
+        product: Tensor = handle_torch_function(block_linear, (x, weight), x, weight)
+        return product
+    parts, heads, share, _ = weight.shape
+    return torch.einsum("bhi,phoi->bpho", x.unflatten(-1, (heads, share)), weight).flatten(1)
 
 
 CELLS: Registry[type[Cell]] = Registry("cell")
