@@ -17,7 +17,7 @@ from msgspec import Meta
 from charlm.errors import BadConfig
 from charlm.registry import unknown
 
-FORMAT = 1  # of run directories: raised when an older charlm could not read a newer run
+FORMAT = 2  # of run directories: raised when an older charlm could not read a newer run
 
 # One file a cell, named like it: so the zoo can be listed without loading torch.
 CELL_NAMES = sorted(
@@ -67,7 +67,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     start: Annotated[
         Literal["zero", "learned"], says(MODEL, "the state before the first character")
     ] = "zero"
-    kernel: Annotated[str, says(MODEL, "how time is walked: auto, loop or fused")] = "auto"
+    kernel: Annotated[
+        str,
+        says(
+            MODEL,
+            "how time is walked: auto, or one of those that charlm cells lists",
+            free=True,
+        ),
+    ] = "auto"
 
     # training
     batch: Annotated[Positive, says(TRAINING, "streams read side by side")] = 32

@@ -11,7 +11,7 @@ from charlm import kernels as kernels
 from charlm.cell import CELLS, Cell, State
 from charlm.config import Config, stream
 from charlm.errors import BadData, OutOfMemory
-from charlm.unroll import choose
+from charlm.unroll import FASTEST, choose, refusal
 from charlm.unroll import kernels as kernels_of
 
 ModelState = tuple[State, ...]  # one per layer
@@ -23,13 +23,17 @@ class CharLM(nn.Module):
     Dropout is applied to what each layer hands on, the last one's output included.
     """
 
-    def __init__(self, config: Config, symbols: int, kernel: str = "loop") -> None:
+    def __init__(
+        self, config: Config, symbols: int, kernel: str = "loop", device: str = "cpu"
+    ) -> None:
         super().__init__()
         kind = CELLS[config.cell]
-        widths = [config.embedding] + [config.hidden] * (config.layers - 1)
-        self.dropout = config.dropout
+        self.dropout, self.hidden = config.dropout, config.hidden
         self.embed = nn.Embedding(symbols, config.embedding)
-        self.layers = nn.ModuleList(kind(inputs, config.hidden) for inputs in widths)
+        layers: list[Cell] = [kind(config.embedding, config.hidden)]
+        while len(layers) < config.layers:
+            layers.append(layers[-1].above(layers[-1]))
+        self.layers = nn.ModuleList(layers)
         self.starts = nn.ParameterList()
         if config.start == "learned":
             parts = [part for layer in self.recurrent for part in layer.start(1)]
@@ -42,7 +46,7 @@ class CharLM(nn.Module):
         if self.weight is not None:
             bound = config.hidden**-0.5
             nn.init.uniform_(self.weight, -bound, bound)
-        self.unroll = choose(kernel, kind)
+        self.unrolls = [choose(kernel, layer, device) for layer in layers]
 
     @property
     def recurrent(self) -> list[Cell]:
@@ -58,8 +62,12 @@ class CharLM(nn.Module):
         return tuple(tuple(next(learned).expand_as(part) for part in state) for state in zeros)
 
     def predict(self, h: Tensor) -> Tensor:
-        """Outputs of the last layer (..., hidden) -> logits of what follows (..., symbols)."""
-        return linear(h, self.embed.weight if self.weight is None else self.weight, self.bias)
+        """Outputs of the last layer (..., width) -> logits of what follows (..., symbols)."""
+        return linear(
+            h[..., : self.hidden],
+            self.embed.weight if self.weight is None else self.weight,
+            self.bias,
+        )
 
     def expect(self, state: ModelState) -> Tensor:
         """Logits of the character that follows this state (batch, symbols): the first one, too."""
@@ -67,12 +75,13 @@ class CharLM(nn.Module):
 
     def forward(self, ids: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
         """ids (time, batch), state before -> logits (time, batch, symbols), state after."""
-        h = self.embed(ids)
+        h: Tensor = self.embed.weight
+        picked: Tensor | None = ids  # the first layer may project the table instead of the text
         after = []
-        for layer, before in zip(self.recurrent, state, strict=True):
-            h, last = self.unroll(layer, h, before)
+        for unroll, layer, before in zip(self.unrolls, self.recurrent, state, strict=True):
+            h, last = unroll(layer, h, before, picked)
             after.append(last)
-            h = dropout(h, self.dropout, self.training)
+            h, picked = dropout(h, self.dropout, self.training), None
         return self.predict(h), tuple(after)
 
 
@@ -81,20 +90,38 @@ def detached(state: ModelState) -> ModelState:
     return tuple(tuple(part.detach() for part in layer) for layer in state)
 
 
-def resolve_kernel(config: Config) -> str:
-    """The concrete kernel that `auto` stands for: fused where the cell has it, else the loop."""
-    kind = CELLS[config.cell]
+def resolve_kernel(config: Config, device: str = "cpu") -> tuple[str, str]:
+    """The concrete kernel for this device that every layer has, and why it was chosen."""
+    with torch.device("meta"):
+        layers = CharLM(config, 1).recurrent
     if config.kernel != "auto":
-        choose(config.kernel, kind)
-        return config.kernel
-    return kernels_of(kind)[0]
+        for layer in layers:
+            choose(config.kernel, layer, device)
+        return config.kernel, "asked for"
+    able = [kernels_of(layer, device) for layer in layers]
+    fastest = next(name for name in able[0] if all(name in names for names in able))
+    before = FASTEST[device.partition(":")[0]]
+    passed = before[: before.index(fastest)]
+    why = [
+        why
+        for name in passed
+        if not (why := refusal(name, layers[0], device)).endswith(name + " kernel")
+    ]
+    return fastest, "; ".join(["the fastest here", *why])
 
 
 def size(config: Config, symbols: int) -> tuple[int, int]:
-    """(parameters, floats carried per stream) of the model, without making it."""
+    """(parameters, floats carried per stream) of the model, without making it.
+
+    An output that its cell only reads from the rest of its state is not carried.
+    """
     with torch.device("meta"):
         model = CharLM(config, symbols)
-        state = sum(part.numel() for layer in model.start(1) for part in layer)
+        state = sum(
+            part.numel()
+            for layer, parts in zip(model.recurrent, model.start(1), strict=True)
+            for part in parts[layer.read_out :]
+        )
     return sum(p.numel() for p in model.parameters()), state
 
 
@@ -102,7 +129,7 @@ def make(config: Config, symbols: int, kernel: str, device: str) -> CharLM:
     """A new model with its seed's weights, the same on every device."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(config.seed, "weights"))
-        return CharLM(config, symbols, kernel).to(device)
+        return CharLM(config, symbols, kernel, device).to(device)
 
 
 def load_weights(model: CharLM, tensors: dict[str, dict[str, Tensor]]) -> None:
@@ -119,9 +146,9 @@ def load_weights(model: CharLM, tensors: dict[str, dict[str, Tensor]]) -> None:
 def memory(config: Config, symbols: int) -> int:
     """Bytes that training needs, about: weights, gradients and moments; what BPTT keeps; logits."""
     parameters, _ = size(config, symbols)
-    cell = CELLS[config.cell]
     with torch.device("meta"):
-        gates = cell(1, config.hidden).W.out_features
+        cell = CELLS[config.cell](config.embedding, config.hidden)
+        gates = cell.project(torch.empty(1, config.embedding)).shape[-1]
     characters = config.batch * config.time
     kept = config.layers * (2 * gates + 4 * config.hidden) + config.embedding + 3 * symbols
     return 4 * (4 * parameters + characters * kept)

@@ -37,6 +37,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     text: Text
     updates: int  # the budget, whatever it was given in
     kernel: str
+    kernel_why: str
     parameters: int
     state_size: int  # floats carried per stream
     made_by: dict[str, str]

@@ -58,7 +58,7 @@ def new_run(path: Path, config: Config, corpus: Corpus, device: str) -> Run:
     """A run directory for these settings: here `auto` and the budget become concrete, once."""
     refuse_what_cannot_fit(config, corpus, device)
     symbols, ids = corpus.alphabet.size, corpus.split("train")
-    kernel = resolve_kernel(config)
+    kernel, why = resolve_kernel(config, device)
     windows = Batches(ids, config.batch, config.time, config.seed).windows
     updates = config.updates or UPDATES
     if config.epochs:
@@ -81,6 +81,7 @@ def new_run(path: Path, config: Config, corpus: Corpus, device: str) -> Run:
         text=corpus.text,
         updates=updates,
         kernel=kernel,
+        kernel_why=why,
         parameters=parameters,
         state_size=state_size,
         made_by=made_by,
@@ -91,7 +92,10 @@ def new_run(path: Path, config: Config, corpus: Corpus, device: str) -> Run:
 def begin(run: Run, device: str, config: Config, say: Callable[[str], None]) -> tuple[Learner, int]:
     """The learner where the run's newest sound checkpoint left it, or new; and how many bytes of
     the metrics belong to it."""
-    model = make(config, run.alphabet.size, run.record.kernel, device)
+    kernel = run.record.kernel
+    if config.kernel != run.record.config.kernel:  # told another one when it was resumed
+        kernel, _ = resolve_kernel(config, device)
+    model = make(config, run.alphabet.size, kernel, device)
     learner = Learner(model, config, run.record.updates)
     if not run.checkpoints:
         return learner, 0

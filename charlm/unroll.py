@@ -1,49 +1,107 @@
 """The only loop over time, and the shelf of kernels: other unrolls that equal it, only faster."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding
 
-from charlm.cell import Cell, State
+from charlm.cell import Cell, LinearCell, State
 from charlm.errors import BadConfig
 
-Unroll = Callable[[Cell, Tensor, State], tuple[Tensor, State]]
-KERNELS: dict[tuple[str, type[Cell]], Unroll] = {}
+# (cell, x, state before, ids) -> outputs (time, batch, width), state after. x: (time, batch,
+# inputs); or, where ids (time, batch) are given, a table (symbols, inputs) that they pick from.
+Unroll = Callable[[Cell, Tensor, State, Tensor | None], tuple[Tensor, State]]
 
 
-def kernel(name: str, *kinds: type[Cell]) -> Callable[[Unroll], Unroll]:
-    """Registers an unroll under a name for kinds of cell, their subclasses included."""
+class Kernel(NamedTuple):
+    kind: type[Cell]  # which cells it can walk, their subclasses included
+    unroll: Unroll
+    unless: Callable[[Cell, str], str]  # why it cannot walk this cell on this device, or ""
+
+
+KERNELS: dict[str, list[Kernel]] = {}
+# The first that can is taken, on this kind of device; each place in these lists was measured.
+FASTEST = {
+    "cpu": ("compiled", "scan", "fused", "bptt", "loop"),
+    "cuda": ("fused", "scan", "loop"),
+}
+
+
+def never(cell: Cell, device: str) -> str:  # noqa: ARG001
+    return ""
+
+
+def kernel(
+    name: str, *kinds: type[Cell], unless: Callable[[Cell, str], str] = never
+) -> Callable[[Unroll], Unroll]:
+    """Registers an unroll under a name for kinds of cell."""
 
     def put(unroll: Unroll) -> Unroll:
-        for kind in kinds:
-            KERNELS[name, kind] = unroll
+        KERNELS.setdefault(name, []).extend(Kernel(kind, unroll, unless) for kind in kinds)
         return unroll
 
     return put
 
 
+def projected(cell: Cell, x: Tensor, ids: Tensor | None) -> Tensor:
+    """What x says at each time, (time, batch, any); of a short text only what it needs."""
+    if ids is None:
+        return cell.project(x)
+    if ids.numel() < len(x):
+        return cell.project(embedding(ids, x))
+    return embedding(ids, cell.project(x))
+
+
 @kernel("loop", Cell)
-def loop(cell: Cell, x: Tensor, state: State) -> tuple[Tensor, State]:
-    """(time, batch, inputs) -> (time, batch, hidden), state after: what every kernel equals."""
+def loop(cell: Cell, x: Tensor, state: State, ids: Tensor | None = None) -> tuple[Tensor, State]:
+    """(time, batch, inputs) -> (time, batch, width), state after: what every kernel equals."""
     outputs = []
-    for Wx in cell.project(x):
+    for Wx in projected(cell, x, ids):
         state = cell.step(Wx, state)
         outputs.append(state[0])
     return torch.stack(outputs), state
 
 
-def kernels(kind: type[Cell]) -> list[str]:
-    """The names of the kernels that this kind of cell has, the most general one last."""
-    named = [name for parent in kind.__mro__ for name, of in KERNELS if of is parent]
-    return list(dict.fromkeys(named))
+def _serving(name: str, cell: Cell) -> Kernel | None:
+    """The kernel of that name that was written for this cell: the nearest kind's.
+
+    One written for a particular cell's equations does not serve a subclass that changes them.
+    """
+    kind = type(cell)
+    found = [k for k in KERNELS.get(name, []) if issubclass(kind, k.kind)]
+    same = [k for k in found if _unchanged(kind, k.kind)]
+    return max(same, key=lambda k: len(k.kind.__mro__), default=None)
 
 
-def choose(name: str, kind: type[Cell]) -> Unroll:
-    """The kernel of that name for this kind of cell, or an error: never silently another one."""
-    for parent in kind.__mro__:
-        if (name, parent) in KERNELS:
-            return KERNELS[name, parent]
-    raise BadConfig(
-        f"{kind.__name__} has no kernel called {name!r}; it has {', '.join(kernels(kind))}"
-    )
+def _unchanged(kind: type[Cell], parent: type[Cell]) -> bool:
+    if parent in (Cell, LinearCell):
+        return True
+    return kind.step is parent.step and kind.project is parent.project
+
+
+def refusal(name: str, cell: Cell, device: str) -> str:
+    """Why this kernel cannot walk this cell on this device; "" if it can."""
+    serving = _serving(name, cell)
+    if serving is None:
+        return f"{type(cell).__name__} has no {name} kernel"
+    return serving.unless(cell, device.partition(":")[0])
+
+
+def kernels(cell: Cell, device: str) -> list[str]:
+    """The names of the kernels that can walk this cell on this device, fastest first."""
+    fastest = FASTEST[device.partition(":")[0]]
+    rest = (name for name in KERNELS if name not in fastest)
+    return [name for name in (*fastest, *rest) if not refusal(name, cell, device)]
+
+
+def choose(name: str, cell: Cell, device: str) -> Unroll:
+    """The kernel of that name for this cell, or an error: never silently another one."""
+    if name not in KERNELS:
+        raise BadConfig(f"no kernel is called {name!r}; there are {', '.join(KERNELS)}")
+    serving = _serving(name, cell)
+    if serving is None or (why := refusal(name, cell, device)):
+        there = ", ".join(kernels(cell, device))
+        raise BadConfig(f"--kernel {name}: {why}; this cell has {there}")
+    return serving.unroll

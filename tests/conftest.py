@@ -74,12 +74,14 @@ def make_run(path: Path, text: Path, **settings: object) -> tuple[Run, Corpus, C
     config = checked({**TINY, **settings})
     corpus = load(config, [str(text)])
     parameters, state_size = size(config, corpus.alphabet.size)
+    kernel, why = resolve_kernel(config)
     record = Record(
         format=FORMAT,
         config=config,
         text=corpus.text,
         updates=config.updates,
-        kernel=resolve_kernel(config),
+        kernel=kernel,
+        kernel_why=why,
         parameters=parameters,
         state_size=state_size,
         made_by={},

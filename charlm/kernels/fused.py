@@ -7,6 +7,7 @@ import warnings
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding
 
 from charlm.cell import Cell, State
 from charlm.cells.gru import GRU
@@ -24,7 +25,8 @@ def _weights(cell: Cell, recurrent_bias: Tensor) -> list[Tensor]:
 
 
 @kernel("fused", RNN)
-def rnn(cell: Cell, x: Tensor, state: State) -> tuple[Tensor, State]:
+def rnn(cell: Cell, x: Tensor, state: State, ids: Tensor | None = None) -> tuple[Tensor, State]:
+    x = x if ids is None else embedding(ids, x)
     (h,) = state
     weights = _weights(cell, torch.zeros_like(cell.W.bias))
     outputs, h = torch.rnn_tanh(
@@ -34,7 +36,8 @@ def rnn(cell: Cell, x: Tensor, state: State) -> tuple[Tensor, State]:
 
 
 @kernel("fused", GRU)
-def gru(cell: Cell, x: Tensor, state: State) -> tuple[Tensor, State]:
+def gru(cell: Cell, x: Tensor, state: State, ids: Tensor | None = None) -> tuple[Tensor, State]:
+    x = x if ids is None else embedding(ids, x)
     (h,) = state
     assert isinstance(cell, GRU)
     weights = _weights(cell, torch.cat((cell.b.new_zeros(2 * cell.hidden), cell.b)))
@@ -43,7 +46,8 @@ def gru(cell: Cell, x: Tensor, state: State) -> tuple[Tensor, State]:
 
 
 @kernel("fused", LSTM)
-def lstm(cell: Cell, x: Tensor, state: State) -> tuple[Tensor, State]:
+def lstm(cell: Cell, x: Tensor, state: State, ids: Tensor | None = None) -> tuple[Tensor, State]:
+    x = x if ids is None else embedding(ids, x)
     h, c = state
     weights = _weights(cell, torch.zeros_like(cell.W.bias))
     outputs, h, c = torch.lstm(

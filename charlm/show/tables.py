@@ -36,11 +36,10 @@ def summary(run: Any, config: Any, seconds: float, memory: int, device: str) -> 
     record = run.record
     characters = config.batch * config.time
     sizes = {name: end - start for name, (start, end) in record.text.splits.items()}
-    auto = " (auto)" if config.kernel == "auto" else ""
     facts(
         [
             ("cell", f"{config.cell}, {config.layers} × {config.hidden} units"),
-            ("kernel", f"{record.kernel}{auto}"),
+            ("kernel", f"{record.kernel}: {record.kernel_why}"),
             ("parameters", f"{record.parameters:,}; {record.state_size:,} floats carried"),
             _corpus(record.text),
             _alphabet(run.alphabet),
