@@ -79,8 +79,16 @@ class Cell(nn.Module):
 class LinearCell(Cell):
     """s' = a s + b, where a and b come from x alone; so a scan can walk all of time at once.
 
-    state[-1] is s. A cell that reads its output from s has the states (output, s).
+    s is state[0]. A cell that reads its output from s has the states (output, s), and perhaps what
+    it needs of the character before.
     """
+
+    def shifted(self, Wx: Tensor, state: State) -> tuple[Tensor, State]:
+        """All of time at once (time, batch, any), and the state before it -> what `coefficients`
+        and `read` take, each character having what it needs of the one before; and the last
+        states, those that follow s."""
+        del state  # a cell whose characters stand for themselves has no such states
+        return Wx, ()
 
     def coefficients(self, Wx: Tensor) -> tuple[Tensor, Tensor]:
         """(..., any) -> a and b, each (..., units): of one character or of all of them."""
@@ -92,7 +100,7 @@ class LinearCell(Cell):
 
     def step(self, Wx: Tensor, state: State) -> State:
         a, b = self.coefficients(Wx)
-        s = a * state[-1] + b
+        s = a * state[1 if self.read_out else 0] + b
         return (self.read(Wx, s), s) if self.read_out else (s,)
 
 

@@ -1,6 +1,8 @@
-"""Cho et al. (2014), "Learning phrase representations using RNN encoder-decoder"; the variant whose
-reset gate acts after the product, as in cuDNN and PyTorch (version 1 of the paper's preprint)."""
+"""Cho et al. (2014), "Learning phrase representations using RNN encoder-decoder for statistical
+machine translation", in the preprint's first version, whose reset gate acts after the product, as
+in cuDNN and PyTorch."""
 
+import torch
 from torch import Tensor, nn, sigmoid, tanh
 
 from charlm.cell import Cell, State, cell
@@ -22,7 +24,7 @@ class GRU(Cell):
         self.W = nn.Linear(inputs, 3 * hidden)
         self.U = nn.Linear(hidden, 3 * hidden, bias=False)
         self.b = nn.Parameter(self.W.bias.data[2 * hidden :].clone())
-        nn.init.ones_(self.W.bias.data[hidden : 2 * hidden])
+        self.keep(torch.ones(hidden))
 
     def step(self, Wx: Tensor, state: State) -> State:
         (h,) = state
@@ -32,3 +34,8 @@ class GRU(Cell):
         z = sigmoid(z + Uz)
         n = tanh(n + r * (Un + self.b))
         return ((1 - z) * n + z * h,)
+
+    def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
+        del write  # 1 - z writes: it has no bias of its own
+        _, z, _ = self.W.bias.data.chunk(3)
+        z.copy_(bias)

@@ -1,5 +1,6 @@
 """Hochreiter & Schmidhuber (1997), "Long short-term memory"; forget gate: Gers et al. (2000)."""
 
+import torch
 from torch import Tensor, nn, sigmoid, tanh
 
 from charlm.cell import Cell, State, cell
@@ -22,7 +23,7 @@ class LSTM(Cell):
         super().__init__(inputs, hidden)
         self.W = nn.Linear(inputs, 4 * hidden)
         self.U = nn.Linear(hidden, 4 * hidden, bias=False)
-        nn.init.ones_(self.W.bias.data[hidden : 2 * hidden])
+        self.keep(torch.ones(hidden))
 
     def step(self, Wx: Tensor, state: State) -> State:
         h, c = state
@@ -30,3 +31,9 @@ class LSTM(Cell):
         c = sigmoid(f) * c + sigmoid(i) * tanh(g)
         h = sigmoid(o) * tanh(c)
         return h, c
+
+    def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
+        i, f, _, _ = self.W.bias.data.chunk(4)
+        f.copy_(bias)
+        if write is not None:
+            i.copy_(write)

@@ -1,0 +1,45 @@
+"""Koutník et al. (2014), "A clockwork RNN"."""
+
+import torch
+from torch import Tensor, cat, nn, remainder, tanh, where
+
+from charlm.cell import Cell, State, cell
+
+MODULES = 8
+
+
+@cell("clockwork")
+class Clockwork(Cell):
+    """h_k' = tanh(W_k x + sum over j >= k of U_kj h_j + b_k)      if t mod 2^k = 0
+    h_k' = h_k                                                  else
+
+    There are 8 modules of H / 8 units, with periods 1, 2, 4, ... 128: module k reads itself and the
+    slower ones. Time t is in the state, modulo 128, so that a text can be cut anywhere.
+
+    Parameters: H(X + 1) + 9H*H/16 for X inputs and H units. All begin uniform, as PyTorch's own.
+    """
+
+    states = ("h", "t")
+    multiple = MODULES
+    period: Tensor  # of each unit
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__(inputs, hidden)
+        share = hidden // MODULES
+        self.W = nn.Linear(inputs, hidden)
+        self.blocks = nn.ModuleList(
+            nn.Linear(hidden - k * share, share, bias=False) for k in range(MODULES)
+        )
+        period = 2.0 ** torch.arange(MODULES).repeat_interleave(share)
+        self.register_buffer("period", period, persistent=False)
+
+    def start(self, batch: int) -> State:
+        zeros = self.W.weight.new_zeros
+        return zeros(batch, self.hidden), zeros(batch, 1)
+
+    def step(self, Wx: Tensor, state: State) -> State:
+        h, t = state
+        share = self.hidden // MODULES
+        Uh = cat([U(h[..., k * share :]) for k, U in enumerate(self.blocks)], dim=-1)
+        h = where(remainder(t, self.period) < 1, tanh(Wx + Uh), h)
+        return h, remainder(t + 1, 2 ** (MODULES - 1))

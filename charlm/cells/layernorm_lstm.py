@@ -1,0 +1,48 @@
+"""Ba, Kiros & Hinton (2016), "Layer normalization": its LSTM."""
+
+import torch
+from torch import Tensor, nn, sigmoid, tanh
+
+from charlm.cell import Cell, State, cell
+
+
+@cell("layernorm-lstm")
+class LayerNormLSTM(Cell):
+    """i, f, g, o = LN(W x) + LN(U h) + b                   before sigmoid, tanh for g
+    c' = sigmoid(f) c + sigmoid(i) tanh(g)               cell state
+    h' = sigmoid(o) tanh(LN(c'))
+
+    LN(a) = gain (a - mean a) / sqrt(var a + 1e-5), over all four gates; the last has a bias too.
+
+    Parameters: 4H(X + H + 1) + 8H + 2H for X inputs and H units. Gains begin at 1 and biases at 0,
+    but b_f at 1, so that the cell remembers at first.
+    """
+
+    states = ("h", "c")
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__(inputs, hidden)
+        self.W = nn.Linear(inputs, 4 * hidden, bias=False)
+        self.U = nn.Linear(hidden, 4 * hidden, bias=False)
+        self.b = nn.Parameter(torch.zeros(4 * hidden))
+        self.norm_x = nn.LayerNorm(4 * hidden, eps=1e-5, bias=False)
+        self.norm_h = nn.LayerNorm(4 * hidden, eps=1e-5, bias=False)
+        self.norm_c = nn.LayerNorm(hidden, eps=1e-5)
+        self.keep(torch.ones(hidden))
+
+    def project(self, x: Tensor) -> Tensor:
+        normed: Tensor = self.norm_x(self.W(x))
+        return normed + self.b
+
+    def step(self, Wx: Tensor, state: State) -> State:
+        h, c = state
+        i, f, g, o = (Wx + self.norm_h(self.U(h))).chunk(4, dim=-1)
+        c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+        h = sigmoid(o) * tanh(self.norm_c(c))
+        return h, c
+
+    def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
+        i, f, _, _ = self.b.data.chunk(4)
+        f.copy_(bias)
+        if write is not None:
+            i.copy_(write)

@@ -1,0 +1,76 @@
+"""Beck et al. (2024), "xLSTM: extended long short-term memory": mLSTM, the matrix memory."""
+
+import torch
+from torch import Tensor, einsum, exp, maximum, nn, sigmoid
+from torch.nn.functional import logsigmoid
+
+from charlm.cell import Cell, State, cell
+
+HEADS = 4
+
+
+@cell("matrix-lstm")
+class MatrixLSTM(Cell):
+    """q, k, v = W x + b, k / sqrt(H / 4)      query, key and value of each of 4 heads
+    i = exp(W_i x + b_i)                    input gate of a head, exponential
+    f = sigmoid(W_f x + b_f)                forget gate of a head: 1 keeps, 0 forgets
+    o = sigmoid(W_o x + b_o)                output gate of a unit
+    C' = f C + i v k^T                      matrix memory
+    n' = f n + i k                          normaliser
+    h' = o (C' q) / max(|n' q|, 1)
+
+    C and n are carried divided by exp(m), m' = max(log f + m, log i), so that no exponential
+    overflows; the 1 becomes exp(-m'). Nothing but C, n and m comes from the past.
+
+    Parameters: 4H(X + 1) + 8(X + 1) for X inputs and H units. b_f begins at 1, so that the memory
+    keeps at first.
+    """
+
+    states = ("h", "C", "n", "m")
+    multiple = HEADS
+    read_out = True
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__(inputs, hidden)
+        self.share = hidden // HEADS
+        self.W = nn.Linear(inputs, 4 * hidden + 2 * HEADS)
+        self.keep(torch.ones(hidden))
+
+    def start(self, batch: int) -> State:
+        zeros = self.W.weight.new_zeros
+        C, n = zeros(batch, HEADS, self.share, self.share), zeros(batch, HEADS, self.share)
+        return zeros(batch, self.hidden), C, n, zeros(batch, HEADS)
+
+    def vectors(self, Wx: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """q, k and v, each (..., heads, hidden / heads), of one character or of all of them."""
+        q, k, v = Wx[..., : 3 * self.hidden].unflatten(-1, (3, HEADS, self.share)).unbind(-3)
+        return q, k / self.share**0.5, v
+
+    def gates(self, Wx: Tensor) -> tuple[Tensor, Tensor]:
+        """log i and log f, each (..., heads)."""
+        i, f = Wx[..., 4 * self.hidden :].chunk(2, dim=-1)
+        return i, logsigmoid(f)
+
+    def read(self, Wx: Tensor, Cq: Tensor, nq: Tensor, m: Tensor) -> Tensor:
+        """h (..., hidden) of C q (..., heads, hidden / heads), n q and m (..., heads)."""
+        o = sigmoid(Wx[..., 3 * self.hidden : 4 * self.hidden])
+        return o * (Cq / maximum(nq.abs(), exp(-m))[..., None]).flatten(-2)
+
+    def step(self, Wx: Tensor, state: State) -> State:
+        _, C, n, m = state
+        q, k, v = self.vectors(Wx)
+        i, f = self.gates(Wx)
+        f = f + m
+        m = maximum(f, i)
+        i, f = exp(i - m)[..., None], exp(f - m)[..., None]
+        C = f[..., None] * C + einsum("bhv,bhk->bhvk", i * v, k)
+        n = f * n + i * k
+        Cq, nq = einsum("bhvk,bhk->bhv", C, q), einsum("bhk,bhk->bh", n, q)
+        return self.read(Wx, Cq, nq, m), C, n, m
+
+    def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
+        """A head's gate takes the bias of the head's first unit."""
+        i, f = self.W.bias.data[4 * self.hidden :].chunk(2)
+        f.copy_(bias[:: self.share])
+        if write is not None:
+            i.copy_(write[:: self.share])

@@ -1,0 +1,53 @@
+"""Krause et al. (2016), "Multiplicative LSTM for sequence modelling"."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, cat, nn, sigmoid, tanh
+
+from charlm.cell import Cell, State, cell
+
+
+@cell("mul-lstm")
+class MulLSTM(Cell):
+    """m = (W_m x) (U_m h)                   what is read of h depends on the character
+    i, f, o = sigmoid(W x + U m + b)      input, forget (1 keeps, 0 forgets) and output gate
+    g = tanh(W_g x + U_g m + b_g)         candidate
+    c' = f c + i g                        cell state
+    h' = o tanh(c')
+
+    Parameters: 4H(X + H + 1) + HX + H*H for X inputs and H units. b_f begins at 1, so that the cell
+    remembers at first.
+    """
+
+    states = ("h", "c")
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__(inputs, hidden)
+        self.W = nn.Linear(inputs, 4 * hidden)
+        self.U = nn.Linear(hidden, 4 * hidden, bias=False)
+        self.W_m = nn.Linear(inputs, hidden, bias=False)
+        self.U_m = nn.Linear(hidden, hidden, bias=False)
+        self.keep(torch.ones(hidden))
+
+    def project(self, x: Tensor) -> Tensor:
+        return cat((self.W(x), self.W_m(x)), dim=-1)
+
+    def step(self, Wx: Tensor, state: State) -> State:
+        h, c = state
+        Wx, m = Wx.split([4 * self.hidden, self.hidden], dim=-1)
+        m = m * self.U_m(h)
+        i, f, g, o = (Wx + self.U(m)).chunk(4, dim=-1)
+        c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+        h = sigmoid(o) * tanh(c)
+        return h, c
+
+    def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
+        i, f, _, _ = self.W.bias.data.chunk(4)
+        f.copy_(bias)
+        if write is not None:
+            i.copy_(write)
+
+    def recurrent(self) -> Iterator[Tensor]:
+        yield from super().recurrent()
+        yield self.U_m.weight.data

@@ -1,0 +1,42 @@
+"""Gers & Schmidhuber (2000), "Recurrent nets that time and count": the LSTM with peepholes."""
+
+import torch
+from torch import Tensor, nn, sigmoid, tanh
+
+from charlm.cell import Cell, State, cell
+
+
+@cell("peephole-lstm")
+class PeepholeLSTM(Cell):
+    """i = sigmoid(W_i x + U_i h + p_i c + b_i)       input gate: it sees the cell state
+    f = sigmoid(W_f x + U_f h + p_f c + b_f)       forget gate: 1 keeps, 0 forgets
+    c' = f c + i tanh(W_g x + U_g h + b_g)         cell state
+    o = sigmoid(W_o x + U_o h + p_o c' + b_o)      output gate: it sees the new cell state
+    h' = o tanh(c')
+
+    Parameters: 4H(X + H + 1) + 3H for X inputs and H units. The peepholes p begin at 0, where it is
+    the plain LSTM, and b_f at 1, so that the cell remembers at first.
+    """
+
+    states = ("h", "c")
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__(inputs, hidden)
+        self.W = nn.Linear(inputs, 4 * hidden)
+        self.U = nn.Linear(hidden, 4 * hidden, bias=False)
+        self.p = nn.Parameter(torch.zeros(3 * hidden))
+        self.keep(torch.ones(hidden))
+
+    def step(self, Wx: Tensor, state: State) -> State:
+        h, c = state
+        i, f, g, o = (Wx + self.U(h)).chunk(4, dim=-1)
+        p_i, p_f, p_o = self.p.chunk(3, dim=-1)
+        c = sigmoid(f + p_f * c) * c + sigmoid(i + p_i * c) * tanh(g)
+        h = sigmoid(o + p_o * c) * tanh(c)
+        return h, c
+
+    def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
+        i, f, _, _ = self.W.bias.data.chunk(4)
+        f.copy_(bias)
+        if write is not None:
+            i.copy_(write)

@@ -1,0 +1,45 @@
+"""De et al. (2024), "Griffin: mixing gated linear recurrences with local attention": the RG-LRU."""
+
+import torch
+from torch import Tensor, cat, exp, nn, sigmoid, sqrt
+from torch.nn.functional import logsigmoid
+
+from charlm.cell import LinearCell, cell
+
+
+@cell("rg-lru")
+class RGLRU(LinearCell):
+    """u = W x                               the width of the units
+    r, i = sigmoid(V u + b)              recurrence and input gate
+    a = sigmoid(L)^(8 r)                  share kept
+    h' = a h + sqrt(1 - a^2) i u
+
+    The root has 1e-6 added, so that its slope is finite where a rounds to 1.
+
+    Parameters: HX + 2H(H + 1) + H for X inputs and H units. b begins at 0 and L so that a, where
+    r = 1, is uniform between 0.9 and 0.999, as in the paper: units that forget at every pace.
+    """
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__(inputs, hidden)
+        self.W = nn.Linear(inputs, hidden, bias=False)
+        self.V = nn.Linear(hidden, 2 * hidden)
+        self.L = nn.Parameter(torch.empty(hidden))
+        nn.init.zeros_(self.V.bias)
+        self.keep(torch.empty(hidden).uniform_(0.9, 0.999).sqrt().logit())
+
+    def project(self, x: Tensor) -> Tensor:
+        u = self.W(x)
+        return cat((u, self.V(u)), dim=-1)
+
+    def coefficients(self, Wx: Tensor) -> tuple[Tensor, Tensor]:
+        u, r, i = Wx.chunk(3, dim=-1)
+        a = exp(8 * sigmoid(r) * logsigmoid(self.L))
+        return a, sqrt(1 - a * a + 1e-6) * sigmoid(i) * u
+
+    def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
+        _, i = self.V.bias.data.chunk(2)
+        root = logsigmoid(bias) / 4  # log sigmoid(L), where r = 1/2 makes a = sigmoid(bias)
+        self.L.data.copy_(root - torch.log(-torch.expm1(root)))
+        if write is not None:
+            i.copy_(write)
