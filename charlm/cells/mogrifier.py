@@ -15,8 +15,8 @@ class Mogrifier(Cell):
     c' = f c + i g                        cell state
     h' = o tanh(c')
 
-    Parameters: 4H(X + H + 1) + 5HX for X inputs and H units. Q and R begin small, where 2 sigmoid is
-    about 1, as in an LSTM; b_f begins at 1, so that the cell remembers at first.
+    Parameters: 4H(X + H + 1) + 5HX for X inputs and H units. Q and R begin small, so that 2
+    sigmoid is about 1, as in an LSTM; b_f begins at 1, so that the cell remembers at first.
     """
 
     states = ("h", "c")
