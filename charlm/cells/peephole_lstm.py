@@ -14,8 +14,9 @@ class PeepholeLSTM(Cell):
     o = sigmoid(W_o x + U_o h + p_o c' + b_o)      output gate: it sees the new cell state
     h' = o tanh(c')
 
-    Parameters: 4H(X + H + 1) + 3H for X inputs and H units. The peepholes p begin at 0, where it is
-    the plain LSTM, and b_f at 1, so that the cell remembers at first.
+    Parameters: 4H(X + H + 1) + 3H for X inputs and H units. b_f begins at 1, so that the
+    cell remembers at first, and the peepholes p uniform, as large as the weights of U: from 0 they
+    would all set out the same way, and two layers are then slow to begin to learn.
     """
 
     states = ("h", "c")
@@ -24,7 +25,7 @@ class PeepholeLSTM(Cell):
         super().__init__(inputs, hidden)
         self.W = nn.Linear(inputs, 4 * hidden)
         self.U = nn.Linear(hidden, 4 * hidden, bias=False)
-        self.p = nn.Parameter(torch.zeros(3 * hidden))
+        self.p = nn.Parameter(torch.empty(3 * hidden).uniform_(-1, 1) / hidden**0.5)
         self.keep(torch.ones(hidden))
 
     def step(self, Wx: Tensor, state: State) -> State:
