@@ -19,8 +19,8 @@ class MatrixLSTM(Cell):
     n' = f n + i k                          normaliser
     h' = o (C' q) / max(|n' q|, 1)
 
-    C and n are carried divided by exp(m), m' = max(log f + m, log i), so that no exponential
-    overflows; the 1 becomes exp(-m'). Nothing but C, n and m comes from the past.
+    C and n are carried divided by exp(m), m' = max(log f + m, log i, 0), so that no exponential
+    overflows, the exp(-m') that the 1 becomes neither. Only C, n and m come from the past.
 
     Parameters: 4H(X + 1) + 8(X + 1) for X inputs and H units. b_f begins at 1, so that the memory
     keeps at first.
@@ -61,7 +61,7 @@ class MatrixLSTM(Cell):
         q, k, v = self.vectors(Wx)
         i, f = self.gates(Wx)
         f = f + m
-        m = maximum(f, i)
+        m = maximum(f, i).clamp(min=0)
         i, f = exp(i - m)[..., None], exp(f - m)[..., None]
         C = f[..., None] * C + einsum("bhv,bhk->bhvk", i * v, k)
         n = f * n + i * k
