@@ -69,6 +69,14 @@ def _beside(path: Path) -> Path:
     return path.parent / f"{TEMPORARY}{path.name}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
+def cache_directory() -> Path:
+    """Where encoded texts and built kernels are kept: $CHARLM_CACHE or the user's cache. May be emptied any time."""
+    if chosen := os.environ.get("CHARLM_CACHE"):
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(base) / "charlm"
+
+
 def make_directory(path: Path) -> None:
     """The directory and its parents, if they are not there."""
     with disk("create", path):

@@ -5,7 +5,6 @@ prefix of its symbols: one encoding serves every split, and no second pass is ne
 """
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -80,14 +79,6 @@ def _begins(block: Ids) -> NDArray[np.bool_]:
     return (block & 0xC0) != 0x80
 
 
-def cache_directory() -> Path:
-    """Where encoded texts are kept: $CHARLM_CACHE or the user's cache. May be emptied any time."""
-    if chosen := os.environ.get("CHARLM_CACHE"):
-        return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(base) / "charlm"
-
-
 def digest_of(parts: Sequence[Sequence[Source]], tick: Tick = lambda _: None) -> Digest:
     """Of the sources' bytes, one after the other, as they are now."""
     digest = hashlib.sha256()
@@ -103,7 +94,7 @@ def digest_of(parts: Sequence[Sequence[Source]], tick: Tick = lambda _: None) ->
 
 def _place(digest: Digest, known: Alphabet | None) -> Path:
     key = hashlib.sha256(msgspec.json.encode((VERSION, digest, known))).hexdigest()
-    return cache_directory() / key[:32]
+    return durable.cache_directory() / key[:32]
 
 
 def cached(digest: Digest, known: Alphabet | None) -> Encoded | None:

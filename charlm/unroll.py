@@ -45,13 +45,17 @@ def kernel(
     return put
 
 
+def table_or_text(x: Tensor, ids: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """A table and ids as they are where the text is longer than the table; else x of each time."""
+    if ids is not None and ids.numel() < len(x):
+        return embedding(ids, x), None
+    return x, ids
+
+
 def projected(cell: Cell, x: Tensor, ids: Tensor | None) -> Tensor:
-    """What x says at each time, (time, batch, any); of a short text only what it needs."""
-    if ids is None:
-        return cell.project(x)
-    if ids.numel() < len(x):
-        return cell.project(embedding(ids, x))
-    return embedding(ids, cell.project(x))
+    """What x says at each time, (time, batch, any)."""
+    x, ids = table_or_text(x, ids)
+    return cell.project(x) if ids is None else embedding(ids, cell.project(x))
 
 
 @kernel("loop", Cell)

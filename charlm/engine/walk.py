@@ -1,0 +1,169 @@
+"""A traced cell walked through a whole text by its C, as one differentiable operation."""
+
+import ctypes
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from charlm.cell import Cell, State
+from charlm.engine import build
+from charlm.engine.emit import Source, emit
+from charlm.engine.graph import Untraceable
+from charlm.engine.trace import trace
+
+SOURCES: dict[tuple[type[Cell], int, int], Source | str] = {}
+
+
+def source_of(cell: Cell) -> Source | str:
+    """The C of this cell's step at its widths, or what of its step the engine cannot say."""
+    key = type(cell), cell.inputs, cell.hidden
+    if key not in SOURCES:
+        learnt = {name for name, _ in cell.named_parameters()}
+        try:
+            SOURCES[key] = emit(trace(cell), learnt.__contains__)
+        except Untraceable as reason:
+            SOURCES[key] = str(reason)
+    return SOURCES[key]
+
+
+def refusal(cell: Cell, device: str) -> str:
+    """Why the compiled kernel cannot walk this cell here, or ""."""
+    if device != "cpu":
+        return "compiled kernels run on a CPU"
+    source = source_of(cell)
+    return source if isinstance(source, str) else build.refusal()
+
+
+def _pointers(tensors: list[Tensor]) -> Any:
+    return (ctypes.c_void_p * max(1, len(tensors)))(*(tensor.data_ptr() for tensor in tensors))
+
+
+def _pointer(tensor: Tensor | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(0 if tensor is None else tensor.data_ptr())
+
+
+@cache
+def built(text: str, dtype: torch.dtype) -> tuple[Any, Any]:
+    library = build.library(f"#define REAL {dtype.itemsize}\n{text}")
+    return library.there, library.back
+
+
+@dataclass
+class Walk:
+    """One way there, and what the way back needs of it."""
+
+    source: Source
+    x: Tensor  # (time, batch, any), or with ids a table (symbols, any)
+    ids: Tensor | None
+    vectors: list[Tensor]
+    matrices: list[Tensor]
+    states: list[Tensor]  # each (time + 1, batch, width)
+    kept: Tensor
+
+    @classmethod
+    def there(
+        cls, source: Source, x: Tensor, ids: Tensor | None, weights: list[Tensor],
+        start: list[Tensor], learn: bool,
+    ) -> "Walk":  # fmt: skip
+        time, batch = (x if ids is None else ids).shape[:2]
+        states = [x.new_empty(time + 1, batch, part.shape[1]) for part in start]
+        for history, part in zip(states, start, strict=True):
+            history[0] = part
+        vectors, matrices = weights[: len(source.vectors)], weights[len(source.vectors) :]
+        kept = x.new_empty(time if learn else 1, batch, source.stash)
+        walk = cls(source, x, ids, vectors, matrices, states, kept)
+        built(source.text, x.dtype)[0](*walk.arguments())
+        return walk
+
+    def arguments(self) -> tuple[Any, ...]:
+        """What both functions take, in the order of emit's signature."""
+        time, batch = len(self.states[0]) - 1, self.kept.shape[1]
+        stride = self.kept.stride(0) if len(self.kept) == time else 0
+        self.room = self.x.new_empty(batch * self.source.room)
+        return (
+            ctypes.byref(build.blas(self.x.dtype)), ctypes.c_long(time), ctypes.c_long(batch),
+            _pointer(self.ids), _pointer(self.x), _pointers(self.states),
+            _pointers(self.vectors), _pointers(self.matrices), _pointer(self.kept),
+            ctypes.c_long(stride), _pointer(self.room),
+        )  # fmt: skip
+
+    def back(
+        self, outputs: Tensor, last: list[Tensor]
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Gradients of the outputs and of the last state -> of x, of the weights, of the start."""
+        source, x = self.source, self.x
+        time, batch, _ = outputs.shape
+        deltas = x.new_empty(time, batch, source.deltas)
+        if self.ids is not None:
+            of_x = torch.zeros_like(x)
+        else:
+            of_x = deltas if source.same else torch.empty_like(x)
+        now = [gradient.clone(memory_format=torch.contiguous_format) for gradient in last]
+        following = [torch.empty_like(gradient) for gradient in now]
+        shares = [torch.zeros_like(vector) for vector in self.vectors]
+        scratch = x.new_empty(batch, source.scratch)
+        outputs = outputs.contiguous()
+        built(source.text, x.dtype)[1](
+            *self.arguments(), _pointer(outputs), _pointer(deltas), _pointer(of_x),
+            _pointers(now), _pointers(following), _pointers(shares), _pointer(scratch),
+        )  # fmt: skip
+        return of_x, [*shares, *self._products(deltas)], following if time % 2 else now
+
+    def _products(self, deltas: Tensor) -> list[Tensor]:
+        """The gradient of every matrix: for each product in the step one product over all time."""
+        found: dict[str, Tensor] = {}
+        for weight, blocks, at, rows, (buffer, offset), columns in self.source.products:
+            read = self.kept if buffer == "v" else self.states[int(buffer[1:])][:-1]
+            inputs = read[..., offset : offset + columns].flatten(0, 1)
+            delta = deltas[..., at : at + rows].flatten(0, 1)
+            if blocks:
+                parts, heads, share = blocks
+                delta, inputs = delta.unflatten(1, (parts, heads, share)), inputs.unflatten(1, (heads, share))
+                gradient = torch.einsum("npho,nhi->phoi", delta, inputs)
+            else:
+                gradient = delta.t() @ inputs
+            found[weight] = found[weight] + gradient if weight in found else gradient
+        zero = {n: torch.zeros_like(m) for n, m in zip(self.source.matrices, self.matrices, strict=True)}
+        return [found.get(name, zero[name]) for name in self.source.matrices]
+
+
+class Through(torch.autograd.Function):
+    """(source, ids, x, *weights, *start) -> (outputs, *last)."""
+
+    @staticmethod
+    def forward(ctx: Any, source: Source, ids: Tensor | None, x: Tensor, *rest: Tensor) -> Any:
+        count = len(source.vectors) + len(source.matrices)
+        walk = Walk.there(source, x, ids, list(rest[:count]), list(rest[count:]), learn=True)
+        ctx.walk = walk
+        return _result(walk)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, outputs: Tensor, *last: Tensor) -> Any:
+        of_x, of_weights, of_start = ctx.walk.back(outputs, list(last))
+        ctx.walk = None  # what was kept is free again before the next layer takes as much
+        return None, None, of_x, *of_weights, *of_start
+
+
+def _result(walk: Walk) -> tuple[Tensor, ...]:
+    return walk.states[0][1:], *(history[-1].clone() for history in walk.states)
+
+
+def through(cell: Cell, x: Tensor, state: State, ids: Tensor | None) -> tuple[Tensor, State]:
+    """x: what cell.project gives, (time, batch, any), or with ids of each symbol (symbols, any)."""
+    source = source_of(cell)
+    assert not isinstance(source, str), source
+    named = dict(cell.named_parameters()) | dict(cell.named_buffers())
+    weights = [named[name] for name in (*source.vectors, *source.matrices)]
+    x = x.contiguous()
+    ids = None if ids is None else ids.contiguous()
+    if torch.is_grad_enabled():
+        outputs, *last = Through.apply(source, ids, x, *weights, *state)
+    else:
+        walk = Walk.there(source, x, ids, weights, list(state), learn=False)
+        outputs, *last = _result(walk)
+    return outputs, tuple(last)

@@ -1,0 +1,15 @@
+"""C made from a cell's own step, with a backward pass derived from it, on a CPU."""
+
+from torch import Tensor
+
+from charlm.cell import Cell, State
+from charlm.engine.walk import refusal, through
+from charlm.unroll import kernel, table_or_text
+
+
+@kernel("compiled", Cell, unless=refusal)
+def compiled(
+    cell: Cell, x: Tensor, state: State, ids: Tensor | None = None
+) -> tuple[Tensor, State]:
+    x, ids = table_or_text(x, ids)
+    return through(cell, cell.project(x), state, ids)
