@@ -104,8 +104,9 @@ def choose(name: str, cell: Cell, device: str) -> Unroll:
     """The kernel of that name for this cell, or an error: never silently another one."""
     if name not in KERNELS:
         raise BadConfig(f"no kernel is called {name!r}; there are {', '.join(KERNELS)}")
-    serving = _serving(name, cell)
-    if serving is None or (why := refusal(name, cell, device)):
+    if why := refusal(name, cell, device):
         there = ", ".join(kernels(cell, device))
         raise BadConfig(f"--kernel {name}: {why}; this cell has {there}")
+    serving = _serving(name, cell)
+    assert serving is not None
     return serving.unroll
