@@ -117,8 +117,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = 60.0
 
     def __post_init__(self) -> None:
-        if self.cell not in CELL_NAMES:
-            raise unknown("cell", self.cell, CELL_NAMES)
+        own(self.cell)
         shares(self.split)
         asked = [name for name in ("updates", "epochs", "minutes") if getattr(self, name)]
         if len(asked) > 1:
@@ -144,6 +143,18 @@ def shares(split: str) -> tuple[Fraction, Fraction, Fraction]:
         )
     whole = train + valid + test
     return train / whole, valid / whole, test / whole
+
+
+def own(cell: str) -> tuple[Path, str] | None:
+    """FILE.py:CLASS, a cell of the person's own -> the file and the class; None: one of ours."""
+    if cell in CELL_NAMES:
+        return None
+    if ":" not in cell:
+        raise unknown("cell", cell, CELL_NAMES)
+    file, _, kind = cell.rpartition(":")
+    if not (file.endswith(".py") and kind.isidentifier()):
+        raise BadConfig(f"--cell {cell}: a cell of your own is FILE.py:CLASS, as in cell.py:MyCell")
+    return Path(file), kind
 
 
 def flag(name: str) -> str:

@@ -55,6 +55,12 @@ class OutOfMemory(CharlmError):
     code = 79
 
 
+class BrokenPromise(CharlmError):
+    """A cell does not do what every cell must."""
+
+    code = 80
+
+
 class Interrupted(BaseException):
     """SIGINT or SIGTERM, exit code 128 and its number; no Exception, lest a library swallow it."""
 
@@ -75,6 +81,7 @@ MEANING = {  # shown by charlm --help and in the README
     76: "the loss stopped being a finite number",
     78: "settings that contradict each other, the run, or this machine",
     79: "more memory than there is",
+    80: "a cell breaks a promise that every cell makes",
     130: "interrupted (SIGINT), after saving",
     141: "the reader of the output has gone",
     143: "terminated (SIGTERM), after saving",

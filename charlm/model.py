@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, linear
 
-from charlm import cells as cells
 from charlm import kernels as kernels
-from charlm.cell import CELLS, Cell, State
+from charlm.cell import Cell, State
 from charlm.config import Config, stream
 from charlm.errors import BadData, OutOfMemory
 from charlm.unroll import FASTEST, choose, refusal
 from charlm.unroll import kernels as kernels_of
+from charlm.zoo import find
 
 ModelState = tuple[State, ...]  # one per layer
 
@@ -27,7 +27,7 @@ class CharLM(nn.Module):
         self, config: Config, symbols: int, kernel: str = "loop", device: str = "cpu"
     ) -> None:
         super().__init__()
-        kind = CELLS[config.cell]
+        kind = find(config.cell)
         self.dropout, self.hidden = config.dropout, config.hidden
         self.embed = nn.Embedding(symbols, config.embedding)
         layers: list[Cell] = [kind(config.embedding, config.hidden)]
@@ -147,7 +147,7 @@ def memory(config: Config, symbols: int) -> int:
     """Bytes that training needs, about: weights, gradients and moments; what BPTT keeps; logits."""
     parameters, _ = size(config, symbols)
     with torch.device("meta"):
-        cell = CELLS[config.cell](config.embedding, config.hidden)
+        cell = find(config.cell)(config.embedding, config.hidden)
         gates = cell.project(torch.empty(1, config.embedding)).shape[-1]
     characters = config.batch * config.time
     kept = config.layers * (2 * gates + 4 * config.hidden) + config.embedding + 3 * symbols

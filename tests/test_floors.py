@@ -19,12 +19,12 @@ __main__
 program
 cli
 compare
-train workers
+contract train workers
 learner evaluate sample
 run
 checkpoint corpus model
-kernels encoding
-cells encoder machine
+kernels encoding zoo
+cells encoder engine machine
 unroll
 cell
 signals

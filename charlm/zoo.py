@@ -1,0 +1,104 @@
+"""The cells by name: charlm's own, and those in a file that the person names, whose code is run.
+
+A file's code runs in `load` alone, and that is called with words of the command line only: what a
+saved run says its cell was is looked up, never loaded.
+"""
+
+import hashlib
+import sys
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from traceback import extract_tb
+from types import CodeType
+
+from charlm import cells as cells
+from charlm.cell import CELLS, Cell
+from charlm.config import own
+from charlm.errors import BadConfig, BadData, Missing
+
+OWN: dict[str, tuple[type[Cell], str]] = {}  # FILE.py:CLASS, as the person said it -> and SHA-256
+
+
+class Loader(SourceFileLoader):
+    """Runs the very bytes whose hash was taken: no compiled copy is read, and none is left."""
+
+    def __init__(self, name: str, path: Path, data: bytes) -> None:
+        super().__init__(name, str(path))
+        self.data = data
+
+    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002
+        return self.source_to_code(self.data, self.path)
+
+
+def source(name: str) -> tuple[Path, str, bytes]:
+    """FILE.py:CLASS -> the file, the class and what is in the file."""
+    named = own(name)
+    assert named is not None, f"{name} is one of charlm's"
+    file, kind = named
+    try:
+        return file, kind, file.read_bytes()
+    except OSError as error:
+        raise Missing(f"--cell {name}: {file} cannot be read: {error.strerror}") from None
+
+
+def load(name: str) -> None:
+    """Runs the file of FILE.py:CLASS, which the person has named: from then on `find` knows it."""
+    file, wanted, data = source(name)
+    digest = hashlib.sha256(data).hexdigest()
+    module_name = f"charlm_cell_{digest[:12]}"
+    spec = spec_from_file_location(module_name, file, loader=Loader(module_name, file, data))
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:  # whatever a foreign file does
+        problem = f"{told(error)}{line_in(file, error)}"
+        raise BadData(f"--cell {name}: {file} cannot be loaded: {problem}") from None
+    there = {key: kind for key, kind in vars(module).items() if isinstance(kind, type)}
+    kind = there.get(wanted)
+    if kind is None:
+        ours = [key for key, kind in there.items() if kind.__module__ == module_name]
+        raise BadConfig(
+            f"--cell {name}: {file} has no class {wanted}; it has {', '.join(ours) or 'none'}"
+        )
+    if not issubclass(kind, Cell):
+        raise BadConfig(
+            f"--cell {name}: {wanted} is not a Cell: write `class {wanted}(Cell)`, "
+            "with `from charlm.cell import Cell`"
+        )
+    OWN[name] = kind, digest
+
+
+def told(error: BaseException) -> str:
+    """What foreign code raised, on one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+
+
+def line_in(file: Path, error: BaseException) -> str:
+    """Where in the file it was raised; a SyntaxError says it by itself."""
+    lines = [at.lineno for at in extract_tb(error.__traceback__) if at.filename == str(file)]
+    return f" (line {lines[-1]})" if lines else ""
+
+
+def find(name: str) -> type[Cell]:
+    """The class of this name, which is one of charlm's or was loaded before."""
+    if own(name) is None:
+        return CELLS[name]
+    if name not in OWN:
+        raise BadConfig(
+            f"the cell {name} is in a file, whose code would run: "
+            f"say --cell {name} if you trust it, with the path where it is now"
+        )
+    return OWN[name][0]
+
+
+def sha256(name: str) -> str:
+    """Of the file of a loaded cell; "" for one of charlm's."""
+    return "" if own(name) is None else OWN[name][1]
+
+
+def paper(kind: type[Cell]) -> str:
+    """Author (year), "title", from the first line of the cell's file."""
+    return " ".join((sys.modules[kind.__module__].__doc__ or "").split())
