@@ -1,5 +1,6 @@
 """This machine: its device, its memory, and how to make it compute the same thing twice."""
 
+import ctypes
 import os
 import resource
 from contextlib import suppress
@@ -13,6 +14,7 @@ from charlm.errors import BadConfig
 def prepare(asked: str, threads: int) -> tuple[str, str]:
     """Sets threads and determinism; (device, why it was chosen). An absent one is an error."""
     torch.set_num_threads(threads)
+    keep_freed_memory()
     device = asked
     why = "asked for"
     if asked == "auto":
@@ -29,6 +31,19 @@ def prepare(asked: str, threads: int) -> tuple[str, str]:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
     return device, why
+
+
+def keep_freed_memory() -> None:
+    """Lets glibc keep what training gives back at each update, instead of asking for it again.
+
+    Fresh pages are filled with zeros by the kernel: at 100 MB an update that took up to a tenth of
+    the time. Other C libraries keep their ways.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        never_mapped, no_more_given_back = (-4, 0), (-1, 2**31 - 1)  # M_MMAP_MAX, M_TRIM_THRESHOLD
+        mallopt(*never_mapped)
+        mallopt(*no_more_given_back)
 
 
 def memory_available(device: str) -> int:

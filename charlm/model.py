@@ -63,11 +63,9 @@ class CharLM(nn.Module):
 
     def predict(self, h: Tensor) -> Tensor:
         """Outputs of the last layer (..., width) -> logits of what follows (..., symbols)."""
-        return linear(
-            h[..., : self.hidden],
-            self.embed.weight if self.weight is None else self.weight,
-            self.bias,
-        )
+        weight = self.embed.weight if self.weight is None else self.weight
+        # A slice that takes all would still cost a copy on the way back.
+        return linear(h if h.shape[-1] == self.hidden else h[..., : self.hidden], weight, self.bias)
 
     def expect(self, state: ModelState) -> Tensor:
         """Logits of the character that follows this state (batch, symbols): the first one, too."""
