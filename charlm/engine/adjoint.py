@@ -72,8 +72,8 @@ def pull(step: Step) -> Adjoint:
                 give(item.args[0], found[item], item.args[0].width)
             else:
                 given = OPS[item.op].pull(found[item], item, *item.args)
-                for arg, gradient in zip(item.args, given, strict=True):
-                    give(arg, gradient, item.width)
+                for arg, share in zip(item.args, given, strict=True):
+                    give(arg, share, item.width)
     return Adjoint(mark, {n: g for n, g in found.items() if n.op == "leaf"}, products)
 
 

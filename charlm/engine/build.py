@@ -16,9 +16,11 @@ import torch
 from charlm import durable
 from charlm.errors import BadConfig
 
-FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fPIC", "-shared", "-fopenmp-simd")
 # What is no number must stay none: of the loose arithmetics only those that keep that promise.
-FLAGS += ("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-w")
+FLAGS = (
+    *("-O3", "-march=native", "-std=gnu11", "-fPIC", "-shared", "-w", "-fopenmp-simd"),
+    *("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"),
+)
 
 
 @cache

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import accumulate
+from typing import NamedTuple
 
 from charlm.engine.adjoint import Pulled, contiguous, pull
 from charlm.engine.graph import OPS, Node, Product, leaf_of
@@ -124,6 +125,18 @@ class Loops:
                 loops.setdefault(first, []).append(sink)
 
 
+class Learnt(NamedTuple):
+    """A product in the step whose weight gets its gradient from all of time at once."""
+
+    weight: str
+    blocks: tuple[int, ...]
+    at: int  # its place in the deltas
+    rows: int
+    buffer: str  # where its input stands
+    offset: int
+    columns: int
+
+
 @dataclass
 class Source:
     """The C text, and what its caller must know of the buffers."""
@@ -138,11 +151,7 @@ class Source:
     scratch: int = 0  # numbers for each row, on the way back
     deltas: int = 0  # gradients of products, for each character
     same: bool = False  # whether the gradient of x is all of the deltas
-    # of each product: its weight, blocks, place in the deltas, rows, (buffer, offset) of its input,
-    # columns
-    products: list[tuple[str, tuple[int, ...], int, int, tuple[str, int], int]] = field(
-        default_factory=list
-    )
+    products: list[Learnt] = field(default_factory=list)
 
 
 def emit(step: Step, gradient_of: Callable[[str], bool]) -> Source:
@@ -204,8 +213,12 @@ def emit(step: Step, gradient_of: Callable[[str], bool]) -> Source:
         back.products[p.back.buffer] = rewritten
         widths = [c.width for c in graph.leaves(p.product.buffer, p.product.width)]
         back.put(p.gradients, "d", source.deltas, widths)
-        record = (p.product.weight, p.product.blocks, source.deltas, p.product.rows)
-        source.products.append((*record, reads[p.product], p.product.columns))
+        source.products.append(
+            Learnt(
+                p.product.weight, p.product.blocks, source.deltas, p.product.rows,
+                *reads[p.product], p.product.columns,
+            )
+        )  # fmt: skip
         source.deltas += p.product.rows
 
     of_x = graph.leaves("x", step.inputs)
@@ -232,7 +245,7 @@ def emit(step: Step, gradient_of: Callable[[str], bool]) -> Source:
     places: dict[str, tuple[tuple[str, int], tuple[int, int] | None]] = {}
     first: set[str] = set()
     for p, record in zip(pulled, source.products, strict=True):
-        places[p.back.buffer] = (("d", record[2]), p.target)
+        places[p.back.buffer] = (("d", record.at), p.target)
         if p in whole.values():
             first.add(p.back.buffer)
     text_back = _body(back, source, places, first)
@@ -291,7 +304,8 @@ def _loop(key: tuple[int, int], sinks: list[Sink], loops: Loops, source: Source)
         if node.op == "const":
             return f"(real){node.where!r}"
         if node.op == "leaf":
-            value = load(*node.where, node.width)
+            buffer, offset = node.where
+            value = load(buffer, offset, node.width)
         elif node in loops.kept and node not in here:
             value = load(loops.stash, loops.kept[node], node.width)
         else:
@@ -329,10 +343,7 @@ def _loop(key: tuple[int, int], sinks: list[Sink], loops: Loops, source: Source)
         f"  for (int j = 0; j < {width}; j++) {{",
         *(f"    {line}" for line in lines),
         "  }",
-        *(
-            f"  {_c(sink.buffer)}[{sink.offset}] = sum{i + 1};"
-            for i, (sink, _) in enumerate(sums)
-        ),
+        *(f"  {_c(sink.buffer)}[{sink.offset}] = sum{i + 1};" for i, (sink, _) in enumerate(sums)),
         "}",
     ]
 
@@ -390,9 +401,8 @@ def _product(
     else:
         shape = f"{product.rows}, {product.columns}"
         kind = "back_product" if product.backwards else "product"
-    return (
-        f"{kind}(f, B, {shape}, {weight}, {base} + {offset}, {stride}, {beta}, {out}, {out_stride});"
-    )
+    read = f"{weight}, {base} + {offset}, {stride}"
+    return f"{kind}(f, B, {shape}, {read}, {beta}, {out}, {out_stride});"
 
 
 PRELUDE = r"""
@@ -561,8 +571,8 @@ def _file(
         *taken("matrices", (f"m{i}" for i in range(len(source.matrices)))),
     ]
     signature = (
-        "const blas *f, long T, long B, const int64_t *ids, real *x, void **states, void **vectors, "
-        "void **matrices, real *v, long keep, real *room"
+        "const blas *f, long T, long B, const int64_t *ids, real *x, void **states, "
+        "void **vectors, void **matrices, real *v, long keep, real *room"
     )
     names = "f, T, B, ids, x, states, vectors, matrices, v, keep, room"
     more = "real *o, real *d, real *dx, void **gradients, void **next, void **shares, real *c"

@@ -98,9 +98,7 @@ class Graph:
     def leaves(self, buffer: str, width: int) -> tuple[Node, ...]:
         """All of a buffer, cut where it is known to be taken apart."""
         cuts = sorted({0, width, *(c for c in self.cuts.get(buffer, ()) if c < width)})
-        return tuple(
-            self.leaf(buffer, a, b - a) for a, b in zip(cuts[:-1], cuts[1:], strict=True)
-        )
+        return tuple(self.leaf(buffer, a, b - a) for a, b in zip(cuts[:-1], cuts[1:], strict=True))
 
     def of(self, op: str, *given: "Node | float") -> Node:
         """An elementwise operation; a few that change nothing are left out."""
@@ -141,9 +139,7 @@ class Graph:
                 break
         else:
             number = len(self.products)
-            known = Product(
-                number, weight, inputs, rows, columns, blocks, backwards, self.count()
-            )
+            known = Product(number, weight, inputs, rows, columns, blocks, backwards, self.count())
             self.products.append(known)
         return self.leaves(known.buffer, known.width)
 
@@ -208,9 +204,7 @@ OPS: dict[str, Op] = {
     ),
     "abs": Op(
         "FABS({0})",
-        lambda g, y, a: (
-            _where(a.graph.of("gt", a, 0), g, _where(a.graph.of("lt", a, 0), -g, 0)),
-        ),
+        lambda g, y, a: (_where(a.graph.of("gt", a, 0), g, _where(a.graph.of("lt", a, 0), -g, 0)),),
     ),
     "maximum": Op(
         "({0} >= {1} ? {0} : {1})",

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import torch
@@ -199,7 +198,7 @@ RULES: dict[Any, Callable[..., Any]] = {
     functional.layer_norm: layer_norm,
     functional.logsigmoid: each("logsigmoid"),
     functional.softplus: softplus,
-    functional.relu: lambda x, inplace=False: each("relu")(x),
+    functional.relu: each("relu"),
     block_linear: blocks,
 }
 for name in METHODS:
@@ -250,9 +249,7 @@ def trace(cell: Cell) -> Step:
         known = {buffer: set(at) for buffer, at in cuts.items()}
         graph = Graph(cuts=cuts)
         stand = stand_in(cell, graph)
-        state = tuple(
-            Symbol(graph, graph.leaves(f"s{k}", width)) for k, width in enumerate(widths)
-        )
+        state = tuple(Symbol(graph, graph.leaves(f"s{k}", width)) for k, width in enumerate(widths))
         try:
             after = stand.step(Symbol(graph, graph.leaves("x", inputs)), state)  # type: ignore[operator]
         except Untraceable:

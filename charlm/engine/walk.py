@@ -13,6 +13,7 @@ from charlm.cell import Cell, State
 from charlm.engine import build
 from charlm.engine.emit import Source, emit
 from charlm.engine.graph import Untraceable
+from charlm.engine.learnt import gathered, learnt
 from charlm.engine.trace import trace
 
 SOURCES: dict[tuple[type[Cell], int, int], Source | str] = {}
@@ -115,20 +116,13 @@ class Walk:
 
     def _products(self, deltas: Tensor) -> list[Tensor]:
         """The gradient of every matrix: for each product in the step one product over all time."""
-        found: dict[str, Tensor] = {}
-        for weight, blocks, at, rows, (buffer, offset), columns in self.source.products:
-            read = self.kept if buffer == "v" else self.states[int(buffer[1:])][:-1]
-            inputs = read[..., offset : offset + columns].flatten(0, 1)
-            delta = deltas[..., at : at + rows].flatten(0, 1)
-            if blocks:
-                parts, heads, share = blocks
-                delta, inputs = delta.unflatten(1, (parts, heads, share)), inputs.unflatten(1, (heads, share))
-                gradient = torch.einsum("npho,nhi->phoi", delta, inputs)
-            else:
-                gradient = delta.t() @ inputs
-            found[weight] = found[weight] + gradient if weight in found else gradient
-        zero = {n: torch.zeros_like(m) for n, m in zip(self.source.matrices, self.matrices, strict=True)}
-        return [found.get(name, zero[name]) for name in self.source.matrices]
+        shares = []
+        for p in self.source.products:
+            read = self.kept if p.buffer == "v" else self.states[int(p.buffer[1:])][:-1]
+            inputs = read[..., p.offset : p.offset + p.columns]
+            share = learnt(p.blocks, deltas[..., p.at : p.at + p.rows], inputs)
+            shares.append((p.weight, share))
+        return gathered(shares, dict(zip(self.source.matrices, self.matrices, strict=True)))
 
 
 class Through(torch.autograd.Function):
