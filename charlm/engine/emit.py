@@ -497,13 +497,34 @@ typedef struct {
                const real *, const int *, const real *, real *, const int *);
 } blas;
 
+/* A matrix times one vector is as fast as its numbers arrive: four rows at a time keep up. */
+static void times_one(int rows, int columns, int stride, const real *w, const real *in, real beta,
+                      real *out) {
+  for (int i = 0; i < rows; i += 4) {
+    const int left = rows - i;
+    const real *a = w + (long)i * stride, *b = a + (left > 1 ? stride : 0);
+    const real *c = a + (left > 2 ? 2 * stride : 0), *d = a + (left > 3 ? 3 * stride : 0);
+    real s = 0, t = 0, u = 0, v = 0;
+    #pragma omp simd reduction(+:s,t,u,v)
+    for (int j = 0; j < columns; j++) {
+      s += a[j] * in[j];
+      t += b[j] * in[j];
+      u += c[j] * in[j];
+      v += d[j] * in[j];
+    }
+    const real found[4] = {s, t, u, v};
+    for (int k = 0; k < 4 && k < left; k++)
+      out[i + k] = beta == 0 ? found[k] : beta * out[i + k] + found[k];
+  }
+}
+
 /* BLAS counts columns first: our rows are its columns. out (B, rows) = in (B, columns) w' + ... */
 static void times(const blas *f, long B, int rows, int columns, int stride, const real *w,
                   const real *in, int in_stride, real beta, real *out, int out_stride) {
   const real one = 1;
-  const int batch = (int)B, next = 1;
+  const int batch = (int)B;
   if (B == 1)
-    f->gemv("T", &columns, &rows, &one, w, &stride, in, &next, &beta, out, &next);
+    times_one(rows, columns, stride, w, in, beta, out);
   else
     f->gemm("T", "N", &rows, &batch, &columns, &one, w, &stride, in, &in_stride, &beta, out,
             &out_stride);
