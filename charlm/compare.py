@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from charlm import durable
-from charlm.config import FORMAT, Config, arguments, checked
+from charlm.config import FORMAT, Config, arguments, around, checked
 from charlm.encoder import Digest
 from charlm.errors import BadConfig
 from charlm.evaluate import PROTOCOL
@@ -18,9 +18,10 @@ from charlm.report import Report, curve, draw_curves, ranked, row, unit_of
 from charlm.run import Run
 from charlm.source import CHUNK
 from charlm.workers import Planned
+from charlm.zoo import find
 
 LARGEST = 2**20  # units of a layer
-TOLERANCE = 100  # a model misses the number of parameters by one hundredth of it at most
+TOLERANCE = 50  # a model misses the number of parameters by one fiftieth of it at most
 
 
 def is_comparison(place: Path) -> bool:
@@ -47,8 +48,10 @@ def kept_standard_input(names: Sequence[str], place: Path) -> list[str]:
 
 def hidden_for(config: Config, symbols: int, parameters: int) -> int:
     """The hidden size with which this cell comes nearest to the number of parameters."""
+    multiple = find(config.cell).multiple
 
-    def count(hidden: int) -> int:
+    def count(units: int) -> int:
+        hidden = units * multiple
         width = {"embedding": hidden} if config.tie else {}
         sized, _ = size(msgspec.structs.replace(config, hidden=hidden, **width), symbols)
         return sized
@@ -56,7 +59,7 @@ def hidden_for(config: Config, symbols: int, parameters: int) -> int:
     low, high = 1, 2
     while count(high) < parameters:
         low, high = high, 2 * high
-        if high > LARGEST:
+        if high * multiple > LARGEST:
             raise BadConfig(
                 f"--parameters {parameters}: no {config.cell} of at most {LARGEST:,} units has "
                 "so many. Choose fewer, or more --layers"
@@ -64,14 +67,14 @@ def hidden_for(config: Config, symbols: int, parameters: int) -> int:
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if count(middle) < parameters else (low, middle)
-    hidden = min((low, high), key=lambda h: abs(count(h) - parameters))
-    if abs(count(hidden) - parameters) * TOLERANCE > parameters:
+    units = min((low, high), key=lambda u: abs(count(u) - parameters))
+    if abs(count(units) - parameters) * TOLERANCE > parameters:
         raise BadConfig(
-            f"--parameters {parameters}: the nearest {config.cell} has {count(hidden):,} "
-            f"(hidden {hidden}), more than 1 % off: no equal footing. "
+            f"--parameters {parameters}: the nearest {config.cell} has {count(units):,} "
+            f"(hidden {units * multiple}), more than 2 % off: no equal footing. "
             "Choose more parameters or a smaller --embedding"
         )
-    return hidden
+    return units * multiple
 
 
 def plan(
@@ -85,7 +88,7 @@ def plan(
 ) -> list[Planned]:
     """The runs of a comparison: a pure function of its arguments. Seeds go round first."""
     hidden = {
-        cell: hidden_for(checked({**settings, "cell": cell, "hidden": 1}), symbols, parameters)
+        cell: hidden_for(checked({**settings, "cell": cell}), symbols, parameters)
         for cell in dict.fromkeys(cells)
     }
     planned = []
@@ -131,7 +134,8 @@ def conclude(planned: Sequence[Planned], parameters: int, place: Path) -> Report
         "rows": ranked(rows),
     }
     curves = {cell: [curve(one.path) for one in of[cell]] for cell in cells}
-    title = f"{parameters:,} parameters, corpus {text.digest.sha256[:12]}"
+    stand = around(run.record.config.block)
+    title = f"{stand}, {parameters:,} parameters, corpus {text.digest.sha256[:12]}"
     durable.write_file(place / "curves.png", draw_curves(curves, title))
     encoded = msgspec.json.format(msgspec.json.encode(report), indent=2)
     durable.write_file(place / "report.json", encoded + b"\n")

@@ -5,6 +5,7 @@ whether it comes from a person or from a run that somebody sent.
 """
 
 import hashlib
+import math
 import re
 from fractions import Fraction
 from functools import cache
@@ -17,7 +18,7 @@ from msgspec import Meta
 from charlm.errors import BadConfig
 from charlm.registry import unknown
 
-FORMAT = 2  # of run directories: raised when an older charlm could not read a newer run
+FORMAT = 3  # of run directories: raised when an older charlm could not read a newer run
 
 # One file a cell, named like it: so the zoo can be listed without loading torch.
 CELL_NAMES = sorted(
@@ -67,6 +68,22 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     start: Annotated[
         Literal["zero", "learned"], says(MODEL, "the state before the first character")
     ] = "zero"
+    keep_bias: Annotated[
+        str,
+        says(
+            MODEL,
+            "what units keep at first: a number, chrono or chrono:N, of at most N characters "
+            "(--time); 1 leaves it to the cell",
+        ),
+    ] = "1"
+    recurrent_init: Annotated[
+        Literal["default", "orthogonal"],
+        says(MODEL, "matrices from state to state at first; default leaves them to the cell"),
+    ] = "default"
+    block: Annotated[
+        Literal["none", "residual"],
+        says(MODEL, "around each cell: nothing, or norm, residual and gated MLP"),
+    ] = "none"
     kernel: Annotated[
         str,
         says(
@@ -119,6 +136,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def __post_init__(self) -> None:
         own(self.cell)
         shares(self.split)
+        chrono(self.keep_bias, self.time)
         asked = [name for name in ("updates", "epochs", "minutes") if getattr(self, name)]
         if len(asked) > 1:
             raise BadConfig(f"one budget, not {len(asked)}: keep one of --{', --'.join(asked)}")
@@ -143,6 +161,28 @@ def shares(split: str) -> tuple[Fraction, Fraction, Fraction]:
         )
     whole = train + valid + test
     return train / whole, valid / whole, test / whole
+
+
+def chrono(keep_bias: str, time: int) -> int | None:
+    """How long the units may keep at first, in characters; None: they all have one bias."""
+    found = re.fullmatch(r"chrono(?::(\d{1,9}))?", keep_bias)
+    if found:
+        longest = int(found[1] or time)
+        if longest < 3:
+            raise BadConfig(f"--keep-bias {keep_bias}: of at least 3 characters, as in chrono:100")
+        return longest
+    try:
+        finite = math.isfinite(float(keep_bias))
+    except ValueError:
+        finite = False
+    if not finite:
+        raise BadConfig(f"--keep-bias {keep_bias}: a number such as 2, chrono, or chrono:100")
+    return None
+
+
+def around(block: str) -> str:
+    """How the cells stand in the model, in words for whoever compares."""
+    return "bare cells" if block == "none" else "in residual blocks"
 
 
 def own(cell: str) -> tuple[Path, str] | None:

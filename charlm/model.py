@@ -4,35 +4,37 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, linear
+from torch.nn.functional import linear
 
 from charlm import kernels as kernels
+from charlm.beginning import begin
+from charlm.block import Bare, Residual
 from charlm.cell import Cell, State
 from charlm.config import Config, stream
-from charlm.errors import BadData, OutOfMemory
-from charlm.unroll import FASTEST, choose, refusal
+from charlm.errors import BadConfig, BadData, OutOfMemory
+from charlm.unroll import FASTEST, choose, refusal, table_or_text
 from charlm.unroll import kernels as kernels_of
 from charlm.zoo import find
 
-ModelState = tuple[State, ...]  # one per layer
+# One per layer; and in residual blocks the last output, as the first character is expected from it.
+ModelState = tuple[State, ...]
 
 
 class CharLM(nn.Module):
     """A character language model of `symbols` ids.
 
-    Dropout is applied to what each layer hands on, the last one's output included.
+    embed, then layer by layer a cell and what stands around it (block.py), then predict.
     """
 
     def __init__(
         self, config: Config, symbols: int, kernel: str = "loop", device: str = "cpu"
     ) -> None:
         super().__init__()
-        kind = find(config.cell)
-        self.dropout, self.hidden = config.dropout, config.hidden
+        self.hidden = config.hidden
         self.embed = nn.Embedding(symbols, config.embedding)
-        layers: list[Cell] = [kind(config.embedding, config.hidden)]
-        while len(layers) < config.layers:
-            layers.append(layers[-1].above(layers[-1]))
+        layers = cells(config)
+        for layer in layers:
+            begin(layer, config)
         self.layers = nn.ModuleList(layers)
         self.starts = nn.ParameterList()
         if config.start == "learned":
@@ -42,6 +44,16 @@ class CharLM(nn.Module):
         self.weight = (  # of the prediction
             None if config.tie else nn.Parameter(torch.empty(symbols, config.hidden))
         )
+        self.residual = config.block == "residual"
+        self.lift: nn.Module = nn.Identity()
+        self.norm: nn.Module = nn.Identity()
+        self.blocks = nn.ModuleList(Bare(config.dropout) for _ in layers)
+        if self.residual:
+            width = config.hidden
+            if config.embedding != width:
+                self.lift = nn.Linear(config.embedding, width, bias=False)
+            self.norm = nn.RMSNorm(width, eps=1e-6)
+            self.blocks = nn.ModuleList(Residual(width, config.dropout) for _ in layers)
         nn.init.normal_(self.embed.weight, std=config.embedding**-0.5)
         if self.weight is not None:
             bound = config.hidden**-0.5
@@ -53,13 +65,18 @@ class CharLM(nn.Module):
         """The cells, first layer first."""
         return cast(list[Cell], list(self.layers))
 
+    @property
+    def around(self) -> list[Bare]:
+        """What stands around each of them."""
+        return cast(list[Bare], list(self.blocks))
+
     def start(self, batch: int) -> ModelState:
         """The state before the first character of each of `batch` streams."""
-        zeros = tuple(layer.start(batch) for layer in self.recurrent)
-        if not len(self.starts):
-            return zeros
-        learned = iter(self.starts)
-        return tuple(tuple(next(learned).expand_as(part) for part in state) for state in zeros)
+        states = tuple(layer.start(batch) for layer in self.recurrent)
+        if len(self.starts):
+            learned = iter(self.starts)
+            states = tuple(tuple(next(learned).expand_as(part) for part in s) for s in states)
+        return (*states, (self.bias.new_zeros(batch, self.hidden),)) if self.residual else states
 
     def predict(self, h: Tensor) -> Tensor:
         """Outputs of the last layer (..., width) -> logits of what follows (..., symbols)."""
@@ -73,14 +90,36 @@ class CharLM(nn.Module):
 
     def forward(self, ids: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
         """ids (time, batch), state before -> logits (time, batch, symbols), state after."""
-        h: Tensor = self.embed.weight
-        picked: Tensor | None = ids  # the first layer may project the table instead of the text
+        # The first layer may project the table of characters instead of a longer text.
+        h, picked = table_or_text(self.embed.weight, ids)
+        h = self.lift(h)
         after = []
-        for unroll, layer, before in zip(self.unrolls, self.recurrent, state, strict=True):
-            h, last = unroll(layer, h, before, picked)
+        layers = zip(self.unrolls, self.recurrent, self.around, state, strict=False)
+        for unroll, layer, block, before in layers:
+            outputs, last = unroll(layer, block.read(h), before, picked)
             after.append(last)
-            h, picked = dropout(h, self.dropout, self.training), None
+            h, picked = block.hand_on(h, picked, outputs), None
+        h = self.norm(h)
+        if self.residual:
+            after.append((h[-1],))
         return self.predict(h), tuple(after)
+
+
+def cells(config: Config) -> list[Cell]:
+    """New cells, first layer first."""
+    kind, hidden = find(config.cell), config.hidden
+    if config.block == "residual":
+        layers = [kind(hidden, hidden) for _ in range(config.layers)]
+        if layers[0].width != hidden:
+            raise BadConfig(
+                f"--block residual: {config.cell} hands on more than its output, which cannot be "
+                "added to what it reads. Use --block none"
+            )
+        return layers
+    layers = [kind(config.embedding, hidden)]
+    while len(layers) < config.layers:
+        layers.append(layers[-1].above(layers[-1]))
+    return layers
 
 
 def detached(state: ModelState) -> ModelState:
@@ -117,7 +156,7 @@ def size(config: Config, symbols: int) -> tuple[int, int]:
         model = CharLM(config, symbols)
         state = sum(
             part.numel()
-            for layer, parts in zip(model.recurrent, model.start(1), strict=True)
+            for layer, parts in zip(model.recurrent, model.start(1), strict=False)
             for part in parts[layer.read_out :]
         )
     return sum(p.numel() for p in model.parameters()), state
@@ -145,10 +184,12 @@ def memory(config: Config, symbols: int) -> int:
     """Bytes that training needs, about: weights, gradients and moments; what BPTT keeps; logits."""
     parameters, _ = size(config, symbols)
     with torch.device("meta"):
-        cell = find(config.cell)(config.embedding, config.hidden)
-        gates = cell.project(torch.empty(1, config.embedding)).shape[-1]
+        cell, *_ = cells(config)
+        gates = cell.project(torch.empty(1, cell.inputs)).shape[-1]
     characters = config.batch * config.time
-    kept = config.layers * (2 * gates + 4 * config.hidden) + config.embedding + 3 * symbols
+    around = 12 if config.block == "residual" else 0  # two norms, a gated MLP, two sums
+    layer = 2 * gates + (4 + around) * config.hidden
+    kept = config.layers * layer + config.embedding + 3 * symbols
     return 4 * (4 * parameters + characters * kept)
 
 

@@ -190,7 +190,7 @@ def seconds_per_update(
     with torch.random.fork_rng(), suppress(NonFinite):  # that is for the run itself to meet
         learner = Learner(make(config, symbols, kernel, device), config, updates)
         batches = Batches(ids, config.batch, config.time, config.seed, device)
-        while sum(times) < budget and learner.update < min(updates, 50):
+        while sum(times[1:]) < budget and learner.update < min(updates, 50):
             before = learner.seconds
             learner.learn(batches[learner.update])
             times.append(learner.seconds - before)

@@ -23,7 +23,7 @@ contract train workers
 learner evaluate sample
 run
 checkpoint corpus model
-kernels encoding zoo
+kernels beginning block encoding zoo
 cells encoder engine machine
 unroll
 cell

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from charlm.config import around
 from charlm.show import duration, facts, large, result, say
 from charlm.visible import visible
 
@@ -38,7 +39,7 @@ def summary(run: Any, config: Any, seconds: float, memory: int, device: str) -> 
     sizes = {name: end - start for name, (start, end) in record.text.splits.items()}
     facts(
         [
-            ("cell", f"{config.cell}, {config.layers} × {config.hidden} units"),
+            ("cell", f"{config.cell}, {config.layers} × {config.hidden} units: {around(config.block)}"),
             ("kernel", f"{record.kernel}: {record.kernel_why}"),
             ("parameters", f"{record.parameters:,}; {record.state_size:,} floats carried"),
             _corpus(record.text),
@@ -96,6 +97,7 @@ def planned(planned: Any, corpus: Any, parameters: int, where: str, place: Path)
             _corpus(corpus.text),
             _alphabet(corpus.alphabet),
             ("runs", f"{len(planned)}, {where}; --lr {config.learning_rate:g} for every cell"),
+            ("layers", f"{config.layers}, {around(config.block)}"),
             ("kept in", str(place)),
         ]
     )
@@ -138,9 +140,10 @@ def comparison(report: dict[str, Any]) -> None:
     lines = [line.rstrip() for line in drawn.get().splitlines()]
     result("\n".join(line for line in lines if line))
     seeds, corpus = len(report["rows"][0]["seeds"]), report["corpus"]
+    settings = report["settings"]
     result(
-        f"{report['protocol']} on test, {seeds} seed{'s' if seeds > 1 else ''} "
-        f"(spread: lowest to highest), {report['equal']['updates']:,} updates,\n"
-        f"one learning rate {report['settings']['learning_rate']:g}, not tuned for each cell. "
-        f"Corpus {corpus['sha256'][:16]}…"
+        f"{around(settings['block'])}, {report['protocol']} on test, {seeds} seed"
+        f"{'s' if seeds > 1 else ''} (spread: lowest to highest),\n"
+        f"{report['equal']['updates']:,} updates, one learning rate "
+        f"{settings['learning_rate']:g}, not tuned for each cell. Corpus {corpus['sha256'][:16]}…"
     )
