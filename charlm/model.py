@@ -30,7 +30,7 @@ class CharLM(nn.Module):
         self, config: Config, symbols: int, kernel: str = "loop", device: str = "cpu"
     ) -> None:
         super().__init__()
-        self.hidden = config.hidden
+        self.hidden, self.kernel = config.hidden, kernel
         self.embed = nn.Embedding(symbols, config.embedding)
         layers = cells(config)
         for layer in layers:

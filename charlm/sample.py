@@ -11,6 +11,7 @@ from charlm.alphabet import Alphabet
 from charlm.config import stream
 from charlm.errors import NonFinite
 from charlm.model import CharLM
+from charlm.unroll import STEPPERS, Stepper
 
 
 def pick(
@@ -21,29 +22,58 @@ def pick(
     top_k: only the k likeliest (0: all). top_p: only the fewest that together have this probability
     (Holtzman et al. 2020). Ties at the edge of top_k all stay.
     """
-    logits = logits.double()
-    largest = logits.max()
+    scores = logits.double().numpy()
+    largest = scores.max()
     if not math.isfinite(largest):
         raise NonFinite(
             "the model's expectations are not finite: its training had gone astray by then. "
             "Try --checkpoint best, or train again with a lower --learning-rate"
         )
     if temperature == 0:
-        return int(logits.argmax())
+        return int(scores.argmax())
     # The largest becomes 0 before the division, which therefore cannot overflow.
-    chances = ((logits - largest) / temperature).softmax(-1)
+    chances = np.exp((scores - largest) / temperature)
     if 0 < top_k < len(chances):
-        chances = chances.where(chances >= chances.topk(top_k).values[-1], 0.0)
+        chances[chances < np.partition(chances, -top_k)[-top_k]] = 0
     if top_p < 1:
-        ordered, places = (chances / chances.sum()).sort(descending=True)
-        enough = ordered.cumsum(0) - ordered >= top_p  # those likelier than it have it already
+        order = np.argsort(-chances, kind="stable")
+        ordered = chances[order] / chances.sum()
+        enough = np.cumsum(ordered) - ordered >= top_p  # those likelier than it have it already
         enough[0] = False  # the likeliest always stays
-        chances[places[enough]] = 0.0
-    mass = chances.cumsum(0)
-    drawn = torch.rand(1, generator=generator, dtype=torch.float64) * mass[-1]
-    # right=True: a draw of exactly 0 must not fall on an id that has no chance
-    place = int(torch.searchsorted(mass, drawn, right=True))
-    return place if place < len(mass) else int(chances.nonzero()[-1])  # rounded up to the very end
+        chances[order[enough]] = 0
+    mass = np.cumsum(chances)
+    drawn = torch.rand((), generator=generator, dtype=torch.float64).item() * mass[-1]
+    # side="right": a draw of exactly 0 must not fall on an id that has no chance
+    place = int(np.searchsorted(mass, drawn, side="right"))
+    return place if place < len(mass) else int(chances.nonzero()[0][-1])  # rounded up to the end
+
+
+class Reader:
+    """A model that reads one stream a character at a time and says what it expects next."""
+
+    def __init__(self, model: CharLM) -> None:
+        model.eval()
+        self.model, start = model, model.start(1)
+        self.layers = list(zip(model.recurrent, model.around, strict=True))
+        self.steppers = [
+            STEPPERS.get(model.kernel, Stepper)(layer, state)
+            for (layer, _), state in zip(self.layers, start, strict=False)
+        ]
+        # What the first layer reads, and what its cell makes of it, for each character at once.
+        self.read_as = model.lift(model.embed.weight)
+        cell, block = self.layers[0]
+        self.said = cell.project(block.read(self.read_as))
+        self.expected = model.expect(start)[0]
+
+    def read(self, symbol: int) -> Tensor:
+        """The logits (symbols,) of what follows this character and all those before it."""
+        h, Wx = self.read_as[symbol, None], self.said[symbol, None]
+        for place, (cell, block) in enumerate(self.layers):
+            if place:
+                Wx = cell.project(block.read(h))
+            h = block.hand_on(h, None, self.steppers[place](Wx))
+        self.expected = self.model.predict(self.model.norm(h))[0]
+        return self.expected
 
 
 @torch.inference_mode()  # of the walk, not of who reads it in between
@@ -66,15 +96,13 @@ def write(
     """
     written = [alphabet.decode(np.array([place])) for place in range(len(alphabet.symbols))]
     generator = torch.Generator().manual_seed(stream(seed, "sample", number))
-    model.eval()
-    state = model.start(1)
+    reader = Reader(model)
+    logits = reader.expected
     for symbol in alphabet.encode(prompt):
-        _, state = model(torch.tensor([[symbol]]), state)
-    logits = model.expect(state)[0]
+        logits = reader.read(symbol)
     for _ in range(length):
         if alphabet.escape is not None:
             logits[alphabet.escape] = -torch.inf
         symbol = pick(logits, temperature, top_k, top_p, generator)
         yield written[symbol]
-        following, state = model(torch.tensor([[symbol]]), state)
-        logits = following[0, 0]
+        logits = reader.read(symbol)

@@ -68,6 +68,24 @@ def loop(cell: Cell, x: Tensor, state: State, ids: Tensor | None = None) -> tupl
     return torch.stack(outputs), state
 
 
+class Stepper:
+    """A cell that reads one stream a character at a time, and carries its state itself.
+
+    A kernel that walks whole texts has nothing to gain there: the steps are the cell's own.
+    """
+
+    def __init__(self, cell: Cell, state: State) -> None:
+        self.cell, self.state = cell, state
+
+    def __call__(self, Wx: Tensor) -> Tensor:
+        """(1, any) -> the output (1, width), which the next call may overwrite."""
+        self.state = self.cell.step(Wx, self.state)
+        return self.state[0]
+
+
+STEPPERS: dict[str, type[Stepper]] = {}  # of the kernels that have a faster one
+
+
 def _serving(name: str, cell: Cell) -> Kernel | None:
     """The kernel of that name that was written for this cell: the nearest kind's.
 

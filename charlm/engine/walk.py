@@ -15,7 +15,9 @@ from charlm.engine.emit import Source, emit
 from charlm.engine.graph import Untraceable
 from charlm.engine.learnt import gathered, learnt
 from charlm.engine.trace import trace
+from charlm.unroll import Stepper
 
+X = 4  # the place of x among the arguments
 SOURCES: dict[tuple[type[Cell], int, int], Source | str] = {}
 
 
@@ -125,6 +127,30 @@ class Walk:
         return gathered(shares, dict(zip(self.source.matrices, self.matrices, strict=True)))
 
 
+class CompiledStepper(Stepper):
+    """The same C, one character a call: its arguments are made once."""
+
+    def __init__(self, cell: Cell, state: State) -> None:
+        super().__init__(cell, state)
+        source = source_of(cell)
+        assert not isinstance(source, str), source
+        weights = _weights(cell, source)
+        x = weights[0].new_empty(1, 1, source.inputs)
+        self.walk = Walk.there(source, x, None, weights, list(state), learn=False)
+        for history, part in zip(self.walk.states, state, strict=True):
+            history[0] = part
+        self.call, _ = built(source.text, x.dtype)
+        self.arguments = list(self.walk.arguments())
+        self.ends = [(history[0], history[1]) for history in self.walk.states]
+
+    def __call__(self, Wx: Tensor) -> Tensor:
+        self.arguments[X] = _pointer(Wx)
+        self.call(*self.arguments)
+        for before, after in self.ends:
+            before.copy_(after)
+        return self.ends[0][1]
+
+
 class Through(torch.autograd.Function):
     """(source, ids, x, *weights, *start) -> (outputs, *last)."""
 
@@ -147,12 +173,17 @@ def _result(walk: Walk) -> tuple[Tensor, ...]:
     return walk.states[0][1:], *(history[-1].clone() for history in walk.states)
 
 
+def _weights(cell: Cell, source: Source) -> list[Tensor]:
+    """The vectors and the matrices that its step takes, in the order of the C."""
+    named = dict(cell.named_parameters()) | dict(cell.named_buffers())
+    return [named[name] for name in (*source.vectors, *source.matrices)]
+
+
 def through(cell: Cell, x: Tensor, state: State, ids: Tensor | None) -> tuple[Tensor, State]:
     """x: what cell.project gives, (time, batch, any), or with ids of each symbol (symbols, any)."""
     source = source_of(cell)
     assert not isinstance(source, str), source
-    named = dict(cell.named_parameters()) | dict(cell.named_buffers())
-    weights = [named[name] for name in (*source.vectors, *source.matrices)]
+    weights = _weights(cell, source)
     x = x.contiguous()
     ids = None if ids is None else ids.contiguous()
     if torch.is_grad_enabled():

@@ -3,8 +3,10 @@
 from torch import Tensor
 
 from charlm.cell import Cell, State
-from charlm.engine.walk import refusal, through
-from charlm.unroll import kernel, table_or_text
+from charlm.engine.walk import CompiledStepper, refusal, through
+from charlm.unroll import STEPPERS, kernel, table_or_text
+
+STEPPERS["compiled"] = CompiledStepper
 
 
 @kernel("compiled", Cell, unless=refusal)
