@@ -37,7 +37,7 @@ class Symbol:
     def __getattr__(self, name: str) -> Any:
         if name in METHODS:
             return lambda *args, **kwargs: METHODS[name](self, *args, **kwargs)
-        raise Untraceable(f"its step uses .{name}, which has no rule in the engine")
+        raise Untraceable(f"its step uses {name}, which has no rule in the engine")
 
     def __getitem__(self, key: Any) -> "Symbol":
         if not (isinstance(key, tuple) and len(key) == 2 and key[0] in (..., slice(None))):
@@ -68,7 +68,7 @@ class Weight:
         return Symbol.__torch_function__(func, types, args, kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        raise Untraceable(f"its step uses .{name} of a matrix")
+        raise Untraceable(f"its step uses {name} of a matrix")
 
 
 def aligned(*given: Given) -> list[tuple[Node | float, ...]]:
