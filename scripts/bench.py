@@ -1,31 +1,48 @@
-"""Speed against the plain torch.nn loop: pairs in one process, one thread, medians of ratios.
+"""Speed, in pairs in one process, one thread, CPU seconds, medians.
 
-    python scripts/bench.py [--pairs 9] [--small]
+    python scripts/bench.py [--pairs 9] [--only train,zoo,scan,write,score,extras,linear,help]
 
-Training: what everybody does (nn.Embedding, nn.RNN/GRU/LSTM, nn.Linear, cross_entropy, backward,
-clip, Adam) against our update with the fused kernel, and with the plain loop. Sampling: nn's module
-one character at a time against ours. A ratio above 1 says that ours is faster.
+train   what everybody does (nn.Embedding, nn.RNN/GRU/LSTM, nn.Linear, cross_entropy, backward,
+        clip, Adam) against our update; floor: the matrix products alone, at the rate of this run
+zoo     every cell at the LSTM's parameters: its time against the LSTM's, and against the loop that
+        its paper shows (each character by itself, under autograd)
+scan    cells that are linear in their state, 1,024 characters at once, against their loop
+write   one stream, character by character: nn's module against ours
+score   exact evaluation of one stream: PyTorch's own sequence kernel against ours
+extras  what progress, logging and checkpoints cost a run
+linear  seconds for each character as windows, texts and updates grow
+help    how long --help and an error take
 """
 
 import argparse
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 
 from charlm.alphabet import Alphabet
-from charlm.config import checked
-from charlm.corpus import Batches
+from charlm.cell import CELLS, Cell, State
+from charlm.compare import hidden_for
+from charlm.config import Config, checked
+from charlm.corpus import Batches, load
+from charlm.evaluate import costs, quick_bits
 from charlm.learner import Learner
-from charlm.model import make
+from charlm.machine import keep_freed_memory
+from charlm.model import CharLM, make
 from charlm.sample import write
+from charlm.show import progress
+from charlm.train import new_run, train
+from charlm.unroll import Unroll, choose, kernels
 
 SYMBOLS = 65
 Step = Callable[[], object]
@@ -33,16 +50,41 @@ THEIRS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 SHAPES = {  # layers, hidden, batch, time
     "a": (2, 128, 50, 50),
     "b": (1, 512, 64, 128),
+    "c": (3, 512, 64, 128),
 }
 
 
-def plain(cell: str, layers: int, hidden: int, ids: np.ndarray, batch: int, time: int) -> Step:
+def seconds(run: Step) -> float:
+    began = time.process_time()
+    run()
+    return time.process_time() - began
+
+
+def median(run: Step, times: int) -> float:
+    run()
+    return statistics.median(seconds(run) for _ in range(times))
+
+
+def paired(first: Step, second: Step, pairs: int) -> tuple[float, float, float]:
+    """Medians: seconds of the first, of the second, and of the ratio first / second, A B A B …"""
+    first(), second()
+    both = [(seconds(first), seconds(second)) for _ in range(pairs)]
+    ratios = [a / b for a, b in both]
+    columns = (statistics.median(column) for column in zip(*both, strict=True))
+    return *columns, statistics.median(ratios)
+
+
+def some_ids(length: int = 400_000) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, SYMBOLS, length, dtype=np.uint8)
+
+
+def plain(cell: str, layers: int, hidden: int, batch: int, length: int) -> Step:
     """One training step of the loop that every tutorial has."""
     embed, recur = nn.Embedding(SYMBOLS, hidden), THEIRS[cell](hidden, hidden, layers)
     head = nn.Linear(hidden, SYMBOLS)
     parameters = [p for module in (embed, recur, head) for p in module.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=1e-3)
-    batches = Batches(ids, batch, time, 0)
+    batches = Batches(some_ids(), batch, length, 0)
     state, update = None, 0
 
     def step() -> None:
@@ -59,20 +101,101 @@ def plain(cell: str, layers: int, hidden: int, ids: np.ndarray, batch: int, time
     return step
 
 
-def ours(cell: str, kernel: str, layers: int, hidden: int, ids: np.ndarray, b: int, t: int) -> Step:
-    config = checked(
-        {
-            "cell": cell,
-            "layers": layers,
-            "hidden": hidden,
-            "embedding": hidden,
-            "batch": b,
-            "time": t,
-        }
-    )
-    learner = Learner(make(config, SYMBOLS, kernel, "cpu"), config, 10**6)
-    batches = Batches(ids, b, t, 0)
+def settings(cell: str, layers: int, hidden: int, batch: int, length: int) -> Config:
+    shape = {"layers": layers, "hidden": hidden, "embedding": hidden}
+    return checked({"cell": cell, **shape, "batch": batch, "time": length})
+
+
+def best(cell: str, inputs: int, hidden: int) -> str:
+    """The kernel that `auto` stands for on this machine."""
+    return kernels(CELLS[cell](inputs, hidden), "cpu")[0]
+
+
+def ours(config: Config, kernel: str, unroll: Unroll | None = None) -> Step:
+    """One of our updates; its layers walked by `unroll` where there is one."""
+    model = make(config, SYMBOLS, kernel, "cpu")
+    if unroll:
+        model.unrolls = [unroll] * config.layers
+    learner = Learner(model, config, 10**6)
+    batches = Batches(some_ids(), config.batch, config.time, 0)
     return lambda: learner.learn(batches[learner.update])
+
+
+def floor(cell: str, layers: int, hidden: int, batch: int, length: int) -> float:
+    """Seconds of a training step's matrix products alone; the first layer's input is looked up."""
+    gates = {"rnn": 1, "gru": 3, "lstm": 4}[cell] * hidden
+    U, h, d = torch.randn(gates, hidden), torch.randn(batch, hidden), torch.randn(batch, gates)
+    H, D = torch.randn(length * batch, hidden), torch.randn(length * batch, gates)
+    V, S = torch.randn(SYMBOLS, hidden), torch.randn(length * batch, SYMBOLS)
+    out, back = torch.empty(batch, gates), torch.empty(batch, hidden)
+    each = median(lambda: torch.mm(h, U.t(), out=out), 51)
+    each += median(lambda: torch.mm(d, U, out=back), 51)
+    learnt = median(lambda: D.t() @ H, 5)
+    through = median(lambda: H @ U.t(), 5) + median(lambda: D @ U, 5)
+    head = sum(median(run, 5) for run in (lambda: H @ V.t(), lambda: S @ V, lambda: S.t() @ H))
+    return layers * (length * each + learnt) + (layers - 1) * (learnt + through) + head
+
+
+def training(pairs: int, shapes: dict[str, tuple[int, int, int, int]]) -> Iterator[str]:
+    yield "training step           plain ms   ours ms   plain/ours   ours/floor"
+    for name, shape in shapes.items():
+        for cell in THEIRS:
+            lowest = floor(cell, *shape)
+            config = settings(cell, *shape)
+            # The best kernel, and the best without a compiler.
+            for kernel in dict.fromkeys((best(cell, shape[1], shape[1]), "fused")):
+                times = pairs if name == "a" else max(3, pairs // 3)
+                a, b, ratio = paired(plain(cell, *shape), ours(config, kernel), times)
+                row = f"{a * 1e3:9.0f} {b * 1e3:9.0f} {ratio:12.2f} {b / lowest:12.2f}"
+                yield f"{name} {cell:<5} {kernel:<10}     {row}"
+
+
+def textbook(
+    cell: Cell, x: Tensor, state: State, ids: Tensor | None = None
+) -> tuple[Tensor, State]:
+    """The loop of a paper: each character is embedded, projected and stepped by itself."""
+    outputs = []
+    for now in x if ids is None else nn.functional.embedding(ids, x):
+        state = cell.step(cell.project(now), state)
+        outputs.append(state[0])
+    return torch.stack(outputs), state
+
+
+def zoo(pairs: int, parameters: int, batch: int, length: int) -> Iterator[str]:
+    yield f"zoo, {parameters:,} parameters, {batch} × {length}"
+    yield "                 hidden kernel     µs/char   of lstm's   textbook loop/ours"
+    shape = {"embedding": 32, "batch": batch, "time": length}
+    of_lstm = None
+    for cell in ("lstm", *(name for name in CELLS if name != "lstm")):
+        config = checked({"cell": cell, **shape})
+        config = msgspec.structs.replace(config, hidden=hidden_for(config, SYMBOLS, parameters))
+        kernel = best(cell, 32, config.hidden)
+        _, b, ratio = paired(ours(config, "loop", textbook), ours(config, kernel), pairs)
+        of_lstm = of_lstm or b
+        row = f"{b * 1e6 / batch / length:9.2f} {b / of_lstm:11.2f} {ratio:15.2f}"
+        yield f"  {cell:<17}{config.hidden:4} {kernel:<9} {row}"
+
+
+def walker(cell: Cell, kernel: str, x: Tensor) -> Step:
+    """There and back once."""
+    unroll = choose(kernel, cell, "cpu")
+
+    def walk() -> None:
+        outputs, _ = unroll(cell, x, cell.start(x.shape[1]), None)
+        outputs.sum().backward()
+
+    return walk
+
+
+def scans(pairs: int, batch: int, hidden: int, length: int) -> Iterator[str]:
+    yield f"linear cells, {length:,} characters at once, {batch} streams, {hidden} units"
+    yield "                 kernel       loop ms   ours ms   loop/ours"
+    for name in ("mingru", "minlstm", "qrnn", "rg-lru", "lru", "matrix-lstm"):
+        cell = CELLS[name](hidden, hidden)
+        x = torch.randn(length, batch, hidden)
+        for kernel in (k for k in kernels(cell, "cpu") if k in ("compiled", "scan")):
+            a, b, ratio = paired(walker(cell, "loop", x), walker(cell, kernel, x), pairs)
+            yield f"  {name:<15}{kernel:<10} {a * 1e3:9.0f} {b * 1e3:9.0f} {ratio:11.2f}"
 
 
 def writers(cell: str, hidden: int, count: int) -> tuple[Step, Step]:
@@ -87,52 +210,88 @@ def writers(cell: str, hidden: int, count: int) -> tuple[Step, Step]:
                 h, state = recur(embed(symbol), state)
                 symbol = torch.multinomial(head(h[0]).softmax(-1), 1)
 
-    alphabet = Alphabet("characters", tuple(range(32, 32 + SYMBOLS - 1)))
-    config = checked({"cell": cell, "layers": 2, "hidden": hidden, "embedding": hidden})
-    model = make(config, SYMBOLS, "loop", "cpu")
-
-    def mine() -> None:
-        list(write(model, alphabet, "", count))
-
-    return theirs, mine
+    config = settings(cell, 2, hidden, 1, 1)
+    model = make(config, SYMBOLS, best(cell, hidden, hidden), "cpu")
+    return theirs, lambda: list(write(model, ALPHABET, "", count))
 
 
-def paired(first: Step, second: Step, pairs: int) -> tuple[float, float, float]:
-    """Medians: seconds of the first, of the second, and of the ratio first / second, A B A B …"""
-
-    def seconds(run: Step) -> float:
-        began = time.process_time()
-        run()
-        return time.process_time() - began
-
-    first(), second()
-    both = [(seconds(first), seconds(second)) for _ in range(pairs)]
-    ratios = [a / b for a, b in both]
-    return *(statistics.median(column) for column in zip(*both, strict=True)), statistics.median(
-        ratios
-    )
+ALPHABET = Alphabet("characters", tuple(range(32, 32 + SYMBOLS - 1)))
 
 
-def rows(pairs: int, shapes: dict[str, tuple[int, int, int, int]], hidden: int) -> Iterator[str]:
-    ids = np.random.default_rng(0).integers(0, SYMBOLS, 200_000, dtype=np.uint8)
-    yield "training step                plain ms   ours ms   plain / ours"
-    for name, (layers, units, batch, length) in shapes.items():
-        for cell in THEIRS:
-            for kernel in ("fused", "loop"):
-                theirs = plain(cell, layers, units, ids, batch, length)
-                mine = ours(cell, kernel, layers, units, ids, batch, length)
-                a, b, ratio = paired(theirs, mine, pairs if name == "a" else max(3, pairs // 3))
-                times = f"{a * 1e3:9.0f} {b * 1e3:9.0f} {ratio:10.2f}"
-                yield f"{name} {cell:<5} {kernel:<6}             {times}"
-    yield f"writing, 2 layers of {hidden:<4}    plain/s    ours/s     ours / plain"
+def writing(pairs: int, hidden: int) -> Iterator[str]:
+    yield f"writing, 2 × {hidden}, one stream   plain/s    ours/s   ours/plain"
     for cell in THEIRS:
-        theirs, mine = writers(cell, hidden, 100)
-        a, b, ratio = paired(theirs, mine, pairs)
-        yield f"  {cell:<5}                    {100 / a:9.0f} {100 / b:9.0f} {ratio:10.2f}"
+        a, b, ratio = paired(*writers(cell, hidden, 200), pairs)
+        yield f"  {cell:<5}                    {200 / a:9.0f} {200 / b:9.0f} {ratio:10.2f}"
+
+
+def scorer(model: CharLM, ids: np.ndarray) -> Step:
+    return lambda: list(costs(model, ids, ALPHABET))
+
+
+def scoring(pairs: int, hidden: int, length: int) -> Iterator[str]:
+    yield f"scoring, 2 × {hidden}, one stream  torch/s    ours/s   ours/torch"
+    ids = some_ids(length)[:, None] % (SYMBOLS - 1)
+    for cell in THEIRS:
+        config = settings(cell, 2, hidden, 1, 1)
+        both = ("fused", best(cell, hidden, hidden))
+        theirs, mine = (make(config, SYMBOLS, kernel, "cpu") for kernel in both)
+        a, b, ratio = paired(scorer(theirs, ids), scorer(mine, ids), pairs)
+        yield f"  {cell:<5}                    {length / a:9.0f} {length / b:9.0f} {ratio:10.2f}"
+
+
+def extras(updates: int) -> Iterator[str]:
+    """A run as `charlm train` does it, but for its validation, against its bare updates."""
+    with tempfile.TemporaryDirectory() as directory:
+        text = Path(directory) / "text.txt"
+        text.write_bytes(bytes(some_ids(300_000) + 32))
+        config = checked({"hidden": 128, "updates": updates, "valid_every": updates})
+        corpus = load(config, [str(text)])
+        run = new_run(Path(directory) / "run", config, corpus, "cpu")
+        model = make(config, corpus.alphabet.size, run.record.kernel, "cpu")
+        learner = Learner(model, config, updates)
+        shown = progress.Training(updates, config.batch * config.time, None, 1.0)
+        began = time.perf_counter()
+        for happened in train(run, learner, corpus):
+            shown.see(happened)
+        shown.close()
+        whole = time.perf_counter() - began
+        began = time.perf_counter()
+        quick_bits(model, corpus.split("valid"), corpus.alphabet)
+        whole -= time.perf_counter() - began
+    share = (whole - learner.seconds) / whole
+    yield f"progress, logging and checkpoints (target 2 %): {share:.1%} of {whole:.1f} s"
+
+
+def linear(hidden: int) -> Iterator[str]:
+    yield "cost for each character, relative to the first"
+    kernel = best("lstm", hidden, hidden)
+    first = None
+    for length in (32, 128, 512, 2048):
+        config = settings("lstm", 1, hidden, 8, length)
+        each = median(ours(config, kernel), 7) / length
+        first = first or each
+        yield f"  window of {length:5} characters      {each / first:6.2f}"
+    model = make(settings("lstm", 1, hidden, 1, 1), SYMBOLS, kernel, "cpu")
+    first = None
+    for length in (4_000, 40_000, 160_000):
+        ids = some_ids(length)[:, None] % (SYMBOLS - 1)
+        each = median(scorer(model, ids), 3) / length
+        first = first or each
+        yield f"  text of {length:9,} characters    {each / first:6.2f}"
+    step = ours(settings("lstm", 1, hidden, 8, 64), kernel)
+    first = None
+    for updates in (20, 200, 1000):
+        each = sum(seconds(step) for _ in range(updates)) / updates
+        first = first or each
+        yield f"  {updates:5} more updates               {each / first:6.2f}"
+
+
+def helping(times: int) -> Iterator[str]:
     yield "help and usage errors, wall seconds (target 0.35)"
     for words in (["--help"], ["train", "--help"], ["train", "--no-such-option"]):
         taken = []
-        for _ in range(pairs):
+        for _ in range(times):
             began = time.perf_counter()
             command = [sys.executable, "-m", "charlm", *words]
             subprocess.run(command, capture_output=True, check=False)
@@ -141,14 +300,29 @@ def rows(pairs: int, shapes: dict[str, tuple[int, int, int, int]], hidden: int) 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--pairs", type=int, default=9)
+    parser.add_argument("--only", default="train,zoo,scan,write,score,extras,linear,help")
     parser.add_argument("--small", action="store_true", help="tiny shapes: only to see it work")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    shapes, hidden = ({"s": (1, 16, 4, 8)}, 16) if asked.small else (SHAPES, 512)
-    for row in rows(asked.pairs, shapes, hidden):
-        print(row, flush=True)
+    keep_freed_memory()  # as charlm does: the plain loop gains by it, too
+    small, pairs = asked.small, asked.pairs
+    parts: dict[str, Callable[[], Iterator[str]]] = {
+        "train": lambda: training(pairs, {"s": (1, 16, 4, 8)} if small else SHAPES),
+        "zoo": lambda: zoo(pairs, *((60_000, 2, 8) if small else (150_000, 32, 64))),
+        "scan": lambda: scans(pairs, *((2, 8, 64) if small else (8, 128, 1024))),
+        "write": lambda: writing(pairs, 16 if small else 512),
+        "score": lambda: scoring(max(1, pairs // 3), *((16, 64) if small else (512, 4096))),
+        "extras": lambda: extras(5 if small else 1500),
+        "linear": lambda: linear(16 if small else 128),
+        "help": lambda: helping(pairs),
+    }
+    for name in asked.only.split(","):
+        for row in parts[name]():
+            print(row, flush=True)
 
 
 if __name__ == "__main__":
