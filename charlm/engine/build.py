@@ -63,7 +63,7 @@ def library(source: str) -> ctypes.CDLL:
             reason = next((line for line in said if "error" in line), said[0] if said else "")
             raise BadConfig(
                 f"the C compiler {compiler()[0]} cannot build the kernel "
-                f"({reason or f'exit code {done.returncode}'}): --kernel bptt needs none, and the "
+                f"({reason or f'exit code {done.returncode}'}): --kernel loop needs none, and the "
                 "environment variable CC names another compiler"
             )
         data = made.read_bytes()

@@ -38,6 +38,8 @@ APPLY: dict[str, Callable[..., Any]] = {
     **{name: getattr(operator, name) for name in ("add", "sub", "mul", "neg")},
     **{name: getattr(operator, name) for name in ("gt", "ge", "lt", "le", "eq")},
     "div": operator.truediv,
+    "sigmoid_back": torch.ops.aten.sigmoid_backward,
+    "tanh_back": torch.ops.aten.tanh_backward,
     "remainder": operator.mod,
     "logsigmoid": torch.nn.functional.logsigmoid,
     "maximum": _either(torch.maximum),

@@ -187,8 +187,10 @@ OPS: dict[str, Op] = {
     "mul": Op("({0} * {1})", lambda g, y, a, b: (g * b, g * a)),
     "neg": Op("(-{0})", lambda g, y, a: (-g,)),
     "div": Op("({0} / {1})", lambda g, y, a, b: (g / b, -(g * y / b)), cheap=False),
-    "sigmoid": Op("SIGMOID({0})", lambda g, y, a: (g * y * (1 - y),), cheap=False),
-    "tanh": Op("TANH({0})", lambda g, y, a: (g * (1 - y * y),), cheap=False),
+    "sigmoid": Op("SIGMOID({0})", lambda g, y, a: (g.graph.of("sigmoid_back", g, y),), cheap=False),
+    "tanh": Op("TANH({0})", lambda g, y, a: (g.graph.of("tanh_back", g, y),), cheap=False),
+    "sigmoid_back": Op("({0} * {1} * (1 - {1}))", _none),
+    "tanh_back": Op("({0} * (1 - {1} * {1}))", _none),
     "relu": Op(
         "({0} > 0 ? {0} : ({0} <= 0 ? 0 : {0}))",  # what is no number stays none
         lambda g, y, a: (_where(y.graph.of("gt", y, 0), g, 0),),
