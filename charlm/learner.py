@@ -71,7 +71,11 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         # Dropout draws from (seed, update) alone: there is no random state to save or to disturb.
-        torch.manual_seed(stream(self.config.seed, "dropout", self.update))
+        seed = stream(self.config.seed, "dropout", self.update)
+        # Not torch.manual_seed: for devices that are not there it keeps each call and its stack.
+        torch.default_generator.manual_seed(seed)
+        if batch.x.is_cuda:
+            torch.cuda.manual_seed(seed)
         before = self.model.start(batch.x.shape[1]) if batch.fresh else self.carried
         assert before is not None, "a window that continues a stream needs the state before it"
 
