@@ -40,7 +40,7 @@ needs_compiler = pytest.mark.skipif(bool(build.refusal()), reason=build.refusal(
 class Own(Cell):
     """h' = tanh(W x + U h), and one thing more that a test adds."""
 
-    more: Callable[[Tensor, Tensor], Tensor] = staticmethod(lambda h, Wx: h)
+    more: Callable[[Tensor, Tensor], Tensor] = staticmethod(lambda h, _: h)
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)

@@ -8,6 +8,7 @@ import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import accumulate
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -266,8 +267,7 @@ def through(cell: Cell, x: Tensor, state: State, ids: Tensor | None) -> tuple[Te
     """x: what cell.project gives, (time, batch, any), or with ids of each symbol (symbols, any)."""
     program = program_of(cell)
     assert not isinstance(program, str), program
-    named = dict(cell.named_parameters()) | dict(cell.named_buffers())
-    weights = {name: named[name] for name in (*program.vectors, *program.matrices)}
+    weights = {name: attrgetter(name)(cell) for name in (*program.vectors, *program.matrices)}
     x = x if ids is None else embedding(ids, x)
     if torch.is_grad_enabled():
         outputs, *last = Through.apply(program, x, *weights.values(), *state)

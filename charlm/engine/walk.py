@@ -3,6 +3,7 @@
 import ctypes
 from dataclasses import dataclass
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -175,8 +176,7 @@ def _result(walk: Walk) -> tuple[Tensor, ...]:
 
 def _weights(cell: Cell, source: Source) -> list[Tensor]:
     """The vectors and the matrices that its step takes, in the order of the C."""
-    named = dict(cell.named_parameters()) | dict(cell.named_buffers())
-    return [named[name] for name in (*source.vectors, *source.matrices)]
+    return [attrgetter(name)(cell) for name in (*source.vectors, *source.matrices)]
 
 
 def through(cell: Cell, x: Tensor, state: State, ids: Tensor | None) -> tuple[Tensor, State]:
