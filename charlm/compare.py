@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from charlm import durable
-from charlm.config import FORMAT, Config, arguments, around, checked
+from charlm.config import FORMAT, Config, arguments, around, checked, label
 from charlm.encoder import Digest
 from charlm.errors import BadConfig
 from charlm.evaluate import PROTOCOL
@@ -18,7 +18,7 @@ from charlm.report import Report, curve, draw_curves, ranked, row, unit_of
 from charlm.run import Run
 from charlm.source import CHUNK
 from charlm.workers import Planned
-from charlm.zoo import find
+from charlm.zoo import find, sha256
 
 LARGEST = 2**20  # units of a layer
 TOLERANCE = 50  # a model misses the number of parameters by one fiftieth of it at most
@@ -96,8 +96,9 @@ def plan(
         for cell, units in hidden.items():
             width = {"embedding": units} if settings.get("tie") else {}
             config = checked({**settings, **width, "cell": cell, "hidden": units, "seed": seed})
-            deciding = msgspec.json.encode((arguments(config, free=False), text))
-            name = f"{cell}-s{seed}-{hashlib.sha256(deciding).hexdigest()[:8]}"
+            decides = (arguments(config, free=False), sha256(cell), text)
+            deciding = msgspec.json.encode(decides)
+            name = f"{label(cell)}-s{seed}-{hashlib.sha256(deciding).hexdigest()[:8]}"
             planned.append(Planned(config, place / "runs" / name, *size(config, symbols)))
     return planned
 
@@ -133,7 +134,7 @@ def conclude(planned: Sequence[Planned], parameters: int, place: Path) -> Report
         "unit": unit_of(rows),
         "rows": ranked(rows),
     }
-    curves = {cell: [curve(one.path) for one in of[cell]] for cell in cells}
+    curves = {label(cell): [curve(one.path) for one in of[cell]] for cell in cells}
     stand = around(run.record.config.block)
     title = f"{stand}, {parameters:,} parameters, corpus {text.digest.sha256[:12]}"
     durable.write_file(place / "curves.png", draw_curves(curves, title))

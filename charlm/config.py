@@ -55,7 +55,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     test_text: Annotated[str, says(TEXT, "test on this file, not on a share", free=True)] = ""
 
     # model
-    cell: Annotated[str, says(MODEL, f"the recurrence: {', '.join(CELL_NAMES)}")] = "lstm"
+    cell: Annotated[
+        str, says(MODEL, "the recurrence: one that charlm cells lists, or FILE.py:CLASS")
+    ] = "lstm"
     hidden: Annotated[Positive, says(MODEL, "units per layer")] = 256
     layers: Annotated[int, Meta(ge=1, le=64), says(MODEL, "recurrent layers")] = 1
     embedding: Annotated[Positive, says(MODEL, "width of a character's vector")] = 64
@@ -182,7 +184,7 @@ def chrono(keep_bias: str, time: int) -> int | None:
 
 def around(block: str) -> str:
     """How the cells stand in the model, in words for whoever compares."""
-    return "bare cells" if block == "none" else "in residual blocks"
+    return "bare cells" if block == "none" else "residual blocks"
 
 
 def own(cell: str) -> tuple[Path, str] | None:
@@ -195,6 +197,12 @@ def own(cell: str) -> tuple[Path, str] | None:
     if not (file.endswith(".py") and kind.isidentifier()):
         raise BadConfig(f"--cell {cell}: a cell of your own is FILE.py:CLASS, as in cell.py:MyCell")
     return Path(file), kind
+
+
+def label(cell: str) -> str:
+    """What a cell is called in tables and in the names of runs."""
+    named = own(cell)
+    return f"{named[0].stem}.{named[1]}" if named else cell
 
 
 def flag(name: str) -> str:

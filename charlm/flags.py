@@ -19,6 +19,9 @@ CHECKPOINT = Annotated[
 DEVICE = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 THREADS = Annotated[int, typer.Option(help="Threads on a CPU.", min=1)]
 BUDGETS = ("updates", "epochs", "minutes")  # 0 says that there is no such budget
+CELL = Annotated[
+    str, typer.Option("--cell", help="FILE.py:CLASS of a run that has its cell there: it is run.")
+]
 RUN = Annotated[Path, typer.Argument(help="A directory that charlm train has made.")]
 CORPUS = Annotated[
     list[str] | None,

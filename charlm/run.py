@@ -19,7 +19,7 @@ from typing import Any
 import filelock
 import msgspec
 
-from charlm import checkpoint, durable
+from charlm import checkpoint, durable, zoo
 from charlm.alphabet import Alphabet
 from charlm.checkpoint import Checkpoint, Progress, Tensors, decoded, read, readable
 from charlm.config import FORMAT, Config
@@ -38,6 +38,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     updates: int  # the budget, whatever it was given in
     kernel: str
     kernel_why: str
+    cell_sha256: str = ""  # of the file, where the cell is the person's own
     parameters: int
     state_size: int  # floats carried per stream
     made_by: dict[str, str]
@@ -75,6 +76,14 @@ class Run:
             )
         self.record = decoded(data, Record, path / "run.json")
         self.alphabet = decoded(self.decided["alphabet.json"], Alphabet, path / "alphabet.json")
+
+    def admit(self, cell: str) -> None:
+        """Before its model is made: loads a cell in a file, if the person names it now, as `cell`;
+        the settings then have it under that name, for the file may have been moved."""
+        record = self.record
+        admitted = zoo.admit(record.config.cell, record.cell_sha256, cell)
+        config = msgspec.structs.replace(record.config, cell=admitted)
+        self.record = msgspec.structs.replace(record, config=config)
 
     @staticmethod
     def make(path: Path, record: Record, alphabet: Alphabet) -> "Run":

@@ -30,6 +30,7 @@ from charlm.model import (
     size,
 )
 from charlm.run import Record, Run, now
+from charlm.zoo import sha256
 
 VALIDATIONS = 20  # of a run that was not told how often
 
@@ -82,6 +83,7 @@ def new_run(path: Path, config: Config, corpus: Corpus, device: str) -> Run:
         updates=updates,
         kernel=kernel,
         kernel_why=why,
+        cell_sha256=sha256(config.cell),
         parameters=parameters,
         state_size=state_size,
         made_by=made_by,

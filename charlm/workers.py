@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from charlm import durable
-from charlm.config import Config, arguments
+from charlm.config import Config, arguments, label
 from charlm.errors import CharlmError, NonFinite
 from charlm.run import Run, is_run
 
@@ -33,7 +33,7 @@ class Planned:
 
     @property
     def name(self) -> str:
-        return f"{self.config.cell} seed {self.config.seed}"
+        return f"{label(self.config.cell)} seed {self.config.seed}"
 
 
 @dataclass

@@ -94,6 +94,35 @@ def find(name: str) -> type[Cell]:
     return OWN[name][0]
 
 
+def admit(recorded: str, sha256: str, given: str) -> str:
+    """The cell of a saved run under the name that the person gives it now: only that is loaded, and
+    only if it is the file that the run was made with.
+
+    recorded and sha256: what the run says; given: "" where the person names none.
+    """
+    named = own(recorded)
+    if named is None:
+        if given not in ("", recorded):
+            raise BadConfig(f"--cell {given}: the run's cell is {recorded}; leave --cell out")
+        return recorded
+    if not given:
+        raise BadConfig(
+            f"the run's cell is {recorded}, in a file whose code would run: "
+            f"say --cell FILE.py:{named[1]} if you trust it"
+        )
+    if own(given) is None or own(given)[1] != named[1]:  # type: ignore[index]
+        raise BadConfig(f"--cell {given}: the run's cell is {recorded}")
+    file, _, data = source(given)
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != sha256:
+        raise BadData(
+            f"{file} is not the file that the run was made with: its SHA-256 is {digest[:12]}…, "
+            f"not {sha256[:12]}…. Bring that one back, or train another run"
+        )
+    load(given)
+    return given
+
+
 def sha256(name: str) -> str:
     """Of the file of a loaded cell; "" for one of charlm's."""
     return "" if own(name) is None else OWN[name][1]

@@ -62,6 +62,30 @@ def existing_run(path: Path) -> list[object]:
     return training()(path)
 
 
+CELL = """
+class MyCell(CELLS["rnn"]):
+    pass
+"""
+IMPORT = "from charlm.cell import CELLS\nfrom charlm.cells import rnn\n"
+
+
+def own_cell(text: str = IMPORT + CELL, name: str = "MyCell") -> Prepare:
+    """Training with a cell in a file of this text."""
+    return lambda path: training("--cell", f"{written('cell.py', text)(path)}:{name}")(path)
+
+
+def own_run(path: Path) -> list[object]:
+    done = charlm(*own_cell()(path))
+    assert done.returncode == 0, done.stderr
+    return ["eval", path / "r"]
+
+
+def changed_cell(path: Path) -> list[object]:
+    words = own_run(path)
+    (path / "cell.py").write_text(IMPORT + CELL + "# but for this\n")
+    return [*words, "--cell", path / "cell.py:MyCell"]
+
+
 def no_corpus_left(path: Path) -> list[object]:
     done = charlm(*training()(path))
     assert done.returncode == 0, done.stderr
@@ -101,7 +125,83 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     "run exists": (existing_run, 73, "exists: continue it with --resume"),
     "run is a file": (lambda p: training("--run", written("f", "x")(p))(p), 73, "is a file"),
     "unknown cell": (training("--cell", "lsmt"), 78, "no cell is called 'lsmt'; did you mean lstm"),
-    "unknown kernel": (training("--kernel", "warp"), 78, "no kernel called 'warp'"),
+    "unknown kernel": (training("--kernel", "warp"), 78, "no kernel is called 'warp'; there are "),
+    "kernel for others": (
+        training("--cell", "irnn", "--kernel", "fused"),
+        78,
+        "--kernel fused: IRNN has no fused kernel; this cell has .*loop",
+    ),
+    "units in multiples": (
+        training("--cell", "clockwork", "--hidden", 12),
+        78,
+        "Clockwork has units in multiples of 8, not 12: try --hidden 16",
+    ),
+    "no gate that keeps": (
+        training("--cell", "rnn", "--keep-bias", "chrono"),
+        78,
+        "RNN has no gate that keeps: leave --keep-bias out",
+    ),
+    "no recurrent matrix": (
+        training("--cell", "qrnn", "--recurrent-init", "orthogonal"),
+        78,
+        "QRNN has no matrix from state to state: leave --recurrent-init out",
+    ),
+    "block around depth": (
+        training("--cell", "depth-gated-lstm", "--block", "residual"),
+        78,
+        "cannot be added to what it reads. Use --block none",
+    ),
+    "odd keep bias": (training("--keep-bias", "long"), 78, "--keep-bias long: a number such as"),
+    "cell in no file": (
+        training("--cell", "none.py:C"),
+        66,
+        "none.py cannot be read: No such file",
+    ),
+    "cell in no Python": (
+        training("--cell", "cell.txt:C"),
+        78,
+        "cell of your own is FILE.py:CLASS",
+    ),
+    "cell of no class": (own_cell(name="YourCell"), 78, "has no class YourCell; it has MyCell"),
+    "class is no cell": (own_cell("class MyCell: pass"), 78, "MyCell is not a Cell: write"),
+    "cell's file fails": (
+        own_cell("x = 1\nprint(x / 0)"),
+        65,
+        r"cell.py cannot be loaded: ZeroDivisionError: division by zero \(line 2\)",
+    ),
+    "cell's file is no Python": (own_cell("class"), 65, "cannot be loaded: SyntaxError.*line 1"),
+    "cell's file ends it all": (own_cell("raise SystemExit(0)"), 65, "loaded: SystemExit: 0"),
+    "cell breaks its promise": (
+        training("--cell", Path(__file__).parent / "broken_cells.py:SeesTheFuture"),
+        80,
+        "SeesTheFuture: no character sees the future, but with 5 inputs and 8 units: another char",
+    ),
+    "cell breaks when compared": (
+        lambda p: [
+            *("compare-cells", "--out", p / "o", "--cells"),
+            f"rnn,{Path(__file__).parent / 'broken_cells.py'}:Raises",
+        ],
+        80,
+        "Raises: its state is as listed .*, but with .*: RuntimeError: The size",
+    ),
+    "run of a cell unnamed": (
+        own_run,
+        78,
+        "code would run: say --cell FILE.py:MyCell if you trust",
+    ),
+    "run of a cell changed": (changed_cell, 65, "is not the file that the run was made with"),
+    "run of another cell": (
+        lambda p: [*own_run(p), "--cell", "lstm"],
+        78,
+        "--cell lstm: the run's cell is .*cell.py:MyCell",
+    ),
+    "unknown cell to show": (lambda _: ["cells", "show", "lsmt"], 78, "did you mean lstm"),
+    "unknown cell to check": (lambda _: ["cells", "check", "lsmt"], 78, "did you mean lstm"),
+    "cells option too early": (
+        lambda _: ["cells", "--json", "check", "lstm"],
+        78,
+        "--hidden and --json stand after list, show or check",
+    ),
     "unknown device": (training("--device", "tpu"), 78, "one of auto, cpu, cuda"),
     "absent device": (training("--device", "cuda:9"), 78, "CUDA devices are there"),
     "no units": (training("--hidden", 0), 78, "--hidden 0: expected `int` >= 1"),
@@ -163,7 +263,8 @@ def test_an_error_is_one_line_with_cause_and_way_out(
     assert line == said.splitlines()[-1] and re.search(says, line), said
     assert not list(tmp_path.rglob("report.json")) or name in (
         *("damaged checkpoint", "corpus is gone", "corpus has changed"),
-        "resumed with other settings",
+        *("resumed with other settings", "run of a cell unnamed", "run of a cell changed"),
+        "run of another cell",
     )
     if name == "run exists":
         assert (tmp_path / "r" / "thesis.txt").read_text() == "my work"

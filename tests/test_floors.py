@@ -22,13 +22,13 @@ compare
 contract train workers
 learner evaluate sample
 run
-checkpoint corpus model
+catalogue checkpoint corpus model
 kernels beginning block encoding zoo
 cells encoder engine machine
 unroll
 cell
 signals
-show flags source
+show flags listing source
 alphabet durable report config
 registry
 errors visible
@@ -90,7 +90,8 @@ def test_nothing_is_pickled_or_evaluated() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["train", "--help"], ["compare-cells", "-h"], ["--version"]]
+    [["--help"], ["train", "--help"], ["compare-cells", "-h"], ["cells", "-h"], ["--version"]]
+    + [["cells", "show", "lstm"], ["cells", "check", "lsmt"], ["train", "--cell", "cell.txt:Cell"]]
     + [["train", "--no-such"], ["train", "--hidden", "many"], ["train", "--hidden", "0"]],
     ids=" ".join,
 )

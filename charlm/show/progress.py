@@ -151,9 +151,10 @@ class Comparing:
 
     def _bar(self, state: Any) -> None:
         assert self.progress
-        name = state.planned.name
+        name = state.planned.path.name
         if name not in self.tasks:
-            self.tasks[name] = self.progress.add_task(name, total=1, status="", bits="")
+            said = state.planned.name
+            self.tasks[name] = self.progress.add_task(said, total=1, status="", bits="")
         self.progress.update(
             self.tasks[name],
             completed=state.update / (state.updates or 1),

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from charlm.config import around
+from charlm.config import around, label
 from charlm.show import duration, facts, large, result, say
 from charlm.visible import visible
 
@@ -39,7 +39,8 @@ def summary(run: Any, config: Any, seconds: float, memory: int, device: str) -> 
     sizes = {name: end - start for name, (start, end) in record.text.splits.items()}
     facts(
         [
-            ("cell", f"{config.cell}, {config.layers} × {config.hidden} units: {around(config.block)}"),
+            ("cell", f"{label(config.cell)}, {config.layers} × {config.hidden} units"),
+            ("block", around(config.block)),
             ("kernel", f"{record.kernel}: {record.kernel_why}"),
             ("parameters", f"{record.parameters:,}; {record.state_size:,} floats carried"),
             _corpus(record.text),
@@ -97,19 +98,33 @@ def planned(planned: Any, corpus: Any, parameters: int, where: str, place: Path)
             _corpus(corpus.text),
             _alphabet(corpus.alphabet),
             ("runs", f"{len(planned)}, {where}; --lr {config.learning_rate:g} for every cell"),
-            ("layers", f"{config.layers}, {around(config.block)}"),
+            ("layers", f"{config.layers}; {around(config.block)}"),
             ("kept in", str(place)),
         ]
     )
     for one in {one.config.cell: one for one in planned}.values():
         off = one.parameters / parameters - 1
         told = f"hidden {one.config.hidden}: {one.parameters:,} parameters ({off:+.2%})"
-        facts([(one.config.cell, f"{told}, {one.state_size:,} floats carried")])
+        facts([(label(one.config.cell), f"{told}, {one.state_size:,} floats carried")])
+
+
+def bare_table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
+
+
+def drawn(table: Table) -> None:
+    """As a result: in the width of the terminal, and plain."""
+    width = None if sys.stdout.isatty() else WIDE
+    console = Console(width=width, color_system=None, highlight=False)
+    with console.capture() as captured:
+        console.print(table)
+    lines = [line.rstrip() for line in captured.get().splitlines()]
+    result("\n".join(line for line in lines if line))
 
 
 def comparison(report: dict[str, Any]) -> None:
     """The table of a comparison, best first."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
+    table = bare_table()
     words = ("cell", "verdict")
     unit = report["unit"]
     shown = unit.replace("bits_per_", "bits/")
@@ -121,7 +136,7 @@ def comparison(report: dict[str, Any]) -> None:
         bits = row[unit]
         mean, low, high = (bits[key] for key in ("mean", "low", "high"))
         cells = (
-            row["cell"],
+            label(row["cell"]),
             "-" if mean is None else f"{mean:.4f}",
             f"{row['diverged']} diverged" if mean is None else f"{low:.3f}–{high:.3f}",
             "-" if row["difference"] is None else f"{row['difference']:+.3f}",
@@ -133,12 +148,7 @@ def comparison(report: dict[str, Any]) -> None:
             "-" if row["minutes"] is None else f"{row['minutes']:.1f}",
         )
         table.add_row(*(Text(visible(cell)) for cell in cells))
-    width = None if sys.stdout.isatty() else WIDE
-    console = Console(width=width, color_system=None, highlight=False)
-    with console.capture() as drawn:
-        console.print(table)
-    lines = [line.rstrip() for line in drawn.get().splitlines()]
-    result("\n".join(line for line in lines if line))
+    drawn(table)
     seeds, corpus = len(report["rows"][0]["seeds"]), report["corpus"]
     settings = report["settings"]
     result(
@@ -146,4 +156,29 @@ def comparison(report: dict[str, Any]) -> None:
         f"{'s' if seeds > 1 else ''} (spread: lowest to highest),\n"
         f"{report['equal']['updates']:,} updates, one learning rate "
         f"{settings['learning_rate']:g}, not tuned for each cell. Corpus {corpus['sha256'][:16]}…"
+    )
+
+
+def cells(entries: Sequence[dict[str, Any]], hidden: int) -> None:
+    """The zoo, one line a cell."""
+    table = bare_table()
+    for name in ("cell", "paper", "states", "size", "FLOPs", "scan", "kernels"):
+        right = name in ("size", "FLOPs")
+        table.add_column(name, justify="right" if right else "left", no_wrap=name == "cell")
+    for one in entries:
+        first, *_ = one["authors"].replace(",", " ").split()
+        table.add_row(
+            one["cell"],
+            f"{first} {one['year']}",
+            " ".join(one["states"]),
+            large(one["parameters"]),
+            large(one["flops"]),
+            "yes" if one["linear"] else "no",
+            " ".join(name for name in one["kernels"] if name != "loop"),
+        )
+    drawn(table)
+    result(
+        f"size: parameters of {hidden} units that read {hidden} numbers. FLOPs: of their matrix\n"
+        "products for one character. scan: linear in its state, so that time can be\n"
+        "scanned. Every cell also has the kernel loop. Next: charlm cells show CELL"
     )

@@ -1,0 +1,45 @@
+"""What several commands do with what they were given."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from charlm import show
+from charlm.config import own
+
+if TYPE_CHECKING:
+    from charlm.checkpoint import Checkpoint
+    from charlm.model import CharLM
+    from charlm.run import Run
+
+
+def load_own(cells: Sequence[str]) -> None:
+    """Loads those of the cells that the person named in a file, and refuses one whose scores would
+    mean nothing."""
+    if any(own(cell) for cell in cells):
+        from charlm import contract, zoo
+
+        for cell in cells:
+            if own(cell):
+                zoo.load(cell)
+                contract.hold(cell, contract.SOUND)
+
+
+def from_anywhere(given: dict[str, Any]) -> dict[str, Any]:
+    """The settings that are paths made absolute: a run must find its texts from anywhere."""
+    from charlm.source import absolute
+
+    texts = {name: given[name] for name in ("valid_text", "test_text") if given.get(name)}
+    return {**given, **{name: absolute(path) for name, path in texts.items()}}
+
+
+def with_weights(run: "Run", which: str, kernel: str, device: str) -> "tuple[Checkpoint, CharLM]":
+    """A checkpoint of a run, each hash verified, and the model with its weights."""
+    from charlm.machine import memory_available
+    from charlm.model import load_weights, make, refuse_more_than, size
+
+    parameters, _ = size(run.record.config, run.alphabet.size)
+    refuse_more_than(memory_available(device), 8 * parameters)  # the file's, and the model's
+    weights = run.load(which, show.say)
+    model = make(run.record.config, run.alphabet.size, kernel, device)
+    load_weights(model, weights.tensors)
+    return weights, model

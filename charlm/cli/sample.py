@@ -1,0 +1,82 @@
+"""charlm sample"""
+
+import math
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from charlm import show
+from charlm.cli.given import with_weights
+from charlm.cli.root import app
+from charlm.errors import BadConfig
+from charlm.flags import CELL, CHECKPOINT, RUN
+from charlm.signals import check
+
+
+@app.command()
+def sample(
+    run: RUN,
+    prompt: Annotated[
+        str, typer.Option("--prompt", "-p", help="What comes before; - reads it.")
+    ] = "",
+    length: Annotated[int, typer.Option(help="Characters to write.", min=0)] = 500,
+    temperature: Annotated[
+        float, typer.Option(help="Below 1 safer, above 1 bolder, 0 the likeliest.", min=0.0)
+    ] = 1.0,
+    top_k: Annotated[int, typer.Option(help="Only the K likeliest; 0: all.", min=0)] = 0,
+    top_p: Annotated[
+        float, typer.Option(help="Only the likeliest that make up this share.", min=0.0, max=1.0)
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(help="The same seed writes the same text.", min=0)] = 0,
+    count: Annotated[int, typer.Option("-n", "--count", help="How many samples.", min=1)] = 1,
+    checkpoint: CHECKPOINT = "best",
+    cell: CELL = "",
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a sample.")] = False,
+) -> None:
+    """Let a model write, on stdout, as it goes.
+
+    charlm sample runs/code --prompt "def " --temperature 0.8
+
+    echo "Once" | charlm sample runs/code --prompt - --length 1000 -n 3
+    """
+    if not (math.isfinite(temperature) and math.isfinite(top_p)):
+        raise BadConfig("--temperature and --top-p: finite numbers")
+    from charlm.machine import prepare
+    from charlm.run import Run
+    from charlm.sample import write
+
+    check()
+    opened = Run(run)
+    opened.admit(cell)
+    prepare("cpu", 1)
+    # One character at a time leaves nothing for a sequence kernel to fuse: the loop is fastest.
+    _, model = with_weights(opened, checkpoint, "loop", "cpu")
+    before = sys.stdin.buffer.read() if prompt == "-" else os.fsencode(prompt)
+    prompt = before.decode("utf-8", "surrogateescape")  # whatever the locale took it for
+    for number in range(count):
+        written = write(
+            model,
+            opened.alphabet,
+            prompt,
+            length,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+            number=number,
+        )
+        if json:
+            text = b"".join(written).decode("utf-8", "replace")
+            told = {"sample": number, "seed": seed, "text": text}
+            show.result_json({"prompt": before.decode("utf-8", "replace"), **told})
+            continue
+        if count > 1:
+            show.say(f"sample {number + 1} of {count}")
+        out = show.Writer()
+        out.write(before)
+        for piece in written:
+            out.write(piece)
+        if out.terminal or count > 1:
+            out.write(b"\n")
