@@ -1,10 +1,13 @@
 """CharLM: embed, recur, predict; the same shell around every cell."""
 
-from typing import cast
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
+from torch.overrides import TorchFunctionMode
 
 from charlm import kernels as kernels
 from charlm.beginning import begin
@@ -127,9 +130,27 @@ def detached(state: ModelState) -> ModelState:
     return tuple(tuple(part.detach() for part in layer) for layer in state)
 
 
+class Unfilled(TorchFunctionMode):
+    """Nothing is drawn for weights: on the meta device there is nothing to fill, and to find that
+    out PyTorch would load its compiler, which takes longer than all else that a command does."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return given["tensor"] if given else args[0]
+        return func(*args, **given)
+
+
+@contextmanager
+def unmade() -> Iterator[None]:
+    """A model that is made here has sizes, but neither memory nor numbers."""
+    with torch.device("meta"), Unfilled():
+        yield
+
+
 def resolve_kernel(config: Config, device: str = "cpu") -> tuple[str, str]:
     """The concrete kernel for this device that every layer has, and why it was chosen."""
-    with torch.device("meta"):
+    with unmade():
         layers = CharLM(config, 1).recurrent
     if config.kernel != "auto":
         for layer in layers:
@@ -152,7 +173,7 @@ def size(config: Config, symbols: int) -> tuple[int, int]:
 
     An output that its cell only reads from the rest of its state is not carried.
     """
-    with torch.device("meta"):
+    with unmade():
         model = CharLM(config, symbols)
         state = sum(
             part.numel()
@@ -183,7 +204,7 @@ def load_weights(model: CharLM, tensors: dict[str, dict[str, Tensor]]) -> None:
 def memory(config: Config, symbols: int) -> int:
     """Bytes that training needs, about: weights, gradients and moments; what BPTT keeps; logits."""
     parameters, _ = size(config, symbols)
-    with torch.device("meta"):
+    with unmade():
         cell, *_ = cells(config)
         gates = cell.project(torch.empty(1, cell.inputs)).shape[-1]
     characters = config.batch * config.time
