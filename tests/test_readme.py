@@ -17,6 +17,7 @@ COMMANDS = [
     for line in block.splitlines()
     if not kind and re.match(r"(\w+ \S+ \| )?charlm ", line)
 ]
+(MY_CELL,) = re.findall(r"^```python\n(.*?)^```", README, re.S | re.M)
 TRAINS = re.compile(r"charlm (train|compare-cells)")
 
 
@@ -43,6 +44,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (path / "book.txt").write_text(prose(5000))
     (path / "other.py").write_text(prose(300))
     (path / "notes" / "one.md").write_text(prose(5000))
+    (path / "my_cell.py").write_text(MY_CELL)
     (path / "log.gz").write_bytes(gzip.compress(prose(5000).encode()))
     return path
 
@@ -53,7 +55,7 @@ def test_the_readme_is_whole() -> None:
 
 def test_the_readme_shows_each_command() -> None:
     assert {line.split("charlm ")[1].split()[0] for line in COMMANDS} == {
-        *("train", "sample", "eval", "compare-cells")
+        *("train", "sample", "eval", "compare-cells", "cells")
     }
 
 
