@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import accumulate
+from pathlib import Path
 from typing import NamedTuple
 
 from charlm.engine.adjoint import Pulled, contiguous, pull
@@ -148,6 +149,7 @@ class Source:
     matrices: list[str] = field(default_factory=list)
     stash: int = 0  # numbers kept for each character
     room: int = 0  # numbers for each row, for products, on either way
+    packed: int = 0  # numbers of the matrices, packed, on either way
     scratch: int = 0  # numbers for each row, on the way back
     deltas: int = 0  # gradients of products, for each character
     same: bool = False  # whether the gradient of x is all of the deltas
@@ -250,8 +252,9 @@ def emit(step: Step, gradient_of: Callable[[str], bool]) -> Source:
             first.add(p.back.buffer)
     text_back = _body(back, source, places, first)
     source.stash, source.scratch = max(1, there.room), max(1, back.room)
-    room_there = sum(p.width for p in forwards)
-    source.room = max(1, room_there, sum(p.product.columns for p in pulled))
+    ways = (forwards, [p.back for p in pulled])
+    source.room = max(1, *(sum(p.width for p in way) for way in ways))
+    source.packed = max(sum(map(_packed, way)) for way in ways)
     source.text = _file(source, step, forwards, pulled, text_there, text_back)
     return source
 
@@ -390,177 +393,32 @@ def _product(
     stride = strides.get(buffer) or str(source.widths[int(buffer[1:])])
     base = _row(buffer, source).replace(" + b)", ")").replace(" + b *", " + 0 *")
     if target is None:
-        out, out_stride, beta = product.buffer, f"P{product.number}", "0"
+        out, out_stride, add = product.buffer, f"P{product.number}", "0"
     else:
         part, at = target
         out, out_stride = f"e{part} + {at}", str(source.widths[part])
-        beta = "0" if first else "1"
+        add = "0" if first else "1"
+    kind, shape = _call(product)
+    read = f"{weight}, k{product.number}, {base} + {offset}, {stride}"
+    return f"{kind}(B, {shape}, {read}, {add}, {out}, {out_stride});"
+
+
+def _packed(product: Product) -> int:
+    """Numbers of its matrix in panels of at most 32 outputs, the last filled up."""
     if product.blocks:
-        shape = ", ".join(map(str, product.blocks))
-        kind = "block_back" if product.backwards else "block_product"
-    else:
-        shape = f"{product.rows}, {product.columns}"
-        kind = "back_product" if product.backwards else "product"
-    read = f"{weight}, {base} + {offset}, {stride}"
-    return f"{kind}(f, B, {shape}, {read}, {beta}, {out}, {out_stride});"
+        parts, heads, share = product.blocks
+        return parts * heads * share * -(-share // 32) * 32
+    inputs = product.rows + product.columns - product.width
+    return inputs * -(-product.width // 32) * 32
 
 
-PRELUDE = r"""
-#include <math.h>
-#include <stdint.h>
-#include <string.h>
-#if REAL == 4
-typedef float real;
-typedef int32_t whole;
-#define FABS fabsf
-#define FLOOR floorf
-#define SQRT sqrtf
-#define COS cosf
-#define SIN sinf
-#define INLINE static inline __attribute__((always_inline))
+def _call(product: Product) -> tuple[str, str]:
+    """The C function of a product, and its first arguments."""
+    kind = "back_" * product.backwards + "block_" * bool(product.blocks) + "product"
+    return kind, ", ".join(map(str, product.blocks or (product.rows, product.columns)))
 
-/* e^x - 1 = 2^n (e^r - 1) + 2^n - 1, |r| <= ln(2) / 2, where Taylor's series to r^7 is exact to
-   5e-9; what is no number stays none. 2^n stands in the exponent of a float. */
-INLINE float power(float n) {
-  int32_t bits = ((int32_t)n + 127) << 23;
-  float p;
-  memcpy(&p, &bits, 4);
-  return p;
-}
-INLINE float rest(float x, float *p) {
-  x = x < -87.0f ? -87.0f : x;
-  x = x > 88.0f ? 88.0f : x;
-  const float n = floorf(x * 1.44269504088896341f + 0.5f);
-  const float r = (x - n * 0.693359375f) + n * 2.12194440054690583e-4f;
-  *p = power(n);
-  float s = 1.0f / 5040;
-  s = s * r + 1.0f / 720;
-  s = s * r + 1.0f / 120;
-  s = s * r + 1.0f / 24;
-  s = s * r + 1.0f / 6;
-  s = s * r + 0.5f;
-  return s * r * r + r;
-}
-INLINE float EXP(float x) {
-  float p;
-  const float e = rest(x, &p);
-  return x < -87.0f ? 0.0f : (x > 88.0f ? INFINITY : p * e + p);
-}
-INLINE float SIGMOID(float x) {
-  float p;
-  const float e = rest(-x, &p);
-  return 1.0f / (p * e + p + 1.0f);
-}
-INLINE float TANH(float x) {
-  float p;
-  const float e = rest(x < 20.0f ? 2 * x : (x >= 20.0f ? 40.0f : x), &p);
-  const float m = p * e + (p - 1.0f);
-  return m / (m + 2.0f);
-}
-/* x = 2^n m, m in [sqrt(1/2), sqrt(2)): log m = 2 artanh((m - 1) / (m + 1)), a series in s^2. */
-INLINE float LOG(float x) {
-  int32_t bits;
-  memcpy(&bits, &x, 4);
-  const int32_t n = (bits - 0x3f3504f3) >> 23;
-  bits -= n * (1 << 23);
-  float m;
-  memcpy(&m, &bits, 4);
-  const float s = (m - 1) / (m + 1), q = s * s;
-  const float series = 2 * s * (1 + q * (1.0f / 3 + q * (0.2f + q * (1.0f / 7 + q * (1.0f / 9)))));
-  const float y = (float)n * 0.693147180559945309f + series;
-  return x > 0 ? y : (x == 0 ? -INFINITY : NAN);
-}
-INLINE float LOGSIGMOID(float x) {
-  const float e = EXP(-fabsf(x));
-  return (x < 0 ? x : (x >= 0 ? 0.0f : x)) - LOG(1 + e);
-}
-#else
-typedef double real;
-#define FABS fabs
-#define FLOOR floor
-#define SQRT sqrt
-#define COS cos
-#define SIN sin
-#define EXP exp
-#define LOG log
-#define TANH tanh
-#define INLINE static inline __attribute__((always_inline))
-INLINE double SIGMOID(double x) { return 1 / (1 + exp(-x)); }
-INLINE double LOGSIGMOID(double x) { return (x < 0 ? x : 0) - log1p(exp(-fabs(x))); }
-#endif
 
-typedef struct {
-  void (*gemm)(const char *, const char *, const int *, const int *, const int *, const real *,
-               const real *, const int *, const real *, const int *, const real *, real *,
-               const int *);
-  void (*gemv)(const char *, const int *, const int *, const real *, const real *, const int *,
-               const real *, const int *, const real *, real *, const int *);
-} blas;
-
-/* A matrix times one vector is as fast as its numbers arrive: four rows at a time keep up. */
-static void times_one(int rows, int columns, int stride, const real *w, const real *in, real beta,
-                      real *out) {
-  for (int i = 0; i < rows; i += 4) {
-    const int left = rows - i;
-    const real *a = w + (long)i * stride, *b = a + (left > 1 ? stride : 0);
-    const real *c = a + (left > 2 ? 2 * stride : 0), *d = a + (left > 3 ? 3 * stride : 0);
-    real s = 0, t = 0, u = 0, v = 0;
-    #pragma omp simd reduction(+:s,t,u,v)
-    for (int j = 0; j < columns; j++) {
-      s += a[j] * in[j];
-      t += b[j] * in[j];
-      u += c[j] * in[j];
-      v += d[j] * in[j];
-    }
-    const real found[4] = {s, t, u, v};
-    for (int k = 0; k < 4 && k < left; k++)
-      out[i + k] = beta == 0 ? found[k] : beta * out[i + k] + found[k];
-  }
-}
-
-/* BLAS counts columns first: our rows are its columns. out (B, rows) = in (B, columns) w' + ... */
-static void times(const blas *f, long B, int rows, int columns, int stride, const real *w,
-                  const real *in, int in_stride, real beta, real *out, int out_stride) {
-  const real one = 1;
-  const int batch = (int)B;
-  if (B == 1)
-    times_one(rows, columns, stride, w, in, beta, out);
-  else
-    f->gemm("T", "N", &rows, &batch, &columns, &one, w, &stride, in, &in_stride, &beta, out,
-            &out_stride);
-}
-static void back_times(const blas *f, long B, int rows, int columns, int stride, const real *w,
-                       const real *in, int in_stride, real beta, real *out, int out_stride) {
-  const real one = 1;
-  const int batch = (int)B, next = 1;
-  if (B == 1)
-    f->gemv("N", &columns, &rows, &one, w, &stride, in, &next, &beta, out, &next);
-  else
-    f->gemm("N", "N", &columns, &batch, &rows, &one, w, &stride, in, &in_stride, &beta, out,
-            &out_stride);
-}
-INLINE void product(const blas *f, long B, int rows, int columns, const real *w, const real *in,
-                    int in_stride, real beta, real *out, int out_stride) {
-  times(f, B, rows, columns, columns, w, in, in_stride, beta, out, out_stride);
-}
-INLINE void back_product(const blas *f, long B, int rows, int columns, const real *w,
-                         const real *in, int in_stride, real beta, real *out, int out_stride) {
-  back_times(f, B, rows, columns, columns, w, in, in_stride, beta, out, out_stride);
-}
-/* w (parts, heads, share, share): each head reads its own share of the input. */
-INLINE void block_product(const blas *f, long B, int parts, int heads, int share, const real *w,
-                          const real *in, int in_stride, real beta, real *out, int out_stride) {
-  for (int i = 0; i < parts * heads; i++)
-    times(f, B, share, share, share, w + (long)i * share * share, in + (i % heads) * share,
-          in_stride, beta, out + i * share, out_stride);
-}
-INLINE void block_back(const blas *f, long B, int parts, int heads, int share, const real *w,
-                       const real *in, int in_stride, real beta, real *out, int out_stride) {
-  for (int i = 0; i < parts * heads; i++)
-    back_times(f, B, share, share, share, w + (long)i * share * share, in + i * share, in_stride,
-               i < heads ? beta : 1, out + (i % heads) * share, out_stride);
-}
-"""
+PRELUDE = Path(__file__).with_name("prelude.c")
 
 
 def _file(
@@ -579,12 +437,18 @@ def _file(
     def taken(array: str, names: Iterable[str], kind: str = "real *") -> list[str]:
         return [f"{kind}{name} = ({kind}){array}[{i}];" for i, name in enumerate(names)]
 
-    def room(products: Iterable[tuple[int, int]]) -> list[str]:
+    def room(products: list[Product]) -> list[str]:
+        """What each product gives at a time, and its matrix, packed once for all times."""
         lines, at = [], "room"
-        for number, _ in products:
-            lines.append(f"real *p{number} = {at};")
-            at = f"p{number} + B * P{number}"
-        return lines
+        for product in products:
+            lines.append(f"real *p{product.number} = {at};")
+            at = f"p{product.number} + B * P{product.number}"
+        for product in products:
+            lines.append(f"real *k{product.number} = {at};")
+            kind, shape = _call(product)
+            weight = f"m{source.matrices.index(product.weight)}"
+            at = f"pack_{kind}(B, {shape}, {weight}, k{product.number})"
+        return [*lines, f"{at};"] if products else []
 
     common = [
         *taken("states", (f"h{k}" for k in parts)),
@@ -592,22 +456,22 @@ def _file(
         *taken("matrices", (f"m{i}" for i in range(len(source.matrices)))),
     ]
     signature = (
-        "const blas *f, long T, long B, const int64_t *ids, real *x, void **states, "
+        "long T, long B, const int64_t *ids, real *x, void **states, "
         "void **vectors, void **matrices, real *v, long keep, real *room"
     )
-    names = "f, T, B, ids, x, states, vectors, matrices, v, keep, room"
+    names = "T, B, ids, x, states, vectors, matrices, v, keep, room"
     more = "real *o, real *d, real *dx, void **gradients, void **next, void **shares, real *c"
     more_names = "o, d, dx, gradients, next, shares, c"
-    unused = "(void)ids; (void)vectors; (void)matrices; (void)f; (void)v; (void)keep; (void)room;"
+    unused = "(void)ids; (void)vectors; (void)matrices; (void)v; (void)keep; (void)room;"
     lines = [
-        PRELUDE,
+        PRELUDE.read_text(),
         *widths,
         f"#define STASH {source.stash}",
         f"#define SCRATCH {source.scratch}",
         f"INLINE void walk_there({signature}, const int look) {{",
         unused,
         *common,
-        *room((p.number, p.width) for p in forwards),
+        *room(forwards),
         "for (long t = 0; t < T; t++) {",
         *there,
         "}",
@@ -621,7 +485,7 @@ def _file(
         *taken("gradients", (f"a{k}" for k in parts)),
         *taken("next", (f"e{k}" for k in parts)),
         *taken("shares", (f"dw{i}" for i in range(len(source.vectors)))),
-        *room((p.back.number, p.product.columns) for p in pulled),
+        *room([p.back for p in pulled]),
         "for (long t = T - 1; t >= 0; t--) {",
         *back,
         *(f"{{ real *swap = a{k}; a{k} = e{k}; e{k} = swap; }}" for k in parts),

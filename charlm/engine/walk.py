@@ -18,7 +18,7 @@ from charlm.engine.learnt import gathered, learnt
 from charlm.engine.trace import trace
 from charlm.unroll import Stepper
 
-X = 4  # the place of x among the arguments
+X = 3  # the place of x among the arguments
 SOURCES: dict[tuple[type[Cell], int, int], Source | str] = {}
 
 
@@ -87,12 +87,11 @@ class Walk:
         """What both functions take, in the order of emit's signature."""
         time, batch = len(self.states[0]) - 1, self.kept.shape[1]
         stride = self.kept.stride(0) if len(self.kept) == time else 0
-        self.room = self.x.new_empty(batch * self.source.room)
+        self.room = self.x.new_empty(batch * self.source.room + self.source.packed)
         return (
-            ctypes.byref(build.blas(self.x.dtype)), ctypes.c_long(time), ctypes.c_long(batch),
-            _pointer(self.ids), _pointer(self.x), _pointers(self.states),
-            _pointers(self.vectors), _pointers(self.matrices), _pointer(self.kept),
-            ctypes.c_long(stride), _pointer(self.room),
+            ctypes.c_long(time), ctypes.c_long(batch), _pointer(self.ids), _pointer(self.x),
+            _pointers(self.states), _pointers(self.vectors), _pointers(self.matrices),
+            _pointer(self.kept), ctypes.c_long(stride), _pointer(self.room),
         )  # fmt: skip
 
     def back(

@@ -1,0 +1,237 @@
+/* What every compiled cell stands on: its functions of one number, and its products. */
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#if REAL == 4
+typedef float real;
+typedef int32_t whole;
+#define FABS fabsf
+#define FLOOR floorf
+#define SQRT sqrtf
+#define COS cosf
+#define SIN sinf
+#define INLINE static inline __attribute__((always_inline))
+
+/* e^x - 1 = 2^n (e^r - 1) + 2^n - 1, |r| <= ln(2) / 2, where Taylor's series to r^7 is exact to
+   5e-9; what is no number stays none. 2^n stands in the exponent of a float. */
+INLINE float power(float n) {
+  int32_t bits = ((int32_t)n + 127) << 23;
+  float p;
+  memcpy(&p, &bits, 4);
+  return p;
+}
+INLINE float rest(float x, float *p) {
+  x = x < -87.0f ? -87.0f : x;
+  x = x > 88.0f ? 88.0f : x;
+  const float n = floorf(x * 1.44269504088896341f + 0.5f);
+  const float r = (x - n * 0.693359375f) + n * 2.12194440054690583e-4f;
+  *p = power(n);
+  float s = 1.0f / 5040;
+  s = s * r + 1.0f / 720;
+  s = s * r + 1.0f / 120;
+  s = s * r + 1.0f / 24;
+  s = s * r + 1.0f / 6;
+  s = s * r + 0.5f;
+  return s * r * r + r;
+}
+INLINE float EXP(float x) {
+  float p;
+  const float e = rest(x, &p);
+  return x < -87.0f ? 0.0f : (x > 88.0f ? INFINITY : p * e + p);
+}
+INLINE float SIGMOID(float x) {
+  float p;
+  const float e = rest(-x, &p);
+  return 1.0f / (p * e + p + 1.0f);
+}
+INLINE float TANH(float x) {
+  float p;
+  const float e = rest(x < 20.0f ? 2 * x : (x >= 20.0f ? 40.0f : x), &p);
+  const float m = p * e + (p - 1.0f);
+  return m / (m + 2.0f);
+}
+/* x = 2^n m, m in [sqrt(1/2), sqrt(2)): log m = 2 artanh((m - 1) / (m + 1)), a series in s^2. */
+INLINE float LOG(float x) {
+  int32_t bits;
+  memcpy(&bits, &x, 4);
+  const int32_t n = (bits - 0x3f3504f3) >> 23;
+  bits -= n * (1 << 23);
+  float m;
+  memcpy(&m, &bits, 4);
+  const float s = (m - 1) / (m + 1), q = s * s;
+  const float series = 2 * s * (1 + q * (1.0f / 3 + q * (0.2f + q * (1.0f / 7 + q * (1.0f / 9)))));
+  const float y = (float)n * 0.693147180559945309f + series;
+  return x > 0 ? y : (x == 0 ? -INFINITY : NAN);
+}
+INLINE float LOGSIGMOID(float x) {
+  const float e = EXP(-fabsf(x));
+  return (x < 0 ? x : (x >= 0 ? 0.0f : x)) - LOG(1 + e);
+}
+#else
+typedef double real;
+#define FABS fabs
+#define FLOOR floor
+#define SQRT sqrt
+#define COS cos
+#define SIN sin
+#define EXP exp
+#define LOG log
+#define TANH tanh
+#define INLINE static inline __attribute__((always_inline))
+INLINE double SIGMOID(double x) { return 1 / (1 + exp(-x)); }
+INLINE double LOGSIGMOID(double x) { return (x < 0 ? x : 0) - log1p(exp(-fabs(x))); }
+#endif
+
+/* A matrix times many vectors. The matrix is packed once for all of time, into panels of as many
+   outputs as a few registers hold; a tile of the result then stays in registers while a panel and
+   some rows of the input pass by. Wider vectors than this processor has would not fit. */
+#if defined(__AVX512F__)
+#define BYTES 64
+#define ROWS 8
+#define WIDE 2
+#elif defined(__AVX__)
+#define BYTES 32
+#define ROWS 6
+#define WIDE 2
+#else
+#define BYTES 16
+#define ROWS 6
+#define WIDE 4
+#endif
+#define LANES (BYTES / (int)sizeof(real))
+#define PANEL (LANES * WIDE)
+typedef real vector __attribute__((vector_size(BYTES), aligned(sizeof(real)), may_alias));
+
+/* w[output * out_step + input * in_step] -> panels, each (inputs, PANEL), the last filled up. */
+static real *pack(int outputs, int inputs, const real *w, long out_step, long in_step, real *to) {
+  for (int p = 0; p < outputs; p += PANEL)
+    for (int i = 0; i < inputs; i++)
+      for (int j = p; j < p + PANEL; j++)
+        *to++ = j < outputs ? w[j * out_step + i * in_step] : 0;
+  return to;
+}
+INLINE void tile(const int rows, int inputs, const real *in, long in_stride, const real *panel,
+                 int add, real *out, long out_stride, int left) {
+  vector sum[ROWS][WIDE];
+  for (int r = 0; r < rows; r++)
+    for (int v = 0; v < WIDE; v++)
+      sum[r][v] = (vector){0};
+  for (int i = 0; i < inputs; i++, panel += PANEL)
+    for (int r = 0; r < rows; r++)
+      for (int v = 0; v < WIDE; v++)
+        sum[r][v] += in[r * in_stride + i] * *(const vector *)(panel + v * LANES);
+  for (int r = 0; r < rows; r++, out += out_stride) {
+    if (left >= PANEL) {
+      for (int v = 0; v < WIDE; v++) {
+        vector *const to = (vector *)(out + v * LANES);
+        if (add)
+          *to += sum[r][v];
+        else
+          *to = sum[r][v];
+      }
+    } else {
+      real found[PANEL];
+      memcpy(found, sum[r], sizeof found);
+      for (int j = 0; j < left; j++)
+        out[j] = add ? out[j] + found[j] : found[j];
+    }
+  }
+}
+/* in (B, inputs) -> out (B, outputs), set or added to. */
+static void times(long B, int outputs, int inputs, const real *packed, const real *in,
+                  long in_stride, int add, real *out, long out_stride) {
+  for (int p = 0; p < outputs; p += PANEL, packed += (long)inputs * PANEL, out += PANEL) {
+    const int left = outputs - p;
+    long b = 0;
+    for (; b + ROWS <= B; b += ROWS)
+      tile(ROWS, inputs, in + b * in_stride, in_stride, packed, add, out + b * out_stride,
+           out_stride, left);
+    switch (B - b) {
+#define REST(rows) \
+  case rows: \
+    tile(rows < ROWS ? rows : 1, inputs, in + b * in_stride, in_stride, packed, add, \
+         out + b * out_stride, out_stride, left); \
+    break;
+      REST(1) REST(2) REST(3) REST(4) REST(5) REST(6) REST(7)
+    }
+  }
+}
+
+/* A matrix times one vector is as fast as its numbers arrive: four rows at a time keep up. */
+static void times_one(int outputs, int inputs, const real *w, const real *in, int add, real *out) {
+  for (int i = 0; i < outputs; i += 4) {
+    const int left = outputs - i;
+    const real *a = w + (long)i * inputs, *b = a + (left > 1 ? inputs : 0);
+    const real *c = a + (left > 2 ? 2 * inputs : 0), *d = a + (left > 3 ? 3 * inputs : 0);
+    real s = 0, t = 0, u = 0, v = 0;
+    #pragma omp simd reduction(+:s,t,u,v)
+    for (int j = 0; j < inputs; j++) {
+      s += a[j] * in[j];
+      t += b[j] * in[j];
+      u += c[j] * in[j];
+      v += d[j] * in[j];
+    }
+    const real found[4] = {s, t, u, v};
+    for (int k = 0; k < 4 && k < left; k++)
+      out[i + k] = add ? out[i + k] + found[k] : found[k];
+  }
+}
+static void back_times_one(int rows, int columns, const real *w, const real *in, int add,
+                           real *out) {
+  if (!add)
+    memset(out, 0, columns * sizeof(real));
+  for (int i = 0; i < rows; i++)
+    #pragma omp simd
+    for (int j = 0; j < columns; j++)
+      out[j] += in[i] * w[(long)i * columns + j];
+}
+
+/* The products of a step, w (rows, columns): out = in w' there, out = in w back. */
+static real *pack_product(long B, int rows, int columns, const real *w, real *to) {
+  return B == 1 ? to : pack(rows, columns, w, columns, 1, to);
+}
+static real *pack_back_product(long B, int rows, int columns, const real *w, real *to) {
+  return B == 1 ? to : pack(columns, rows, w, 1, columns, to);
+}
+static void product(long B, int rows, int columns, const real *w, const real *packed,
+                    const real *in, long in_stride, int add, real *out, long out_stride) {
+  if (B == 1)
+    times_one(rows, columns, w, in, add, out);
+  else
+    times(B, rows, columns, packed, in, in_stride, add, out, out_stride);
+}
+static void back_product(long B, int rows, int columns, const real *w, const real *packed,
+                         const real *in, long in_stride, int add, real *out, long out_stride) {
+  if (B == 1)
+    back_times_one(rows, columns, w, in, add, out);
+  else
+    times(B, columns, rows, packed, in, in_stride, add, out, out_stride);
+}
+/* w (parts, heads, share, share): each head reads its own share of the input. */
+#define FILLED(share) ((((long)(share) + PANEL - 1) / PANEL) * PANEL * (share))
+INLINE real *pack_block_product(long B, int parts, int heads, int share, const real *w, real *to) {
+  for (int i = 0; i < parts * heads; i++)
+    to = pack_product(B, share, share, w + (long)i * share * share, to);
+  return to;
+}
+INLINE real *pack_back_block_product(long B, int parts, int heads, int share, const real *w,
+                                     real *to) {
+  for (int i = 0; i < parts * heads; i++)
+    to = pack_back_product(B, share, share, w + (long)i * share * share, to);
+  return to;
+}
+INLINE void block_product(long B, int parts, int heads, int share, const real *w,
+                          const real *packed, const real *in, long in_stride, int add, real *out,
+                          long out_stride) {
+  for (int i = 0; i < parts * heads; i++)
+    product(B, share, share, w + (long)i * share * share, packed + i * FILLED(share),
+            in + (i % heads) * share, in_stride, add, out + i * share, out_stride);
+}
+INLINE void back_block_product(long B, int parts, int heads, int share, const real *w,
+                               const real *packed, const real *in, long in_stride, int add,
+                               real *out, long out_stride) {
+  for (int i = 0; i < parts * heads; i++)
+    back_product(B, share, share, w + (long)i * share * share, packed + i * FILLED(share),
+                 in + i * share, in_stride, add || i >= heads, out + (i % heads) * share,
+                 out_stride);
+}
