@@ -114,6 +114,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Literal["cosine", "linear"], says(TRAINING, "how the learning rate falls, to 2 %")
     ] = "linear"
     warmup: Annotated[Count, says(TRAINING, "updates to the highest rate, a tenth at most")] = 100
+    momentum: Annotated[
+        float, Meta(ge=0, lt=1), says(TRAINING, "share of AdamW's direction that is of before")
+    ] = 0.9
     weight_decay: Annotated[float, Meta(ge=0, le=10), says(TRAINING, "AdamW's, on matrices")] = 0.01
     clip: Annotated[
         float, Meta(gt=0, le=1e9), says(TRAINING, "largest norm of the whole gradient")

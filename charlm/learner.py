@@ -55,7 +55,7 @@ class Learner:
                 {"params": vectors, "weight_decay": 0.0},
             ],
             lr=config.learning_rate,
-            betas=(0.9, 0.99),  # the usual 0.999 remembers longer than such short runs last
+            betas=(config.momentum, 0.99),  # 0.999 remembers longer than such short runs last
             fused=True,
         )
         self.carried: ModelState | None = None

@@ -136,6 +136,18 @@ def test_only_matrices_decay() -> None:
     }
 
 
+def test_momentum_is_how_much_of_the_direction_is_of_before() -> None:
+    batches = Batches(np.arange(200, dtype=np.uint8) % 7, 4, 16, 0)
+    for momentum in (0.0, 0.75):
+        config = checked({**TINY, "momentum": momentum})
+        learner = Learner(make(config, 7, "loop", "cpu"), config, 1)
+        learner.learn(batches[0])
+        weight = learner.model.bias
+        assert weight.grad is not None
+        kept = learner.optimizer.state[weight]["exp_avg"]
+        torch.testing.assert_close(kept, (1 - momentum) * weight.grad)
+
+
 def test_the_gradient_is_clipped_by_its_whole_norm(tmp_path: Path, book: Path) -> None:
     run, corpus, config = make_run(tmp_path / "r", book, clip=1e-3)
     model, _ = begin(run, "cpu", config, print)
