@@ -1,5 +1,6 @@
 """The engine: what it can read of a step, what it builds, and what it says when it cannot."""
 
+import contextlib
 import math
 import os
 import subprocess
@@ -26,6 +27,7 @@ from charlm.cells.slstm import SLSTM
 from charlm.config import checked
 from charlm.engine import build, walk
 from charlm.engine.emit import emit
+from charlm.engine.products import OwnProducts
 from charlm.engine.trace import trace
 from charlm.errors import BadConfig
 from charlm.evaluate import costs, nats
@@ -264,3 +266,29 @@ def test_who_writes_expects_what_is_scored(cell: str, block: str) -> None:
                 expected.append(nats(reader.expected, torch.tensor(int(symbol))))
                 reader.read(int(symbol))
         assert_close(torch.stack(expected), scored, rtol=0, atol=1e-5)
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("sizes", [(300, 70, 45), (257, 3, 1), (256, 32, 129)])
+def test_the_product_of_a_long_text_is_pytorchs(
+    sizes: tuple[int, int, int], bias: bool, dtype: torch.dtype
+) -> None:
+    torch.manual_seed(0)
+    rows, columns, outputs = sizes
+    layer = nn.Linear(columns, outputs, bias=bias, dtype=dtype)
+    x = torch.randn(rows // 2, 2, columns, dtype=dtype, requires_grad=True)
+    x = x if rows % 2 == 0 else torch.randn(rows, columns, dtype=dtype, requires_grad=True)
+    weight = torch.randn(*x.shape[:-1], outputs, dtype=dtype)
+    found = []
+    for mode in (OwnProducts(), contextlib.nullcontext()):
+        x.grad = None
+        layer.zero_grad()
+        with mode:
+            out = layer(x)
+        (out * weight).sum().backward()
+        found.append([out, x.grad, *(p.grad for p in layer.parameters())])
+    name = type(found[0][0].grad_fn).__name__
+    assert name == "LinearBackward", name  # else the test compared PyTorch with itself
+    assert_close(found[0], found[1], rtol=0, atol=1e-10 if dtype == torch.float64 else 1e-3)

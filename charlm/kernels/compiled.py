@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from charlm.cell import Cell, State
+from charlm.engine.products import OwnProducts
 from charlm.engine.walk import CompiledStepper, refusal, through
 from charlm.unroll import STEPPERS, kernel, table_or_text
 
@@ -14,4 +15,6 @@ def compiled(
     cell: Cell, x: Tensor, state: State, ids: Tensor | None = None
 ) -> tuple[Tensor, State]:
     x, ids = table_or_text(x, ids)
-    return through(cell, cell.project(x), state, ids)
+    with OwnProducts():
+        Wx = cell.project(x)
+    return through(cell, Wx, state, ids)

@@ -1,0 +1,81 @@
+"""The product of a layer's input, for all of time at once, by the same C as a step's products."""
+
+import ctypes
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from charlm.engine import build
+
+SOURCES = [Path(__file__).with_name(name) for name in ("prelude.c", "products.c")]
+LEAST = 256  # rows: for fewer it is not worth packing the matrix
+
+
+@cache
+def built(dtype: torch.dtype) -> ctypes.CDLL:
+    text = "".join(source.read_text() for source in SOURCES)
+    return build.library(f"#define REAL {dtype.itemsize}\n{text}")
+
+
+def _pointer(tensor: Tensor | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(0 if tensor is None else tensor.data_ptr())
+
+
+def _sizes(x: Tensor, weight: Tensor) -> tuple[Any, ...]:
+    rows, columns = weight.shape
+    return ctypes.c_long(x.numel() // x.shape[-1]), ctypes.c_int(rows), ctypes.c_int(columns)
+
+
+class Linear(torch.autograd.Function):
+    """x (..., columns), weight (rows, columns), bias (rows,) or None -> (..., rows)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.biased = bias is not None
+        rows, columns = weight.shape
+        out = x.new_empty(*x.shape[:-1], rows)
+        room = x.new_empty((rows + 32) * columns)
+        built(x.dtype).linear(
+            *_sizes(x, weight), *map(_pointer, (x, weight, bias, out, room))
+        )  # fmt: skip
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        above = above.flatten(0, -2)
+        if above.stride(-1) != 1:
+            above = above.contiguous()
+        of_x = None
+        if ctx.needs_input_grad[0]:
+            rows, columns = weight.shape
+            of_x = torch.empty_like(x)
+            room = x.new_empty((columns + 32) * rows)
+            built(x.dtype).linear_back(
+                *_sizes(x, weight), _pointer(above), ctypes.c_long(above.stride(0)),
+                *map(_pointer, (weight, of_x, room)),
+            )  # fmt: skip
+        of_weight = above.t() @ x.flatten(0, -2)
+        return of_x, of_weight, above.sum(0) if ctx.biased else None
+
+
+class OwnProducts(TorchFunctionMode):
+    """Within it, torch.nn.functional.linear of a long text on the CPU is `Linear`."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        del types
+        if func is functional.linear and not kwargs:
+            x, weight, bias = (*args, None)[:3]
+            if x.dim() > 1 and x.shape[:-1].numel() >= LEAST and weight.dtype == x.dtype:
+                return Linear.apply(x.contiguous(), weight, bias)
+        return func(*args, **(kwargs or {}))
