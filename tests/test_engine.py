@@ -292,3 +292,18 @@ def test_the_product_of_a_long_text_is_pytorchs(
     name = type(found[0][0].grad_fn).__name__
     assert name == "LinearBackward", name  # else the test compared PyTorch with itself
     assert_close(found[0], found[1], rtol=0, atol=1e-10 if dtype == torch.float64 else 1e-3)
+
+
+@needs_compiler
+@pytest.mark.parametrize("kernel", ["compiled", "bptt"])
+def test_the_way_back_may_be_walked_again_but_not_with_other_weights(kernel: str) -> None:
+    torch.manual_seed(0)
+    cell = LSTM(3, 4).double()
+    x = torch.randn(5, 2, 3).double()
+    outputs, _ = choose(kernel, cell, "cpu")(cell, x, cell.start(2), None)
+    once = torch.autograd.grad(outputs[2].sum(), cell.U.weight, retain_graph=True)
+    assert_close(torch.autograd.grad(outputs[2].sum(), cell.U.weight, retain_graph=True), once)
+    with torch.no_grad():
+        cell.U.weight.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        outputs.sum().backward()

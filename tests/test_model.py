@@ -211,3 +211,9 @@ def test_measuring_a_model_does_not_load_pytorch_s_compiler() -> None:
         "sys.exit('torch._dynamo' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_several_threads_are_left_to_pytorchs_own_kernel_where_the_cell_has_it() -> None:
+    assert resolve_kernel(checked({"cell": "gru", "threads": 2}))[0] == "fused"
+    assert "all 2 threads" in resolve_kernel(checked({"cell": "gru", "threads": 2}))[1]
+    assert resolve_kernel(checked({"cell": "sru", "threads": 2}))[0] != "fused"

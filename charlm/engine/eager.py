@@ -211,7 +211,7 @@ class Walk:
         deltas = [x.new_empty(*x.shape[:2], p.product.rows) for p in program.adjoint.products]
         now = list(last)
         for t in reversed(range(len(x))):
-            buffers, values = self._buffers(t), self.kept[t]
+            buffers, values = self._buffers(t), dict(self.kept[t])
             buffers |= {"o": above[t], **{f"a{k}": part for k, part in enumerate(now)}}
             _do(program.back, buffers, values, self.weights)
             now = [torch.zeros_like(part) for part in now]
@@ -249,13 +249,14 @@ class Through(torch.autograd.Function):
         names = (*program.vectors, *program.matrices)
         weights = dict(zip(names, rest, strict=False))
         ctx.walk = Walk(program, x, weights, list(rest[len(names) :]), learn=True)
+        ctx.save_for_backward(*weights.values())  # so that changed weights are refused
         return _result(ctx.walk)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, outputs: Tensor, *last: Tensor) -> Any:
+        ctx.walk.weights = dict(zip(ctx.walk.weights, ctx.saved_tensors, strict=True))
         of_x, of_weights, of_start = ctx.walk.back(outputs, list(last))
-        ctx.walk = None
         return None, of_x, *of_weights, *of_start
 
 

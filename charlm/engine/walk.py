@@ -158,14 +158,25 @@ class Through(torch.autograd.Function):
     def forward(ctx: Any, source: Source, ids: Tensor | None, x: Tensor, *rest: Tensor) -> Any:
         count = len(source.vectors) + len(source.matrices)
         walk = Walk.there(source, x, ids, list(rest[:count]), list(rest[count:]), learn=True)
-        ctx.walk = walk
+        # Saved as PyTorch wants it: freed on the way back, and refused once a weight was changed.
+        ctx.source, ctx.looked = source, ids is not None
+        ctx.counts = len(source.vectors), len(source.matrices), len(walk.states)
+        ids = x.new_empty(0) if ids is None else ids
+        ctx.save_for_backward(
+            x, ids, walk.kept, *walk.vectors, *walk.matrices, *walk.states
+        )  # fmt: skip
         return _result(walk)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, outputs: Tensor, *last: Tensor) -> Any:
-        of_x, of_weights, of_start = ctx.walk.back(outputs, list(last))
-        ctx.walk = None  # what was kept is free again before the next layer takes as much
+        x, ids, kept, *rest = ctx.saved_tensors
+        vectors, matrices, states = ctx.counts
+        walk = Walk(
+            ctx.source, x, ids if ctx.looked else None, rest[:vectors],
+            rest[vectors : vectors + matrices], rest[-states:], kept,
+        )  # fmt: skip
+        of_x, of_weights, of_start = walk.back(outputs, list(last))
         return None, None, of_x, *of_weights, *of_start
 
 
