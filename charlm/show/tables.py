@@ -155,7 +155,8 @@ def comparison(report: dict[str, Any]) -> None:
         f"{around(settings['block'])}, {report['protocol']} on test, {seeds} seed"
         f"{'s' if seeds > 1 else ''} (spread: lowest to highest),\n"
         f"{report['equal']['updates']:,} updates, one learning rate "
-        f"{settings['learning_rate']:g}, not tuned for each cell. Corpus {corpus['sha256'][:16]}…"
+        f"{settings['learning_rate']:g}, not tuned for each cell.\n"
+        f"Corpus {corpus['sha256'][:16]}…"
     )
 
 
