@@ -68,6 +68,7 @@ class Cell(nn.Module):
 
         write: (hidden,) as well, of the gate that lets new content in; None leaves it as it is.
         """
+        del bias, write
         raise BadConfig(f"{type(self).__name__} has no gate that keeps: leave --keep-bias out")
 
     def recurrent(self) -> Iterator[Tensor]:

@@ -70,7 +70,7 @@ def _beside(path: Path) -> Path:
 
 
 def cache_directory() -> Path:
-    """Where encoded texts and built kernels are kept: $CHARLM_CACHE or the user's cache. May be emptied any time."""
+    """Of encoded texts and built kernels: $CHARLM_CACHE or the user's; to be emptied any time."""
     if chosen := os.environ.get("CHARLM_CACHE"):
         return Path(chosen)
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")

@@ -23,6 +23,9 @@ CELL = Annotated[
     str, typer.Option("--cell", help="FILE.py:CLASS of a run that has its cell there: it is run.")
 ]
 RUN = Annotated[Path, typer.Argument(help="A directory that charlm train has made.")]
+KERNEL = Annotated[
+    str, typer.Option(help="How time is walked: auto, or one that charlm cells lists.")
+]
 CORPUS = Annotated[
     list[str] | None,
     typer.Argument(

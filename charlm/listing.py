@@ -21,7 +21,7 @@ def listing(name: str) -> Listing:
     ours = Path(__file__).parent / "cells" / f"{name.replace('-', '_')}.py"
     file, wanted = named or (ours, "")
     try:
-        code = file.read_text()
+        code = file.read_text(encoding="utf-8")
         module = ast.parse(code)
     except OSError as error:
         raise Missing(f"{file} cannot be read: {error.strerror}") from None

@@ -91,13 +91,14 @@ def draw_curves(curves: dict[str, list[Curve]], title: str) -> bytes:
     axes = figure.add_subplot()
     lowest = []
     for number, (cell, seeds) in enumerate(curves.items()):
+        name = cell.replace("$", r"\$")  # in the name of a person's file it is no formula
         color = f"C{number}"
         drawn = [one for one in seeds if one]
         for one in drawn:
             axes.plot(*zip(*one, strict=True), color=color, linewidth=0.6, alpha=0.5)
         together = [(p[0][0], fmean(bits for _, bits in p)) for p in zip(*drawn, strict=False)]
         if together:
-            axes.plot(*zip(*together, strict=True), color=color, linewidth=2, label=cell)
+            axes.plot(*zip(*together, strict=True), color=color, linewidth=2, label=name)
             lowest += [together[-1][1], together[len(together) // 5][1]]
     if lowest:  # the first validations are of an untrained model: they would flatten all the rest
         axes.set_ylim(min(lowest) - 0.1, max(lowest) + 0.4)

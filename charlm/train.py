@@ -91,12 +91,17 @@ def new_run(path: Path, config: Config, corpus: Corpus, device: str) -> Run:
     return Run.make(path, record, corpus.alphabet)
 
 
+def walked_by(run: Run, config: Config, device: str) -> tuple[str, str]:
+    """The run's kernel and why it is that: as recorded, or as told when it is resumed."""
+    if config.kernel == run.record.config.kernel:
+        return run.record.kernel, run.record.kernel_why
+    return resolve_kernel(config, device)
+
+
 def begin(run: Run, device: str, config: Config, say: Callable[[str], None]) -> tuple[Learner, int]:
     """The learner where the run's newest sound checkpoint left it, or new; and how many bytes of
     the metrics belong to it."""
-    kernel = run.record.kernel
-    if config.kernel != run.record.config.kernel:  # told another one when it was resumed
-        kernel, _ = resolve_kernel(config, device)
+    kernel, _ = walked_by(run, config, device)
     model = make(config, run.alphabet.size, kernel, device)
     learner = Learner(model, config, run.record.updates)
     if not run.checkpoints:
@@ -129,7 +134,11 @@ def train(
     with closing(durable.Log(run.path / "metrics.jsonl")) as metrics, events(run) as event:
         metrics.cut(metrics_bytes)
         event(
-            "began" if learner.update == 0 else "resumed", learner, device=device, threads=threads
+            "began" if learner.update == 0 else "resumed",
+            learner,
+            device=device,
+            threads=threads,
+            kernel=learner.model.kernel,
         )
         saved = time.monotonic()
         while learner.update < updates:
@@ -201,19 +210,24 @@ def seconds_per_update(
 
 
 def conclude(
-    run: Run, corpus: Corpus, device: str, say: Callable[[str], None], tick: Tick = lambda _: None
+    run: Run,
+    corpus: Corpus,
+    kernel: str,
+    device: str,
+    say: Callable[[str], None],
+    tick: Tick = lambda _: None,
 ) -> dict[str, Any]:
     """Scores the best weights exactly on the final split; the report of the run, now finished."""
     record, config = run.record, run.record.config
     last = run.load("last", say).progress
     best = run.load("best", say)
-    model = make(config, run.alphabet.size, record.kernel, device)
+    model = make(config, run.alphabet.size, kernel, device)
     load_weights(model, best.tensors)
     characters = record.updates * config.batch * config.time
     report = {
         "format": FORMAT,
         **record.facts(),
-        "kernel": record.kernel,
+        "kernel": kernel,
         "updates": record.updates,
         "characters_read": characters,
         "seconds": last.seconds,

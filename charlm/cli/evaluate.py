@@ -8,7 +8,7 @@ from charlm import show
 from charlm.cli.given import with_weights
 from charlm.cli.root import app
 from charlm.errors import BadConfig
-from charlm.flags import CELL, CHECKPOINT, DEVICE, JSON, RUN, THREADS
+from charlm.flags import CELL, CHECKPOINT, DEVICE, JSON, KERNEL, RUN, THREADS
 from charlm.signals import check
 
 
@@ -22,6 +22,7 @@ def evaluate(
     ] = None,
     checkpoint: CHECKPOINT = "best",
     cell: CELL = "",
+    kernel: KERNEL = "auto",
     device: DEVICE = "auto",
     threads: THREADS = 1,
     json: JSON = False,
@@ -49,7 +50,7 @@ def evaluate(
     opened.admit(cell)
     record = opened.record
     device, _ = prepare(device, threads)
-    weights, model = with_weights(opened, checkpoint, record.kernel, device)
+    weights, model = with_weights(opened, checkpoint, kernel, device, threads)
     split = split or "test"
     with progress.reading("reading the text", 10.0) as tick:
         if text:
@@ -66,9 +67,11 @@ def evaluate(
         "run_corpus_sha256": record.text.digest.sha256,
         "weights_sha256": weights.sha256,
         "update": weights.progress.update,
+        "kernel": model.kernel,
     }
     if json:
         show.result_json(told)
     else:
         tables.score(told, text or split)
         show.result(f"weights    {weights.sha256} (update {weights.progress.update})")
+        show.result(f"kernel     {model.kernel}")

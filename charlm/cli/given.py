@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from charlm import show
 from charlm.config import own
 
@@ -32,11 +34,18 @@ def from_anywhere(given: dict[str, Any]) -> dict[str, Any]:
     return {**given, **{name: absolute(path) for name, path in texts.items()}}
 
 
-def with_weights(run: "Run", which: str, kernel: str, device: str) -> "tuple[Checkpoint, CharLM]":
-    """A checkpoint of a run, each hash verified, and the model with its weights."""
-    from charlm.machine import memory_available
-    from charlm.model import load_weights, make, refuse_more_than, size
+def with_weights(
+    run: "Run", which: str, kernel: str, device: str, threads: int
+) -> "tuple[Checkpoint, CharLM]":
+    """A checkpoint of a run, each hash verified, and the model with its weights.
 
+    kernel: `auto` is this machine's fastest, whatever the run was trained with.
+    """
+    from charlm.machine import memory_available
+    from charlm.model import load_weights, make, refuse_more_than, resolve_kernel, size
+
+    here = msgspec.structs.replace(run.record.config, kernel=kernel, threads=threads)
+    kernel, _ = resolve_kernel(here, device)
     parameters, _ = size(run.record.config, run.alphabet.size)
     refuse_more_than(memory_available(device), 8 * parameters)  # the file's, and the model's
     weights = run.load(which, show.say)

@@ -11,7 +11,7 @@ from charlm import show
 from charlm.cli.given import with_weights
 from charlm.cli.root import app
 from charlm.errors import BadConfig
-from charlm.flags import CELL, CHECKPOINT, RUN
+from charlm.flags import CELL, CHECKPOINT, KERNEL, RUN
 from charlm.signals import check
 
 
@@ -33,6 +33,7 @@ def sample(
     count: Annotated[int, typer.Option("-n", "--count", help="How many samples.", min=1)] = 1,
     checkpoint: CHECKPOINT = "best",
     cell: CELL = "",
+    kernel: KERNEL = "auto",
     json: Annotated[bool, typer.Option("--json", help="One JSON object a sample.")] = False,
 ) -> None:
     """Let a model write, on stdout, as it goes.
@@ -51,8 +52,7 @@ def sample(
     opened = Run(run)
     opened.admit(cell)
     prepare("cpu", 1)
-    # One character at a time leaves nothing for a sequence kernel to fuse: the loop is fastest.
-    _, model = with_weights(opened, checkpoint, "loop", "cpu")
+    _, model = with_weights(opened, checkpoint, kernel, "cpu", 1)
     before = sys.stdin.buffer.read() if prompt == "-" else os.fsencode(prompt)
     prompt = before.decode("utf-8", "surrogateescape")  # whatever the locale took it for
     for number in range(count):
@@ -69,7 +69,7 @@ def sample(
         )
         if json:
             text = b"".join(written).decode("utf-8", "replace")
-            told = {"sample": number, "seed": seed, "text": text}
+            told = {"sample": number, "seed": seed, "kernel": model.kernel, "text": text}
             show.result_json({"prompt": before.decode("utf-8", "replace"), **told})
             continue
         if count > 1:

@@ -108,18 +108,21 @@ def _train(
     if going_on:
         training.refuse_what_cannot_fit(config, corpus, device)
         began = (run.record.made_by.get("device"), run.record.made_by.get("threads"))
-        if (device, str(config.threads)) != began:
+        kernel, _ = training.walked_by(run, config, device)
+        if (device, str(config.threads), kernel) != (*began, run.record.kernel):
             show.say(
-                f"note: the run began on {began[0]} with {began[1]} thread(s): on another "
-                "device or number of threads the last digits may differ"
+                f"note: the run began on {began[0]} with {began[1]} thread(s) and the kernel "
+                f"{run.record.kernel}: with others the last digits may differ"
             )
     else:
         run = training.new_run(path, config, corpus, device)
     record, symbols = run.record, run.alphabet.size
+    kernel, reason = training.walked_by(run, config, device)
     each = training.seconds_per_update(
-        config, record.updates, symbols, record.kernel, device, corpus.split("train")
+        config, record.updates, symbols, kernel, device, corpus.split("train")
     )
-    tables.summary(run, config, each, memory(config, symbols), f"{device} ({why})")
+    needed = memory(config, symbols)
+    tables.summary(run, config, each, needed, f"{kernel}: {reason}", f"{device} ({why})")
 
     learner, metrics_bytes = training.begin(run, device, config, show.say)
     if learner.update:
@@ -139,4 +142,4 @@ def _train(
         number = signalled[0] if signalled else signal.SIGTERM
         raise Interrupted(number, f"saved after update {learner.update}")
     with progress.reading("scoring exactly", log_every) as tick:
-        return training.conclude(run, corpus, device, show.say, tick)
+        return training.conclude(run, corpus, kernel, device, show.say, tick)

@@ -32,7 +32,7 @@ def _alphabet(alphabet: Any) -> tuple[str, str]:
     return "alphabet", f"{len(alphabet.symbols):,} {alphabet.kind}{escape}"
 
 
-def summary(run: Any, config: Any, seconds: float, memory: int, device: str) -> None:
+def summary(run: Any, config: Any, seconds: float, memory: int, kernel: str, device: str) -> None:
     """A run before its first update; seconds: of one update; memory: in bytes."""
     record = run.record
     characters = config.batch * config.time
@@ -41,7 +41,7 @@ def summary(run: Any, config: Any, seconds: float, memory: int, device: str) -> 
         [
             ("cell", f"{label(config.cell)}, {config.layers} × {config.hidden} units"),
             ("block", around(config.block)),
-            ("kernel", f"{record.kernel}: {record.kernel_why}"),
+            ("kernel", kernel),
             ("parameters", f"{record.parameters:,}; {record.state_size:,} floats carried"),
             _corpus(record.text),
             _alphabet(run.alphabet),
