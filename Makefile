@@ -19,8 +19,8 @@ compare: $(READY)  ## the main job: RNN, GRU and LSTM on Python's own documentat
 	$(BIN)/charlm compare-cells python-docs --cells rnn,gru,lstm --seeds 3 --parameters 150000 \
 	  --embedding 32 --updates 1900 --lr 0.008 --out comparison
 
-test: $(READY)  ## every test
-	$(BIN)/python -m pytest
+test: $(READY)  ## every test, on every core
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check

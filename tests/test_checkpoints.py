@@ -18,6 +18,7 @@ import pytest
 from conftest import charlm, command, make_run
 
 from charlm import checkpoint, durable
+from charlm.config import FORMAT
 from charlm.errors import BadConfig, BadData, DiskFailure, Exists, Locked, Missing
 from charlm.run import Run, refuse_existing, writer
 from charlm.train import begin, train
@@ -151,8 +152,8 @@ def test_a_checkpoint_of_other_settings_is_refused(run: Run, tmp_path: Path, boo
 
 def test_a_run_of_another_format_names_the_way_out(run: Run) -> None:
     path = run.path / "run.json"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
-    with pytest.raises(BadConfig, match="has format 2, and this charlm reads format 1"):
+    path.write_text(path.read_text().replace(f'"format": {FORMAT}', '"format": 99'))
+    with pytest.raises(BadConfig, match=f"has format 99, and this charlm reads format {FORMAT}"):
         Run(run.path)
 
 
