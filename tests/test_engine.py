@@ -307,3 +307,15 @@ def test_the_way_back_may_be_walked_again_but_not_with_other_weights(kernel: str
         cell.U.weight.add_(1)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         outputs.sum().backward()
+
+
+@needs_compiler
+def test_an_id_beyond_the_table_is_an_error_and_other_integers_are_read_rightly() -> None:
+    cell = RNN(3, 4)
+    table, ids = torch.randn(5, 3), torch.randint(5, (6, 2))
+    walked = choose("compiled", cell, "cpu")
+    wanted, _ = loop(cell, table, cell.start(2), ids)
+    assert_close(walked(cell, table, cell.start(2), ids.to(torch.int32))[0], wanted)
+    ids[3, 1] = 5
+    with pytest.raises(IndexError, match="table of 5 symbols"):
+        walked(cell, table, cell.start(2), ids)

@@ -195,7 +195,10 @@ def through(cell: Cell, x: Tensor, state: State, ids: Tensor | None) -> tuple[Te
     assert not isinstance(source, str), source
     weights = _weights(cell, source)
     x = x.contiguous()
-    ids = None if ids is None else ids.contiguous()
+    if ids is not None:
+        ids = ids.long().contiguous()
+        if not 0 <= int(ids.min()) <= int(ids.max()) < len(x):  # C would read beyond the table
+            raise IndexError(f"an id is not in the table of {len(x)} symbols")
     if torch.is_grad_enabled():
         outputs, *last = Through.apply(source, ids, x, *weights, *state)
     else:
