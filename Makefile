@@ -7,7 +7,7 @@ READY = $(VENV)/.ready
 export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := check
-.PHONY: compare test check lint types fix golden bench faults
+.PHONY: compare test check lint types fix golden bench race faults
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +41,9 @@ golden: $(READY)  ## write the golden losses anew: never in CI, and the commit s
 bench: $(READY)  ## speed against the plain torch.nn loop; encoding of 2 GB: minutes
 	$(BIN)/python scripts/bench.py
 	$(BIN)/python scripts/measure_encoding.py
+
+race: $(READY)  ## tiny Shakespeare for CPU time, as in docs/race.md: make race CORPUS=path
+	$(BIN)/python scripts/race.py --corpus "$(CORPUS)"
 
 faults: $(READY)  ## every bit of every byte of a checkpoint: minutes
 	CHARLM_FLIP_EVERY=1 $(BIN)/python -m pytest tests/test_checkpoints.py -k flipped
