@@ -59,12 +59,11 @@ def subjects(name: str) -> list[Subject]:
     """What is held to the promises: inputs that are not as wide as the units, and that are; and the
     layer above, where that is another cell. 9 units, if they may be: kernels take eight at once."""
     kind = find(name)
-    even = -(-8 // kind.multiple) * kind.multiple
-    odd = 9 if kind.multiple == 1 else even
-    found = [Subject(name, 5, odd), Subject(name, even, even)]
+    hidden = 9 if kind.multiple == 1 else -(-8 // kind.multiple) * kind.multiple
+    found = [Subject(name, 5, hidden), Subject(name, hidden, hidden)]
     cell = found[0].make()
     above = type(cell.above(cell)) is not kind
-    return [*found, Subject(name, 5, odd, above=True)] if above else found
+    return [*found, Subject(name, 5, hidden, above=True)] if above else found
 
 
 Check = Callable[[Subject], None]

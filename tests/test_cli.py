@@ -174,7 +174,7 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     "cell breaks its promise": (
         training("--cell", Path(__file__).parent / "broken_cells.py:SeesTheFuture"),
         80,
-        "SeesTheFuture: no character sees the future, but with 5 inputs and 8 units: another char",
+        "SeesTheFuture: no character sees the future, but with 5 inputs and 9 units: another char",
     ),
     "cell breaks when compared": (
         lambda p: [
@@ -194,6 +194,11 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         lambda p: [*own_run(p), "--cell", "lstm"],
         78,
         "--cell lstm: the run's cell is .*cell.py:MyCell",
+    ),
+    "cells of odd width": (
+        lambda _: ["cells", "--hidden", 12],
+        78,
+        "Clockwork has units in multiples of 8, not 12: try --hidden 16",
     ),
     "unknown cell to show": (lambda _: ["cells", "show", "lsmt"], 78, "did you mean lstm"),
     "unknown cell to check": (lambda _: ["cells", "check", "lsmt"], 78, "did you mean lstm"),

@@ -330,7 +330,7 @@ def test_curves_are_drawn_also_where_there_is_little_to_draw() -> None:
     for curves in (
         {"a": [[]]},
         {"a": [[], [(1, 2.0)]], "b": [[], []]},
-        {"a": [[(1, 2.0)]]},
+        {"a$b$c$": [[(1, 2.0)]]},
         {"a": [[(1, 2.0), (2, 1.5)], [(1, 2.1)]], "b": [[(1, 3.0)]]},
     ):
         assert report.draw_curves(curves, "t").startswith(b"\x89PNG")

@@ -123,7 +123,7 @@ def test_check_says_of_each_promise_whether_it_is_kept(mine: str) -> None:
     assert done.returncode == 80 and len(lines) == 14
     (line,) = [line for line in lines if not line.startswith("ok ")]
     assert re.match(
-        r"broken  streams do not mix: with 5 inputs and 8 units: another .* by \d", line
+        r"broken  streams do not mix: with 5 inputs and 9 units: another .* by \d", line
     )
     assert done.stderr.endswith(b"MixesStreams breaks 1 of 14 promises: see above\n")
     done = charlm("cells", "check", broken, "--json")
