@@ -19,12 +19,15 @@ def begin(cell: Cell, config: Config) -> None:
             # characters; here u - 1 is drawn, from 1 to one less than the longest.
             bias = torch.empty(cell.hidden).uniform_(1, longest - 1).log()
             cell.keep(bias, -bias)
-    if config.recurrent_init == "orthogonal":
-        matrices = list(cell.recurrent())
-        if not matrices:
+    matrices = list(cell.recurrent())
+    for asked, name in (
+        (config.recurrent_init == "orthogonal", "--recurrent-init"),
+        (config.weight_dropout > 0, "--weight-dropout"),
+    ):
+        if asked and not matrices:
             raise BadConfig(
-                f"{type(cell).__name__} has no matrix from state to state: "
-                "leave --recurrent-init out"
+                f"{type(cell).__name__} has no matrix from state to state: leave {name} out"
             )
+    if config.recurrent_init == "orthogonal":
         for matrix in matrices:
             nn.init.orthogonal_(matrix)

@@ -64,6 +64,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     dropout: Annotated[
         float, Meta(ge=0, lt=1), says(MODEL, "share of each layer's output dropped in training")
     ] = 0.0
+    weight_dropout: Annotated[
+        float,
+        Meta(ge=0, lt=1),
+        says(MODEL, "share of the weights from state to state dropped in each update"),
+    ] = 0.0
     tie: Annotated[
         bool, says(MODEL, "one table for reading and predicting (embedding = hidden)")
     ] = False

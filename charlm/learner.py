@@ -14,6 +14,7 @@ from charlm.config import Config, stream
 from charlm.corpus import Batch
 from charlm.errors import BadData, NonFinite
 from charlm.model import CharLM, ModelState, detached, load_weights
+from charlm.weight_dropout import dropped, recurrent
 
 FLOOR = 0.02  # of the highest learning rate: where the schedule ends
 
@@ -58,6 +59,7 @@ class Learner:
             betas=(config.momentum, 0.99),  # 0.999 remembers longer than such short runs last
             fused=True,
         )
+        self.recurrent = recurrent(model.recurrent)
         self.carried: ModelState | None = None
         self.update = 0
         self.seconds = 0.0
@@ -80,9 +82,10 @@ class Learner:
         assert before is not None, "a window that continues a stream needs the state before it"
 
         self.optimizer.zero_grad()
-        logits, after = self.model(batch.x, before)
-        loss = cross_entropy(logits.flatten(0, 1), batch.y.flatten())
-        loss.backward()
+        with dropped(self.recurrent, self.config.weight_dropout):
+            logits, after = self.model(batch.x, before)
+            loss = cross_entropy(logits.flatten(0, 1), batch.y.flatten())
+            loss.backward()
         norm = clip_grad_norm_(self.model.parameters(), self.config.clip)
         nats, gradient = loss.item(), norm.item()
         if not (math.isfinite(nats) and math.isfinite(gradient)):

@@ -74,6 +74,7 @@ def test_orthogonal_matrices_are_orthogonal() -> None:
     [
         ({"cell": "rnn", "keep_bias": "chrono"}, "RNN has no gate that keeps"),
         ({"cell": "mingru", "recurrent_init": "orthogonal"}, "MinGRU has no matrix from state to"),
+        ({"cell": "mingru", "weight_dropout": 0.1}, "MinGRU has no matrix from state to"),
         ({"cell": "depth-gated-lstm", "block": "residual"}, "hands on more than its output"),
         ({"keep_bias": "much"}, "--keep-bias much: a number such as 2, chrono, or chrono:100"),
         ({"keep_bias": "inf"}, "--keep-bias inf: a number"),

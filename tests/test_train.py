@@ -21,6 +21,7 @@ from charlm.learner import Learner, Updated, learning_rate
 from charlm.model import make, size
 from charlm.run import Run
 from charlm.train import Validated, begin, new_run, seconds_per_update, train
+from charlm.weight_dropout import dropped
 
 # batches
 
@@ -148,6 +149,27 @@ def test_momentum_is_how_much_of_the_direction_is_of_before() -> None:
         torch.testing.assert_close(kept, (1 - momentum) * weight.grad)
 
 
+def test_dropped_weights_are_not_learnt_in_that_update_and_then_are_there_again() -> None:
+    batches = Batches(np.arange(200, dtype=np.uint8) % 7, 4, 16, 0)
+    config = checked(TINY | {"cell": "gru-cho", "layers": 2, "weight_dropout": 0.25})
+    learner = Learner(make(config, 7, "loop", "cpu"), config, 1)
+    names = {id(p): name for name, p in learner.model.named_parameters()}
+    assert {names[id(p)] for p in learner.recurrent} == {
+        f"layers.{layer}.{matrix}.weight" for layer in (0, 1) for matrix in ("U", "U_n")
+    }
+    before = [p.detach().clone() for p in learner.recurrent]
+    with dropped(learner.recurrent, 0.25):
+        for weight, whole in zip(learner.recurrent, before, strict=True):
+            there = weight != 0
+            assert 0.5 < there.double().mean() < 0.95
+            torch.testing.assert_close(weight[there], whole[there] / 0.75)
+    assert all(torch.equal(a, b) for a, b in zip(learner.recurrent, before, strict=True))
+    learner.learn(batches[0])
+    for weight in learner.recurrent:
+        assert weight.grad is not None
+        assert 0.5 < (weight.grad != 0).double().mean() < 0.95
+
+
 def test_the_gradient_is_clipped_by_its_whole_norm(tmp_path: Path, book: Path) -> None:
     run, corpus, config = make_run(tmp_path / "r", book, clip=1e-3)
     model, _ = begin(run, "cpu", config, print)
@@ -226,6 +248,7 @@ def result_of(run: Run) -> dict[str, bytes]:
 MODELS = [
     {"cell": "rnn"},
     {"cell": "gru", "keep_bias": "chrono"},
+    {"cell": "gru-cho", "weight_dropout": 0.3},
     {"cell": "lstm"},
     {"cell": "lstm", "block": "residual", "recurrent_init": "orthogonal"},
 ]
