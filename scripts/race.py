@@ -59,6 +59,13 @@ RECIPES = {
         | {"hidden": 352, "embedding": 256, "batch": 32, "learning_rate": 0.006, "updates": 4700}
         | {"weight_decay": 0.1, "dropout": 0.2},
     ),
+    "1800s": Recipe(
+        1800,
+        1.42,
+        GRU
+        | {"hidden": 448, "embedding": 256, "batch": 32, "learning_rate": 0.006, "updates": 20000}
+        | {"dropout": 0.2, "weight_dropout": 0.2},
+    ),
 }
 SMALL = {"hidden": 16, "embedding": 8, "batch": 4, "time": 8, "updates": 5}
 
