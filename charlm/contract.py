@@ -374,7 +374,7 @@ def everything(
     return {name: value.detach() for name, value in found.items()}
 
 
-@promise("every kernel is the loop, only faster")
+@promise("every kernel is the loop, only faster", sound=True)
 def kernels_exact(subject: Subject) -> None:
     """Given characters and picked ones, many and one; in float64."""
     cell = subject.ready()

@@ -98,9 +98,10 @@ def _serving(name: str, cell: Cell) -> Kernel | None:
 
 
 def _unchanged(kind: type[Cell], parent: type[Cell]) -> bool:
-    if parent in (Cell, LinearCell):
-        return True
-    return kind.step is parent.step and kind.project is parent.project
+    if parent is LinearCell:  # who changes the step says what a scan must shift for it
+        assert issubclass(kind, LinearCell)
+        return kind.step is LinearCell.step or kind.shifted is not LinearCell.shifted
+    return parent is Cell or kind is parent
 
 
 def refusal(name: str, cell: Cell, device: str) -> str:

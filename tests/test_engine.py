@@ -129,7 +129,7 @@ def test_what_is_no_number_stays_none_and_large_gates_do_not_overflow(kind: type
     torch.manual_seed(0)
     cell = kind(3, 8)
     x = torch.randn(4, 2, 3)
-    wide = {"lstm": 300.0}.get(kind.__name__.lower(), 30.0)
+    wide = 300.0 if kind is LSTM else 30.0  # far beyond where an exponential overflows
     with torch.no_grad():
         got, _ = choose("compiled", cell, "cpu")(cell, x * wide, cell.start(2), None)
         wanted, _ = loop(cell, x * wide, cell.start(2))
@@ -147,7 +147,6 @@ def afresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatc
     made = (build.compiler, build._identity, build.library, build.refusal, walk.built)
     for function in made:
         function.cache_clear()
-    monkeypatch.setattr(walk, "SOURCES", {})
     yield monkeypatch
     monkeypatch.undo()
     for function in made:
@@ -291,7 +290,7 @@ def test_the_product_of_a_long_text_is_pytorchs(
         found.append([out, x.grad, *(p.grad for p in layer.parameters())])
     name = type(found[0][0].grad_fn).__name__
     assert name == "LinearBackward", name  # else the test compared PyTorch with itself
-    assert_close(found[0], found[1], rtol=0, atol=1e-10 if dtype == torch.float64 else 1e-3)
+    assert_close(found[0], found[1], rtol=0, atol=1e-10 if dtype == torch.float64 else 1e-4)
 
 
 @needs_compiler

@@ -41,7 +41,7 @@ def pull(step: Step) -> Adjoint:
 
     def give(node: Node, gradient: Node | None, width: int) -> None:
         """width: of what the node was combined with; a column of one number is shared by it."""
-        if gradient is None or node.op == "const" or (gradient.op, gradient.where) == ("const", 0):
+        if gradient is None or node.op == "const" or graph.is_zero(gradient):
             return
         if node.width == 1 and width > 1:
             wide = gradient.width > 1
@@ -60,7 +60,7 @@ def pull(step: Step) -> Adjoint:
     for item in sorted(items, key=lambda item: item.index, reverse=True):
         if isinstance(item, Product):
             outputs = graph.leaves(item.buffer, item.width)
-            gradients = tuple(found.get(leaf, graph.const(0)) for leaf in outputs)
+            gradients = tuple(found.get(leaf, graph.const(0, leaf.width)) for leaf in outputs)
             if any(leaf in found for leaf in outputs):
                 products.append(_back(graph, item, gradients))
                 if products[-1].target is None:
@@ -82,11 +82,11 @@ def _back(graph: Graph, product: Product, gradients: tuple[Node, ...]) -> Pulled
     direct = place is not None and place[0].startswith("s")
     buffer = f"p{len(graph.products)}"
     graph.cuts[buffer] = set(accumulate(column.width for column in product.inputs))
-    graph.product(
+    back = graph.product(
         product.weight, gradients, product.rows, product.columns, product.blocks, backwards=True
     )
     target = (int(place[0][1:]), place[1]) if place and direct else None
-    return Pulled(product, gradients, graph.products[-1], target)
+    return Pulled(product, gradients, back, target)
 
 
 def contiguous(columns: tuple[Node, ...]) -> tuple[str, int] | None:

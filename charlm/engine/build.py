@@ -4,10 +4,10 @@ import ctypes
 import hashlib
 import os
 import platform
-import shlex
 import shutil
 import subprocess
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -21,22 +21,41 @@ FLAGS = (
 )
 
 
+PATIENCE = 300  # seconds that a compiler may take
+
+
 @cache
 def compiler() -> tuple[str, ...]:
     """$CC, or the first of cc, gcc and clang that there is; () if there is none."""
-    asked = shlex.split(os.environ.get("CC", ""))
+    asked = os.environ.get("CC", "").split()
     for words in [asked] if asked else [["cc"], ["gcc"], ["clang"]]:
         if shutil.which(words[0]):
             return tuple(words)
     return ()
 
 
+def _run(words: list[str], folder: str | None = None) -> "subprocess.CompletedProcess[bytes]":
+    try:
+        return subprocess.run(
+            [*compiler(), *words], capture_output=True, check=False, cwd=folder, timeout=PATIENCE
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise _cannot(str(getattr(error, "strerror", "") or f"silent for {PATIENCE} s")) from error
+
+
+def _cannot(reason: str) -> BadConfig:
+    return BadConfig(
+        f"the C compiler {compiler()[0]} cannot build the kernel ({reason}): --kernel loop needs "
+        "none, and the environment variable CC names another compiler"
+    )
+
+
 @cache
 def _identity() -> str:
     """Of the compiler and of the processor that -march=native means."""
-    told = subprocess.run([*compiler(), "--version"], capture_output=True, check=False).stdout
+    told = _run(["--version"]).stdout
     flags = b""
-    with open(os.devnull if not Path("/proc/cpuinfo").exists() else "/proc/cpuinfo", "rb") as file:
+    with suppress(OSError), open("/proc/cpuinfo", "rb") as file:
         flags = next((line for line in file if line.startswith((b"flags", b"Features"))), b"")
     words = (repr(compiler()), repr(FLAGS), platform.machine(), platform.processor())
     return hashlib.sha256(told + flags + "".join(words).encode()).hexdigest()
@@ -46,29 +65,43 @@ def _identity() -> str:
 def library(source: str) -> ctypes.CDLL:
     """The library of a C source; raises BadConfig when the compiler cannot make it."""
     key = hashlib.sha256(f"{_identity()}\n{source}".encode()).hexdigest()[:32]
-    place = durable.cache_directory() / "kernels"
+    place = _ours(durable.cache_directory() / "kernels")
     for known in place.glob(f"{key}-*.so"):
         data = known.read_bytes()
         if known.stem.partition("-")[2] == hashlib.sha256(data).hexdigest()[:32]:
-            return ctypes.CDLL(str(known))
+            return _loaded(known)
     with tempfile.TemporaryDirectory() as directory:
         code, made = Path(directory) / "kernel.c", Path(directory) / "kernel.so"
         code.write_text(source)
-        words = [*compiler(), *FLAGS, code.name, "-o", made.name, "-lm"]
-        done = subprocess.run(words, capture_output=True, check=False, cwd=directory)
+        done = _run([*FLAGS, code.name, "-o", made.name, "-lm"], directory)
         if done.returncode or not made.exists():
             said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
             reason = next((line for line in said if "error" in line), said[0] if said else "")
-            raise BadConfig(
-                f"the C compiler {compiler()[0]} cannot build the kernel "
-                f"({reason or f'exit code {done.returncode}'}): --kernel loop needs none, and the "
-                "environment variable CC names another compiler"
-            )
+            raise _cannot(reason or f"exit code {done.returncode}")
         data = made.read_bytes()
-    durable.make_directory(place)
+        if not data.startswith((b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")):
+            raise _cannot("what it made is no library")
     kept = place / f"{key}-{hashlib.sha256(data).hexdigest()[:32]}.so"
     durable.write_file(kept, data)
-    return ctypes.CDLL(str(kept))
+    return _loaded(kept)
+
+
+def _loaded(path: Path) -> ctypes.CDLL:
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise _cannot(f"what it made cannot be loaded from {path.parent}: {error}") from error
+
+
+def _ours(place: Path) -> Path:
+    """The directory, if nobody else can put code into it: what lies there is run."""
+    if not place.exists():
+        durable.make_directory(place)
+        place.chmod(0o700)
+    status = place.stat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o022:
+        raise _cannot(f"others may write into {place}, and what lies there would be run")
+    return place
 
 
 @cache

@@ -18,9 +18,9 @@ from torch.nn.functional import embedding
 
 from charlm.cell import Cell, State
 from charlm.engine.adjoint import Adjoint, contiguous, pull
-from charlm.engine.graph import Graph, Node, Product, Untraceable
+from charlm.engine.graph import Graph, Node, Product
 from charlm.engine.learnt import gathered, learnt
-from charlm.engine.trace import Step, trace
+from charlm.engine.trace import Step, read, trace
 
 
 def _either(of: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Any, Any], Tensor]:
@@ -66,18 +66,13 @@ class Program:
     vectors: list[str]
 
 
-PROGRAMS: dict[tuple[type[Cell], int, int], Program | str] = {}
+def _programmed(cell: Cell) -> Program:
+    return _program(trace(cell))
 
 
 def program_of(cell: Cell) -> Program | str:
     """The program of this cell's step, or what of it the engine cannot say."""
-    key = type(cell), cell.inputs, cell.hidden
-    if key not in PROGRAMS:
-        try:
-            PROGRAMS[key] = _program(trace(cell))
-        except Untraceable as reason:
-            PROGRAMS[key] = str(reason)
-    return PROGRAMS[key]
+    return read(cell, _programmed)
 
 
 def refusal(cell: Cell, device: str) -> str:  # noqa: ARG001
@@ -151,7 +146,14 @@ def _row(columns: tuple[Node, ...], buffers: Buffers, values: Values) -> Tensor:
     width = sum(column.width for column in columns)
     if place and place[0] in buffers:
         return buffers[place[0]][..., place[1] : place[1] + width]
-    return torch.cat([values[column] for column in columns], dim=-1)
+    like = buffers["x"]
+    parts = [
+        value
+        if isinstance(value := values[column], Tensor)
+        else like.new_full((len(like), column.width), value)
+        for column in columns
+    ]
+    return torch.cat(parts, dim=-1)
 
 
 def _blocks(product: Product, inputs: Tensor, weight: Tensor) -> Tensor:
@@ -182,7 +184,7 @@ class Walk:
         self.states = [x.new_empty(len(x) + 1, *part.shape) for part in start]
         for history, part in zip(self.states, start, strict=True):
             history[0] = part
-        self.vectors = {f"w:{name}": weights[name] for name in program.vectors}
+        self.vectors = {f"w:{name}": weights[name].reshape(-1) for name in program.vectors}
         forwards = [p.product for p in program.adjoint.products]
         self.read = {p: x.new_empty(*x.shape[:2], p.columns) for p in forwards if learn}
         self.kept: list[Values] = []
@@ -207,7 +209,7 @@ class Walk:
         program, x = self.program, self.x
         graph, leaves = program.step.graph, program.adjoint.leaves
         of_x = torch.zeros_like(x)
-        shares = {name: torch.zeros_like(self.weights[name]) for name in program.vectors}
+        shares = {n: torch.zeros_like(self.vectors[f"w:{n}"]) for n in program.vectors}
         deltas = [x.new_empty(*x.shape[:2], p.product.rows) for p in program.adjoint.products]
         now = list(last)
         for t in reversed(range(len(x))):
@@ -230,7 +232,8 @@ class Walk:
                 if pulled.target is not None:
                     part, at = pulled.target
                     now[part][:, at : at + pulled.product.columns] += buffers[pulled.back.buffer]
-        return of_x, [*shares.values(), *self._matrices(deltas)], now
+        of_vectors = [share.view_as(self.weights[n]) for n, share in shares.items()]
+        return of_x, [*of_vectors, *self._matrices(deltas)], now
 
     def _matrices(self, deltas: list[Tensor]) -> list[Tensor]:
         """The gradient of every matrix: for each product in the step one product over all time."""

@@ -89,8 +89,11 @@ class Graph:
             self.nodes[key] = Node(self, op, args, width, where)
         return self.nodes[key]
 
-    def const(self, value: float) -> Node:
-        return self.intern("const", (), 1, float(value))
+    def const(self, value: float, width: int = 1) -> Node:
+        return self.intern("const", (), width, float(value))
+
+    def is_zero(self, node: Node) -> bool:
+        return node.op == "const" and node.where == 0
 
     def leaf(self, buffer: str, offset: int, width: int) -> Node:
         return self.intern("leaf", (), width, (buffer, offset))
@@ -103,19 +106,20 @@ class Graph:
     def of(self, op: str, *given: "Node | float") -> Node:
         """An elementwise operation; a few that change nothing are left out."""
         args = tuple(a if isinstance(a, Node) else self.const(a) for a in given)
-        values = [a.where if a.op == "const" else None for a in args]
-        if op == "mul" and 0.0 in values:
-            return self.const(0)
-        if op in ("add", "mul"):
-            unit = 0.0 if op == "add" else 1.0
-            rest = [a for a, value in zip(args, values, strict=True) if value != unit]
-            if len(rest) < 2:
-                return rest[0] if rest else self.const(unit)
-        if op in ("sub", "div") and values[1] == (0.0 if op == "sub" else 1.0):
-            return args[0]
-        if op == "where" and args[1] is args[2]:
-            return args[1]
-        return self.intern(op, args, max(a.width for a in args))
+        width = max(a.width for a in args)
+        same: Node | None = None
+        if op in ("add", "mul", "sub", "div"):
+            unit = 0.0 if op in ("add", "sub") else 1.0
+            first, second = ((a.op, a.where) == ("const", unit) for a in args)
+            if second:
+                same = args[0]
+            elif first and op in ("add", "mul"):
+                same = args[1]
+        elif op == "where" and args[1] is args[2]:
+            same = args[1]
+        if same is not None and same.width == width:
+            return same
+        return self.intern(op, args, width)
 
     def total(self, columns: tuple[Node, ...]) -> Node:
         """The sum over the row of all these columns: width 1."""
@@ -133,15 +137,15 @@ class Graph:
         columns: int,
         blocks: tuple[int, ...] = (),
         backwards: bool = False,
-    ) -> tuple[Node, ...]:
+    ) -> Product:
+        """Forwards the same product is made once; backwards each has a target of its own."""
         for known in self.products:
-            if (known.weight, known.inputs, known.backwards) == (weight, inputs, backwards):
-                break
-        else:
-            number = len(self.products)
-            known = Product(number, weight, inputs, rows, columns, blocks, backwards, self.count())
-            self.products.append(known)
-        return self.leaves(known.buffer, known.width)
+            if not backwards and (known.weight, known.inputs) == (weight, inputs):
+                return known
+        number = len(self.products)
+        made = Product(number, weight, inputs, rows, columns, blocks, backwards, self.count())
+        self.products.append(made)
+        return made
 
     def split(self, node: Node, at: int) -> tuple[Node, Node]:
         """A column as two, the first `at` wide."""
@@ -177,6 +181,11 @@ def _where(condition: Node, yes: "Node | float", no: "Node | float") -> Node:
     return condition.graph.of("where", condition, yes, no)
 
 
+def _larger(g: Node, a: Node, b: Node) -> Node:
+    """The share of g that a gets where it is the larger of the two."""
+    return _where(g.graph.of("gt", a, b), g, _where(g.graph.of("eq", a, b), g * 0.5, 0))
+
+
 def _none(*_: Node) -> tuple[None, ...]:
     return (None, None)
 
@@ -208,21 +217,16 @@ OPS: dict[str, Op] = {
         "FABS({0})",
         lambda g, y, a: (_where(a.graph.of("gt", a, 0), g, _where(a.graph.of("lt", a, 0), -g, 0)),),
     ),
+    # Equal ones share the gradient, as PyTorch has it. What is no number stays none.
     "maximum": Op(
-        "({0} >= {1} ? {0} : {1})",
-        lambda g, y, a, b: (
-            _where(a.graph.of("ge", a, b), g, 0),
-            _where(a.graph.of("ge", a, b), 0, g),
-        ),
+        "({0} >= {1} ? {0} : ({0} < {1} ? {1} : {0} + {1}))",
+        lambda g, y, a, b: (_larger(g, a, b), _larger(g, b, a)),
     ),
     "minimum": Op(
-        "({0} <= {1} ? {0} : {1})",
-        lambda g, y, a, b: (
-            _where(a.graph.of("le", a, b), g, 0),
-            _where(a.graph.of("le", a, b), 0, g),
-        ),
+        "({0} <= {1} ? {0} : ({0} > {1} ? {1} : {0} + {1}))",
+        lambda g, y, a, b: (_larger(g, b, a), _larger(g, a, b)),
     ),
-    "remainder": Op("({0} - FLOOR({0} / {1}) * {1})", lambda g, y, a, b: (g, None)),
+    "remainder": Op("({0} - FLOOR({0} / {1}) * {1})", lambda g, y, a, b: (g, -(g * (a - y) / b))),
     "where": Op(
         "({0} ? {1} : {2})", lambda g, y, c, a, b: (None, _where(c, g, 0), _where(c, 0, g))
     ),

@@ -67,7 +67,7 @@ INLINE float LOGSIGMOID(float x) {
   const float e = EXP(-fabsf(x));
   return (x < 0 ? x : (x >= 0 ? 0.0f : x)) - LOG(1 + e);
 }
-#else
+#elif REAL == 8
 typedef double real;
 #define FABS fabs
 #define FLOOR floor
@@ -80,6 +80,8 @@ typedef double real;
 #define INLINE static inline __attribute__((always_inline))
 INLINE double SIGMOID(double x) { return 1 / (1 + exp(-x)); }
 INLINE double LOGSIGMOID(double x) { return (x < 0 ? x : 0) - log1p(exp(-fabs(x))); }
+#else
+#error "numbers of 4 or 8 bytes"
 #endif
 
 /* A matrix times many vectors. The matrix is packed once for all of time, into panels of as many

@@ -67,6 +67,13 @@ class Linear(torch.autograd.Function):
         return of_x, of_weight, above.sum(0) if ctx.biased else None
 
 
+def _plain(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether these are what the C reads; all else, errors included, is PyTorch's."""
+    kinds = {tensor.dtype for tensor in (x, weight, bias) if tensor is not None}
+    one = len(kinds) == 1 and kinds <= {torch.float32, torch.float64}
+    return one and weight.dim() == 2 and x.shape[-1] == weight.shape[1] and x.is_cpu
+
+
 class OwnProducts(TorchFunctionMode):
     """Within it, torch.nn.functional.linear of a long text on the CPU is `Linear`."""
 
@@ -76,6 +83,7 @@ class OwnProducts(TorchFunctionMode):
         del types
         if func is functional.linear and not kwargs:
             x, weight, bias = (*args, None)[:3]
-            if x.dim() > 1 and x.shape[:-1].numel() >= LEAST and weight.dtype == x.dtype:
-                return Linear.apply(x.contiguous(), weight, bias)
+            if x.dim() > 1 and x.shape[:-1].numel() >= LEAST and _plain(x, weight, bias):
+                bias = None if bias is None else bias.contiguous()
+                return Linear.apply(x.contiguous(), weight.contiguous(), bias)
         return func(*args, **(kwargs or {}))

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,8 @@ class Symbol:
         return result
 
     def __getattr__(self, name: str) -> Any:
+        if name == "where":  # the condition is the first argument here, the second there
+            return lambda condition, other: each("where")(condition, self, other)
         if name in METHODS:
             return lambda *args, **kwargs: METHODS[name](self, *args, **kwargs)
         raise Untraceable(f"its step uses {name}, which has no rule in the engine")
@@ -45,7 +48,9 @@ class Symbol:
         start, stop, stride = key[1].indices(self.width)
         if stride != 1:
             raise Untraceable("its step takes every other number of a tensor")
-        return split(self, [start, stop - start, self.width - stop])[1]
+        return split(self, [start, max(0, stop - start), self.width - stop], -1)[1]
+
+    __hash__ = object.__hash__
 
     def __bool__(self) -> bool:
         raise Untraceable("its step decides by looking at numbers")
@@ -71,9 +76,25 @@ class Weight:
         raise Untraceable(f"its step uses {name} of a matrix")
 
 
+class Odd:
+    """A buffer that the engine has no columns for; the reason is said where it is used."""
+
+    def __init__(self, reason: str) -> None:
+        self.__dict__["reason"] = reason
+
+    @classmethod
+    def __torch_function__(cls, *_: Any) -> Any:
+        raise Untraceable("its step uses a buffer that holds no real numbers")
+
+    def __getattr__(self, name: str) -> Any:
+        raise Untraceable(self.__dict__["reason"])
+
+
 def aligned(*given: Given) -> list[tuple[Node | float, ...]]:
     """The columns of all, side by side and taken apart until they are equally wide."""
     for one in given:
+        if isinstance(one, Odd):
+            raise Untraceable(one.__dict__["reason"])
         if not isinstance(one, Symbol | float | int):
             raise Untraceable(f"its step mixes a {type(one).__name__} with what it computes")
     rows: list[tuple[Node | float, ...]] = []
@@ -97,17 +118,24 @@ def aligned(*given: Given) -> list[tuple[Node | float, ...]]:
     return rows
 
 
+COMPARISONS = ("gt", "ge", "lt", "le", "eq")
+
+
 def each(op: str) -> Callable[..., Symbol]:
     """The rule of an elementwise operation."""
 
     def apply(*given: Given) -> Symbol:
         graph = next(s.graph for s in given if isinstance(s, Symbol))
-        return Symbol(graph, tuple(graph.of(op, *row) for row in aligned(*given)))
+        rows = aligned(*given)
+        compared = [isinstance(a, Node) and a.op in COMPARISONS for a in rows[0]]
+        if op not in ("where", *COMPARISONS) and all(compared):
+            raise Untraceable("its step computes with truths")
+        return Symbol(graph, tuple(graph.of(op, *row) for row in rows))
 
     return apply
 
 
-def split(x: Symbol, sizes: list[int] | int, dim: int = -1) -> list[Symbol]:
+def split(x: Symbol, sizes: list[int] | int, dim: int = 0) -> list[Symbol]:
     if dim not in (-1, 1):
         raise Untraceable("its step splits the batch")
     if isinstance(sizes, int):
@@ -124,11 +152,11 @@ def split(x: Symbol, sizes: list[int] | int, dim: int = -1) -> list[Symbol]:
     return parts
 
 
-def chunk(x: Symbol, chunks: int, dim: int = -1) -> list[Symbol]:
+def chunk(x: Symbol, chunks: int, dim: int = 0) -> list[Symbol]:
     return split(x, -(-x.width // chunks), dim)
 
 
-def cat(parts: list[Symbol], dim: int = -1) -> Symbol:
+def cat(parts: list[Symbol], dim: int = 0) -> Symbol:
     if dim not in (-1, 1):
         raise Untraceable("its step joins along the batch")
     return Symbol(parts[0].graph, tuple(column for part in parts for column in part.columns))
@@ -138,15 +166,20 @@ def linear(x: Symbol, weight: Weight, bias: Symbol | None = None) -> Symbol:
     if not isinstance(weight, Weight):
         raise Untraceable("its step multiplies with a matrix that it computes")
     rows, columns = weight.shape
-    out = Symbol(x.graph, x.graph.product(weight.name, x.columns, rows, columns))
+    if x.width != columns:
+        raise Untraceable("its step multiplies a matrix with a vector of another width")
+    made = x.graph.product(weight.name, x.columns, rows, columns)
+    out = Symbol(x.graph, x.graph.leaves(made.buffer, rows))
     return out if bias is None else each("add")(out, bias)
 
 
 def blocks(x: Symbol, weight: Weight) -> Symbol:
     parts, heads, share, _ = weight.shape
     width = parts * heads * share
-    found = x.graph.product(weight.name, x.columns, width, heads * share, (parts, heads, share))
-    return Symbol(x.graph, found)
+    if x.width != heads * share:
+        raise Untraceable("its step multiplies blocks with a vector of another width")
+    made = x.graph.product(weight.name, x.columns, width, heads * share, (parts, heads, share))
+    return Symbol(x.graph, x.graph.leaves(made.buffer, width))
 
 
 def layer_norm(
@@ -200,7 +233,9 @@ RULES: dict[Any, Callable[..., Any]] = {
     functional.softplus: softplus,
     functional.relu: each("relu"),
     block_linear: blocks,
+    torch.Tensor.where: lambda x, condition, other: each("where")(condition, x, other),
 }
+METHODS["__eq__"] = each("eq")
 for name in METHODS:
     if name.startswith("__"):
         setattr(Symbol, name, METHODS[name])
@@ -209,9 +244,11 @@ for name in METHODS:
 def stand_in(module: nn.Module, graph: Graph, prefix: str = "") -> nn.Module:
     """The module with symbols in the place of its weights."""
 
-    def symbol(name: str, tensor: Tensor | None) -> Symbol | Weight | None:
+    def symbol(name: str, tensor: Tensor | None) -> Symbol | Weight | Odd | None:
         if tensor is None:
             return None
+        if not tensor.is_floating_point():
+            return Odd(f"its step uses {prefix}{name}, which is of {tensor.dtype}")
         if tensor.dim() > 1:
             return Weight(prefix + name, tuple(tensor.shape))
         return Symbol(graph, graph.leaves(f"w:{prefix}{name}", tensor.numel()))
@@ -236,8 +273,31 @@ class Step:
     inputs: int  # width of what project gives
 
 
+Read = TypeVar("Read")
+KNOWN: WeakKeyDictionary[Cell, dict[tuple[Any, ...], Any]] = WeakKeyDictionary()
+
+
+def read(cell: Cell, make: Callable[[Cell], Read]) -> Read | str:
+    """What `make` makes of this very cell's step, once; or what of it the engine cannot say.
+
+    Of this cell, not of its class: a step may look at what only this one has.
+    """
+    known = KNOWN.setdefault(cell, {})
+    key = make, cell.training, next(cell.parameters()).dtype
+    if key not in known:
+        try:
+            known[key] = make(cell)
+        except Untraceable as reason:
+            known[key] = str(reason)
+    found: Read | str = known[key]
+    return found
+
+
 def trace(cell: Cell) -> Step:
     """Raises Untraceable, with what the step does that the engine cannot say."""
+    dtype = next(cell.parameters()).dtype
+    if dtype not in (torch.float32, torch.float64):
+        raise Untraceable(f"it computes in {dtype}, and the engine in float32 or float64")
     with torch.no_grad():
         parts = cell.start(1)
         inputs = cell.project(parts[0].new_zeros(1, cell.inputs)).shape[-1]

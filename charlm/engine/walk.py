@@ -13,33 +13,36 @@ from torch.autograd.function import once_differentiable
 from charlm.cell import Cell, State
 from charlm.engine import build
 from charlm.engine.emit import Source, emit
-from charlm.engine.graph import Untraceable
 from charlm.engine.learnt import gathered, learnt
-from charlm.engine.trace import trace
+from charlm.engine.trace import read, trace
+from charlm.errors import BadConfig
 from charlm.unroll import Stepper
 
 X = 3  # the place of x among the arguments
-SOURCES: dict[tuple[type[Cell], int, int], Source | str] = {}
+
+
+def _emitted(cell: Cell) -> Source:
+    learnt = {name for name, _ in cell.named_parameters(remove_duplicate=False)}
+    return emit(trace(cell), learnt.__contains__)
 
 
 def source_of(cell: Cell) -> Source | str:
     """The C of this cell's step at its widths, or what of its step the engine cannot say."""
-    key = type(cell), cell.inputs, cell.hidden
-    if key not in SOURCES:
-        learnt = {name for name, _ in cell.named_parameters()}
-        try:
-            SOURCES[key] = emit(trace(cell), learnt.__contains__)
-        except Untraceable as reason:
-            SOURCES[key] = str(reason)
-    return SOURCES[key]
+    return read(cell, _emitted)
 
 
 def refusal(cell: Cell, device: str) -> str:
-    """Why the compiled kernel cannot walk this cell here, or ""."""
+    """Why the compiled kernel cannot walk this cell here, or ""; builds it to know."""
     if device != "cpu":
         return "compiled kernels run on a CPU"
     source = source_of(cell)
-    return source if isinstance(source, str) else build.refusal()
+    if isinstance(source, str) or not build.compiler():
+        return source if isinstance(source, str) else build.refusal()
+    try:
+        built(source.text, next(cell.parameters()).dtype)
+    except BadConfig as error:
+        return str(error).partition(": --kernel")[0]
+    return ""
 
 
 def _pointers(tensors: list[Tensor]) -> Any:
@@ -144,6 +147,7 @@ class CompiledStepper(Stepper):
         self.ends = [(history[0], history[1]) for history in self.walk.states]
 
     def __call__(self, Wx: Tensor) -> Tensor:
+        Wx = Wx.contiguous()
         self.arguments[X] = _pointer(Wx)
         self.call(*self.arguments)
         for before, after in self.ends:
@@ -186,7 +190,8 @@ def _result(walk: Walk) -> tuple[Tensor, ...]:
 
 def _weights(cell: Cell, source: Source) -> list[Tensor]:
     """The vectors and the matrices that its step takes, in the order of the C."""
-    return [attrgetter(name)(cell) for name in (*source.vectors, *source.matrices)]
+    names = (*source.vectors, *source.matrices)
+    return [attrgetter(name)(cell).contiguous() for name in names]
 
 
 def through(cell: Cell, x: Tensor, state: State, ids: Tensor | None) -> tuple[Tensor, State]:
@@ -194,6 +199,9 @@ def through(cell: Cell, x: Tensor, state: State, ids: Tensor | None) -> tuple[Te
     source = source_of(cell)
     assert not isinstance(source, str), source
     weights = _weights(cell, source)
+    kinds = {tensor.dtype for tensor in (x, *weights, *state)}
+    if len(kinds) > 1:
+        raise TypeError(f"{type(cell).__name__} mixes {' and '.join(map(str, kinds))}")
     x = x.contiguous()
     if ids is not None:
         ids = ids.long().contiguous()

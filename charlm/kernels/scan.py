@@ -71,7 +71,8 @@ def scan(a: Tensor, b: Tensor, s: Tensor) -> Tensor:
 def linear(cell: Cell, x: Tensor, state: State, ids: Tensor | None = None) -> tuple[Tensor, State]:
     assert isinstance(cell, LinearCell)
     Wx, rest = cell.shifted(projected(cell, x, ids), state)
-    a, b = cell.coefficients(Wx)
+    a, b = cell.coefficients(Wx)  # a may be one number, or the same for all times
+    a, b = torch.broadcast_tensors(torch.as_tensor(a, dtype=b.dtype, device=b.device), b)
     s = scan(a, b, state[1 if cell.read_out else 0])
     if not cell.read_out:
         return s, (s[-1],)
