@@ -1,7 +1,7 @@
 """What a run is told, once: a field is a flag, a line of --help and a line of run.json.
 
-Typer builds the flags from these annotations (cli.py) and msgspec checks every value against them,
-whether it comes from a person or from a run that somebody sent.
+Typer builds the flags from these annotations (flags.py) and msgspec checks every value against
+them, whether it comes from a person or from a run that somebody sent.
 """
 
 import hashlib
@@ -199,7 +199,7 @@ def own(cell: str) -> tuple[Path, str] | None:
     """FILE.py:CLASS, a cell of the person's own -> the file and the class; None: one of ours."""
     if cell in CELL_NAMES:
         return None
-    if ":" not in cell:
+    if ":" not in cell and not cell.endswith(".py"):
         raise unknown("cell", cell, CELL_NAMES)
     file, _, kind = cell.rpartition(":")
     if not (file.endswith(".py") and kind.isidentifier()):

@@ -403,7 +403,14 @@ def test_results_alone_are_on_stdout(trained: Path) -> None:
     assert scored.returncode == 0 and scored.stderr == b""
     first, *rest = scored.stdout.decode().splitlines()
     assert re.fullmatch(r"\d\.\d{4} bits/char  \d\.\d{4} bits/byte  \d\.\d{4} nats/char", first)
-    assert [line.split()[0] for line in rest] == ["scored", "protocol", "corpus", "text", "weights"]
+    assert [line.split()[0] for line in rest] == [
+        "scored",
+        "protocol",
+        "corpus",
+        "text",
+        "weights",
+        "kernel",
+    ]
 
 
 def test_the_json_of_eval_has_its_documented_keys(trained: Path, book: Path) -> None:

@@ -23,7 +23,7 @@ contract train workers
 learner evaluate sample
 run
 catalogue checkpoint corpus model
-kernels beginning block encoding zoo
+kernels beginning block encoding weight_dropout zoo
 cells encoder engine machine
 unroll
 cell

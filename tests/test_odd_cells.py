@@ -1,4 +1,4 @@
-"""Legal cells that nobody would write, and one day somebody does: every kernel is still the loop."""
+"""Legal cells that nobody would write, until somebody does: every kernel is still the loop."""
 
 from collections.abc import Callable
 from typing import Any
