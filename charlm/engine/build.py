@@ -11,6 +11,8 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from torch import Tensor
+
 from charlm import durable
 from charlm.errors import BadConfig
 
@@ -114,3 +116,8 @@ def refusal() -> str:
     except BadConfig as error:
         return str(error).partition(": --kernel")[0]
     return ""
+
+
+def pointer(tensor: Tensor | None) -> ctypes.c_void_p:
+    """Where its numbers begin, for C; NULL of none."""
+    return ctypes.c_void_p(0 if tensor is None else tensor.data_ptr())

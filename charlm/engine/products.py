@@ -12,6 +12,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from charlm.engine import build
+from charlm.engine.build import pointer
 
 SOURCES = [Path(__file__).with_name(name) for name in ("prelude.c", "products.c")]
 LEAST = 256  # rows: for fewer it is not worth packing the matrix
@@ -21,10 +22,6 @@ LEAST = 256  # rows: for fewer it is not worth packing the matrix
 def built(dtype: torch.dtype) -> ctypes.CDLL:
     text = "".join(source.read_text() for source in SOURCES)
     return build.library(f"#define REAL {dtype.itemsize}\n{text}")
-
-
-def _pointer(tensor: Tensor | None) -> ctypes.c_void_p:
-    return ctypes.c_void_p(0 if tensor is None else tensor.data_ptr())
 
 
 def _sizes(x: Tensor, weight: Tensor) -> tuple[Any, ...]:
@@ -43,7 +40,7 @@ class Linear(torch.autograd.Function):
         out = x.new_empty(*x.shape[:-1], rows)
         room = x.new_empty((rows + 32) * columns)
         built(x.dtype).linear(
-            *_sizes(x, weight), *map(_pointer, (x, weight, bias, out, room))
+            *_sizes(x, weight), *map(pointer, (x, weight, bias, out, room))
         )  # fmt: skip
         return out
 
@@ -60,8 +57,8 @@ class Linear(torch.autograd.Function):
             of_x = torch.empty_like(x)
             room = x.new_empty((columns + 32) * rows)
             built(x.dtype).linear_back(
-                *_sizes(x, weight), _pointer(above), ctypes.c_long(above.stride(0)),
-                *map(_pointer, (weight, of_x, room)),
+                *_sizes(x, weight), pointer(above), ctypes.c_long(above.stride(0)),
+                *map(pointer, (weight, of_x, room)),
             )  # fmt: skip
         of_weight = above.t() @ x.flatten(0, -2)
         return of_x, of_weight, above.sum(0) if ctx.biased else None

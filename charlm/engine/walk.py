@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from charlm.cell import Cell, State
 from charlm.engine import build
+from charlm.engine.build import pointer
 from charlm.engine.emit import Source, emit
 from charlm.engine.learnt import gathered, learnt
 from charlm.engine.trace import read, trace
@@ -45,12 +46,8 @@ def refusal(cell: Cell, device: str) -> str:
     return ""
 
 
-def _pointers(tensors: list[Tensor]) -> Any:
+def pointers(tensors: list[Tensor]) -> Any:
     return (ctypes.c_void_p * max(1, len(tensors)))(*(tensor.data_ptr() for tensor in tensors))
-
-
-def _pointer(tensor: Tensor | None) -> ctypes.c_void_p:
-    return ctypes.c_void_p(0 if tensor is None else tensor.data_ptr())
 
 
 @cache
@@ -92,9 +89,9 @@ class Walk:
         stride = self.kept.stride(0) if len(self.kept) == time else 0
         self.room = self.x.new_empty(batch * self.source.room + self.source.packed)
         return (
-            ctypes.c_long(time), ctypes.c_long(batch), _pointer(self.ids), _pointer(self.x),
-            _pointers(self.states), _pointers(self.vectors), _pointers(self.matrices),
-            _pointer(self.kept), ctypes.c_long(stride), _pointer(self.room),
+            ctypes.c_long(time), ctypes.c_long(batch), pointer(self.ids), pointer(self.x),
+            pointers(self.states), pointers(self.vectors), pointers(self.matrices),
+            pointer(self.kept), ctypes.c_long(stride), pointer(self.room),
         )  # fmt: skip
 
     def back(
@@ -114,8 +111,8 @@ class Walk:
         scratch = x.new_empty(batch, source.scratch)
         outputs = outputs.contiguous()
         built(source.text, x.dtype)[1](
-            *self.arguments(), _pointer(outputs), _pointer(deltas), _pointer(of_x),
-            _pointers(now), _pointers(following), _pointers(shares), _pointer(scratch),
+            *self.arguments(), pointer(outputs), pointer(deltas), pointer(of_x),
+            pointers(now), pointers(following), pointers(shares), pointer(scratch),
         )  # fmt: skip
         return of_x, [*shares, *self._products(deltas)], following if time % 2 else now
 
@@ -148,7 +145,7 @@ class CompiledStepper(Stepper):
 
     def __call__(self, Wx: Tensor) -> Tensor:
         Wx = Wx.contiguous()
-        self.arguments[X] = _pointer(Wx)
+        self.arguments[X] = pointer(Wx)
         self.call(*self.arguments)
         for before, after in self.ends:
             before.copy_(after)
