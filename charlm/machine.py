@@ -36,8 +36,8 @@ def prepare(asked: str, threads: int) -> tuple[str, str]:
 def keep_freed_memory() -> None:
     """Lets glibc keep what training gives back at each update, instead of asking for it again.
 
-    Fresh pages are filled with zeros by the kernel: at 100 MB an update that took up to a tenth of
-    the time. Other C libraries keep their ways.
+    Fresh pages are filled with zeros by the kernel, tens of megabytes at each update. Other C
+    libraries keep their ways.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

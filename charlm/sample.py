@@ -55,9 +55,9 @@ class Reader:
         model.eval()
         self.model, start = model, model.start(1)
         self.layers = list(zip(model.recurrent, model.around, strict=True))
+        stepper = STEPPERS.get(model.kernel, Stepper)
         self.steppers = [
-            STEPPERS.get(model.kernel, Stepper)(layer, state)
-            for (layer, _), state in zip(self.layers, start, strict=False)
+            stepper(layer, state) for (layer, _), state in zip(self.layers, start, strict=False)
         ]
         # What the first layer reads, and what its cell makes of it, for each character at once.
         self.read_as = model.lift(model.embed.weight)

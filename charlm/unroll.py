@@ -16,13 +16,13 @@ Unroll = Callable[[Cell, Tensor, State, Tensor | None], tuple[Tensor, State]]
 
 
 class Kernel(NamedTuple):
-    kind: type[Cell]  # which cells it can walk, their subclasses included
+    kind: type[Cell]  # which cells it can walk: this one, or all where it is Cell or LinearCell
     unroll: Unroll
     unless: Callable[[Cell, str], str]  # why it cannot walk this cell on this device, or ""
 
 
 KERNELS: dict[str, list[Kernel]] = {}
-# The first that can is taken, on this kind of device; each place in these lists was measured.
+# The first that can is taken. The CPU's order was measured; CUDA's was not, for want of a GPU.
 FASTEST = {
     "cpu": ("compiled", "scan", "fused", "loop", "bptt"),
     "cuda": ("fused", "scan", "loop", "bptt"),
@@ -83,7 +83,8 @@ class Stepper:
         return self.state[0]
 
 
-STEPPERS: dict[str, type[Stepper]] = {}  # of the kernels that have a faster one
+# Of the kernels that have a faster one: (cell, state before) -> as Stepper.
+STEPPERS: dict[str, Callable[[Cell, State], Callable[[Tensor], Tensor]]] = {}
 
 
 def _serving(name: str, cell: Cell) -> Kernel | None:

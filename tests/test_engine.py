@@ -26,9 +26,11 @@ from charlm.cells.rnn import RNN
 from charlm.cells.slstm import SLSTM
 from charlm.config import checked
 from charlm.engine import build, walk
+from charlm.engine.adjoint import pull
 from charlm.engine.emit import emit
+from charlm.engine.graph import Graph
 from charlm.engine.products import OwnProducts
-from charlm.engine.trace import trace
+from charlm.engine.trace import Step, trace
 from charlm.errors import BadConfig
 from charlm.evaluate import costs, nats
 from charlm.kernels.scan import scan
@@ -116,6 +118,15 @@ def test_what_a_step_may_use_is_differentiated_rightly(
         assert_close(found[name], found["loop"], rtol=0, atol=1e-9)
 
 
+def test_a_number_that_a_whole_row_shares_gets_the_gradient_of_the_whole_row() -> None:
+    """A sum over the row has one gradient for all of it; no step of the zoo has such a sum."""
+    graph = Graph()
+    row, number = graph.leaf("s0", 0, 4), graph.leaf("s1", 0, 1)
+    step = Step(graph, ((row,), (graph.total((row + number,)),)), (4, 1), 4)
+    gradient = pull(step).leaves[number]
+    assert gradient is graph.leaf("a1", 0, 1) * 4.0
+
+
 def test_equal_things_are_computed_once_and_the_gradient_of_x_is_that_of_the_product() -> None:
     source = emit(trace(LSTM(3, 4)), lambda _: True)
     assert source.same  # nothing is written twice on the way back
@@ -171,6 +182,36 @@ def test_a_compiler_that_fails_is_one_line(afresh: pytest.MonkeyPatch, tmp_path:
     with pytest.raises(BadConfig, match="cannot build the kernel .*the moon is full") as raised:
         choose("compiled", LSTM(3, 4), "cpu")
     assert "\n" not in str(raised.value)
+
+
+def test_what_is_no_library_or_comes_too_late_is_one_line_and_not_kept(
+    afresh: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    odd = tmp_path / "odd-cc"
+    afresh.setenv("CC", str(odd))
+    afresh.setattr(build, "PATIENCE", 1)
+    for does, reason in (
+        ('while [ "$1" != -o ]; do shift; done; echo junk > "$2"', "is no library"),
+        ("exec sleep 5", "silent for 1 s"),
+        (None, "Exec format error"),
+    ):
+        odd.write_text(f'#!/bin/sh\n[ "$1" = --version ] || {{ {does}; }}\n' if does else "\0")
+        odd.chmod(0o755)
+        build._identity.cache_clear()
+        with pytest.raises(BadConfig, match=f"cannot build the kernel .*{reason}"):
+            build.library("int seven(void) { return 7; }\n")
+    assert not list((tmp_path / "cache").rglob("*.so"))
+
+
+@needs_compiler
+def test_kernels_are_not_taken_from_where_others_may_write(
+    afresh: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    place = tmp_path / "cache" / "kernels"
+    build.library("int seven(void) { return 7; }\n")
+    assert place.stat().st_mode & 0o777 == 0o700
+    place.chmod(0o777)
+    assert "others may write into" in refusal("compiled", LSTM(3, 4), "cpu")
 
 
 @needs_compiler

@@ -21,8 +21,6 @@ FLAGS = (
     *("-O3", "-march=native", "-std=gnu11", "-fPIC", "-shared", "-w", "-fopenmp-simd"),
     *("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"),
 )
-
-
 PATIENCE = 300  # seconds that a compiler may take
 
 

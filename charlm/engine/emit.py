@@ -68,28 +68,18 @@ class Loops:
         """(level, width) -> the sinks of that loop; what later loops need is kept by the first."""
         loops: dict[tuple[int, int], list[Sink]] = {}
 
-        def demand(node: Node, loop: tuple[int, int], seen: set[Node]) -> None:
-            if node in seen or node.op in ("leaf", "const"):
-                return
-            seen.add(node)
-            if node.op == "sum":
-                if node not in sums:
-                    sums.append(node)
-                return
-            for arg in node.args:
-                demand(arg, loop, seen)
-
         sums: list[Node] = []
-        for sink in self.sinks:
-            demand(sink.node, (0, 0), set())
-        for product in self.products.values():
-            for column in product.inputs:
-                demand(column, (0, 0), set())
-        for node in sums:  # grows while it is walked
-            demand(node.args[0], (0, 0), set())
-            self.keep(node)
+        seen: set[Node] = set()
+        todo = [sink.node for sink in self.sinks]
+        while todo:
+            node = todo.pop()
+            if node not in seen:
+                seen.add(node)
+                todo += node.args
+                if node.op == "sum":
+                    sums.append(node)
         for node in sums:
-            arg = node.args[0]
+            (arg,) = node.args
             key = (self.level(arg), arg.width)
             loops.setdefault(key, []).append(Sink(node, self.stash, self.keep(node), 1))
         for sink in self.sinks:

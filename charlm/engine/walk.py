@@ -4,7 +4,7 @@ import ctypes
 from dataclasses import dataclass
 from functools import cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -17,14 +17,13 @@ from charlm.engine.emit import Source, emit
 from charlm.engine.learnt import gathered, learnt
 from charlm.engine.trace import read, trace
 from charlm.errors import BadConfig
-from charlm.unroll import Stepper
 
 X = 3  # the place of x among the arguments
 
 
 def _emitted(cell: Cell) -> Source:
-    learnt = {name for name, _ in cell.named_parameters(remove_duplicate=False)}
-    return emit(trace(cell), learnt.__contains__)
+    names = {name for name, _ in cell.named_parameters(remove_duplicate=False)}
+    return emit(trace(cell), names.__contains__)
 
 
 def source_of(cell: Cell) -> Source | str:
@@ -69,19 +68,22 @@ class Walk:
     kept: Tensor
 
     @classmethod
-    def there(
+    def begun(
         cls, source: Source, x: Tensor, ids: Tensor | None, weights: list[Tensor],
         start: list[Tensor], learn: bool,
-    ) -> "Walk":  # fmt: skip
+    ) -> Self:  # fmt: skip
+        """learn: whether it will be walked back, so that what is kept is kept for all times."""
         time, batch = (x if ids is None else ids).shape[:2]
         states = [x.new_empty(time + 1, batch, part.shape[1]) for part in start]
         for history, part in zip(states, start, strict=True):
             history[0] = part
         vectors, matrices = weights[: len(source.vectors)], weights[len(source.vectors) :]
         kept = x.new_empty(time if learn else 1, batch, source.stash)
-        walk = cls(source, x, ids, vectors, matrices, states, kept)
-        built(source.text, x.dtype)[0](*walk.arguments())
-        return walk
+        return cls(source, x, ids, vectors, matrices, states, kept)
+
+    def there(self) -> Self:
+        built(self.source.text, self.x.dtype)[0](*self.arguments())
+        return self
 
     def arguments(self) -> tuple[Any, ...]:
         """What both functions take, in the order of emit's signature."""
@@ -127,18 +129,15 @@ class Walk:
         return gathered(shares, dict(zip(self.source.matrices, self.matrices, strict=True)))
 
 
-class CompiledStepper(Stepper):
-    """The same C, one character a call: its arguments are made once."""
+class CompiledStepper:
+    """A Stepper by the same C, one character a call: its arguments are made once."""
 
     def __init__(self, cell: Cell, state: State) -> None:
-        super().__init__(cell, state)
         source = source_of(cell)
         assert not isinstance(source, str), source
         weights = _weights(cell, source)
         x = weights[0].new_empty(1, 1, source.inputs)
-        self.walk = Walk.there(source, x, None, weights, list(state), learn=False)
-        for history, part in zip(self.walk.states, state, strict=True):
-            history[0] = part
+        self.walk = Walk.begun(source, x, None, weights, list(state), learn=False)
         self.call, _ = built(source.text, x.dtype)
         self.arguments = list(self.walk.arguments())
         self.ends = [(history[0], history[1]) for history in self.walk.states]
@@ -158,7 +157,8 @@ class Through(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, source: Source, ids: Tensor | None, x: Tensor, *rest: Tensor) -> Any:
         count = len(source.vectors) + len(source.matrices)
-        walk = Walk.there(source, x, ids, list(rest[:count]), list(rest[count:]), learn=True)
+        weights, start = list(rest[:count]), list(rest[count:])
+        walk = Walk.begun(source, x, ids, weights, start, learn=True).there()
         # Saved as PyTorch wants it: freed on the way back, and refused once a weight was changed.
         ctx.source, ctx.looked = source, ids is not None
         ctx.counts = len(source.vectors), len(source.matrices), len(walk.states)
@@ -207,6 +207,6 @@ def through(cell: Cell, x: Tensor, state: State, ids: Tensor | None) -> tuple[Te
     if torch.is_grad_enabled():
         outputs, *last = Through.apply(source, ids, x, *weights, *state)
     else:
-        walk = Walk.there(source, x, ids, weights, list(state), learn=False)
+        walk = Walk.begun(source, x, ids, weights, list(state), learn=False).there()
         outputs, *last = _result(walk)
     return outputs, tuple(last)
