@@ -2,10 +2,9 @@
 
 import ast
 import os
-import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -108,19 +107,20 @@ def test_help_and_usage_errors_never_import_torch(words: list[str]) -> None:
 
 
 def test_help_and_usage_errors_answer_at_once() -> None:
-    """At most 0.35 s of CPU, median of several; on a machine so slow that loading the libraries
-    that draw help takes long by itself, two and a half times that."""
+    """At most 0.35 s of CPU, the best of several tries, for a neighbour only ever adds to it; on a
+    slow or busy machine, three and a half times what the libraries that draw help take there."""
 
-    def seconds(*words: str) -> float:
+    def seconds(words: Sequence[str]) -> float:
         before = os.times()
         subprocess.run([sys.executable, *words], capture_output=True, check=False)
         after = os.times()
         children = after.children_user + after.children_system
         return children - before.children_user - before.children_system
 
-    def typical(*words: str) -> float:
-        return statistics.median(seconds(*words) for _ in range(5))
-
-    most = max(0.35, 2.5 * typical("-c", "import typer, typer.main, rich.console, rich.markdown"))
-    for words in (["--help"], ["train", "--help"], ["train", "--no-such"]):
-        assert typical("-m", "charlm", *words) < most, words
+    libraries = ("-c", "import typer, typer.main, rich.console, rich.markdown")
+    asked = [
+        ("-m", "charlm", *rest) for rest in (["--help"], ["train", "--help"], ["train", "--x"])
+    ]
+    tries = [[seconds(words) for words in (libraries, *asked)] for _ in range(7)]
+    floor, *best = (min(column) for column in zip(*tries, strict=True))
+    assert max(best) < max(0.35, 3.5 * floor), (floor, best)
