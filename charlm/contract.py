@@ -21,7 +21,7 @@ from charlm.config import checked
 from charlm.corpus import Batches
 from charlm.errors import BrokenPromise
 from charlm.learner import Learner
-from charlm.model import make, resolve_kernel
+from charlm.model import CharLM, make, resolve_kernel
 from charlm.unroll import Unroll, choose, kernels, loop
 from charlm.zoo import find, told
 
@@ -446,7 +446,7 @@ def resumed(subject: Subject) -> None:
     kernel, _ = resolve_kernel(config)
     batches = Batches(np.random.default_rng(0).integers(0, SYMBOLS, 150), BATCH, TIME, 0)
 
-    def learner(until: int, learner: Learner | None = None) -> Learner:
+    def learner(until: int, learner: Learner[CharLM] | None = None) -> Learner[CharLM]:
         new = learner or Learner(make(config, SYMBOLS, kernel, "cpu"), config, 6)
         while new.update < until:
             new.learn(batches[new.update])

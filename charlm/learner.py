@@ -2,19 +2,21 @@
 
 import math
 import time
+from typing import Generic, TypeVar
 
 import msgspec
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 
 from charlm.checkpoint import Progress, Tensors
 from charlm.config import Config, stream
 from charlm.corpus import Batch
 from charlm.errors import BadData, NonFinite
-from charlm.model import CharLM, ModelState, detached, load_weights
+from charlm.model import ModelState, Recurrence, detached, load_weights
 from charlm.weight_dropout import dropped, recurrent
+
+Model = TypeVar("Model", bound=Recurrence)
 
 FLOOR = 0.02  # of the highest learning rate: where the schedule ends
 
@@ -42,10 +44,10 @@ def learning_rate(config: Config, update: int, updates: int) -> float:
     return config.learning_rate * (FLOOR + (1 - FLOOR) * left)
 
 
-class Learner:
+class Learner(Generic[Model]):
     """All that training changes: what a checkpoint holds, and what a resumed run begins from."""
 
-    def __init__(self, model: CharLM, config: Config, updates: int) -> None:
+    def __init__(self, model: Model, config: Config, updates: int) -> None:
         self.model, self.config, self.updates = model, config, updates
         starts = set(model.starts)  # learned start states are (1, hidden), but no matrices
         matrices = [p for p in model.parameters() if p.dim() > 1 and p not in starts]
@@ -83,8 +85,7 @@ class Learner:
 
         self.optimizer.zero_grad()
         with dropped(self.recurrent, self.config.weight_dropout):
-            logits, after = self.model(batch.x, before)
-            loss = cross_entropy(logits.flatten(0, 1), batch.y.flatten())
+            loss, after = self.model.loss(batch, before)
             loss.backward()
         norm = clip_grad_norm_(self.model.parameters(), self.config.clip)
         nats, gradient = loss.item(), norm.item()

@@ -1,4 +1,4 @@
-"""CharLM: embed, recur, predict; the same shell around every cell."""
+"""The model: the same shell around every cell; CharLM, which reads and predicts characters."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch.nn.functional import cross_entropy, linear
 from torch.overrides import TorchFunctionMode
 
 from charlm import kernels as kernels
@@ -14,6 +14,7 @@ from charlm.beginning import begin
 from charlm.block import Bare, Residual
 from charlm.cell import Cell, State
 from charlm.config import Config, stream
+from charlm.corpus import Batch
 from charlm.errors import BadConfig, BadData, OutOfMemory
 from charlm.unroll import FASTEST, choose, refusal, table_or_text
 from charlm.unroll import kernels as kernels_of
@@ -23,18 +24,18 @@ from charlm.zoo import find
 ModelState = tuple[State, ...]
 
 
-class CharLM(nn.Module):
-    """A character language model of `symbols` ids.
+class Recurrence(nn.Module):
+    """Layer by layer a cell and what stands around it (block.py).
 
-    embed, then layer by layer a cell and what stands around it (block.py), then predict.
+    What comes before (numbers for each character) and after (what is made of the output) is a
+    subclass's: it has `bias`, of its predictions, and says in `loss` how far off they are.
     """
 
-    def __init__(
-        self, config: Config, symbols: int, kernel: str = "loop", device: str = "cpu"
-    ) -> None:
+    bias: nn.Parameter
+
+    def __init__(self, config: Config, kernel: str, device: str) -> None:
         super().__init__()
         self.hidden, self.kernel = config.hidden, kernel
-        self.embed = nn.Embedding(symbols, config.embedding)
         layers = cells(config)
         for layer in layers:
             begin(layer, config)
@@ -43,10 +44,6 @@ class CharLM(nn.Module):
         if config.start == "learned":
             parts = [part for layer in self.recurrent for part in layer.start(1)]
             self.starts = nn.ParameterList(nn.Parameter(part) for part in parts)
-        self.bias = nn.Parameter(torch.zeros(symbols))
-        self.weight = (  # of the prediction
-            None if config.tie else nn.Parameter(torch.empty(symbols, config.hidden))
-        )
         self.residual = config.block == "residual"
         self.lift: nn.Module = nn.Identity()
         self.norm: nn.Module = nn.Identity()
@@ -57,10 +54,6 @@ class CharLM(nn.Module):
                 self.lift = nn.Linear(config.embedding, width, bias=False)
             self.norm = nn.RMSNorm(width, eps=1e-6)
             self.blocks = nn.ModuleList(Residual(width, config.dropout) for _ in layers)
-        nn.init.normal_(self.embed.weight, std=config.embedding**-0.5)
-        if self.weight is not None:
-            bound = config.hidden**-0.5
-            nn.init.uniform_(self.weight, -bound, bound)
         self.unrolls = [choose(kernel, layer, device) for layer in layers]
 
     @property
@@ -81,6 +74,44 @@ class CharLM(nn.Module):
             states = tuple(tuple(next(learned).expand_as(part) for part in s) for s in states)
         return (*states, (self.bias.new_zeros(batch, self.hidden),)) if self.residual else states
 
+    def walk(self, x: Tensor, ids: Tensor | None, state: ModelState) -> tuple[Tensor, ModelState]:
+        """x (time, batch, embedding), or a table (symbols, embedding) that ids (time, batch) pick
+        from -> what the last layer hands on, (time, batch, width), and the state after."""
+        h = self.lift(x)
+        after = []
+        layers = zip(self.unrolls, self.recurrent, self.around, state, strict=False)
+        for unroll, layer, block, before in layers:
+            outputs, last = unroll(layer, block.read(h), before, ids)
+            after.append(last)
+            h, ids = block.hand_on(h, ids, outputs), None
+        h = self.norm(h)
+        if self.residual:
+            after.append((h[-1],))
+        return h, tuple(after)
+
+    def loss(self, batch: Batch, state: ModelState) -> tuple[Tensor, ModelState]:
+        """What the batch cost per prediction, to be made small; and the state after it."""
+        raise NotImplementedError
+
+
+class CharLM(Recurrence):
+    """A character language model of `symbols` ids: embed, recur, predict."""
+
+    def __init__(
+        self, config: Config, symbols: int, kernel: str = "loop", device: str = "cpu"
+    ) -> None:
+        embed = nn.Embedding(symbols, config.embedding)  # random numbers: before those of the cells
+        super().__init__(config, kernel, device)
+        self.embed = embed
+        self.bias = nn.Parameter(torch.zeros(symbols))
+        self.weight = (  # of the prediction
+            None if config.tie else nn.Parameter(torch.empty(symbols, config.hidden))
+        )
+        nn.init.normal_(self.embed.weight, std=config.embedding**-0.5)
+        if self.weight is not None:
+            bound = config.hidden**-0.5
+            nn.init.uniform_(self.weight, -bound, bound)
+
     def predict(self, h: Tensor) -> Tensor:
         """Outputs of the last layer (..., width) -> logits of what follows (..., symbols)."""
         weight = self.embed.weight if self.weight is None else self.weight
@@ -94,18 +125,13 @@ class CharLM(nn.Module):
     def forward(self, ids: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
         """ids (time, batch), state before -> logits (time, batch, symbols), state after."""
         # The first layer may project the table of characters instead of a longer text.
-        h, picked = table_or_text(self.embed.weight, ids)
-        h = self.lift(h)
-        after = []
-        layers = zip(self.unrolls, self.recurrent, self.around, state, strict=False)
-        for unroll, layer, block, before in layers:
-            outputs, last = unroll(layer, block.read(h), before, picked)
-            after.append(last)
-            h, picked = block.hand_on(h, picked, outputs), None
-        h = self.norm(h)
-        if self.residual:
-            after.append((h[-1],))
-        return self.predict(h), tuple(after)
+        h, after = self.walk(*table_or_text(self.embed.weight, ids), state)
+        return self.predict(h), after
+
+    def loss(self, batch: Batch, state: ModelState) -> tuple[Tensor, ModelState]:
+        """Nats per character that follows; a target of -100 is none."""
+        logits, after = self(batch.x, state)
+        return cross_entropy(logits.flatten(0, 1), batch.y.flatten()), after
 
 
 def cells(config: Config) -> list[Cell]:
@@ -192,7 +218,7 @@ def make(config: Config, symbols: int, kernel: str, device: str) -> CharLM:
         return CharLM(config, symbols, kernel, device).to(device)
 
 
-def load_weights(model: CharLM, tensors: dict[str, dict[str, Tensor]]) -> None:
+def load_weights(model: Recurrence, tensors: dict[str, dict[str, Tensor]]) -> None:
     """The weights of a checkpoint, which may come from anybody, into the model they must fit."""
     try:
         model.load_state_dict(tensors["model"])

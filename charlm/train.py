@@ -22,6 +22,7 @@ from charlm.evaluate import QUICK, quick_bits, score
 from charlm.learner import Learner, Updated
 from charlm.machine import memory_available
 from charlm.model import (
+    CharLM,
     load_weights,
     make,
     memory,
@@ -98,7 +99,9 @@ def walked_by(run: Run, config: Config, device: str) -> tuple[str, str]:
     return resolve_kernel(config, device)
 
 
-def begin(run: Run, device: str, config: Config, say: Callable[[str], None]) -> tuple[Learner, int]:
+def begin(
+    run: Run, device: str, config: Config, say: Callable[[str], None]
+) -> tuple[Learner[CharLM], int]:
     """The learner where the run's newest sound checkpoint left it, or new; and how many bytes of
     the metrics belong to it."""
     kernel, _ = walked_by(run, config, device)
@@ -117,7 +120,7 @@ def begin(run: Run, device: str, config: Config, say: Callable[[str], None]) -> 
 
 def train(
     run: Run,
-    learner: Learner,
+    learner: Learner[CharLM],
     corpus: Corpus,
     metrics_bytes: int = 0,
     stop: Callable[[], bool] = lambda: False,
@@ -179,7 +182,7 @@ def events(run: Run) -> Iterator[Callable[..., None]]:
     """The run's diary: what happened when, and after how many seconds of updates."""
     with closing(durable.Log(run.path / "events.jsonl")) as log:
 
-        def event(what: str, learner: Learner, **more: Any) -> None:
+        def event(what: str, learner: Learner[Any], **more: Any) -> None:
             line = {"event": what, "update": learner.update, "seconds": round(learner.seconds, 3)}
             log.append(msgspec.json.encode({"time": now(), **line, **more}))
 

@@ -18,10 +18,11 @@ __main__
 program
 cli
 compare
-contract train workers
+contract probes train workers
 learner evaluate sample
-run
-catalogue checkpoint corpus model
+probe run
+catalogue checkpoint model
+corpus
 kernels beginning block encoding weight_dropout zoo
 cells encoder engine machine
 unroll
