@@ -27,7 +27,7 @@ kernels beginning block encoding weight_dropout zoo
 cells encoder engine machine
 unroll
 cell
-signals
+signals page
 show flags listing source
 alphabet durable report config
 registry
