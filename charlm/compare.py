@@ -1,8 +1,10 @@
 """Which runs make a fair comparison, and what they came to together."""
 
 import hashlib
+import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,49 @@ from charlm.errors import BadConfig
 from charlm.evaluate import PROTOCOL
 from charlm.model import size
 from charlm.report import Report, curve, draw_curves, ranked, row, unit_of
-from charlm.run import Run
+from charlm.run import Run, is_run
 from charlm.source import CHUNK
-from charlm.workers import Planned
+from charlm.workers import Job, Progress
 from charlm.zoo import find, sha256
 
 LARGEST = 2**20  # units of a layer
+TAIL = 2**20  # bytes of a run's metrics: enough to hold a validation
 TOLERANCE = 50  # a model misses the number of parameters by one fiftieth of it at most
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a comparison, and where it is kept: named by what decides it."""
+
+    config: Config
+    path: Path
+    parameters: int
+    state_size: int
+
+    def job(self, corpus: Sequence[str]) -> Job:
+        """`charlm train` on these texts; where it was begun, it goes on."""
+        words = ["train", *arguments(self.config), "--run", str(self.path), "--resume"]
+        words += ["--log-every", "60", "--", *corpus]
+        name = f"{label(self.config.cell)} seed {self.config.seed}"
+        return Job(name, self.path, words, self.look)
+
+    def look(self) -> Progress:
+        """How far the run is, from its directory."""
+        if not is_run(self.path):
+            return Progress()
+        run = Run(self.path)
+        updates = run.record.updates
+        ended = "done" if run.report else "diverged" if run.diverged else ""
+        try:
+            with (run.path / "metrics.jsonl").open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+                lines = file.read().splitlines()[1:-1]  # the last may be half written
+        except FileNotFoundError:
+            lines = []
+        done = msgspec.json.decode(lines[-1])["update"] if lines else 0
+        looked = [line for line in lines if b'"valid_bits"' in line][-1:]
+        said = [f"{msgspec.json.decode(line)['valid_bits']:.3f} bits" for line in looked]
+        return Progress(ended, updates if run.report else done, updates, "".join(said))
 
 
 def is_comparison(place: Path) -> bool:

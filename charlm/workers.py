@@ -1,7 +1,7 @@
-"""Runs done side by side, each by `charlm train` in a process of its own.
+"""Jobs done side by side, each by a charlm command in a process of its own.
 
-What is right lives in the run directories, not here: when a worker or the whole comparison dies,
-the same command starts each run again where its last checkpoint left it.
+What is right lives in the jobs' directories, not here: when a worker or its parent dies, the same
+command starts each job again where its directory says that it was.
 """
 
 import os
@@ -11,75 +11,54 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import msgspec
+from typing import NamedTuple
 
 from charlm import durable
-from charlm.config import Config, arguments, label
 from charlm.errors import CharlmError, NonFinite
-from charlm.run import Run, is_run
 
 WORKER = "CHARLM_PARENT"  # tells a worker who started it: it stops when that process is gone
 
 
+class Progress(NamedTuple):
+    """How far a job is, as its directory says."""
+
+    ended: str = ""  # done or diverged
+    done: int = 0
+    whole: int = 0  # what `done` will be at the end; 0 while that is not known
+    said: str = ""  # what it has come to so far
+
+
 @dataclass(frozen=True)
-class Planned:
-    """One run of a comparison, and where it is kept: named by what decides it."""
+class Job:
+    """What one process does, and keeps in a directory."""
 
-    config: Config
+    name: str
     path: Path
-    parameters: int
-    state_size: int
-
-    @property
-    def name(self) -> str:
-        return f"{label(self.config.cell)} seed {self.config.seed}"
+    words: Sequence[str]  # of charlm's command line
+    look: Callable[[], Progress]  # from its directory: no worker needs to tell
 
 
 @dataclass
 class State:
-    """How far a run of the comparison is."""
+    """A job among others."""
 
-    planned: Planned
+    job: Job
+    progress: Progress = Progress()
     status: str = "waiting"  # running, done, diverged
-    update: int = 0
-    updates: int = 0
-    bits: float | None = None  # last quick validation
 
     def look(self) -> None:
-        """Read how far it is from its directory: no worker needs to tell."""
-        if not is_run(self.planned.path):
-            return
-        run = Run(self.planned.path)
-        self.updates = run.record.updates
-        if run.report:
-            self.status, self.update = "done", self.updates
-        elif run.diverged:
-            self.status = "diverged"
-        try:
-            with (run.path / "metrics.jsonl").open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - 65536))
-                lines = file.read().splitlines()[:-1]  # the last may be half written
-        except FileNotFoundError:
-            return
-        for line in lines[1:]:
-            record = msgspec.json.decode(line)
-            self.update = record["update"]
-            self.bits = record.get("valid_bits", self.bits)
+        self.progress = self.job.look()
+        self.status = self.progress.ended or self.status
 
 
 def work(
-    planned: Sequence[Planned],
-    corpus: Sequence[str],
-    place: Path,
-    jobs: int,
-    stop: Callable[[], int],
+    jobs: Sequence[Job], place: Path, side_by_side: int, stop: Callable[[], int]
 ) -> Iterator[list[State]]:
-    """Do what is not done, `jobs` at a time; yields the state of all runs a few times a second.
+    """Do what is not done, so many at a time; yields the state of all jobs a few times a second.
 
     When `stop` says so, or one fails, the workers are told, save, and are waited for.
     """
-    states = [State(one) for one in planned]
+    states = [State(job) for job in jobs]
     for state in states:
         state.look()
     waiting = [state for state in states if state.status == "waiting"]
@@ -87,9 +66,9 @@ def work(
     durable.make_directory(place / "logs")
     try:
         while waiting or running:
-            while waiting and len(running) < jobs and not stop():
+            while waiting and len(running) < side_by_side and not stop():
                 state = waiting.pop(0)
-                running[_start(state.planned, corpus, place)] = state
+                running[_start(state.job, place)] = state
                 state.status = "running"
             if stop():
                 return
@@ -99,7 +78,7 @@ def work(
                 code = worker.poll()
                 if code is not None:
                     del running[worker]
-                    state.status = _ended(code, state.planned, place)
+                    state.status = _ended(code, state.job, place)
             yield states
     finally:
         for worker in running:
@@ -109,17 +88,15 @@ def work(
     yield states
 
 
-def _log(planned: Planned, place: Path) -> Path:
-    return place / "logs" / f"{planned.path.name}.log"
+def _log(job: Job, place: Path) -> Path:
+    return place / "logs" / f"{job.path.name}.log"
 
 
-def _start(planned: Planned, corpus: Sequence[str], place: Path) -> "subprocess.Popen[bytes]":
-    """`charlm train` in a process of its own, with a session of its own: Ctrl-C reaches only us."""
-    command = [sys.executable, "-m", "charlm", "train", *arguments(planned.config)]
-    command += ["--run", str(planned.path), "--resume", "--log-every", "60", "--", *corpus]
-    with _log(planned, place).open("ab") as log:
+def _start(job: Job, place: Path) -> "subprocess.Popen[bytes]":
+    """A process of its own, with a session of its own: Ctrl-C reaches only us."""
+    with _log(job, place).open("ab") as log:
         return subprocess.Popen(
-            command,
+            [sys.executable, "-m", "charlm", *job.words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=log,
@@ -128,25 +105,23 @@ def _start(planned: Planned, corpus: Sequence[str], place: Path) -> "subprocess.
         )
 
 
-def _ended(code: int, planned: Planned, place: Path) -> str:
-    """What a worker's exit code says of its run; any failure but divergence ends the comparison."""
+def _ended(code: int, job: Job, place: Path) -> str:
+    """What a worker's exit code says of its job; any failure but divergence ends all of them."""
     if code == 0:
         return "done"
     if code == NonFinite.code:
         return "diverged"
-    lines = _log(planned, place).read_text(errors="replace").strip().splitlines()
-    problem = WorkerFailed(
-        f"{planned.name}: {lines[-1].removeprefix('charlm: ') if lines else code}"
-    )
+    lines = _log(job, place).read_text(errors="replace").strip().splitlines()
+    problem = WorkerFailed(f"{job.name}: {lines[-1].removeprefix('charlm: ') if lines else code}")
     problem.code = code if code > 0 else CharlmError.code
     raise problem
 
 
 class WorkerFailed(CharlmError):
-    """A run of a comparison failed; its exit code is ours."""
+    """A job failed; its exit code is ours."""
 
 
 def orphaned() -> bool:
-    """Whether the comparison that started this process is gone."""
+    """Whether the process that started this one is gone."""
     parent = os.environ.get(WORKER)
     return parent is not None and os.getppid() != int(parent)

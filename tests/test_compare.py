@@ -16,7 +16,7 @@ from conftest import TINY, charlm, command, on_terminal
 from charlm import report, workers
 from charlm.cell import CELLS
 from charlm.cli import app
-from charlm.compare import hidden_for, plan
+from charlm.compare import Planned, hidden_for, plan
 from charlm.config import arguments, checked
 from charlm.corpus import Batches, load
 from charlm.encoder import Digest
@@ -66,13 +66,13 @@ def test_the_hidden_size_is_the_one_that_comes_nearest(
 
 
 def test_a_plan_is_a_pure_function_of_its_arguments(tmp_path: Path) -> None:
-    def planned(**changed: Any) -> list[workers.Planned]:
+    def planned(**changed: Any) -> list[Planned]:
         words = {"cells": ["rnn", "lstm"], "seeds": 2, "parameters": 150_000, "text": TEXT}
         words |= {"settings": {"updates": 10}, "symbols": 90, "place": tmp_path}
         return plan(**{**words, **changed})
 
     assert planned() == planned()
-    assert [one.name for one in planned()] == [
+    assert [one.job([]).name for one in planned()] == [
         *("rnn seed 0", "lstm seed 0", "rnn seed 1", "lstm seed 1")
     ]
     assert not list(tmp_path.iterdir())
@@ -303,16 +303,16 @@ def test_workers_do_not_outlive_the_comparison(tmp_path: Path, book: Path) -> No
 
 
 def test_a_worker_that_fails_ends_the_comparison_with_its_own_words(tmp_path: Path) -> None:
-    planned = workers.Planned(checked({}), tmp_path / "runs" / "x", 1, 1)
+    job = workers.Job("lstm seed 0", tmp_path / "runs" / "x", [], workers.Progress)
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "x.log").write_text("note\ncharlm: cannot write here\n")
-    assert workers._ended(0, planned, tmp_path) == "done"
-    assert workers._ended(76, planned, tmp_path) == "diverged"
+    assert workers._ended(0, job, tmp_path) == "done"
+    assert workers._ended(76, job, tmp_path) == "diverged"
     with pytest.raises(CharlmError, match="lstm seed 0: cannot write here") as raised:
-        workers._ended(74, planned, tmp_path)
+        workers._ended(74, job, tmp_path)
     assert raised.value.code == 74
     with pytest.raises(CharlmError) as raised:
-        workers._ended(-9, planned, tmp_path)
+        workers._ended(-9, job, tmp_path)
     assert raised.value.code == 70
 
 

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 import typer
 
 from charlm import show
-from charlm.cli.given import from_anywhere, load_own
+from charlm.cli.given import do, from_anywhere, load_own
 from charlm.cli.root import app
 from charlm.config import checked
-from charlm.errors import BadConfig, Interrupted
+from charlm.errors import BadConfig
 from charlm.flags import CORPUS, JSON, LOG_EVERY, settings
-from charlm.signals import check, deferred
+from charlm.signals import check
 
 
 @app.command(name="compare-cells")
@@ -48,7 +48,7 @@ def compare_cells(
         raise BadConfig("--cells: name at least one, such as --cells rnn,gru,lstm")
     for name in names:
         checked({**given, "cell": name})
-    from charlm import compare, workers
+    from charlm import compare
     from charlm.corpus import load
     from charlm.machine import cores, prepare
     from charlm.run import refuse_existing, writer
@@ -69,16 +69,7 @@ def compare_cells(
         )
         side_by_side = jobs or (cores() if device == "cpu" else 1)
         tables.planned(planned, text, parameters, f"{side_by_side} side by side on {device}", out)
-        with deferred("the runs are saving") as signalled:
-            states = workers.work(planned, texts, out, side_by_side, lambda: bool(signalled))
-            shown = progress.Comparing(log_every)
-            try:
-                for now in states:
-                    shown.see(now)
-            finally:
-                shown.close()
-        if signalled:
-            raise Interrupted(signalled[0], "every run is saved; the same command goes on")
+        do([one.job(texts) for one in planned], out, side_by_side, log_every)
         report = compare.conclude(planned, parameters, out)
     if json:
         show.result_json(report)

@@ -1,17 +1,21 @@
 """What several commands do with what they were given."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from charlm import show
 from charlm.config import own
+from charlm.errors import Interrupted
+from charlm.signals import deferred
 
 if TYPE_CHECKING:
     from charlm.checkpoint import Checkpoint
     from charlm.model import CharLM
     from charlm.run import Run
+    from charlm.workers import Job
 
 
 def load_own(cells: Sequence[str]) -> None:
@@ -52,3 +56,19 @@ def with_weights(
     model = make(run.record.config, run.alphabet.size, kernel, device)
     load_weights(model, weights.tensors)
     return weights, model
+
+
+def do(jobs: "Sequence[Job]", place: Path, side_by_side: int, log_every: float) -> None:
+    """Has the jobs done, so many at a time, and shows how they go; their logs are in `place`."""
+    from charlm.show import progress
+    from charlm.workers import work
+
+    with deferred("what was begun is saving") as signalled:
+        shown = progress.SideBySide(log_every)
+        try:
+            for now in work(jobs, place, side_by_side, lambda: bool(signalled)):
+                shown.see(now)
+        finally:
+            shown.close()
+    if signalled:
+        raise Interrupted(signalled[0], "all is saved; the same command goes on")

@@ -106,8 +106,8 @@ def reading(what: str, every: float) -> Iterator[Callable[[int], object]]:
         yield tick
 
 
-class Comparing:
-    """How a comparison goes: a bar a run on a terminal, else plain lines."""
+class SideBySide:
+    """How jobs side by side go: a bar for each on a terminal, else plain lines."""
 
     def __init__(self, every: float) -> None:
         self.every = every
@@ -121,14 +121,14 @@ class Comparing:
                 TextColumn("{task.description:<14}"),
                 BarColumn(bar_width=24),
                 TextColumn(
-                    "{task.percentage:>3.0f}%  {task.fields[status]:<8} {task.fields[bits]}"
+                    "{task.percentage:>3.0f}%  {task.fields[status]:<8} {task.fields[said]}"
                 ),
                 console=self.console,
             )
             self.progress.start()
 
     def see(self, states: Sequence[Any]) -> None:
-        whole = sum(state.update / (state.updates or 1) for state in states)
+        whole = sum(self._share(state) for state in states)
         if self.done_before is None:
             self.done_before = whole
         took = time.monotonic() - self.began
@@ -141,32 +141,36 @@ class Comparing:
         elif time.monotonic() - self.said >= self.every:
             self.said = time.monotonic()
             running = ", ".join(
-                f"{state.planned.name} {state.update}/{state.updates}"
-                + (f" {state.bits:.3f} bits" if state.bits else "")
+                f"{state.job.name} {state.progress.done}/{state.progress.whole} "
+                f"{state.progress.said}".rstrip()
                 for state in states
                 if state.status == "running"
             )
             done = sum(state.status == "done" for state in states)
-            say(f"{done} of {len(states)} runs done; {running}; left {left}")
+            say(f"{done} of {len(states)} done; {running}; left {left}")
+
+    def _share(self, state: Any) -> float:
+        """Of the job: a half is 0.5; one that is done may have had less to do than was thought."""
+        ended = state.status in ("done", "diverged")
+        return 1.0 if ended else state.progress.done / (state.progress.whole or 1)
 
     def _bar(self, state: Any) -> None:
         assert self.progress
-        name = state.planned.path.name
+        name = state.job.path.name
         if name not in self.tasks:
-            said = state.planned.name
-            self.tasks[name] = self.progress.add_task(said, total=1, status="", bits="")
+            self.tasks[name] = self.progress.add_task(state.job.name, total=1, status="", said="")
         self.progress.update(
             self.tasks[name],
-            completed=state.update / (state.updates or 1),
+            completed=self._share(state),
             status=state.status,
-            bits=f"{state.bits:.3f} bits" if state.bits else "",
+            said=state.progress.said,
         )
 
     def _total(self, share: float, left: str) -> None:
         assert self.progress
         if "" not in self.tasks:
-            self.tasks[""] = self.progress.add_task("all", total=1, status="", bits="")
-        self.progress.update(self.tasks[""], completed=share, bits=f"left {left}")
+            self.tasks[""] = self.progress.add_task("all", total=1, status="", said="")
+        self.progress.update(self.tasks[""], completed=share, said=f"left {left}")
 
     def close(self) -> None:
         if self.progress:
