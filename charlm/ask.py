@@ -1,0 +1,253 @@
+"""Every probe asked of a run, or of several: answers are kept as they come, and put together."""
+
+import math
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import safetensors.torch
+
+from charlm import __version__, durable
+from charlm import probes as probes
+from charlm.checkpoint import Checkpoint, decoded, read, readable
+from charlm.config import FORMAT, label
+from charlm.corpus import Corpus
+from charlm.encoder import Tick
+from charlm.errors import BadConfig, NonFinite
+from charlm.evaluate import seen_or_escape
+from charlm.model import CharLM, make
+from charlm.probe import PROBES, NotMeasurable, Probe, Reading
+from charlm.run import Run
+from charlm.workers import Job, Progress
+
+Shown = Callable[[str], AbstractContextManager[Tick]]  # what is being done -> its progress
+
+
+class Asked(NamedTuple):
+    """What a run is asked about: decides every answer, and so names it."""
+
+    split: str
+    characters: int
+    seed: int
+
+
+def span(corpus: Corpus, asked: Asked) -> tuple[int, int]:
+    """The beginning of the split, as long as was asked for or as there is."""
+    start, end = corpus.text.splits[asked.split]
+    return start, min(end, start + asked.characters)
+
+
+def about(run: Run, corpus: Corpus, weights: Checkpoint, asked: Asked) -> dict[str, Any]:
+    """What a page says of a run, and what tells whether two runs may stand side by side."""
+    record, (start, end) = run.record, span(corpus, asked)
+    score = (run.report or {}).get("score") or {}
+    return {
+        **record.facts(),
+        "name": name_of(run),
+        "path": str(run.path),
+        "cell": label(record.config.cell),
+        "bits_per_char": score.get("bits_per_char"),
+        "weights_sha256": weights.sha256,
+        "update": weights.progress.update,
+        "text": {
+            "corpus_sha256": record.text.digest.sha256,
+            "text_sha256": corpus.encoding.sha256(start, end, run.alphabet.kind),
+            "split": asked.split,
+            "characters": end - start,
+            "symbols": run.alphabet.kind,
+        },
+    }
+
+
+def reading(run: Run, corpus: Corpus, model: CharLM, asked: Asked, tick: Tick) -> Reading:
+    """The model in front of the text."""
+    start, end = span(corpus, asked)
+    model.eval()
+
+    def fresh() -> CharLM:
+        device = str(model.bias.device)
+        return make(run.record.config, run.alphabet.size, model.kernel, device).eval()
+
+    return Reading(
+        reader=model,
+        ids=seen_or_escape(corpus.encoding.ids[start:end], run.alphabet),
+        alphabet=run.alphabet,
+        elsewhere=corpus.split("train"),
+        seed=asked.seed,
+        tick=tick,
+        model=model,
+        fresh=fresh,
+    )
+
+
+def chosen(names: Sequence[str]) -> list[Probe]:
+    """The probes of these names, all if there are none; those that others need come with them."""
+    wanted = [PROBES[name] for name in names] or list(PROBES.values())
+    needed = {name for one in wanted for name in (one.name, one.of) if name}
+    return [one for one in PROBES.values() if one.name in needed]
+
+
+def of_run(
+    run: Run,
+    corpus: Corpus,
+    told: dict[str, Any],
+    model: CharLM,
+    asked: Asked,
+    wanted: Sequence[Probe],
+    place: Path,
+    shown: Shown,
+) -> None:
+    """Asks a run (`told` is what `about` says of it) what was not asked before; each answer is kept
+    in `place` as soon as it is there.
+
+    The answers are the run's alone: what a group of runs is asked is for `together`.
+    """
+    decides = [FORMAT, __version__, told["weights_sha256"], told["text"], asked.seed]
+    decided = msgspec.to_builtins(decides)
+    for one in wanted:
+        if one.measure is None or answered(place, one.name, decided):
+            continue
+        began = time.perf_counter()
+        with shown(f"{told['name']}: {one.name}") as tick:
+            found, kept = answer(one, reading(run, corpus, model, asked, tick))
+        if not finite(found):
+            raise NonFinite(
+                f"{run.path}: the probe {one.name} gives numbers that are not finite: the model's "
+                "training had gone astray. Try --checkpoint best, or train it again"
+            )
+        durable.write_file(place / f"{one.name}.safetensors", safetensors.torch.save(kept))
+        seconds = round(time.perf_counter() - began, 3)
+        said = {"decided": decided, "seconds": seconds, "found": found}
+        durable.write_file(place / f"{one.name}.json", readable(said))
+
+
+def answer(one: Probe, reading: Reading) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a probe found, as it is written down; and what it keeps for the group."""
+    assert one.measure is not None
+    try:
+        found = one.measure(reading)
+    except NotMeasurable as why:
+        return {"not_measurable": str(why)}, {}
+    kept = {name: tensor.contiguous() for name, tensor in found.kept.items()}
+    return msgspec.to_builtins(msgspec.structs.replace(found, kept={})), kept
+
+
+def answered(place: Path, name: str, decided: Any) -> bool:
+    """Whether this probe's answer to the same question is there."""
+    path = place / f"{name}.json"
+    return path.exists() and decoded(read(path), dict[str, Any], path).get("decided") == decided
+
+
+def finite(value: Any) -> bool:
+    """Whether every number in it is one."""
+    if isinstance(value, dict):
+        return all(finite(one) for one in value.values())
+    if isinstance(value, list | tuple):
+        return all(finite(one) for one in value)
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def together(
+    told: Sequence[dict[str, Any]],
+    places: Sequence[Path],
+    wanted: Sequence[Probe],
+    words: Sequence[str],
+) -> dict[str, Any]:
+    """The report of these runs, whose answers lie in `places`, and of the group they make."""
+    names = [one["name"] for one in told]
+    report: dict[str, Any] = {
+        "format": FORMAT,
+        "kind": "probes",
+        "charlm": __version__,
+        "command": shlex.join(words),
+        "text": told[0]["text"],
+        "runs": list(told),
+        "probes": {},
+    }
+    for one in wanted:
+        if one.measure is not None:
+            paths = [place / f"{one.name}.json" for place in places]
+            answers = [decoded(read(path), dict[str, Any], path) for path in paths]
+            found = {name: a["found"] for name, a in zip(names, answers, strict=True)}
+            seconds = {name: a["seconds"] for name, a in zip(names, answers, strict=True)}
+        else:
+            began = time.perf_counter()
+            found = {"group": of_group(one, dict(zip(names, places, strict=True)))}
+            seconds = {"group": round(time.perf_counter() - began, 3)}
+        report["probes"][one.name] = {**one.told, "seconds": seconds, "found": found}
+    return report
+
+
+def of_group(one: Probe, places: dict[str, Path]) -> dict[str, Any]:
+    """What a group's probe makes of what its runs have kept."""
+    assert one.compare is not None
+    kept = {n: safetensors.torch.load(read(p / f"{one.of}.safetensors")) for n, p in places.items()}
+    try:
+        silent = [name for name, tensors in kept.items() if not tensors]
+        if silent:
+            raise NotMeasurable(f"{one.of} was not measurable for {', '.join(silent)}")
+        found: dict[str, Any] = msgspec.to_builtins(one.compare(kept))
+    except NotMeasurable as why:
+        return {"not_measurable": str(why)}
+    return found
+
+
+def refuse_other_texts(runs: Sequence[Run]) -> None:
+    """Runs are probed together only on the same text: else no number of theirs is comparable."""
+    first = runs[0]
+    names = set()
+    for run in runs:
+        one, other = (
+            (r.record.text.digest, r.record.text.splits, r.alphabet) for r in (first, run)
+        )
+        if one != other:
+            raise BadConfig(
+                f"{first.path} and {run.path} read different texts, so their numbers do not "
+                "compare: probe them one by one"
+            )
+        if name_of(run) in names:
+            raise BadConfig(
+                f"two runs are called {name_of(run)}: give one's directory another name"
+            )
+        names.add(name_of(run))
+
+
+def name_of(run: Run) -> str:
+    return run.path.resolve().name
+
+
+def is_place(place: Path) -> bool:
+    return (place / "probes.json").exists()
+
+
+def begin(place: Path) -> None:
+    """Marks the directory as ours."""
+    durable.write_file(place / "probes.json", readable({"format": FORMAT}))
+
+
+def job(run: Run, place: Path, words: Sequence[str], wanted: Sequence[Probe]) -> Job:
+    """One run of several: probed by a process of its own, in a directory of its own in `place`."""
+    own = place / name_of(run)
+    own_names = [one.name for one in wanted if one.measure is not None]
+
+    def look() -> Progress:
+        done = sum((own / f"{name}.json").exists() for name in own_names)
+        return Progress("", done, len(own_names))
+
+    return Job(name_of(run), own, ["probe", str(run.path), f"--out={own}", *words], look)
+
+
+def told_in(place: Path) -> dict[str, Any]:
+    """What the report of a single run says of it."""
+    path = place / "report.json"
+    told: dict[str, Any] = decoded(read(path), dict[str, Any], path)["runs"][0]
+    return told
+
+
+def keep(report: dict[str, Any], place: Path) -> None:
+    """The report for programs and for people."""
+    durable.write_file(place / "report.json", readable(report))
