@@ -23,6 +23,10 @@ class Cell(nn.Module):
     states: tuple[str, ...] = ("h",)  # what is carried through time, the output first
     read_out = False  # whether state[0] is only read from the others: step does not look at it
     multiple = 1  # hidden must be a multiple of this
+    # For who looks inside; a cell without them walks as well.
+    gates: dict[str, str] = {}  # letters of the equations, each from 0 to 1 in step: what it is
+    candidate = ""  # the letter of what is new, from which a gate takes
+    keeps = ""  # the share that a unit keeps of what it holds, as the equations write it
     W: nn.Linear  # what x says
     U: nn.Linear  # what h says
 
@@ -63,6 +67,15 @@ class Cell(nn.Module):
         weight = next(self.parameters())
         return tuple(weight.new_zeros(batch, self.hidden) for _ in self.states)
 
+    def held(self, state: State) -> dict[str, Tensor]:
+        """What each unit holds, by name, each (batch, hidden): the output first."""
+        parts = zip(self.states, state, strict=True)
+        return {name: part for name, part in parts if part.shape[1:] == (self.hidden,)}
+
+    def share_kept(self, letters: dict[str, Tensor]) -> Tensor:
+        """What `keeps` says, of each unit or head (..., units): of a step's letters at its end."""
+        return letters[self.keeps]
+
     def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
         """Sets biases so that at first unit j keeps the share sigmoid(bias[j]) of what it holds.
 
@@ -84,6 +97,8 @@ class LinearCell(Cell):
     it needs of the character before.
     """
 
+    keeps = "a"
+
     def shifted(self, Wx: Tensor, state: State) -> tuple[Tensor, State]:
         """All of time at once (time, batch, any), and the state before it -> what `coefficients`
         and `read` take, each character having what it needs of the one before; and the last
@@ -103,6 +118,9 @@ class LinearCell(Cell):
         a, b = self.coefficients(Wx)
         s = a * state[1 if self.read_out else 0] + b
         return (self.read(Wx, s), s) if self.read_out else (s,)
+
+    def share_kept(self, letters: dict[str, Tensor]) -> Tensor:
+        return letters["a"]
 
 
 def block_linear(x: Tensor, weight: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Koutník et al. (2014), "A clockwork RNN"."""
 
 import torch
-from torch import Tensor, cat, nn, remainder, tanh, where
+from torch import Tensor, cat, exp, nn, remainder, tanh, where
 
 from charlm.cell import Cell, State, cell
 
@@ -21,6 +21,8 @@ class Clockwork(Cell):
 
     states = ("h", "t")
     multiple = MODULES
+    gates = {"due": "clock: 1 where it is the unit's turn, 0 holds"}
+    keeps = "exp(-1 / period)"
     period: Tensor  # of each unit
 
     def __init__(self, inputs: int, hidden: int) -> None:
@@ -41,5 +43,11 @@ class Clockwork(Cell):
         h, t = state
         share = self.hidden // MODULES
         Uh = cat([U(h[..., k * share :]) for k, U in enumerate(self.blocks)], dim=-1)
-        h = where(remainder(t, self.period) < 1, tanh(Wx + Uh), h)
+        due = remainder(t, self.period) < 1
+        h = where(due, tanh(Wx + Uh), h)
         return h, remainder(t + 1, 2 ** (MODULES - 1))
+
+    def share_kept(self, letters: dict[str, Tensor]) -> Tensor:
+        """Of all or nothing, on average: what makes the period the time constant."""
+        del letters
+        return exp(-1 / self.period)

@@ -19,6 +19,9 @@ class CoupledLSTM(Cell):
     """
 
     states = ("h", "c")
+    gates = {"f": "forget gate: 1 keeps, 0 replaces", "o": "output gate"}
+    candidate = "g"
+    keeps = "f"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
@@ -29,9 +32,9 @@ class CoupledLSTM(Cell):
     def step(self, Wx: Tensor, state: State) -> State:
         h, c = state
         f, g, o = (Wx + self.U(h)).chunk(3, dim=-1)
-        f = sigmoid(f)
-        c = f * c + (1 - f) * tanh(g)
-        h = sigmoid(o) * tanh(c)
+        f, g, o = sigmoid(f), tanh(g), sigmoid(o)
+        c = f * c + (1 - f) * g
+        h = o * tanh(c)
         return h, c
 
     def keep(self, bias: Tensor, write: Tensor | None = None) -> None:

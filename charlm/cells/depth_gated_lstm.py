@@ -22,6 +22,13 @@ class DepthGatedLSTM(Cell):
     """
 
     states = ("hc",)
+    gates = {
+        "i": "input gate",
+        "f": "forget gate: 1 keeps, 0 forgets",
+        "o": "output gate",
+    }
+    candidate = "g"
+    keeps = "f"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
@@ -43,9 +50,14 @@ class DepthGatedLSTM(Cell):
     def step(self, Wx: Tensor, state: State) -> State:
         h, c = state[0].chunk(2, dim=-1)
         i, f, g, o = (Wx + self.U(h)).chunk(4, dim=-1)
-        c = sigmoid(f) * c + sigmoid(i) * tanh(g)
-        h = sigmoid(o) * tanh(c)
+        i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
+        c = f * c + i * g
+        h = o * tanh(c)
         return (cat((h, c), dim=-1),)
+
+    def held(self, state: State) -> dict[str, Tensor]:
+        h, c = state[0].chunk(2, dim=-1)
+        return {"h": h, "c": c}
 
     def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
         i, f, _, _ = self.W.bias.data[: 4 * self.hidden].chunk(4)
@@ -64,6 +76,8 @@ class Upper(DepthGatedLSTM):
     again and has no matrix. b_d, w_c and w_e begin at 0, so that half of e comes up at first.
     """
 
+    gates = {**DepthGatedLSTM.gates, "d": "depth gate: 1 lets the cell state below in"}
+
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
         self.W = nn.Linear(hidden, 5 * hidden)
@@ -81,6 +95,8 @@ class Upper(DepthGatedLSTM):
         h, c = state[0].chunk(2, dim=-1)
         gates, d, e = Wx.split([4 * self.hidden, self.hidden, self.hidden], dim=-1)
         i, f, g, o = (gates + self.U(h)).chunk(4, dim=-1)
-        c = sigmoid(d + self.w_c * c) * e + sigmoid(f) * c + sigmoid(i) * tanh(g)
-        h = sigmoid(o) * tanh(c)
+        i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
+        d = sigmoid(d + self.w_c * c)
+        c = d * e + f * c + i * g
+        h = o * tanh(c)
         return (cat((h, c), dim=-1),)

@@ -20,6 +20,13 @@ class GRUCho(Cell):
     first, as the LSTM's forget gate does.
     """
 
+    gates = {
+        "r": "reset gate: 1 shows the past to the candidate",
+        "z": "keep gate: 1 keeps the past, 0 takes the candidate",
+    }
+    candidate = "n"
+    keeps = "z"
+
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
         self.W = nn.Linear(inputs, 3 * hidden)

@@ -15,6 +15,8 @@ class IndRNN(Cell):
     forget at every pace, and none that grows. It is not held there in training.
     """
 
+    keeps = "|u|"
+
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
         self.W = nn.Linear(inputs, hidden)
@@ -23,3 +25,7 @@ class IndRNN(Cell):
     def step(self, Wx: Tensor, state: State) -> State:
         (h,) = state
         return (relu(Wx + self.u * h),)
+
+    def share_kept(self, letters: dict[str, Tensor]) -> Tensor:
+        del letters  # the same whatever is read, where relu lets it through
+        return self.u.abs()

@@ -8,9 +8,10 @@ from charlm.cell import Cell, State, cell
 
 @cell("layernorm-lstm")
 class LayerNormLSTM(Cell):
-    """i, f, g, o = LN(W x) + LN(U h) + b                   before sigmoid, tanh for g
-    c' = sigmoid(f) c + sigmoid(i) tanh(g)               cell state
-    h' = sigmoid(o) tanh(LN(c'))
+    """i, f, o = sigmoid(LN(W x) + LN(U h) + b)      input, forget (1 keeps, 0 forgets), output gate
+    g = tanh(LN(W_g x) + LN(U_g h) + b_g)         candidate
+    c' = f c + i g                                cell state
+    h' = o tanh(LN(c'))
 
     LN(a) = gain (a - mean a) / sqrt(var a + 1e-5), over all four gates; the last has a bias too.
 
@@ -19,6 +20,13 @@ class LayerNormLSTM(Cell):
     """
 
     states = ("h", "c")
+    gates = {
+        "i": "input gate",
+        "f": "forget gate: 1 keeps, 0 forgets",
+        "o": "output gate",
+    }
+    candidate = "g"
+    keeps = "f"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
@@ -37,8 +45,9 @@ class LayerNormLSTM(Cell):
     def step(self, Wx: Tensor, state: State) -> State:
         h, c = state
         i, f, g, o = (Wx + self.norm_h(self.U(h))).chunk(4, dim=-1)
-        c = sigmoid(f) * c + sigmoid(i) * tanh(g)
-        h = sigmoid(o) * tanh(self.norm_c(c))
+        i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
+        c = f * c + i * g
+        h = o * tanh(self.norm_c(c))
         return h, c
 
     def keep(self, bias: Tensor, write: Tensor | None = None) -> None:

@@ -24,6 +24,7 @@ class LRU(Cell):
 
     states = ("h", "s")
     read_out = True
+    keeps = "|L|"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
@@ -67,3 +68,9 @@ class LRU(Cell):
         L_re, L_im = size * cos(exp(self.theta)), size * sin(exp(self.theta))
         s = cat((L_re * re - L_im * im + add_re, L_re * im + L_im * re + add_im), dim=-1)
         return self.read(Wx, s), s
+
+    def held(self, state: State) -> dict[str, Tensor]:
+        return {"h": state[0], "|s|": complex(*state[1].chunk(2, dim=-1)).abs()}
+
+    def share_kept(self, letters: dict[str, Tensor]) -> Tensor:
+        return letters["size"]

@@ -18,6 +18,13 @@ class LSTM(Cell):
     """
 
     states = ("h", "c")
+    gates = {
+        "i": "input gate",
+        "f": "forget gate: 1 keeps, 0 forgets",
+        "o": "output gate",
+    }
+    candidate = "g"
+    keeps = "f"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
@@ -28,8 +35,9 @@ class LSTM(Cell):
     def step(self, Wx: Tensor, state: State) -> State:
         h, c = state
         i, f, g, o = (Wx + self.U(h)).chunk(4, dim=-1)
-        c = sigmoid(f) * c + sigmoid(i) * tanh(g)
-        h = sigmoid(o) * tanh(c)
+        i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
+        c = f * c + i * g
+        h = o * tanh(c)
         return h, c
 
     def keep(self, bias: Tensor, write: Tensor | None = None) -> None:

@@ -29,6 +29,9 @@ class MatrixLSTM(Cell):
     states = ("h", "C", "n", "m")
     multiple = HEADS
     read_out = True
+    gates = {"i": "input gate of the head, divided by exp(m')", "o": "output gate"}
+    candidate = "v"
+    keeps = "f"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
@@ -46,7 +49,7 @@ class MatrixLSTM(Cell):
         q, k, v = Wx[..., : 3 * self.hidden].unflatten(-1, (3, HEADS, self.share)).unbind(-3)
         return q, k / self.share**0.5, v
 
-    def gates(self, Wx: Tensor) -> tuple[Tensor, Tensor]:
+    def exponents(self, Wx: Tensor) -> tuple[Tensor, Tensor]:
         """log i and log f, each (..., heads)."""
         i, f = Wx[..., 4 * self.hidden :].chunk(2, dim=-1)
         return i, logsigmoid(f)
@@ -59,14 +62,18 @@ class MatrixLSTM(Cell):
     def step(self, Wx: Tensor, state: State) -> State:
         _, C, n, m = state
         q, k, v = self.vectors(Wx)
-        i, f = self.gates(Wx)
-        f = f + m
-        m = maximum(f, i).clamp(min=0)
-        i, f = exp(i - m)[..., None], exp(f - m)[..., None]
+        log_i, log_f = self.exponents(Wx)
+        held = log_f + m
+        m = maximum(held, log_i).clamp(min=0)
+        i, f = exp(log_i - m)[..., None], exp(held - m)[..., None]
         C = f[..., None] * C + einsum("bhv,bhk->bhvk", i * v, k)
         n = f * n + i * k
         Cq, nq = einsum("bhvk,bhk->bhv", C, q), einsum("bhk,bhk->bh", n, q)
         return self.read(Wx, Cq, nq, m), C, n, m
+
+    def share_kept(self, letters: dict[str, Tensor]) -> Tensor:
+        """Of C, by each head, as if it were not divided by exp(m)."""
+        return exp(letters["log_f"])
 
     def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
         """A head's gate takes the bias of the head's first unit."""

@@ -17,6 +17,10 @@ class MinGRU(LinearCell):
     Parameters: 2H(X + 1) for X inputs and H units. b_z begins at -1, so that a unit keeps at first.
     """
 
+    gates = {"z": "update gate: 1 takes the candidate, 0 keeps the past"}
+    candidate = "n"
+    keeps = "1 - z"
+
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
         self.W = nn.Linear(inputs, 2 * hidden)

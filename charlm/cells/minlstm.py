@@ -20,6 +20,10 @@ class MinLSTM(LinearCell):
     so that the unit keeps sigmoid(1) at first.
     """
 
+    gates = {"f": "share kept, f / (f + i)", "i": "share of the candidate, i / (f + i)"}
+    candidate = "n"
+    keeps = "f"
+
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
         self.W = nn.Linear(inputs, 3 * hidden)
@@ -28,7 +32,8 @@ class MinLSTM(LinearCell):
     def coefficients(self, Wx: Tensor) -> tuple[Tensor, Tensor]:
         f, i, n = Wx.chunk(3, dim=-1)
         keep = logsigmoid(f) - logsigmoid(i)
-        return sigmoid(keep), sigmoid(-keep) * n
+        f, i = sigmoid(keep), sigmoid(-keep)
+        return f, i * n
 
     def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
         del write  # it is normalised: i writes what f does not keep

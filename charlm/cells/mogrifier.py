@@ -20,6 +20,13 @@ class Mogrifier(Cell):
     """
 
     states = ("h", "c")
+    gates = {
+        "i": "input gate",
+        "f": "forget gate: 1 keeps, 0 forgets",
+        "o": "output gate",
+    }
+    candidate = "g"
+    keeps = "f"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
@@ -42,8 +49,9 @@ class Mogrifier(Cell):
         h = 2 * sigmoid(R4(x)) * h
         x = 2 * sigmoid(Q5(h)) * x
         i, f, g, o = (self.W(x) + self.U(h)).chunk(4, dim=-1)
-        c = sigmoid(f) * c + sigmoid(i) * tanh(g)
-        h = sigmoid(o) * tanh(c)
+        i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
+        c = f * c + i * g
+        h = o * tanh(c)
         return h, c
 
     def keep(self, bias: Tensor, write: Tensor | None = None) -> None:

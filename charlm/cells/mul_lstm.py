@@ -21,6 +21,13 @@ class MulLSTM(Cell):
     """
 
     states = ("h", "c")
+    gates = {
+        "i": "input gate",
+        "f": "forget gate: 1 keeps, 0 forgets",
+        "o": "output gate",
+    }
+    candidate = "g"
+    keeps = "f"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
@@ -38,8 +45,9 @@ class MulLSTM(Cell):
         Wx, m = Wx.split([4 * self.hidden, self.hidden], dim=-1)
         m = m * self.U_m(h)
         i, f, g, o = (Wx + self.U(m)).chunk(4, dim=-1)
-        c = sigmoid(f) * c + sigmoid(i) * tanh(g)
-        h = sigmoid(o) * tanh(c)
+        i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
+        c = f * c + i * g
+        h = o * tanh(c)
         return h, c
 
     def keep(self, bias: Tensor, write: Tensor | None = None) -> None:

@@ -10,7 +10,8 @@ from charlm.cell import Cell, State, cell
 class PeepholeLSTM(Cell):
     """i = sigmoid(W_i x + U_i h + p_i c + b_i)       input gate: it sees the cell state
     f = sigmoid(W_f x + U_f h + p_f c + b_f)       forget gate: 1 keeps, 0 forgets
-    c' = f c + i tanh(W_g x + U_g h + b_g)         cell state
+    g = tanh(W_g x + U_g h + b_g)                  candidate
+    c' = f c + i g                                 cell state
     o = sigmoid(W_o x + U_o h + p_o c' + b_o)      output gate: it sees the new cell state
     h' = o tanh(c')
 
@@ -20,6 +21,13 @@ class PeepholeLSTM(Cell):
     """
 
     states = ("h", "c")
+    gates = {
+        "i": "input gate",
+        "f": "forget gate: 1 keeps, 0 forgets",
+        "o": "output gate",
+    }
+    candidate = "g"
+    keeps = "f"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
@@ -32,8 +40,10 @@ class PeepholeLSTM(Cell):
         h, c = state
         i, f, g, o = (Wx + self.U(h)).chunk(4, dim=-1)
         p_i, p_f, p_o = self.p.chunk(3, dim=-1)
-        c = sigmoid(f + p_f * c) * c + sigmoid(i + p_i * c) * tanh(g)
-        h = sigmoid(o + p_o * c) * tanh(c)
+        i, f, g = sigmoid(i + p_i * c), sigmoid(f + p_f * c), tanh(g)
+        c = f * c + i * g
+        o = sigmoid(o + p_o * c)
+        h = o * tanh(c)
         return h, c
 
     def keep(self, bias: Tensor, write: Tensor | None = None) -> None:

@@ -19,6 +19,9 @@ class QRNN(LinearCell):
 
     states = ("h", "c", "before")
     read_out = True
+    gates = {"f": "forget gate: 1 keeps, 0 replaces", "o": "output gate"}
+    candidate = "z"
+    keeps = "f"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
@@ -40,12 +43,13 @@ class QRNN(LinearCell):
 
     def coefficients(self, Wx: Tensor) -> tuple[Tensor, Tensor]:
         z, f, _ = Wx.chunk(3, dim=-1)
-        f = sigmoid(f)
-        return f, (1 - f) * tanh(z)
+        z, f = tanh(z), sigmoid(f)
+        return f, (1 - f) * z
 
     def read(self, Wx: Tensor, s: Tensor) -> Tensor:
         _, _, o = Wx.chunk(3, dim=-1)
-        return sigmoid(o) * s
+        o = sigmoid(o)
+        return o * s
 
     def step(self, Wx: Tensor, state: State) -> State:
         h, c, before = state

@@ -20,6 +20,9 @@ class RGLRU(LinearCell):
     r = 1, is uniform between 0.9 and 0.999, as in the paper: units that forget at every pace.
     """
 
+    gates = {"r": "recurrence gate: 0 holds all", "i": "input gate", "a": "share kept"}
+    candidate = "u"
+
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
         self.W = nn.Linear(inputs, hidden, bias=False)
@@ -34,8 +37,9 @@ class RGLRU(LinearCell):
 
     def coefficients(self, Wx: Tensor) -> tuple[Tensor, Tensor]:
         u, r, i = Wx.chunk(3, dim=-1)
-        a = exp(8 * sigmoid(r) * logsigmoid(self.L))
-        return a, sqrt(1 - a * a + 1e-6) * sigmoid(i) * u
+        r, i = sigmoid(r), sigmoid(i)
+        a = exp(8 * r * logsigmoid(self.L))
+        return a, sqrt(1 - a * a + 1e-6) * i * u
 
     def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
         _, i = self.V.bias.data.chunk(2)

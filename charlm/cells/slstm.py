@@ -30,6 +30,9 @@ class SLSTM(Cell):
 
     states = ("h", "c", "n", "m")
     multiple = HEADS
+    gates = {"o": "output gate"}
+    candidate = "z"
+    keeps = "f n / n'"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
@@ -46,13 +49,23 @@ class SLSTM(Cell):
     def step(self, Wx: Tensor, state: State) -> State:
         h, c, n, m = state
         i, f, z, o = (Wx + block_linear(h, self.R)).chunk(4, dim=-1)
+        z, o = tanh(z), sigmoid(o)
         f = logsigmoid(f) + m
         m = maximum(f, i)
         i, f = exp(i - m), exp(f - m)
-        c = f * c + i * tanh(z)
+        c = f * c + i * z
         n = f * n + i
-        h = sigmoid(o) * c / where(n < 1, 1, n)  # below 1 only from a start that is no memory
+        h = o * c / where(n < 1, 1, n)  # below 1 only from a start that is no memory
         return h, c, n, m
+
+    def held(self, state: State) -> dict[str, Tensor]:
+        """c and n alone are as large as exp(m) lets them be."""
+        h, c, n, _ = state
+        return {"h": h, "c / n": c / where(n < 1, 1, n)}
+
+    def share_kept(self, letters: dict[str, Tensor]) -> Tensor:
+        """Of c / n; the input gate's share is the rest."""
+        return 1 - letters["i"] / letters["n"]
 
     def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
         i, f, _, _ = self.W.bias.data.chunk(4)

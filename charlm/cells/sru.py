@@ -10,7 +10,8 @@ from charlm.cell import Cell, State, cell
 class SRU(Cell):
     """f = sigmoid(W_f x + v_f c + b_f)      forget gate: 1 keeps, 0 replaces
     r = sigmoid(W_r x + v_r c + b_r)      reset gate: 1 reads the cell, 0 the input
-    c' = f c + (1 - f) W_u x
+    u = W_u x                             candidate
+    c' = f c + (1 - f) u
     h' = r c' + (1 - r) S x               S is sqrt(3) where X = H, a matrix elsewhere
 
     Parameters: 4HX + 4H for X inputs and H units, and HX fewer where X = H. The paper's beginning:
@@ -20,6 +21,12 @@ class SRU(Cell):
 
     states = ("h", "c")
     read_out = True
+    gates = {
+        "f": "forget gate: 1 keeps, 0 replaces",
+        "r": "reset gate: 1 reads the cell, 0 the input",
+    }
+    candidate = "u"
+    keeps = "f"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)

@@ -33,7 +33,7 @@ def _chunk(cell: MatrixLSTM, Wx: Tensor, state: State) -> tuple[Tensor, State]:
     """
     _, C, n, m = state
     q, k, v = cell.vectors(Wx)
-    i, f = cell.gates(Wx)
+    i, f = cell.exponents(Wx)
     F = f.cumsum(0)
     largest = F + maximum(m, (i.clamp(min=0) - F).cummax(0).values)
     before = exp(F + m - largest)  # (time, batch, heads): of what the chunk began with

@@ -1,0 +1,100 @@
+"""Looks into cells while they read: their gates are taken out of the running step itself.
+
+So no equation is written twice, and what is seen is what was computed.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from charlm.cell import Cell, State
+from charlm.errors import BadConfig
+from charlm.model import Recurrence
+from charlm.unroll import projected
+
+METHODS = ("step", "coefficients", "read")  # where a cell's equations are
+
+
+class Seen(NamedTuple):
+    """What a layer did, by the names of its cell's equations; each (time, batch, hidden)."""
+
+    held: dict[str, Tensor]  # after each character; the output first, what is kept last
+    letters: dict[str, Tensor]  # its gates, and what is new
+    kept: Tensor | None  # the share that each unit kept of what it held
+
+
+class Observer:
+    """An unroll that is the loop; `seen` gets what each cell did that it walked."""
+
+    def __init__(self) -> None:
+        self.seen: list[Seen] = []
+
+    def __call__(
+        self, cell: Cell, x: Tensor, state: State, ids: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        outputs, held, named, kept = [], [], [], []
+        for Wx in projected(cell, x, ids):
+            with letters_of(cell) as letters:
+                state = cell.step(Wx, state)
+            outputs.append(state[0])
+            held.append(cell.held(state))
+            named.append({name: letters[name] for name in (*cell.gates, cell.candidate) if name})
+            kept.append({"": cell.share_kept(letters)} if cell.keeps else {})
+        parts = [together(rows, cell.hidden, state[0]) for rows in (held, named, kept)]
+        self.seen.append(Seen(parts[0], parts[1], parts[2].get("")))
+        return torch.stack(outputs), state
+
+
+@contextmanager
+def observing(model: Recurrence) -> Iterator[list[Seen]]:
+    """Until the block ends, each call of the model appends what its layers did, the first first."""
+    before, observer = model.unrolls, Observer()
+    model.unrolls = [observer for _ in before]
+    try:
+        yield observer.seen
+    finally:
+        model.unrolls = before
+
+
+class Letters(dict[str, Tensor]):
+    """What a step has in its letters when it ends."""
+
+    def __missing__(self, letter: str) -> Tensor:
+        raise BadConfig(f"the cell's `gates` name {letter}, and its step computes no {letter}")
+
+
+@contextmanager
+def letters_of(cell: Cell) -> Iterator[Letters]:
+    """Those of the step in the block: of each of the cell's methods as it ends, `step` the last."""
+    letters = Letters()
+
+    def look(frame: FrameType, event: str, _: Any) -> None:
+        if event == "return" and frame.f_code.co_name in METHODS:
+            here = frame.f_locals
+            if here.get("self") is cell:
+                letters.update((n, value) for n, value in here.items() if isinstance(value, Tensor))
+
+    before = sys.getprofile()
+    sys.setprofile(look)
+    try:
+        yield letters
+    finally:
+        sys.setprofile(before)
+
+
+def together(rows: list[dict[str, Tensor]], hidden: int, like: Tensor) -> dict[str, Tensor]:
+    """Of each character, by name -> (time, batch, hidden) by name.
+
+    A head's number is that of each of its units; what has no batch is the same in each stream.
+    """
+
+    def of_units(value: Tensor) -> Tensor:
+        value = value.expand(len(like), -1) if value.dim() == 1 else value.flatten(1)
+        return value.to(like.dtype).repeat_interleave(hidden // value.shape[1], dim=1)
+
+    return {name: torch.stack([of_units(row[name]) for row in rows]) for name in rows[0]}
