@@ -7,6 +7,7 @@ them, whether it comes from a person or from a run that somebody sent.
 import hashlib
 import math
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -158,6 +159,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 UPDATES = 2000  # the budget of a run that was told none
+# What is about a text and the one run that reads it: it says nothing of a task.
+OF_TEXT = (
+    *("glob", "alphabet", "split", "valid_text", "test_text", "time", "epochs", "minutes"),
+    *("final", "save_every"),
+)
 
 
 def shares(split: str) -> tuple[Fraction, Fraction, Fraction]:
@@ -237,11 +243,11 @@ def checked(values: dict[str, Any]) -> Config:
         raise BadConfig(f"{flag(name)} {values[name]}: {problem[0].lower()}{problem[1:]}") from None
 
 
-def arguments(config: Config, free: bool = True) -> list[str]:
+def arguments(config: Config, free: bool = True, without: Sequence[str] = ()) -> list[str]:
     """The command line that says all this again; without free fields, all that decides a run."""
     words = []
     for name, value in msgspec.structs.asdict(config).items():
-        if not free and notes(name)["free"]:
+        if name in without or (not free and notes(name)["free"]):
             continue
         if isinstance(value, bool):
             words.append(flag(name if value else f"no_{name}"))

@@ -1,8 +1,8 @@
 """The model: the same shell around every cell; CharLM, which reads and predicts characters."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ class Recurrence(nn.Module):
     """Layer by layer a cell and what stands around it (block.py).
 
     What comes before (numbers for each character) and after (what is made of the output) is a
-    subclass's: it has `bias`, of its predictions, and says in `loss` how far off they are.
+    subclass's: it has `bias`, of its predictions, and says in `cost` how far off they are.
     """
 
     bias: nn.Parameter
@@ -89,9 +89,19 @@ class Recurrence(nn.Module):
             after.append((h[-1],))
         return h, tuple(after)
 
-    def loss(self, batch: Batch, state: ModelState) -> tuple[Tensor, ModelState]:
-        """What the batch cost per prediction, to be made small; and the state after it."""
+    def cost(self, predictions: Tensor, y: Tensor) -> Tensor:
+        """What forward makes of x, and y (time, batch) -> the mean cost, to be made small, of a
+        target; -100 is none."""
         raise NotImplementedError
+
+    def loss(self, batch: Batch, state: ModelState) -> tuple[Tensor, ModelState]:
+        """What the batch cost per target, and the state after it."""
+        predictions, after = self(batch.x, state)
+        return self.cost(predictions, batch.y), after
+
+
+Model = TypeVar("Model", bound=Recurrence)
+Kind = Callable[[Config, int, str, str], Model]  # settings, symbols, kernel and device
 
 
 class CharLM(Recurrence):
@@ -128,10 +138,9 @@ class CharLM(Recurrence):
         h, after = self.walk(*table_or_text(self.embed.weight, ids), state)
         return self.predict(h), after
 
-    def loss(self, batch: Batch, state: ModelState) -> tuple[Tensor, ModelState]:
-        """Nats per character that follows; a target of -100 is none."""
-        logits, after = self(batch.x, state)
-        return cross_entropy(logits.flatten(0, 1), batch.y.flatten()), after
+    def cost(self, predictions: Tensor, y: Tensor) -> Tensor:
+        """Nats per character that follows."""
+        return cross_entropy(predictions.flatten(0, 1), y.flatten())
 
 
 def cells(config: Config) -> list[Cell]:
@@ -196,13 +205,13 @@ def resolve_kernel(config: Config, device: str = "cpu") -> tuple[str, str]:
     return fastest, "; ".join(["the fastest here", *why])
 
 
-def size(config: Config, symbols: int) -> tuple[int, int]:
+def size(config: Config, symbols: int, kind: Kind[Recurrence] = CharLM) -> tuple[int, int]:
     """(parameters, floats carried per stream) of the model, without making it.
 
     An output that its cell only reads from the rest of its state is not carried.
     """
     with unmade():
-        model = CharLM(config, symbols)
+        model = kind(config, symbols, "loop", "cpu")
         state = sum(
             part.numel()
             for layer, parts in zip(model.recurrent, model.start(1), strict=False)
@@ -212,10 +221,15 @@ def size(config: Config, symbols: int) -> tuple[int, int]:
 
 
 def make(config: Config, symbols: int, kernel: str, device: str) -> CharLM:
-    """A new model with its seed's weights, the same on every device."""
+    """A new model of characters with its seed's weights, the same on every device."""
+    return made(CharLM, config, symbols, kernel, device)
+
+
+def made(kind: Kind[Model], config: Config, symbols: int, kernel: str, device: str) -> Model:
+    """Likewise, of any kind."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(config.seed, "weights"))
-        return CharLM(config, symbols, kernel, device).to(device)
+        return kind(config, symbols, kernel, device).to(device)
 
 
 def load_weights(model: Recurrence, tensors: dict[str, dict[str, Tensor]]) -> None:

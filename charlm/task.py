@@ -1,0 +1,130 @@
+"""What a task is: sequences made at will, in which what is asked follows from what was read."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import msgspec
+import torch
+from torch import Tensor
+
+from charlm.config import stream
+from charlm.errors import BadConfig
+from charlm.model import CharLM, Kind
+from charlm.registry import Registry
+
+NONE = -100  # a target that there is none
+PURPOSES = ("train", "valid", "test")
+TOLD = ("source", "question", "protocol", "distance", "oracle", "chance")
+
+
+class Drawn(NamedTuple):
+    """Sequences side by side."""
+
+    x: Tensor  # what is read: (time, streams), or of numbers (time, streams, symbols)
+    y: Tensor  # (time, streams), what is to be predicted and trained on; NONE where nothing is
+    asked: Tensor  # (time, streams), booleans: where an answer counts
+
+
+class Level(msgspec.Struct, frozen=True):
+    """How good predictions are."""
+
+    loss: float  # nats per target, or the mean squared error
+    accuracy: float  # share of the answers that are right
+
+
+class Task:
+    """A subclass makes sequences in `batch` and says what they are in its docstring.
+
+    Only what follows from what was read is a target, so the oracle's loss is 0 and all its answers
+    are right. Chance is the best that one can do who knows the task and the time, and has read
+    nothing.
+    """
+
+    name: str
+    told: dict[str, str]  # its docstring's paragraphs
+    letters: str  # one for each symbol, to show them by; of numbers, one for each that is read
+    model: Kind[Any] = CharLM
+    whole: ClassVar[bool] = False  # whether all that a sequence is asked is one answer
+    shortest: ClassVar[int] = 1  # distance
+
+    @property
+    def symbols(self) -> int:
+        """How many there are; of numbers, how many are read at a time."""
+        return len(self.letters)
+
+    def length(self, distance: int) -> int:
+        """Of a sequence."""
+        raise NotImplementedError
+
+    def batch(self, distance: int, streams: int, generator: torch.Generator) -> Drawn:
+        """That many sequences of this distance."""
+        raise NotImplementedError
+
+    def oracle(self, x: Sequence[Any]) -> list[Any]:
+        """One sequence, as a list -> what is to be predicted at each time: from x alone."""
+        raise NotImplementedError
+
+    def chance(self, distance: int) -> Level:
+        """What is reached without any memory, exactly."""
+        raise NotImplementedError
+
+    def right(self, predictions: Tensor, y: Tensor) -> Tensor:
+        """What the model predicts (time, streams, ...), and y -> whether it is right."""
+        return predictions.argmax(-1) == y
+
+
+TASKS: Registry[Task] = Registry("task")
+
+
+def task(name: str) -> Callable[[type[Task]], type[Task]]:
+    """Registers a kind of task under a name."""
+
+    def put(kind: type[Task]) -> type[Task]:
+        made = TASKS.add(name)(kind())
+        made.name, made.told = name, told(kind.__doc__ or "")
+        return kind
+
+    return put
+
+
+def told(doc: str) -> dict[str, str]:
+    """The paragraphs of a task's docstring, each begun by its name and a colon."""
+    found = {}
+    for name in TOLD:
+        said = re.search(rf"^\s*{name.capitalize()}: (.+?)(?=\n\s*\n|\Z)", doc, re.M | re.S)
+        assert said, f"a task's docstring must say its {name}"
+        found[name] = " ".join(said[1].split())
+    return found
+
+
+def source(name: str, distance: int, purpose: str, seed: int, number: int) -> torch.Generator:
+    """Of the sequences of one batch.
+
+    Its seed's last two bits are the purpose's alone: no test batch can be a training batch, though
+    PyTorch's generator looks only at the last 32 bits of a seed.
+    """
+    drawn = stream(seed, f"{name}/{distance}", number)
+    return torch.Generator().manual_seed(drawn - drawn % 4 + PURPOSES.index(purpose))
+
+
+def distances(text: str, shortest: int = 1) -> list[int]:
+    """'10..100' -> 10, 20, 50 and 100, in steps of 1, 2 and 5; '10,30' -> these two."""
+    found = re.fullmatch(r"(\d{1,7})\.\.(\d{1,7})", text)
+    if found:
+        low, high = int(found[1]), int(found[2])
+        steps = [step * 10**zeros for zeros in range(7) for step in (1, 2, 5)]
+        chosen = [step for step in steps if low <= step <= high]
+    elif re.fullmatch(r"\d{1,7}(,\d{1,7})*", text):
+        chosen = sorted({int(one) for one in text.split(",")})
+        low = chosen[0]
+    else:
+        raise BadConfig(f"--distance {text}: a range such as 10..1000, or a list such as 10,30,100")
+    if low < shortest:
+        raise BadConfig(f"--distance {text}: the shortest of this task is {shortest}")
+    if not chosen:
+        raise BadConfig(
+            f"--distance {text}: none of 1, 2, 5, 10, 20, 50 … is in it. Give a range such as "
+            "10..1000, or a list"
+        )
+    return chosen
