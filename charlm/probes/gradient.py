@@ -1,0 +1,170 @@
+"""How much of a gradient is left so far back: Bengio et al. (1994), Pascanu et al. (2013)."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from charlm.config import stream
+from charlm.model import CharLM, ModelState
+from charlm.probe import Curve, Found, NotMeasurable, Number, Reading, probe
+from charlm.reach import Places, evenly, side_by_side
+from charlm.reader import read
+
+LAGS = 1024  # characters back, at most
+LEAST = 64  # fewer say nothing of memory
+PLACES = 32  # of the text, at which a loss and a state are followed back;
+AT_ONCE = 8  # as many at once: the way back keeps every step
+FALLEN = 1e-3
+DRAWN = 60  # lags of a curve, about
+Sizes = NDArray[np.float64]  # (lags, places)
+
+
+@probe("gradient")
+def gradient(
+    reading: Reading, most: int = LAGS, places: int = PLACES, at_once: int = AT_ONCE
+) -> Found:
+    """How far back does training see what a character did?
+
+    Question: How much does the loss, or the state, change with what was read or held d characters
+    before?
+
+    Protocol: At places taken evenly from the text, each after a reading that warms the state, two
+    gradients are followed back: that of the loss of the next character with respect to each
+    character's vector, as the first layer gets it; and that of the whole state of all layers,
+    along a random unit vector, with respect to the whole state 1, 2, 4, ... characters before.
+    What is drawn is the mean of their norms over the places, divided by that at lag 0; both for
+    the trained model and for the same model before its first update. The slope is that of the line
+    of least squares through the logarithms down to a thousandth, or as far as was looked. Parts of
+    a state that are the same after every text, such as a clock, are left out.
+
+    Unit: Of the norm at lag 0, by characters back; slopes in powers of ten a character. Error bars
+    are standard errors over the places.
+
+    Chance: None: a gradient that is left says that training could use what is so far back, not that
+    the model does. The line is a thousandth.
+
+    Source: Bengio, Simard & Frasconi (1994), "Learning long-term dependencies with gradient descent
+    is difficult"; Pascanu, Mikolov & Bengio (2013), "On the difficulty of training recurrent neural
+    networks"; the estimate of the state's along random vectors is ours.
+    """
+    if reading.model is None or reading.fresh is None:
+        raise NotMeasurable("nothing is known of how this reader reads")
+    length = len(reading.ids)
+    if length < 2 * LEAST:
+        raise NotMeasurable(f"the text has {length:,} characters, and {2 * LEAST:,} are needed")
+    farthest = min(most, 1 << (length // 2).bit_length() - 1)
+    at = evenly(farthest + farthest // 4, length - 1, places)
+    curves, numbers, notes = [], [], []
+    for when, model in (("trained", reading.model), ("untrained", reading.fresh())):
+        for what, lags, sizes in sizes_of(model, reading, at, farthest, at_once):
+            name = f"{what}, {when}"
+            if not sizes[0].all():
+                raise NotMeasurable(f"the {what} has no gradient at lag 0")
+            curves.append(drawn(name, lags, sizes))
+            shares = sizes.mean(1) / sizes[0].mean()
+            if not np.isfinite(shares).all():
+                notes.append(f"{name}: its gradient is more than a number can be, and not drawn")
+            numbers += figures(name, lags, shares)
+    return Found(
+        x="characters back",
+        y="gradient, as a share of that at lag 0",
+        log_y=True,
+        chance=FALLEN,
+        curves=curves,
+        numbers=numbers,
+        notes=notes,
+    )
+
+
+def sizes_of(
+    model: CharLM, reading: Reading, at: Places, farthest: int, at_once: int
+) -> Iterator[tuple[str, Sequence[int], Sizes]]:
+    """What is followed back, the lags at which, and the norm at each of these places."""
+    lags = [0, *(1 << n for n in range(farthest.bit_length()))]  # the last is the farthest
+    draw = torch.Generator().manual_seed(stream(reading.seed, "gradient"))
+    of_loss, of_state = [], []
+    for places in np.array_split(at, -(-len(at) // at_once)):
+        begin = places - farthest
+        warm = side_by_side(reading.ids, begin - farthest // 4, farthest // 4)
+        text = side_by_side(reading.ids, begin, farthest + 2).to(model.bias.device)
+        with torch.no_grad():
+            state = read(model, warm, model.start(len(places)))
+            x = model.embed(text[:-1])
+        x.requires_grad_()
+        h, states = walked(model, x, state, lags[::-1])
+        loss = cross_entropy(model.predict(h), text[-1], reduction="sum")
+        (back,) = torch.autograd.grad(loss, x, retain_graph=True)
+        of_loss.append(back.flip(0).double().norm(dim=-1))
+        of_state.append(norms(states, draw).flip(0))
+        reading.tick(text.numel())
+    yield "loss", range(farthest + 1), torch.cat(of_loss, dim=1).cpu().numpy()
+    yield "state", lags, torch.cat(of_state, dim=1).cpu().numpy()
+
+
+def walked(
+    model: CharLM, x: Tensor, state: ModelState, lags: Sequence[int]
+) -> tuple[Tensor, list[list[Tensor]]]:
+    """x (time, places, embedding), state before, lags falling to 0 -> the last output, and what is
+    carried on at each lag, each part (places, ...)."""
+    states, done = [], 0
+    for lag in lags:
+        h, state = model.walk(x[done : len(x) - lag], None, state)
+        done = len(x) - lag
+        layers = zip(model.recurrent, state, strict=False)
+        states.append([part for layer, own in layers for part in own[layer.read_out :]])
+    return h[-1], states
+
+
+def norms(states: list[list[Tensor]], draw: torch.Generator) -> Tensor:
+    """Of the gradient of the last of these states, along a random unit vector at each place, with
+    respect to each of them, (states, places)."""
+    last = states[-1]
+    moved = [n for n, part in enumerate(last) if not torch.equal(part, part[:1].expand_as(part))]
+    vectors = [torch.randn(last[n].shape, generator=draw).to(last[n]) for n in moved]
+    length = together(vectors)
+    along = sum((last[n] * v).flatten(1).sum(1) for n, v in zip(moved, vectors, strict=True))
+    back = torch.autograd.grad(
+        (along / length).sum(), [state[n] for state in states for n in moved]
+    )
+    each = [back[at : at + len(moved)] for at in range(0, len(back), len(moved))]
+    return torch.stack([together(parts) for parts in each])
+
+
+def together(parts: Sequence[Tensor]) -> Tensor:
+    """The norm of what all parts are together at each place, (places,)."""
+    return torch.cat([part.double().flatten(1) for part in parts], dim=1).norm(dim=1)
+
+
+def drawn(name: str, lags: Sequence[int], sizes: Sizes) -> Curve:
+    """From lag 1 on, and of many lags some; nothing where it is smaller or larger than floats."""
+    rows = np.unique(np.geomspace(1, len(lags) - 1, DRAWN).astype(int))
+    mean, error = sizes.mean(1), sizes.std(1, ddof=1) / sizes.shape[1] ** 0.5
+    there = np.isfinite(mean) & (mean > torch.finfo(torch.float32).tiny)
+    return Curve(
+        name=name,
+        x=[lags[row] for row in rows],
+        y=[float(mean[row] / mean[0]) if there[row] else None for row in rows],
+        error=[float(error[row] / mean[0]) if there[row] else None for row in rows],
+    )
+
+
+def figures(name: str, lags: Sequence[int], shares: NDArray[np.float64]) -> list[Number]:
+    """The slope, and the lag at which the share is a thousandth; shares: of that at lag 0."""
+    fallen = next((row for row, share in enumerate(shares) if share <= FALLEN), None)
+    end = len(lags) if fallen is None else fallen + 1
+    rows = np.flatnonzero((shares[:end] > 0) & np.isfinite(shares[:end]))
+    x, y = np.array(lags)[rows], np.log10(shares[rows])
+    slope = float(np.polyfit(x, y, 1)[0]) if len(rows) > 1 else None
+    lag, note = None, f"more than {lags[-1]:,}"
+    if fallen is not None:
+        lag, note = float(lags[fallen]), ""
+        if shares[fallen] > 0:  # between this lag and the one before
+            lag -= float((np.log10(FALLEN) - y[-1]) / (y[-2] - y[-1]) * (x[-1] - x[-2]))
+    return [
+        Number(name=f"slope, {name}", value=slope, unit="powers of ten a character"),
+        Number(name=f"lag at {FALLEN}, {name}", value=lag, unit="characters", note=note),
+    ]

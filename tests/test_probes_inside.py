@@ -1,0 +1,161 @@
+"""The probes that look inside, asked of models whose memory is known exactly."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, cat, nn
+from torch.testing import assert_close
+
+from charlm.alphabet import Alphabet
+from charlm.cell import Cell, LinearCell, State
+from charlm.config import checked, stream
+from charlm.model import CharLM
+from charlm.probe import Curve, Found, NotMeasurable, Number, Reading
+from charlm.probes.gradient import gradient, sizes_of
+
+ALPHABET = Alphabet("characters", tuple(map(ord, "abcdefg")))
+KEPT, SLOTS = 0.95, 16
+
+
+class Leaky(LinearCell):
+    """h' = 0.95 h + W x: what is left of a character after d more is 0.95^d of it, exactly."""
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__(inputs, hidden)
+        self.W = nn.Linear(inputs, hidden)
+
+    def coefficients(self, Wx: Tensor) -> tuple[Tensor, Tensor]:
+        return 0 * Wx + KEPT, Wx
+
+
+class Delay(Cell):
+    """Holds one number of each of the last H characters, and nothing of those before."""
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__(inputs, hidden)
+        self.W = nn.Linear(inputs, 1)
+
+    def step(self, Wx: Tensor, state: State) -> State:
+        return (cat((Wx, state[0][:, :-1]), dim=-1),)
+
+
+def model_of(
+    kind: type[Cell], monkeypatch: pytest.MonkeyPatch, kernel: str = "loop", **settings: object
+) -> CharLM:
+    monkeypatch.setattr("charlm.model.find", lambda name: kind)
+    torch.manual_seed(0)
+    config = checked({"hidden": SLOTS, "embedding": 5, **settings})
+    return CharLM(config, ALPHABET.size, kernel).eval()
+
+
+def reading(model: CharLM, fresh: CharLM | None = None, length: int = 4096) -> Reading:
+    ids = np.random.default_rng(0).integers(0, 7, length)
+    untrained = model if fresh is None else fresh
+    return Reading(
+        reader=model,
+        ids=ids,
+        alphabet=ALPHABET,
+        elsewhere=ids,
+        model=model,
+        fresh=lambda: untrained,
+    )
+
+
+def curve(found: Found, name: str) -> Curve:
+    (one,) = [curve for curve in found.curves if curve.name == name]
+    return one
+
+
+def number(found: Found, name: str) -> Number:
+    (one,) = [number for number in found.numbers if number.name == name]
+    return one
+
+
+@pytest.mark.parametrize("kernel", ["loop", "scan", "bptt"])
+def test_a_leaky_sum_s_gradient_falls_as_what_it_keeps(
+    kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = gradient(reading(model_of(Leaky, monkeypatch, kernel)), most=256, places=6, at_once=4)
+    assert [one.name for one in found.curves] == [
+        f"{what}, {when}" for when in ("trained", "untrained") for what in ("loss", "state")
+    ]
+    for one in found.curves:
+        assert one.y == pytest.approx([KEPT**lag for lag in one.x], rel=1e-3)
+        slope = number(found, f"slope, {one.name}")
+        assert slope.value == pytest.approx(math.log10(KEPT), rel=1e-3)
+        lag = number(found, f"lag at 0.001, {one.name}")
+        assert lag.value == pytest.approx(-3 / math.log10(KEPT), rel=1e-3)
+    assert found.log_y and not found.notes
+
+
+def test_what_does_not_fall_within_the_text_has_no_lag(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = gradient(reading(model_of(Leaky, monkeypatch)), most=64, places=4)
+    lag = number(found, "lag at 0.001, loss, trained")
+    assert lag.value is None and lag.note == "more than 64"
+    assert curve(found, "loss, trained").x[-1] == 64
+
+
+def test_a_delay_line_s_gradient_ends_at_its_last_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = gradient(reading(model_of(Delay, monkeypatch)), most=64, places=20)
+    loss, state = curve(found, "loss, trained"), curve(found, "state, trained")
+    for lag, share in zip(loss.x, loss.y, strict=True):
+        assert (share is not None) == (lag < SLOTS)
+    assert number(found, "lag at 0.001, loss, trained").value == SLOTS
+    assert state.y[-3:] == [None] * 3 and state.x[-3:] == [16, 32, 64]
+    assert state.y[3] == pytest.approx(0.5**0.5, rel=0.1)  # at 8, half of the slots are left
+
+
+def test_trained_and_untrained_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = model_of(Delay, monkeypatch)
+    found = gradient(reading(model_of(Leaky, monkeypatch), fresh=other), most=64, places=4)
+    assert curve(found, "loss, trained").y[-1] is not None
+    assert curve(found, "loss, untrained").y[-1] is None
+
+
+def test_both_gradients_are_those_of_autograd() -> None:
+    """A character at a time; the state's by its whole Jacobian, in a cell whose state has parts
+    that are carried, one that is not, and a clock."""
+    for cell in ("lstm", "qrnn", "clockwork"):
+        torch.manual_seed(3)
+        config = checked({"cell": cell, "layers": 2, "hidden": 8, "embedding": 5})
+        model = CharLM(config, ALPHABET.size).double().eval()
+        asked = reading(model, length=200)
+        at, farthest = np.array([90, 150]), 8
+        (_, _, of_loss), (_, lags, of_state) = sizes_of(model, asked, at, farthest, 2)
+        draw = torch.Generator().manual_seed(stream(0, "gradient"))
+        begin = at[:, None] + np.arange(-farthest - farthest // 4, 2)
+        ids = torch.from_numpy(asked.ids[begin].T)
+        _, state = model(ids[: farthest // 4], model.start(2))
+        x = [one[None].detach().requires_grad_() for one in model.embed(ids[farthest // 4 : -1])]
+        states = []
+        for one in x:
+            h, state = model.walk(one, None, state)
+            states.append(state)
+        loss = -model.predict(h)[0].log_softmax(-1).gather(1, ids[-1][:, None]).sum()
+        wanted = torch.autograd.grad(loss, x, retain_graph=True)
+        assert_close(torch.from_numpy(of_loss), cat(wanted).norm(dim=-1).flip(0))
+
+        def parts(state: tuple[State, ...], cell: str = cell) -> list[Tensor]:
+            carried = {"lstm": (0, 1), "qrnn": (1, 2), "clockwork": (0,)}[cell]
+            return [layer[place] for layer in state for place in carried]
+
+        vectors = [torch.randn(part.shape, generator=draw) for part in parts(state)]
+        vectors = [v.double() for v in vectors]
+        length = sum(v.square().sum(1) for v in vectors).sqrt()
+        for lag, got in zip(lags, of_state, strict=True):
+            before = parts(states[-1 - lag])
+            back = torch.autograd.grad(parts(states[-1]), before, vectors, retain_graph=True)
+            size = sum(g.square().sum(1) for g in back).sqrt() / length
+            assert_close(torch.from_numpy(got), size)
+
+
+def test_a_text_too_short_to_look_back_in_is_not_measurable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = model_of(Leaky, monkeypatch)
+    with pytest.raises(NotMeasurable, match="127 characters, and 128 are needed"):
+        gradient(reading(model, length=127))
+    found = gradient(reading(model, length=300), places=4)
+    assert curve(found, "loss, trained").x[-1] == 128
