@@ -14,6 +14,7 @@ from charlm.config import checked, stream
 from charlm.model import CharLM
 from charlm.probe import Curve, Found, NotMeasurable, Number, Reading
 from charlm.probes.gradient import gradient, sizes_of
+from charlm.probes.timescales import autocorrelated, timescales
 
 ALPHABET = Alphabet("characters", tuple(map(ord, "abcdefg")))
 KEPT, SLOTS = 0.95, 16
@@ -159,3 +160,78 @@ def test_a_text_too_short_to_look_back_in_is_not_measurable(
         gradient(reading(model, length=127))
     found = gradient(reading(model, length=300), places=4)
     assert curve(found, "loss, trained").x[-1] == 128
+
+
+# timescales
+
+
+def test_a_leaky_sum_s_gate_and_state_tell_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of random characters it is an AR(1) process: its autocorrelation at lag d is 0.95^d."""
+    found = timescales(reading(model_of(Leaky, monkeypatch), length=20_000))
+    gate = curve(found, "layer 1, share kept")
+    assert gate.y == pytest.approx([-1 / math.log(KEPT)] * SLOTS, rel=1e-4)
+    assert gate.x == [100 * (unit + 0.5) / SLOTS for unit in range(SLOTS)]
+    lag = number(found, "median, layer 1, autocorrelation").value
+    assert lag == pytest.approx(math.ceil(-1 / math.log(KEPT)), rel=0.15)
+
+
+def test_units_are_sorted_by_the_geometric_mean_of_what_they_keep() -> None:
+    """Forget gates of an LSTM that sees nothing are its biases; the second layer's swing."""
+    torch.manual_seed(0)
+    config = checked({"cell": "lstm", "layers": 2, "hidden": 8, "embedding": 7})
+    model = CharLM(config, ALPHABET.size).eval()
+    model.embed.weight.data.copy_(torch.eye(8)[:, :7])
+    shares = torch.tensor([0.5, 0.99, 0.9, 0.2, 0.95, 0.7, 0.3, 0.8])
+    for layer in model.recurrent:
+        layer.W.weight.data.zero_()
+        layer.U.weight.data.zero_()
+        layer.W.bias.data[8:16] = shares.logit()
+    model.recurrent[0].W.weight.data[8, 0] = 5  # unit 0 keeps more where it reads an a
+    asked = reading(model, length=20_000)
+    found = timescales(asked)
+    still = sorted((-1 / shares.log()).tolist())
+    assert curve(found, "layer 2, share kept").y == pytest.approx(still, rel=1e-4)
+    assert number(found, "median, layer 2, share kept").value == pytest.approx(still[3], rel=1e-4)
+    slowest = number(found, "95 % of units, layer 2, share kept")
+    assert slowest.value == pytest.approx(still[-1], rel=1e-4)
+    a = (asked.ids == 0).mean()
+    mean = a * math.log(1 / (1 + math.exp(-5))) + (1 - a) * math.log(0.5)
+    swung = sorted([-1 / mean, *(-1 / shares[1:].log()).tolist()])
+    assert curve(found, "layer 1, share kept").y == pytest.approx(swung, rel=0.02)
+
+
+def test_what_is_not_forgotten_is_beyond_what_can_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{__name__}.KEPT", 1.0)
+    found = timescales(reading(model_of(Leaky, monkeypatch)))
+    assert curve(found, "layer 1, share kept").y == [None] * SLOTS
+    median = number(found, "median, layer 1, share kept")
+    assert median.value is None and median.note == "it does not forget"
+
+
+def test_a_cell_without_a_gate_that_keeps_has_the_autocorrelation_alone() -> None:
+    torch.manual_seed(0)
+    model = CharLM(checked({"cell": "irnn", "hidden": 8, "embedding": 5}), ALPHABET.size).eval()
+    model.recurrent[0].W.bias.data[:3] = -9.0  # these units never wake
+    model.recurrent[0].U.weight.data *= 0.5
+    found = timescales(reading(model))
+    assert [one.name for one in found.curves] == ["layer 1, autocorrelation"]
+    assert len(found.curves[0].x) == 5
+    assert found.notes == [
+        "layer 1: its cell has no gate that keeps; autocorrelation alone",
+        "layer 1: 3 units never change",
+    ]
+
+
+def test_a_wave_ceases_to_resemble_itself_at_a_fifth_of_its_length() -> None:
+    """cos is 1/e at 1.194, 0.19 of a turn; what differs between streams alone never ceases to."""
+    time = np.arange(2048)[:, None, None] + np.array([0, 7])[None, :, None]
+    waves = np.cos(2 * np.pi * time / np.array([64, 200, 64])).astype(np.float32)
+    waves += np.array([[0, 5, 9], [0, 5, -9]], dtype=np.float32)
+    assert autocorrelated(waves, 512).tolist() == [13, 39, np.inf]
+
+
+def test_a_text_too_short_for_eight_streams_is_not_measurable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(NotMeasurable, match="511 characters, and 512 are needed"):
+        timescales(reading(model_of(Leaky, monkeypatch), length=511))
