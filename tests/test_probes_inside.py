@@ -230,6 +230,16 @@ def test_a_wave_ceases_to_resemble_itself_at_a_fifth_of_its_length() -> None:
     assert autocorrelated(waves, 512).tolist() == [13, 39, np.inf]
 
 
+def test_a_series_is_not_taken_for_a_ring() -> None:
+    """By the definition; the end of a random walk is far from its beginning."""
+    walks = np.random.default_rng(1).standard_normal((300, 1, 6)).cumsum(0).astype(np.float32)
+    centred = (walks - walks.mean(0))[:, 0].astype(np.float64)
+    for unit, lag in enumerate(autocorrelated(walks, 150)):
+        x = centred[:, unit]
+        alike = [np.mean(x[: 300 - d] * x[d:]) / np.mean(x * x) for d in range(151)]
+        assert lag == next(d for d, share in enumerate(alike) if share < 1 / math.e)
+
+
 def test_a_text_too_short_for_eight_streams_is_not_measurable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
