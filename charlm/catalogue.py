@@ -8,6 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from charlm import kernels as kernels
 from charlm.cell import Cell
+from charlm.config import Config
+from charlm.model import CharLM, unmade
 from charlm.unroll import kernels as kernels_of
 from charlm.zoo import find, paper
 
@@ -39,4 +41,12 @@ def flops(cell: Cell) -> int:
     """Of the matrix products of one character, forward: two for each weight that is met."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         cell.step(cell.project(torch.empty(1, cell.inputs)), cell.start(1))
+    return counter.get_total_flops()
+
+
+def flops_per_character(config: Config, symbols: int) -> int:
+    """Of the matrix products of a whole model for one character, forward."""
+    with unmade(), FlopCounterMode(display=False) as counter:
+        model = CharLM(config, symbols)
+        model(torch.zeros(1, 1, dtype=torch.long), model.start(1))
     return counter.get_total_flops()

@@ -2,8 +2,9 @@
 
 import hashlib
 import os
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ from typing import Any
 import msgspec
 
 from charlm import durable
-from charlm.config import FORMAT, Config, arguments, around, checked, label
+from charlm.catalogue import flops_per_character
+from charlm.config import FORMAT, Config, arguments, checked, label
 from charlm.encoder import Digest
 from charlm.errors import BadConfig
 from charlm.evaluate import PROTOCOL
+from charlm.excerpt import excerpt
 from charlm.model import size
-from charlm.report import Report, curve, draw_curves, ranked, row, unit_of
+from charlm.pages import comparison
+from charlm.report import Report, curve, ranked, row, unit_of
 from charlm.run import Run, is_run
 from charlm.source import CHUNK
 from charlm.workers import Job, Progress
@@ -144,11 +148,26 @@ def plan(
 def report_of(planned: Planned) -> Report:
     """The report of a run; of a diverged one, what is known of it without a score."""
     run = Run(planned.path)
-    return run.report or {**run.record.facts(), "score": None}
+    report = run.report or {**run.record.facts(), "score": None}
+    flops = flops_per_character(planned.config, run.alphabet.size)
+    return {**report, "flops_per_character": flops}
 
 
-def conclude(planned: Sequence[Planned], parameters: int, place: Path) -> Report:
-    """The report of a comparison whose runs have ended, written as report.json and curves.png."""
+def written(planned: Planned, say: Callable[[str], None]) -> str | None:
+    """What the run writes by itself; None if it diverged."""
+    run = Run(planned.path)
+    return excerpt(run, planned.config, say) if run.report else None
+
+
+def conclude(
+    planned: Sequence[Planned],
+    parameters: int,
+    place: Path,
+    words: Sequence[str],
+    say: Callable[[str], None],
+) -> Report:
+    """The report of a comparison whose runs have ended, as report.json and report.html; words: of
+    the command that makes it."""
     cells = list(dict.fromkeys(one.config.cell for one in planned))
     of = {cell: [one for one in planned if one.config.cell == cell] for cell in cells}
     rows = [row([report_of(one) for one in of[cell]], parameters) for cell in cells]
@@ -157,14 +176,17 @@ def conclude(planned: Sequence[Planned], parameters: int, place: Path) -> Report
     settings = msgspec.to_builtins(run.record.config)
     for own in ("cell", "hidden", "seed"):
         del settings[own]
+    scores = [one["score"] for one in map(report_of, planned) if one["score"]]
     report = {
         "format": FORMAT,
+        "command": shlex.join(words),
         "protocol": PROTOCOL,
         "corpus": {
             "sources": text.sources,
             "sha256": text.digest.sha256,
             "characters": text.characters,
             "splits": text.splits,
+            "test_sha256": scores[0]["text_sha256"] if scores else None,
         },
         "equal": {"parameters": parameters, "updates": run.record.updates, "order": "by seed"},
         "settings": settings,
@@ -172,10 +194,9 @@ def conclude(planned: Sequence[Planned], parameters: int, place: Path) -> Report
         "unit": unit_of(rows),
         "rows": ranked(rows),
     }
-    curves = {label(cell): [curve(one.path) for one in of[cell]] for cell in cells}
-    stand = around(run.record.config.block)
-    title = f"{stand}, {parameters:,} parameters, corpus {text.digest.sha256[:12]}"
-    durable.write_file(place / "curves.png", draw_curves(curves, title))
     encoded = msgspec.json.format(msgspec.json.encode(report), indent=2)
     durable.write_file(place / "report.json", encoded + b"\n")
+    curves = {cell: [curve(one.path) for one in of[cell]] for cell in cells}
+    samples = {cell: written(of[cell][0], say) for cell in cells}
+    durable.write_file(place / "report.html", comparison.render(report, curves, samples))
     return report

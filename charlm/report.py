@@ -1,12 +1,23 @@
-"""Reports of runs -> the table of a comparison and its curves. Only arithmetic: no torch."""
+"""Reports of runs -> the rows of a comparison and its curves. Only arithmetic: no torch."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 Report = dict[str, Any]
-Curve = list[tuple[float, float]]
+
+
+class Look(NamedTuple):
+    """A quick look at the validation split: what was read by then, how long that took, the bits."""
+
+    characters: int
+    seconds: float
+    bits: float
+
+
+Curve = list[Look]
 
 
 def spread(values: list[float | None]) -> dict[str, Any]:
@@ -28,6 +39,7 @@ def row(reports: list[Report], parameters: int) -> Report:
         "parameters": first["parameters"],
         "residual": first["parameters"] / parameters - 1,
         "state_size": first["state_size"],
+        "flops_per_character": first["flops_per_character"],
         "bits_per_char": spread(
             [report["score"] and report["score"]["bits_per_char"] for report in reports]
         ),
@@ -72,41 +84,17 @@ def ranked(rows: list[Report]) -> list[Report]:
 
 
 def curve(run: Path) -> Curve:
-    """(million characters read, quick validation bits) of a run, in order."""
-    metrics = run / "metrics.jsonl"  # a run that diverged at once has none
-    lines = metrics.read_text().splitlines() if metrics.exists() else []
-    records = (json.loads(line) for line in lines if "valid_bits" in line)
-    return [(record["characters"] / 1e6, record["valid_bits"]) for record in records]
+    """The quick looks at the validation split of a run, in order."""
+    metrics, events = (_lines(run / f"{name}.jsonl") for name in ("metrics", "events"))
+    seconds = {one["update"]: one["seconds"] for one in events if one["event"] == "validated"}
+    return [
+        Look(one["characters"], seconds[one["update"]], one["valid_bits"])
+        for one in metrics
+        if "valid_bits" in one and one["update"] in seconds
+    ]
 
 
-def draw_curves(curves: dict[str, list[Curve]], title: str) -> bytes:
-    """Learning curves, cell -> one a seed, as a PNG: thin lines are seeds, thick their mean."""
-    import io
-
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    lowest = []
-    for number, (cell, seeds) in enumerate(curves.items()):
-        name = cell.replace("$", r"\$")  # in the name of a person's file it is no formula
-        color = f"C{number}"
-        drawn = [one for one in seeds if one]
-        for one in drawn:
-            axes.plot(*zip(*one, strict=True), color=color, linewidth=0.6, alpha=0.5)
-        together = [(p[0][0], fmean(bits for _, bits in p)) for p in zip(*drawn, strict=False)]
-        if together:
-            axes.plot(*zip(*together, strict=True), color=color, linewidth=2, label=name)
-            lowest += [together[-1][1], together[len(together) // 5][1]]
-    if lowest:  # the first validations are of an untrained model: they would flatten all the rest
-        axes.set_ylim(min(lowest) - 0.1, max(lowest) + 0.4)
-        axes.legend()
-    axes.set_xlabel("million characters read")
-    axes.set_ylabel("bits per character, quick validation")
-    axes.set_title(title)
-    axes.grid(alpha=0.3)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
-    return buffer.getvalue()
+def _lines(path: Path) -> Iterator[Any]:
+    """Of a log, but for those that a kill has torn; a run that diverged at once has none."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return (json.loads(line) for line in lines if line.endswith("}"))

@@ -1,6 +1,7 @@
 """Comparisons: equal parameters, equal data, one table, and nothing done twice."""
 
 import fcntl
+import html
 import json
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import typer.main
 from conftest import TINY, charlm, command, on_terminal
 
 from charlm import report, workers
+from charlm.catalogue import flops_per_character
 from charlm.cell import CELLS
 from charlm.cli import app
 from charlm.compare import Planned, hidden_for, plan
@@ -94,6 +96,14 @@ def test_a_runs_arguments_say_its_settings_again() -> None:
     assert checked(again) == config
 
 
+@pytest.mark.parametrize("block", ["none", "residual"])
+def test_flops_are_two_for_each_weight_of_every_matrix(block: str) -> None:
+    config = checked({"cell": "gru", "embedding": 8, "hidden": 8, "layers": 2, "block": block})
+    model = make(config, 90, "loop", "cpu")
+    weights = sum(p.numel() for p in model.parameters() if p.dim() == 2)
+    assert flops_per_character(config, 90) == 2 * (weights - model.embed.weight.numel())
+
+
 def test_all_cells_read_the_same_data_in_the_same_order(book: Path) -> None:
     corpus = load(checked({}), [str(book)])
     orders = []
@@ -116,6 +126,7 @@ def made(cell: str, bits: list[float | None]) -> report.Report:
                 "layers": 1,
                 "parameters": 990,
                 "state_size": 8,
+                "flops_per_character": 990,
                 "seed": seed,
                 "score": one and {"bits_per_char": one, "bits_per_byte": one / 2},
                 "chars_per_second": 100.0,
@@ -245,7 +256,17 @@ def test_its_report_holds_all_that_the_table_says(done: Path) -> None:
         scores = [run.report["score"]["bits_per_char"] for run in runs if run.report]
         assert row["bits_per_char"]["per_seed"] == scores
         assert all(run.record.text.digest.parts == (6000,) for run in runs)  # and nothing else
-    assert (done / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_its_page_has_the_curves_of_every_run_and_a_sample_of_every_cell(done: Path) -> None:
+    shown = (done / "report.html").read_text()
+    for name in ("rnn seed 0", "rnn seed 1", "gru seed 0", "gru seed 1"):
+        assert shown.count(f">{name}<") == 3  # against characters, seconds and FLOPs
+        assert shown.count(f">{name}, at<") == 2  # of which the last two are each run's own
+    for cell in ("rnn", "gru"):
+        (sample,) = done.glob(f"runs/{cell}-s0-*/sample.txt")
+        assert f"<pre>{html.escape(sample.read_text(), quote=False)}</pre>" in shown
+        assert len(sample.read_text()) == 300
 
 
 def test_its_table_fits_eighty_columns_and_is_alone_on_stdout(done: Path, book: Path) -> None:
@@ -255,7 +276,7 @@ def test_its_table_fits_eighty_columns_and_is_alone_on_stdout(done: Path, book: 
     assert again.returncode == 0 and lines[0].split()[:2] == ["cell", "bits/char"]
     assert {line.split()[0] for line in lines[2:4]} == {"rnn", "gru"}
     assert all(len(line) <= 80 for line in lines), again.stdout.decode()
-    assert b"curves.png" in again.stderr
+    assert b"report.html" in again.stderr
     shown, code = on_terminal(command(*words))
     table = shown[shown.index("cell ") :].splitlines()
     assert code == 0 and "\\x1b" not in shown
@@ -324,13 +345,3 @@ def test_standard_input_is_kept_so_that_workers_and_a_resume_can_read_it(
     assert first.returncode == 0, first.stderr
     again = charlm("compare-cells", "-", *words, "--json", stdin=subprocess.DEVNULL)
     assert again.stdout == first.stdout
-
-
-def test_curves_are_drawn_also_where_there_is_little_to_draw() -> None:
-    for curves in (
-        {"a": [[]]},
-        {"a": [[], [(1, 2.0)]], "b": [[], []]},
-        {"a$b$c$": [[(1, 2.0)]]},
-        {"a": [[(1, 2.0), (2, 1.5)], [(1, 2.1)]], "b": [[(1, 3.0)]]},
-    ):
-        assert report.draw_curves(curves, "t").startswith(b"\x89PNG")

@@ -18,7 +18,7 @@ __main__
 program
 cli
 compare
-contract probes train workers
+contract excerpt probes train workers
 learner evaluate sample
 probe run
 catalogue checkpoint model
@@ -26,10 +26,10 @@ corpus
 kernels beginning block encoding weight_dropout zoo
 cells encoder engine machine
 unroll
-cell
+cell pages
 signals page
 show flags listing source
-alphabet durable report config
+alphabet durable report config figures
 registry
 errors visible
 """

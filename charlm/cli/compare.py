@@ -1,5 +1,6 @@
 """charlm compare-cells"""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,9 +71,10 @@ def compare_cells(
         side_by_side = jobs or (cores() if device == "cpu" else 1)
         tables.planned(planned, text, parameters, f"{side_by_side} side by side on {device}", out)
         do([one.job(texts) for one in planned], out, side_by_side, log_every)
-        report = compare.conclude(planned, parameters, out)
+        words = ["charlm", *sys.argv[1:]]
+        report = compare.conclude(planned, parameters, out, words, show.say)
     if json:
         show.result_json(report)
     else:
         tables.comparison(report)
-    show.say(f"in {out}: report.json, curves.png and every run")
+    show.say(f"in {out}: report.html, report.json and every run")

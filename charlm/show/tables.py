@@ -12,6 +12,7 @@ from rich.text import Text
 
 from charlm.config import around, label
 from charlm.show import duration, facts, large, result, say
+from charlm.show.rows import compared
 from charlm.visible import visible
 
 WIDE = 100  # columns of a table that does not go to a terminal
@@ -125,29 +126,11 @@ def drawn(table: Table) -> None:
 def comparison(report: dict[str, Any]) -> None:
     """The table of a comparison, best first."""
     table = bare_table()
-    words = ("cell", "verdict")
-    unit = report["unit"]
-    shown = unit.replace("bits_per_", "bits/")
-    for name in ("cell", shown, "spread", "to best", "verdict", "params", "hidden", "state"):
-        table.add_column(name, justify="left" if name in words else "right")
-    table.add_column("chars/s", justify="right")
-    table.add_column("min", justify="right")
-    for row in report["rows"]:
-        bits = row[unit]
-        mean, low, high = (bits[key] for key in ("mean", "low", "high"))
-        cells = (
-            label(row["cell"]),
-            "-" if mean is None else f"{mean:.4f}",
-            f"{row['diverged']} diverged" if mean is None else f"{low:.3f}–{high:.3f}",
-            "-" if row["difference"] is None else f"{row['difference']:+.3f}",
-            row["verdict"],
-            f"{row['parameters']:,}",
-            f"{row['hidden']}",
-            f"{row['state_size']}",
-            "-" if row["chars_per_second"] is None else large(row["chars_per_second"]),
-            "-" if row["minutes"] is None else f"{row['minutes']:.1f}",
-        )
-        table.add_row(*(Text(visible(cell)) for cell in cells))
+    told = [compared(row, report["unit"]) for row in report["rows"]]
+    for head in told[0]:
+        table.add_column(head, justify="left" if head in ("cell", "verdict") else "right")
+    for one in told:
+        table.add_row(*(Text(visible(cell)) for cell in one.values()))
     drawn(table)
     seeds, corpus = len(report["rows"][0]["seeds"]), report["corpus"]
     settings = report["settings"]

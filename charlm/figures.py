@@ -1,0 +1,225 @@
+"""Figures for a page: SVG by matplotlib, in the page's own colours and letters.
+
+No foreign text gets into a figure: what its axes are, and whose a line is, the page says around it.
+"""
+
+import io
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from statistics import fmean
+from typing import Any, NamedTuple
+
+import matplotlib
+from markupsafe import Markup
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from charlm.visible import visible
+
+SIZE = 380, 220  # in pixels of a page that shows it as large as it was drawn
+COLORS = 7  # of lines: the style of the page has them as --line-0 and so on
+DASHES = ("", "6 2", "2 2")  # of the first families that have all these colours, the second, ...
+INK = "#010101"  # stands for the page's colour of text
+LINE = "#0102"  # with two digits more, for the page's colour of that line
+FEW = 24  # points of a line that are drawn as such
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.size": 12,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    **dict.fromkeys(["text.color", "axes.edgecolor", "grid.color"], INK),
+    **dict.fromkeys(["xtick.color", "ytick.color"], INK),
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """What is drawn of one run; y is None where there is nothing."""
+
+    name: str
+    family: str  # those who share a colour and a mean: the runs of one cell
+    x: Sequence[float]
+    y: Sequence[float | None]
+    error: Sequence[float | None] | None = None  # the standard error of each
+    count: Sequence[int] | None = None  # events behind each
+
+
+class Plan(NamedTuple):
+    """What a figure shows, and how."""
+
+    title: str
+    x: str  # with units, as y
+    y: str
+    log_x: bool = False
+    log_y: bool = False
+    chance: float | None = None  # on the y axis
+
+
+class Key(NamedTuple):
+    """How the lines of a family look."""
+
+    family: str
+    color: int
+    dash: str
+
+
+class Figure(NamedTuple):
+    """A figure, and its numbers for who cannot see it or wants to have them."""
+
+    plan: Plan
+    svg: Markup
+    heads: list[str]
+    rows: list[tuple[str, ...]]
+    key: Sequence[Key] = ()  # of its own, where the page has not one for all
+
+
+def keys(families: Sequence[str]) -> list[Key]:
+    """A look for each family, in this order."""
+    return [
+        Key(family, number % COLORS, DASHES[number // COLORS % len(DASHES)])
+        for number, family in enumerate(dict.fromkeys(families))
+    ]
+
+
+def draw(name: str, plan: Plan, lines: Sequence[Line], looks: Sequence[Key]) -> Figure:
+    """Runs thin, the mean of their family thick; `name` is the figure's alone within its page."""
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
+        canvas = Canvas(figsize=(SIZE[0] / 72, SIZE[1] / 72), layout="constrained")
+        FigureCanvasSVG(canvas)
+        canvas.patch.set_visible(False)
+        axes = canvas.add_subplot(facecolor="none")
+        axes.grid(axis="y", alpha=0.15)
+        for look in looks:
+            _draw_family(axes, look, [line for line in lines if line.family == look.family])
+        xs = [x for line in lines for x in line.x]
+        ys = [y for line in lines for y in line.y if y is not None]
+        if plan.chance is not None:
+            ys.append(plan.chance)
+            axes.axhline(plan.chance, color=INK, linewidth=1, linestyle=(0, (1, 2)))
+            at = axes.get_yaxis_transform()
+            axes.text(1, plan.chance, "chance", transform=at, ha="right", va="bottom")
+        _scale(axes.set_xscale, axes.xaxis, plan.log_x, xs)
+        _scale(axes.set_yscale, axes.yaxis, plan.log_y, ys)
+        buffer = io.StringIO()
+        unsaid = dict.fromkeys(["Creator", "Date", "Format", "Type"])
+        canvas.savefig(buffer, format="svg", metadata=unsaid)
+    return Figure(plan, _inline(buffer.getvalue(), plan), *_table(plan.x, lines))
+
+
+def _draw_family(axes: Any, look: Key, lines: Sequence[Line]) -> None:
+    drawn = [line for line in lines if any(y is not None for y in line.y)]
+    if not drawn:
+        return
+    style: dict[str, Any] = {"color": f"{LINE}{look.color:02x}"}
+    if look.dash:
+        style["linestyle"] = (0, tuple(float(part) for part in look.dash.split()))
+    if len(drawn) == 1:
+        (line,) = drawn
+        x, y = line.x, [_or_nan(one) for one in line.y]
+        if line.error is not None:
+            error = [_or_nan(one) for one in line.error]
+            low, high = ([a + sign * b for a, b in zip(y, error, strict=True)] for sign in (-1, 1))
+            axes.fill_between(x, low, high, color=style["color"], alpha=0.2, linewidth=0)
+    else:
+        for line in drawn:
+            axes.plot(line.x, [_or_nan(y) for y in line.y], linewidth=0.8, alpha=0.5, **style)
+        x, y = mean(drawn)
+    marker = "." if len(x) <= FEW else None
+    axes.plot(x, y, linewidth=2, marker=marker, markersize=6, **style)
+
+
+def mean(lines: Sequence[Line]) -> tuple[list[float], list[float]]:
+    """Of lines whose points belong together one by one; a point that one lacks has no mean."""
+    xs = [fmean(together) for together in zip(*(line.x for line in lines), strict=False)]
+    ys = [
+        math.nan if None in together else fmean(together)
+        for together in zip(*(line.y for line in lines), strict=False)
+    ]
+    return xs, ys
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _scale(set_scale: Any, axis: Any, log: bool, values: Sequence[float]) -> None:
+    """Some five marks, at powers of two where all values are such."""
+    positive = [value for value in values if value > 0]
+    if log and positive:
+        whole = all(math.log2(value).is_integer() for value in positive)
+        base = 2 if whole and len(set(positive)) > 2 else 10
+        narrow = max(positive) < 50 * min(positive)
+        set_scale("log", base=base)
+        subs = (1, 2, 5) if base == 10 and narrow else (1,)
+        axis.set_major_locator(LogLocator(base, subs=subs, numticks=7))
+    else:
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axis.set_minor_locator(NullLocator())
+    if log or max(map(abs, values)) >= 10_000:  # else they are written by matplotlib, all alike
+        axis.set_major_formatter(FuncFormatter(lambda value, _: mark(value)))
+
+
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def mark(value: float) -> str:
+    """4096 -> '4,096'; 20000 -> '20k'; 0.00001 -> '10⁻⁵'."""
+    size = abs(value)
+    if size < 1e-12:
+        return "0"
+    if size < 9.99e-4:
+        power = math.floor(math.log10(size) + 1e-9)
+        times = f"{value / 10**power:.3g}"
+        return ("" if times == "1" else f"{times}·") + "10" + str(power).translate(SUPERSCRIPT)
+    power = max(0, math.floor(math.log10(size) + 1e-9) // 3) if size >= 10_000 else 0
+    return f"{value / 1000**power:,.6g}".replace("-", "−") + " kMGTPE"[power].strip()
+
+
+def exact(value: float | None) -> str:
+    """A number of a table: whole if it is, else to four digits."""
+    if value is None:
+        return "–"
+    if value == int(value) or abs(value) >= 10_000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.1f}"
+
+
+def _inline(svg: str, plan: Plan) -> Markup:
+    """matplotlib's file as an element of a page, which says what it is; unused ids go."""
+    body = svg[svg.index("<g id=") : svg.rindex("</svg>")]
+    used = set(re.findall(r"#([\w.]+)", body))
+    body = re.sub(r' id="([\w.]+)"', lambda one: one[0] if one[1] in used else "", body)
+    body = re.sub(r" font-family: [^;]+;", "", body)
+    body = re.sub(rf"{LINE}([0-9a-f]{{2}})", lambda one: f"var(--line-{int(one[1], 16)})", body)
+    body = body.replace(INK, "currentColor").replace("\n", " ")
+    said = f"{plan.title}: {plan.y}, against {plan.x}. Its numbers are in the table below it."
+    start = Markup('<svg role="img" aria-label="{}" viewBox="0 0 {} {}">').format(
+        visible(said), *SIZE
+    )
+    return start + Markup(re.sub(r" {2,}", " ", body) + "</svg>")
+
+
+def _table(x: str, lines: Sequence[Line]) -> tuple[list[str], list[tuple[str, ...]]]:
+    """A row for each x; where lines differ in theirs, each brings its own."""
+    shared = all(list(line.x) == list(lines[0].x) for line in lines)
+    heads, columns = [x] if shared else [], [[exact(x) for x in lines[0].x]] if shared else []
+    for line in lines:
+        if not shared:
+            heads.append(f"{line.name}, at")
+            columns.append([exact(x) for x in line.x])
+        heads.append(line.name)
+        columns.append([_said(line, place) for place in range(len(line.y))])
+    return heads, list(zip_longest(*columns, fillvalue=""))
+
+
+def _said(line: Line, place: int) -> str:
+    """A point with its standard error and the number of events behind it, if it has them."""
+    said = exact(line.y[place])
+    if line.error is not None and line.error[place] is not None:
+        said += f" ± {exact(line.error[place])}"
+    return f"{said} ({line.count[place]:,})" if line.count is not None else said

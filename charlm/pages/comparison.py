@@ -1,0 +1,105 @@
+"""The page of a comparison on a text."""
+
+from collections.abc import Mapping, Sequence
+
+from charlm import page
+from charlm.config import around, flag, label
+from charlm.figures import Figure, Key, Line, Plan, draw, keys
+from charlm.report import Curve, Report
+from charlm.show import large
+from charlm.show.rows import compared
+
+TRAINING = 3  # a backward pass costs two forward ones
+
+
+def render(
+    report: Report,
+    curves: Mapping[str, Sequence[Curve]],
+    samples: Mapping[str, str | None],
+) -> bytes:
+    """curves: cell -> one a seed; samples: cell -> what it wrote, None where it diverged."""
+    rows, unit = report["rows"], report["unit"]
+    looks = keys([row["cell"] for row in rows])
+    told = [
+        {**compared(row, unit), "FLOPs": large(TRAINING * row["flops_per_character"])}
+        for row in rows
+    ]
+    return page.render(
+        "comparison.html",
+        report=report,
+        answer=answer(rows, unit),
+        footing=footing(report),
+        heads=list(told[0]),
+        rows=[list(one.values()) for one in told],
+        looks=[look._replace(family=label(look.family)) for look in looks],
+        drawn=learning(report, curves, looks),
+        samples=[(label(row["cell"]), samples[row["cell"]]) for row in rows],
+        protocol=protocol(report),
+        settings=[(flag(name), str(value)) for name, value in report["settings"].items()],
+    )
+
+
+def answer(rows: Sequence[Report], unit: str) -> str:
+    """In a sentence or two; the seeds have the last word."""
+    best, *others = rows
+    bits, name = best[unit]["mean"], label(best["cell"])
+    if bits is None:
+        return "None has a result: the training of each of these cells diverged."
+    seeds = len(best["seeds"])
+    said = f"{name}: {bits:.4f} {unit.replace('_', ' ').replace('char', 'character')}"
+    said += f", the mean of {seeds} seeds." if seeds > 1 else ", with one seed."
+    unclear = [label(row["cell"]) for row in others if row["verdict"] == "unclear"]
+    if unclear and seeds > 1:
+        return f"{said} Its seeds do not separate it from {', '.join(unclear)}."
+    if unclear:
+        return f"{said} One seed separates nothing: ask for more with --seeds."
+    return f"{said} Each of its seeds is better than each of the others’." if others else said
+
+
+def footing(report: Report) -> str:
+    """What was equal, and what was not tuned."""
+    equal, settings = report["equal"], report["settings"]
+    return (
+        f"All have {equal['parameters']:,} parameters (within 2 %), read the same text in the same "
+        f"order, and get {equal['updates']:,} updates of {settings['batch']} × {settings['time']} "
+        f"characters; {around(settings['block'])}. One learning rate, "
+        f"{settings['learning_rate']:g}, for every cell: it is not tuned for each."
+    )
+
+
+def learning(
+    report: Report, curves: Mapping[str, Sequence[Curve]], looks: Sequence[Key]
+) -> list[Figure]:
+    """Validation against what was read, against seconds, and against FLOPs."""
+    symbol = "byte" if report["settings"]["alphabet"] == "bytes" else "character"
+    bits = f"bits per {symbol}, quick validation"
+    drawn = []
+    for number, axis in enumerate(("characters read", "seconds of training", "training FLOPs")):
+        lines = []
+        for row in report["rows"]:
+            cost = (1.0, None, TRAINING * row["flops_per_character"])[number]
+            for seed, curve in zip(row["seeds"], curves[row["cell"]], strict=True):
+                line = Line(
+                    f"{label(row['cell'])} seed {seed}",
+                    row["cell"],
+                    [look.characters * cost if cost else look.seconds for look in curve],
+                    [look.bits for look in curve],
+                )
+                lines += [line] if curve else []  # a run that diverged at once has none
+        if lines:
+            drawn.append(draw(f"learning-{number}", Plan("", axis, bits, log_x=True), lines, looks))
+    return drawn
+
+
+def protocol(report: Report) -> list[tuple[str, str]]:
+    """By what the figures can be had again, and told apart from others."""
+    corpus, made_by = report["corpus"], report["made_by"]
+    splits = ", ".join(f"{name} {end - start:,}" for name, (start, end) in corpus["splits"].items())
+    return [
+        ("text", ", ".join(corpus["sources"])),
+        ("SHA-256", corpus["sha256"]),
+        ("splits", splits),
+        ("SHA-256 of test", corpus["test_sha256"] or "–"),
+        ("protocol", report["protocol"]),
+        ("made by", ", ".join(f"{name} {what}" for name, what in made_by.items())),
+    ]
