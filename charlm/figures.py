@@ -45,8 +45,8 @@ class Line:
     family: str  # those who share a colour and a mean: the runs of one cell
     x: Sequence[float]
     y: Sequence[float | None]
-    error: Sequence[float | None] | None = None  # the standard error of each
-    count: Sequence[int] | None = None  # events behind each
+    band: tuple[Sequence[float | None], Sequence[float | None]] | None = None  # low, high
+    said: Sequence[str] | None = None  # each y in words, for the table
 
 
 class Plan(NamedTuple):
@@ -103,7 +103,7 @@ def draw(name: str, plan: Plan, lines: Sequence[Line], looks: Sequence[Key]) -> 
             axes.axhline(plan.chance, color=INK, linewidth=1, linestyle=(0, (1, 2)))
             at = axes.get_yaxis_transform()
             axes.text(1, plan.chance, "chance", transform=at, ha="right", va="bottom")
-        _scale(axes.set_xscale, axes.xaxis, plan.log_x, xs)
+        _scale(axes.set_xscale, axes.xaxis, plan.log_x, xs, powers_of_two(xs))
         _scale(axes.set_yscale, axes.yaxis, plan.log_y, ys)
         buffer = io.StringIO()
         unsaid = dict.fromkeys(["Creator", "Date", "Format", "Type"])
@@ -121,9 +121,8 @@ def _draw_family(axes: Any, look: Key, lines: Sequence[Line]) -> None:
     if len(drawn) == 1:
         (line,) = drawn
         x, y = line.x, [_or_nan(one) for one in line.y]
-        if line.error is not None:
-            error = [_or_nan(one) for one in line.error]
-            low, high = ([a + sign * b for a, b in zip(y, error, strict=True)] for sign in (-1, 1))
+        if line.band is not None:
+            low, high = ([_or_nan(one) for one in edge] for edge in line.band)
             axes.fill_between(x, low, high, color=style["color"], alpha=0.2, linewidth=0)
     else:
         for line in drawn:
@@ -147,12 +146,19 @@ def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _scale(set_scale: Any, axis: Any, log: bool, values: Sequence[float]) -> None:
-    """Some five marks, at powers of two where all values are such."""
+def powers_of_two(values: Sequence[float]) -> bool:
+    """Whether all are such, and there are some."""
+    positive = {value for value in values if value > 0}
+    return len(positive) > 2 and all(math.log2(value).is_integer() for value in positive)
+
+
+def _scale(
+    set_scale: Any, axis: Any, log: bool, values: Sequence[float], two: bool = False
+) -> None:
+    """Some five marks; at powers of two if so told."""
     positive = [value for value in values if value > 0]
     if log and positive:
-        whole = all(math.log2(value).is_integer() for value in positive)
-        base = 2 if whole and len(set(positive)) > 2 else 10
+        base = 2 if two else 10
         narrow = max(positive) < 50 * min(positive)
         set_scale("log", base=base)
         subs = (1, 2, 5) if base == 10 and narrow else (1,)
@@ -213,13 +219,5 @@ def _table(x: str, lines: Sequence[Line]) -> tuple[list[str], list[tuple[str, ..
             heads.append(f"{line.name}, at")
             columns.append([exact(x) for x in line.x])
         heads.append(line.name)
-        columns.append([_said(line, place) for place in range(len(line.y))])
+        columns.append(list(line.said) if line.said else [exact(y) for y in line.y])
     return heads, list(zip_longest(*columns, fillvalue=""))
-
-
-def _said(line: Line, place: int) -> str:
-    """A point with its standard error and the number of events behind it, if it has them."""
-    said = exact(line.y[place])
-    if line.error is not None and line.error[place] is not None:
-        said += f" ± {exact(line.error[place])}"
-    return f"{said} ({line.count[place]:,})" if line.count is not None else said

@@ -1,0 +1,197 @@
+"""The page of probed runs: whatever the probes are, each is drawn from what it found."""
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from charlm import page
+from charlm.figures import Figure, Line, Plan, draw, exact, keys
+
+Found = dict[str, Any]  # a charlm.probe.Found as a report has it
+Row = list[str]
+Curve = dict[str, Any]  # likewise
+
+
+class Section(NamedTuple):
+    """A probe: what it asked, and all that it found."""
+
+    name: str
+    question: str
+    told: list[tuple[str, str]]
+    drawn: list[Figure]
+    numbers: tuple[Row, list[Row]]  # heads and rows: a column for each cell
+    by_run: tuple[Row, list[Row]] | None  # the same for each run, where cells have more than one
+    silent: list[tuple[str, str]]  # runs, and why it cannot be measured there
+    notes: list[str]
+
+
+def render(report: dict[str, Any]) -> bytes:
+    """The page of a report of `charlm probe`."""
+    runs, text = report["runs"], report["text"]
+    looks = keys([run["cell"] for run in runs])
+    return page.render(
+        "probes.html",
+        report=report,
+        runs=runs,
+        looks=looks,
+        sections=[section(name, one, runs) for name, one in report["probes"].items()],
+        heads=["run", "cell", "layers", "units", "parameters", "state", "bits/char", "weights"],
+        rows=[
+            [
+                run["name"],
+                run["cell"],
+                str(run["layers"]),
+                str(run["hidden"]),
+                exact(run["parameters"]),
+                exact(run["state_size"]),
+                "–" if run["bits_per_char"] is None else f"{run['bits_per_char']:.4f}",
+                run["weights_sha256"][:16] + "…",
+            ]
+            for run in runs
+        ],
+        text=[
+            ("text", f"{text['characters']:,} {text['symbols']} of {text['split']}"),
+            ("its SHA-256", text["text_sha256"]),
+            ("corpus", text["corpus_sha256"]),
+        ],
+    )
+
+
+def section(name: str, one: dict[str, Any], runs: Sequence[dict[str, Any]]) -> Section:
+    """All there is to say of one probe."""
+    found = {run: what for run, what in one["found"].items() if "not_measurable" not in what}
+    cells = {run["name"]: run["cell"] for run in runs}
+    groups: dict[str, list[str]] = {}
+    for run in found:
+        groups.setdefault(cells.get(run, run), []).append(run)
+    told = [(key, one[key]) for key in ("protocol", "unit", "chance", "source")]
+    return Section(
+        name,
+        one["question"],
+        [*told, ("time", f"{sum(one['seconds'].values()):.1f} seconds")],
+        figures(name, found, cells),
+        numbers(found, groups),
+        numbers(found, {run: [run] for run in found}) if len(groups) < len(found) else None,
+        silent(one["found"]),
+        list(dict.fromkeys(note for what in found.values() for note in what["notes"])),
+    )
+
+
+def silent(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Runs, and why it cannot be measured there; nobody's name where all are silent alike."""
+    why: dict[str, list[str]] = {}
+    for run, one in found.items():
+        if "not_measurable" in one:
+            why.setdefault(one["not_measurable"], []).append(run)
+    return [
+        ("" if len(runs) == len(found) else ", ".join(runs), said) for said, runs in why.items()
+    ]
+
+
+def figures(name: str, found: dict[str, Found], cells: dict[str, str]) -> list[Figure]:
+    """Of one run, all curves with the same axes in one figure; of several, a figure for each curve,
+    with the runs of a cell in one colour. What a group was asked has a curve for each run."""
+    panels: dict[tuple[str, str, str], list[tuple[str, Curve]]] = {}
+    axes: dict[tuple[str, str, str], tuple[bool, bool, float | None]] = {}
+    for run, whole in found.items():
+        for one in (whole, *whole["more"]):
+            panel = one["title"], one["x"], one["y"]
+            axes.setdefault(panel, (one["log_x"], one["log_y"], one["chance"]))
+            panels.setdefault(panel, []).extend((run, curve) for curve in one["curves"])
+    drawn: list[Figure] = []
+    for (title, x, y), those in panels.items():
+        for curve_name, curves in split(those, several=len(found) > 1).items():
+            said = ": ".join(part for part in (title, curve_name) if part)
+            plan = Plan(said, x, y, *axes[title, x, y])
+            drawn += figure(f"{name}-{len(drawn)}", plan, curves, cells)
+    return drawn
+
+
+def split(those: Sequence[tuple[str, Curve]], several: bool) -> dict[str, list[tuple[str, Curve]]]:
+    """Run and curve -> for each figure its title, and whose each curve is.
+
+    A curve that all runs have alike, such as that of a baseline, stands in each figure.
+    """
+    if not several:
+        return {"": [(curve["name"] or run, curve) for run, curve in those]}
+    by_name: dict[str, list[tuple[str, Curve]]] = {}
+    for run, curve in those:
+        by_name.setdefault(curve["name"], []).append((run, curve))
+    alike = {
+        name: curves[0][1]
+        for name, curves in by_name.items()
+        if name and len(curves) > 1 and all(curve == curves[0][1] for _, curve in curves)
+    }
+    own = {name: curves for name, curves in by_name.items() if name not in alike}
+    return {name: [*curves, *alike.items()] for name, curves in own.items()} or by_name
+
+
+def figure(
+    name: str, plan: Plan, curves: Sequence[tuple[str, Curve]], cells: dict[str, str]
+) -> list[Figure]:
+    """Drawn, if there is anything to draw; its key says what the page's does not."""
+    lines = [
+        Line(whose, cells.get(whose, whose), curve["x"], curve["y"], band(curve), words(curve))
+        for whose, curve in curves
+        if any(y is not None for y in curve["y"])
+    ]
+    if not lines:
+        return []
+    looks = keys([*cells.values(), *(line.family for line in lines)])
+    families = {line.family for line in lines}
+    said = set(cells.values()) if len(cells) > 1 or len(families) == 1 else set()
+    key = [look for look in looks if look.family in families - said]
+    return [draw(name, plan, lines, looks)._replace(key=key)]
+
+
+def band(curve: Curve) -> tuple[list[float | None], list[float | None]] | None:
+    """One standard error below and above."""
+    if curve["error"] is None:
+        return None
+    points = list(zip(curve["y"], curve["error"], strict=True))
+    low, high = (
+        [None if None in point else point[0] + sign * point[1] for point in points]
+        for sign in (-1, 1)
+    )
+    return low, high
+
+
+def words(curve: Curve) -> list[str]:
+    """Each point, with its standard error and the number of events behind it if it has them."""
+    said = [exact(y) for y in curve["y"]]
+    if curve["error"] is not None:
+        errors = curve["error"]
+        said = [s if e is None else f"{s} ± {exact(e)}" for s, e in zip(said, errors, strict=True)]
+    if curve["count"] is not None:
+        said = [f"{s} ({count:,})" for s, count in zip(said, curve["count"], strict=True)]
+    return said
+
+
+def numbers(found: dict[str, Found], groups: dict[str, list[str]]) -> tuple[Row, list[Row]]:
+    """Heads and rows: a row for each number, a column for each group of runs."""
+    of = {run: {(n["name"], n["unit"]): n for n in one["numbers"]} for run, one in found.items()}
+    names = dict.fromkeys(name for there in of.values() for name in there)
+    rows = [
+        [
+            ", ".join(part for part in name if part),
+            *(said([of[run][name] for run in runs if name in of[run]]) for runs in groups.values()),
+        ]
+        for name in names
+    ]
+    return ["", *groups], rows
+
+
+def said(those: Sequence[dict[str, Any]]) -> str:
+    """A number with its interval; or a mean, and each of those it is of."""
+    if not those:
+        return "–"
+    each = [one["note"] or "–" if one["value"] is None else exact(one["value"]) for one in those]
+    values = [one["value"] for one in those]
+    if len(those) > 1:
+        return ", ".join(each) if None in values else f"{exact(fmean(values))} ({', '.join(each)})"
+    (one,) = those
+    if one["low"] is not None and one["high"] is not None:
+        each.append(f"({exact(one['low'])} to {exact(one['high'])})")
+    if one["value"] is not None and one["note"]:
+        each.append(one["note"])
+    return " ".join(each)
