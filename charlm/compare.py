@@ -18,7 +18,7 @@ from charlm.encoder import Digest
 from charlm.errors import BadConfig
 from charlm.evaluate import PROTOCOL
 from charlm.excerpt import excerpt
-from charlm.model import size
+from charlm.model import CharLM, Kind, Recurrence, size
 from charlm.pages import comparison
 from charlm.report import Report, curve, ranked, row, unit_of
 from charlm.run import Run, is_run
@@ -88,14 +88,16 @@ def kept_standard_input(names: Sequence[str], place: Path) -> list[str]:
     return [str(kept) if name == "-" else name for name in names]
 
 
-def hidden_for(config: Config, symbols: int, parameters: int) -> int:
+def hidden_for(
+    config: Config, symbols: int, parameters: int, kind: Kind[Recurrence] = CharLM
+) -> int:
     """The hidden size with which this cell comes nearest to the number of parameters."""
     multiple = find(config.cell).multiple
 
     def count(units: int) -> int:
         hidden = units * multiple
         width = {"embedding": hidden} if config.tie else {}
-        sized, _ = size(msgspec.structs.replace(config, hidden=hidden, **width), symbols)
+        sized, _ = size(msgspec.structs.replace(config, hidden=hidden, **width), symbols, kind)
         return sized
 
     low, high = 1, 2
@@ -119,6 +121,34 @@ def hidden_for(config: Config, symbols: int, parameters: int) -> int:
     return units * multiple
 
 
+def matched(
+    settings: dict[str, Any],
+    cells: Sequence[str],
+    seeds: int,
+    parameters: int,
+    symbols: int,
+    kind: Kind[Recurrence] = CharLM,
+) -> list[Config]:
+    """The settings of each cell and seed, equal in parameters. Seeds go round first."""
+    hidden = {
+        cell: hidden_for(checked({**settings, "cell": cell}), symbols, parameters, kind)
+        for cell in dict.fromkeys(cells)
+    }
+    configs = []
+    for seed in range(seeds):
+        for cell, units in hidden.items():
+            width = {"embedding": units} if settings.get("tie") else {}
+            own = {**width, "cell": cell, "hidden": units, "seed": seed}
+            configs.append(checked({**settings, **own}))
+    return configs
+
+
+def named(config: Config, decides: Any) -> str:
+    """A directory's name: of the cell, the seed, and a hash of all that decides what is in it."""
+    digest = hashlib.sha256(msgspec.json.encode(decides)).hexdigest()
+    return f"{label(config.cell)}-s{config.seed}-{digest[:8]}"
+
+
 def plan(
     settings: dict[str, Any],
     cells: Sequence[str],
@@ -128,20 +158,12 @@ def plan(
     symbols: int,
     place: Path,
 ) -> list[Planned]:
-    """The runs of a comparison: a pure function of its arguments. Seeds go round first."""
-    hidden = {
-        cell: hidden_for(checked({**settings, "cell": cell}), symbols, parameters)
-        for cell in dict.fromkeys(cells)
-    }
+    """The runs of a comparison: a pure function of its arguments."""
     planned = []
-    for seed in range(seeds):
-        for cell, units in hidden.items():
-            width = {"embedding": units} if settings.get("tie") else {}
-            config = checked({**settings, **width, "cell": cell, "hidden": units, "seed": seed})
-            decides = (arguments(config, free=False), sha256(cell), text)
-            deciding = msgspec.json.encode(decides)
-            name = f"{label(cell)}-s{seed}-{hashlib.sha256(deciding).hexdigest()[:8]}"
-            planned.append(Planned(config, place / "runs" / name, *size(config, symbols)))
+    for config in matched(settings, cells, seeds, parameters, symbols):
+        decides = (arguments(config, free=False), sha256(config.cell), text)
+        path = place / "runs" / named(config, decides)
+        planned.append(Planned(config, path, *size(config, symbols)))
     return planned
 
 

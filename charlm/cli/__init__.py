@@ -8,3 +8,4 @@ from charlm.cli import sample as sample
 from charlm.cli import probe as probe
 from charlm.cli import compare as compare
 from charlm.cli import cells as cells
+from charlm.cli import tasks as tasks

@@ -2,14 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
 from charlm import show
 from charlm.cli.given import do, from_anywhere, load_own
 from charlm.cli.root import app
-from charlm.config import checked
+from charlm.config import OF_TEXT, checked, flag
 from charlm.errors import BadConfig
 from charlm.flags import CORPUS, JSON, LOG_EVERY, settings
 from charlm.signals import check
@@ -32,6 +32,12 @@ def compare_cells(
         int, typer.Option(help="Runs side by side, one thread each; 0: one a core.", min=0)
     ] = 0,
     log_every: LOG_EVERY = 10.0,
+    task: Annotated[
+        str, typer.Option(help="No text, but one of those that charlm tasks lists.")
+    ] = "",
+    distance: Annotated[
+        str, typer.Option(help="Of the task: 10..1000 (10, 20, 50, 100 …), or a list: 10,30.")
+    ] = "",
     json: JSON = False,
 ) -> None:
     """Compare recurrent cells on one text: equal parameters, data order and updates.
@@ -40,8 +46,18 @@ def compare_cells(
 
     charlm compare-cells book.txt --cells gru,lstm --seeds 5 --updates 5000 --out mine
 
-    The same command again goes on where it was stopped; more cells or seeds reuse what is done.
+    charlm compare-cells --task copy --distance 10..1000 --parameters 20000 --out copy
+
+    The same command again goes on where it was stopped; more cells, seeds or greater distances
+    reuse what is done. On a task, each cell and seed is trained anew at one distance after another,
+    at most --updates each, until one is not solved.
     """
+    if bool(task) != bool(distance):
+        raise BadConfig("--task and --distance go together, as in --task copy --distance 10..1000")
+    if task:
+        of_text = [flag(name) for name in OF_TEXT if name in given]
+        if corpus or of_text:
+            raise BadConfig(f"--task {task} reads no text: leave {(corpus or of_text)[0]} out")
     given = from_anywhere(given)
     config = checked(given)
     names = list(dict.fromkeys(name.strip() for name in cells.split(",") if name.strip()))
@@ -50,31 +66,90 @@ def compare_cells(
     for name in names:
         checked({**given, "cell": name})
     from charlm import compare
-    from charlm.corpus import load
     from charlm.machine import cores, prepare
     from charlm.run import refuse_existing, writer
-    from charlm.show import progress, tables
+    from charlm.show import tables
+    from charlm.show import tasks as drawing
 
     check()
+    steps = _steps(task, distance) if task else []
     load_own(names)
     device, _ = prepare(config.device, 1)
+    side_by_side = jobs or (cores() if device == "cpu" else 1)
+    work = Work(out, side_by_side, f"{side_by_side} side by side on {device}", log_every)
     if not compare.is_comparison(out):
         refuse_existing(out)
     with writer(out):
         compare.begin(out)
-        texts = compare.kept_standard_input(corpus or ["python-docs"], out)
-        with progress.reading("reading the text", log_every) as tick:
-            text = load(config, texts, tick)
-        planned = compare.plan(
-            given, names, seeds, parameters, text.text.digest, text.alphabet.size, out
-        )
-        side_by_side = jobs or (cores() if device == "cpu" else 1)
-        tables.planned(planned, text, parameters, f"{side_by_side} side by side on {device}", out)
-        do([one.job(texts) for one in planned], out, side_by_side, log_every)
-        words = ["charlm", *sys.argv[1:]]
-        report = compare.conclude(planned, parameters, out, words, show.say)
+        if task:
+            report = _on_task(work, given, names, seeds, parameters, task, steps)
+        else:
+            texts = compare.kept_standard_input(corpus or ["python-docs"], out)
+            report = _on_text(work, given, names, seeds, parameters, texts)
     if json:
         show.result_json(report)
+    elif task:
+        drawing.comparison(report)
     else:
         tables.comparison(report)
-    show.say(f"in {out}: report.html, report.json and every run")
+    page = "" if task else "report.html, "
+    show.say(f"in {out}: {page}report.json and every {'climb' if task else 'run'}")
+
+
+def _steps(task: str, distance: str) -> list[int]:
+    """The distances that are climbed."""
+    from charlm import tasks as tasks
+    from charlm.task import TASKS, distances
+
+    return distances(distance, TASKS[task].shortest)
+
+
+class Work(NamedTuple):
+    """Where and how the jobs of a comparison are done."""
+
+    place: Path
+    side_by_side: int
+    told: str
+    log_every: float
+
+
+def _on_text(
+    work: Work,
+    given: dict[str, Any],
+    cells: list[str],
+    seeds: int,
+    parameters: int,
+    texts: list[str],
+) -> dict[str, Any]:
+    """Runs of every cell and seed on the text; their report."""
+    from charlm import compare
+    from charlm.corpus import load
+    from charlm.show import progress, tables
+
+    with progress.reading("reading the text", work.log_every) as tick:
+        text = load(checked(given), texts, tick)
+    digest, symbols = text.text.digest, text.alphabet.size
+    planned = compare.plan(given, cells, seeds, parameters, digest, symbols, work.place)
+    tables.planned(planned, text, parameters, work.told, work.place)
+    do([one.job(texts) for one in planned], work.place, work.side_by_side, work.log_every)
+    words = ["charlm", *sys.argv[1:]]
+    return compare.conclude(planned, parameters, work.place, words, show.say)
+
+
+def _on_task(
+    work: Work,
+    given: dict[str, Any],
+    cells: list[str],
+    seeds: int,
+    parameters: int,
+    task: str,
+    steps: list[int],
+) -> dict[str, Any]:
+    """Climbs of every cell and seed; their report."""
+    from charlm import compare_task
+    from charlm.show import tasks as drawing
+
+    planned = compare_task.plan(given, cells, seeds, parameters, task, steps, work.place)
+    drawing.planned(planned, parameters, work.told, work.place)
+    do([one.job for one in planned], work.place, work.side_by_side, work.log_every)
+    return compare_task.conclude(planned, parameters, work.place, ["charlm", *sys.argv[1:]])

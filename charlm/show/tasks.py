@@ -1,0 +1,134 @@
+"""Tasks as they are listed, shown and solved."""
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+from rich.text import Text
+
+from charlm.config import around, label
+from charlm.show import facts, result
+from charlm.show.tables import bare_table, drawn
+from charlm.visible import visible
+
+COLUMNS = 80
+
+
+def listed(entries: Sequence[dict[str, Any]]) -> None:
+    """A block a task."""
+    for one in entries:
+        result(one["task"])
+        for name in ("question", "source", "distance", "chance", "oracle"):
+            lines = textwrap.wrap(one[name], COLUMNS - 12)
+            for line, margin in zip(lines, [name, *[""] * len(lines)], strict=False):
+                result(f"  {margin:<9} {line}")
+    result("\nNext: charlm tasks show TASK")
+
+
+def shown(report: dict[str, Any], doc: str) -> None:
+    """The docstring, and an example as text: what is read, what is to be said, what counts."""
+    result(textwrap.dedent(f"    {doc}").rstrip())
+    example, letters = report["example"], report["letters"]
+    if isinstance(example["x"][0], list):
+        read = [f"{number:.2f}{letters[1] if mark else ' '}" for number, mark in example["x"]]
+        said = ["" if answer is None else f"{answer:.2f} " for answer in example["y"]]
+    else:
+        read = [letters[symbol] for symbol in example["x"]]
+        said = ["" if answer is None else letters[answer] for answer in example["y"]]
+    width = max(map(len, read))
+    marks = ["^" * width if asked else "" for asked in example["asked"]]
+    result(f"\nA sequence of distance {report['at']} (^ is asked):\n")
+    step = (COLUMNS - 10) // width
+    for at in range(0, len(read), step):
+        for margin, line in (("read", read), ("answer", said), ("", marks)):
+            cells = "".join(f"{cell:<{width}}" for cell in line[at : at + step])
+            result(f"{margin:<8} {cells}".rstrip())
+    level = report["level"]
+    result(f"\nchance   loss {level['loss']:.6f}, {level['accuracy']:.2%} right")
+    result("oracle   loss 0, 100 % right")
+
+
+def outcome(one: dict[str, Any]) -> str:
+    """What came of a distance, on a line."""
+    if one["diverged"]:
+        return f"distance {one['distance']}: diverged after {one['updates']:,} updates"
+    word = "solved" if one["solved"] else "not solved"
+    farther = ", ".join(f"{share:.1%} at {times}d" for times, share in one["farther"].items())
+    return (
+        f"distance {one['distance']}: {word} after {one['updates']:,} updates, "
+        f"{one['test']['accuracy']:.1%} right, loss {one['test']['loss']:.2g}; {farther}"
+    )
+
+
+def planned(planned: Sequence[Any], parameters: int, where: str, place: Path) -> None:
+    """A comparison before its first climb."""
+    first = planned[0]
+    config = first.config
+    steps = ", ".join(map(str, first.distances))
+    facts(
+        [
+            ("task", f"{first.task}, at {steps}; at most {config.updates:,} updates each"),
+            ("climbs", f"{len(planned)}, {where}; --lr {config.learning_rate:g} for every cell"),
+            ("layers", f"{config.layers}; {around(config.block)}"),
+            ("kept in", str(place)),
+        ]
+    )
+    for one in {one.config.cell: one for one in planned}.values():
+        off = one.parameters / parameters - 1
+        told = f"hidden {one.config.hidden}: {one.parameters:,} parameters ({off:+.2%})"
+        facts([(label(one.config.cell), f"{told}, {one.state_size:,} floats carried")])
+
+
+def comparison(report: dict[str, Any]) -> None:
+    """How far each cell came, best first; then what was seen at each distance."""
+    seeds = len(report["rows"][0]["seeds"])
+    table = bare_table()
+    for name in ("cell", "params", "hidden", "state", "farthest", "of each seed"):
+        table.add_column(name, justify="left" if name in ("cell", "of each seed") else "right")
+    for row in report["rows"]:
+        far = row["farthest"]
+        table.add_row(
+            Text(visible(label(row["cell"]))),
+            f"{row['parameters']:,}",
+            f"{row['hidden']}",
+            f"{row['state_size']}",
+            f"{far['median']:g}",
+            "  " + " ".join(map(str, sorted(far["per_seed"], reverse=True))),
+        )
+    drawn(table)
+    table = bare_table()
+    for name in ("cell", "distance", "solved", "95 %", "updates", "right", "at 2d", "at 4d"):
+        table.add_column(name, justify="left" if name == "cell" else "right")
+    for row in report["rows"]:
+        for one in row["distances"]:
+            if one["tried"]:
+                low, high = one["interval"]
+                table.add_row(
+                    Text(visible(label(row["cell"]))),
+                    f"{one['distance']}",
+                    f"{one['solved']}/{one['of']}",
+                    f"{low:.2f}–{high:.2f}",
+                    _over_seeds(one["updates"], "{:,.0f}", median),
+                    _over_seeds(one["accuracy"], "{:.1%}", fmean),
+                    *(_over_seeds(found, "{:.1%}", fmean) for found in one["farther"].values()),
+                )
+    result("")
+    drawn(table)
+    equal, settings = report["equal"], report["settings"]
+    result(
+        f"{report['task']['name']}, {around(settings['block'])}, {seeds} seed"
+        f"{'s' if seeds > 1 else ''}, at most {equal['updates']:,} updates of "
+        f"{settings['batch']} sequences a\ndistance, one learning rate "
+        f"{settings['learning_rate']:g}, not tuned for each cell. farthest: the median\n"
+        "distance solved. solved: how many seeds, a seed that stopped before counting as\n"
+        "not, with Wilson's interval. updates: median of the solved. right: mean of the\n"
+        "tried; at 2d and 4d without further training. Solved is: at least 99 % of the\n"
+        "answers right, or a loss of at most 1 % of chance's (an oracle's is 0)."
+    )
+
+
+def _over_seeds(values: Sequence[float | None], form: str, of: Any) -> str:
+    known = [value for value in values if value is not None]
+    return form.format(of(known)) if known else "-"
