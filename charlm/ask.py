@@ -20,6 +20,7 @@ from charlm.encoder import Tick
 from charlm.errors import BadConfig, NonFinite
 from charlm.evaluate import seen_or_escape
 from charlm.model import CharLM, make
+from charlm.pages import probes as page
 from charlm.probe import PROBES, NotMeasurable, Probe, Reading
 from charlm.run import Run
 from charlm.workers import Job, Progress
@@ -251,3 +252,4 @@ def told_in(place: Path) -> dict[str, Any]:
 def keep(report: dict[str, Any], place: Path) -> None:
     """The report for programs and for people."""
     durable.write_file(place / "report.json", readable(report))
+    durable.write_file(place / "report.html", page.render(report))
