@@ -1,6 +1,7 @@
 """A dictionary that you can decorate with."""
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from typing import TypeVar
 
@@ -34,3 +35,13 @@ def unknown(kind: str, name: str, there: Iterable[str]) -> BadConfig:
     near = get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     return BadConfig(f"no {kind} is called {name!r}; {hint}there are {', '.join(names)}")
+
+
+def paragraphs(doc: str, names: Sequence[str]) -> dict[str, str]:
+    """What a docstring says under each of these names, which begin its paragraphs, with a colon."""
+    found = {}
+    for name in names:
+        said = re.search(rf"^\s*{name.capitalize()}: (.+?)(?=\n\s*\n|\Z)", doc, re.M | re.S)
+        assert said, f"a docstring must say its {name}: {doc}"
+        found[name] = " ".join(said[1].split())
+    return found

@@ -11,7 +11,7 @@ from torch import Tensor
 from charlm.config import stream
 from charlm.errors import BadConfig
 from charlm.model import CharLM, Kind
-from charlm.registry import Registry
+from charlm.registry import Registry, paragraphs
 
 NONE = -100  # a target that there is none
 PURPOSES = ("train", "valid", "test")
@@ -82,20 +82,10 @@ def task(name: str) -> Callable[[type[Task]], type[Task]]:
 
     def put(kind: type[Task]) -> type[Task]:
         made = TASKS.add(name)(kind())
-        made.name, made.told = name, told(kind.__doc__ or "")
+        made.name, made.told = name, paragraphs(kind.__doc__ or "", TOLD)
         return kind
 
     return put
-
-
-def told(doc: str) -> dict[str, str]:
-    """The paragraphs of a task's docstring, each begun by its name and a colon."""
-    found = {}
-    for name in TOLD:
-        said = re.search(rf"^\s*{name.capitalize()}: (.+?)(?=\n\s*\n|\Z)", doc, re.M | re.S)
-        assert said, f"a task's docstring must say its {name}"
-        found[name] = " ".join(said[1].split())
-    return found
 
 
 def source(name: str, distance: int, purpose: str, seed: int, number: int) -> torch.Generator:
