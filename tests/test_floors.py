@@ -29,8 +29,8 @@ unroll
 cell pages
 signals page
 show flags listing source
-alphabet durable report config figures
-registry
+alphabet durable report config figures trials verdict
+registry resample
 errors visible
 """
 FLOOR = {room: -height for height, floor in enumerate(FLOORS.split("\n")) for room in floor.split()}

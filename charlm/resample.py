@@ -1,0 +1,97 @@
+"""What other seeds and other text might have shown: a bootstrap of both, for paired differences."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+RESAMPLES = 9999
+TINY = np.finfo(np.float64).tiny  # in place of no error at all: a cell beside itself
+
+Numbers = NDArray[np.float64]
+
+
+class Shares(NamedTuple):
+    """How much each seed, (resamples, seeds), and each block, (resamples, blocks), counts."""
+
+    seeds: Numbers
+    blocks: Numbers
+
+
+def shares(seeds: int, blocks: int, seed: int) -> Shares:
+    """Seeds and blocks drawn anew with replacement, each on its own: they are crossed, not nested,
+    for every seed reads the same blocks (Owen 2007, The pigeonhole bootstrap)."""
+    draw = np.random.default_rng(seed)
+    drawn = (draw.multinomial(n, np.full(n, 1 / n), RESAMPLES) / n for n in (seeds, blocks))
+    return Shares(*drawn)
+
+
+class Spread(NamedTuple):
+    """A mean difference, and what makes it uncertain."""
+
+    mean: float
+    seeds: float  # standard deviation over seeds
+    text: float  # standard error that no further seed would lessen
+    rest: Numbers  # (seeds, blocks): what each seed and block adds to the mean
+
+
+def spread(differences: Numbers, lengths: NDArray[np.int64]) -> Spread:
+    """Bits that a cell needs more than another, (seeds, blocks), over characters, (blocks,)."""
+    mean = differences.mean(0).sum() / lengths.sum()
+    rest = (differences - mean * lengths) / lengths.mean()  # of a ratio, to first order
+    seeds, blocks = rest.shape
+    by_seed, by_block = rest.mean(1), rest.mean(0)
+    alone = rest - by_seed[:, None] - by_block  # of neither seed nor block, but of the two together
+    chance = (alone**2).sum() / ((seeds - 1) * (blocks - 1)) / seeds
+    text = max(0.0, by_block.var(ddof=1) - chance) / blocks
+    return Spread(float(mean), float(by_seed.std(ddof=1)), float(text**0.5), rest)
+
+
+class Resampled(NamedTuple):
+    """A mean difference, its standard error, and how far, in standard errors, resamples miss it."""
+
+    mean: float
+    error: float
+    missed: Numbers  # (resamples,)
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """Wrong in one of 1 / level such differences."""
+        high, low = np.quantile(self.missed, [1 - level / 2, level / 2])
+        return self.mean - float(high) * self.error, self.mean - float(low) * self.error
+
+    def above(self, value: float) -> float:
+        """How likely at most a mean so high would be if the true one were this value."""
+        away = (self.mean - value) / self.error
+        return float(1 + (self.missed >= away).sum()) / (1 + len(self.missed))
+
+    def below(self, value: float) -> float:
+        """How likely at most a mean so low would be if the true one were this value."""
+        away = (self.mean - value) / self.error
+        return float(1 + (self.missed <= away).sum()) / (1 + len(self.missed))
+
+    def p(self) -> float:
+        """Of no difference, two-sided."""
+        return min(1.0, 2 * min(self.above(0), self.below(0)))
+
+    def p_beyond(self, margin: float) -> float:
+        """Of a difference as large as the margin or larger (two one-sided tests, TOST)."""
+        return max(self.above(-margin), self.below(margin))
+
+
+def resampled(found: Spread, shares: Shares) -> Resampled:
+    """Each resample's mean in units of its own standard error: with few seeds that is uncertain,
+    too, and leaving it out makes intervals too short."""
+    error = _error(found.rest.mean(1).var(), found.rest.mean(0).var(), found.rest)
+    by_seed, by_block = shares.blocks @ found.rest.T, shares.seeds @ found.rest
+    moved = (shares.seeds * by_seed).sum(1)
+    of_seeds = (shares.seeds * by_seed**2).sum(1) - moved**2
+    of_blocks = (shares.blocks * by_block**2).sum(1) - moved**2
+    return Resampled(found.mean, float(error), moved / _error(of_seeds, of_blocks, found.rest))
+
+
+def _error(of_seeds: Numbers, of_blocks: Numbers, rest: Numbers) -> Numbers:
+    """The standard error of a mean, from how seeds' and blocks' means vary (divided by n)."""
+    seeds, blocks = rest.shape
+    variance = of_seeds / (seeds - 1) + of_blocks / (blocks - 1)
+    error: Numbers = np.sqrt(np.maximum(variance, TINY))
+    return error
