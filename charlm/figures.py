@@ -25,6 +25,7 @@ COLORS = 7  # of lines: the style of the page has them as --line-0 and so on
 DASHES = ("", "6 2", "2 2")  # of the first families that have all these colours, the second, ...
 INK = "#010101"  # stands for the page's colour of text
 LINE = "#0102"  # with two digits more, for the page's colour of that line
+DEEP = 1e12  # times below the largest value: a logarithmic axis shows no more
 FEW = 24  # points of a line that are drawn as such
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -101,10 +102,10 @@ def draw(name: str, plan: Plan, lines: Sequence[Line], looks: Sequence[Key]) -> 
         if plan.chance is not None:
             ys.append(plan.chance)
             axes.axhline(plan.chance, color=INK, linewidth=1, linestyle=(0, (1, 2)))
-            at = axes.get_yaxis_transform()
-            axes.text(1, plan.chance, "chance", transform=at, ha="right", va="bottom")
         _scale(axes.set_xscale, axes.xaxis, plan.log_x, xs, powers_of_two(xs))
         _scale(axes.set_yscale, axes.yaxis, plan.log_y, ys)
+        if plan.log_y:
+            axes.set_ylim(bottom=max(axes.get_ylim()[0], max(ys) / DEEP))
         buffer = io.StringIO()
         unsaid = dict.fromkeys(["Creator", "Date", "Format", "Type"])
         canvas.savefig(buffer, format="svg", metadata=unsaid)
@@ -176,7 +177,7 @@ SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 def mark(value: float) -> str:
     """4096 -> '4,096'; 20000 -> '20k'; 0.00001 -> '10⁻⁵'."""
     size = abs(value)
-    if size < 1e-12:
+    if not size:
         return "0"
     if size < 9.99e-4:
         power = math.floor(math.log10(size) + 1e-9)
@@ -191,8 +192,10 @@ def exact(value: float | None) -> str:
     if value is None:
         return "–"
     if value == int(value) or abs(value) >= 10_000:
-        return f"{value:,.0f}"
-    return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.1f}"
+        said = f"{value:,.0f}"
+    else:
+        said = f"{value:.4g}" if abs(value) < 1000 else f"{value:,.1f}"
+    return said.replace("-", "−")
 
 
 def _inline(svg: str, plan: Plan) -> Markup:
@@ -202,12 +205,14 @@ def _inline(svg: str, plan: Plan) -> Markup:
     body = re.sub(r' id="([\w.]+)"', lambda one: one[0] if one[1] in used else "", body)
     body = re.sub(r" font-family: [^;]+;", "", body)
     body = re.sub(rf"{LINE}([0-9a-f]{{2}})", lambda one: f"var(--line-{int(one[1], 16)})", body)
-    body = body.replace(INK, "currentColor").replace("\n", " ")
+    body = re.sub(r' transform="rotate\(-0 [^"]+"', "", body.replace(INK, "currentColor"))
+    body = re.sub(r"\s+", " ", body).replace("> <", "><")
+    body = re.sub("<[^>]+>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), body)
     said = f"{plan.title}: {plan.y}, against {plan.x}. Its numbers are in the table below it."
     start = Markup('<svg role="img" aria-label="{}" viewBox="0 0 {} {}">').format(
         visible(said), *SIZE
     )
-    return start + Markup(re.sub(r" {2,}", " ", body) + "</svg>")
+    return start + Markup(body + "</svg>")
 
 
 def _table(x: str, lines: Sequence[Line]) -> tuple[list[str], list[tuple[str, ...]]]:

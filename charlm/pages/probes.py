@@ -1,6 +1,6 @@
 """The page of probed runs: whatever the probes are, each is drawn from what it found."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -8,6 +8,7 @@ from charlm import page
 from charlm.figures import Figure, Line, Plan, draw, exact, keys
 
 Found = dict[str, Any]  # a charlm.probe.Found as a report has it
+Numbers = dict[str, dict[str, Any]]  # charlm.probe.Number by what it is
 Row = list[str]
 Curve = dict[str, Any]  # likewise
 
@@ -17,12 +18,13 @@ class Section(NamedTuple):
 
     name: str
     question: str
+    chance: str
     told: list[tuple[str, str]]
     drawn: list[Figure]
     numbers: tuple[Row, list[Row]]  # heads and rows: a column for each cell
     by_run: tuple[Row, list[Row]] | None  # the same for each run, where cells have more than one
     silent: list[tuple[str, str]]  # runs, and why it cannot be measured there
-    notes: list[str]
+    notes: list[tuple[str, str]]  # whose each is, "" of all of them, and what it says
 
 
 def render(report: dict[str, Any]) -> bytes:
@@ -61,19 +63,19 @@ def section(name: str, one: dict[str, Any], runs: Sequence[dict[str, Any]]) -> S
     """All there is to say of one probe."""
     found = {run: what for run, what in one["found"].items() if "not_measurable" not in what}
     cells = {run["name"]: run["cell"] for run in runs}
-    groups: dict[str, list[str]] = {}
-    for run in found:
-        groups.setdefault(cells.get(run, run), []).append(run)
-    told = [(key, one[key]) for key in ("protocol", "unit", "chance", "source")]
+    of = numbers_of(found, cells)
+    groups = grouped(of, cells)
+    told = [(key, one[key]) for key in ("protocol", "unit", "source")]
     return Section(
         name,
         one["question"],
+        one["chance"],
         [*told, ("time", f"{sum(one['seconds'].values()):.1f} seconds")],
         figures(name, found, cells),
-        numbers(found, groups),
-        numbers(found, {run: [run] for run in found}) if len(groups) < len(found) else None,
+        tabled(of, groups),
+        tabled(of, {run: [run] for run in of}) if len(groups) < len(of) else None,
         silent(one["found"]),
-        list(dict.fromkeys(note for what in found.values() for note in what["notes"])),
+        noted(grouped(found, cells), found),
     )
 
 
@@ -86,6 +88,15 @@ def silent(found: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         ("" if len(runs) == len(found) else ", ".join(runs), said) for said, runs in why.items()
     ]
+
+
+def noted(groups: dict[str, list[str]], found: dict[str, Found]) -> list[tuple[str, str]]:
+    """Each note once, and of which cells it is if not of all."""
+    of: dict[str, list[str]] = {}
+    for cell, runs in groups.items():
+        for note in dict.fromkeys(note for run in runs for note in found[run]["notes"]):
+            of.setdefault(note, []).append(cell)
+    return [("" if len(c) == len(groups) else ", ".join(c), note) for note, c in of.items()]
 
 
 def figures(name: str, found: dict[str, Found], cells: dict[str, str]) -> list[Figure]:
@@ -167,13 +178,32 @@ def words(curve: Curve) -> list[str]:
     return said
 
 
-def numbers(found: dict[str, Found], groups: dict[str, list[str]]) -> tuple[Row, list[Row]]:
+def numbers_of(found: dict[str, Found], cells: dict[str, str]) -> dict[str, Numbers]:
+    """The numbers of each run, by what they are; those of a group begin with a run's name."""
+    of: dict[str, Numbers] = {}
+    for run, one in found.items():
+        for number in one["numbers"]:
+            whose = next((name for name in cells if number["name"].startswith(f"{name}, ")), run)
+            what = number["name"].removeprefix(f"{whose}, ")
+            unit = number["unit"]
+            of.setdefault(whose, {})[f"{what}, {unit}" if unit else what] = number
+    return of
+
+
+def grouped(of: Iterable[str], cells: dict[str, str]) -> dict[str, list[str]]:
+    """Cell -> its runs; what is no run's is no cell's."""
+    groups: dict[str, list[str]] = {}
+    for run in of:
+        groups.setdefault(cells.get(run, ""), []).append(run)
+    return groups
+
+
+def tabled(of: dict[str, Numbers], groups: dict[str, list[str]]) -> tuple[Row, list[Row]]:
     """Heads and rows: a row for each number, a column for each group of runs."""
-    of = {run: {(n["name"], n["unit"]): n for n in one["numbers"]} for run, one in found.items()}
     names = dict.fromkeys(name for there in of.values() for name in there)
     rows = [
         [
-            ", ".join(part for part in name if part),
+            name,
             *(said([of[run][name] for run in runs if name in of[run]]) for runs in groups.values()),
         ]
         for name in names

@@ -1,0 +1,486 @@
+"""Pages: foreign text is only ever text, figures say what they show, and a browser shows it all."""
+
+import io
+import os
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from browser import FOUND, Browser, browser
+from PIL import Image
+
+from charlm import report
+from charlm.config import Config
+from charlm.figures import Line, Plan, draw, exact, keys, mark, mean
+from charlm.pages import comparison, probes
+from charlm.probe import Curve, Found, Number
+from charlm.visible import visible
+
+CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+PAYLOADS = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "'><svg onload=alert(1)>",
+    "</pre></title></style><iframe src=https://evil.example>",
+    '<a href="javascript:alert(1)">',
+    "<style>@import url(https://evil.example/x.css);</style>",
+    "<!-- <![CDATA[ &lt;b&gt; &#60;b&#62;",
+    "{{ 7 * 7 }}{% include 'base.html' %}",
+    "\x1b[31m\u202e\x00\ud800 $\\frac{1}{2}$",
+    "a" * 300,
+]
+TAGS = {
+    *("html", "head", "meta", "title", "style", "body", "main", "footer", "section", "div"),
+    *("h1", "h2", "h3", "p", "br", "b", "em", "a", "ul", "li", "pre", "code", "dl", "dt", "dd"),
+    *("table", "thead", "tbody", "tr", "th", "td", "details", "summary", "figure", "figcaption"),
+    *("svg", "g", "defs", "path", "use", "clippath", "rect", "text"),
+}
+
+
+def wobbly(number: int, end: float) -> list[float]:
+    """Some sort of learning curve."""
+    return [end + 3 / (1 + at) + 0.1 * np.sin(at * (number + 1)) / (1 + at) for at in range(20)]
+
+
+def compared(foreign: str = "", cells: tuple[str, ...] = ("rnn", "gru", "lstm")) -> bytes:
+    """The page of a comparison with three seeds, one of which diverged at once; with this text in
+    every place where a person or a model may write."""
+    names = [*cells, f"{foreign.replace('/', '')}cell.py:MyCell"]
+    rows = []
+    for number, cell in enumerate(names):
+        bits = [2 + number / 10 + seed / 30 for seed in range(3)]
+        reports = [
+            {
+                "cell": cell,
+                "hidden": 100,
+                "layers": 1,
+                "parameters": 20_000,
+                "state_size": 100,
+                "flops_per_character": 40_000 + 5_000 * number,
+                "seed": seed,
+                "score": {"bits_per_char": one, "bits_per_byte": one},
+                "chars_per_second": 200_000.0,
+                "seconds": 60.0,
+            }
+            for seed, one in enumerate(bits)
+        ]
+        if number == len(names) - 1:
+            reports[0]["score"] = None
+        rows.append(report.row(reports, 20_000))
+    looks = {
+        cell: [
+            [
+                report.Look(1000 * (at + 1), (at + 1) * (1 + number / 9), bits)
+                for at, bits in enumerate(wobbly(number + seed, 2 + number / 10))
+            ]
+            for seed in range(3)
+        ]
+        for number, cell in enumerate(names)
+    }
+    looks[names[-1]][0] = []
+    return comparison.render(
+        {
+            "command": f"charlm compare-cells {foreign}",
+            "protocol": "one-stream",
+            "corpus": {
+                "sources": ["python-docs", foreign],
+                "sha256": "ab" * 32,
+                "characters": 1000,
+                "splits": {"train": [0, 900], "valid": [900, 950], "test": [950, 1000]},
+                "test_sha256": "cd" * 32,
+            },
+            "equal": {"parameters": 20_000, "updates": 100},
+            "settings": {**msgspec.to_builtins(Config()), "glob": foreign},
+            "made_by": {"charlm": "1", foreign: foreign},
+            "unit": report.unit_of(rows),
+            "rows": report.ranked(rows),
+        },
+        looks,
+        dict.fromkeys(names[:-1], f"{foreign}\n\twords") | {names[-1]: None},
+    )
+
+
+KS = [2**power for power in range(13)]
+
+
+def answer(run: int, foreign: str) -> dict[str, Any]:
+    """What two probes could have found, with figures of every kind."""
+    bits = [2 + 2 / k + run / 10 for k in KS]
+    found = Found(
+        x=f"characters read before {foreign}",
+        y=f"bits per character {foreign}",
+        chance=4.5,
+        curves=[Curve(x=KS, y=bits, error=[0.05] * 13, count=[300] * 13)],
+        more=[
+            Found(
+                title=f"after training {foreign}",
+                x="lag",
+                y="norm",
+                log_y=True,
+                curves=[
+                    Curve(name=f"layer {layer} {foreign}", x=KS, y=[layer / k**2 for k in KS])
+                    for layer in (1, 2)
+                ],
+            ),
+            Found(
+                title="accuracy",
+                x="distance",
+                y="share",
+                log_x=False,
+                curves=[Curve(x=[1, 2, 3], y=[0.5, None, -0.2])],
+            ),
+        ],
+        numbers=[
+            Number(name=f"effective context {foreign}", value=512.0 + run, unit="characters",
+                   low=430, high=610.5),
+            Number(name="half", value=None, unit="steps", note=f"more than 4,096 {foreign}"),
+        ],
+        notes=[f"A note {foreign}"],
+    )  # fmt: skip
+    return msgspec.to_builtins(found)  # type: ignore[no-any-return]
+
+
+def probed(foreign: str = "", runs: int = 4) -> bytes:
+    """The page of probed runs, two of a cell; with this text wherever somebody may write."""
+    names = [f"run-{number}{foreign}" for number in range(runs)]
+    told = {
+        part: f"{part.capitalize()} it is. {foreign}"
+        for part in ("question", "protocol", "unit", "chance", "source")
+    }
+    group = Found(x="k", y="gain", curves=[Curve(name=name, x=KS, y=KS) for name in names])
+    return probes.render(
+        {
+            "command": f"charlm probe {foreign}",
+            "text": {
+                "corpus_sha256": "ab" * 32,
+                "text_sha256": "cd" * 32,
+                "split": "test",
+                "characters": 12_000,
+                "symbols": "characters",
+            },
+            "runs": [
+                {
+                    "name": name,
+                    "cell": ("gru", f"cell{foreign}")[number // 2 % 2],
+                    "seed": number,
+                    "layers": 1,
+                    "hidden": 100,
+                    "parameters": 20_000,
+                    "state_size": 100,
+                    "bits_per_char": 2.0 if number else None,
+                    "weights_sha256": "ef" * 32,
+                }
+                for number, name in enumerate(names)
+            ],
+            "probes": {
+                "context": {
+                    **told,
+                    "seconds": dict.fromkeys(names, 1.5),
+                    "found": {name: answer(place, foreign) for place, name in enumerate(names)},
+                },
+                "recl": {
+                    **told,
+                    "seconds": {"group": 0.1},
+                    "found": {"group": msgspec.to_builtins(group)},
+                },
+                "closing": {
+                    **told,
+                    "seconds": dict.fromkeys(names, 0.1),
+                    "found": {name: {"not_measurable": f"no bracket {foreign}"} for name in names},
+                },
+            },
+        }
+    )
+
+
+PAGES: dict[str, Callable[[str], bytes]] = {
+    "comparison": cache(compared),
+    "probes": cache(lambda foreign: probed(foreign)),
+}
+
+
+class Seen(HTMLParser):
+    """What a parser that is not ours finds in a page."""
+
+    def __init__(self, page: bytes) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = self.style = ""
+        self.feed(page.decode())
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if self.cdata_elem == "style":
+            self.style += data
+        else:
+            self.text += data
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("foreign", PAYLOADS, ids=range(len(PAYLOADS)))
+def test_foreign_text_is_only_ever_text(name: str, foreign: str) -> None:
+    seen, clean = (Seen(PAGES[name](text)) for text in (foreign, ""))
+    assert [tag for tag, _ in seen.tags] == [tag for tag, _ in clean.tags]
+    assert seen.style == clean.style
+    assert visible(foreign) in seen.text
+    assert not re.search("[\x00-\x08\x0b-\x1f\u202e\ud800]", seen.text)
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("foreign", PAYLOADS, ids=range(len(PAYLOADS)))
+def test_a_page_loads_nothing_and_runs_nothing(name: str, foreign: str) -> None:
+    page = PAGES[name](foreign)
+    seen = Seen(page)
+    assert len(page) < 300_000
+    policies = [a for tag, a in seen.tags if a.get("http-equiv") == "Content-Security-Policy"]
+    assert [policy["content"] for policy in policies] == [CSP]
+    for tag, attributes in seen.tags:
+        assert tag in TAGS
+        for attribute, value in attributes.items():
+            assert not attribute.startswith("on") and attribute not in ("src", "srcset", "action")
+            assert "href" not in attribute or (value or "").startswith("#")
+            assert attribute != "style" or not re.search(r"url\((?!#)", value or "")
+    assert "url(" not in seen.style and "@import" not in seen.style
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_what_a_figure_refers_to_is_its_own(name: str) -> None:
+    seen = Seen(PAGES[name](""))
+    ids = [attributes["id"] for _, attributes in seen.tags if "id" in attributes]
+    said = " ".join(value or "" for _, attributes in seen.tags for value in attributes.values())
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r"#([\w-]+)", said)) - set(ids) == set()
+
+
+def test_a_page_is_the_same_bytes_each_time() -> None:
+    assert compared() == compared()
+
+
+# figures
+
+
+def drawn(*lines: Line, **plan: Any) -> str:
+    families = [line.family for line in lines]
+    return draw("one", Plan("title", "x", "y", **plan), lines, keys(families)).svg
+
+
+def strokes(svg: str) -> list[tuple[str, str]]:
+    """Colour and width of each line that is drawn."""
+    return re.findall(r"stroke: (var\(--line-\d\))[^\"]*?stroke-width: ([\d.]+)", svg)
+
+
+def test_seeds_are_thin_and_means_are_thick() -> None:
+    seeds = [Line(f"gru {seed}", "gru", [1, 2], [1.0, seed]) for seed in (2, 4)]
+    other = Line("rnn 0", "rnn", [1, 2], [0, 3])
+    assert mean(seeds) == ([1, 2], [1, 3])
+    lines = [width for color, width in strokes(drawn(*seeds, other)) if color == "var(--line-0)"]
+    assert lines.count("0.8") == 2 and "2" in lines
+    assert "0.8" not in [
+        w for color, w in strokes(drawn(*seeds, other)) if color != "var(--line-0)"
+    ]
+
+
+def test_a_gap_in_a_line_is_a_gap() -> None:
+    whole, gap = (drawn(Line("a", "a", [1, 2, 3, 4], [1, y, 3, 4])) for y in (2, None))
+    assert re.search(r'd="M \S+ \S+ L \S+ \S+ L \S+ \S+ L \S+ \S+ "', whole)
+    assert not re.search(r'd="M \S+ \S+ L \S+ \S+ L \S+ \S+ L \S+ \S+ "', gap)
+    assert not mean([Line("a", "a", [1], [None]), Line("b", "a", [1], [2])])[1][0] > 0
+
+
+def test_text_in_figures_is_text_in_the_pages_colours() -> None:
+    svg = drawn(Line("a", "a", [1, 1000], [0.001, 1]), log_x=True, log_y=True, chance=0.5)
+    for said in ("1,000", "0.001"):
+        assert f">{said}</text>" in svg
+    assert set(re.findall(r"(?:stroke|fill): ([^;\"]+)", svg)) <= {
+        *("none", "currentColor", "var(--line-0)")
+    }
+    assert "#0" not in svg and "font-family" not in svg
+
+
+def test_more_cells_than_colours_differ_in_their_dashes() -> None:
+    looks = keys([f"cell {number}" for number in range(21)])
+    assert len({(look.color, look.dash) for look in looks}) == 21
+
+
+def test_what_cannot_stand_on_an_axis_is_left_out() -> None:
+    svg = drawn(Line("a", "a", [0, 1, 2], [0, -1, 0]), log_x=True, log_y=True)
+    assert "nan" not in svg.lower() and "inf" not in svg.lower()
+    deep = drawn(Line("a", "a", [1, 2, 3], [1, 1e-6, 1e-300]), log_y=True)
+    assert "10⁻¹²" in deep and "10⁻³⁰⁰" not in deep
+
+
+def test_marks_and_numbers_are_short_and_true() -> None:
+    said = [mark(value) for value in (0, 1e-5, 2e-5, 0.001, 1, -0.5, 4096, 2e4, 1e6, 2.5e12)]
+    assert said == ["0", "10⁻⁵", "2·10⁻⁵", "0.001", "1", "−0.5", "4,096", "20k", "1M", "2.5T"]
+    said = [exact(value) for value in (None, 0.0, 3.0, -1.23456, 1234.56, 123456.7, 1e-9)]
+    assert said == ["–", "0", "3", "−1.235", "1,234.6", "123,457", "1e−09"]
+
+
+# what the pages say
+
+
+def test_a_comparisons_answer_is_what_its_seeds_carry() -> None:
+    def row(cell: str, mean: float | None, verdict: str) -> dict[str, Any]:
+        return {"cell": cell, "b": {"mean": mean}, "verdict": verdict, "seeds": [0, 1]}
+
+    best, near, far = row("gru", 2.0, "best"), row("rnn", 2.1, "unclear"), row("lru", 3.0, "behind")
+    assert "do not separate it from rnn." in comparison.answer([best, near, far], "b")
+    assert "better than each of the others" in comparison.answer([best, far], "b")
+    assert "diverged" in comparison.answer([row("gru", None, "diverged")], "b")
+    assert "None has a result" in comparison.answer([row("gru", None, "diverged")], "b")
+    one = [{**row, "seeds": [0]} for row in (best, near)]
+    assert "One seed separates nothing" in comparison.answer(one, "b")
+
+
+def test_a_curve_is_drawn_against_what_was_read_and_what_it_took() -> None:
+    page = compared().decode()
+    tables = re.findall(r'<table>\n<tr><th scope="col">(.+?)</table>', page, re.S)
+    first = [re.findall("<td>(.*?)</td>", table)[:4] for table in tables]
+    assert first[0][0] == "1,000" and first[0][1] == exact(wobbly(0, 2)[0])
+    assert first[1][0] == "1"  # second of rnn seed 0
+    assert first[2][0] == exact(1000 * 3 * 40_000)  # FLOPs: forward, and twice that backward
+
+
+def test_what_all_runs_have_alike_stands_in_each_figure() -> None:
+    mine, yours, counts = ({"name": name, "y": [name]} for name in ("", "", "n-gram"))
+    yours["y"] = ["other"]
+    found = probes.split([("a", mine), ("a", counts), ("b", yours), ("b", counts)], several=True)
+    assert found == {"": [("a", mine), ("b", yours), ("n-gram", counts)]}
+    alone = probes.split([("a", mine), ("a", counts)], several=False)
+    assert alone == {"": [("a", mine), ("n-gram", counts)]}
+
+
+def test_numbers_have_their_interval_or_their_seeds() -> None:
+    one = {"value": 512.0, "note": "", "low": 430.0, "high": 610.5}
+    beyond = {"value": None, "note": "more than 4,096", "low": None, "high": None}
+    assert probes.said([one]) == "512 (430 to 610.5)"
+    assert probes.said([one, {**one, "value": 514.0}]) == "513 (512, 514)"
+    assert probes.said([one, beyond]) == "512, more than 4,096"  # which has no mean
+    assert probes.said([beyond]) == "more than 4,096" and probes.said([]) == "–"
+
+
+def test_what_a_group_found_of_a_run_is_the_runs() -> None:
+    number = {"value": 1.0, "unit": "steps", "note": "", "low": None, "high": None}
+    found = {"group": {"numbers": [{**number, "name": f"{run}, r = 1"} for run in "abc"]}}
+    of = probes.numbers_of(found, {"a": "gru", "b": "rnn", "c": "gru"})
+    groups = probes.grouped(of, {"a": "gru", "b": "rnn", "c": "gru"})
+    assert probes.tabled(of, groups) == (
+        ["", "gru", "rnn"],
+        [["r = 1, steps", "1 (1, 1)", "1"]],
+    )
+
+
+def test_a_note_says_whose_it_is_unless_it_is_of_all() -> None:
+    found = {
+        run: {"notes": ["all", *notes]} for run, notes in {"a": ["z"], "b": ["z"], "c": []}.items()
+    }
+    assert probes.noted({"gru": ["a", "b"], "rnn": ["c"]}, found) == [("", "all"), ("gru", "z")]
+
+
+def test_what_is_not_measurable_says_why() -> None:
+    page = probed(runs=2).decode()
+    assert "Not measurable here: no bracket" in page
+    some = {"a": {"not_measurable": "no"}, "b": {}, "c": {"not_measurable": "no"}}
+    assert probes.silent(some) == [("a, c", "no")]
+
+
+# in a browser
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if FOUND is None:
+        required = os.environ.get("CHARLM_BROWSER") == "required"
+        (pytest.fail if required else pytest.skip)("Chromium is not installed")
+    with browser(tmp_path_factory.mktemp("profile")) as one:
+        yield one
+
+
+MEASURE = """(() => {
+  const box = one => { const b = one.getBoundingClientRect();
+    return [b.left, b.top + scrollY, b.right, b.bottom + scrollY] };
+  const shown = one => one.checkVisibility() && one.getBoundingClientRect().width > 0;
+  const rgb = color => color.match(/[\\d.]+/g).map(Number);
+  const luminance = color => rgb(color).slice(0, 3).map(c => c / 255)
+    .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const under = one => { for (; one; one = one.parentElement) {
+    const color = getComputedStyle(one).backgroundColor;
+    if (rgb(color)[3] !== 0) return color } return "rgb(255, 255, 255)" };
+  const contrast = (one, color) => { const [a, b] =
+    [luminance(color), luminance(under(one))].sort((x, y) => y - x);
+    return (a + 0.05) / (b + 0.05) };
+  const all = what => [...document.querySelectorAll(what)].filter(shown);
+  const says = one => [...one.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
+  return {
+    figures: all("figure > svg").map(svg => ({box: box(svg),
+      texts: [...svg.querySelectorAll("text")].map(box),
+      lines: [...svg.querySelectorAll("path")].filter(p => p.style.stroke.startsWith("var"))
+        .map(p => contrast(svg, getComputedStyle(p).stroke))})),
+    hidden: document.querySelectorAll("figure > svg").length - all("figure > svg").length,
+    contrast: all("body *").filter(says).map(one => [contrast(one, one.closest("svg") ?
+      getComputedStyle(one).fill : getComputedStyle(one).color), one.textContent.trim()]),
+    small: all("body *").filter(says).map(one => [parseFloat(getComputedStyle(one).fontSize) *
+      (one.ownerSVGElement ? one.ownerSVGElement.clientWidth / 380 : 1), one.textContent.trim()]),
+    background: getComputedStyle(document.body).backgroundColor,
+    width: document.documentElement.clientWidth, scroll: document.documentElement.scrollWidth,
+    height: document.documentElement.scrollHeight }
+})()"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("name", PAGES)
+def test_a_browser_shows_all_of_a_page(
+    name: str, width: int, scheme: str, chromium: Browser, tmp_path: Path
+) -> None:
+    page = tmp_path / "report.html"
+    page.write_bytes(PAGES[name]("a" * 300))  # a long word must not widen the page
+    chromium.see(page, width, scheme)
+    for unfolded in (False, True):
+        if unfolded:
+            chromium.ask("document.querySelectorAll('details').forEach(d => d.open = true)")
+        found = chromium.ask(MEASURE)
+        assert found["scroll"] <= found["width"] == width
+        assert found["figures"] and not found["hidden"]
+        for figure in found["figures"]:
+            left, top, right, bottom = figure["box"]
+            assert 0 <= left < right <= width and right - left > 250 and bottom - top > 150
+            for text in figure["texts"]:  # none is cut off
+                assert left - 1 <= text[0] and text[2] <= right + 1
+                assert top - 1 <= text[1] and text[3] <= bottom + 1
+            assert figure["lines"] and min(figure["lines"]) >= 3
+        assert min(found["contrast"])[0] >= 4.5, min(found["contrast"])
+        assert min(found["small"])[0] >= 10.5, min(found["small"])
+    light = sum(map(int, re.findall(r"\d+", found["background"]))) > 3 * 128
+    assert light == (scheme == "light")
+    assert not chromium.heard("Log.entryAdded") and not chromium.heard("Runtime.consoleAPICalled")
+    assert not chromium.heard("Runtime.exceptionThrown")
+    asked = chromium.heard("Network.requestWillBeSent")
+    assert [one["request"]["url"] for one in asked] == [page.as_uri()]
+    picture = np.asarray(Image.open(io.BytesIO(chromium.picture())).convert("RGB"))
+    assert picture.shape[:2] == (found["height"], width)
+    for left, top, right, bottom in (figure["box"] for figure in found["figures"]):
+        inside = picture[round(top) : round(bottom), round(left) : round(right)]
+        assert len(np.unique(inside.reshape(-1, 3), axis=0)) > 20  # lines, text, and paper
+
+
+def test_the_browsers_measures_see_what_is_wrong(chromium: Browser, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    wrong = "body { min-width: 2000px; } .note { opacity: 1; color: #999; }"
+    page.write_bytes(compared().replace(b"</style>", wrong.encode() + b"</style>"))
+    page.write_bytes(page.read_bytes().replace(b"<h2>", b"<h2><script>1</script><img src=x.png>"))
+    chromium.see(page, 400, "light")
+    found = chromium.ask(MEASURE)
+    assert found["scroll"] > found["width"]
+    assert min(found["contrast"])[0] < 3
+    assert "Content Security Policy" in str(chromium.heard("Log.entryAdded"))
