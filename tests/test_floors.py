@@ -17,21 +17,24 @@ FLOORS = """
 __main__
 program
 cli
-compare
-contract excerpt probes train workers
-learner evaluate sample
-probe run
-catalogue checkpoint model
-corpus
+compare_task
+ask compare
+climb contract excerpt inspection probes train workers
+reach
+probe survey
+learner evaluate sample tasks
+catalogue observe regression run task
+checkpoint model ranks reader
+corpus passage
 kernels beginning block encoding weight_dropout zoo
 cells encoder engine machine
 unroll
 cell pages
-signals page
+signals page characters closers ngram
 show flags listing source
 alphabet durable report config figures trials verdict
 registry resample
-errors visible
+errors landmarks visible
 """
 FLOOR = {room: -height for height, floor in enumerate(FLOORS.split("\n")) for room in floor.split()}
 

@@ -5,6 +5,7 @@ from charlm.cli.root import app as app
 from charlm.cli import train as train
 from charlm.cli import evaluate as evaluate
 from charlm.cli import sample as sample
+from charlm.cli import inspect as inspect
 from charlm.cli import probe as probe
 from charlm.cli import compare as compare
 from charlm.cli import cells as cells

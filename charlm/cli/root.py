@@ -36,6 +36,8 @@ charlm sample RUN --prompt "The"  let it write
 
 charlm eval RUN                   its exact bits per character
 
+charlm inspect RUN                its gates, character by character
+
 charlm compare-cells              RNN, GRU and LSTM at equal parameters
 
 charlm cells                      every cell there is; and one of your own

@@ -1,0 +1,38 @@
+"""What a person sees of where they are in a text: quotes, brackets, indentation, line, word."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Marks = NDArray[np.float64]  # (length,), of each character once it is read
+
+OPENERS, CLOSERS = "([{", ")]}"
+
+
+def landmarks(symbols: Sequence[str]) -> dict[str, Marks]:
+    """Of a text, symbol by symbol: where each is. All is known once the symbol is read, but for
+    the end of a word, which is only seen at the next.
+
+    An empty line ends every quote and bracket: one that is never closed misleads no further.
+    """
+    quote, depth, indent, column = False, 0, 0, 0
+    margin = True  # nothing but white space on this line so far
+    rows = []
+    for at, symbol in enumerate(symbols):
+        if symbol == "\n":
+            if margin:
+                quote, depth = False, 0
+            indent, column, margin = 0, 0, True
+        else:
+            column += 1
+            margin &= symbol in " \t"
+            indent += margin
+        if symbol == '"':
+            quote = not quote
+        depth = max(0, depth + (symbol in OPENERS) - (symbol in CLOSERS))
+        following = symbols[at + 1 : at + 2]
+        ends = symbol.isalnum() and not any(s.isalnum() for s in following)
+        rows.append((quote, depth, indent, column, ends))
+    names = ("inside a quote", "bracket depth", "indentation", "place in the line", "end of a word")
+    return dict(zip(names, np.array(rows, np.float64).T, strict=True))

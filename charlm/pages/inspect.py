@@ -1,0 +1,153 @@
+"""The page of an inspected run: values become shades, a shade a class of the page's style."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from charlm import page
+from charlm.visible import visible
+
+WIDTH = 32  # characters of a block, which fit side by side on a telephone
+SHADES = 10
+STRONGEST = 8.0  # bits: what costs more is shown no stronger
+GLYPHS = {" ": "\xa0", "\n": "↵", "\t": "→"}
+
+
+class Shown(NamedTuple):
+    """A character: what is written, its shade and what it cost, in words."""
+
+    glyph: str
+    shade: str
+    cost: str
+    ends: bool  # the line
+
+
+class Strip(NamedTuple):
+    """A letter's cells under a block: shade and value of each."""
+
+    letter: str
+    says: str
+    cells: list[tuple[str, str]]
+
+
+class Unit(NamedTuple):
+    title: str
+    tracks: list[str]
+    kept: float | None
+    scales: list[tuple[str, str]]  # letters on both sides of 0, and the value of the strongest
+    blocks: list[tuple[Sequence[Shown], list[Strip]]]
+
+
+class Dots(NamedTuple):
+    """Of a gate, where its units lie between shut and open: percent of time."""
+
+    title: str
+    says: str
+    places: list[tuple[int, int]]
+    shut: int  # units that are so most of the time
+    open: int
+    units: int
+
+
+def render(told: dict[str, Any]) -> bytes:
+    """The page of what an inspection found, as builtins."""
+    text = [
+        character(*one) for one in zip(told["symbols"], told["unseen"], told["bits"], strict=True)
+    ]
+    survey = told["survey"] or {"trackers": [], "absent": [], "saturation": [], "symbols": {}}
+    units = [unit(one, text, survey["trackers"]) for one in told["units"]]
+    layers = sum(len(one["layers"]) for one in told["equations"])
+    letters = {row["letter"]: row["says"] for one in told["units"] for row in one["rows"]}
+    return page.render(
+        "inspect.html",
+        told=told,
+        each=told["kind"].removesuffix("s"),
+        bits=sum(told["bits"]) / len(told["bits"]),
+        strongest=STRONGEST,
+        shades=SHADES,
+        ramps={
+            "cost": [f"s{n}" for n in range(SHADES + 1)],
+            "gate": [f"g{n}" for n in range(SHADES + 1)],
+            "signed": [f"n{n}" for n in range(SHADES, 0, -1)]
+            + [f"p{n}" for n in range(SHADES + 1)],
+        },
+        cells=[(one["layers"], paragraphs(one["written"])) for one in told["equations"]],
+        width=WIDTH,
+        names=1 + max(map(len, letters)),
+        text=text,
+        units=units,
+        letters=letters,
+        survey=survey,
+        trackers=[
+            [
+                one["landmark"],
+                f"layer {one['layer']}, unit {one['unit']}",
+                one["letter"],
+                f"{one['found']:+.2f}",
+                f"{one['score']:+.2f}",
+            ]
+            for one in survey["trackers"]
+        ],
+        gates=[dots(one, layers) for one in survey["saturation"]],
+    )
+
+
+def paragraphs(written: str) -> list[list[tuple[str, str]]]:
+    """Of a cell's docstring: lines of equations with their remarks, or prose, which has none."""
+    found = []
+    for paragraph in written.split("\n\n"):
+        lines = paragraph.split("\n")
+        if re.match(r"\S+(, \S+)* = ", lines[0]):
+            parts = [re.split(r" {3,}", line.strip(), maxsplit=1) for line in lines]
+            found.append([(equation, " ".join(remark)) for equation, *remark in parts])
+        else:
+            found.append([("", " ".join(lines))])
+    return found
+
+
+def character(symbol: str, unseen: bool, bits: float) -> Shown:
+    shade = f"s{round(SHADES * min(1.0, bits / STRONGEST))}" + (" new" if unseen else "")
+    cost = f"{bits:.2f} bits" + (", never seen in training" if unseen else "")
+    return Shown(GLYPHS.get(symbol, visible(symbol)), shade, cost, symbol == "\n")
+
+
+def unit(told: dict[str, Any], text: Sequence[Shown], trackers: Sequence[dict[str, Any]]) -> Unit:
+    strips, scales = [], []
+    for row in told["rows"]:
+        scale = 1.0
+        if row["kind"] == "signed":
+            scale = max(map(abs, row["values"])) or 1.0
+            scales.append((row["letter"], f"{scale:.2g}"))
+        cells = [(shade(value / scale, row["kind"]), f"{value:.2f}") for value in row["values"]]
+        strips.append(Strip(row["letter"], row["says"], cells))
+    return Unit(
+        f"Layer {told['layer']}, unit {told['unit']}",
+        [
+            f"{one['landmark']} ({one['score']:+.2f})"
+            for one in trackers
+            if (one["layer"], one["unit"]) == (told["layer"], told["unit"])
+        ],
+        told["kept"],
+        scales,
+        [
+            (
+                text[at : at + WIDTH],
+                [strip._replace(cells=strip.cells[at : at + WIDTH]) for strip in strips],
+            )
+            for at in range(0, len(text), WIDTH)
+        ],
+    )
+
+
+def shade(share: float, kind: str) -> str:
+    """The class of a share from -1 to 1: g0 to g10 of a gate, n10 to n0 and p0 to p10 else."""
+    level = round(SHADES * min(1.0, abs(share)))
+    return f"g{level}" if kind == "gate" else f"n{level}" if share < 0 else f"p{level}"
+
+
+def dots(told: dict[str, Any], layers: int) -> Dots:
+    low, high = told["low"], told["high"]
+    places = {(round(100 * x), round(100 * y)) for x, y in zip(low, high, strict=True)}
+    layer = f", layer {told['layer']}" if layers > 1 else ""
+    shut, open_ = (sum(share > 0.5 for share in shares) for shares in (low, high))
+    return Dots(told["letter"] + layer, told["says"], sorted(places), shut, open_, len(low))

@@ -1,0 +1,272 @@
+"""charlm inspect: each character's bits, what units and gates did there, and a page of it."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+from conftest import charlm, make_run, prose
+
+from charlm.cell import CELLS
+from charlm.cli.inspect import places
+from charlm.corpus import Corpus
+from charlm.errors import BadConfig, BadData
+from charlm.evaluate import costs, score
+from charlm.inspection import Inspection, inspected
+from charlm.landmarks import landmarks
+from charlm.model import CharLM, make
+from charlm.pages import inspect as page
+from charlm.passage import given, taken
+from charlm.run import Run
+from charlm.survey import survey
+
+
+def opened(path: Path, book: Path, **settings: object) -> tuple[Run, Corpus, CharLM]:
+    """A run, its text, and a model whose weights are none of the beginning's."""
+    run, corpus, config = make_run(path / "run", book, **settings)
+    model = make(config, corpus.alphabet.size, "loop", "cpu")
+    torch.manual_seed(2)
+    for parameter in model.parameters():
+        parameter.data += 0.2 * torch.randn(parameter.shape)
+    return run, corpus, model
+
+
+def looked(
+    run: Run, corpus: Corpus, model: CharLM, text: str, *asked: tuple[int, int]
+) -> Inspection:
+    passage = given(text, 1000, run.alphabet)
+    return inspected(run, "0" * 64, model, corpus, passage, "a text", asked, lambda _: None)
+
+
+class Page(HTMLParser):
+    """What is in a page: its tags with their attributes, and its words."""
+
+    def __init__(self, html: bytes) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(html.decode())
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+# what is told
+
+
+def test_bits_are_those_of_eval(tmp_path: Path, book: Path) -> None:
+    """To the digits that are told: of the same characters, read from the same start."""
+    run, corpus, model = opened(tmp_path, book, layers=2)
+    start, end = corpus.text.splits["test"]
+    passage = taken(corpus.encoding, (start, end), 10_000, run.alphabet)
+    assert "".join(passage.symbols) == book.read_text()[start:end]
+    found = inspected(run, "", model, corpus, passage, "", [], lambda _: None)
+    exact = score(model, run.alphabet, corpus.encoding, (start, end))
+    assert sum(found.bits) / len(found.bits) == pytest.approx(exact["bits_per_char"], abs=1e-4)
+
+
+def test_a_character_never_seen_costs_the_escape_and_its_name(tmp_path: Path, book: Path) -> None:
+    run, corpus, model = opened(tmp_path, book)
+    found = looked(run, corpus, model, "The oldé")
+    assert found.unseen == [False] * 7 + [True]
+    assert found.bits[-1] > 20  # naming one of 1,114,112 costs 20.09 bits
+    ids = given("The oldé", 100, run.alphabet).ids[:, None]
+    nats = torch.cat(list(costs(model, ids, run.alphabet)))[:, 0]
+    assert found.bits == pytest.approx((nats / torch.log(torch.tensor(2.0))).tolist(), abs=1e-4)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_cell_is_shown_with_what_it_has(cell: str, tmp_path: Path, book: Path) -> None:
+    hidden = 8
+    run, corpus, model = opened(tmp_path, book, cell=cell, layers=2, hidden=hidden)
+    found = looked(run, corpus, model, "The old cat\tsees a dog.\n", (1, 1), (2, hidden))
+    for unit, layer in zip(found.units, model.recurrent, strict=True):
+        letters = [row.letter for row in unit.rows]
+        always = cell in ("indrnn", "lru", "clockwork")
+        kept = {layer.keeps} - {""} if not always else set()
+        assert {row.letter for row in unit.rows if row.kind == "gate"} == {*layer.gates, *kept}
+        assert (layer.candidate in letters) == bool(layer.candidate)
+        assert all(len(row.values) == 24 for row in unit.rows)
+        assert (unit.kept is not None) == always
+    shown = Page(page.render(msgspec.to_builtins(found)))
+    heads = {words["title"] for tag, words in shown.tags if tag == "b" and "title" in words}
+    assert heads == {row.says for unit in found.units for row in unit.rows}
+    cells = [words for tag, words in shown.tags if tag == "i" and "title" in words]
+    assert len(cells) == sum(len(row.values) for unit in found.units for row in unit.rows)
+    gates = {saturation.letter for saturation in found.survey.saturation} if found.survey else None
+    assert gates == {gate for layer in model.recurrent for gate in layer.gates}
+
+
+def test_rows_are_what_the_unit_did(tmp_path: Path, book: Path) -> None:
+    """By hand: a forget gate that is its bias, an input gate that opens for one character."""
+    run, corpus, model = opened(tmp_path, book, hidden=8, embedding=8)
+    cell = model.recurrent[0]
+    with torch.no_grad():
+        for parameter in (cell.W.weight, cell.U.weight, cell.W.bias, model.embed.weight):
+            parameter.zero_()
+        cell.W.bias[:8], cell.W.bias[8:16] = -20, torch.tensor(0.75).logit()
+        cell.W.bias[16:24] = 20
+        model.embed.weight[run.alphabet.encode("a")[0], 0] = 1
+        cell.W.weight[2, 0] = 40  # the input gate of unit 3
+    (unit,) = looked(run, corpus, model, "cat, ", (1, 3)).units
+    assert [row.letter for row in unit.rows] == ["c", "i", "f", "o", "g", "h"]
+    c, i, f, o, g, _ = (row.values for row in unit.rows)
+    assert c == [0, 1, 0.75, 0.5625, 0.4219]
+    assert (i, f, o, g) == ([0, 1, 0, 0, 0], [0.75] * 5, [0.5] * 5, [1] * 5)
+
+
+def test_a_unit_that_counts_brackets_is_found(tmp_path: Path) -> None:
+    """An LSTM whose unit 5 adds 1 at an opener and takes 1 at a closer, and whose others are noise;
+    each stream begins outside of all brackets."""
+    (tmp_path / "book.txt").write_text("(ab) [(cd)] " * 1600)
+    run, corpus, model = opened(tmp_path, tmp_path / "book.txt", hidden=8, embedding=8)
+    cell = model.recurrent[0]
+    with torch.no_grad():
+        cell.W.weight[:, :2] = 0
+        cell.W.weight[[4, 12, 20]], cell.U.weight[[4, 12, 20]] = 0, 0
+        cell.W.bias[[4, 12, 20]] = torch.tensor([-20.0, 20.0, 0.0])
+        cell.W.weight[4, 0], cell.W.weight[20, 1] = 40, 40
+        model.embed.weight[:, :2] = 0
+        for symbols, sign in (("([", 1), (")]", -1)):
+            for place in run.alphabet.encode(symbols):
+                model.embed.weight[place, 0], model.embed.weight[place, 1] = 1, sign
+    found = survey(model, corpus, run.alphabet, lambda _: None)
+    assert found is not None
+    (tracker,) = [one for one in found.trackers if one.landmark == "bracket depth"]
+    assert (tracker.layer, tracker.unit, tracker.letter) == (1, 5, "c")
+    assert tracker.found > 0.99 and tracker.score > 0.99
+    assert found.absent == ["inside a quote", "indentation"]
+    (keep,) = [one for one in found.saturation if one.letter == "f"]
+    assert keep.high[4] == 1 and keep.low[4] == 0
+
+
+def test_the_score_is_not_from_where_the_unit_was_found(tmp_path: Path) -> None:
+    """In the validation split a y stands in brackets and nowhere else; in the test split it is a z:
+    the unit that was found is then wrong."""
+    inside, outside = "(yyyy) zzzz ", "(zzzz) yyyy "
+    (tmp_path / "book.txt").write_text((inside + outside) * 120 + inside * 40 + outside * 40)
+    split = {"split": "75/12.5/12.5"}
+    run, corpus, model = opened(tmp_path, tmp_path / "book.txt", hidden=8, embedding=8, **split)
+    cell = model.recurrent[0]
+    with torch.no_grad():
+        cell.W.weight[:, 0], model.embed.weight[:, 0] = 0, 0
+        cell.W.weight[24:], cell.U.weight[24:] = 0, 0
+        for letter, sign in (("y", 1), ("z", -1)):
+            model.embed.weight[run.alphabet.encode(letter)[0], 0] = sign
+        cell.W.weight[16, 0] = 9
+    found = survey(model, corpus, run.alphabet, lambda _: None)
+    assert found is not None and found.symbols.keys() == {"valid", "test"}
+    (tracker,) = [one for one in found.trackers if one.landmark == "bracket depth"]
+    assert abs(tracker.found) > 0.5 and tracker.found * tracker.score < 0
+
+
+def test_landmarks_are_where_a_person_sees_them() -> None:
+    marks = {
+        name: "".join(f"{int(one):x}" for one in mark)
+        for name, mark in landmarks('x "(y" [z]\n  w\n').items()
+    }
+    assert marks == {
+        "inside a quote": "001110000000000",
+        "bracket depth": "000111122111111",
+        "indentation": "000000000001220",
+        "place in the line": "123456789a01230",
+        "end of a word": "100010001000010",
+    }
+
+
+@pytest.mark.parametrize("empty", ["\n", " \n"])
+def test_an_empty_line_ends_what_was_never_closed(empty: str) -> None:
+    marks = landmarks('("\n' + empty + "y")
+    assert marks["inside a quote"][[1, 2, -1]].tolist() == [1, 1, 0]
+    assert marks["bracket depth"][[1, 2, -1]].tolist() == [1, 1, 0]
+    assert landmarks(")(")["bracket depth"].tolist() == [0, 1]
+
+
+# the command
+
+
+def test_the_command_writes_a_page_and_says_what_it_found(trained: Path, tmp_path: Path) -> None:
+    text = "The old cat sees a dog.\nAnd é.\n"
+    (tmp_path / "some.txt").write_text(text)
+    words = ["inspect", trained, "--text", tmp_path / "some.txt", "--out", tmp_path / "page.html"]
+    done = charlm(*words)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.decode().splitlines()
+    assert re.match(r"[0-9.]+ bits/character on 31 characters: .*some.txt$", said[0])
+    assert said[-1] == f"page {tmp_path / 'page.html'}"
+    scored = json.loads(charlm("eval", trained, "--text", tmp_path / "some.txt", "--json").stdout)
+    assert float(said[0].split()[0]) == pytest.approx(scored["bits_per_char"], abs=1e-3)
+    shown = Page((tmp_path / "page.html").read_bytes())
+    assert "sigmoid(W x + U h + b)" in shown.words
+
+
+def test_numbers_instead_of_a_page(trained: Path, tmp_path: Path) -> None:
+    """Of a text of one character that is no file, and of units that are asked for."""
+    words = ["--text", "T", "--units", "1:24, 1:2", "--json", "--out", tmp_path / "none.html"]
+    done = charlm("inspect", trained, *words)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["symbols"] == ["T"] and len(told["bits"]) == 1
+    assert [(one["layer"], one["unit"]) for one in told["units"]] == [(1, 24), (1, 2)]
+    assert [len(row["values"]) for row in told["units"][0]["rows"]] == [1] * 6
+    assert not (tmp_path / "none.html").exists()
+
+
+def test_units_are_named_by_layer_and_number() -> None:
+    assert places("") == [] and places("2:31, 1:7,2:31") == [(2, 31), (1, 7)]
+    for wrong in ("7", "1:x", "1:2,", "-1:2"):
+        with pytest.raises(BadConfig, match="LAYER:UNIT"):
+            places(wrong)
+    with pytest.raises(BadConfig, match="8 at most"):
+        places(",".join(f"1:{unit}" for unit in range(1, 10)))
+
+
+def test_what_cannot_be_shown_is_one_line(tmp_path: Path, book: Path) -> None:
+    run, corpus, model = opened(tmp_path, book)
+    for asked in ((2, 1), (1, 9), (0, 1), (1, 0)):
+        with pytest.raises(BadConfig, match="the run has 1 layers of 8 units, such as 1:8"):
+            looked(run, corpus, model, "text", asked)
+    with pytest.raises(BadData, match="the text is empty"):
+        looked(run, corpus, model, "")
+
+
+def test_a_run_without_enough_held_out_text_shows_the_liveliest_unit(tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_text(prose(1500))
+    run, corpus, model = opened(tmp_path, tmp_path / "book.txt", batch=2)
+    found = looked(run, corpus, model, "The old cat.")
+    assert found.survey is None
+    every = looked(run, corpus, model, "The old cat.", *((1, unit) for unit in range(1, 9))).units
+    swing = [torch.tensor(unit.rows[-1].values).var() for unit in every]
+    assert [(one.layer, one.unit) for one in found.units] == [
+        (1, 1 + int(torch.stack(swing).argmax()))
+    ]
+    assert b"follow the text" not in page.render(msgspec.to_builtins(found))
+
+
+# the page
+
+
+def test_the_page_is_one_file_that_loads_and_runs_nothing(tmp_path: Path, book: Path) -> None:
+    run, corpus, model = opened(tmp_path, book)
+    text = "<script>alert(1)</script> \x1b[31m & \u202e"
+    html = page.render(msgspec.to_builtins(looked(run, corpus, model, text)))
+    shown = Page(html)
+    assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in shown.tags}
+    assert not re.search(rb"https?://|url\(|@import|\x1b|\xe2\x80\xae", html)
+    policy = next(words for _, words in shown.tags if words.get("http-equiv"))
+    assert policy["content"] == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    assert "\\x1b" in shown.words and "\\u202e" in shown.words and "never seen" in html.decode()
+
+
+def test_the_longest_text_and_most_units_fit_into_two_megabytes(tmp_path: Path, book: Path) -> None:
+    run, corpus, model = opened(tmp_path, book, cell="depth-gated-lstm", layers=2, hidden=16)
+    units = [(layer, unit) for layer in (1, 2) for unit in (1, 2, 3, 16)]
+    found = looked(run, corpus, model, prose(2000), *units)
+    assert len(found.symbols) == 1000 and len(found.units) == 8
+    assert len(page.render(msgspec.to_builtins(found))) < 2_000_000
