@@ -8,10 +8,12 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from browser import FOUND, Browser, browser
 
 from charlm.config import FORMAT, Config, checked
 from charlm.corpus import Corpus, load
@@ -128,3 +130,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory, book: Path) -> Path:
     done = charlm("train", book, *words, "--lr", 0.02, "--run", path, "--log-every", 0.2)
     assert done.returncode == 0, done.stderr.decode()
     return path
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if FOUND is None:
+        required = os.environ.get("CHARLM_BROWSER") == "required"
+        (pytest.fail if required else pytest.skip)("Chromium is not installed")
+    with browser(tmp_path_factory.mktemp("profile")) as one:
+        yield one

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import torch
+from browser import Browser
 from conftest import charlm, make_run, prose
 
 from charlm.cell import CELLS
@@ -255,12 +256,15 @@ def test_a_run_without_enough_held_out_text_shows_the_liveliest_unit(tmp_path: P
 def test_the_page_is_one_file_that_loads_and_runs_nothing(tmp_path: Path, book: Path) -> None:
     run, corpus, model = opened(tmp_path, book)
     text = "<script>alert(1)</script> \x1b[31m & \u202e"
-    html = page.render(msgspec.to_builtins(looked(run, corpus, model, text)))
+    found = looked(run, corpus, model, text)
+    html = page.render(msgspec.to_builtins(found))
     shown = Page(html)
     assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in shown.tags}
     assert not re.search(rb"https?://|url\(|@import|\x1b|\xe2\x80\xae", html)
     policy = next(words for _, words in shown.tags if words.get("http-equiv"))
     assert policy["content"] == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    long = [words for _, words in shown.tags if (words.get("class") or "").endswith(" long")]
+    assert len(long) == 2 * len(found.units)
     assert "\\x1b" in shown.words and "\\u202e" in shown.words and "never seen" in html.decode()
 
 
@@ -270,3 +274,28 @@ def test_the_longest_text_and_most_units_fit_into_two_megabytes(tmp_path: Path, 
     found = looked(run, corpus, model, prose(2000), *units)
     assert len(found.symbols) == 1000 and len(found.units) == 8
     assert len(page.render(msgspec.to_builtins(found))) < 2_000_000
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 400])
+def test_a_browser_shows_every_cell_of_the_page(
+    width: int, scheme: str, chromium: Browser, tmp_path: Path, book: Path
+) -> None:
+    run, corpus, model = opened(tmp_path, book, cell="slstm", layers=2)
+    text = "The old cat sees\x1b a dog " + "g" * 70 + ".\n"
+    path = tmp_path / "page.html"
+    path.write_bytes(page.render(msgspec.to_builtins(looked(run, corpus, model, text, (2, 8)))))
+    chromium.see(path, width, scheme)
+    assert chromium.ask("document.documentElement.scrollWidth") <= width
+    sizes = chromium.ask(
+        "[...document.querySelectorAll('.map i, .map s')].map(one => one.getBoundingClientRect())"
+        ".map(box => [box.left, box.right, box.height])"
+    )
+    assert len(sizes) == 6 * len(text)
+    assert all(0 < left < right - 8 < width and height > 12 for left, right, height in sizes)
+    strong, weak = (
+        chromium.ask(f"getComputedStyle(document.querySelector('.ramp .{name}')).backgroundColor")
+        for name in ("g10", "g0")
+    )
+    assert strong != weak
+    assert not chromium.heard("Log.entryAdded")

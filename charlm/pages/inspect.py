@@ -83,8 +83,8 @@ def render(told: dict[str, Any]) -> bytes:
                 one["landmark"],
                 f"layer {one['layer']}, unit {one['unit']}",
                 one["letter"],
-                f"{one['found']:+.2f}",
-                f"{one['score']:+.2f}",
+                signed(one["found"]),
+                signed(one["score"]),
             ]
             for one in survey["trackers"]
         ],
@@ -123,7 +123,7 @@ def unit(told: dict[str, Any], text: Sequence[Shown], trackers: Sequence[dict[st
     return Unit(
         f"Layer {told['layer']}, unit {told['unit']}",
         [
-            f"{one['landmark']} ({one['score']:+.2f})"
+            f"{one['landmark']} ({signed(one['score'])} elsewhere)"
             for one in trackers
             if (one["layer"], one["unit"]) == (told["layer"], told["unit"])
         ],
@@ -143,6 +143,10 @@ def shade(share: float, kind: str) -> str:
     """The class of a share from -1 to 1: g0 to g10 of a gate, n10 to n0 and p0 to p10 else."""
     level = round(SHADES * min(1.0, abs(share)))
     return f"g{level}" if kind == "gate" else f"n{level}" if share < 0 else f"p{level}"
+
+
+def signed(share: float) -> str:
+    return f"{share:+.2f}".replace("-", "−")
 
 
 def dots(told: dict[str, Any], layers: int) -> Dots:
