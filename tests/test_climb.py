@@ -1,0 +1,301 @@
+"""Climbing a task's distances: trained, tested, recorded, stopped and gone on with."""
+
+import json
+import math
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import charlm, command
+from torch import Tensor, nn
+
+from charlm import climb, compare_task
+from charlm.cell import CELLS
+from charlm.climb import Outcome, attempt, measured, outcomes, solved, training
+from charlm.config import Config, checked
+from charlm.errors import BadConfig
+from charlm.learner import Learner
+from charlm.model import ModelState, made
+from charlm.task import NONE, TASKS, Level, Task
+
+SMALL = {"hidden": 24, "embedding": 8, "batch": 32, "learning_rate": 0.02, "kernel": "loop"}
+
+
+def learner(task: Task, distance: int, **settings: Any) -> Learner[Any]:
+    config = checked({**SMALL, "time": task.length(distance), **settings})
+    return Learner(made(task.model, config, task.symbols, "loop", "cpu"), config, config.updates)
+
+
+def nothing(updates: int) -> None:
+    """Nobody looks."""
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(("name", "distance"), [("adding", 2), ("dyck", 3)])
+def test_every_cell_learns_what_is_very_easy(cell: str, name: str, distance: int) -> None:
+    task = TASKS[name]
+    learns = learner(task, distance, cell=cell, updates=150, valid_every=10)
+    for check in training(task, learns, distance, nothing):  # noqa: B007 (the last is looked at)
+        pass
+    assert check.loss < 0.5 * task.chance(distance).loss
+
+
+class Fake(nn.Module):
+    """Says what the oracle does, but for the last answer of every second sequence."""
+
+    def __init__(self, task: Task, wrong: bool) -> None:
+        super().__init__()
+        self.task, self.wrong = task, wrong
+        self.bias = nn.Parameter(torch.zeros(1))
+
+    def start(self, batch: int) -> ModelState:
+        del batch
+        return ()
+
+    def forward(self, x: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
+        del state
+        y = torch.tensor([self.task.oracle(one.tolist()) for one in x.unbind(1)]).T
+        if self.wrong:
+            for stream in y.T[::2]:
+                last = (stream != NONE).nonzero().max()
+                stream[last] = (stream[last] + 1) % self.task.symbols
+        if self.task.name == "adding":
+            return y, ()
+        return 40.0 * nn.functional.one_hot(y.clamp(min=0), self.task.symbols).float(), ()
+
+    def cost(self, predictions: Tensor, y: Tensor) -> Tensor:
+        made = self.task.model(checked(SMALL), self.task.symbols, "loop", "cpu")
+        cost: Tensor = made.cost(predictions, y)
+        return cost
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_an_oracle_is_found_to_be_one(name: str) -> None:
+    level = measured(Fake(TASKS[name], False), TASKS[name], 5, "test", 64)  # type: ignore[arg-type]
+    assert level.accuracy == 1 and level.loss == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "accuracy"),
+    [("copy", 0.95), ("recall", 0.875), ("parity", 0.5), ("anbn", 0.5), ("anbncn", 0.5)]
+    + [("adding", 0.5), ("induction", 13 / 14)],
+)
+def test_one_wrong_answer_counts_as_much_as_it_should(name: str, accuracy: float) -> None:
+    """Of copy one in ten answers, of parity the only one; a whole of anbn is wrong with a part."""
+    level = measured(Fake(TASKS[name], True), TASKS[name], 5, "test", 64)  # type: ignore[arg-type]
+    assert level.accuracy == pytest.approx(accuracy) and level.loss > 0
+
+
+def test_solved_is_99_percent_right_or_one_percent_of_chances_loss() -> None:
+    chance = Level(2.0, 0.1)
+    assert solved(Level(1.0, 0.99), chance) and not solved(Level(1.0, 0.989), chance)
+    assert solved(Level(0.02, 0.5), chance) and not solved(Level(0.0201, 0.5), chance)
+
+
+def test_training_ends_when_two_checks_in_a_row_are_solved(monkeypatch: Any) -> None:
+    accuracies = iter([0.5, 1.0, 0.9, 1.0, 1.0, 1.0])
+    monkeypatch.setattr(climb, "measured", lambda *_: Level(1.0, next(accuracies)))
+    learns = learner(TASKS["parity"], 3, updates=100, valid_every=2)
+    checks = list(training(TASKS["parity"], learns, 3, nothing))
+    assert [check.update for check in checks] == [2, 4, 6, 8, 10] and learns.update == 10
+
+
+def test_every_distance_is_trained_on_its_own_sequences_from_new_weights(tmp_path: Path) -> None:
+    """So what comes of one does not depend on which were tried before, and repeats exactly."""
+    task, config = TASKS["adding"], checked({**SMALL, "cell": "gru", "updates": 60})
+
+    def came_of(distance: int) -> Level | None:
+        return attempt(tmp_path, task, config, distance, "cpu", nothing).test
+
+    first = came_of(3)
+    other = came_of(4)
+    (tmp_path / "distance-3.jsonl").write_text('{"update":999}\n')  # of one that was killed
+    assert came_of(3) == first != other
+    lines = (tmp_path / "distance-3.jsonl").read_text().splitlines()
+    assert [json.loads(line)["update"] for line in lines] == [50]
+
+
+def test_a_loss_that_is_not_finite_is_recorded_and_ends_the_climb(tmp_path: Path) -> None:
+    wild = {"cell": "irnn", "updates": 300, "learning_rate": 1000.0, "clip": 1e9}
+    config = checked({**SMALL, **wild})
+    found = list(climb.climb(tmp_path, "adding", config, [60, 80], "cpu", nothing))
+    assert [(one.distance, one.solved, one.test) for one in found] == [(60, False, None)]
+    assert "the loss is" in found[0].diverged and found[0].updates < 300
+    assert not list(climb.climb(tmp_path, "adding", config, [60, 80], "cpu", nothing))
+
+
+def test_a_climb_goes_on_above_what_was_solved_and_only_there(tmp_path: Path) -> None:
+    def came_of(distance: int, well: bool) -> None:
+        one = Outcome(
+            distance=distance,
+            solved=well,
+            updates=1,
+            seconds=1.0,
+            kernel="loop",
+            chance=Level(1.0, 0.5),
+            test=Level(0.5, 0.5),
+            farther={},
+        )
+        (tmp_path / f"distance-{distance}.json").write_bytes(climb.readable(one))
+
+    came_of(10, True)
+    came_of(50, False)
+    came_of(100, True)
+    for steps, seen in {(10,): [10], (10, 50, 100): [10, 50], (10, 20, 50): [10]}.items():
+        assert [one.distance for one in outcomes(tmp_path, steps)] == seen
+    assert climb.ended(outcomes(tmp_path, [10, 50, 100]), [10, 50, 100])
+    assert climb.ended(outcomes(tmp_path, [10]), [10])
+    assert not climb.ended(outcomes(tmp_path, [10, 20]), [10, 20])
+    assert not climb.ended([], [10])
+
+
+def test_a_directory_keeps_its_settings(tmp_path: Path) -> None:
+    climb.begin(tmp_path, "copy", Config(updates=5))
+    climb.begin(tmp_path, "copy", Config(updates=5, kernel="loop", device="cpu", threads=2))
+    for task, config in (("copy", Config(updates=6)), ("parity", Config(updates=5))):
+        with pytest.raises(BadConfig, match="other settings"):
+            climb.begin(tmp_path, task, config)
+
+
+# comparisons
+
+
+@pytest.mark.parametrize("task", ["copy", "adding"])
+def test_a_plan_is_equal_in_parameters_of_the_tasks_own_model(task: str, tmp_path: Path) -> None:
+    def planned(**changed: Any) -> list[compare_task.Planned]:
+        words = {"cells": ["gru", "lstm", "sru"], "seeds": 2, "parameters": 4000, "task": task}
+        words |= {"settings": {"embedding": 8}, "distances": [10, 20], "place": tmp_path}
+        return compare_task.plan(**{**words, **changed})
+
+    kind, symbols = TASKS[task].model, TASKS[task].symbols
+    for one in planned():
+        model = made(kind, one.config, symbols, "loop", "cpu")
+        assert sum(p.numel() for p in model.parameters()) == one.parameters
+        assert abs(one.parameters - 4000) <= 80
+    paths = {one.path for one in planned()}
+    assert len(paths) == 6
+    assert {one.path for one in planned(distances=[10, 20, 50])} == paths
+    assert {one.path for one in planned(seeds=3)} > paths
+    assert not {one.path for one in planned(settings={"embedding": 8, "updates": 9})} & paths
+    assert not {one.path for one in planned(task="parity")} & paths
+
+
+def came(distance: int, accuracy: float | None) -> Outcome:
+    return Outcome(
+        distance=distance,
+        solved=accuracy is not None and accuracy >= 0.99,
+        updates=100 * distance,
+        seconds=1.0,
+        kernel="loop",
+        chance=Level(1.0, 0.5),
+        test=None if accuracy is None else Level(0.1, accuracy),
+        farther={} if accuracy is None else {"2": accuracy / 2, "4": accuracy / 4},
+        diverged="the loss is nan" if accuracy is None else "",
+    )
+
+
+def test_a_seed_that_stopped_below_has_not_solved_what_is_above() -> None:
+    climbs = [[came(1, 1.0), came(2, 1.0)], [came(1, 1.0), came(2, None)], [came(1, 0.5)]]
+    first, second = (compare_task.at(distance, climbs) for distance in (1, 2))
+    assert (first["solved"], first["of"], first["tried"], first["diverged"]) == (2, 3, 3, 0)
+    assert (second["solved"], second["of"], second["tried"], second["diverged"]) == (1, 3, 2, 1)
+    assert second["accuracy"] == [1.0, None, None] and second["updates"] == [200, None, None]
+    assert first["farther"] == {"2": [0.5, 0.5, 0.25], "4": [0.25, 0.25, 0.125]}
+    # Wilson (1927): (p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)
+    z, n, p = 1.959963984540054, 3, 2 / 3
+    middle, half = p + z * z / 2 / n, z * math.sqrt(p * (1 - p) / n + z * z / 4 / n**2)
+    wilson = [(middle + sign * half) / (1 + z * z / n) for sign in (-1, 1)]
+    assert first["interval"] == pytest.approx(wilson)
+
+
+WORDS = ["--task", "adding", "--seeds", 1, "--parameters", 2600, "--embedding", 8, "--lr", 0.02]
+WORDS += ["--updates", 250, "--kernel", "loop", "--log-every", 0.2]
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A comparison that was terminated while a climb was at its second distance."""
+    place = tmp_path_factory.mktemp("climbs") / "out"
+    process = subprocess.Popen(
+        command("compare-cells", *WORDS, "--cells", "gru", "--distance", "2,3000", "--out", place),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    for _ in range(900):
+        if process.poll() is not None or list(place.glob("climbs/*/distance-3000.jsonl")):
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 143, stderr
+    assert stdout == b"" and b"the same command goes on" in stderr
+    assert not (place / "report.json").exists()
+    assert list(place.glob("climbs/gru-s0-*/distance-2.json"))
+    assert not list(place.glob("climbs/*/distance-3000.json"))
+    return place
+
+
+def test_a_stopped_comparison_goes_on_and_reuses_what_is_done(out: Path) -> None:
+    def done() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in out.glob("climbs/*/distance-*.json")}
+
+    before = done()
+    words = [*WORDS, "--distance", "2,3", "--out", out]
+    first = charlm("compare-cells", *words, "--cells", "gru", "--json")
+    assert first.returncode == 0, first.stderr
+    report = json.loads(first.stdout)
+    assert report == json.loads((out / "report.json").read_text()) and report["kind"] == "task"
+    assert report["distances"] == [2, 3] and report["chance"][0]["loss"] == 1 / 6
+    (row,) = report["rows"]
+    assert (row["cell"], row["seeds"], row["farthest"]["per_seed"]) == ("gru", [0], [3])
+    assert [one["solved"] for one in row["distances"]] == [1, 1]
+    after = done()
+    assert before.items() < after.items() and len(after) == 2
+
+    more = charlm("compare-cells", *words, "--cells", "rnn,gru")
+    assert more.returncode == 0, more.stderr
+    assert after.items() < done().items()
+    lines = more.stdout.decode().splitlines()
+    assert lines[0].split()[:2] == ["cell", "params"] and all(len(line) <= 80 for line in lines)
+    assert {line.split()[0] for line in lines[2:4]} == {"gru", "rnn"}
+    assert sum("1/1" in line for line in lines) >= 3, more.stdout.decode()
+    assert b"every climb" in more.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("compare-cells --task cpoy --distance 5", "no task is called 'cpoy'; did you mean copy?"),
+        ("compare-cells --task copy --distance 0", "--distance 0: the shortest of this task is 1"),
+        ("compare-cells --task copy --distance 6..9", "--distance 6..9: none of 1, 2, 5"),
+        ("compare-cells --task copy", "--task and --distance go together"),
+        ("compare-cells --distance 5", "--task and --distance go together"),
+        ("compare-cells a.txt --task copy --distance 5", "reads no text: leave a.txt out"),
+        ("compare-cells --task copy --distance 5 --time 9", "reads no text: leave --time out"),
+        ("tasks show copy --distance 0", "Input should be greater than or equal to 1"),
+        ("tasks show adding --distance 1", "the shortest of this task is 2"),
+    ],
+)
+def test_bad_input_is_told_in_a_line_and_leaves_nothing(
+    words: str, said: str, tmp_path: Path
+) -> None:
+    done = charlm(*words.split(), cwd=tmp_path)
+    assert done.returncode in (2, 78) and said in done.stderr.decode(), done.stderr
+    assert len(done.stderr.splitlines()) == 1 and not list(tmp_path.iterdir())
+
+
+def test_tasks_are_listed_and_shown_with_what_is_asked_marked() -> None:
+    entries = json.loads(charlm("tasks", "--json").stdout)["tasks"]
+    assert {one["task"] for one in entries} == set(TASKS)
+    assert all(one["source"] and one["chance"] and one["distance"] for one in entries)
+    shown = charlm("tasks", "show", "copy", "--distance", 8).stdout.decode()
+    read, answers, marks = shown.split("(^ is asked):\n\n")[1].splitlines()[:3]
+    said = read.split()[1][:10]
+    assert answers.split()[1] == "." * 18 + said
+    asked = [letter for letter, mark in zip(answers, marks, strict=True) if mark == "^"]
+    assert "".join(asked) == said
+    assert f"loss {10 * math.log(8) / 28:.6f}, 12.50% right" in shown
