@@ -13,6 +13,7 @@ from charlm.encoder import Tick
 from charlm.encoding import Encoded
 from charlm.errors import BadData, NonFinite
 from charlm.model import CharLM
+from charlm.reader import expected
 
 PROTOCOL = "one-stream"  # every character once, the first from the start state, state carried
 QUICK = "quick"  # many streams over the beginning of the text, for steering only
@@ -42,19 +43,18 @@ def costs(
     numbers and leaves the model as it was: looking never changes what is learnt.
     """
     window = max(1, CALL // ids.shape[1])
+    pieces = (
+        torch.from_numpy(seen_or_escape(ids[at : at + window], alphabet))
+        for at in range(0, len(ids), window)
+    )
     was_training = model.training
     model.eval()
     try:
-        state = model.start(ids.shape[1])
-        logits = model.expect(state)[None]  # of the first character
-        for at in range(0, len(ids), window):
-            x = torch.from_numpy(seen_or_escape(ids[at : at + window], alphabet))
-            following, state = model(x.to(model.bias.device), state)
-            cost = nats(torch.cat((logits, following[:-1])), x.to(following.device)).cpu()
+        for x, logits in expected(model, pieces, model.start(ids.shape[1])):
+            cost = nats(logits, x)
             if alphabet.escape is not None:
                 cost += alphabet.escape_nats * (x == alphabet.escape)
-            logits = following[-1:]
-            yield cost
+            yield cost.cpu()
             tick(x.numel())
     finally:
         model.train(was_training)

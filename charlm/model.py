@@ -138,6 +138,11 @@ class CharLM(Recurrence):
         h, after = self.walk(*table_or_text(self.embed.weight, ids), state)
         return self.predict(h), after
 
+    def read(self, ids: Tensor, state: ModelState) -> ModelState:
+        """The state after ids (time, batch), without predicting what follows each."""
+        _, after = self.walk(*table_or_text(self.embed.weight, ids), state)
+        return after
+
     def cost(self, predictions: Tensor, y: Tensor) -> Tensor:
         """Nats per character that follows."""
         return cross_entropy(predictions.flatten(0, 1), y.flatten())
