@@ -1,0 +1,85 @@
+"""Character n-grams, to compare with: interpolated Kneser-Ney, counted only where it is asked."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charlm.alphabet import Ids
+
+ORDER = 8  # characters that are counted together: seven, and the one they predict
+DISCOUNT = 0.75  # taken from every count, for what was not seen
+
+Counts = NDArray[np.int64]
+Chances = NDArray[np.float64]
+
+
+def costs(train: Ids, text: Ids, at: Counts, symbols: int, order: int = ORDER) -> Chances:
+    """Nats of the characters text[at], (len(at),), each after all that truly stands before it."""
+    wanted = text[at].astype(np.int64)[:, None]
+    nats: Chances = -np.log(_interpolated(train, text, at, symbols, order, wanted)[:, 0])
+    return nats
+
+
+def chances(train: Ids, text: Ids, at: Counts, symbols: int, order: int = ORDER) -> Chances:
+    """What was to be expected at these places: the chance of every symbol, (len(at), symbols)."""
+    return _interpolated(train, text, at, symbols, order, np.arange(symbols)[None])
+
+
+def _interpolated(
+    train: Ids, text: Ids, at: Counts, symbols: int, order: int, wanted: Counts
+) -> Chances:
+    """The chances of the wanted symbols, (len(at) or 1, any), at each place: (len(at), any).
+
+    Kneser & Ney (1995), interpolated as by Chen & Goodman (1999): with c the count of a symbol
+    after a context, n of all symbols there and t of different ones,
+    P(symbol | context) = (max(c - D, 0) + D t P(symbol | shorter context)) / n,
+    down to 1 / symbols. Only the longest context has true counts: in a shorter one c is the number
+    of different characters before context and symbol together. A context without counts says
+    nothing, and the shorter one stands.
+    """
+    found = np.full((len(at), wanted.shape[1]), 1 / symbols)
+    for length, (asked, seen, before) in enumerate(_contexts(train, text, at, symbols, order)):
+        if length < order - 1:
+            has_one = before >= 0
+            seen = np.unique(seen[has_one] * symbols + before[has_one]) // symbols
+        pairs, counts = np.unique(seen, return_counts=True)
+        contexts = pairs // symbols
+        size = max(asked.max(initial=0), contexts.max(initial=0)) + 1
+        n = np.bincount(contexts, counts, size)[asked, None]
+        t = np.bincount(contexts, minlength=size)[asked, None]
+        c = _looked_up(pairs, counts, asked[:, None] * symbols + wanted)
+        mixed = np.maximum(c - DISCOUNT, 0) + DISCOUNT * t * found
+        found = np.divide(mixed, n, out=found, where=(n > 0) & (asked >= 0)[:, None])
+    return found
+
+
+def _contexts(
+    train: Ids, text: Ids, at: Counts, symbols: int, order: int
+) -> Iterator[tuple[Counts, Counts, Counts]]:
+    """For contexts of 0, 1, ... characters: the number of the one before each place, -1 if train
+    has none such; and of all that train has of those, number * symbols + what follows, and the
+    character before, -1 at the beginning."""
+    follow = np.arange(len(train), dtype=np.int32)  # where a context ends that is still asked for
+    number = np.zeros(len(train), np.int64)
+    asked = np.zeros(len(at), np.int64)
+    for length in range(order):
+        before = np.where(follow > length, train[follow - length - 1].astype(np.int32), -1)
+        yield asked, number * symbols + train[follow], before
+        preceding = text[np.maximum(at - length - 1, 0)]
+        longer = np.where((asked >= 0) & (at > length), asked * symbols + preceding, -1)
+        wanted = np.unique(longer[longer >= 0])
+        places = np.arange(len(wanted))
+        keys = np.where(before >= 0, number * symbols + before, -1)
+        number = _looked_up(wanted, places, keys, -1)
+        follow, number = follow[number >= 0], number[number >= 0]
+        asked = _looked_up(wanted, places, longer, -1)
+
+
+def _looked_up(keys: Counts, values: Counts, wanted: Counts, without: int = 0) -> Counts:
+    """The values of the wanted keys, of any shape; keys are sorted."""
+    if not len(keys):
+        return np.full(wanted.shape, without)
+    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    found: Counts = np.where(keys[place] == wanted, values[place], without)
+    return found
