@@ -1,36 +1,24 @@
 """What a probe is: one question about a trained model, asked of a text, answered in numbers."""
 
-import re
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from charlm.alphabet import Alphabet, Ids
 from charlm.encoder import Tick
-from charlm.model import CharLM, ModelState
-from charlm.registry import Registry
-
-
-class Reader(Protocol):
-    """All that most probes see of a model; so a fake whose memory is known tests them honestly.
-
-    A state is a tuple of tuples of tensors, each (batch, ...): streams can be picked from it.
-    """
-
-    def start(self, batch: int) -> ModelState:
-        """The state before the first character of each of `batch` streams."""
-        ...
-
-    def expect(self, state: ModelState) -> Tensor:
-        """Logits of the character that follows this state, (batch, symbols)."""
-        ...
-
-    def __call__(self, ids: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
-        """ids (time, batch), state before -> logits (time, batch, symbols), state after."""
-        ...
+from charlm.evaluate import CALL, nats
+from charlm.model import CharLM
+from charlm.reader import Reader as Reader
+from charlm.reader import expected
+from charlm.registry import Registry, paragraphs
 
 
 def silent(symbols: int) -> None:
@@ -50,6 +38,23 @@ class Reading:
     # For those that look inside; a fake has none.
     model: CharLM | None = None
     fresh: Callable[[], CharLM] | None = None  # the same model before its first update
+
+    @cached_property
+    def bits(self) -> NDArray[np.float64]:
+        """What each symbol costs with full context, (length,): read in one stream, state carried.
+
+        Naming an unseen character after its escape is not counted: no memory would help.
+        """
+        with torch.inference_mode():
+            found = [nats(logits, ids).cpu() for ids, logits in self.one_stream()]
+        return torch.cat(found)[:, 0].numpy() / math.log(2)
+
+    def one_stream(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The text in pieces, read in one stream: ids (time, 1), and their logits."""
+        pieces = torch.from_numpy(np.asarray(self.ids, np.int64))[:, None].split(CALL)
+        for ids, logits in expected(self.reader, pieces, self.reader.start(1)):
+            yield ids, logits
+            self.tick(len(ids))
 
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,14 +79,16 @@ class Number(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """A probe's answer for one run (or, of a group's probe, for all of them)."""
+    """A probe's answer for one run (or, of a group's probe, for all of them): a figure, or more."""
 
+    title: str = ""  # where there are more
     x: str  # what the axes show, with units
     y: str
     log_x: bool = True
     log_y: bool = False
     chance: float | None = None  # on the y axis: what memory of nothing would give
-    curves: Sequence[Curve] = ()
+    curves: Sequence[Curve] = ()  # all in one figure
+    more: Sequence["Found"] = ()  # figures of the same answer with other axes or curves
     numbers: Sequence[Number] = ()
     notes: Sequence[str] = ()  # what a reader must know to read the figure rightly
     # What a group's probe needs of each run, by name; kept in a file beside, never shown.
@@ -109,21 +116,11 @@ PROBES: Registry[Probe] = Registry("probe")
 TOLD = ("question", "protocol", "unit", "chance", "source")
 
 
-def told(doc: str) -> dict[str, str]:
-    """The five paragraphs of a probe's docstring, each begun by its name and a colon."""
-    found = {}
-    for name in TOLD:
-        said = re.search(rf"^\s*{name.capitalize()}: (.+?)(?=\n\s*\n|\Z)", doc, re.M | re.S)
-        assert said, f"a probe's docstring must say its {name}"
-        found[name] = " ".join(said[1].split())
-    return found
-
-
 def probe(name: str) -> Callable[[Any], Any]:
     """Registers a function of a Reading under this name."""
 
     def put(measure: Any) -> Any:
-        PROBES.add(name)(Probe(name, measure, None, "", told(measure.__doc__ or "")))
+        PROBES.add(name)(Probe(name, measure, None, "", paragraphs(measure.__doc__ or "", TOLD)))
         return measure
 
     return put
@@ -133,7 +130,7 @@ def group_probe(name: str, of: str) -> Callable[[Any], Any]:
     """Registers a function of what the probe `of` kept of each run of a group."""
 
     def put(compare: Any) -> Any:
-        PROBES.add(name)(Probe(name, None, compare, of, told(compare.__doc__ or "")))
+        PROBES.add(name)(Probe(name, None, compare, of, paragraphs(compare.__doc__ or "", TOLD)))
         return compare
 
     return put
