@@ -1,0 +1,502 @@
+"""Probes of natural text, asked of readers whose memory is known exactly."""
+
+import itertools
+import math
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY, prose
+from numpy.testing import assert_allclose
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from charlm import reader
+from charlm.alphabet import BYTES, Alphabet
+from charlm.characters import characters, which
+from charlm.closers import blocks, brackets, quotations
+from charlm.config import checked
+from charlm.model import CharLM, make, resolve_kernel
+from charlm.probe import PROBES, Found, NotMeasurable, Reading
+from charlm.probes.closing import binned, closing
+from charlm.probes.context import context
+from charlm.probes.recl import recl
+from charlm.probes.repeat import repeat, share
+from charlm.probes.replace import replace
+from charlm.probes.shuffle import disordered, shuffle
+from charlm.reach import reach
+
+State = tuple[tuple[Tensor, ...], ...]
+Guess = Callable[[Tensor], Tensor]  # what was read last (batch, memory), -1: nothing -> (batch,)
+CLIFF = range(15, 26)
+
+
+class Fake:
+    """Remembers the last `memory` characters, and guesses from nothing else; -1: it has no idea."""
+
+    def __init__(self, symbols: int, memory: int, guess: Guess) -> None:
+        self.symbols, self.memory, self.guess = symbols, memory, guess
+
+    def start(self, batch: int) -> State:
+        return ((torch.full((batch, self.memory), -1),),)
+
+    def expect(self, state: State) -> Tensor:
+        guess = self.guess(state[0][0])
+        sure = one_hot(guess.clamp(min=0), self.symbols) * (guess >= 0)[:, None]
+        return 50.0 * sure
+
+    def read(self, ids: Tensor, state: State) -> State:
+        return ((torch.cat((state[0][0], ids.T), 1)[:, -self.memory :],),)
+
+    def __call__(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+        logits = []
+        for time in ids:
+            state = self.read(time[None], state)
+            logits.append(self.expect(state))
+        return torch.stack(logits), state
+
+
+def back(distance: int, history: Tensor) -> Tensor:
+    """The character that stood so far back; -1 if it is not remembered."""
+    if distance > history.shape[1]:
+        return torch.full(history.shape[:1], -1)
+    return history[:, -distance]
+
+
+def alphabet_of(text: str) -> Alphabet:
+    return Alphabet("characters", tuple(map(ord, sorted(set(text)))))
+
+
+def reading(fake: tuple[int, Guess], text: str, elsewhere: str, seed: int = 0) -> Reading:
+    alphabet = alphabet_of(text + elsewhere)
+    ids, other = (np.array(alphabet.encode(one)) for one in (text, elsewhere))
+    return Reading(
+        reader=Fake(alphabet.size, *fake), ids=ids, alphabet=alphabet, elsewhere=other, seed=seed
+    )
+
+
+def cyclic(seed: int) -> str:
+    """2,000 characters, each of them that which stood 20 before, with five words in 20."""
+    draw = np.random.default_rng(seed)
+    words = ["".join(draw.choice(list("abcdefgh"), 3)) + " " for _ in range(5)]
+    return "".join(words) * 100
+
+
+def names(length: int) -> str:
+    """A text of names, all letters about as common as each other."""
+    draw = np.random.default_rng(3)
+    words = ("".join(draw.choice(list("abcdefghijkl"), 5)) for _ in range(length // 7))
+    return ", ".join(word.capitalize() for word in words)
+
+
+def remembers(memory: int) -> Reading:
+    """One that expects the character 20 back, in a text where that is always right."""
+    return reading((memory, partial(back, 20)), cyclic(0), cyclic(1))
+
+
+def y(found: Found, curve: int = 0) -> np.ndarray:
+    return np.array(found.curves[curve].y)
+
+
+# how far back
+
+
+@pytest.mark.parametrize("asked", [context, replace, shuffle])
+def test_who_looks_20_back_falls_off_a_cliff_at_exactly_20(asked: Callable[..., Found]) -> None:
+    found = asked(remembers(20), ks=CLIFF, places=300)
+    lost = y(found) - y(found)[-1]
+    assert (lost[:5] > 1).all()
+    assert_allclose(lost[5:], 0, atol=1e-12)
+    number = found.numbers[0]
+    assert (number.value, number.low, number.high, number.note) == (20, 20, 20, "")
+
+
+@pytest.mark.parametrize("asked", [context, replace, shuffle])
+def test_who_remembers_19_has_no_cliff(asked: Callable[..., Found]) -> None:
+    found = asked(remembers(19), ks=CLIFF, places=300)
+    assert_allclose(y(found), y(found)[-1], atol=1e-12)
+    assert found.numbers[0].value == 15  # the least that was asked
+
+
+@pytest.mark.parametrize("asked", [context, replace, shuffle])
+def test_what_is_asked_at_most_may_not_be_enough(asked: Callable[..., Found]) -> None:
+    number = asked(remembers(20), ks=[5, 10], places=300).numbers[0]
+    assert (number.value, number.high, number.note) == (None, None, "more than 10")
+
+
+def tiny_reading(length: int, **settings: object) -> Reading:
+    """A model of the words of prose that is far from indifferent, in float64."""
+    alphabet = alphabet_of(prose(3000))
+    model = make(checked({**TINY, **settings}), alphabet.size, "loop", "cpu").double().eval()
+    for parameter in model.parameters():
+        parameter.data *= 3
+    ids, other = (np.array(alphabet.encode(prose(n, seed))) for n, seed in ((length, 1), (3000, 2)))
+    return Reading(reader=model, ids=ids, alphabet=alphabet, elsewhere=other)
+
+
+def costs_by_hand(model: CharLM, ids: np.ndarray) -> list[float]:
+    """Bits of each id after those before it, from the start state."""
+    state, costs = model.start(1), []
+    with torch.no_grad():
+        for symbol in ids:
+            costs.append(float(-model.expect(state)[0].log_softmax(0)[symbol] / math.log(2)))
+            _, state = model(torch.tensor([[symbol]]), state)
+    return costs
+
+
+def test_context_is_its_definition_and_a_larger_k_has_a_part_of_the_places() -> None:
+    asked = tiny_reading(300, layers=2, block="residual")
+    found = context(asked, ks=[1, 4, 16], places=24, read_at_most=192)
+    kept, (line,) = found.kept, found.curves
+    at, losses = kept["places"].tolist(), kept["bits"].numpy()
+    assert (at[0], at[-1], len(at)) == (16, 299, 24)
+    assert line.count == [24, 24, 12]
+    assert np.isnan(losses[2, 1::2]).all()
+    model = asked.reader
+    assert isinstance(model, CharLM)
+    full = np.array(costs_by_hand(model, asked.ids))
+    assert_allclose(asked.bits, full, rtol=1e-9)
+    for row, k in enumerate((1, 4, 16)):
+        scored = np.isfinite(losses[row])
+        places = np.array(at)[scored]
+        by_hand = [costs_by_hand(model, asked.ids[n - k : n + 1])[-1] for n in places]
+        assert_allclose(losses[row, scored], by_hand, rtol=1e-6)
+        lost = by_hand - full[places]
+        assert line.y[row] == pytest.approx(asked.bits.mean() + lost.mean(), rel=1e-9)
+        assert line.error is not None
+        assert line.error[row] == pytest.approx(lost.std(ddof=1) / len(lost) ** 0.5, rel=1e-9)
+    counts = np.bincount(asked.elsewhere, minlength=asked.alphabet.size)
+    assert found.chance == pytest.approx(
+        -np.log2((counts / counts.sum())[asked.ids]).mean(), rel=0.01
+    )
+
+
+@pytest.mark.parametrize("asked", [replace, shuffle])
+def test_a_place_is_read_as_far_as_it_is_scored(asked: Callable[..., Found]) -> None:
+    """Whatever the number of streams side by side, and of places that a larger k still has."""
+    found = asked(tiny_reading(900), ks=[1, 4, 16], places=48, read_at_most=320)
+    assert found.curves[0].count == [48, 48, 12]
+    both = [asked(tiny_reading(900), ks=[4, 16], places=n, read_at_most=10**6) for n in (48, 12)]
+    assert all(one.curves[0].count == [n, n] for one, n in zip(both, (48, 12), strict=True))
+    assert y(found)[1] == pytest.approx(y(both[0])[0], rel=1e-9)
+
+
+SHORT = {"ks": [1, 4, 16], "places": 100}
+ASKED = [
+    *(partial(asked, **SHORT) for asked in (context, replace, shuffle)),
+    partial(repeat, fillers=[16, 64], lists=20),
+    partial(closing, least=20),
+]
+
+
+@pytest.mark.parametrize("asked", ASKED[:4], ids=("context", "replace", "shuffle", "repeat"))
+def test_how_many_are_read_side_by_side_changes_nothing(
+    asked: Callable[..., Found], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = names(4000)
+    alphabet = alphabet_of(text)
+    ids = np.array(alphabet.encode(text))
+    model = make(checked(TINY), alphabet.size, "loop", "cpu").double().eval()
+    few = Reading(reader=model, ids=ids[:900], alphabet=alphabet, elsewhere=ids)
+    usual = asked(few)
+    monkeypatch.setattr(reader, "STREAMS", 50)
+    monkeypatch.setattr(reader, "CALL", 170)
+    assert_allclose(y(asked(few)), y(usual), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=("context", "replace", "shuffle", "repeat", "closing"))
+def test_every_kernel_gives_the_same_answer(asked: Callable[..., Found]) -> None:
+    fastest, _ = resolve_kernel(checked(TINY))
+    assert fastest != "loop"
+    text = names(4000).replace("a", "(").replace("b", ")")
+    alphabet = alphabet_of(text)
+    ids = np.array(alphabet.encode(text))
+    models = (make(checked(TINY), alphabet.size, name, "cpu").eval() for name in ("loop", fastest))
+    one, other = (
+        asked(Reading(reader=model, ids=ids[:1000], alphabet=alphabet, elsewhere=ids))
+        for model in models
+    )
+    assert one.curves[0].x == other.curves[0].x
+    assert_allclose(y(one), y(other), rtol=1e-4, atol=1e-6)
+
+
+def test_a_text_that_is_too_short_says_so() -> None:
+    whole = remembers(20)
+    for length, asked in itertools.product((0, 1, 255), (context, replace, shuffle)):
+        short = Reading(
+            reader=whole.reader,
+            ids=whole.ids[:length],
+            alphabet=whole.alphabet,
+            elsewhere=whole.elsewhere,
+        )
+        with pytest.raises(NotMeasurable, match=f"the text has {length} characters, and .* needed"):
+            asked(short)
+    found = context(whole, places=10)
+    assert found.curves[0].x[-1] == 512
+    assert found.notes == ["a text of 2,000 characters is too short for more than 512"]
+
+
+def test_a_text_without_spaces_has_no_words_to_shuffle() -> None:
+    text = cyclic(0).replace(" ", "x")
+    with pytest.raises(NotMeasurable, match="no white space"):
+        shuffle(reading((20, partial(back, 20)), text, text))
+
+
+def test_a_training_text_that_is_too_short_says_so() -> None:
+    short = reading((20, partial(back, 20)), cyclic(0), cyclic(1)[:255])
+    with pytest.raises(NotMeasurable, match="the training text has 255 characters, and 256 are"):
+        replace(short)
+
+
+def test_words_in_disorder_are_the_same_words_in_another_order() -> None:
+    alphabet = alphabet_of("abcdefgh \n")
+    blank = which(alphabet, str.isspace)
+    text = "ab cde \n f\ngh  a b c d e f g h"
+    draw = np.random.default_rng(0)
+    found = characters(disordered(np.array(alphabet.encode(text)), blank, draw), alphabet)
+    assert found != text and sorted(found) == sorted(text)
+    assert all(word in found for word in ("ab ", "cde \n ", "f\n", "gh  "))
+
+
+def test_the_reach_is_the_first_k_within_a_hundredth_and_its_interval_that_of_stretches() -> None:
+    """Of 5 bits a character: 0.05. The third k is there on the whole, but not in all its parts."""
+    asked = remembers(20)
+    asked.__dict__["bits"] = np.full(2000, 5.0)
+    lost = np.zeros((4, 640))
+    lost[0], lost[1, :320] = 1.0, 0.2
+    lost[2, ::7] = 0.34
+    assert lost[1].mean() == pytest.approx(0.1) and 0.048 < lost[2].mean() < 0.05
+    number = reach("reach", asked, [1, 2, 4, 8], lost)
+    assert (number.value, number.low, number.high) == (4, 4, 8)
+    lost[2, 320:] = np.nan  # places that are not scored do not count
+    assert reach("reach", asked, [1, 2, 4, 8], lost).value == 4
+    lost[3] = 0.06
+    number = reach("reach", asked, [1, 2, 4, 8], lost + 0.01)
+    assert (number.value, number.low, number.high) == (None, None, None)
+    assert number.note == "more than 8"
+
+
+# a group of runs
+
+
+def kept(*bits: list[float]) -> dict[str, Tensor]:
+    return {"ks": torch.tensor([1, 2, 4]), "bits": torch.tensor(bits)}
+
+
+def test_recl_is_its_definition_by_hand() -> None:
+    """With one character the best has 4, 2, 1, 1 bits; with two, 3, 2, 1, and no fourth place."""
+    nan = math.nan
+    group = {
+        "good": kept([4, 2, 1, 1], [2, 2, 1, nan], [2, 2, 1, nan]),
+        "poor": kept([5, 3, 2, 1], [3, 4, 1, nan], [2.9, 4, 0.97, nan]),
+    }
+    found = recl(group)
+    half, whole = found.more
+    assert [one.title for one in (found, half, whole)] == ["r = 0.1", "r = 0.5", "r = 1"]
+    assert found.curves[0].x == [2, 4]
+    # r = 1: the bars are 4, 2, 1 and then 2, 2, 1; what is above them does not count.
+    assert_allclose(y(whole), [1 - 2 ** (-2 / 3), 0], atol=1e-6)
+    assert_allclose(y(whole, 1), [1 - 2 ** (-1 / 3), 1 - 2 ** (-0.03 / 3)], rtol=1e-4)
+    # r = 0.5: the two places with the highest bars; r = 0.1: one.
+    assert_allclose(y(half, 1), [1 - 2 ** (-1 / 2), 0], atol=1e-6)
+    assert_allclose(y(found, 1), [1 - 2**-1, 0], atol=1e-6)
+    values = {number.name: (number.value, number.note) for number in found.numbers}
+    assert values["good, r = 1"] == values["poor, r = 1"] == (2, "")
+    group["poor"]["bits"][2, 2] = 0.9
+    found = recl(group)
+    assert found.numbers[-1].value is None and found.numbers[-1].note == "more than 2"
+    assert found.notes == []
+
+
+def test_a_single_run_has_a_recl_against_itself() -> None:
+    found = recl({"one": kept([4.0, 2.0], [3.0, 2.0], [3.0, 2.0])})
+    assert found.notes == ["one run alone is measured against itself"]
+    assert found.numbers[-1].value == 2
+
+
+# closing
+
+
+def last_opener(history: Tensor) -> Tensor:
+    """Expects ) where ( is remembered, the last of the brackets; ids of the alphabet " ()a"."""
+    bracket = torch.where((history == 1) | (history == 2), torch.arange(history.shape[1]), -1)
+    last = bracket.argmax(1)
+    opened = history[torch.arange(len(history)), last] == 1
+    return torch.where(opened, 2, -1)
+
+
+def test_who_remembers_an_opener_for_30_characters_closes_no_further() -> None:
+    distances = np.random.default_rng(0).permutation(np.tile(np.arange(2, 64), 5))
+    text = "".join("(" + "a" * (distance - 1) + ") " for distance in distances)
+    asked = reading((30, last_opener), text, text[:3000])
+    assert asked.alphabet.symbols == tuple(map(ord, " ()a"))
+    bits = closing(asked, least=50)
+    (share,) = bits.more
+    assert (bits.title, bits.y, share.y) == ("brackets", "bits per closer", "share expected most")
+    assert share.curves[0].count == [6 * 5 + 8 * 5, 16 * 5, 32 * 5]  # 2 to 7 have only 30
+    assert_allclose(y(share), [1, 15 / 16, 0], atol=1e-12)
+    assert_allclose(y(bits), [0, math.log2(5) / 16, math.log2(5)], atol=1e-9)
+    assert share.curves[1].name == "n-gram" and y(share, 1)[-1] < 0.01
+    assert bits.notes == [
+        "the text closes no quotation marks: not shown",
+        "the text closes no blocks: not shown",
+    ]
+    right, saved = bits.numbers
+    assert right.value == pytest.approx(29 / 62) and right.unit == "of 310"
+    assert saved.value is not None and saved.value > 1
+
+
+def test_a_block_is_closed_where_its_indentation_ends_whatever_comes() -> None:
+    """The fake expects a space after any space: it never ends an indentation by itself."""
+    text = "if a:\n    b\n  c\nd\n" * 100
+
+    def more_space(history: Tensor) -> Tensor:
+        space = torch.tensor(sorted(set(text)).index(" "))
+        return torch.where(history[:, -1] == space, space, -1)
+
+    found = closing(reading((1, more_space), text, text), least=100)
+    (share,) = found.more
+    assert found.title == "blocks"
+    assert share.curves[0].x == pytest.approx([14, 16])
+    assert share.curves[0].count == [100, 100]
+    # c comes after a space; d after a line's end, where the fake has no idea
+    symbols = len(set(text)) + 1
+    end = -math.log2((symbols - 1) / symbols)
+    space = 50 / math.log(2) - math.log2(symbols - 1)
+    assert_allclose(y(found), [space, end], rtol=1e-6)
+    assert_allclose(y(share), [0, 1])
+
+
+def test_a_text_that_closes_nothing_says_so() -> None:
+    with pytest.raises(NotMeasurable, match="closes no brackets, no quotation marks, no blocks"):
+        closing(remembers(20))
+    with pytest.raises(
+        NotMeasurable, match="closes only 2 brackets, no quotation marks, no blocks"
+    ):
+        closing(reading((1, partial(back, 1)), "(a) [b]", "(a)"))
+
+
+def test_bins_have_enough_events_each_and_the_far_ones_their_own() -> None:
+    distance = np.repeat([1, 2, 4, 8, 16, 32, 64], [90, 500, 30, 190, 210, 150, 60])
+    groups = binned(distance, 200)
+    assert [sorted(set(distance[group].tolist())) for group in groups] == [
+        [1, 2],
+        [4, 8],
+        [16],
+        [32, 64],
+    ]
+    assert sum(len(group) for group in groups) == len(distance)
+
+
+@pytest.mark.parametrize(
+    ("find", "text", "pairs"),
+    [
+        (brackets, "a(b[c]{d})", ["[c]", "{d}", "(b[c]{d})"]),
+        (brackets, "1) one (two) :( (x]y) (z)", ["(two)", "(z)"]),  # what does not fit ends all
+        (quotations, 'He said "yes" and\n"no". "', []),  # one is left over
+        (quotations, 'He said "yes" and\n"no".\n\n" "a', ['"yes"', '"no"', '" "']),
+        (quotations, 'say "a\n\nb" now', []),  # a paragraph ends between them
+        (quotations, "x = 'it' + \"don't\" + 'x'", ['"don\'t"', "'it'", "'x'"]),
+        (quotations, "the dogs' and 'cat' don't", []),  # a possessive: nothing is certain
+        (quotations, "b'x' + y", []),
+        (quotations, r'"a \" b"', [r'"a \" b"']),
+        (quotations, "“a ‘b’ c’d” «f»", ["“a ‘b’ c’d”", "‘b’", "«f»"]),
+        (quotations, "„e“ und „f“", ["„e“", "„f“"]),
+        (quotations, "»e« und »f«", []),
+        (blocks, "a:\n  b:\n    c\n\n  d\ne", ["b:\n    c\n\n  d", "a:\n  b:\n    c\n\n  d\ne"]),
+        (blocks, "  a\nb\n\tc\n        d\ne", ["b\n\tc\n        d\ne"]),  # a tab is as eight spaces
+        (
+            blocks,
+            "a\n   b\n  c\n d\ne",
+            ["a\n   b\n  c", "a\n   b\n  c\n d", "a\n   b\n  c\n d\ne"],
+        ),
+    ],
+)
+def test_what_closes_what(
+    find: Callable[[str], list[tuple[int, int]]], text: str, pairs: list[str]
+) -> None:
+    assert sorted(text[start : end + 1] for start, end in find(text)) == sorted(pairs)
+
+
+# repeat
+
+
+def test_who_looks_back_by_one_distance_repeats_after_the_filler_of_that_length() -> None:
+    """From name to name it is the list, 40 characters, the comma after it, 2, and the filler."""
+    text = names(4000)
+    found = repeat(reading((106, partial(back, 106)), text, text), fillers=[16, 64, 256])
+    again, first_of_them, others = (y(found, curve) for curve in range(3))
+    assert again[1] < 1e-6 and first_of_them[1] < 1e-6
+    assert (again[[0, 2]] > 5).all()  # it is sure, and wrong
+    assert (others > 5).all()
+    assert found.numbers[1].value == again[1] and found.chance == 1
+    forgot = repeat(reading((105, partial(back, 106)), text, text), fillers=[16, 64, 256])
+    assert_allclose([y(forgot, curve) for curve in range(3)], 1, rtol=1e-9)
+
+
+def test_names_are_unseen_and_the_control_is_a_list_that_was_not_read() -> None:
+    text = names(4000)
+    heard: list[str] = []
+
+    class Hears(Fake):
+        def __call__(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+            heard.extend(characters(stream.numpy(), asked.alphabet) for stream in ids.T)
+            return super().__call__(ids, state)
+
+    asked = reading((1, partial(back, 1)), text, text)
+    fake = Hears(asked.alphabet.size, 1, partial(back, 1))
+    asked = Reading(reader=fake, ids=asked.ids, alphabet=asked.alphabet, elsewhere=asked.ids)
+    found = repeat(asked, fillers=[16], lists=10)
+    lists = [one.split(", ")[1:] for one in heard]
+    assert len(lists) == 30 and lists[:10] == lists[10:20] == [*lists[21:], lists[20]]
+    words = {name for one in lists for name in one}
+    assert len(words) == 50
+    for name in words:
+        assert len(name) == 6 and name.istitle() and name not in text and set(name) <= set(text)
+    assert found.curves[2].name == "other names"
+
+
+def test_the_error_of_a_ratio_is_how_much_it_varies() -> None:
+    draw = np.random.default_rng(0)
+    first = draw.normal(100, 20, (2000, 50))
+    second = 0.7 * first + draw.normal(0, 10, (2000, 50))
+    found = np.array([share(*both) for both in zip(second, first, strict=True)])
+    assert found[:, 0].mean() == pytest.approx(0.7, abs=0.001)
+    assert found[:, 1].mean() == pytest.approx(found[:, 0].std(), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("0123456789, " * 300, "the training text has 0 letters, and 10 are needed"),
+        ("Abcdefghi, " * 300, "the training text has 8 letters"),  # and a capital
+        (names(4000).replace(",", ";"), "no comma"),
+        (names(500), "the training text has 49. characters, and 1,024 are needed"),
+    ],
+)
+def test_names_need_letters_commas_and_some_text(text: str, why: str) -> None:
+    with pytest.raises(NotMeasurable, match=why):
+        repeat(reading((1, partial(back, 1)), text, text))
+
+
+def test_bytes_can_be_asked_everything() -> None:
+    """They are characters where they are ASCII."""
+    model = make(checked({**TINY, "alphabet": "bytes"}), 256, "loop", "cpu").eval()
+    ids = np.frombuffer(f"{prose(2000)}(é) “(b)”\xa0".encode(), np.uint8)
+    asked = Reading(reader=model, ids=ids, alphabet=BYTES, elsewhere=ids)
+    assert (
+        characters(ids[-14:], BYTES)
+        == "\ufffd) \ufffd\ufffd\ufffd(b)\ufffd\ufffd\ufffd\ufffd\ufffd"
+    )
+    for found in (context(asked), replace(asked), shuffle(asked), closing(asked, least=2)):
+        assert "bytes" in found.x
+    with pytest.raises(NotMeasurable, match="letters"):
+        repeat(Reading(reader=model, ids=ids, alphabet=BYTES, elsewhere=ids[:1].repeat(2000)))
+
+
+def test_every_probe_tells_what_it_asks() -> None:
+    assert {"context", "replace", "shuffle", "recl", "closing", "repeat"} <= set(PROBES)
+    for probe in PROBES.values():
+        assert all(len(said) > 20 for said in probe.told.values())
