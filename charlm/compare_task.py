@@ -16,6 +16,7 @@ from charlm.climb import CHECKED, FARTHER, SOLVED, TESTED, Outcome, Record, deci
 from charlm.compare import matched, named
 from charlm.config import FORMAT, OF_TEXT, UPDATES, Config, arguments, label
 from charlm.model import size
+from charlm.pages import tasks
 from charlm.report import Report
 from charlm.task import TASKS
 from charlm.workers import Job, Progress
@@ -129,7 +130,8 @@ def row(planned: Sequence[Planned], parameters: int) -> Report:
 def conclude(
     planned: Sequence[Planned], parameters: int, place: Path, words: Sequence[str]
 ) -> Report:
-    """The report of climbs that have ended, written as report.json; words: of the command."""
+    """The report of climbs that have ended, as report.json and report.html; words: of the
+    command."""
     first = planned[0]
     task = TASKS[first.task]
     cells = list(dict.fromkeys(one.config.cell for one in planned))
@@ -155,6 +157,7 @@ def conclude(
         "rows": sorted(rows, key=merit, reverse=True),
     }
     durable.write_file(place / "report.json", readable(report))
+    durable.write_file(place / "report.html", tasks.render(report))
     return report
 
 

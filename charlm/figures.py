@@ -18,6 +18,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from charlm.show.numbers import exact, mark
 from charlm.visible import visible
 
 SIZE = 380, 220  # in pixels of a page that shows it as large as it was drawn
@@ -129,8 +130,8 @@ def _draw_family(axes: Any, look: Key, lines: Sequence[Line]) -> None:
         for line in drawn:
             axes.plot(line.x, [_or_nan(y) for y in line.y], linewidth=0.8, alpha=0.5, **style)
         x, y = mean(drawn)
-    marker = "." if len(x) <= FEW else None
-    axes.plot(x, y, linewidth=2, marker=marker, markersize=6, **style)
+    marker = "o" if len(x) <= FEW else None
+    axes.plot(x, y, linewidth=2, marker=marker, markersize=3.5, **style)
 
 
 def mean(lines: Sequence[Line]) -> tuple[list[float], list[float]]:
@@ -169,33 +170,6 @@ def _scale(
     axis.set_minor_locator(NullLocator())
     if log or max(map(abs, values)) >= 10_000:  # else they are written by matplotlib, all alike
         axis.set_major_formatter(FuncFormatter(lambda value, _: mark(value)))
-
-
-SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-def mark(value: float) -> str:
-    """4096 -> '4,096'; 20000 -> '20k'; 0.00001 -> '10⁻⁵'."""
-    size = abs(value)
-    if not size:
-        return "0"
-    if size < 9.99e-4:
-        power = math.floor(math.log10(size) + 1e-9)
-        times = f"{value / 10**power:.3g}"
-        return ("" if times == "1" else f"{times}·") + "10" + str(power).translate(SUPERSCRIPT)
-    power = max(0, math.floor(math.log10(size) + 1e-9) // 3) if size >= 10_000 else 0
-    return f"{value / 1000**power:,.6g}".replace("-", "−") + " kMGTPE"[power].strip()
-
-
-def exact(value: float | None) -> str:
-    """A number of a table: whole if it is, else to four digits."""
-    if value is None:
-        return "–"
-    if value == int(value) or abs(value) >= 10_000:
-        said = f"{value:,.0f}"
-    else:
-        said = f"{value:.4g}" if abs(value) < 1000 else f"{value:,.1f}"
-    return said.replace("-", "−")
 
 
 def _inline(svg: str, plan: Plan) -> Markup:

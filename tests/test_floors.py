@@ -19,7 +19,7 @@ program
 cli
 compare_task
 ask compare
-climb contract excerpt inspection probes train workers
+baselines climb contract excerpt inspection probes train workers
 reach
 probe survey
 learner evaluate sample tasks
@@ -30,9 +30,9 @@ kernels beginning block encoding weight_dropout zoo
 cells encoder engine machine
 unroll
 cell pages
-signals page characters closers ngram
+signals page figures characters closers ngram
 show flags listing source
-alphabet durable report config figures trials verdict
+alphabet durable report config trials verdict
 registry resample
 errors landmarks visible
 """

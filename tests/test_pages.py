@@ -1,9 +1,8 @@
 """Pages: foreign text is only ever text, figures say what they show, and a browser shows it all."""
 
 import io
-import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,29 +11,33 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from browser import FOUND, Browser, browser
+from browser import Browser
 from PIL import Image
 
 from charlm import report
 from charlm.config import Config
-from charlm.figures import Line, Plan, draw, exact, keys, mark, mean
-from charlm.pages import comparison, probes
+from charlm.figures import Line, Plan, draw, keys, mean
+from charlm.pages import comparison, numbers, probes, tasks
 from charlm.probe import Curve, Found, Number
+from charlm.show.numbers import exact, mark
 from charlm.visible import visible
 
 CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-PAYLOADS = [
-    "<script>alert(1)</script>",
-    '"><img src=x onerror=alert(1)>',
-    "'><svg onload=alert(1)>",
-    "</pre></title></style><iframe src=https://evil.example>",
-    '<a href="javascript:alert(1)">',
-    "<style>@import url(https://evil.example/x.css);</style>",
-    "<!-- <![CDATA[ &lt;b&gt; &#60;b&#62;",
-    "{{ 7 * 7 }}{% include 'base.html' %}",
-    "\x1b[31m\u202e\x00\ud800 $\\frac{1}{2}$",
-    "a" * 300,
-]
+FOREIGN = {
+    "markup": " ".join(
+        [
+            "<script>alert(1)</script>",
+            '"><img src=x onerror=alert(1)>',
+            "'><svg onload=alert(1)>",
+            "</pre></title></style><iframe src=https://evil.example>",
+            '<a href="javascript:alert(1)">',
+            "<style>@import url(https://evil.example/x.css);</style>",
+            "&lt;b&gt; &#60;b&#62; <![CDATA[ <!--",
+        ]
+    ),
+    "code": "{{ 7 * 7 }}{% include 'base.html' %} \x1b[31m\u202e\x00\ud800 $\\frac{1}{2}$",
+    "length": "a" * 300,
+}
 TAGS = {
     *("html", "head", "meta", "title", "style", "body", "main", "footer", "section", "div"),
     *("h1", "h2", "h3", "p", "br", "b", "em", "a", "ul", "li", "pre", "code", "dl", "dt", "dd"),
@@ -199,9 +202,68 @@ def probed(foreign: str = "", runs: int = 4) -> bytes:
     )
 
 
+def climbed(foreign: str = "") -> bytes:
+    """The page of three cells on a task: one solves all, one some, one nothing."""
+    distances = [10, 20, 50, 100]
+    cells = ["gru", "lstm", f"{foreign.replace('/', '')}cell.py:MyCell"]
+
+    def at(solved: int, number: int, distance: int) -> dict[str, Any]:
+        tried = [seed < solved + 1 for seed in range(3)]
+        return {
+            "distance": distance,
+            "solved": solved,
+            "of": 3,
+            "interval": [solved / 5, 1 - (3 - solved) / 5],
+            "tried": sum(tried),
+            "diverged": 0,
+            "updates": [500 + 10 * distance if seed < solved else None for seed in range(3)],
+            "seconds": [1.0 if one else None for one in tried],
+            "accuracy": [
+                0.5 + solved / 6 + seed / 100 if tried[seed] else None for seed in range(3)
+            ],
+            "loss": [0.1 if one else None for one in tried],
+            "farther": {
+                times: [0.3 + number / 10 if one else None for one in tried] for times in "24"
+            },
+        }
+
+    rows = [
+        {
+            "cell": cell,
+            "hidden": 100,
+            "layers": 1,
+            "parameters": 20_000,
+            "residual": 0.01,
+            "state_size": 100,
+            "seeds": [0, 1, 2],
+            "farthest": {"median": farthest, "per_seed": [farthest] * 3},
+            "distances": [at(n, number, d) for n, d in zip(solved, distances, strict=True)],
+            "minutes": 1.5,
+        }
+        for number, (cell, farthest, solved) in enumerate(
+            zip(cells, (100, 20, 0), ((3, 3, 3, 2), (3, 2, 0, 0), (0, 0, 0, 0)), strict=True)
+        )
+    ]
+    return tasks.render(
+        {
+            "command": f"charlm compare-cells --task copy {foreign}",
+            "charlm": "1",
+            "task": dict.fromkeys(("name", "question", "source", *tasks.TOLD), f"so {foreign}"),
+            "chance": [{"distance": d, "loss": 1 / d, "accuracy": 0.125} for d in distances],
+            "solved_means": "at least 99 % of the answers are right",
+            "sequences": {"valid": 256, "test": 1024},
+            "distances": distances,
+            "equal": {"parameters": 20_000, "updates": 100},
+            "settings": {**msgspec.to_builtins(Config()), "glob": foreign},
+            "rows": rows,
+        }
+    )
+
+
 PAGES: dict[str, Callable[[str], bytes]] = {
     "comparison": cache(compared),
-    "probes": cache(lambda foreign: probed(foreign)),
+    "probes": cache(probed),
+    "tasks": cache(climbed),
 }
 
 
@@ -226,19 +288,19 @@ class Seen(HTMLParser):
 
 
 @pytest.mark.parametrize("name", PAGES)
-@pytest.mark.parametrize("foreign", PAYLOADS, ids=range(len(PAYLOADS)))
+@pytest.mark.parametrize("foreign", FOREIGN)
 def test_foreign_text_is_only_ever_text(name: str, foreign: str) -> None:
-    seen, clean = (Seen(PAGES[name](text)) for text in (foreign, ""))
+    seen, clean = (Seen(PAGES[name](text)) for text in (FOREIGN[foreign], ""))
     assert [tag for tag, _ in seen.tags] == [tag for tag, _ in clean.tags]
     assert seen.style == clean.style
-    assert visible(foreign) in seen.text
+    assert visible(FOREIGN[foreign]) in seen.text
     assert not re.search("[\x00-\x08\x0b-\x1f\u202e\ud800]", seen.text)
 
 
 @pytest.mark.parametrize("name", PAGES)
-@pytest.mark.parametrize("foreign", PAYLOADS, ids=range(len(PAYLOADS)))
+@pytest.mark.parametrize("foreign", FOREIGN)
 def test_a_page_loads_nothing_and_runs_nothing(name: str, foreign: str) -> None:
-    page = PAGES[name](foreign)
+    page = PAGES[name](FOREIGN[foreign])
     seen = Seen(page)
     assert len(page) < 300_000
     policies = [a for tag, a in seen.tags if a.get("http-equiv") == "Content-Security-Policy"]
@@ -362,18 +424,18 @@ def test_what_all_runs_have_alike_stands_in_each_figure() -> None:
 def test_numbers_have_their_interval_or_their_seeds() -> None:
     one = {"value": 512.0, "note": "", "low": 430.0, "high": 610.5}
     beyond = {"value": None, "note": "more than 4,096", "low": None, "high": None}
-    assert probes.said([one]) == "512 (430 to 610.5)"
-    assert probes.said([one, {**one, "value": 514.0}]) == "513 (512, 514)"
-    assert probes.said([one, beyond]) == "512, more than 4,096"  # which has no mean
-    assert probes.said([beyond]) == "more than 4,096" and probes.said([]) == "–"
+    assert numbers.said([one]) == "512 (430 to 610.5)"
+    assert numbers.said([one, {**one, "value": 514.0}]) == "513 (512, 514)"
+    assert numbers.said([one, beyond]) == "512, more than 4,096"  # which has no mean
+    assert numbers.said([beyond]) == "more than 4,096" and numbers.said([]) == "–"
 
 
 def test_what_a_group_found_of_a_run_is_the_runs() -> None:
     number = {"value": 1.0, "unit": "steps", "note": "", "low": None, "high": None}
     found = {"group": {"numbers": [{**number, "name": f"{run}, r = 1"} for run in "abc"]}}
-    of = probes.numbers_of(found, {"a": "gru", "b": "rnn", "c": "gru"})
-    groups = probes.grouped(of, {"a": "gru", "b": "rnn", "c": "gru"})
-    assert probes.tabled(of, groups) == (
+    of = numbers.numbers_of(found, {"a": "gru", "b": "rnn", "c": "gru"})
+    groups = numbers.grouped(of, {"a": "gru", "b": "rnn", "c": "gru"})
+    assert numbers.tabled(of, groups) == (
         ["", "gru", "rnn"],
         [["r = 1, steps", "1 (1, 1)", "1"]],
     )
@@ -394,15 +456,6 @@ def test_what_is_not_measurable_says_why() -> None:
 
 
 # in a browser
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    if FOUND is None:
-        required = os.environ.get("CHARLM_BROWSER") == "required"
-        (pytest.fail if required else pytest.skip)("Chromium is not installed")
-    with browser(tmp_path_factory.mktemp("profile")) as one:
-        yield one
 
 
 MEASURE = """(() => {
@@ -444,7 +497,7 @@ def test_a_browser_shows_all_of_a_page(
     name: str, width: int, scheme: str, chromium: Browser, tmp_path: Path
 ) -> None:
     page = tmp_path / "report.html"
-    page.write_bytes(PAGES[name]("a" * 300))  # a long word must not widen the page
+    page.write_bytes(PAGES[name](FOREIGN["length"]))  # a long word must not widen the page
     chromium.see(page, width, scheme)
     for unfolded in (False, True):
         if unfolded:

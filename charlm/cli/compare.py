@@ -92,8 +92,7 @@ def compare_cells(
         drawing.comparison(report)
     else:
         tables.comparison(report)
-    page = "" if task else "report.html, "
-    show.say(f"in {out}: {page}report.json and every {'climb' if task else 'run'}")
+    show.say(f"in {out}: report.html, report.json and every {'climb' if task else 'run'}")
 
 
 def _steps(task: str, distance: str) -> list[int]:

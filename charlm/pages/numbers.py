@@ -1,0 +1,60 @@
+"""The numbers that probes found, as tables: by cell, and by run."""
+
+from collections.abc import Iterable, Sequence
+from statistics import fmean
+from typing import Any
+
+from charlm.show.numbers import exact
+
+Found = dict[str, Any]  # a charlm.probe.Found as a report has it
+Numbers = dict[str, dict[str, Any]]  # what it is -> a charlm.probe.Number, likewise
+Row = list[str]
+
+
+def numbers_of(found: dict[str, Found], cells: dict[str, str]) -> dict[str, Numbers]:
+    """The numbers of each run, by what they are; those of a group begin with a run's name."""
+    of: dict[str, Numbers] = {}
+    for run, one in found.items():
+        for number in one["numbers"]:
+            whose = next((name for name in cells if number["name"].startswith(f"{name}, ")), run)
+            what = number["name"].removeprefix(f"{whose}, ")
+            unit = number["unit"]
+            of.setdefault(whose, {})[f"{what}, {unit}" if unit else what] = number
+    return of
+
+
+def grouped(of: Iterable[str], cells: dict[str, str]) -> dict[str, list[str]]:
+    """Cell -> its runs; what is no run's is no cell's."""
+    groups: dict[str, list[str]] = {}
+    for run in of:
+        groups.setdefault(cells.get(run, ""), []).append(run)
+    return groups
+
+
+def tabled(of: dict[str, Numbers], groups: dict[str, list[str]]) -> tuple[Row, list[Row]]:
+    """Heads and rows: a row for each number, a column for each group of runs."""
+    names = dict.fromkeys(name for there in of.values() for name in there)
+    rows = [
+        [
+            name,
+            *(said([of[run][name] for run in runs if name in of[run]]) for runs in groups.values()),
+        ]
+        for name in names
+    ]
+    return ["", *groups], rows
+
+
+def said(those: Sequence[dict[str, Any]]) -> str:
+    """A number with its interval; or a mean, and each of those it is of."""
+    if not those:
+        return "–"
+    each = [one["note"] or "–" if one["value"] is None else exact(one["value"]) for one in those]
+    values = [one["value"] for one in those]
+    if len(those) > 1:
+        return ", ".join(each) if None in values else f"{exact(fmean(values))} ({', '.join(each)})"
+    (one,) = those
+    if one["low"] is not None and one["high"] is not None:
+        each.append(f"({exact(one['low'])} to {exact(one['high'])})")
+    if one["value"] is not None and one["note"]:
+        each.append(one["note"])
+    return " ".join(each)

@@ -1,0 +1,138 @@
+"""The page of cells on a task: how far each has come."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from charlm import page
+from charlm.config import around, flag, label
+from charlm.figures import Figure, Key, Line, Plan, draw, keys
+from charlm.report import Report
+from charlm.show.numbers import exact
+
+At = dict[str, Any]  # what the seeds of a cell came to at one distance
+TOLD = ("protocol", "distance", "oracle", "chance", "source")
+X = "distance"
+
+
+def render(report: Report) -> bytes:
+    """The page of a report of `charlm compare-cells --task`."""
+    rows, task = report["rows"], report["task"]
+    looks = keys([row["cell"] for row in rows])
+    settings = report["settings"]
+    return page.render(
+        "tasks.html",
+        report=report,
+        task=task,
+        answer=answer(rows, report["distances"]),
+        footing=(
+            f"All have {report['equal']['parameters']:,} parameters (within 2 %). Each cell and "
+            f"seed is trained anew at one distance after another, by at most "
+            f"{report['equal']['updates']:,} updates of {settings['batch']} sequences each, until "
+            f"one is not solved; {around(settings['block'])}. One learning rate, "
+            f"{settings['learning_rate']:g}, for every cell: it is not tuned for each."
+        ),
+        looks=[look._replace(family=label(look.family)) for look in looks],
+        heads=["cell", "farthest", "by seed", "params", "hidden", "state", "min"],
+        rows=[
+            [
+                label(row["cell"]),
+                reached(row["farthest"]["median"]),
+                ", ".join(reached(one) for one in row["farthest"]["per_seed"]),
+                exact(row["parameters"]),
+                exact(row["hidden"]),
+                exact(row["state_size"]),
+                f"{row['minutes']:.1f}",
+            ]
+            for row in rows
+        ],
+        by_distance=by_distance(report),
+        drawn=figures(report, looks),
+        told=[(name, task[name]) for name in TOLD],
+        settings=[(flag(name), str(value)) for name, value in settings.items()],
+    )
+
+
+def reached(distance: float) -> str:
+    return exact(distance) if distance else "none"
+
+
+def answer(rows: Sequence[Report], distances: Sequence[int]) -> str:
+    """In a sentence or two."""
+    best = rows[0]["farthest"]["median"]
+    if not best:
+        return f"Most seeds of each cell do not even solve distance {distances[0]:,}."
+    names = [label(row["cell"]) for row in rows if row["farthest"]["median"] == best]
+    seeds = len(rows[0]["seeds"])
+    of = f" in the median of {seeds} seeds" if seeds > 1 else ", with one seed"
+    last = " It is the longest that was asked." if best == distances[-1] else ""
+    return f"{', '.join(names)}: up to distance {exact(best)}{of}.{last}"
+
+
+def share(at: At) -> str:
+    """How many seeds solved it, with Wilson's interval of their share."""
+    low, high = at["interval"]
+    return f"{at['solved']} of {at['of']} ({low:.0%} to {high:.0%})"
+
+
+def by_distance(report: Report) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows: a row for each distance, with its chance level; a column for each cell."""
+    rows = report["rows"]
+    return ["", "chance", *(label(row["cell"]) for row in rows)], [
+        [
+            f"distance {chance['distance']:,}",
+            f"{chance['accuracy']:.1%}",
+            *(share(row["distances"][place]) for row in rows),
+        ]
+        for place, chance in enumerate(report["chance"])
+    ]
+
+
+def figures(report: Report, looks: Sequence[Key]) -> list[Figure]:
+    """By distance: what was solved, how much of it was right, and what it took."""
+    rows, distances = report["rows"], report["distances"]
+    solved = [
+        Line(
+            label(row["cell"]),
+            row["cell"],
+            distances,
+            [at["solved"] / at["of"] for at in row["distances"]],
+            (
+                [at["interval"][0] for at in row["distances"]],
+                [at["interval"][1] for at in row["distances"]],
+            ),
+            [share(at) for at in row["distances"]],
+        )
+        for row in rows
+    ]
+    drawn = [draw("solved", Plan("Solved", X, "share of seeds", True), solved, looks)]
+    chance = Line("chance", "chance", distances, [one["accuracy"] for one in report["chance"]])
+    own = keys([*(look.family for look in looks), chance.family])
+    right = [*by_seed(report, "accuracy"), chance]
+    plan = Plan("Right answers", X, "share of what is asked", True)
+    drawn.append(draw("right", plan, right, own)._replace(key=own[-1:]))
+    for times in rows[0]["distances"][0]["farther"]:
+        if lines := by_seed(report, times):
+            plan = Plan(
+                f"Right answers at {times} times the distance", X, "share, untrained there", True
+            )
+            drawn.append(draw(f"right-{times}", plan, lines, looks))
+    if updates := by_seed(report, "updates"):
+        drawn.append(
+            draw("updates", Plan("Training until solved", X, "updates", True), updates, looks)
+        )
+    return drawn
+
+
+def by_seed(report: Report, key: str) -> list[Line]:
+    """What each seed came to at each distance, where it got there."""
+    lines = [
+        Line(
+            f"{label(row['cell'])} seed {seed}",
+            row["cell"],
+            report["distances"],
+            [{**at, **at["farther"]}[key][place] for at in row["distances"]],
+        )
+        for row in report["rows"]
+        for place, seed in enumerate(row["seeds"])
+    ]
+    return [line for line in lines if any(y is not None for y in line.y)]

@@ -1,0 +1,29 @@
+"""Numbers as people read them, on the axes of figures and in tables."""
+
+import math
+
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def mark(value: float) -> str:
+    """4096 -> '4,096'; 20000 -> '20k'; 0.00001 -> '10⁻⁵'."""
+    size = abs(value)
+    if not size:
+        return "0"
+    if size < 9.99e-4:
+        power = math.floor(math.log10(size) + 1e-9)
+        times = f"{value / 10**power:.3g}"
+        return ("" if times == "1" else f"{times}·") + "10" + str(power).translate(SUPERSCRIPT)
+    power = max(0, math.floor(math.log10(size) + 1e-9) // 3) if size >= 10_000 else 0
+    return f"{value / 1000**power:,.6g}".replace("-", "−") + " kMGTPE"[power].strip()
+
+
+def exact(value: float | None) -> str:
+    """A number of a table: whole if it is, else to four digits."""
+    if value is None:
+        return "–"
+    if value == int(value) or abs(value) >= 10_000:
+        said = f"{value:,.0f}"
+    else:
+        said = f"{value:.4g}" if abs(value) < 1000 else f"{value:,.1f}"
+    return said.replace("-", "−")
