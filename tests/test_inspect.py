@@ -1,6 +1,7 @@
 """charlm inspect: each character's bits, what units and gates did there, and a page of it."""
 
 import json
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -96,12 +97,19 @@ def test_every_cell_is_shown_with_what_it_has(cell: str, tmp_path: Path, book: P
         assert all(len(row.values) == 24 for row in unit.rows)
         assert (unit.kept is not None) == always
     shown = Page(page.render(msgspec.to_builtins(found)))
+    assert ("always alike" in shown.words) == (cell in ("indrnn", "lru", "clockwork"))
     heads = {words["title"] for tag, words in shown.tags if tag == "b" and "title" in words}
     assert heads == {row.says for unit in found.units for row in unit.rows}
     cells = [words for tag, words in shown.tags if tag == "i" and "title" in words]
     assert len(cells) == sum(len(row.values) for unit in found.units for row in unit.rows)
     gates = {saturation.letter for saturation in found.survey.saturation} if found.survey else None
     assert gates == {gate for layer in model.recurrent for gate in layer.gates}
+
+
+def test_a_share_that_is_always_kept_is_told_as_a_time() -> None:
+    """1/e is left of the state of a clockwork's unit when its clock has gone round."""
+    assert page.forgets(math.exp(-1 / 64)) == "It forgets in about 64 characters, always alike."
+    assert page.forgets(1.01) == "It does not forget." and page.forgets(None) == ""
 
 
 def test_rows_are_what_the_unit_did(tmp_path: Path, book: Path) -> None:

@@ -1,5 +1,6 @@
 """The page of an inspected run: values become shades, a shade a class of the page's style."""
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -33,7 +34,7 @@ class Strip(NamedTuple):
 class Unit(NamedTuple):
     title: str
     tracks: list[str]
-    kept: float | None
+    forgets: str  # where it does so always alike
     scales: list[tuple[str, str]]  # letters on both sides of 0, and the value of the strongest
     blocks: list[tuple[Sequence[Shown], list[Strip]]]
 
@@ -127,7 +128,7 @@ def unit(told: dict[str, Any], text: Sequence[Shown], trackers: Sequence[dict[st
             for one in trackers
             if (one["layer"], one["unit"]) == (told["layer"], told["unit"])
         ],
-        told["kept"],
+        forgets(told["kept"]),
         scales,
         [
             (
@@ -137,6 +138,15 @@ def unit(told: dict[str, Any], text: Sequence[Shown], trackers: Sequence[dict[st
             for at in range(0, len(text), WIDTH)
         ],
     )
+
+
+def forgets(kept: float | None) -> str:
+    """What a share that is always kept comes to; "" where it is a gate's."""
+    if kept is None:
+        return ""
+    if kept >= 1:
+        return "It does not forget."
+    return f"It forgets in about {-1 / math.log(max(kept, 1e-9)):.3g} characters, always alike."
 
 
 def shade(share: float, kind: str) -> str:
