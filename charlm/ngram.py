@@ -26,6 +26,17 @@ def chances(train: Ids, text: Ids, at: Counts, symbols: int, order: int = ORDER)
     return _interpolated(train, text, at, symbols, order, np.arange(symbols)[None])
 
 
+def every_order(train: Ids, text: Ids, at: Counts, symbols: int, order: int = ORDER) -> Chances:
+    """Nats of the characters text[at] by n-grams of 1, 2, ... characters, (order, len(at))."""
+    wanted = text[at].astype(np.int64)[:, None]
+    found = np.full((len(at), 1), 1 / symbols)
+    nats = []
+    for asked, seen, before in _contexts(train, text, at, symbols, order):
+        nats.append(-np.log(_mixed(found, seen, asked, symbols, wanted)[:, 0]))
+        found = _mixed(found, _kinds(seen, before, symbols), asked, symbols, wanted)
+    return np.stack(nats)
+
+
 def _interpolated(
     train: Ids, text: Ids, at: Counts, symbols: int, order: int, wanted: Counts
 ) -> Chances:
@@ -40,18 +51,28 @@ def _interpolated(
     """
     found = np.full((len(at), wanted.shape[1]), 1 / symbols)
     for length, (asked, seen, before) in enumerate(_contexts(train, text, at, symbols, order)):
-        if length < order - 1:
-            has_one = before >= 0
-            seen = np.unique(seen[has_one] * symbols + before[has_one]) // symbols
-        pairs, counts = np.unique(seen, return_counts=True)
-        contexts = pairs // symbols
-        size = max(asked.max(initial=0), contexts.max(initial=0)) + 1
-        n = np.bincount(contexts, counts, size)[asked, None]
-        t = np.bincount(contexts, minlength=size)[asked, None]
-        c = _looked_up(pairs, counts, asked[:, None] * symbols + wanted)
-        mixed = np.maximum(c - DISCOUNT, 0) + DISCOUNT * t * found
-        found = np.divide(mixed, n, out=found, where=(n > 0) & (asked >= 0)[:, None])
+        counted = seen if length == order - 1 else _kinds(seen, before, symbols)
+        found = _mixed(found, counted, asked, symbols, wanted)
     return found
+
+
+def _kinds(seen: Counts, before: Counts, symbols: int) -> Counts:
+    """What was seen, once for each different character before it."""
+    has_one = before >= 0
+    return np.unique(seen[has_one] * symbols + before[has_one]) // symbols
+
+
+def _mixed(found: Chances, seen: Counts, asked: Counts, symbols: int, wanted: Counts) -> Chances:
+    """The chances by a shorter context, found, -> those by this one, asked, where it was seen."""
+    pairs, counts = np.unique(seen, return_counts=True)
+    contexts = pairs // symbols
+    size = max(asked.max(initial=0), contexts.max(initial=0)) + 1
+    n = np.bincount(contexts, counts, size)[asked, None]
+    t = np.bincount(contexts, minlength=size)[asked, None]
+    c = _looked_up(pairs, counts, asked[:, None] * symbols + wanted)
+    mixed = np.maximum(c - DISCOUNT, 0) + DISCOUNT * t * found
+    known = (n > 0) & (asked >= 0)[:, None]
+    return np.divide(mixed, n, out=found.copy(), where=known)
 
 
 def _contexts(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from charlm.ngram import DISCOUNT, chances, costs
+from charlm.ngram import DISCOUNT, chances, costs, every_order
 
 SYMBOLS = 7
 DRAW = np.random.default_rng(0)
@@ -69,3 +69,10 @@ def test_it_comes_near_the_entropy_of_a_text_that_an_n_gram_has_made() -> None:
     for order, bits in ((1, 2.0), (2, entropy), (3, entropy)):
         found = costs(ids[:50_000], ids[50_000:], np.arange(10_000), 4, order).mean() / math.log(2)
         assert found == pytest.approx(bits, rel=0.02), order
+
+
+def test_every_order_at_once_is_each_on_its_own() -> None:
+    for text in (TEXT, TEXT[:3]):  # the second is shorter than a context
+        at = np.arange(len(text))
+        for order, nats in enumerate(every_order(TRAIN, text, at, SYMBOLS), start=1):
+            assert_allclose(nats, costs(TRAIN, text, at, SYMBOLS, order), rtol=1e-12)
