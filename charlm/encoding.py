@@ -65,12 +65,16 @@ class Encoded:
         lengths = 1 + (points >= 0x80) + (points >= 0x800) + (points >= 0x10000)
         return end - start, sum(int(lengths[block].sum()) for block in self.blocks(start, end))
 
+    def data(self, start: int, end: int, kind: str) -> Iterator[bytes]:
+        """The bytes of ids[start:end], piece by piece."""
+        whole = BYTES if kind == "bytes" else Alphabet("characters", self.facts.symbols)
+        return (whole.decode(block) for block in self.blocks(start, end))
+
     def sha256(self, start: int, end: int, kind: str) -> str:
         """The hash of the bytes of ids[start:end]."""
         digest = hashlib.sha256()
-        whole = BYTES if kind == "bytes" else Alphabet("characters", self.facts.symbols)
-        for block in self.blocks(start, end):
-            digest.update(whole.decode(block))
+        for piece in self.data(start, end, kind):
+            digest.update(piece)
         return digest.hexdigest()
 
 

@@ -1,0 +1,147 @@
+"""What a text costs without a net, against sums by hand and what compressors themselves say."""
+
+import bz2
+import gzip
+import lzma
+import math
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY, prose
+
+from charlm import baselines as house
+from charlm import encoding, ngram
+from charlm.alphabet import CODE_POINTS
+from charlm.baselines import Baseline, baselines
+from charlm.config import checked
+from charlm.corpus import Corpus, load
+from charlm.evaluate import score
+from charlm.model import CharLM
+
+
+def corpus_of(path: Path, train: str, valid: str, test: str, **settings: object) -> Corpus:
+    names = {}
+    for name, text in (("train", train), ("valid", valid), ("test", test)):
+        names[name] = path / f"{name}.txt"
+        names[name].write_bytes(text.encode("utf-8", "surrogateescape"))
+    given = {"valid_text": str(names["valid"]), "test_text": str(names["test"])}
+    return load(checked({**TINY, **settings, **given}), [str(names["train"])])
+
+
+def measured(corpus: Corpus) -> dict[str, Baseline]:
+    return {one["name"]: one for one in baselines(corpus)}
+
+
+def random_text(characters: int, seed: int = 0) -> str:
+    return "".join(random.Random(seed).choices("abcdefgh", k=characters))
+
+
+def test_evenly_is_what_a_model_that_knows_nothing_scores_and_unseen_characters_pay_as_in_a_run(
+    tmp_path: Path,
+) -> None:
+    corpus = corpus_of(tmp_path, "abcabcabca" * 5, "abc", "abé☃a" * 3)
+    model = CharLM(checked(TINY), corpus.alphabet.size)
+    for weight in model.parameters():
+        torch.nn.init.zeros_(weight)
+    run = score(model, corpus.alphabet, corpus.encoding, corpus.text.splits["test"])
+    found = measured(corpus)["uniform"]
+    assert found["bits_per_char"] == pytest.approx(2 + 0.4 * math.log2(CODE_POINTS), rel=1e-12)
+    for unit in ("bits_per_char", "bits_per_byte"):  # é has 2 bytes, ☃ has 3
+        assert found[unit] == pytest.approx(run[unit], rel=1e-6)
+    assert found["bits_per_byte"] == pytest.approx(found["bits_per_char"] * 5 / 8, rel=1e-12)
+
+
+def test_one_character_alone_is_as_by_hand(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path, "aaaaaabbbc", "abc", "abz")  # and the escape: four symbols
+    left = ngram.DISCOUNT * 3 / 4  # taken from a, b and c, for the four of them
+    chances = [(6 - ngram.DISCOUNT + left) / 10, (3 - ngram.DISCOUNT + left) / 10, left / 10]
+    bits = sum(-math.log2(chance) for chance in chances) + math.log2(CODE_POINTS)
+    found = measured(corpus)["unigram"]
+    assert found["bits_per_char"] == pytest.approx(bits / 3, rel=1e-12)
+    assert found["protocol"].startswith("static")
+
+
+def test_the_order_is_chosen_on_validation_though_another_suits_the_test(tmp_path: Path) -> None:
+    draw = random.Random(1)
+    train = "".join(draw.choice(("axc", "bxd")) for _ in range(600))
+    corpus = corpus_of(tmp_path, train, "axcbxd" * 50, "".join(draw.choices("abcdx", k=300)))
+
+    def bits(split: str, order: int) -> float:
+        text = corpus.split(split).astype(np.int64)
+        at = np.arange(len(text))
+        nats = ngram.costs(corpus.split("train"), text, at, corpus.alphabet.size, order)
+        return float(nats.mean()) / math.log(2)
+
+    best, other = (min(range(2, 9), key=lambda n: bits(of, n)) for of in ("valid", "test"))
+    assert best != other
+    found = measured(corpus)["n-gram"]
+    assert f"order {best} of 2 to 8 chosen on 300 symbols of valid" in found["protocol"]
+    assert found["bits_per_char"] == pytest.approx(bits("test", best), rel=1e-12)
+
+
+def test_of_a_long_text_the_last_part_is_counted_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(house, "COUNTED", 1000)
+    found = measured(corpus_of(tmp_path, "a" * 5000 + "b" * 1000, "ab", "b" * 100))
+    assert found["unigram"]["bits_per_char"] < 0.01
+    for name in ("unigram", "n-gram"):
+        assert "the last 1,000 of train" in found[name]["protocol"]
+
+
+def test_compressors_cost_what_the_test_split_adds_to_train(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoding, "CHUNK", 1000)  # they are fed piece by piece
+    train, test = "é" + prose(20000), prose(3000, seed=1) + "☃"
+    found = measured(corpus_of(tmp_path, train, "valid", test))
+    best = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME}]
+    packers = {
+        "gzip": lambda data: gzip.compress(data, 9),
+        "bz2": bz2.compress,
+        "xz": lambda data: lzma.compress(data, filters=best),
+    }
+    for name, packed in packers.items():
+        added = len(packed((train + test).encode())) - len(packed(train.encode()))
+        assert found[name]["bits_per_char"] == pytest.approx(8 * added / 3001, rel=1e-3), name
+        assert found[name]["bits_per_byte"] == pytest.approx(8 * added / 3003, rel=1e-3), name
+        assert found[name]["protocol"].startswith("adaptive: C(train + test) - C(train)")
+
+
+def test_a_compressor_looks_as_far_back_as_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = random_text(100_000)
+    corpus = corpus_of(tmp_path, train, "a", train[:3000])  # 100,000 back
+    found = measured(corpus)
+    assert "32 KiB back" in found["gzip"]["protocol"] and found["gzip"]["bits_per_char"] > 3
+    for name in ("xz", "zstd"):
+        assert "back at all of it" in found[name]["protocol"]
+        assert found[name]["bits_per_char"] < 0.1
+    monkeypatch.setattr(house, "DICTIONARY", 1 << 16)
+    for name, short in measured(corpus).items():
+        if name in ("xz", "zstd"):
+            assert "looks 64 KiB back" in short["protocol"] and short["bits_per_char"] > 3
+
+
+def test_a_compressor_that_is_not_installed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("backports.zstd", "compression.zstd"):
+        monkeypatch.setitem(sys.modules, name, None)
+    found = measured(corpus_of(tmp_path, prose(2000), "valid", "test"))["zstd"]
+    assert found["bits_per_char"] is None and found["bits_per_byte"] is None
+    assert found["protocol"] == "not installed: pip install 'charlm[zstd]'"
+
+
+def test_bytes_that_are_no_text_are_measured_per_byte(tmp_path: Path) -> None:
+    data = bytes(random.Random(2).choices(range(256), k=3000)).decode("utf-8", "surrogateescape")
+    corpus = corpus_of(tmp_path, data, data[:200], data[:200], alphabet="bytes")
+    for one in baselines(corpus):
+        assert one["bits_per_char"] is None, one
+        assert one["bits_per_byte"] > 0 and one["seconds"] >= 0
+    assert measured(corpus)["uniform"]["bits_per_byte"] == 8
