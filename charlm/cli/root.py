@@ -42,6 +42,8 @@ charlm compare-cells              RNN, GRU and LSTM at equal parameters
 
 charlm cells                      every cell there is; and one of your own
 
+charlm tasks                      synthetic tasks that ask for memory alone
+
 Exit codes: {CODES}.
 """
 
