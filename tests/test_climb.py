@@ -119,6 +119,20 @@ def test_every_distance_is_trained_on_its_own_sequences_from_new_weights(tmp_pat
     assert [json.loads(line)["update"] for line in lines] == [50]
 
 
+def test_units_may_keep_for_as_long_as_a_sequence_is(tmp_path: Path, monkeypatch: Any) -> None:
+    """--keep-bias chrono is of --time characters, and here that is the sequence's length."""
+    seen = []
+
+    def noted(kind: Any, config: Config, *rest: Any) -> Any:
+        seen.append(config.time)
+        return made(kind, config, *rest)
+
+    monkeypatch.setattr(climb, "made", noted)
+    config = checked({**SMALL, "keep_bias": "chrono", "updates": 1})
+    attempt(tmp_path, TASKS["copy"], config, 7, "cpu", nothing)
+    assert seen == [27]
+
+
 def test_a_loss_that_is_not_finite_is_recorded_and_ends_the_climb(tmp_path: Path) -> None:
     wild = {"cell": "irnn", "updates": 300, "learning_rate": 1000.0, "clip": 1e9}
     config = checked({**SMALL, **wild})
