@@ -15,7 +15,7 @@ from charlm.errors import BadConfig
 from charlm.unroll import loop
 
 TIME, BATCH, INPUTS, HIDDEN = 20, 3, 5, 8
-NO_GATE = {"rnn", "irnn", "indrnn", "clockwork", "lru"}
+NO_GATE = {"rnn", "irnn", "indrnn", "clockwork", "lru", "attention"}
 
 
 def made(name: str, inputs: int = INPUTS) -> Cell:

@@ -1,27 +1,26 @@
 """Vaswani et al. (2017), "Attention is all you need": causal, over the last characters alone."""
 
 import torch
-from torch import Tensor, cat, cos, einsum, nn, sin
+from torch import Tensor, cat, einsum, nn, where
 from torch.nn.functional import pad
 
 from charlm.cell import Cell, State, cell
 
 HEADS = 4
-SLOWEST = 1e-4  # radians a character
 
 
 @cell("attention")
 class Attention(Cell):
-    """q, k, v = W x                          query, key and value of each of 4 heads
-    a = softmax(q . turned(k) / sqrt(H/4))  over the keys of this character and the 128 before
-    h' = O sum(a v)                         the values, each with its share
+    """q, k, v = W x                             query, key and value of each of 4 heads
+    a = softmax(q K / sqrt(H/4) - slope d)    over this character and the 128 before it
+    h' = O sum(a V)
 
-    Positions are relative (Su et al. 2021, "RoFormer"): pairs of a key's numbers are turned by
-    angles that grow with its distance, 1 to 1e-4 radians a character. So no time is carried, only
-    K and V of the 128 characters before, and how many of these there were, t.
+    d is how far back a key is, and the heads' slopes are 1, 1/4, 1/16 and 1/64 (Press et al. 2022,
+    "Train short, test long", begin at 1/4). So no position is carried, only k and v of the last 128
+    characters, and how many there were, t. Unit j is of head j mod 4: H may be any number.
 
-    In a residual block it is a Transformer (norm first, gated perceptron); bare it is none: only
-    its softmax is not linear. H need be no multiple of 4: unit j is of head j mod 4.
+    In a residual block it is a Transformer (norm first, gated perceptron). Bare it is none: without
+    a skip past it, and nothing but the shares that is not linear.
 
     Parameters: 3HX + H*H for X inputs and H units.
     """
@@ -40,33 +39,38 @@ class Attention(Cell):
         K, V = (zeros(batch, self.window, self.hidden) for _ in "KV")
         return zeros(batch, self.hidden), K, V, zeros(batch, 1)
 
-    def heads(self, x: Tensor) -> Tensor:
-        """(batch, time, hidden) -> (batch, heads, time, share); the share is even, zeros fill up."""
-        filled = pad(x, (0, -self.hidden % (2 * HEADS)))
-        return filled.unflatten(-1, (-1, HEADS)).movedim(-1, 1)
+    def after(self, Wx: Tensor, state: State) -> tuple[Tensor, Tensor, Tensor, State]:
+        """(time, batch, any) and the state before -> q, K and V of all these characters, the last
+        two behind the window, each (batch, any, hidden); and the new window with its t."""
+        _, K, V, t = state
+        q, k, v = Wx.transpose(0, 1).chunk(3, dim=-1)
+        K, V = cat((K, k), dim=1), cat((V, v), dim=1)
+        last = slice(-self.window, None)
+        return q, K, V, (K[:, last], V[:, last], (t + len(Wx)).clamp(max=self.window))
 
-    def read(self, heads: Tensor) -> Tensor:
-        """What the heads found (batch, heads, time, share) -> h (batch, time, hidden)."""
-        h: Tensor = self.O(heads.movedim(1, -1).flatten(-2)[..., : self.hidden])
+    def heads(self, x: Tensor) -> Tensor:
+        """(batch, any, hidden) -> (batch, heads, any, share), filled up with zeros."""
+        filled = pad(x, (0, -self.hidden % HEADS))
+        return filled.unflatten(-1, (-1, HEADS)).movedim(-1, 1).contiguous()
+
+    def read(self, found: Tensor) -> Tensor:
+        """What the heads found (batch, heads, time, share) -> h (time, batch, hidden)."""
+        h: Tensor = self.O(found.permute(2, 0, 3, 1).flatten(2)[..., : self.hidden])
         return h
 
+    def nearness(self, time: int, t: Tensor) -> Tensor:
+        """What is added to the match of each query with each key, (batch, heads, time, window +
+        time): -inf where there is none, or where it is too far back or still to come."""
+        places = torch.arange(-self.window, time, dtype=t.dtype, device=t.device)
+        d = places[self.window :, None] - places
+        seen = (d >= 0) & (d <= self.window) & (places >= -t)[:, None]
+        slopes = 4.0 ** -torch.arange(HEADS, dtype=t.dtype, device=t.device)
+        return where(seen[:, None], -slopes[:, None, None] * d, -torch.inf)
+
     def step(self, Wx: Tensor, state: State) -> State:
-        _, K, V, t = state
-        q, k, v = Wx[:, None].chunk(3, dim=-1)
-        K, V = cat((K, k), dim=1), cat((V, v), dim=1)
-        distances = torch.arange(self.window, -1, -1, device=t.device)
-        match = einsum("bhtd,bhsd->bhts", self.heads(q), turned(self.heads(K), -distances))
-        match = match.masked_fill((distances > t)[:, None, None], -torch.inf)
-        a = (match / (self.hidden / HEADS) ** 0.5).softmax(-1)
-        h = self.read(einsum("bhts,bhsd->bhtd", a, self.heads(V)))[:, 0]
-        return h, K[:, 1:], V[:, 1:], (t + 1).clamp(max=self.window)
-
-
-def turned(x: Tensor, places: Tensor) -> Tensor:
-    """Queries or keys (..., time, share), each turned by its place (time,): a query meets a key as
-    if only their distance had turned it."""
-    pairs = x.shape[-1] // 2
-    paces = SLOWEST ** (torch.arange(pairs, dtype=x.dtype, device=x.device) / pairs)
-    angles = places[:, None] * paces
-    a, b = x.chunk(2, dim=-1)
-    return cat((a * cos(angles) - b * sin(angles), a * sin(angles) + b * cos(angles)), dim=-1)
+        q, K, V, after = self.after(Wx[None], state)
+        match = einsum("bhtk,bhsk->bhts", self.heads(q), self.heads(K))
+        match = match / (self.hidden / HEADS) ** 0.5
+        a = (match + self.nearness(1, state[-1])).softmax(-1)
+        h = self.read(einsum("bhts,bhsv->bhtv", a, self.heads(V)))
+        return h[0], *after

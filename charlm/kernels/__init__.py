@@ -5,3 +5,4 @@ from charlm.kernels import chunkwise as chunkwise
 from charlm.kernels import compiled as compiled
 from charlm.kernels import fused as fused
 from charlm.kernels import scan as scan
+from charlm.kernels import windowed as windowed

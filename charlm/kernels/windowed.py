@@ -1,0 +1,25 @@
+"""PyTorch's own attention, a window of characters at once."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from charlm.cell import Cell, State
+from charlm.cells.attention import HEADS, Attention
+from charlm.unroll import kernel, projected
+
+
+@kernel("fused", Attention)
+def windowed(
+    cell: Cell, x: Tensor, state: State, ids: Tensor | None = None
+) -> tuple[Tensor, State]:
+    assert isinstance(cell, Attention)
+    scale = (cell.hidden / HEADS) ** -0.5
+    outputs = []
+    for Wx in projected(cell, x, ids).split(cell.window):  # of more, most pairs are too far apart
+        near = cell.nearness(len(Wx), state[-1])
+        q, K, V, after = cell.after(Wx, state)
+        q, K, V = cell.heads(q), cell.heads(K), cell.heads(V)
+        outputs.append(cell.read(scaled_dot_product_attention(q, K, V, near, scale=scale)))
+        state = (outputs[-1][-1], *after)
+    return torch.cat(outputs), state
