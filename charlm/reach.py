@@ -24,17 +24,20 @@ Bits = NDArray[np.float64]
 Places = NDArray[np.int64]
 
 
-def long_enough(ks: Sequence[int], length: int, before: int = 0) -> tuple[list[int], list[str]]:
-    """The ks that leave half of a text to be scored, and a note of those that do not.
+def long_enough(
+    ks: Sequence[int], reading: Reading, before: int = 0
+) -> tuple[list[int], list[str]]:
+    """The ks that leave half of the text to be scored, and a note of those that do not.
 
     before: how many of its characters are never scored.
     """
+    length, kind = len(reading.ids), reading.alphabet.kind
     asked = [k for k in ks if 2 * k <= length - before]
     least = before + max(4 * STRETCHES, 2 * min(ks))
     if length < least:
-        raise NotMeasurable(f"the text has {length:,} characters, and {least:,} are needed")
+        raise NotMeasurable(f"the text has {length:,} {kind}, and {least:,} are needed")
     if len(asked) < len(ks):
-        return asked, [f"a text of {length:,} characters is too short for more than {asked[-1]:,}"]
+        return asked, [f"a text of {length:,} {kind} is too short for more than {asked[-1]:,}"]
     return asked, []
 
 
@@ -73,6 +76,8 @@ def lost_from(
         state, streams, done = before(batch), np.arange(len(start))[batch], 0
         for row, k in enumerate(ks):
             kept = np.flatnonzero(streams % step(len(start), k, read_at_most) == 0)
+            if not len(kept):
+                break
             state, streams = picked(state, torch.from_numpy(kept)), streams[kept]
             at = start[streams]
             state = read(reading.reader, side_by_side(reading.ids, at + done, k - done), state)
@@ -107,8 +112,8 @@ def reach(name: str, reading: Reading, ks: Sequence[int], lost: Bits) -> Number:
     scored = times @ counts
     # A draw without a single place for some k cannot say that this k is enough.
     means = np.divide(times @ sums, scored, out=np.full(scored.shape, np.inf), where=scored > 0)
-    within = np.column_stack((means <= WITHIN * reading.bits.mean(), np.ones(DRAWS + 1, bool)))
-    smallest = within.argmax(1)
+    within = means <= WITHIN * reading.bits.mean()
+    smallest = np.where(within.any(1), within.argmax(1), len(ks))
     low, high = np.quantile(smallest[1:], (0.025, 0.975), method="inverted_cdf")
     value, low, high = (float(ks[n]) if n < len(ks) else None for n in (smallest[0], low, high))
     beyond = f"more than {ks[-1]:,}"

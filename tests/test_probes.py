@@ -183,7 +183,7 @@ def test_a_place_is_read_as_far_as_it_is_scored(asked: Callable[..., Found]) -> 
     assert y(found)[1] == pytest.approx(y(both[0])[0], rel=1e-9)
 
 
-SHORT = {"ks": [1, 4, 16], "places": 100}
+SHORT = {"ks": [1, 4, 16], "places": 60, "read_at_most": 240}
 ASKED = [
     *(partial(asked, **SHORT) for asked in (context, replace, shuffle)),
     partial(repeat, fillers=[16, 64], lists=20),
@@ -201,8 +201,8 @@ def test_how_many_are_read_side_by_side_changes_nothing(
     model = make(checked(TINY), alphabet.size, "loop", "cpu").double().eval()
     few = Reading(reader=model, ids=ids[:900], alphabet=alphabet, elsewhere=ids)
     usual = asked(few)
-    monkeypatch.setattr(reader, "STREAMS", 50)
-    monkeypatch.setattr(reader, "CALL", 170)
+    monkeypatch.setattr(reader, "STREAMS", 3)  # so that none of some is left for a larger k
+    monkeypatch.setattr(reader, "CALL", 33)
     assert_allclose(y(asked(few)), y(usual), rtol=1e-9, atol=1e-12)
 
 
@@ -328,14 +328,14 @@ def last_opener(history: Tensor) -> Tensor:
 
 
 def test_who_remembers_an_opener_for_30_characters_closes_no_further() -> None:
-    distances = np.random.default_rng(0).permutation(np.tile(np.arange(2, 64), 5))
+    distances = np.random.default_rng(0).permutation(np.tile(np.arange(2, 51), 4))
     text = "".join("(" + "a" * (distance - 1) + ") " for distance in distances)
     asked = reading((30, last_opener), text, text[:3000])
     assert asked.alphabet.symbols == tuple(map(ord, " ()a"))
-    bits = closing(asked, least=50)
+    bits = closing(asked, least=40)
     (share,) = bits.more
     assert (bits.title, bits.y, share.y) == ("brackets", "bits per closer", "share expected most")
-    assert share.curves[0].count == [6 * 5 + 8 * 5, 16 * 5, 32 * 5]  # 2 to 7 have only 30
+    assert share.curves[0].count == [14 * 4, 16 * 4, 19 * 4]  # 8 to 15 are only 32
     assert_allclose(y(share), [1, 15 / 16, 0], atol=1e-12)
     assert_allclose(y(bits), [0, math.log2(5) / 16, math.log2(5)], atol=1e-9)
     assert share.curves[1].name == "n-gram" and y(share, 1)[-1] < 0.01
@@ -344,7 +344,7 @@ def test_who_remembers_an_opener_for_30_characters_closes_no_further() -> None:
         "the text closes no blocks: not shown",
     ]
     right, saved = bits.numbers
-    assert right.value == pytest.approx(29 / 62) and right.unit == "of 310"
+    assert right.value == pytest.approx(29 / 49) and right.unit == "of 196"
     assert saved.value is not None and saved.value > 1
 
 
@@ -490,7 +490,7 @@ def test_bytes_can_be_asked_everything() -> None:
         characters(ids[-14:], BYTES)
         == "\ufffd) \ufffd\ufffd\ufffd(b)\ufffd\ufffd\ufffd\ufffd\ufffd"
     )
-    for found in (context(asked), replace(asked), shuffle(asked), closing(asked, least=2)):
+    for found in (partly(asked) for partly in (*ASKED[:3], partial(closing, least=2))):
         assert "bytes" in found.x
     with pytest.raises(NotMeasurable, match="letters"):
         repeat(Reading(reader=model, ids=ids, alphabet=BYTES, elsewhere=ids[:1].repeat(2000)))

@@ -52,7 +52,7 @@ def context(
     that training seldom saw can cost bits of its own: compare `replace`.
     """
     length, kind = len(reading.ids), reading.alphabet.kind
-    ks, notes = long_enough(ks, length)
+    ks, notes = long_enough(ks, reading)
     at = evenly(ks[-1], length, places)
     lost = np.full((len(ks), len(at)), np.nan)
     for row, k in enumerate(ks):

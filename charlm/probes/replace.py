@@ -50,7 +50,7 @@ def replace(
     the paired difference are ours.
     """
     kind, other = reading.alphabet.kind, reading.elsewhere
-    ks, notes = long_enough(ks, len(reading.ids))
+    ks, notes = long_enough(ks, reading)
     if len(other) < LENGTH:
         raise NotMeasurable(f"the training text has {len(other):,} {kind}, and {LENGTH} are needed")
     draw = np.random.default_rng(stream(reading.seed, "replace"))

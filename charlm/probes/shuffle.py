@@ -45,7 +45,7 @@ def shuffle(
     Models Use Context", section 5; the horizon in characters and the paired difference are ours.
     """
     kind, ids = reading.alphabet.kind, reading.ids
-    ks, notes = long_enough(ks, len(ids), before=HORIZON)
+    ks, notes = long_enough(ks, reading, before=HORIZON)
     blank = which(reading.alphabet, str.isspace)
     if not blank[ids].any():
         raise NotMeasurable("the text has no white space, and so no words")
