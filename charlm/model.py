@@ -250,7 +250,7 @@ def load_weights(model: Recurrence, tensors: dict[str, dict[str, Tensor]]) -> No
 
 def memory(config: Config, symbols: int) -> int:
     """Bytes that training needs, about: weights, gradients and moments; what BPTT keeps; logits."""
-    parameters, _ = size(config, symbols)
+    parameters, state = size(config, symbols)
     with unmade():
         cell, *_ = cells(config)
         gates = cell.project(torch.empty(1, cell.inputs)).shape[-1]
@@ -258,7 +258,8 @@ def memory(config: Config, symbols: int) -> int:
     around = 12 if config.block == "residual" else 0  # two norms, a gated MLP, two sums
     layer = 2 * gates + (4 + around) * config.hidden
     kept = config.layers * layer + config.embedding + 3 * symbols
-    return 4 * (4 * parameters + characters * kept)
+    carried = 8 * config.batch * state  # joined with what is read, laid out anew, and gradients
+    return 4 * (4 * parameters + carried + characters * kept)
 
 
 def refuse_more_than(available: int, need: int) -> None:
