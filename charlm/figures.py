@@ -32,6 +32,8 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.size": 12,
+    "axes.formatter.useoffset": False,
+    "axes.formatter.limits": (-6, 6),
     "axes.spines.top": False,
     "axes.spines.right": False,
     **dict.fromkeys(["text.color", "axes.edgecolor", "grid.color"], INK),
@@ -182,10 +184,8 @@ def _inline(svg: str, plan: Plan) -> Markup:
     body = re.sub(r' transform="rotate\(-0 [^"]+"', "", body.replace(INK, "currentColor"))
     body = re.sub(r"\s+", " ", body).replace("> <", "><")
     body = re.sub("<[^>]+>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), body)
-    said = f"{plan.title}: {plan.y}, against {plan.x}. Its numbers are in the table below it."
-    start = Markup('<svg role="img" aria-label="{}" viewBox="0 0 {} {}">').format(
-        visible(said), *SIZE
-    )
+    said = visible(f"{plan.title} {plan.y}, against {plan.x}: numbers in the table below".strip())
+    start = Markup('<svg role="img" aria-label="{}" viewBox="0 0 {} {}">').format(said, *SIZE)
     return start + Markup(body + "</svg>")
 
 
