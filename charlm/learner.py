@@ -2,21 +2,20 @@
 
 import math
 import time
-from typing import Generic, TypeVar
+from typing import Generic
 
 import msgspec
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from charlm.checkpoint import Progress, Tensors
 from charlm.config import Config, stream
 from charlm.corpus import Batch
 from charlm.errors import BadData, NonFinite
-from charlm.model import ModelState, Recurrence, detached, load_weights
+from charlm.model import Model, ModelState, detached, load_weights
+from charlm.ranks import ALONE, Ranks
 from charlm.weight_dropout import dropped, recurrent
-
-Model = TypeVar("Model", bound=Recurrence)
 
 FLOOR = 0.02  # of the highest learning rate: where the schedule ends
 
@@ -44,11 +43,27 @@ def learning_rate(config: Config, update: int, updates: int) -> float:
     return config.learning_rate * (FLOOR + (1 - FLOOR) * left)
 
 
-class Learner(Generic[Model]):
-    """All that training changes: what a checkpoint holds, and what a resumed run begins from."""
+class Cost(nn.Module, Generic[Model]):
+    """A model as what it costs: a module, for that is what gradients are averaged over."""
 
-    def __init__(self, model: Model, config: Config, updates: int) -> None:
-        self.model, self.config, self.updates = model, config, updates
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch, state: ModelState) -> tuple[Tensor, ModelState]:
+        return self.model.loss(batch, state)
+
+
+class Learner(Generic[Model]):
+    """All that training changes: what a checkpoint holds, and what a resumed run begins from.
+
+    Where several processes train together, each has a share of the streams; all else is the same
+    in every one of them.
+    """
+
+    def __init__(self, model: Model, config: Config, updates: int, ranks: Ranks = ALONE) -> None:
+        self.model, self.config, self.updates, self.ranks = model, config, updates, ranks
+        self.cost = ranks.averaging(Cost(model), sometimes=len(model.starts) > 0)
         starts = set(model.starts)  # learned start states are (1, hidden), but no matrices
         matrices = [p for p in model.parameters() if p.dim() > 1 and p not in starts]
         vectors = [p for p in model.parameters() if p.dim() <= 1 or p in starts]
@@ -80,15 +95,18 @@ class Learner(Generic[Model]):
         torch.default_generator.manual_seed(seed)
         if batch.x.is_cuda:
             torch.cuda.manual_seed(seed)
-        before = self.model.start(batch.x.shape[1]) if batch.fresh else self.carried
+        mine = self.ranks.share(batch)
+        before = self.model.start(mine.x.shape[1]) if batch.fresh else self.carried
         assert before is not None, "a window that continues a stream needs the state before it"
 
         self.optimizer.zero_grad()
         with dropped(self.recurrent, self.config.weight_dropout):
-            loss, after = self.model.loss(batch, before)
+            if not self.ranks.first:  # the weights dropped are the same for all, the outputs not
+                torch.manual_seed(stream(seed, "rank", self.ranks.rank))
+            loss, after = self.cost(mine, before)
             loss.backward()
         norm = clip_grad_norm_(self.model.parameters(), self.config.clip)
-        nats, gradient = loss.item(), norm.item()
+        nats, gradient = self.ranks.mean(loss.item()), norm.item()
         if not (math.isfinite(nats) and math.isfinite(gradient)):
             raise NonFinite(
                 f"update {self.update + 1}: the loss is {nats}, its gradient's norm {gradient}. "
@@ -103,12 +121,15 @@ class Learner(Generic[Model]):
         )
 
     def tensors(self) -> Tensors:
-        """Weights under "model"; moments and the carried state under "training"."""
+        """Weights under "model"; moments and the carried state of all streams under "training".
+
+        Where several processes train together, all must ask.
+        """
         training = {}
         for name, parameter in self.model.named_parameters():
             for moment, value in self.optimizer.state[parameter].items():
                 training[f"{moment}/{name}"] = value
-        for layer, state in enumerate(self.carried or ()):
+        for layer, state in enumerate(self.ranks.whole(self.carried or ())):
             for part, value in enumerate(state):
                 training[f"carried/{layer}/{part}"] = value
         return {"model": self.model.state_dict(), "training": training}
@@ -128,7 +149,8 @@ class Learner(Generic[Model]):
                 self.optimizer.state[parameters[which]][kind] = value.to(device)
             else:
                 raise BadData(f"the checkpoint has moments of an unknown weight {which}")
-        self.carried = tuple(tuple(carried[layer]) for layer in sorted(carried)) or None
+        every = tuple(tuple(carried[layer]) for layer in sorted(carried))
+        self.carried = self.ranks.own(every) or None
         self.update, self.seconds = progress.update, progress.seconds
         if progress.best_update is not None and progress.best_bits is not None:
             self.best = progress.best_update, progress.best_bits

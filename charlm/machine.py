@@ -20,6 +20,8 @@ def prepare(asked: str, threads: int) -> tuple[str, str]:
     if asked == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
         why = "a GPU is there" if device == "cuda" else "no GPU is there"
+    if device == "cuda" and "LOCAL_RANK" in os.environ:  # torchrun's: a GPU for each process
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
     if device != "cpu":
         kind, _, number = device.partition(":")
         if kind != "cuda" or (number and not number.isdigit()):

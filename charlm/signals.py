@@ -27,14 +27,18 @@ def check() -> None:
 
 @contextmanager
 def deferred(doing: str) -> Iterator[list[int]]:
-    """The first signal is only noted, for the block to finish and save; the second leaves."""
+    """The first signal is only noted, for the block to finish and save; the second leaves.
+
+    doing: what is said of it; nothing, if it is empty.
+    """
     signalled: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:
         if signalled:
             os._exit(128 + number)
         signalled.append(number)
-        show.say(f"{doing}; once more to leave at once")
+        if doing:
+            show.say(f"{doing}; once more to leave at once")
 
     before = [(number, signal.signal(number, note)) for number in (signal.SIGINT, signal.SIGTERM)]
     try:

@@ -1,6 +1,7 @@
 """The training loop: a generator of what happened; drawing belongs to whoever listens."""
 
 import math
+import os
 import platform
 import statistics
 import time
@@ -30,6 +31,7 @@ from charlm.model import (
     resolve_kernel,
     size,
 )
+from charlm.ranks import ALONE, Ranks, several
 from charlm.run import Record, Run, now
 from charlm.zoo import sha256
 
@@ -76,6 +78,7 @@ def new_run(path: Path, config: Config, corpus: Corpus, device: str) -> Run:
         "machine": platform.machine(),
         "device": device,
         "threads": str(config.threads),
+        "processes": str(several()),
     }
     record = Record(
         format=FORMAT,
@@ -100,13 +103,13 @@ def walked_by(run: Run, config: Config, device: str) -> tuple[str, str]:
 
 
 def begin(
-    run: Run, device: str, config: Config, say: Callable[[str], None]
+    run: Run, device: str, config: Config, say: Callable[[str], None], ranks: Ranks = ALONE
 ) -> tuple[Learner[CharLM], int]:
     """The learner where the run's newest sound checkpoint left it, or new; and how many bytes of
     the metrics belong to it."""
     kernel, _ = walked_by(run, config, device)
     model = make(config, run.alphabet.size, kernel, device)
-    learner = Learner(model, config, run.record.updates)
+    learner = Learner(model, config, run.record.updates, ranks)
     if not run.checkpoints:
         return learner, 0
     checkpoint = run.load("last", say)
@@ -114,7 +117,8 @@ def begin(
     if not there.exists() or there.stat().st_size < checkpoint.progress.metrics_bytes:
         raise BadData(f"{there} has lost lines that the run had: put it back, or begin another run")
     learner.restore(checkpoint.tensors, checkpoint.progress)
-    run.forget_after(learner.update)
+    if ranks.first:
+        run.forget_after(learner.update)
     return learner, checkpoint.progress.metrics_bytes
 
 
@@ -130,11 +134,11 @@ def train(
     Yields what happens, in order; the caller must exhaust it. Every update is on record before it
     is yielded, and a save contains all that was yielded before it.
     """
-    config, updates = learner.config, learner.updates
+    config, updates, ranks = learner.config, learner.updates, learner.ranks
     every = config.valid_every or max(1, updates // VALIDATIONS)
     device, threads = str(learner.model.bias.device), torch.get_num_threads()
     batches = Batches(corpus.split("train"), config.batch, config.time, config.seed, device)
-    with closing(durable.Log(run.path / "metrics.jsonl")) as metrics, events(run) as event:
+    with closing(log(run, "metrics", ranks)) as metrics, events(run, ranks) as event:
         metrics.cut(metrics_bytes)
         event(
             "began" if learner.update == 0 else "resumed",
@@ -142,6 +146,7 @@ def train(
             device=device,
             threads=threads,
             kernel=learner.model.kernel,
+            processes=ranks.size,
         )
         saved = time.monotonic()
         while learner.update < updates:
@@ -151,7 +156,9 @@ def train(
 
             valid_bits, better = None, False
             if updated.update % every == 0 or updated.update == updates:
-                valid_bits = quick_bits(learner.model, corpus.split("valid"), corpus.alphabet)
+                if ranks.first:
+                    valid_bits = quick_bits(learner.model, corpus.split("valid"), corpus.alphabet)
+                valid_bits = ranks.told(valid_bits)
                 if not math.isfinite(valid_bits):
                     raise NonFinite(
                         f"update {updated.update}: validation gives {valid_bits} bits. The last "
@@ -165,10 +172,12 @@ def train(
                 event("validated", learner)
                 yield validated
 
-            stopping = stop()
-            due = time.monotonic() - saved >= config.save_every
+            stopping = ranks.any(stop())
+            due = ranks.any(ranks.first and time.monotonic() - saved >= config.save_every)
             if better or due or stopping or updated.update == updates:
-                run.save(learner.progress(metrics.sync(), valid_bits), learner.tensors())
+                tensors = learner.tensors()
+                if ranks.first:
+                    run.save(learner.progress(metrics.sync(), valid_bits), tensors)
                 saved = time.monotonic()
                 event("saved", learner)
                 yield Saved(updated.update)
@@ -177,14 +186,19 @@ def train(
                 return
 
 
+def log(run: Run, name: str, ranks: Ranks) -> durable.Log:
+    """A file of lines of the run; those of all processes but the first go nowhere."""
+    return durable.Log(run.path / f"{name}.jsonl" if ranks.first else Path(os.devnull))
+
+
 @contextmanager
-def events(run: Run) -> Iterator[Callable[..., None]]:
+def events(run: Run, ranks: Ranks) -> Iterator[Callable[..., None]]:
     """The run's diary: what happened when, and after how many seconds of updates."""
-    with closing(durable.Log(run.path / "events.jsonl")) as log:
+    with closing(log(run, "events", ranks)) as diary:
 
         def event(what: str, learner: Learner[Any], **more: Any) -> None:
             line = {"event": what, "update": learner.update, "seconds": round(learner.seconds, 3)}
-            log.append(msgspec.json.encode({"time": now(), **line, **more}))
+            diary.append(msgspec.json.encode({"time": now(), **line, **more}))
 
         yield event
 

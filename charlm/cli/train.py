@@ -40,18 +40,27 @@ def train(
     charlm train src/ --glob '**/*.py' --run runs/code
 
     charlm train --run runs/code --resume
+
+    torchrun --standalone --nproc-per-node 2 -m -- charlm train book.txt --run runs/two
     """
     if resume and run is None:
         raise BadConfig("--resume needs --run DIR: the run to go on with")
+    unnamed = run is None
     if run is None:
         cell = given.get("cell", Config().cell)
         run = Path("runs") / f"{label(cell)}-{time.strftime('%Y%m%d-%H%M%S')}"
     given = from_anywhere(given)
     checked(given)  # a mistake is told before anything is loaded or made
+    from charlm.ranks import is_first, several
     from charlm.run import Run, is_run, refuse_existing, writer
     from charlm.show import tables
 
     check()
+    if several() > 1 and unnamed:
+        raise BadConfig("several processes that train together need --run DIR: where they meet")
+    if not is_first():
+        _follow(run, corpus or [], given)
+        return
     if not (resume and is_run(run)):
         refuse_existing(run)
         load_own([given.get("cell", Config().cell)])
@@ -81,6 +90,7 @@ def _train(
     from charlm import train as training
     from charlm.machine import prepare
     from charlm.model import memory
+    from charlm.ranks import join
     from charlm.run import Run, is_run, refuse_existing
     from charlm.show import progress, tables
     from charlm.workers import orphaned
@@ -100,6 +110,7 @@ def _train(
         refuse_existing(path)
         config = checked(given)
     device, why = prepare(config.device, config.threads)
+    ranks = join(device, config.batch)
     with progress.reading("reading the text", log_every) as tick:
         if going_on:
             corpus = texts.reload(config, run.record.text, names, tick)
@@ -107,12 +118,14 @@ def _train(
             corpus = texts.load(config, names or ["python-docs"], tick)
     if going_on:
         training.refuse_what_cannot_fit(config, corpus, device)
-        began = (run.record.made_by.get("device"), run.record.made_by.get("threads"))
+        made = run.record.made_by
         kernel, _ = training.walked_by(run, config, device)
-        if (device, str(config.threads), kernel) != (*began, run.record.kernel):
+        began = [made.get("device"), made.get("threads"), made.get("processes", "1")]
+        if [device, str(config.threads), str(ranks.size), kernel] != [*began, run.record.kernel]:
             show.say(
-                f"note: the run began on {began[0]} with {began[1]} thread(s) and the kernel "
-                f"{run.record.kernel}: with others the last digits may differ"
+                f"note: the run began on {began[0]}, {began[2]} process(es) with {began[1]} "
+                f"thread(s), and the kernel {run.record.kernel}: with others the last digits may "
+                "differ"
             )
     else:
         run = training.new_run(path, config, corpus, device)
@@ -124,7 +137,8 @@ def _train(
     needed = memory(config, symbols)
     tables.summary(run, config, each, needed, f"{kernel}: {reason}", f"{device} ({why})")
 
-    learner, metrics_bytes = training.begin(run, device, config, show.say)
+    ranks.wait()  # the others open what is now there
+    learner, metrics_bytes = training.begin(run, device, config, show.say, ranks)
     if learner.update:
         show.say(f"going on after update {learner.update}")
     best = learner.best and learner.best[1]
@@ -138,8 +152,35 @@ def _train(
                 shown.see(happened)
         finally:
             shown.close()
+    ranks.leave()
     if signalled or learner.update < record.updates:
         number = signalled[0] if signalled else signal.SIGTERM
         raise Interrupted(number, f"saved after update {learner.update}")
     with progress.reading("scoring exactly", log_every) as tick:
         return training.conclude(run, corpus, kernel, device, show.say, tick)
+
+
+def _follow(path: Path, names: list[str], given: dict[str, Any]) -> None:
+    """One of several processes that train together, but not the first: it takes its share of the
+    streams, and neither writes nor speaks."""
+    from charlm import corpus as texts
+    from charlm import train as training
+    from charlm.machine import prepare
+    from charlm.ranks import join
+    from charlm.run import Run, is_run
+
+    if is_run(path) and Run(path).report:
+        return
+    config = checked(given)
+    device, _ = prepare(config.device, config.threads)
+    ranks = join(device, config.batch)
+    ranks.wait()  # until the run is there
+    run = Run(path)
+    run.admit(given.get("cell", ""))
+    config = merged(run.record.config, given)
+    corpus = texts.reload(config, run.record.text, names)
+    learner, _ = training.begin(run, device, config, lambda _: None, ranks)
+    with deferred("") as signalled:
+        for _ in training.train(run, learner, corpus, stop=lambda: bool(signalled)):
+            pass
+    ranks.leave()

@@ -1,0 +1,124 @@
+"""Several processes that train one model together, each some of the streams (torchrun starts them).
+
+What one process would carry and average is what they carry and average together, so that a run's
+record, checkpoints and metrics are those of one process with the same batch.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from charlm.cell import State
+from charlm.corpus import Batch
+from charlm.errors import BadConfig
+
+
+class Ranks:
+    """The processes and which of them this one is; the first alone writes and speaks.
+
+    What is exchanged is exchanged in the same order by all of them.
+    """
+
+    def __init__(self, rank: int, size: int, device: str = "cpu") -> None:
+        self.rank, self.size, self.device = rank, size, device
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def share(self, batch: Batch) -> Batch:
+        """Of all streams, those of this process."""
+        if self.size == 1:
+            return batch
+        return Batch(self._mine(batch.x, 1), self._mine(batch.y, 1), batch.fresh)
+
+    def own(self, state: tuple[State, ...]) -> tuple[State, ...]:
+        """Of the states of all streams, those of this process."""
+        return tuple(tuple(self._mine(part, 0) for part in layer) for layer in state)
+
+    def _mine(self, all_streams: Tensor, dim: int) -> Tensor:
+        return all_streams.chunk(self.size, dim)[self.rank]
+
+    def whole(self, state: tuple[State, ...]) -> tuple[State, ...]:
+        """The states of all streams, from those of each process."""
+        return tuple(tuple(self._all(part) for part in layer) for layer in state)
+
+    def _all(self, mine: Tensor) -> Tensor:
+        if self.size == 1:
+            return mine
+        parts = [torch.empty_like(mine) for _ in range(self.size)]
+        dist.all_gather(parts, mine.contiguous())
+        return torch.cat(parts)
+
+    def averaging(self, model: nn.Module, sometimes: bool) -> Callable[..., Any]:
+        """A call of the model whose gradients are the mean of all processes'.
+
+        sometimes: whether some weights have no gradient in some updates.
+        """
+        if self.size == 1:
+            return model
+        return DistributedDataParallel(
+            model, find_unused_parameters=sometimes, broadcast_buffers=False
+        )
+
+    def mean(self, value: float) -> float:
+        """Of all processes' values."""
+        return self._sum(value) / self.size
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is so in one of the processes."""
+        return self._sum(flag) > 0
+
+    def told(self, value: float | None) -> float:
+        """The first one's value; that of others does not count."""
+        return self._sum(value if self.first and value is not None else 0.0)
+
+    def _sum(self, value: float) -> float:
+        if self.size == 1:
+            return value
+        held = torch.tensor(value, dtype=torch.float64, device=self.device)
+        dist.all_reduce(held)
+        return held.item()
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        self._sum(0.0)
+
+    def leave(self) -> None:
+        """All at once: who still waits for another must not find it gone."""
+        self.wait()
+        if self.size > 1:
+            dist.destroy_process_group()
+
+
+ALONE = Ranks(0, 1)
+
+
+def several() -> int:
+    """How many processes torchrun has started; 1 if it did not start us."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_first() -> bool:
+    return several() == 1 or os.environ["RANK"] == "0"
+
+
+def join(device: str, streams: int) -> Ranks:
+    """Meets the other processes, if there are any, to share so many streams."""
+    size = several()
+    if size == 1:
+        return ALONE
+    if streams % size:
+        raise BadConfig(
+            f"--batch {streams}: {size} processes cannot have as many streams each. "
+            f"Try --batch {-(-streams // size) * size}"
+        )
+    if device.startswith("cuda"):
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    return Ranks(dist.get_rank(), size, device)
