@@ -1,0 +1,167 @@
+"""charlm probe: what was answered stays answered, and only runs that read one text are compared."""
+
+import json
+import shutil
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+from conftest import charlm, prose
+
+from charlm import ask
+from charlm.corpus import reload
+from charlm.errors import BadConfig, Interrupted, NonFinite
+from charlm.model import load_weights, make
+from charlm.probe import PROBES, Curve, Found, NotMeasurable, Number, Probe, Reading
+from charlm.run import Run
+
+SMALL = ["--embedding=6", "--batch=8", "--time=32", "--updates=30", "--split=40/10/50"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with two runs of one text, `gru` and `lstm`, and a third of another text."""
+    place = tmp_path_factory.mktemp("probed")
+    (place / "book.txt").write_text(prose(9000))
+    (place / "other.txt").write_text(prose(9000, seed=1))
+    for name, cell, text in (
+        ("gru", "gru", "book"),
+        ("lstm", "lstm", "book"),
+        ("x", "gru", "other"),
+    ):
+        words = [f"--cell={cell}", "--hidden=8", *SMALL, f"--run={place / name}"]
+        done = charlm("train", place / f"{text}.txt", *words)
+        assert done.returncode == 0, done.stderr.decode()
+    return place
+
+
+def asking(run: Path, place: Path, *wanted: Probe, seed: int = 0) -> None:
+    """What `charlm probe` does with one run, but with probes of a test's own."""
+    opened = Run(run)
+    corpus = reload(opened.record.config, opened.record.text)
+    weights = opened.load("best", print)
+    model = make(opened.record.config, opened.alphabet.size, "loop", "cpu")
+    load_weights(model, weights.tensors)
+    asked = ask.Asked("test", 500, seed)
+    told = ask.about(opened, corpus, weights, asked)
+
+    def shown(what: str) -> nullcontext[object]:
+        return nullcontext(lambda _: None)
+
+    place.mkdir(exist_ok=True)
+    ask.of_run(opened, corpus, told, model, asked, wanted, place, shown)  # type: ignore[arg-type]
+
+
+def counting(name: str, value: float = 1.0) -> tuple[Probe, list[Reading]]:
+    """A probe that notes when it is asked."""
+    asked: list[Reading] = []
+
+    def measure(reading: Reading) -> Found:
+        asked.append(reading)
+        number = Number(name="length", value=value, unit="characters")
+        return Found(x="x", y="y", curves=[Curve(x=[1], y=[value])], numbers=[number])
+
+    return Probe(name, measure, None, "", {}), asked
+
+
+def test_two_runs_are_probed_side_by_side_and_as_a_group(runs: Path, tmp_path: Path) -> None:
+    words = ["probe", runs / "gru", runs / "lstm", "--only=context,recl,closing"]
+    words += ["--characters=3000", f"--out={tmp_path / 'p'}", "--json"]
+    done = charlm(*words)
+    assert done.returncode == 0, done.stderr.decode()
+    report = json.loads(done.stdout)
+    assert report == json.loads((tmp_path / "p" / "report.json").read_text())
+    assert b"</html>" in (tmp_path / "p" / "report.html").read_bytes()
+    assert [run["name"] for run in report["runs"]] == ["gru", "lstm"]
+    assert report["command"].startswith("charlm probe ")
+    context = report["probes"]["context"]["found"]
+    assert set(context) == {"gru", "lstm"}
+    for found in context.values():
+        (curve,) = found["curves"]
+        assert len(curve["x"]) > 5 and all(0 < bits < 8 for bits in curve["y"])
+    assert "curves" in report["probes"]["recl"]["found"]["group"]
+    for found in report["probes"]["closing"]["found"].values():
+        assert "not_measurable" in found, "this text has neither brackets nor blocks"
+    again = charlm(*words)
+    assert json.loads(again.stdout)["probes"]["context"] == report["probes"]["context"]
+
+
+def test_what_was_answered_is_not_asked_again(runs: Path, tmp_path: Path) -> None:
+    one, asked = counting("one")
+    asking(runs / "gru", tmp_path / "p", one)
+    asking(runs / "gru", tmp_path / "p", one)
+    assert len(asked) == 1
+    asking(runs / "gru", tmp_path / "p", one, seed=1)
+    assert len(asked) == 2, "with other choices it is another question"
+    asking(runs / "lstm", tmp_path / "p", one, seed=1)
+    assert len(asked) == 3, "of another run, too"
+
+
+def test_answers_before_an_interruption_are_kept(runs: Path, tmp_path: Path) -> None:
+    one, asked = counting("one")
+
+    def interrupted(reading: Reading) -> Found:
+        raise Interrupted(2)
+
+    with pytest.raises(Interrupted):
+        asking(runs / "gru", tmp_path / "p", one, Probe("two", interrupted, None, "", {}))
+    two, _ = counting("two")
+    asking(runs / "gru", tmp_path / "p", one, two)
+    assert len(asked) == 1
+    assert (tmp_path / "p" / "two.json").exists()
+
+
+def test_a_probe_sees_the_text_that_the_run_was_not_trained_on(runs: Path, tmp_path: Path) -> None:
+    one, asked = counting("one")
+    asking(runs / "gru", tmp_path / "p", one)
+    (reading,) = asked
+    text = (runs / "book.txt").read_text()
+    alphabet = reading.alphabet
+    assert alphabet.decode(reading.ids).decode() == text[4500:5000]
+    assert alphabet.decode(reading.elsewhere).decode() == text[:3600]
+    assert reading.model is not None and not reading.model.training
+    assert reading.fresh is not None
+    trained, fresh = reading.model.state_dict(), reading.fresh().state_dict()
+    assert any((trained[name] != fresh[name]).any() for name in trained)
+
+
+def test_why_a_question_cannot_be_asked_is_its_answer(runs: Path, tmp_path: Path) -> None:
+    def mute(reading: Reading) -> Found:
+        raise NotMeasurable("the text has no brackets")
+
+    asking(runs / "gru", tmp_path / "p", Probe("mute", mute, None, "", {}))
+    told = json.loads((tmp_path / "p" / "mute.json").read_text())
+    assert told["found"] == {"not_measurable": "the text has no brackets"}
+    group = Probe("group", None, lambda kept: Found(x="", y=""), "mute", {})
+    assert ask.of_group(group, {"gru": tmp_path / "p"}) == {
+        "not_measurable": "mute was not measurable for gru"
+    }
+
+
+def test_numbers_that_are_none_are_not_reported(runs: Path, tmp_path: Path) -> None:
+    one, _ = counting("one", value=float("nan"))
+    with pytest.raises(NonFinite, match="one gives numbers that are not finite"):
+        asking(runs / "gru", tmp_path / "p", one)
+    assert not (tmp_path / "p" / "one.json").exists()
+
+
+def test_runs_of_other_texts_or_of_one_name_are_not_compared(runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match="read different texts"):
+        ask.refuse_other_texts([Run(runs / "gru"), Run(runs / "x")])
+    shutil.copytree(runs / "gru", tmp_path / "gru")
+    with pytest.raises(BadConfig, match="two runs are called gru"):
+        ask.refuse_other_texts([Run(runs / "gru"), Run(tmp_path / "gru")])
+
+
+def test_a_probe_that_needs_another_brings_it_along() -> None:
+    assert [probe.name for probe in ask.chosen(["recl"])] == ["context", "recl"]
+    assert [probe.name for probe in ask.chosen([])] == list(PROBES)
+    with pytest.raises(BadConfig, match="did you mean context"):
+        ask.chosen(["contxt"])
+
+
+def test_a_directory_with_something_else_in_it_is_left_alone(runs: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    done = charlm("probe", runs / "gru", "--only=timescales", "--out", tmp_path)
+    assert done.returncode == 73
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
