@@ -78,11 +78,9 @@ def inspected(
     asked: Sequence[tuple[int, int]],
     tick: Tick,
 ) -> Inspection:
-    """asked: (layer, unit) both from 1; none: those that track something.
-
-    model: in eval mode or not, it is left as it was.
-    """
+    """asked: (layer, unit) both from 1; none: those that track something."""
     alphabet = run.alphabet
+    model.eval()
     if not len(text.ids):
         raise BadData("the text is empty: there is nothing to read")
     for layer, unit in asked:

@@ -55,7 +55,7 @@ class Survey(msgspec.Struct, frozen=True):
 
 
 def survey(model: CharLM, corpus: Corpus, alphabet: Alphabet, tick: Tick) -> Survey | None:
-    """None where a split is too short to say anything."""
+    """None where a split is too short to say anything; the model is in eval mode."""
     texts = [
         taken(corpus.encoding, corpus.text.splits[split], MOST, alphabet)
         for split in (FOUND, SCORED)
@@ -65,12 +65,16 @@ def survey(model: CharLM, corpus: Corpus, alphabet: Alphabet, tick: Tick) -> Sur
     marks = [followed(text.symbols) for text in texts]
     there = [name for name in marks[0] if all(np.ptp(mark[name]) > 0 for mark in marks)]
     first, other = (
-        look(model, seen_or_escape(text.ids, alphabet), [mark[name] for name in there], tick)
+        look(model, seen_or_escape(text.ids, alphabet), list(mark.values()), tick)
         for text, mark in zip(texts, marks, strict=True)
     )
     return Survey(
         symbols={split: len(text.ids) for split, text in zip((FOUND, SCORED), texts, strict=True)},
-        trackers=[tracker(name, column, first, other) for column, name in enumerate(there)],
+        trackers=[
+            tracker(name, column, first, other)
+            for column, name in enumerate(marks[0])
+            if name in there
+        ],
         absent=[name for name in marks[0] if name not in there],
         saturation=[
             Saturation(
@@ -104,9 +108,7 @@ def tracker(name: str, column: int, first: "Looked", other: "Looked") -> Tracker
 class Looked(NamedTuple):
     """By layer and letter; each tensor begins with (hidden,)."""
 
-    alike: dict[
-        Place, Tensor
-    ]  # correlation of what is held with each landmark, (hidden, landmarks)
+    alike: dict[Place, Tensor]  # (hidden, landmarks), the correlation of what is held with each
     low: dict[Place, Tensor]  # the share of time that a gate is below 0.1
     high: dict[Place, Tensor]  # and above 0.9
 
@@ -119,8 +121,7 @@ def look(model: CharLM, ids: Ids, marks: Sequence[Marks], tick: Tick) -> Looked:
     """
     time = len(ids) // STREAMS
     text = in_streams(ids, time)
-    marked = torch.stack([in_streams(mark, time) for mark in marks], dim=-1)
-    marked = standard(marked.flatten(0, 1)).unflatten(0, (time, STREAMS))
+    marked = standard(torch.stack([in_streams(mark, time).flatten() for mark in marks], dim=-1))
     held: dict[Place, list[Tensor]] = {}
     low: dict[Place, list[Tensor]] = {}
     high: dict[Place, list[Tensor]] = {}
@@ -138,7 +139,7 @@ def look(model: CharLM, ids: Ids, marks: Sequence[Marks], tick: Tick) -> Looked:
         tick(piece.numel())
     return Looked(
         {
-            place: standard(torch.cat(parts).double()).T @ marked.flatten(0, 1) / text.numel()
+            place: standard(torch.cat(parts).double()).T @ marked / text.numel()
             for place, parts in held.items()
         },
         {place: torch.stack(parts).sum(0) / text.numel() for place, parts in low.items()},

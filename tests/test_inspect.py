@@ -175,6 +175,21 @@ def test_the_score_is_not_from_where_the_unit_was_found(tmp_path: Path) -> None:
     assert abs(tracker.found) > 0.5 and tracker.found * tracker.score < 0
 
 
+def test_dropout_is_of_training_alone(tmp_path: Path, book: Path) -> None:
+    run, corpus, model = opened(tmp_path, book, layers=2, dropout=0.5)
+    model.recurrent[1].W.weight.data *= 30  # so that gates are saturated
+    found, again = (looked(run, corpus, model.train(), "The old cat.") for _ in range(2))
+    assert found == again
+
+
+def test_a_text_without_landmarks_has_no_trackers(tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_text("\n" * 4500)
+    run, corpus, model = opened(tmp_path, tmp_path / "book.txt")
+    found = looked(run, corpus, model, "\n")
+    assert found.survey is not None and found.survey.trackers == []
+    assert len(found.survey.absent) == 5 and len(found.units) == 1
+
+
 def test_landmarks_are_where_a_person_sees_them() -> None:
     marks = {
         name: "".join(f"{int(one):x}" for one in mark)
