@@ -86,8 +86,8 @@ def inspected(
     for layer, unit in asked:
         if not (1 <= layer <= len(model.recurrent) and 1 <= unit <= model.hidden):
             raise BadConfig(
-                f"--units {layer}:{unit}: the run has {len(model.recurrent)} layers of "
-                f"{model.hidden} units, such as {len(model.recurrent)}:{model.hidden}"
+                f"--units {layer}:{unit}: the run has layers 1 to {len(model.recurrent)}, "
+                f"each with units 1 to {model.hidden}"
             )
     with observing(model) as seen:
         nats = torch.cat(list(costs(model, text.ids[:, None], alphabet)))[:, 0]

@@ -254,7 +254,7 @@ def test_units_are_named_by_layer_and_number() -> None:
 def test_what_cannot_be_shown_is_one_line(tmp_path: Path, book: Path) -> None:
     run, corpus, model = opened(tmp_path, book)
     for asked in ((2, 1), (1, 9), (0, 1), (1, 0)):
-        with pytest.raises(BadConfig, match="the run has 1 layers of 8 units, such as 1:8"):
+        with pytest.raises(BadConfig, match="the run has layers 1 to 1, each with units 1 to 8"):
             looked(run, corpus, model, "text", asked)
     with pytest.raises(BadData, match="the text is empty"):
         looked(run, corpus, model, "")

@@ -55,7 +55,7 @@ def test_the_readme_is_whole() -> None:
 
 def test_the_readme_shows_each_command() -> None:
     assert {line.split("charlm ")[1].split()[0] for line in COMMANDS} == {
-        *("train", "sample", "eval", "compare-cells", "cells")
+        *("train", "sample", "eval", "inspect", "compare-cells", "cells")
     }
 
 
