@@ -1,12 +1,16 @@
-"""What other seeds and other text might have shown: a bootstrap of both, for paired differences."""
+"""What other seeds and other text might have shown: a bootstrap of both, for paired differences.
 
+SciPy's bootstrap draws one level anew; seeds and blocks of text are two, and crossed.
+"""
+
+import math
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 RESAMPLES = 9999
-TINY = np.finfo(np.float64).tiny  # in place of no error at all: a cell beside itself
+TINY = float(np.finfo(np.float64).tiny)  # in place of no error at all: a cell beside itself
 
 Numbers = NDArray[np.float64]
 
@@ -32,7 +36,7 @@ class Spread(NamedTuple):
     mean: float
     seeds: float  # standard deviation over seeds
     text: float  # standard error that no further seed would lessen
-    rest: Numbers  # (seeds, blocks): what each seed and block adds to the mean
+    rest: Numbers  # (seeds, blocks): what each adds to the mean, as if blocks were independent
 
 
 def spread(differences: Numbers, lengths: NDArray[np.int64]) -> Spread:
@@ -43,8 +47,21 @@ def spread(differences: Numbers, lengths: NDArray[np.int64]) -> Spread:
     by_seed, by_block = rest.mean(1), rest.mean(0)
     alone = rest - by_seed[:, None] - by_block  # of neither seed nor block, but of the two together
     chance = (alone**2).sum() / ((seeds - 1) * (blocks - 1)) / seeds
-    text = max(0.0, by_block.var(ddof=1) - chance) / blocks
+    rest = rest + (_fewer(by_block) - 1) * by_block
+    text = max(0.0, rest.mean(0).var(ddof=1) - chance) / blocks
     return Spread(float(mean), float(by_seed.std(ddof=1)), float(text**0.5), rest)
+
+
+def _fewer(by_block: Numbers) -> float:
+    """How much larger the error of a mean of blocks is, as they are like their neighbours.
+
+    Such blocks are worth fewer. With r the correlation of each with the next, plus what so few
+    hide of it (Marriott & Pope 1954), the variance is (1 + r) / (1 - r) times that of others.
+    """
+    blocks = len(by_block)
+    r = float(by_block[1:] @ by_block[:-1]) / max(float(by_block @ by_block), TINY)
+    r = min(max(r + (1 + 4 * r) / blocks, 0.0), 0.9)
+    return math.sqrt((1 + r) / (1 - r))
 
 
 class Resampled(NamedTuple):

@@ -93,20 +93,33 @@ def test_a_plain_bootstrap_of_six_seeds_promises_too_much(quick: None) -> None:
     assert covered(np.array(found)) < 0.9
 
 
-def test_long_blocks_hold_where_neighbouring_text_is_alike(quick: None) -> None:
+def alike(draw: np.random.Generator, count: int, blocks: int, r: float) -> Numbers:
+    """Bits of blocks of which each is like the one before, (count, 1, blocks)."""
+    walk = [draw.standard_normal(count)]
+    for _ in range(blocks - 1):
+        walk.append(r * walk[-1] + (1 - r * r) ** 0.5 * draw.standard_normal(count))
+    return 0.02 * LENGTH * np.stack(walk, 1)[:, None]
+
+
+@pytest.mark.parametrize(
+    ("r", "blocks", "least"), [(0.3, 50, 0.92), (0.5, 50, 0.9), (0.5, 23, 0.87)]
+)
+def test_blocks_that_are_like_their_neighbours_are_worth_fewer(
+    quick: None, monkeypatch: pytest.MonkeyPatch, r: float, blocks: int, least: float
+) -> None:
     draw = np.random.default_rng(3)
-    fresh = draw.standard_normal((600, 520)) * 0.05
-    alike = np.zeros(600)
-    walk = []
-    for step in fresh.T:  # each 1,000 characters are like those before
-        alike = 0.6 * alike + step
-        walk.append(alike)
-    text = LENGTH * np.stack(walk[20:], 1)[:, None]  # (600, 1, 500)
-    every = text + drawn(draw, 600, 6, 500, (0.001, 0.0, 0.02))
+    same = drawn(draw, 800, 6, blocks, (0.002, 0.0, 0.01)) + alike(draw, 800, blocks, r)
+    assert least <= covered(intervals(same, lengths(blocks))) <= 0.97
+    monkeypatch.setattr(resample, "_fewer", lambda by_block: 1.0)
+    assert covered(intervals(same, lengths(blocks))) < least - 0.05
+
+
+def test_a_long_text_is_cut_into_long_blocks_that_are_less_alike(quick: None) -> None:
+    draw = np.random.default_rng(3)
+    same = drawn(draw, 300, 6, 500, (0.001, 0.0, 0.02)) + alike(draw, 300, 500, 0.8)
     cut = edges(500 * LENGTH)
-    long = np.add.reduceat(every, cut[:-1] // LENGTH, axis=2)
-    assert 0.92 <= covered(intervals(long, np.diff(cut))) <= 0.97
-    assert covered(intervals(every[:200], lengths(500))) < 0.8
+    long = np.add.reduceat(same, cut[:-1] // LENGTH, axis=2)
+    assert 0.92 <= covered(intervals(long, np.diff(cut))) <= 0.98
 
 
 def words(cells: Numbers, seed: int = 0) -> list[str]:
@@ -163,7 +176,11 @@ def test_text_that_is_too_short_is_not_mended_by_seeds() -> None:
     one = drawn(draw, 1, 6, 20, (0.001, 0.2, 0.001))[0]
     verdict = verdicts({"a": 0 * one, "b": one}, lengths(20), "a")["b"]
     assert verdict.word == "inconclusive" and "too short to tell 0.01 bits" in verdict.note
-    assert verdict.text_error == pytest.approx(one.mean(0).std(ddof=1) / LENGTH / 20**0.5, rel=0.01)
+    each = one.mean(0) - one.mean()
+    r = (each[1:] @ each[:-1]) / (each @ each)
+    r = max(0, r + (1 + 4 * r) / 20)
+    error = each.std(ddof=1) / LENGTH / 20**0.5 * ((1 + r) / (1 - r)) ** 0.5
+    assert verdict.text_error == pytest.approx(error, rel=0.01)
 
 
 def test_too_few_seeds_or_too_little_text_prove_nothing_however_far_apart() -> None:
