@@ -45,13 +45,13 @@ bench: $(READY)  ## speed against the plain torch.nn loop; encoding of 2 GB: min
 race: $(READY)  ## tiny Shakespeare for CPU time, as in docs/race.md: make race CORPUS=path
 	$(BIN)/python scripts/race.py --corpus "$(CORPUS)"
 
-memory: $(READY)  ## how far cells reach: adding as in Bai et al. (2018), then climbs: half an hour
+memory: $(READY)  ## how far cells reach: adding as in Bai et al. (2018), climbs of adding and copy
 	$(BIN)/charlm compare-cells --task adding --distance 200 --cells gru,rnn --seeds 3 \
 	  --parameters 70000 --embedding 8 --updates 1000 --out memory/adding-200
 	$(BIN)/charlm compare-cells --task adding --distance 10..200 --cells rnn,gru,lstm --seeds 3 \
 	  --parameters 10000 --embedding 8 --updates 1000 --out memory/adding
 	$(BIN)/charlm compare-cells --task copy --distance 1..50 --cells rnn,gru,lstm --seeds 3 \
-	  --parameters 10000 --embedding 8 --lr 0.015 --updates 4000 --out memory/copy
+	  --parameters 10000 --embedding 8 --lr 0.015 --updates 20000 --out memory/copy
 
 faults: $(READY)  ## every bit of every byte of a checkpoint: minutes
 	CHARLM_FLIP_EVERY=1 $(BIN)/python -m pytest tests/test_checkpoints.py -k flipped
