@@ -27,7 +27,11 @@ def small(line: str) -> str:
     line = re.sub(r"--epochs \S+", "--epochs 0.2", line)
     line = re.sub(r"--updates \S+", "--updates 3", line)
     line = re.sub(r"--seeds \S+", "--seeds 1", line)
-    if TRAINS.search(line) and "--resume" not in line:
+    if line.startswith("charlm probe"):
+        line += " --characters 2000"
+    elif "--task" in line:
+        line += " --batch 4"
+    elif TRAINS.search(line) and "--resume" not in line:
         line += " --batch 4 --time 16"
         if " train " in line:
             line += " --final none"  # the exact score of 0.6 million characters takes a while
@@ -55,7 +59,7 @@ def test_the_readme_is_whole() -> None:
 
 def test_the_readme_shows_each_command() -> None:
     assert {line.split("charlm ")[1].split()[0] for line in COMMANDS} == {
-        *("train", "sample", "eval", "inspect", "compare-cells", "cells")
+        *("train", "sample", "eval", "inspect", "probe", "compare-cells", "cells", "tasks")
     }
 
 

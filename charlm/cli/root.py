@@ -38,6 +38,8 @@ charlm eval RUN                   its exact bits per character
 
 charlm inspect RUN                its gates, character by character
 
+charlm probe RUN                  how far back it remembers
+
 charlm compare-cells              RNN, GRU and LSTM at equal parameters
 
 charlm cells                      every cell there is; and one of your own
