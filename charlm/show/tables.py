@@ -1,7 +1,7 @@
 """What is about to be done, and what came of it."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +166,23 @@ def cells(entries: Sequence[dict[str, Any]], hidden: int) -> None:
         "products for one character. scan: linear in its state, so that time can be\n"
         "scanned. Every cell also has the kernel loop. Next: charlm cells show CELL"
     )
+
+
+def probes(report: dict[str, Any]) -> None:
+    """What every probe found, a block each: its figures for each run, or why there are none."""
+    for name, one in report["probes"].items():
+        result(f"{name}: {one['question']}")
+        for run, found in one["found"].items():
+            for said in _figures(found):
+                result(f"  {run:<14} {said}")
+
+
+def _figures(found: dict[str, Any]) -> Iterator[str]:
+    if "not_measurable" in found:
+        yield f"not measurable here: {found['not_measurable']}"
+        return
+    for number in found["numbers"]:
+        value, low, high = number["value"], number.get("low"), number.get("high")
+        said = number.get("note") or "-" if value is None else f"{value:,.4g} {number['unit']}"
+        interval = "" if low is None or high is None else f" ({low:,.4g} to {high:,.4g})"
+        yield f"{number['name']}: {said}{interval}"
