@@ -1,6 +1,7 @@
 """Pages: foreign text is only ever text, figures say what they show, and a browser shows it all."""
 
 import io
+import math
 import re
 from collections.abc import Callable
 from functools import cache
