@@ -14,7 +14,7 @@ import safetensors.torch
 from charlm import __version__, durable
 from charlm import probes as probes
 from charlm.checkpoint import Checkpoint, decoded, read, readable
-from charlm.config import FORMAT, label
+from charlm.config import FORMAT, label, own
 from charlm.corpus import Corpus
 from charlm.encoder import Tick
 from charlm.errors import BadConfig, NonFinite
@@ -232,14 +232,17 @@ def begin(place: Path) -> None:
 
 def job(run: Run, place: Path, words: Sequence[str], wanted: Sequence[Probe]) -> Job:
     """One run of several: probed by a process of its own, in a directory of its own in `place`."""
-    own = place / name_of(run)
-    own_names = [one.name for one in wanted if one.measure is not None]
+    kept = place / name_of(run)
+    names = [one.name for one in wanted if one.measure is not None]
 
     def look() -> Progress:
-        done = sum((own / f"{name}.json").exists() for name in own_names)
-        return Progress("", done, len(own_names))
+        done = sum((kept / f"{name}.json").exists() for name in names)
+        return Progress("", done, len(names))
 
-    return Job(name_of(run), own, ["probe", str(run.path), f"--out={own}", *words], look)
+    cell = run.record.config.cell
+    named = [f"--cell={cell}"] if own(cell) else []
+    words = ["probe", str(run.path), f"--out={kept}", "--log-every=60", *named, *words]
+    return Job(name_of(run), kept, words, look)
 
 
 def told_in(place: Path) -> dict[str, Any]:

@@ -175,6 +175,12 @@ def report_of(planned: Planned) -> Report:
     return {**report, "flops_per_character": flops}
 
 
+def ended(planned: Sequence[Planned]) -> list[Run]:
+    """Those that are finished, and did not diverge."""
+    runs = [Run(one.path) for one in planned]
+    return [run for run in runs if run.report]
+
+
 def written(planned: Planned, say: Callable[[str], None]) -> str | None:
     """What the run writes by itself; None if it diverged."""
     run = Run(planned.path)
@@ -187,9 +193,10 @@ def conclude(
     place: Path,
     words: Sequence[str],
     say: Callable[[str], None],
+    probed: Report | None = None,
 ) -> Report:
     """The report of a comparison whose runs have ended, as report.json and report.html; words: of
-    the command that makes it."""
+    the command that makes it; probed: the report of its runs' probes."""
     cells = list(dict.fromkeys(one.config.cell for one in planned))
     of = {cell: [one for one in planned if one.config.cell == cell] for cell in cells}
     rows = [row([report_of(one) for one in of[cell]], parameters) for cell in cells]
@@ -220,5 +227,5 @@ def conclude(
     durable.write_file(place / "report.json", encoded + b"\n")
     curves = {cell: [curve(one.path) for one in of[cell]] for cell in cells}
     samples = {cell: written(of[cell][0], say) for cell in cells}
-    durable.write_file(place / "report.html", comparison.render(report, curves, samples))
+    durable.write_file(place / "report.html", comparison.render(report, curves, samples, probed))
     return report

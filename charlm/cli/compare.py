@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from charlm import show
-from charlm.cli.given import do, from_anywhere, load_own
+from charlm.cli.given import do, from_anywhere, load_own, probed
 from charlm.cli.root import app
 from charlm.config import OF_TEXT, checked, flag
 from charlm.errors import BadConfig
@@ -32,6 +32,9 @@ def compare_cells(
         int, typer.Option(help="Runs side by side, one thread each; 0: one a core.", min=0)
     ] = 0,
     log_every: LOG_EVERY = 10.0,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Ask every run how far back it remembers, too.")
+    ] = False,
     task: Annotated[
         str, typer.Option(help="No text, but one of those that charlm tasks lists.")
     ] = "",
@@ -46,6 +49,8 @@ def compare_cells(
 
     charlm compare-cells book.txt --cells gru,lstm --seeds 5 --updates 5000 --out mine
 
+    charlm compare-cells book.txt --probe --out how-far-back
+
     charlm compare-cells --task copy --distance 10..1000 --parameters 20000 --out copy
 
     The same command again goes on where it was stopped; more cells, seeds or greater distances
@@ -58,6 +63,8 @@ def compare_cells(
         of_text = [flag(name) for name in OF_TEXT if name in given]
         if corpus or of_text:
             raise BadConfig(f"--task {task} reads no text: leave {(corpus or of_text)[0]} out")
+        if probe:
+            raise BadConfig("--probe asks runs on a text: leave it out, or --task")
     given = from_anywhere(given)
     config = checked(given)
     names = list(dict.fromkeys(name.strip() for name in cells.split(",") if name.strip()))
@@ -85,7 +92,7 @@ def compare_cells(
             report = _on_task(work, given, names, seeds, parameters, task, steps)
         else:
             texts = compare.kept_standard_input(corpus or ["python-docs"], out)
-            report = _on_text(work, given, names, seeds, parameters, texts)
+            report = _on_text(work, given, names, seeds, parameters, texts, probe)
     if json:
         show.result_json(report)
     elif task:
@@ -119,8 +126,9 @@ def _on_text(
     seeds: int,
     parameters: int,
     texts: list[str],
+    probe: bool,
 ) -> dict[str, Any]:
-    """Runs of every cell and seed on the text; their report."""
+    """Runs of every cell and seed on the text, probed if so told; their report."""
     from charlm import compare
     from charlm.corpus import load
     from charlm.show import progress, tables
@@ -131,8 +139,14 @@ def _on_text(
     planned = compare.plan(given, cells, seeds, parameters, digest, symbols, work.place)
     tables.planned(planned, text, parameters, work.told, work.place)
     do([one.job(texts) for one in planned], work.place, work.side_by_side, work.log_every)
+    asked = None
+    if probe and (runs := compare.ended(planned)):
+        from charlm.ask import chosen
+
+        place = work.place / "probes"
+        asked = probed(runs, place, chosen([]), [], work.side_by_side, work.log_every)
     words = ["charlm", *sys.argv[1:]]
-    return compare.conclude(planned, parameters, work.place, words, show.say)
+    return compare.conclude(planned, parameters, work.place, words, show.say, asked)
 
 
 def _on_task(

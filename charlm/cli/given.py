@@ -1,5 +1,6 @@
 """What several commands do with what they were given."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from charlm.signals import deferred
 if TYPE_CHECKING:
     from charlm.checkpoint import Checkpoint
     from charlm.model import CharLM
+    from charlm.probe import Probe
     from charlm.run import Run
     from charlm.workers import Job
 
@@ -72,3 +74,25 @@ def do(jobs: "Sequence[Job]", place: Path, side_by_side: int, log_every: float) 
             shown.close()
     if signalled:
         raise Interrupted(signalled[0], "all is saved; the same command goes on")
+
+
+def probed(
+    runs: "Sequence[Run]",
+    place: Path,
+    wanted: "Sequence[Probe]",
+    words: Sequence[str],
+    side_by_side: int,
+    log_every: float,
+) -> dict[str, Any]:
+    """Several runs, each probed by `charlm probe` in a process and a directory of its own; the
+    report of them all. words: what that command is told besides."""
+    from charlm import ask
+
+    ask.refuse_other_texts(runs)
+    jobs = [ask.job(run, place, words, wanted) for run in runs]
+    do(jobs, place, side_by_side, log_every)
+    places = [job.path for job in jobs]
+    told = [ask.told_in(place) for place in places]
+    report = ask.together(told, places, wanted, ["charlm", *sys.argv[1:]])
+    ask.keep(report, place)
+    return report

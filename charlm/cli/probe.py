@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 import typer
 
 from charlm import show
-from charlm.cli.given import do, with_weights
+from charlm.cli.given import probed, with_weights
 from charlm.cli.root import app
+from charlm.config import own
 from charlm.flags import CELL, CHECKPOINT, DEVICE, JSON, KERNEL, LOG_EVERY
 from charlm.signals import check
 
@@ -60,34 +61,31 @@ def probe(
     wanted = ask.chosen([name.strip() for name in only.split(",") if name.strip()])
     opened = [Run(path) for path in runs]
     for run in opened:
-        run.admit(cell)
+        run.admit(cell if own(run.record.config.cell) else "")
     ask.refuse_other_texts(opened)
     device, _ = prepare(device, 1)
     if not ask.is_place(out):
         refuse_existing(out)
     with writer(out):
         ask.begin(out)
-        command = ["charlm", *sys.argv[1:]]
         if len(opened) == 1:
             (run,) = opened
             with reading("reading the text", log_every) as tick:
                 text = reload(run.record.config, run.record.text, corpus or [], tick)
             weights, model = with_weights(run, checkpoint, kernel, device, 1)
-            told, places = [ask.about(run, text, weights, asked)], [out]
+            told = ask.about(run, text, weights, asked)
             ask.of_run(
-                run, text, told[0], model, asked, wanted, out, lambda what: reading(what, log_every)
+                run, text, told, model, asked, wanted, out, lambda what: reading(what, log_every)
             )
-        else:  # each by this very command, in a directory of its own
+            report = ask.together([told], [out], wanted, ["charlm", *sys.argv[1:]])
+            ask.keep(report, out)
+        else:
             words = [f"--only={only}", f"--split={split}", f"--characters={characters}"]
             words += [f"--corpus={name}" for name in corpus or []]
-            words += [f"--seed={seed}", f"--checkpoint={checkpoint}", f"--cell={cell}"]
-            words += [f"--kernel={kernel}", f"--device={device}", "--log-every=60"]
-            planned = [ask.job(run, out, words, wanted) for run in opened]
-            do(planned, out, jobs or (cores() if device == "cpu" else 1), log_every)
-            places = [job.path for job in planned]
-            told = [ask.told_in(place) for place in places]
-        report = ask.together(told, places, wanted, command)
-        ask.keep(report, out)
+            words += [f"--seed={seed}", f"--checkpoint={checkpoint}"]
+            words += [f"--kernel={kernel}", f"--device={device}"]
+            side_by_side = jobs or (cores() if device == "cpu" else 1)
+            report = probed(opened, out, wanted, words, side_by_side, log_every)
     if json:
         show.result_json(report)
     else:

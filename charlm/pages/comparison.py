@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from charlm import page
 from charlm.config import around, flag, label
 from charlm.figures import Figure, Key, Line, Plan, draw, keys
+from charlm.pages.probes import Section, section
 from charlm.report import Curve, Report
 from charlm.show import large
 from charlm.show.rows import compared
@@ -16,8 +17,10 @@ def render(
     report: Report,
     curves: Mapping[str, Sequence[Curve]],
     samples: Mapping[str, str | None],
+    probed: Report | None = None,
 ) -> bytes:
-    """curves: cell -> one a seed; samples: cell -> what it wrote, None where it diverged."""
+    """curves: cell -> one a seed; samples: cell -> what it wrote, None where it diverged; probed:
+    what the probes found in its runs."""
     rows, unit = report["rows"], report["unit"]
     looks = keys([row["cell"] for row in rows])
     told = [
@@ -33,6 +36,7 @@ def render(
         rows=[list(one.values()) for one in told],
         looks=[look._replace(family=label(look.family)) for look in looks],
         drawn=learning(report, curves, looks),
+        sections=sections(probed, [label(row["cell"]) for row in rows]) if probed else [],
         samples=[(label(row["cell"]), samples[row["cell"]]) for row in rows],
         protocol=protocol(report),
         settings=[(flag(name), str(value)) for name, value in report["settings"].items()],
@@ -65,6 +69,12 @@ def footing(report: Report) -> str:
         f"characters; {around(settings['block'])}. One learning rate, "
         f"{settings['learning_rate']:g}, for every cell: it is not tuned for each."
     )
+
+
+def sections(probed: Report, cells: Sequence[str]) -> list[Section]:
+    """What the probes found, the runs in the order of these cells: so that colours are the same."""
+    runs = sorted(probed["runs"], key=lambda run: cells.index(run["cell"]))
+    return [section(name, one, runs) for name, one in probed["probes"].items()]
 
 
 def learning(

@@ -183,6 +183,9 @@ def _figures(found: dict[str, Any]) -> Iterator[str]:
         return
     for number in found["numbers"]:
         value, low, high = number["value"], number.get("low"), number.get("high")
-        said = number.get("note") or "-" if value is None else f"{value:,.4g} {number['unit']}"
-        interval = "" if low is None or high is None else f" ({low:,.4g} to {high:,.4g})"
-        yield f"{number['name']}: {said}{interval}"
+        said = "-" if value is None else f"{value:,.4g} {number['unit']}"
+        if low is not None and high is not None:
+            said += f" ({low:,.4g} to {high:,.4g})"
+        if number["note"]:
+            said = number["note"] if value is None else f"{said}; {number['note']}"
+        yield f"{number['name']}: {said}"
