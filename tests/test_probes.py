@@ -1,5 +1,6 @@
 """Probes of natural text, asked of readers whose memory is known exactly."""
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable
@@ -176,11 +177,11 @@ def test_context_is_its_definition_and_a_larger_k_has_a_part_of_the_places() -> 
 @pytest.mark.parametrize("asked", [replace, shuffle])
 def test_a_place_is_read_as_far_as_it_is_scored(asked: Callable[..., Found]) -> None:
     """Whatever the number of streams side by side, and of places that a larger k still has."""
-    found = asked(tiny_reading(900), ks=[1, 4, 16], places=48, read_at_most=320)
-    assert found.curves[0].count == [48, 48, 12]
-    both = [asked(tiny_reading(900), ks=[4, 16], places=n, read_at_most=10**6) for n in (48, 12)]
-    assert all(one.curves[0].count == [n, n] for one, n in zip(both, (48, 12), strict=True))
-    assert y(found)[1] == pytest.approx(y(both[0])[0], rel=1e-9)
+    found = asked(tiny_reading(900), ks=[1, 4, 16, 32], places=48, read_at_most=320)
+    assert found.curves[0].count == [48, 48, 12, 6]
+    alone = asked(tiny_reading(900), ks=[4, 32], places=48, read_at_most=10**6)
+    assert alone.curves[0].count == [48, 48]
+    assert y(found)[1] == pytest.approx(y(alone)[0], rel=1e-9)
 
 
 SHORT = {"ks": [1, 4, 16], "places": 60, "read_at_most": 240}
@@ -248,6 +249,26 @@ def test_a_training_text_that_is_too_short_says_so() -> None:
     short = reading((20, partial(back, 20)), cyclic(0), cyclic(1)[:255])
     with pytest.raises(NotMeasurable, match="the training text has 255 characters, and 256 are"):
         replace(short)
+
+
+def test_only_the_last_512_characters_are_in_disorder() -> None:
+    """Who looks 600 back sees beyond them; what is in disorder is nothing but those 512."""
+    asked = reading((600, partial(back, 600)), cyclic(0), cyclic(1))
+    heard = []
+
+    class Hears(Fake):
+        def read(self, ids: Tensor, state: State) -> State:
+            heard.extend(ids.T.numpy() if len(ids) == 512 else [])
+            return super().read(ids, state)
+
+    fake = Hears(asked.alphabet.size, 600, partial(back, 600))
+    asked = dataclasses.replace(asked, reader=fake)
+    found = shuffle(asked, ks=CLIFF, places=30)
+    assert_allclose(y(found), 0, atol=1e-12)
+    starts = np.linspace(512, 2000 - 25 - 1, 30).astype(int)
+    for start, words in zip(starts, heard, strict=True):
+        before = asked.ids[start - 512 : start]
+        assert sorted(words) == sorted(before) and (words != before).any()
 
 
 def test_words_in_disorder_are_the_same_words_in_another_order() -> None:
@@ -406,7 +427,7 @@ def test_bins_have_enough_events_each_and_the_far_ones_their_own() -> None:
         (quotations, "„e“ und „f“", ["„e“", "„f“"]),
         (quotations, "»e« und »f«", []),
         (blocks, "a:\n  b:\n    c\n\n  d\ne", ["b:\n    c\n\n  d", "a:\n  b:\n    c\n\n  d\ne"]),
-        (blocks, "  a\nb\n\tc\n        d\ne", ["b\n\tc\n        d\ne"]),  # a tab is as eight spaces
+        (blocks, "a\n\tb\n    c\nd", ["a\n\tb\n    c", "a\n\tb\n    c\nd"]),  # a tab: 8 columns
         (
             blocks,
             "a\n   b\n  c\n d\ne",
@@ -426,18 +447,29 @@ def test_what_closes_what(
 def test_who_looks_back_by_one_distance_repeats_after_the_filler_of_that_length() -> None:
     """From name to name it is the list, 40 characters, the comma after it, 2, and the filler."""
     text = names(4000)
-    found = repeat(reading((106, partial(back, 106)), text, text), fillers=[16, 64, 256])
+
+    def letter(history: Tensor) -> Tensor:
+        """No idea of commas and spaces, ids 1 and 0: they do not count."""
+        was = back(106, history)
+        return torch.where(was > 1, was, -1)
+
+    found = repeat(reading((106, letter), text, text), fillers=[16, 64, 256])
     again, first_of_them, others = (y(found, curve) for curve in range(3))
     assert again[1] < 1e-6 and first_of_them[1] < 1e-6
     assert (again[[0, 2]] > 5).all()  # it is sure, and wrong
     assert (others > 5).all()
     assert found.numbers[1].value == again[1] and found.chance == 1
-    forgot = repeat(reading((105, partial(back, 106)), text, text), fillers=[16, 64, 256])
+    forgot = repeat(reading((105, letter), text, text), fillers=[16, 64, 256])
     assert_allclose([y(forgot, curve) for curve in range(3)], 1, rtol=1e-9)
 
 
-def test_names_are_unseen_and_the_control_is_a_list_that_was_not_read() -> None:
+def test_names_are_unseen_and_the_control_is_a_list_that_was_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of the names of three letters that there can be the text has many."""
+    monkeypatch.setattr("charlm.probes.repeat.LETTERS", 3)
     text = names(4000)
+    asked = reading((1, partial(back, 1)), text, text)
     heard: list[str] = []
 
     class Hears(Fake):
@@ -445,17 +477,19 @@ def test_names_are_unseen_and_the_control_is_a_list_that_was_not_read() -> None:
             heard.extend(characters(stream.numpy(), asked.alphabet) for stream in ids.T)
             return super().__call__(ids, state)
 
-    asked = reading((1, partial(back, 1)), text, text)
-    fake = Hears(asked.alphabet.size, 1, partial(back, 1))
-    asked = Reading(reader=fake, ids=asked.ids, alphabet=asked.alphabet, elsewhere=asked.ids)
-    found = repeat(asked, fillers=[16], lists=10)
+    always = Hears(asked.alphabet.size, 1, lambda history: torch.full(history.shape[:1], 20))
+    found = repeat(dataclasses.replace(asked, reader=always), fillers=[16], lists=10)
     lists = [one.split(", ")[1:] for one in heard]
     assert len(lists) == 30 and lists[:10] == lists[10:20] == [*lists[21:], lists[20]]
     words = {name for one in lists for name in one}
     assert len(words) == 50
     for name in words:
-        assert len(name) == 6 and name.istitle() and name not in text and set(name) <= set(text)
-    assert found.curves[2].name == "other names"
+        assert len(name) == 3 and name.istitle() and name not in text and set(name) <= set(text)
+    # Who guesses always the same pays for each list what it pays for it anywhere: each is compared
+    # with itself.
+    assert [curve.name for curve in found.curves][2] == "other names"
+    for curve in found.curves:
+        assert curve.y == [1] and curve.error == [pytest.approx(0, abs=1e-12)]
 
 
 def test_the_error_of_a_ratio_is_how_much_it_varies() -> None:
