@@ -1,7 +1,11 @@
-"""One file a probe; importing this package registers them all."""
+"""One file a probe; importing this package registers them all, in the order of a report."""
+# ruff: noqa: I001
 
-from importlib import import_module
-from pathlib import Path
-
-for file in sorted(Path(__file__).parent.glob("[!_]*.py")):
-    import_module(f"charlm.probes.{file.stem}")
+from charlm.probes import context as context
+from charlm.probes import replace as replace
+from charlm.probes import shuffle as shuffle
+from charlm.probes import recl as recl
+from charlm.probes import closing as closing
+from charlm.probes import repeat as repeat
+from charlm.probes import gradient as gradient
+from charlm.probes import timescales as timescales
