@@ -271,6 +271,21 @@ def test_only_the_last_512_characters_are_in_disorder() -> None:
         assert sorted(words) == sorted(before) and (words != before).any()
 
 
+def test_what_is_further_back_than_the_disorder_is_read_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("charlm.probes.shuffle.HORIZON", 8)
+    monkeypatch.setattr("charlm.probes.shuffle.disordered", lambda text, *_: text[::-1].copy())
+    asked = tiny_reading(300)
+    found = shuffle(asked, ks=[2, 4], places=10)
+    lost = []
+    for start in np.linspace(8, 295, 10).astype(int):
+        backwards = asked.ids[start - 8 : start][::-1]
+        text = np.concatenate((asked.ids[: start - 8], backwards, asked.ids[start : start + 3]))
+        lost.append(costs_by_hand(asked.reader, text)[-1] - asked.bits[start + 2])
+    assert y(found)[0] == pytest.approx(np.mean(lost), rel=1e-9)
+
+
 def test_words_in_disorder_are_the_same_words_in_another_order() -> None:
     alphabet = alphabet_of("abcdefgh \n")
     blank = which(alphabet, str.isspace)
