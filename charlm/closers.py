@@ -10,6 +10,7 @@ PARTNER = {")": "(", "]": "[", "}": "{"}
 # mark; German ones close with what opens English ones.
 QUOTES = [('"', '"'), ("“", "”"), ("„", "[“”]"), ("«", "»"), ("‘", r"’(?!\w)")]
 SINGLE = [(r"(?<!\w)'", r"'(?!\w)")]
+DELIMITER = re.compile("\"{3}|'{3}")  # of a text of several lines, in code: no mark is in it
 
 
 def brackets(text: str) -> Pairs:
@@ -35,13 +36,14 @@ def quotations(text: str) -> Pairs:
     """Of each kind those that alternate within a paragraph, straight single ones within a line.
 
     Where they do not, or one is left over, the paragraph's marks of this kind are ambiguous: they
-    are left out, and cannot turn what follows inside out.
+    are left out, and cannot turn what follows inside out. Three in a row are none of them.
     """
     found: Pairs = []
+    marks = DELIMITER.sub("###", text)
     for kinds, stretches in ((QUOTES, _paragraphs(text)), (SINGLE, _lines(text))):
         for start, end in stretches:
             for opener, closer in kinds:
-                found += _alternating(text, start, end, opener, closer)
+                found += _alternating(marks, start, end, opener, closer)
     return found
 
 

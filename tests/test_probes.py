@@ -441,6 +441,9 @@ def test_bins_have_enough_events_each_and_the_far_ones_their_own() -> None:
         (quotations, "“a ‘b’ c’d” «f»", ["“a ‘b’ c’d”", "‘b’", "«f»"]),
         (quotations, "„e“ und „f“", ["„e“", "„f“"]),
         (quotations, "»e« und »f«", []),
+        (quotations, '"""Doc."""', []),  # a delimiter is no pair of marks
+        (quotations, 'f("a")\n"""One "b".\n\nTwo.\n"""\ng(\'c\')', ['"a"', '"b"', "'c'"]),
+        (quotations, "x = '''a''' + ''", ["''"]),
         (blocks, "a:\n  b:\n    c\n\n  d\ne", ["b:\n    c\n\n  d", "a:\n  b:\n    c\n\n  d\ne"]),
         (blocks, "a\n\tb\n    c\nd", ["a\n\tb\n    c", "a\n\tb\n    c\nd"]),  # a tab: 8 columns
         (

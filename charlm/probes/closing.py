@@ -29,12 +29,12 @@ def closing(reading: Reading, least: int = LEAST) -> Found:
 
     Protocol: The text is read once, state carried. Brackets are paired by a stack, which is emptied
     where they do not fit; quotation marks within a paragraph (straight single ones within a line)
-    whose marks of that kind alternate, with none left over. A block ends at the first character of
-    a line that stands further left than the line before; its opener is the first character of the
-    last line that stood there or further left. What is scored is the true closer at its place; of a
-    block, that its indentation ends there, whatever comes: the chance of all but space and tab.
-    Distances from d to 2d share a bin; bins of less than 200 closers are joined with the next
-    nearer one.
+    whose marks of that kind alternate, with none left over; three in a row, as around a docstring,
+    are left out. A block ends at the first character of a line that stands further left than the
+    line before; its opener is the first character of the last line that stood there or further
+    left. What is scored is the true closer at its place; of a block, that its indentation ends
+    there, whatever comes: the chance of all but space and tab. Distances from d to 2d share a bin;
+    bins of less than 200 closers are joined with the next nearer one.
 
     Unit: Bits per closer, and the share of closers that are expected most, by the distance in
     characters (the geometric mean of a bin). Error bars are standard errors.
