@@ -46,6 +46,7 @@ class Task:
     letters: str  # one for each symbol, to show them by; of numbers, one for each that is read
     model: Kind[Any] = CharLM
     whole: ClassVar[bool] = False  # whether all that a sequence is asked is one answer
+    practises: ClassVar[bool] = False  # whether chance loses at targets that are no answers, too
     shortest: ClassVar[int] = 1  # distance
 
     @property

@@ -92,8 +92,45 @@ def test_one_wrong_answer_counts_as_much_as_it_should(name: str, accuracy: float
 
 def test_solved_is_99_percent_right_or_one_percent_of_chances_loss() -> None:
     chance = Level(2.0, 0.1)
-    assert solved(Level(1.0, 0.99), chance) and not solved(Level(1.0, 0.989), chance)
-    assert solved(Level(0.02, 0.5), chance) and not solved(Level(0.0201, 0.5), chance)
+    for task in (TASKS["copy"], TASKS["dyck"]):
+        assert solved(task, Level(1.0, 0.99), chance)
+        assert not solved(task, Level(1.0, 0.989), chance)
+    assert solved(TASKS["copy"], Level(0.02, 0.5), chance)
+    assert not solved(TASKS["copy"], Level(0.0201, 0.5), chance)
+
+
+class Forgets(Fake):
+    """Knows the answers for which it must look back `reach` characters at most; guesses others."""
+
+    def __init__(self, task: Task, reach: int) -> None:
+        super().__init__(task, False)
+        self.reach = reach
+
+    def forward(self, x: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
+        predictions, _ = super().forward(x, state)
+        for stream, read in enumerate(x.T.tolist()):
+            opened: list[int] = []
+            for time, symbol in enumerate(read):
+                first = 0  # that must be known: of parity, of all
+                if self.task.name == "dyck":
+                    if symbol < 4:
+                        opened.append(time)
+                        continue
+                    first = opened.pop()
+                if time - first > self.reach:
+                    predictions[time, stream] = 0
+        return predictions, ()
+
+
+@pytest.mark.parametrize(("name", "distance", "reach"), [("dyck", 200, 63), ("parity", 200, 198)])
+def test_what_is_only_trained_on_does_not_make_up_for_wrong_answers(
+    name: str, distance: int, reach: int
+) -> None:
+    """Most brackets close at once, and most parities are of fewer bits."""
+    task = TASKS[name]
+    level = measured(Forgets(task, reach), task, distance, "test", 64)  # type: ignore[arg-type]
+    assert level.accuracy < 0.7 and level.loss < 0.01 * task.chance(distance).loss
+    assert not solved(task, level, task.chance(distance))
 
 
 def test_training_ends_when_two_checks_in_a_row_are_solved(monkeypatch: Any) -> None:

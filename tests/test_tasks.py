@@ -87,6 +87,14 @@ def test_chance_is_what_the_best_guess_without_reading_comes_to(name: str, farth
     assert accuracy == pytest.approx(chance.accuracy, abs=0.02)
 
 
+@pytest.mark.parametrize("name", SYMBOLIC)
+def test_chance_loses_where_nothing_is_asked_only_in_tasks_that_practise(name: str) -> None:
+    _, y, asked = drawn(TASKS[name], TASKS[name].shortest + 7, 500)
+    others = y.where(~asked, NONE)
+    known = all(len({int(target) for target in time} - {NONE}) < 2 for time in others)
+    assert known != TASKS[name].practises
+
+
 @pytest.mark.parametrize("distance", [2, 9])
 def test_chance_of_adding_is_that_of_the_mean(distance: int) -> None:
     one = TASKS["adding"]

@@ -124,9 +124,9 @@ def comparison(report: dict[str, Any]) -> None:
         f"{settings['learning_rate']:g}, not tuned for each cell. farthest: the median\n"
         "distance solved. solved: how many seeds, a seed that stopped before counting as\n"
         "not, with Wilson's interval. updates: median of the solved. right: mean of the\n"
-        "tried; at 2d and 4d without further training. Solved is: at least 99 % of the\n"
-        "answers right, or a loss of at most 1 % of chance's (an oracle's is 0)."
+        "tried; at 2d and 4d without further training."
     )
+    result(textwrap.fill(f"Solved is: {report['solved_means']}.", COLUMNS))
 
 
 def _over_seeds(values: Sequence[float | None], form: str, of: Any) -> str:

@@ -39,6 +39,7 @@ class Dyck(Task):
     """
 
     letters = "([{<?"
+    practises = True
 
     def length(self, distance: int) -> int:
         return distance + distance % 2

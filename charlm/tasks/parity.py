@@ -37,6 +37,7 @@ class Parity(Task):
     """
 
     letters = "01"
+    practises = True
 
     def length(self, distance: int) -> int:
         return distance
