@@ -21,6 +21,7 @@ class Cell(nn.Module):
     """
 
     states: tuple[str, ...] = ("h",)  # what is carried through time, the output first
+    given: tuple[str, ...] = ()  # those of them whose start is what it is: it is never learned
     read_out = False  # whether state[0] is only read from the others: step does not look at it
     multiple = 1  # hidden must be a multiple of this
     # For who looks inside; a cell without them walks as well.

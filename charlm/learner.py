@@ -6,7 +6,7 @@ from typing import Generic
 
 import msgspec
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from charlm.checkpoint import Progress, Tensors
@@ -43,17 +43,6 @@ def learning_rate(config: Config, update: int, updates: int) -> float:
     return config.learning_rate * (FLOOR + (1 - FLOOR) * left)
 
 
-class Cost(nn.Module, Generic[Model]):
-    """A model as what it costs: a module, for that is what gradients are averaged over."""
-
-    def __init__(self, model: Model) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, batch: Batch, state: ModelState) -> tuple[Tensor, ModelState]:
-        return self.model.loss(batch, state)
-
-
 class Learner(Generic[Model]):
     """All that training changes: what a checkpoint holds, and what a resumed run begins from.
 
@@ -63,7 +52,6 @@ class Learner(Generic[Model]):
 
     def __init__(self, model: Model, config: Config, updates: int, ranks: Ranks = ALONE) -> None:
         self.model, self.config, self.updates, self.ranks = model, config, updates, ranks
-        self.cost = ranks.averaging(Cost(model), sometimes=len(model.starts) > 0)
         starts = set(model.starts)  # learned start states are (1, hidden), but no matrices
         matrices = [p for p in model.parameters() if p.dim() > 1 and p not in starts]
         vectors = [p for p in model.parameters() if p.dim() <= 1 or p in starts]
@@ -103,8 +91,9 @@ class Learner(Generic[Model]):
         with dropped(self.recurrent, self.config.weight_dropout):
             if not self.ranks.first:  # the weights dropped are the same for all, the outputs not
                 torch.manual_seed(stream(seed, "rank", self.ranks.rank))
-            loss, after = self.cost(mine, before)
+            loss, after = self.model.loss(mine, before)
             loss.backward()
+            self.ranks.average(self.model.parameters())
         norm = clip_grad_norm_(self.model.parameters(), self.config.clip)
         nats, gradient = self.ranks.mean(loss.item()), norm.item()
         if not (math.isfinite(nats) and math.isfinite(gradient)):

@@ -42,8 +42,12 @@ class Recurrence(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.starts = nn.ParameterList()
         if config.start == "learned":
-            parts = [part for layer in self.recurrent for part in layer.start(1)]
-            self.starts = nn.ParameterList(nn.Parameter(part) for part in parts)
+            self.starts = nn.ParameterList(
+                nn.Parameter(part)
+                for layer in self.recurrent
+                for name, part in zip(layer.states, layer.start(1), strict=True)
+                if name not in layer.given
+            )
         self.residual = config.block == "residual"
         self.lift: nn.Module = nn.Identity()
         self.norm: nn.Module = nn.Identity()
@@ -71,7 +75,13 @@ class Recurrence(nn.Module):
         states = tuple(layer.start(batch) for layer in self.recurrent)
         if len(self.starts):
             learned = iter(self.starts)
-            states = tuple(tuple(next(learned).expand_as(part) for part in s) for s in states)
+            states = tuple(
+                tuple(
+                    part if name in layer.given else next(learned).expand_as(part)
+                    for name, part in zip(layer.states, state, strict=True)
+                )
+                for layer, state in zip(self.recurrent, states, strict=True)
+            )
         return (*states, (self.bias.new_zeros(batch, self.hidden),)) if self.residual else states
 
     def walk(self, x: Tensor, ids: Tensor | None, state: ModelState) -> tuple[Tensor, ModelState]:

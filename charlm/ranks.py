@@ -5,15 +5,15 @@ record, checkpoints and metrics are those of one process with the same batch.
 """
 
 import os
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterable
 
+import msgspec
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
 from charlm.cell import State
+from charlm.config import Config
 from charlm.corpus import Batch
 from charlm.errors import BadConfig
 
@@ -55,16 +55,21 @@ class Ranks:
         dist.all_gather(parts, mine.contiguous())
         return torch.cat(parts)
 
-    def averaging(self, model: nn.Module, sometimes: bool) -> Callable[..., Any]:
-        """A call of the model whose gradients are the mean of all processes'.
+    def average(self, weights: Iterable[Tensor]) -> None:
+        """Makes the gradients the mean of all processes'.
 
-        sometimes: whether some weights have no gradient in some updates.
+        All in one piece, which always has the same layout: so each number is summed in the same
+        order however often the run was stopped. PyTorch's DistributedDataParallel lays its pieces
+        out anew after its first update; with three processes a resumed run then differed.
         """
         if self.size == 1:
-            return model
-        return DistributedDataParallel(
-            model, find_unused_parameters=sometimes, broadcast_buffers=False
-        )
+            return
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        whole = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(whole)
+        parts = (whole / self.size).split([gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
 
     def mean(self, value: float) -> float:
         """Of all processes' values."""
@@ -101,11 +106,16 @@ ALONE = Ranks(0, 1)
 
 def several() -> int:
     """How many processes torchrun has started; 1 if it did not start us."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
 
 
 def is_first() -> bool:
     return several() == 1 or os.environ["RANK"] == "0"
+
+
+def of_one(config: Config) -> Config:
+    """What each of the processes trains: its share of the streams. It costs its time and memory."""
+    return msgspec.structs.replace(config, batch=config.batch // several())
 
 
 def join(device: str, streams: int) -> Ranks:

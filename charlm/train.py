@@ -31,7 +31,7 @@ from charlm.model import (
     resolve_kernel,
     size,
 )
-from charlm.ranks import ALONE, Ranks, several
+from charlm.ranks import ALONE, Ranks, of_one, several
 from charlm.run import Record, Run, now
 from charlm.zoo import sha256
 
@@ -55,7 +55,7 @@ Happening = Updated | Validated | Saved
 
 def refuse_what_cannot_fit(config: Config, corpus: Corpus, device: str) -> None:
     """Before anything is made: a model that is too large for this machine."""
-    refuse_more_than(memory_available(device), memory(config, corpus.alphabet.size))
+    refuse_more_than(memory_available(device), memory(of_one(config), corpus.alphabet.size))
 
 
 def new_run(path: Path, config: Config, corpus: Corpus, device: str) -> Run:
@@ -68,7 +68,7 @@ def new_run(path: Path, config: Config, corpus: Corpus, device: str) -> Run:
     if config.epochs:
         updates = math.ceil(config.epochs * windows)
     elif config.minutes:
-        each = seconds_per_update(config, UPDATES, symbols, kernel, device, ids, budget=3.0)
+        each = seconds_per_update(of_one(config), UPDATES, symbols, kernel, device, ids, budget=3.0)
         updates = max(1, round(config.minutes * 60 / each))
     parameters, state_size = size(config, symbols)
     made_by = {

@@ -17,7 +17,7 @@ from charlm.errors import BadConfig
 from charlm.ranks import Ranks, join
 from charlm.run import Run
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
 
 LEARNS = """
 import sys
@@ -31,7 +31,9 @@ from charlm.ranks import join
 
 torch.set_default_dtype(torch.float64)
 sizes = {"hidden": 12, "embedding": 5, "layers": 2, "batch": 6, "time": 7}
-config = checked({"cell": sys.argv[1], "start": "learned", "learning_rate": 0.01, **sizes})
+settings = {"start": "learned", "learning_rate": 0.01, "weight_dropout": float(sys.argv[4])}
+settings |= {"cell": sys.argv[1], "block": sys.argv[3], **sizes}
+config = checked(settings)
 ranks = join("cpu", 6)
 learner = Learner(make(config, 9, "loop", "cpu"), config, 20, ranks)
 batches = Batches(np.random.default_rng(0).integers(0, 9, 300), 6, 7, 0)
@@ -46,23 +48,27 @@ ranks.leave()
 """
 
 
-def together(*words: str, **more: str) -> "subprocess.Popen[str]":
+def together(processes: int, *words: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [*TORCHRUN, *words],
+        [*TORCHRUN, f"--nproc-per-node={processes}", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **more},
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
 
 
-@pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_two_processes_learn_what_one_learns(cell: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "cell, block, weight_dropout", [("lstm", "none", "0.2"), ("attention", "residual", "0")]
+)
+def test_two_processes_learn_what_one_learns(
+    cell: str, block: str, weight_dropout: str, tmp_path: Path
+) -> None:
     """In float64: weights, moments and the state that is carried, of all streams in order."""
     script, one, two = tmp_path / "learns.py", tmp_path / "one", tmp_path / "two"
     script.write_text(LEARNS)
-    subprocess.run([sys.executable, script, cell, one], check=True)
-    done = together(str(script), cell, str(two))
+    subprocess.run([sys.executable, script, cell, one, block, weight_dropout], check=True)
+    done = together(2, str(script), cell, str(two), block, weight_dropout)
     _, said = done.communicate()
     assert done.returncode == 0, said
     wanted, found = (safetensors.torch.load_file(path) for path in (one, two))
@@ -71,17 +77,19 @@ def test_two_processes_learn_what_one_learns(cell: str, tmp_path: Path) -> None:
         torch.testing.assert_close(found[name], value, rtol=1e-9, atol=1e-9, msg=name)
 
 
-def test_a_run_of_two_processes_that_was_stopped_ends_in_the_same_bits(tmp_path: Path) -> None:
+def test_a_run_of_three_processes_that_was_stopped_ends_in_the_same_bits(tmp_path: Path) -> None:
+    """Gone on with by its name alone: all three take its settings from what it recorded."""
     text = tmp_path / "text.txt"
     text.write_text("To be, or not to be, that is the question. " * 300)
-    sizes = ["--hidden=16", "--embedding=8", "--batch=8", "--time=16", "--updates=400"]
-    words = ["-m", "--", "charlm", "train", str(text), *sizes, "--dropout=0.2", "--valid-every=50"]
+    sizes = ["--hidden=16", "--embedding=8", "--batch=6", "--time=16", "--updates=1500"]
+    begun = [str(text), *sizes, "--dropout=0.2", "--valid-every=50", "--save-every=9999"]
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
 
-    def train(run: Path) -> "subprocess.Popen[str]":
-        return together(*words, f"--run={run}", "--resume", "--json")
+    def train(run: Path, *words: str) -> "subprocess.Popen[str]":
+        words = ("-m", "--", "charlm", "train", *words, f"--run={run}", "--resume", "--json")
+        return together(3, *words)
 
-    halfway = train(stopped)
+    halfway = train(stopped, *begun)
     deadline = time.monotonic() + 120
     while not list(stopped.glob("checkpoints/update-*")) and halfway.poll() is None:
         assert time.monotonic() < deadline
@@ -89,12 +97,11 @@ def test_a_run_of_two_processes_that_was_stopped_ends_in_the_same_bits(tmp_path:
     halfway.send_signal(signal.SIGTERM)
     _, said = halfway.communicate()
     last = max(Run(stopped).checkpoints, default=0)
-    assert 0 < last < 400, said
-    for run in (whole, stopped):
-        done = train(run)
+    assert 0 < last < 1500, said
+    for done in (train(whole, *begun), train(stopped)):
         result, said = done.communicate()
         assert done.returncode == 0, said
-        assert json.loads(result)["updates"] == 400
+        assert json.loads(result)["updates"] == 1500
     assert (whole / "metrics.jsonl").read_bytes() == (stopped / "metrics.jsonl").read_bytes()
     kept = [sorted(path.rglob("*.safetensors")) for path in (whole, stopped)]
     for one, other in zip(*kept, strict=True):
@@ -120,6 +127,7 @@ def test_each_process_has_its_own_streams() -> None:
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
     monkeypatch.setenv("WORLD_SIZE", "4")
     with pytest.raises(BadConfig, match="--batch 30: 4 processes .* Try --batch 32"):
         join("cpu", 30)

@@ -26,6 +26,7 @@ class Attention(Cell):
     """
 
     states = ("h", "K", "V", "t")
+    given = ("K", "V", "t")  # the window is empty at first
     read_out = True
     window = 128
 

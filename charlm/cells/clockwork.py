@@ -20,6 +20,7 @@ class Clockwork(Cell):
     """
 
     states = ("h", "t")
+    given = ("t",)
     multiple = MODULES
     gates = {"due": "clock: 1 where it is the unit's turn, 0 holds"}
     keeps = "exp(-1 / period)"

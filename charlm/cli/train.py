@@ -59,7 +59,7 @@ def train(
     if several() > 1 and unnamed:
         raise BadConfig("several processes that train together need --run DIR: where they meet")
     if not is_first():
-        _follow(run, corpus or [], given)
+        _follow(run, resume, corpus or [], given)
         return
     if not (resume and is_run(run)):
         refuse_existing(run)
@@ -90,7 +90,7 @@ def _train(
     from charlm import train as training
     from charlm.machine import prepare
     from charlm.model import memory
-    from charlm.ranks import join
+    from charlm.ranks import join, of_one
     from charlm.run import Run, is_run, refuse_existing
     from charlm.show import progress, tables
     from charlm.workers import orphaned
@@ -132,9 +132,9 @@ def _train(
     record, symbols = run.record, run.alphabet.size
     kernel, reason = training.walked_by(run, config, device)
     each = training.seconds_per_update(
-        config, record.updates, symbols, kernel, device, corpus.split("train")
+        of_one(config), record.updates, symbols, kernel, device, corpus.split("train")
     )
-    needed = memory(config, symbols)
+    needed = memory(of_one(config), symbols)
     tables.summary(run, config, each, needed, f"{kernel}: {reason}", f"{device} ({why})")
 
     ranks.wait()  # the others open what is now there
@@ -160,7 +160,7 @@ def _train(
         return training.conclude(run, corpus, kernel, device, show.say, tick)
 
 
-def _follow(path: Path, names: list[str], given: dict[str, Any]) -> None:
+def _follow(path: Path, resume: bool, names: list[str], given: dict[str, Any]) -> None:
     """One of several processes that train together, but not the first: it takes its share of the
     streams, and neither writes nor speaks."""
     from charlm import corpus as texts
@@ -169,9 +169,11 @@ def _follow(path: Path, names: list[str], given: dict[str, Any]) -> None:
     from charlm.ranks import join
     from charlm.run import Run, is_run
 
-    if is_run(path) and Run(path).report:
-        return
     config = checked(given)
+    if resume and is_run(path):
+        if Run(path).report:
+            return
+        config = merged(Run(path).record.config, given)
     device, _ = prepare(config.device, config.threads)
     ranks = join(device, config.batch)
     ranks.wait()  # until the run is there
