@@ -111,3 +111,12 @@ def test_the_window_is_counted_in_the_memory_that_training_needs() -> None:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         logits, _ = model(torch.zeros(config.time, config.batch).long(), model.start(config.batch))
     assert sum(kept.values()) < memory(config, 65) < 2 * sum(kept.values())
+
+
+def test_a_learned_start_has_no_window() -> None:
+    """K and V of a window that is empty would be weights that nothing can train."""
+    config = checked({"cell": "attention", "block": "residual", "start": "learned", "hidden": 8})
+    model = make(config, 5, "fused", "cpu")
+    assert [tuple(part.shape) for part in model.starts] == [(1, 8)]
+    (h, K, V, t), _ = model.start(3)
+    assert h.requires_grad and not any(part.requires_grad or part.any() for part in (K, V, t))
