@@ -15,9 +15,9 @@ from charlm.evaluate import nats
 from charlm.probe import Curve, NotMeasurable, Number, Reading
 from charlm.reader import batches, picked, read
 
-KS = tuple(2**n for n in range(13))
+KS = tuple(sorted((*(2**n for n in range(13)), *(3 * 2**n for n in range(11)))))  # 1 to 4,096
 PLACES = 4096  # of the text that are scored; fewer for a larger k,
-READ = 1 << 20  # so that no more characters than these are read for it
+READ = 1 << 19  # so that no more characters than these are read for it
 WITHIN = 0.01  # of the bits with full context: Khandelwal et al. (2018)
 STRETCHES, DRAWS = 64, 1000  # of the bootstrap
 Bits = NDArray[np.float64]

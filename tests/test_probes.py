@@ -235,8 +235,8 @@ def test_a_text_that_is_too_short_says_so() -> None:
         with pytest.raises(NotMeasurable, match=f"the text has {length} characters, and .* needed"):
             asked(short)
     found = context(whole, places=10)
-    assert found.curves[0].x[-1] == 512
-    assert found.notes == ["a text of 2,000 characters is too short for more than 512"]
+    assert found.curves[0].x[-1] == 768
+    assert found.notes == ["a text of 2,000 characters is too short for more than 768"]
 
 
 def test_a_text_without_spaces_has_no_words_to_shuffle() -> None:
@@ -331,7 +331,7 @@ def test_recl_is_its_definition_by_hand() -> None:
     found = recl(group)
     half, whole = found.more
     assert [one.title for one in (found, half, whole)] == ["r = 0.1", "r = 0.5", "r = 1"]
-    assert found.curves[0].x == [2, 4]
+    assert found.curves[0].x == [1, 2]
     # r = 1: the bars are 4, 2, 1 and then 2, 2, 1; what is above them does not count.
     assert_allclose(y(whole), [1 - 2 ** (-2 / 3), 0], atol=1e-6)
     assert_allclose(y(whole, 1), [1 - 2 ** (-1 / 3), 1 - 2 ** (-0.03 / 3)], rtol=1e-4)
@@ -350,6 +350,13 @@ def test_a_single_run_has_a_recl_against_itself() -> None:
     found = recl({"one": kept([4.0, 2.0], [3.0, 2.0], [3.0, 2.0])})
     assert found.notes == ["one run alone is measured against itself"]
     assert found.numbers[-1].value == 2
+
+
+def test_recl_doubles_the_context_whatever_else_was_asked() -> None:
+    bits = torch.tensor([[4.0, 2.0], [3.0, 2.0], [1.0, 1.0], [2.0, 2.0]])
+    found = recl({"one": {"ks": torch.tensor([1, 2, 3, 4]), "bits": bits}})
+    assert found.more[1].curves[0].x == [1, 2]
+    assert_allclose(y(found.more[1]), [1 - 2**-0.5] * 2, rtol=1e-9)
 
 
 # closing

@@ -1,7 +1,6 @@
 """Relative effective context length of a group of models: Dai et al. (2019)."""
 
 import math
-from itertools import pairwise
 
 import msgspec
 import torch
@@ -21,14 +20,14 @@ def recl(group: dict[str, dict[str, Tensor]]) -> Found:
     is the same for models that are good and for models that are not?
 
     Protocol: The losses are those of `context`: the same places of the same text for all runs. For
-    a context c and the next longer one c' that was asked, twice as long, the bar at a place is the
-    lowest loss that any run of the group has there with c. A run's loss with c' counts where it is
+    a context c and one c' that is twice as long, the bar at a place is the lowest loss that any run
+    of the group has there with c. A run's loss with c' counts where it is
     below the bar, else the bar does. Its gain is by how much the perplexity, 2 to the mean bits, is
     lower than that of the bar. The length is the first c whose gain is less than 1 %. Taken at the
     share r of places where the bar is highest: those that need more than c, the more so the smaller
     r is.
 
-    Unit: Relative gain by the longer context c', in characters (or bytes); the length in the same.
+    Unit: The relative gain, by the context c in characters (or bytes); the length in the same.
 
     Chance: 0, the line: no help at all. As only what is below the bar counts, chance alone gives
     small gains, the more so where r is small or places are few.
@@ -39,18 +38,26 @@ def recl(group: dict[str, dict[str, Tensor]]) -> Found:
     """
     first, *_ = group.values()
     ks = first["ks"].tolist()
+    doubled = [(ks.index(c), ks.index(2 * c)) for c in ks if 2 * c in ks]
+    shorter = [ks[c] for c, _ in doubled]
     bits = torch.stack([kept["bits"].double() for kept in group.values()])  # (runs, ks, places)
     figures, numbers = [], []
     for ratio in RATIOS:
-        gains = gains_of(bits, ratio)
-        curves = [Curve(name=run, x=ks[1:], y=one) for run, one in zip(group, gains, strict=True)]
-        y = f"perplexity saved, r = {ratio:g}"
+        gains = torch.stack([gain(bits[:, c], bits[:, twice], ratio) for c, twice in doubled])
+        saved = dict(zip(group, gains.T.tolist(), strict=True))
+        curves = [Curve(name=run, x=shorter, y=one) for run, one in saved.items()]
         figures.append(
-            Found(title=f"r = {ratio:g}", x="longer context", y=y, chance=0.0, curves=curves)
+            Found(
+                title=f"r = {ratio:g}",
+                x="context that is doubled",
+                y="share of perplexity saved",
+                chance=0.0,
+                curves=curves,
+            )
         )
-        for run, one in zip(group, gains, strict=True):
-            stop = next((c for c, saved in zip(ks, one, strict=False) if saved < ENOUGH), None)
-            note = f"more than {ks[-2]:,}" if stop is None else ""
+        for run, one in saved.items():
+            stop = next((c for c, y in zip(shorter, one, strict=True) if y < ENOUGH), None)
+            note = f"more than {shorter[-1]:,}" if stop is None else ""
             name = f"{run}, r = {ratio:g}"
             numbers.append(Number(name=name, value=stop, unit="characters", note=note))
     notes = [] if len(group) > 1 else ["one run alone is measured against itself"]
@@ -58,17 +65,13 @@ def recl(group: dict[str, dict[str, Tensor]]) -> Found:
     return msgspec.structs.replace(main, more=more, numbers=numbers, notes=notes)
 
 
-def gains_of(bits: Tensor, ratio: float) -> list[list[float]]:
-    """The share of perplexity saved by each next longer context, run by run.
+def gain(short: Tensor, long: Tensor, ratio: float) -> Tensor:
+    """The share of perplexity that each run saves by the longer context, (runs,).
 
-    bits: (runs, contexts, places), NaN where not scored.
+    short, long: bits with either context, (runs, places), NaN where not scored.
     """
-    found = []
-    for short, long in pairwise(bits.unbind(1)):
-        scored = long.isfinite().all(0)
-        bar = short[:, scored].amin(0)
-        hardest = bar.topk(math.ceil(ratio * len(bar)))
-        counted = torch.minimum(long[:, scored][:, hardest.indices], hardest.values)
-        found.append(1 - 2 ** (counted.mean(1) - hardest.values.mean()))
-    gains: list[list[float]] = torch.stack(found, dim=1).tolist()
-    return gains
+    scored = long.isfinite().all(0)
+    bar = short[:, scored].amin(0)
+    hardest = bar.topk(math.ceil(ratio * len(bar)))
+    counted = torch.minimum(long[:, scored][:, hardest.indices], hardest.values)
+    return 1 - 2 ** (counted.mean(1) - hardest.values.mean())

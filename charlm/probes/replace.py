@@ -26,7 +26,7 @@ OTHERS, LENGTH = 256, 256  # stretches of other text, and characters of each
 @probe("replace")
 @torch.inference_mode()
 def replace(
-    reading: Reading, ks: Sequence[int] = KS, places: int = PLACES, read_at_most: int = READ // 2
+    reading: Reading, ks: Sequence[int] = KS, places: int = PLACES, read_at_most: int = READ
 ) -> Found:
     """What does the model lose when all that stands further back is another text?
 

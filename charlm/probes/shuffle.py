@@ -21,7 +21,7 @@ PLACES = 2048
 @probe("shuffle")
 @torch.inference_mode()
 def shuffle(
-    reading: Reading, ks: Sequence[int] = KS, places: int = PLACES, read_at_most: int = READ // 2
+    reading: Reading, ks: Sequence[int] = KS, places: int = PLACES, read_at_most: int = READ
 ) -> Found:
     """Of what stands further back, does the model know the order, or only which words there were?
 
