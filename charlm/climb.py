@@ -5,6 +5,7 @@ distance-50.jsonl  how training at this distance goes, a line a check
 distance-50.json   what came of it; without this file the distance is begun again
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -64,8 +65,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     seconds: float  # of updates
     kernel: str
     chance: Level
-    test: Level | None  # of the last weights; None if training diverged
-    farther: dict[str, float]  # how often the distance -> accuracy there
+    test: Level | None  # of the last weights; None if it diverged before or here
+    farther: dict[str, float]  # how often the distance -> accuracy there; 0 if it diverges there
     diverged: str = ""  # why
 
 
@@ -76,7 +77,7 @@ def solved(task: Task, level: Level, chance: Level) -> bool:
 
 @torch.inference_mode()
 def measured(model: Recurrence, task: Task, distance: int, purpose: str, sequences: int) -> Level:
-    """How good the model is at sequences of this distance, without dropout."""
+    """How good the model is at sequences of this distance, without dropout; finite, or an error."""
     loss = targets = right = answers = 0.0
     device = model.bias.device
     model.eval()
@@ -92,6 +93,8 @@ def measured(model: Recurrence, task: Task, distance: int, purpose: str, sequenc
         right += int((hits & all_asked).sum())
         answers += int(all_asked.sum())
     model.train()
+    if not math.isfinite(loss):
+        raise NonFinite(f"at distance {distance} the loss is {loss}")
     return Level(loss / targets, right / answers)
 
 
@@ -122,19 +125,22 @@ def attempt(
     model = made(task.model, config, task.symbols, kernel, device)
     learner = Learner(model, config, config.updates)
     chance = task.chance(distance)
-    test, farther, why = None, {}, ""
+    test, why = None, ""
+    farther: dict[str, float] = {}
     with closing(durable.Log(path / f"distance-{distance}.jsonl")) as log:
         log.cut(0)
         try:
             for check in training(task, learner, distance, tick):
                 log.append(msgspec.json.encode(check))
             test = measured(model, task, distance, "test", TESTED)
-            for times in FARTHER:
-                level = measured(model, task, times * distance, "test", TESTED)
-                farther[str(times)] = level.accuracy
         except NonFinite as error:
             why = str(error)
         log.sync()
+    for times in FARTHER if test else ():
+        try:
+            farther[str(times)] = measured(model, task, times * distance, "test", TESTED).accuracy
+        except NonFinite as error:
+            farther[str(times)], why = 0.0, str(error)
     return Outcome(
         distance=distance,
         solved=test is not None and solved(task, test, chance),

@@ -96,7 +96,7 @@ def at(distance: int, climbs: Sequence[Sequence[Outcome]]) -> Report:
         "of": len(found),
         "interval": [float(interval.low), float(interval.high)],
         "tried": sum(o is not None for o in found),
-        "diverged": sum(o is not None and bool(o.diverged) for o in found),
+        "diverged": sum(o is not None and o.test is None for o in found),
         "updates": [o.updates if o and o.solved else None for o in found],
         "seconds": [o.seconds if o else None for o in found],
         "accuracy": [o.test.accuracy if o and o.test else None for o in found],

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from conftest import charlm, command
@@ -17,9 +18,10 @@ from charlm import climb, compare_task
 from charlm.cell import CELLS
 from charlm.climb import Outcome, attempt, measured, outcomes, solved, training
 from charlm.config import Config, checked
-from charlm.errors import BadConfig
+from charlm.errors import BadConfig, NonFinite
 from charlm.learner import Learner
 from charlm.model import ModelState, made
+from charlm.show import tasks as drawing
 from charlm.task import NONE, TASKS, Level, Task
 
 SMALL = {"hidden": 24, "embedding": 8, "batch": 32, "learning_rate": 0.02, "kernel": "loop"}
@@ -110,15 +112,15 @@ class Forgets(Fake):
         predictions, _ = super().forward(x, state)
         for stream, read in enumerate(x.T.tolist()):
             opened: list[int] = []
-            for time, symbol in enumerate(read):
+            for at, symbol in enumerate(read):
                 first = 0  # that must be known: of parity, of all
                 if self.task.name == "dyck":
                     if symbol < 4:
-                        opened.append(time)
+                        opened.append(at)
                         continue
                     first = opened.pop()
-                if time - first > self.reach:
-                    predictions[time, stream] = 0
+                if at - first > self.reach:
+                    predictions[at, stream] = 0
         return predictions, ()
 
 
@@ -177,6 +179,34 @@ def test_a_loss_that_is_not_finite_is_recorded_and_ends_the_climb(tmp_path: Path
     assert [(one.distance, one.solved, one.test) for one in found] == [(60, False, None)]
     assert "the loss is" in found[0].diverged and found[0].updates < 300
     assert not list(climb.climb(tmp_path, "adding", config, [60, 80], "cpu", nothing))
+
+
+def test_a_test_that_is_not_finite_is_recorded_as_diverged(tmp_path: Path) -> None:
+    """The one update looks sound; what it has made of the weights does not."""
+    wild = {"cell": "irnn", "updates": 1, "learning_rate": 1000.0, "clip": 1e9}
+    config = checked({**SMALL, **wild})
+    list(climb.climb(tmp_path, "adding", config, [60], "cpu", nothing))
+    (found,) = outcomes(tmp_path, [60])
+    assert (found.solved, found.test, found.updates) == (False, None, 1)
+    assert found.diverged == "at distance 60 the loss is nan"
+
+
+def test_what_is_not_finite_farther_than_trained_is_not_right_there(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    def overflowing(model: Any, task: Task, distance: int, *rest: Any) -> Level:
+        if distance == 6:
+            raise NonFinite("at distance 6 the loss is inf")
+        return Level(0.0, 1.0)
+
+    monkeypatch.setattr(climb, "measured", overflowing)
+    config = checked({**SMALL, "updates": 2, "valid_every": 1})
+    found = attempt(tmp_path, TASKS["parity"], config, 3, "cpu", nothing)
+    assert found.solved and found.farther == {"2": 0.0, "4": 1.0}
+    assert found.diverged == "at distance 6 the loss is inf"
+    said = drawing.outcome(msgspec.to_builtins(found))
+    assert said.startswith("distance 3: solved") and said.endswith("the loss is inf")
+    assert compare_task.at(3, [[found]])["diverged"] == 0
 
 
 def test_a_climb_goes_on_above_what_was_solved_and_only_there(tmp_path: Path) -> None:

@@ -52,13 +52,14 @@ def shown(report: dict[str, Any], doc: str) -> None:
 
 def outcome(one: dict[str, Any]) -> str:
     """What came of a distance, on a line."""
-    if one["diverged"]:
+    if not one["test"]:
         return f"distance {one['distance']}: diverged after {one['updates']:,} updates"
     word = "solved" if one["solved"] else "not solved"
     farther = ", ".join(f"{share:.1%} at {times}d" for times, share in one["farther"].items())
     return (
         f"distance {one['distance']}: {word} after {one['updates']:,} updates, "
         f"{one['test']['accuracy']:.1%} right, loss {one['test']['loss']:.2g}; {farther}"
+        + (f"; {one['diverged']}" if one["diverged"] else "")
     )
 
 
