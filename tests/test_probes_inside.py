@@ -1,5 +1,7 @@
 """The probes that look inside, asked of models whose memory is known exactly."""
 
+import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -150,6 +152,41 @@ def test_both_gradients_are_those_of_autograd() -> None:
             back = torch.autograd.grad(parts(states[-1]), before, vectors, retain_graph=True)
             size = sum(g.square().sum(1) for g in back).sqrt() / length
             assert_close(torch.from_numpy(got), size)
+
+
+class Idle(Leaky):
+    """A person's leaky sum: its output is only read from what it holds, and it does not say so."""
+
+    states = ("h", "s")
+
+    def step(self, Wx: Tensor, state: State) -> State:
+        s = KEPT * state[1] + Wx
+        return 2 * s, s
+
+
+def test_what_the_next_step_does_not_look_at_has_no_gradient(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = gradient(reading(model_of(Idle, monkeypatch)), most=64, places=8)
+    loss, state = curve(found, "loss, trained"), curve(found, "state, trained")
+    assert loss.y == pytest.approx([KEPT**lag for lag in loss.x], rel=1e-3)
+    ratios = [now / before for before, now in itertools.pairwise(state.y)]
+    assert ratios == pytest.approx([KEPT**lag for lag in state.x[:-1]], rel=1e-3)
+
+
+def test_a_state_that_is_the_same_everywhere_is_not_followed_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = reading(model_of(Leaky, monkeypatch))
+    alone = gradient(asked, most=64, places=4, at_once=1)  # alike is said of all places, not of one
+    assert len(alone.curves) == 4 and not alone.notes
+    found = gradient(dataclasses.replace(asked, ids=0 * asked.ids), most=64, places=4)
+    assert [one.name for one in found.curves] == ["loss, trained", "loss, untrained"]
+    assert curve(found, "loss, trained").y[0] == pytest.approx(KEPT, rel=1e-3)
+    assert found.notes == [
+        f"state, {when}: it is the same at all places, and not followed back"
+        for when in ("trained", "untrained")
+    ]
 
 
 def test_a_text_too_short_to_look_back_in_is_not_measurable(

@@ -12,7 +12,7 @@ from charlm.config import stream
 from charlm.model import CharLM, ModelState
 from charlm.probe import Curve, Found, NotMeasurable, Number, Reading, probe
 from charlm.reach import Places, evenly, side_by_side
-from charlm.reader import read
+from charlm.reader import picked, read
 
 LAGS = 1024  # characters back, at most
 LEAST = 64  # fewer say nothing of memory
@@ -60,7 +60,10 @@ def gradient(
     at = evenly(farthest + farthest // 4, length - 1, places)
     curves, numbers, notes = [], [], []
     for when, model in (("trained", reading.model), ("untrained", reading.fresh())):
-        for what, lags, sizes in sizes_of(model, reading, at, farthest, at_once):
+        followed = list(sizes_of(model, reading, at, farthest, at_once))
+        if len(followed) < 2:
+            notes.append(f"state, {when}: it is the same at all places, and not followed back")
+        for what, lags, sizes in followed:
             name = f"{what}, {when}"
             if not sizes[0].all():
                 raise NotMeasurable(f"the {what} has no gradient at lag 0")
@@ -83,54 +86,69 @@ def gradient(
 def sizes_of(
     model: CharLM, reading: Reading, at: Places, farthest: int, at_once: int
 ) -> Iterator[tuple[str, Sequence[int], Sizes]]:
-    """What is followed back, the lags at which, and the norm at each of these places."""
+    """What is followed back, the lags at which, and the norm at each of these places.
+
+    No state, where all of it is the same at all of them.
+    """
     lags = [0, *(1 << n for n in range(farthest.bit_length()))]  # the last is the farthest
     draw = torch.Generator().manual_seed(stream(reading.seed, "gradient"))
+    begin = at - farthest
+    warm = side_by_side(reading.ids, begin - farthest // 4, farthest // 4)
+    texts = side_by_side(reading.ids, begin, farthest + 2)
+    with torch.no_grad():
+        begun = read(model, warm, model.start(len(at)))
+        ended = carried(model, read(model, texts[:-1], begun))
+    moved = [n for n, part in enumerate(ended) if (part != part[:1]).any()]
     of_loss, of_state = [], []
-    for places in np.array_split(at, -(-len(at) // at_once)):
-        begin = places - farthest
-        warm = side_by_side(reading.ids, begin - farthest // 4, farthest // 4)
-        text = side_by_side(reading.ids, begin, farthest + 2).to(model.bias.device)
+    for rows in np.array_split(np.arange(len(at)), -(-len(at) // at_once)):
+        state = picked(begun, torch.from_numpy(rows))
+        text = texts[:, rows].to(model.bias.device)
         with torch.no_grad():
-            state = read(model, warm, model.start(len(places)))
             x = model.embed(text[:-1])
         x.requires_grad_()
-        h, states = walked(model, x, state, lags[::-1])
+        h, states = walked(model, x, state, lags[::-1], moved)
         loss = cross_entropy(model.predict(h), text[-1], reduction="sum")
         (back,) = torch.autograd.grad(loss, x, retain_graph=True)
         of_loss.append(back.flip(0).double().norm(dim=-1))
-        of_state.append(norms(states, draw).flip(0))
+        if moved:
+            of_state.append(norms(states, draw).flip(0))
         reading.tick(text.numel())
     yield "loss", range(farthest + 1), torch.cat(of_loss, dim=1).cpu().numpy()
-    yield "state", lags, torch.cat(of_state, dim=1).cpu().numpy()
+    if moved:
+        yield "state", lags, torch.cat(of_state, dim=1).cpu().numpy()
+
+
+def carried(model: CharLM, state: ModelState) -> list[Tensor]:
+    """The parts of a state that the next step looks at, of all layers."""
+    layers = zip(model.recurrent, state, strict=False)
+    return [part for layer, own in layers for part in own[layer.read_out :]]
 
 
 def walked(
-    model: CharLM, x: Tensor, state: ModelState, lags: Sequence[int]
+    model: CharLM, x: Tensor, state: ModelState, lags: Sequence[int], moved: Sequence[int]
 ) -> tuple[Tensor, list[list[Tensor]]]:
-    """x (time, places, embedding), state before, lags falling to 0 -> the last output, and what is
-    carried on at each lag, each part (places, ...)."""
+    """x (time, places, embedding), state before, lags falling to 0 -> the last output, and these
+    parts of what is carried on at each lag, each (places, ...)."""
     states, done = [], 0
     for lag in lags:
         h, state = model.walk(x[done : len(x) - lag], None, state)
         done = len(x) - lag
-        layers = zip(model.recurrent, state, strict=False)
-        states.append([part for layer, own in layers for part in own[layer.read_out :]])
+        parts = carried(model, state)
+        states.append([parts[n] for n in moved])
     return h[-1], states
 
 
 def norms(states: list[list[Tensor]], draw: torch.Generator) -> Tensor:
     """Of the gradient of the last of these states, along a random unit vector at each place, with
-    respect to each of them, (states, places)."""
+    respect to each of them, (states, places); 0 where it is not looked at again."""
     last = states[-1]
-    moved = [n for n, part in enumerate(last) if not torch.equal(part, part[:1].expand_as(part))]
-    vectors = [torch.randn(last[n].shape, generator=draw).to(last[n]) for n in moved]
+    vectors = [torch.randn(part.shape, generator=draw).to(part) for part in last]
     length = together(vectors)
-    along = sum((last[n] * v).flatten(1).sum(1) for n, v in zip(moved, vectors, strict=True))
+    along = sum((part * v).flatten(1).sum(1) for part, v in zip(last, vectors, strict=True))
     back = torch.autograd.grad(
-        (along / length).sum(), [state[n] for state in states for n in moved]
+        (along / length).sum(), [part for state in states for part in state], materialize_grads=True
     )
-    each = [back[at : at + len(moved)] for at in range(0, len(back), len(moved))]
+    each = [back[at : at + len(last)] for at in range(0, len(back), len(last))]
     return torch.stack([together(parts) for parts in each])
 
 
