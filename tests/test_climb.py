@@ -293,6 +293,17 @@ def test_a_seed_that_stopped_below_has_not_solved_what_is_above() -> None:
     assert first["interval"] == pytest.approx(wilson)
 
 
+def test_the_median_of_an_even_number_of_seeds_is_a_distance_that_was_trained(
+    tmp_path: Path,
+) -> None:
+    climbs = compare_task.plan({"embedding": 8}, ["gru"], 2, 4000, "copy", [10, 20], tmp_path)
+    for one, accuracy in zip(climbs, (1.0, 0.5), strict=True):
+        one.path.mkdir(parents=True)
+        (one.path / "distance-10.json").write_bytes(climb.readable(came(10, accuracy)))
+    farthest = compare_task.row(climbs, 4000)["farthest"]
+    assert farthest == {"median": 0, "per_seed": [10, 0]}
+
+
 WORDS = ["--task", "adding", "--seeds", 1, "--parameters", 2600, "--embedding", 8, "--lr", 0.02]
 WORDS += ["--updates", 250, "--kernel", "loop", "--log-every", 0.2]
 

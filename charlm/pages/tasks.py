@@ -63,7 +63,7 @@ def answer(rows: Sequence[Report], distances: Sequence[int]) -> str:
         return f"Most seeds of each cell do not even solve distance {distances[0]:,}."
     names = [label(row["cell"]) for row in rows if row["farthest"]["median"] == best]
     seeds = len(rows[0]["seeds"])
-    of = f" in the median of {seeds} seeds" if seeds > 1 else ", with one seed"
+    of = f" in the lower median of {seeds} seeds" if seeds > 1 else ", with one seed"
     last = " It is the longest that was asked." if best == distances[-1] else ""
     return f"{', '.join(names)}: up to distance {exact(best)}{of}.{last}"
 

@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean, median_low
 from typing import Any
 
 from rich.text import Text
@@ -111,23 +111,23 @@ def comparison(report: dict[str, Any]) -> None:
                     f"{one['distance']}",
                     f"{one['solved']}/{one['of']}",
                     f"{low:.2f}–{high:.2f}",
-                    _over_seeds(one["updates"], "{:,.0f}", median),
+                    _over_seeds(one["updates"], "{:,.0f}", median_low),
                     _over_seeds(one["accuracy"], "{:.1%}", fmean),
                     *(_over_seeds(found, "{:.1%}", fmean) for found in one["farther"].values()),
                 )
     result("")
     drawn(table)
     equal, settings = report["equal"], report["settings"]
-    result(
+    told = (
         f"{report['task']['name']}, {around(settings['block'])}, {seeds} seed"
         f"{'s' if seeds > 1 else ''}, at most {equal['updates']:,} updates of "
-        f"{settings['batch']} sequences a\ndistance, one learning rate "
-        f"{settings['learning_rate']:g}, not tuned for each cell. farthest: the median\n"
-        "distance solved. solved: how many seeds, a seed that stopped before counting as\n"
-        "not, with Wilson's interval. updates: median of the solved. right: mean of the\n"
-        "tried; at 2d and 4d without further training."
+        f"{settings['batch']} sequences a distance, one learning rate "
+        f"{settings['learning_rate']:g}, not tuned for each cell. farthest: the lower median "
+        "distance solved. solved: how many seeds, a seed that stopped before counting as not, with "
+        "Wilson's interval. updates: lower median of the solved. right: mean of the tried; at 2d "
+        f"and 4d without further training. Solved is: {report['solved_means']}."
     )
-    result(textwrap.fill(f"Solved is: {report['solved_means']}.", COLUMNS))
+    result(textwrap.fill(told, COLUMNS))
 
 
 def _over_seeds(values: Sequence[float | None], form: str, of: Any) -> str:
