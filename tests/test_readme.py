@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 from conftest import prose
 
+from charlm import tasks as tasks
+from charlm.config import CELL_NAMES
+from charlm.task import TASKS
+
 README = (Path(__file__).parent.parent / "README.md").read_text()
 COMMANDS = [
     line
@@ -55,6 +59,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_readme_is_whole() -> None:
     assert "@@" not in README
+
+
+def test_the_readme_counts_cells_and_tasks_as_they_are() -> None:
+    assert f"recurrent cells ({len(CELL_NAMES)} of them" in README
+    assert f"nothing but memory**: {len(TASKS)} of them" in README
 
 
 def test_the_readme_shows_each_command() -> None:
