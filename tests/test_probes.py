@@ -18,7 +18,7 @@ from charlm import reader
 from charlm.alphabet import BYTES, Alphabet
 from charlm.characters import characters, which
 from charlm.closers import blocks, brackets, quotations
-from charlm.config import checked
+from charlm.config import CELL_NAMES, checked
 from charlm.model import CharLM, make, resolve_kernel
 from charlm.probe import PROBES, Found, NotMeasurable, Reading
 from charlm.probes.closing import binned, closing
@@ -221,6 +221,21 @@ def test_every_kernel_gives_the_same_answer(asked: Callable[..., Found]) -> None
     )
     assert one.curves[0].x == other.curves[0].x
     assert_allclose(y(one), y(other), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CELL_NAMES)
+def test_streams_can_be_picked_from_the_state_of_every_cell(name: str) -> None:
+    config = checked({**TINY, "cell": name, "layers": 2, "block": "residual"})
+    if name == "depth-gated-lstm":
+        config = checked({**TINY, "cell": name, "layers": 2})
+    model = make(config, 9, "loop", "cpu").double().eval()
+    ids = torch.arange(40).reshape(10, 4) % 9
+    with torch.inference_mode():
+        state = model.read(ids[:5], model.start(4))
+        some = reader.picked(state, torch.tensor([2, 0]))
+        found = model.expect(model.read(ids[5:, [2, 0]], some))
+        logits, _ = model(ids[:, [2, 0]], model.start(2))
+    assert_allclose(found, logits[-1], rtol=1e-9)
 
 
 def test_a_text_that_is_too_short_says_so() -> None:

@@ -21,11 +21,10 @@ def recl(group: dict[str, dict[str, Tensor]]) -> Found:
 
     Protocol: The losses are those of `context`: the same places of the same text for all runs. For
     a context c and one c' that is twice as long, the bar at a place is the lowest loss that any run
-    of the group has there with c. A run's loss with c' counts where it is
-    below the bar, else the bar does. Its gain is by how much the perplexity, 2 to the mean bits, is
-    lower than that of the bar. The length is the first c whose gain is less than 1 %. Taken at the
-    share r of places where the bar is highest: those that need more than c, the more so the smaller
-    r is.
+    of the group has there with c. A run's loss with c' counts where it is below the bar, else the
+    bar does. Its gain is by how much the perplexity, 2 to the mean bits, is lower than that of the
+    bar. The length is the first c whose gain is less than 1 %. Taken at the share r of places where
+    the bar is highest: those that need more than c, the more so the smaller r is.
 
     Unit: The relative gain, by the context c in characters (or bytes); the length in the same.
 
