@@ -20,10 +20,10 @@ from charlm.checkpoint import decoded, read, readable
 from charlm.config import FORMAT, OF_TEXT, Config, arguments
 from charlm.corpus import Batch
 from charlm.encoder import Tick
-from charlm.errors import BadConfig, NonFinite
+from charlm.errors import BadConfig, NonFinite, OutOfMemory
 from charlm.learner import Learner
 from charlm.machine import memory_available
-from charlm.model import Recurrence, made, memory, refuse_more_than, resolve_kernel
+from charlm.model import Recurrence, made, memory, resolve_kernel
 from charlm.task import NONE, TASKS, Level, Task, source
 from charlm.zoo import sha256
 
@@ -115,12 +115,27 @@ def training(task: Task, learner: Learner[Any], distance: int, tick: Tick) -> It
             yield Check(learner.update, round(learner.seconds, 3), level.loss, level.accuracy)
 
 
+def refuse_too_far(
+    configs: Sequence[Config], task: Task, distance: int, device: str, side_by_side: int = 1
+) -> None:
+    """A distance at which so many of these need more memory than there is ends here."""
+    lengths = [msgspec.structs.replace(config, time=task.length(distance)) for config in configs]
+    need = sum(sorted(memory(config, task.symbols) for config in lengths)[-side_by_side:])
+    available = memory_available(device)
+    if need > available:
+        raise OutOfMemory(
+            f"--distance {distance} needs about {need / 1e9:,.1f} GB and {available / 1e9:,.1f} GB "
+            "are there: climb less far, fewer side by side, or with a smaller --batch or model "
+            "(--hidden, --parameters)"
+        )
+
+
 def attempt(
     path: Path, task: Task, config: Config, distance: int, device: str, tick: Tick
 ) -> Outcome:
     """Trains a new model at one distance and tests it; each check is on record in `path`."""
+    refuse_too_far([config], task, distance, device)
     config = msgspec.structs.replace(config, time=task.length(distance))
-    refuse_more_than(memory_available(device), memory(config, task.symbols))
     kernel, _ = resolve_kernel(config, device)
     model = made(task.model, config, task.symbols, kernel, device)
     learner = Learner(model, config, config.updates)

@@ -83,7 +83,7 @@ def compare_cells(
     load_own(names)
     device, _ = prepare(config.device, 1)
     side_by_side = jobs or (cores() if device == "cpu" else 1)
-    work = Work(out, side_by_side, f"{side_by_side} side by side on {device}", log_every)
+    work = Work(out, side_by_side, device, log_every)
     if not compare.is_comparison(out):
         refuse_existing(out)
     with writer(out):
@@ -115,8 +115,12 @@ class Work(NamedTuple):
 
     place: Path
     side_by_side: int
-    told: str
+    device: str
     log_every: float
+
+    @property
+    def told(self) -> str:
+        return f"{self.side_by_side} side by side on {self.device}"
 
 
 def _on_text(
@@ -160,9 +164,13 @@ def _on_task(
 ) -> dict[str, Any]:
     """Climbs of every cell and seed; their report."""
     from charlm import compare_task
+    from charlm.climb import refuse_too_far
     from charlm.show import tasks as drawing
+    from charlm.task import TASKS
 
     planned = compare_task.plan(given, cells, seeds, parameters, task, steps, work.place)
+    left = [one.config for one in planned if not one.look().ended]
+    refuse_too_far(left, TASKS[task], steps[-1], work.device, work.side_by_side)
     drawing.planned(planned, parameters, work.told, work.place)
     do([one.job for one in planned], work.place, work.side_by_side, work.log_every)
     return compare_task.conclude(planned, parameters, work.place, ["charlm", *sys.argv[1:]])
