@@ -131,7 +131,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         int, Meta(ge=0, le=2**63 - 1), says(TRAINING, "of weights, order and dropout")
     ] = 0
     valid_every: Annotated[
-        Count, says(TRAINING, "updates between validations; 0: a 20th of the run")
+        Count, says(TRAINING, "updates between validations; 0: a 20th of the run, on a task 50")
     ] = 0
     final: Annotated[
         Literal["test", "valid", "none"], says(TRAINING, "split scored exactly at the end")

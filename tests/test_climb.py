@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from charlm import climb, compare_task
 from charlm.cell import CELLS
 from charlm.climb import Outcome, attempt, measured, outcomes, solved, training
-from charlm.config import Config, checked
-from charlm.errors import BadConfig, NonFinite
+from charlm.config import Config, checked, notes
+from charlm.errors import BadConfig, NonFinite, OutOfMemory
 from charlm.learner import Learner
 from charlm.model import ModelState, made
 from charlm.show import tasks as drawing
@@ -356,6 +356,26 @@ def test_a_stopped_comparison_goes_on_and_reuses_what_is_done(out: Path) -> None
     assert {line.split()[0] for line in lines[2:4]} == {"gru", "rnn"}
     assert sum("1/1" in line for line in lines) >= 3, more.stdout.decode()
     assert b"every climb" in more.stderr
+
+
+def test_a_distance_that_memory_is_too_small_for_is_refused_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    words = ["--task", "copy", "--distance", "1,9999999", "--parameters", 9000, "--out", "out"]
+    done = charlm("compare-cells", *words, cwd=tmp_path)
+    assert done.returncode == 79 and b"charlm: --distance 9999999 needs about" in done.stderr
+    assert not list(tmp_path.glob("out/climbs")) and not list(tmp_path.glob("out/logs"))
+    one = checked(SMALL)
+    task = TASKS["copy"]
+    need = climb.memory(msgspec.structs.replace(one, time=task.length(50)), task.symbols)
+    monkeypatch.setattr(climb, "memory_available", lambda _: 2 * need)
+    climb.refuse_too_far([one] * 3, task, 50, "cpu", side_by_side=2)
+    with pytest.raises(OutOfMemory, match="climb less far, fewer side by side"):
+        climb.refuse_too_far([one] * 3, task, 50, "cpu", side_by_side=3)
+
+
+def test_help_says_how_often_tasks_are_checked() -> None:
+    assert f"on a task {climb.EVERY}" in notes("valid_every")["help"]
 
 
 @pytest.mark.parametrize(
