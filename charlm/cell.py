@@ -28,6 +28,7 @@ class Cell(nn.Module):
     gates: dict[str, str] = {}  # letters of the equations, each from 0 to 1 in step: what it is
     candidate = ""  # the letter of what is new, from which a gate takes
     keeps = ""  # the share that a unit keeps of what it holds, as the equations write it
+    alike = False  # whether that share is the same whatever is read
     W: nn.Linear  # what x says
     U: nn.Linear  # what h says
 

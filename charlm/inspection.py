@@ -134,13 +134,12 @@ def doing(model: CharLM, seen: Sequence[Seen], layer: int, number: int) -> Unit:
 
     rows = [row(letter, "what it holds", "signed", values) for letter, values in held]
     rows += [row(letter, says, "gate", one.letters[letter]) for letter, says in cell.gates.items()]
-    always = one.kept is not None and bool((one.kept == one.kept[:1]).all())
-    if one.kept is not None and cell.keeps not in cell.gates and not always:
+    if one.kept is not None and cell.keeps not in cell.gates and not cell.alike:
         rows.append(row(cell.keeps, "share kept", "gate", one.kept))
     if cell.candidate:
         rows.append(row(cell.candidate, "candidate", "signed", one.letters[cell.candidate]))
     rows.append(row(output, "output" if held else "what it holds, its output", "signed", h))
-    kept = float(one.kept[0, 0, number - 1]) if one.kept is not None and always else None
+    kept = float(one.kept[0, 0, number - 1]) if one.kept is not None and cell.alike else None
     return Unit(layer, number, kept, rows)
 
 

@@ -133,13 +133,20 @@ def test_each_unit_keeps_a_share(name: str) -> None:
 def test_units_of_a_linear_recurrence_keep_what_their_equations_say() -> None:
     for name, wanted in {
         "lru": lambda cell: torch.exp(-torch.exp(cell.nu)),
-        "indrnn": lambda cell: cell.u.abs(),
         "clockwork": lambda cell: torch.exp(-1 / cell.period),
     }.items():
         cell = made(name)
         found, _, _ = seen(cell, text(cell))
         assert found.kept is not None
         assert_close(found.kept, wanted(cell).detach().double().expand_as(found.kept))
+
+
+def test_a_unit_of_the_indrnn_keeps_a_share_where_relu_lets_it_through() -> None:
+    cell = made("indrnn")
+    found, outputs, _ = seen(cell, text(cell))
+    assert 0.2 < (outputs > 0).double().mean() < 0.8
+    assert found.kept is not None
+    assert_close(found.kept, (cell.u.abs() * (outputs > 0)).detach())
 
 
 def test_a_head_s_forget_gate_is_that_of_each_of_its_units() -> None:

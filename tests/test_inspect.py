@@ -90,14 +90,14 @@ def test_every_cell_is_shown_with_what_it_has(cell: str, tmp_path: Path, book: P
     found = looked(run, corpus, model, "The old cat\tsees a dog.\n", (1, 1), (2, hidden))
     for unit, layer in zip(found.units, model.recurrent, strict=True):
         letters = [row.letter for row in unit.rows]
-        always = cell in ("indrnn", "lru", "clockwork")
+        always = cell in ("lru", "clockwork")
         kept = {layer.keeps} - {""} if not always else set()
         assert {row.letter for row in unit.rows if row.kind == "gate"} == {*layer.gates, *kept}
         assert (layer.candidate in letters) == bool(layer.candidate)
         assert all(len(row.values) == 24 for row in unit.rows)
         assert (unit.kept is not None) == always
     shown = Page(page.render(msgspec.to_builtins(found)))
-    assert ("always alike" in shown.words) == (cell in ("indrnn", "lru", "clockwork"))
+    assert ("always alike" in shown.words) == (cell in ("lru", "clockwork"))
     heads = {words["title"] for tag, words in shown.tags if tag == "b" and "title" in words}
     assert heads == {row.says for unit in found.units for row in unit.rows}
     cells = [words for tag, words in shown.tags if tag == "i" and "title" in words]
@@ -239,6 +239,7 @@ def test_numbers_instead_of_a_page(trained: Path, tmp_path: Path) -> None:
     assert told["symbols"] == ["T"] and len(told["bits"]) == 1
     assert [(one["layer"], one["unit"]) for one in told["units"]] == [(1, 24), (1, 2)]
     assert [len(row["values"]) for row in told["units"][0]["rows"]] == [1] * 6
+    assert [one["kept"] for one in told["units"]] == [None] * 2  # by no gate that is always alike
     assert not (tmp_path / "none.html").exists()
 
 

@@ -24,6 +24,7 @@ class Clockwork(Cell):
     multiple = MODULES
     gates = {"due": "clock: 1 where it is the unit's turn, 0 holds"}
     keeps = "exp(-1 / period)"
+    alike = True
     period: Tensor  # of each unit
 
     def __init__(self, inputs: int, hidden: int) -> None:

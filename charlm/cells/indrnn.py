@@ -15,7 +15,7 @@ class IndRNN(Cell):
     forget at every pace, and none that grows. It is not held there in training.
     """
 
-    keeps = "|u|"
+    keeps = "|u| or 0"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
@@ -24,8 +24,9 @@ class IndRNN(Cell):
 
     def step(self, Wx: Tensor, state: State) -> State:
         (h,) = state
-        return (relu(Wx + self.u * h),)
+        h = relu(Wx + self.u * h)
+        return (h,)
 
     def share_kept(self, letters: dict[str, Tensor]) -> Tensor:
-        del letters  # the same whatever is read, where relu lets it through
-        return self.u.abs()
+        """Nothing where relu lets nothing through."""
+        return self.u.abs() * (letters["h"] > 0)

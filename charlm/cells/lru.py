@@ -25,6 +25,7 @@ class LRU(Cell):
     states = ("h", "s")
     read_out = True
     keeps = "|L|"
+    alike = True
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
