@@ -1,6 +1,7 @@
 """The command line as people and programs meet it: streams, exit codes, one line for each error."""
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -17,7 +18,9 @@ import pytest
 from conftest import charlm, command, on_terminal, prose
 
 from charlm.errors import MEANING, CharlmError
+from charlm.show.progress import SideBySide
 from charlm.visible import visible
+from charlm.workers import Job, Progress, State
 
 SMALL = ["--hidden", 8, "--embedding", 4, "--batch", 4, "--time", 16, "--updates", 2]
 
@@ -542,6 +545,27 @@ def test_off_a_terminal_there_are_plain_lines(tmp_path: Path, book: Path) -> Non
         assert re.search(f"^{name} ", summary, re.M), name
     for name in ("estimate", "device", "run"):
         assert re.search(f"^{name} ", summary, re.M), name
+
+
+class Terminal(io.StringIO):
+    """Keeps what is drawn on it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_names_of_jobs_side_by_side_are_only_ever_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cell's file may be called anything."""
+    drawn = Terminal()
+    monkeypatch.setattr(sys, "stderr", drawn)
+    monkeypatch.setenv("TERM", "xterm")
+    shown = SideBySide(1.0)
+    name = "[/x]\x1b[2J[red]m.C seed 0"
+    for where in ("", "[/at] 1.2"):
+        job = Job(name, Path("m"), [], lambda: Progress())
+        shown.see([State(job, Progress("", 1, 2, where), "running")])
+    shown.close()
+    assert "[/x]\\x1b[2J[red]m.C seed 0" in drawn.getvalue() and "[/at] 1.2" in drawn.getvalue()
 
 
 # hostile text

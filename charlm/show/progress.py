@@ -118,10 +118,11 @@ class SideBySide:
         self.tasks: dict[str, TaskID] = {}
         if self.console.is_terminal:
             self.progress = Progress(
-                TextColumn("{task.description:<14}"),
+                TextColumn("{task.description:<14}", markup=False),
                 BarColumn(bar_width=24),
                 TextColumn(
-                    "{task.percentage:>3.0f}%  {task.fields[status]:<8} {task.fields[said]}"
+                    "{task.percentage:>3.0f}%  {task.fields[status]:<8} {task.fields[said]}",
+                    markup=False,
                 ),
                 console=self.console,
             )
@@ -158,7 +159,9 @@ class SideBySide:
         assert self.progress
         name = state.job.path.name
         if name not in self.tasks:
-            self.tasks[name] = self.progress.add_task(state.job.name, total=1, status="", said="")
+            self.tasks[name] = self.progress.add_task(
+                visible(state.job.name), total=1, status="", said=""
+            )
         self.progress.update(
             self.tasks[name],
             completed=self._share(state),
