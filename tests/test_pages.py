@@ -20,6 +20,7 @@ from charlm.config import Config
 from charlm.figures import Line, Plan, draw, keys, mean
 from charlm.pages import comparison, numbers, probes, tasks
 from charlm.probe import Curve, Found, Number
+from charlm.show import large
 from charlm.show.numbers import exact, mark
 from charlm.visible import visible
 
@@ -384,6 +385,8 @@ def test_what_cannot_stand_on_an_axis_is_left_out() -> None:
 def test_marks_and_numbers_are_short_and_true() -> None:
     said = [mark(value) for value in (0, 1e-5, 2e-5, 0.001, 1, -0.5, 4096, 2e4, 1e6, 2.5e12)]
     assert said == ["0", "10⁻⁵", "2·10⁻⁵", "0.001", "1", "−0.5", "4,096", "20k", "1M", "2.5T"]
+    said = [large(value) for value in (999.4, 999.6, 45_600, 999_499, 999_960, 1e6, 999.6e6, 2e9)]
+    assert said == ["999", "1k", "45.6k", "999k", "1M", "1M", "1G", "2G"]
     said = [exact(value) for value in (None, 0.0, 3.0, -1.23456, 1234.56, 123456.7, 1e-9)]
     assert said == ["–", "0", "3", "−1.235", "1,234.6", "123,457", "1e−09"]
 

@@ -57,7 +57,7 @@ def duration(seconds: float) -> str:
 def large(number: float) -> str:
     """45600 -> '45.6k'."""
     for unit in ("", "k", "M"):
-        if number < 1000:
+        if number < 999.5:  # which is rounded up to a thousand
             return f"{number:.3g}{unit}" if unit else f"{number:.0f}"
         number /= 1000
     return f"{number:.3g}G"
