@@ -256,8 +256,23 @@ def test_a_text_that_is_too_short_says_so() -> None:
 
 def test_a_text_without_spaces_has_no_words_to_shuffle() -> None:
     text = cyclic(0).replace(" ", "x")
-    with pytest.raises(NotMeasurable, match="no white space"):
-        shuffle(reading((20, partial(back, 20)), text, text))
+    with pytest.raises(NotMeasurable, match="before 0 of 464 places there are two words"):
+        shuffle(reading((20, partial(back, 20)), text, text), places=464)
+
+
+def test_a_place_without_two_words_before_it_is_not_asked() -> None:
+    """In a text whose second half is one word only the places of the first lose something."""
+    text = cyclic(0) + "x" * 2000
+    asked = reading((600, partial(back, 20)), text, text)
+    found = shuffle(asked, ks=[2, 4], places=1000)
+    words = [len(text[at - 512 : at].split()) for at in np.linspace(512, 3995, 1000).astype(int)]
+    there = sum(many > 1 for many in words)
+    assert 500 < there < 600 and found.curves[0].count == [there, there]
+    assert found.notes == [
+        f"{1000 - there} of 1,000 places are left out: the 512 characters before have not two words"
+    ]
+    with pytest.raises(NotMeasurable, match="before 1.. of 250 places there are two words"):
+        shuffle(asked, ks=[2, 4], places=250)
 
 
 def test_a_training_text_that_is_too_short_says_so() -> None:
