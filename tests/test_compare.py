@@ -3,6 +3,7 @@
 import fcntl
 import html
 import json
+import os
 import signal
 import subprocess
 import time
@@ -321,6 +322,18 @@ def test_workers_do_not_outlive_the_comparison(tmp_path: Path, book: Path) -> No
         time.sleep(0.1)
     assert writers() and not any(writers())
     assert list(tmp_path.glob("out/runs/*/checkpoints/update-*"))
+
+
+def test_a_worker_trains_alone_though_the_comparison_is_one_of_several_processes(
+    tmp_path: Path, book: Path
+) -> None:
+    told = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "3", "TORCHELASTIC_RUN_ID": "none"}
+    told |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}  # where nobody listens
+    words = ["--cells", "rnn", "--seeds", 1, *WORDS[4:], "--updates", 3, "--out", tmp_path / "o"]
+    done = charlm("compare-cells", book, *words, env={**os.environ, **told})
+    assert done.returncode == 0, done.stderr
+    one = {name: "3" for name in told} | {"PATH": "p", "SLURM_JOB_ID": "7"}
+    assert [name for name in one if not workers.SEVERAL.fullmatch(name)] == ["PATH", "SLURM_JOB_ID"]
 
 
 def test_a_worker_that_fails_ends_the_comparison_with_its_own_words(tmp_path: Path) -> None:
