@@ -143,6 +143,12 @@ def matched(
     return configs
 
 
+def common(config: Config, without: Sequence[str] = ()) -> dict[str, Any]:
+    """What all matched settings have in common, but for these: by one of them."""
+    own = ("cell", "hidden", "seed", "embedding" if config.tie else "", *without)
+    return {name: value for name, value in msgspec.to_builtins(config).items() if name not in own}
+
+
 def named(config: Config, decides: Any) -> str:
     """A directory's name: of the cell, the seed, and a hash of all that decides what is in it."""
     digest = hashlib.sha256(msgspec.json.encode(decides)).hexdigest()
@@ -202,9 +208,6 @@ def conclude(
     rows = [row([report_of(one) for one in of[cell]], parameters) for cell in cells]
     run = Run(planned[0].path)
     text = run.record.text
-    settings = msgspec.to_builtins(run.record.config)
-    for own in ("cell", "hidden", "seed"):
-        del settings[own]
     scores = [one["score"] for one in map(report_of, planned) if one["score"]]
     report = {
         "format": FORMAT,
@@ -218,7 +221,7 @@ def conclude(
             "test_sha256": scores[0]["text_sha256"] if scores else None,
         },
         "equal": {"parameters": parameters, "updates": run.record.updates, "order": "by seed"},
-        "settings": settings,
+        "settings": common(run.record.config),
         "made_by": run.record.made_by,
         "unit": unit_of(rows),
         "rows": ranked(rows),

@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 from charlm import __version__, durable
 from charlm.checkpoint import readable
 from charlm.climb import CHECKED, FARTHER, SOLVED, TESTED, Outcome, Record, decides, ended, outcomes
-from charlm.compare import matched, named
+from charlm.compare import common, matched, named
 from charlm.config import FORMAT, OF_TEXT, UPDATES, Config, arguments, label
 from charlm.model import size
 from charlm.pages import tasks
@@ -137,9 +137,6 @@ def conclude(
     task = TASKS[first.task]
     cells = list(dict.fromkeys(one.config.cell for one in planned))
     rows = [row([p for p in planned if p.config.cell == cell], parameters) for cell in cells]
-    settings = msgspec.to_builtins(first.config)
-    for own in ("cell", "hidden", "seed", *OF_TEXT):
-        del settings[own]
     report = {
         "format": FORMAT,
         "kind": "task",
@@ -154,7 +151,7 @@ def conclude(
         "sequences": {"valid": CHECKED, "test": TESTED},
         "distances": list(first.distances),
         "equal": {"parameters": parameters, "updates": first.config.updates, "order": "by seed"},
-        "settings": settings,
+        "settings": common(first.config, without=OF_TEXT),
         "rows": sorted(rows, key=merit, reverse=True),
     }
     durable.write_file(place / "report.json", readable(report))

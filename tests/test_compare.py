@@ -199,6 +199,29 @@ def test_one_seed_separates_nothing() -> None:
     assert [row["verdict"] for row in rows] == ["best", "unclear"]
 
 
+def test_two_cells_of_one_name_are_refused(tmp_path: Path) -> None:
+    """What is said of one would be taken for the other's."""
+    words = ["--cells", "a/my.py:C,gru,b/my.py:C", "--out", tmp_path / "o"]
+    done = charlm("compare-cells", *words)
+    said = done.stderr.decode()
+    assert done.returncode == 78 and said.count("\n") == 1 and not list(tmp_path.iterdir())
+    assert "a/my.py:C and b/my.py:C would both be called my.C" in said
+
+
+def test_a_tied_table_is_as_wide_as_each_cells_units(tmp_path: Path, book: Path) -> None:
+    words = ["--cells", "rnn,gru", "--seeds", 1, "--parameters", 5000, "--tie", "--batch", 4]
+    words += ["--updates", 3, "--out", tmp_path / "o"]
+    done = charlm("compare-cells", book, *words, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["settings"]["tie"] and "embedding" not in report["settings"]
+    hidden = {row["cell"]: row["hidden"] for row in report["rows"]}
+    runs = [Run(path).record.config for path in (tmp_path / "o" / "runs").iterdir()]
+    assert {one.cell: one.embedding for one in runs} == hidden and len(set(hidden.values())) == 2
+    told = charlm("compare-cells", book, *words, "--embedding", 9)
+    assert told.returncode == 78 and b"--tie: the table is as wide as each cell" in told.stderr
+
+
 # the real thing
 
 
@@ -332,7 +355,7 @@ def test_a_worker_trains_alone_though_the_comparison_is_one_of_several_processes
     words = ["--cells", "rnn", "--seeds", 1, *WORDS[4:], "--updates", 3, "--out", tmp_path / "o"]
     done = charlm("compare-cells", book, *words, env={**os.environ, **told})
     assert done.returncode == 0, done.stderr
-    one = {name: "3" for name in told} | {"PATH": "p", "SLURM_JOB_ID": "7"}
+    one = dict.fromkeys(told, "3") | {"PATH": "p", "SLURM_JOB_ID": "7"}
     assert [name for name in one if not workers.SEVERAL.fullmatch(name)] == ["PATH", "SLURM_JOB_ID"]
 
 

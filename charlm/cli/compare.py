@@ -9,7 +9,7 @@ import typer
 from charlm import show
 from charlm.cli.given import do, from_anywhere, load_own, probed
 from charlm.cli.root import app
-from charlm.config import OF_TEXT, checked, flag
+from charlm.config import OF_TEXT, Config, checked, flag, label
 from charlm.errors import BadConfig
 from charlm.flags import CORPUS, JSON, LOG_EVERY, settings
 from charlm.signals import check
@@ -66,12 +66,22 @@ def compare_cells(
         if probe:
             raise BadConfig("--probe asks runs on a text: leave it out, or --task")
     given = from_anywhere(given)
+    if given.get("tie"):
+        if "embedding" in given:
+            raise BadConfig("--tie: the table is as wide as each cell: leave --embedding out")
+        given["hidden"] = Config().embedding  # until each cell's own is chosen, both of them
     config = checked(given)
     names = list(dict.fromkeys(name.strip() for name in cells.split(",") if name.strip()))
     if not names:
         raise BadConfig("--cells: name at least one, such as --cells rnn,gru,lstm")
+    called: dict[str, str] = {}
     for name in names:
         checked({**given, "cell": name})
+        if (other := called.setdefault(label(name), name)) != name:
+            raise BadConfig(
+                f"--cells: {other} and {name} would both be called {label(name)}: give one's file "
+                "or class another name"
+            )
     from charlm import compare
     from charlm.machine import cores, prepare
     from charlm.run import refuse_existing, writer
