@@ -23,10 +23,12 @@ from charlm.model import CharLM, make, resolve_kernel
 from charlm.probe import PROBES, Found, NotMeasurable, Reading
 from charlm.probes.closing import binned, closing
 from charlm.probes.context import context
+from charlm.probes.gradient import gradient
 from charlm.probes.recl import recl
 from charlm.probes.repeat import repeat, share
 from charlm.probes.replace import replace
 from charlm.probes.shuffle import disordered, shuffle
+from charlm.probes.timescales import timescales
 from charlm.reach import reach
 
 State = tuple[tuple[Tensor, ...], ...]
@@ -574,15 +576,42 @@ def test_bytes_can_be_asked_everything() -> None:
     """They are characters where they are ASCII."""
     model = make(checked({**TINY, "alphabet": "bytes"}), 256, "loop", "cpu").eval()
     ids = np.frombuffer(f"{prose(2000)}(é) “(b)”\xa0".encode(), np.uint8)
-    asked = Reading(reader=model, ids=ids, alphabet=BYTES, elsewhere=ids)
     assert (
         characters(ids[-14:], BYTES)
         == "\ufffd) \ufffd\ufffd\ufffd(b)\ufffd\ufffd\ufffd\ufffd\ufffd"
     )
-    for found in (partly(asked) for partly in (*ASKED[:3], partial(closing, least=2))):
-        assert "bytes" in found.x
     with pytest.raises(NotMeasurable, match="letters"):
         repeat(Reading(reader=model, ids=ids, alphabet=BYTES, elsewhere=ids[:1].repeat(2000)))
+
+
+def test_of_bytes_nothing_is_said_in_characters() -> None:
+    model = make(checked({**TINY, "alphabet": "bytes"}), 256, "loop", "cpu").eval()
+    ids, other = (
+        np.frombuffer(text.encode(), np.uint8) for text in (prose(2000) + "(b)" * 20, names(2000))
+    )
+    asked = Reading(reader=model, ids=ids, alphabet=BYTES, elsewhere=other, model=model)
+    asked = dataclasses.replace(asked, fresh=lambda: model)
+    smaller = dict(zip(("context", "replace", "shuffle", "repeat", "closing"), ASKED, strict=True))
+    smaller["context"] = partial(context, ks=[1, 2, 4], places=60)
+    smaller["gradient"] = partial(gradient, most=64, places=4)
+    smaller["timescales"] = partial(timescales, counted=64)
+    kept = {}
+    for name, probe in PROBES.items():
+        if probe.measure is None:
+            found = recl({"one": kept})
+        else:
+            found = smaller[name](asked)
+            kept = found.kept or kept
+            with pytest.raises(NotMeasurable, match="bytes|closes no"):
+                short = dataclasses.replace(asked, ids=ids[:50], elsewhere=other[:50])
+                probe.measure(short)
+        said = [
+            words
+            for one in (found, *found.more)
+            for words in (one.x, one.y, *one.notes, *(number.unit for number in one.numbers))
+        ]
+        assert any("byte" in words for words in said), name
+        assert not any("character" in words for words in said), name
 
 
 def test_every_probe_tells_what_it_asks() -> None:

@@ -72,6 +72,7 @@ def context(
             "ks": torch.tensor(ks),
             "places": torch.from_numpy(at),
             "bits": torch.from_numpy(lost + reading.bits[at]).float(),
+            "bytes": torch.tensor(kind == "bytes"),
         },
     )
 

@@ -41,8 +41,8 @@ def gradient(
     of least squares through the logarithms down to a thousandth, or as far as was looked. Parts of
     a state that are the same after every text, such as a clock, are left out.
 
-    Unit: Of the norm at lag 0, by characters back; slopes in powers of ten a character. Error bars
-    are standard errors over the places.
+    Unit: Of the norm at lag 0, by characters (or bytes) back; slopes in powers of ten a character.
+    Error bars are standard errors over the places.
 
     Chance: None: a gradient that is left says that training could use what is so far back, not that
     the model does. The line is a thousandth.
@@ -53,9 +53,9 @@ def gradient(
     """
     if reading.model is None or reading.fresh is None:
         raise NotMeasurable("nothing is known of how this reader reads")
-    length = len(reading.ids)
+    length, kind = len(reading.ids), reading.alphabet.kind
     if length < 2 * LEAST:
-        raise NotMeasurable(f"the text has {length:,} characters, and {2 * LEAST:,} are needed")
+        raise NotMeasurable(f"the text has {length:,} {kind}, and {2 * LEAST:,} are needed")
     farthest = min(most, 1 << (length // 2).bit_length() - 1)
     at = evenly(farthest + farthest // 4, length - 1, places)
     curves, numbers, notes = [], [], []
@@ -71,9 +71,9 @@ def gradient(
             shares = sizes.mean(1) / sizes[0].mean()
             if not np.isfinite(shares).all():
                 notes.append(f"{name}: its gradient is more than a number can be, and not drawn")
-            numbers += figures(name, lags, shares)
+            numbers += figures(name, lags, shares, kind)
     return Found(
-        x="characters back",
+        x=f"{kind} back",
         y="gradient, as a share of that at lag 0",
         log_y=True,
         chance=FALLEN,
@@ -170,7 +170,7 @@ def drawn(name: str, lags: Sequence[int], sizes: Sizes) -> Curve:
     )
 
 
-def figures(name: str, lags: Sequence[int], shares: NDArray[np.float64]) -> list[Number]:
+def figures(name: str, lags: Sequence[int], shares: Sizes, kind: str) -> list[Number]:
     """The slope, and the lag at which the share is a thousandth; shares: of that at lag 0."""
     fallen = next((row for row, share in enumerate(shares) if share <= FALLEN), None)
     end = len(lags) if fallen is None else fallen + 1
@@ -182,7 +182,8 @@ def figures(name: str, lags: Sequence[int], shares: NDArray[np.float64]) -> list
         lag, note = float(lags[fallen]), ""
         if shares[fallen] > 0:  # between this lag and the one before
             lag -= float((np.log10(FALLEN) - y[-1]) / (y[-2] - y[-1]) * (x[-1] - x[-2]))
+    each = f"powers of ten a {kind.removesuffix('s')}"
     return [
-        Number(name=f"slope, {name}", value=slope, unit="powers of ten a character"),
-        Number(name=f"lag at {FALLEN}, {name}", value=lag, unit="characters", note=note),
+        Number(name=f"slope, {name}", value=slope, unit=each),
+        Number(name=f"lag at {FALLEN}, {name}", value=lag, unit=kind, note=note),
     ]

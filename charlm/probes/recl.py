@@ -37,6 +37,7 @@ def recl(group: dict[str, dict[str, Tensor]]) -> Found:
     """
     first, *_ = group.values()
     ks = first["ks"].tolist()
+    kind = "bytes" if first.get("bytes") else "characters"
     doubled = [(ks.index(c), ks.index(2 * c)) for c in ks if 2 * c in ks]
     shorter = [ks[c] for c, _ in doubled]
     bits = torch.stack([kept["bits"].double() for kept in group.values()])  # (runs, ks, places)
@@ -58,7 +59,7 @@ def recl(group: dict[str, dict[str, Tensor]]) -> Found:
             stop = next((c for c, y in zip(shorter, one, strict=True) if y < ENOUGH), None)
             note = f"more than {shorter[-1]:,}" if stop is None else ""
             name = f"{run}, r = {ratio:g}"
-            numbers.append(Number(name=name, value=stop, unit="characters", note=note))
+            numbers.append(Number(name=name, value=stop, unit=kind, note=note))
     notes = [] if len(group) > 1 else ["one run alone is measured against itself"]
     main, *more = figures
     return msgspec.structs.replace(main, more=more, numbers=numbers, notes=notes)

@@ -33,8 +33,8 @@ def timescales(reading: Reading, counted: int = COUNTED) -> Found:
     the first lag at which the autocorrelation of what the unit holds (of a cell with c, c) is
     below 1/e, looked for up to a quarter of a stretch. Units that never change have none.
 
-    Unit: Characters, over the units of each layer from the fastest to the slowest: at 50 % is the
-    median.
+    Unit: Characters (or bytes), over the units of each layer from the fastest to the slowest: at 50
+    % is the median.
 
     Chance: None. A state that is slow because the text is slow (an indentation) is so by memory,
     too, but a unit may be slow and hold nothing of use.
@@ -44,10 +44,11 @@ def timescales(reading: Reading, counted: int = COUNTED) -> Found:
     """
     if reading.model is None:
         raise NotMeasurable("nothing is known of how this reader reads")
+    kind = reading.alphabet.kind
     each = min(counted + WARM, len(reading.ids) // STREAMS)
     if each < LEAST:
         raise NotMeasurable(
-            f"the text has {len(reading.ids):,} characters, and {LEAST * STREAMS:,} are needed"
+            f"the text has {len(reading.ids):,} {kind}, and {LEAST * STREAMS:,} are needed"
         )
     logs, held = read(reading.model, reading, each)
     curves, numbers, notes = [], [], []
@@ -59,7 +60,7 @@ def timescales(reading: Reading, counted: int = COUNTED) -> Found:
             constants = np.divide(-1, log, out=np.full(len(log), np.inf), where=log < 0)
             name = f"layer {layer}, share kept"
             curves.append(quantiles(name, constants))
-            numbers += figures(name, constants, "it does not forget")
+            numbers += figures(name, constants, "it does not forget", kind)
             notes.append(f"layer {layer}: the share kept is {cell.keeps}")
         farthest = len(series) // 4
         moves = np.ptp(series, (0, 1)) > FAINTEST * np.abs(series).max((0, 1))
@@ -69,10 +70,10 @@ def timescales(reading: Reading, counted: int = COUNTED) -> Found:
         if len(lags):
             name = f"layer {layer}, autocorrelation"
             curves.append(quantiles(name, lags))
-            numbers += figures(name, lags, f"more than {farthest:,}")
+            numbers += figures(name, lags, f"more than {farthest:,}", kind)
     return Found(
         x="units of a layer, %",
-        y="time constant, characters",
+        y=f"time constant, {kind}",
         log_x=False,
         log_y=True,
         curves=curves,
@@ -131,11 +132,11 @@ def quantiles(name: str, times: Times) -> Curve:
     return Curve(name=name, x=shares.tolist(), y=y)
 
 
-def figures(name: str, times: Times, beyond: str) -> list[Number]:
+def figures(name: str, times: Times, beyond: str, kind: str) -> list[Number]:
     """The median over units, and what 95 % of them are at most."""
     found = []
     for share, what in ((0.5, "median"), (0.95, "95 % of units")):
         time = float(np.quantile(times, share, method="inverted_cdf"))
         value, note = (time, "") if np.isfinite(time) else (None, beyond)
-        found.append(Number(name=f"{what}, {name}", value=value, unit="characters", note=note))
+        found.append(Number(name=f"{what}, {name}", value=value, unit=kind, note=note))
     return found
