@@ -395,14 +395,23 @@ def test_marks_and_numbers_are_short_and_true() -> None:
 
 
 def test_a_comparisons_answer_is_what_its_seeds_carry() -> None:
-    def row(cell: str, mean: float | None, verdict: str) -> dict[str, Any]:
-        return {"cell": cell, "b": {"mean": mean}, "verdict": verdict, "seeds": [0, 1]}
+    def row(cell: str, mean: float | None, verdict: str, diverged: int = 0) -> dict[str, Any]:
+        one = {"cell": cell, "b": {"mean": mean}, "verdict": verdict, "seeds": [0, 1]}
+        return {**one, "diverged": diverged}
 
     best, near, far = row("gru", 2.0, "best"), row("rnn", 2.1, "unclear"), row("lru", 3.0, "behind")
     assert "do not separate it from rnn." in comparison.answer([best, near, far], "b")
-    assert "better than each of the others" in comparison.answer([best, far], "b")
-    assert "diverged" in comparison.answer([row("gru", None, "diverged")], "b")
-    assert "None has a result" in comparison.answer([row("gru", None, "diverged")], "b")
+    assert comparison.answer([best, far], "b").endswith("is better than each seed of lru.")
+    lost = [row("lstm", None, "diverged", 1), row("sru", None, "diverged", 2)]
+    said = comparison.answer([best, far, *lost], "b")
+    assert "is better than each seed of lru. lstm: 1 of 2 seeds diverged. sru: 2 of" in said
+    assert "better" not in comparison.answer([best, *lost], "b")
+    said = comparison.answer([best, near, *lost], "b")
+    assert "separate it from rnn. lstm: 1 of 2 seeds diverged." in said
+    assert comparison.answer(lost, "b") == (
+        "No cell came to the end with all of its seeds. lstm: 1 of 2 seeds diverged. sru: 2 of 2 "
+        "seeds diverged."
+    )
     one = [{**row, "seeds": [0]} for row in (best, near)]
     assert "One seed separates nothing" in comparison.answer(one, "b")
 

@@ -46,18 +46,27 @@ def render(
 def answer(rows: Sequence[Report], unit: str) -> str:
     """In a sentence or two; the seeds have the last word."""
     best, *others = rows
-    bits, name = best[unit]["mean"], label(best["cell"])
+    bits, name, seeds = best[unit]["mean"], label(best["cell"]), len(best["seeds"])
+    lost = "".join(
+        f" {label(row['cell'])}: {row['diverged']} of {seeds} seeds diverged."
+        for row in rows
+        if row["diverged"]
+    )
     if bits is None:
-        return "None has a result: the training of each of these cells diverged."
-    seeds = len(best["seeds"])
+        return f"No cell came to the end with all of its seeds.{lost}"
     said = f"{name}: {bits:.4f} {unit.replace('_', ' ').replace('char', 'character')}"
     said += f", the mean of {seeds} seeds." if seeds > 1 else ", with one seed."
-    unclear = [label(row["cell"]) for row in others if row["verdict"] == "unclear"]
+    unclear, behind = (
+        [label(row["cell"]) for row in others if row["verdict"] == verdict]
+        for verdict in ("unclear", "behind")
+    )
     if unclear and seeds > 1:
-        return f"{said} Its seeds do not separate it from {', '.join(unclear)}."
-    if unclear:
-        return f"{said} One seed separates nothing: ask for more with --seeds."
-    return f"{said} Each of its seeds is better than each of the others’." if others else said
+        said += f" Its seeds do not separate it from {', '.join(unclear)}."
+    elif unclear:
+        said += " One seed separates nothing: ask for more with --seeds."
+    elif behind:
+        said += f" Each of its seeds is better than each seed of {', '.join(behind)}."
+    return said + lost
 
 
 def footing(report: Report) -> str:
