@@ -76,6 +76,7 @@ class Number(msgspec.Struct, frozen=True, kw_only=True):
     low: float | None = None
     high: float | None = None
     note: str = ""  # such as "more than 4,096"
+    run: str = ""  # whose it is, where a group's probe found it
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):

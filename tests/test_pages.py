@@ -445,12 +445,22 @@ def test_numbers_have_their_interval_or_their_seeds() -> None:
 
 def test_what_a_group_found_of_a_run_is_the_runs() -> None:
     number = {"value": 1.0, "unit": "steps", "note": "", "low": None, "high": None}
-    found = {"group": {"numbers": [{**number, "name": f"{run}, r = 1"} for run in "abc"]}}
-    of = numbers.numbers_of(found, {"a": "gru", "b": "rnn", "c": "gru"})
+    found = {"group": {"numbers": [{**number, "name": "r = 1", "run": run} for run in "abc"]}}
+    of = numbers.numbers_of(found)
     groups = numbers.grouped(of, {"a": "gru", "b": "rnn", "c": "gru"})
     assert numbers.tabled(of, groups) == (
         ["", "gru", "rnn"],
         [["r = 1, steps", "1 (1, 1)", "1"]],
+    )
+
+
+def test_a_run_may_be_called_like_a_number() -> None:
+    """Its name does not make it the owner of another run's "slope, trained"."""
+    number = Number(name="slope, trained", value=1.0, unit="")
+    one = msgspec.to_builtins(Found(x="", y="", numbers=[number]))
+    of = numbers.numbers_of({"gru": one, "slope": one})
+    assert {run: list(there) for run, there in of.items()} == dict.fromkeys(
+        ("gru", "slope"), ["slope, trained"]
     )
 
 

@@ -370,8 +370,8 @@ def test_recl_is_its_definition_by_hand() -> None:
     # r = 0.5: the two places with the highest bars; r = 0.1: one.
     assert_allclose(y(half, 1), [1 - 2 ** (-1 / 2), 0], atol=1e-6)
     assert_allclose(y(found, 1), [1 - 2**-1, 0], atol=1e-6)
-    values = {number.name: (number.value, number.note) for number in found.numbers}
-    assert values["good, r = 1"] == values["poor, r = 1"] == (2, "")
+    values = {(one.run, one.name): (one.value, one.note) for one in found.numbers}
+    assert values["good", "r = 1"] == values["poor", "r = 1"] == (2, "")
     group["poor"]["bits"][2, 2] = 0.9
     found = recl(group)
     assert found.numbers[-1].value is None and found.numbers[-1].note == "more than 2"

@@ -11,15 +11,14 @@ Numbers = dict[str, dict[str, Any]]  # what it is -> a charlm.probe.Number, like
 Row = list[str]
 
 
-def numbers_of(found: dict[str, Found], cells: dict[str, str]) -> dict[str, Numbers]:
-    """The numbers of each run, by what they are; those of a group begin with a run's name."""
+def numbers_of(found: dict[str, Found]) -> dict[str, Numbers]:
+    """The numbers of each run, by what they are; those of a group say whose they are."""
     of: dict[str, Numbers] = {}
     for run, one in found.items():
         for number in one["numbers"]:
-            whose = next((name for name in cells if number["name"].startswith(f"{name}, ")), run)
-            what = number["name"].removeprefix(f"{whose}, ")
-            unit = number["unit"]
-            of.setdefault(whose, {})[f"{what}, {unit}" if unit else what] = number
+            what, unit = number["name"], number["unit"]
+            whose = of.setdefault(number["run"] or run, {})
+            whose[f"{what}, {unit}" if unit else what] = number
     return of
 
 

@@ -61,7 +61,7 @@ def section(name: str, one: dict[str, Any], runs: Sequence[dict[str, Any]]) -> S
     """All there is to say of one probe."""
     found = {run: what for run, what in one["found"].items() if "not_measurable" not in what}
     cells = {run["name"]: run["cell"] for run in runs}
-    of = numbers_of(found, cells)
+    of = numbers_of(found)
     groups = grouped(of, cells)
     told = [(key, one[key]) for key in ("protocol", "unit", "source")]
     return Section(

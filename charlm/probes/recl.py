@@ -58,8 +58,8 @@ def recl(group: dict[str, dict[str, Tensor]]) -> Found:
         for run, one in saved.items():
             stop = next((c for c, y in zip(shorter, one, strict=True) if y < ENOUGH), None)
             note = f"more than {shorter[-1]:,}" if stop is None else ""
-            name = f"{run}, r = {ratio:g}"
-            numbers.append(Number(name=name, value=stop, unit=kind, note=note))
+            name = f"r = {ratio:g}"
+            numbers.append(Number(name=name, value=stop, unit=kind, note=note, run=run))
     notes = [] if len(group) > 1 else ["one run alone is measured against itself"]
     main, *more = figures
     return msgspec.structs.replace(main, more=more, numbers=numbers, notes=notes)

@@ -173,13 +173,13 @@ def probes(report: dict[str, Any]) -> None:
     for name, one in report["probes"].items():
         result(f"{name}: {one['question']}")
         for run, found in one["found"].items():
-            for said in _figures(found):
-                result(f"  {run:<14} {said}")
+            for whose, said in _figures(run, found):
+                result(f"  {whose:<14} {said}")
 
 
-def _figures(found: dict[str, Any]) -> Iterator[str]:
+def _figures(run: str, found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if "not_measurable" in found:
-        yield f"not measurable here: {found['not_measurable']}"
+        yield run, f"not measurable here: {found['not_measurable']}"
         return
     for number in found["numbers"]:
         value, low, high = number["value"], number.get("low"), number.get("high")
@@ -188,4 +188,4 @@ def _figures(found: dict[str, Any]) -> Iterator[str]:
             said += f" ({low:,.4g} to {high:,.4g})"
         if number["note"]:
             said = number["note"] if value is None else f"{said}; {number['note']}"
-        yield f"{number['name']}: {said}"
+        yield number["run"] or run, f"{number['name']}: {said}"
