@@ -22,6 +22,7 @@ from charlm.corpus import Batches
 from charlm.errors import BrokenPromise
 from charlm.learner import Learner
 from charlm.model import CharLM, make, resolve_kernel
+from charlm.observe import Observer
 from charlm.unroll import Unroll, choose, kernels, loop
 from charlm.zoo import find, told
 
@@ -240,6 +241,19 @@ def looks(subject: Subject) -> None:
     if cell.read_out and not same:
         off = max(map(apart, other, one))
         broken(f"another state[0] changes the step by {off:.1e}: it is carried, read_out = False")
+
+
+@promise("its gates are from 0 to 1, for each unit or head")
+def gates(subject: Subject) -> None:
+    """And what else it names for who looks inside is there."""
+    cell, observer = subject.ready(), Observer()
+    with torch.no_grad():
+        observer(cell, some(TIME, BATCH, cell.inputs), reached(cell))
+    (seen,) = observer.seen
+    for letter in cell.gates:
+        low, high = (float(end) for end in seen.letters[letter].aminmax())
+        if not 0 <= low <= high <= 1:
+            broken(f"{letter} is from {low:.3g} to {high:.3g}")
 
 
 @promise("its gradients are its finite differences")

@@ -44,9 +44,9 @@ class Observer:
             outputs.append(state[0])
             held.append(cell.held(state))
             named.append({name: letters[name] for name in (*cell.gates, cell.candidate) if name})
-            kept.append({"": cell.share_kept(letters)} if cell.keeps else {})
+            kept.append({cell.keeps: cell.share_kept(letters)} if cell.keeps else {})
         parts = [together(rows, cell.hidden, state[0]) for rows in (held, named, kept)]
-        self.seen.append(Seen(parts[0], parts[1], parts[2].get("")))
+        self.seen.append(Seen(parts[0], parts[1], parts[2].get(cell.keeps)))
         return torch.stack(outputs), state
 
 
@@ -93,8 +93,14 @@ def together(rows: list[dict[str, Tensor]], hidden: int, like: Tensor) -> dict[s
     A head's number is that of each of its units; what has no batch is the same in each stream.
     """
 
-    def of_units(value: Tensor) -> Tensor:
+    def of_units(name: str, value: Tensor) -> Tensor:
         value = value.expand(len(like), -1) if value.dim() == 1 else value.flatten(1)
-        return value.to(like.dtype).repeat_interleave(hidden // value.shape[1], dim=1)
+        width = value.shape[1]
+        if not width or hidden % width:
+            raise BadConfig(
+                f"{name} has {width} numbers, and there are {hidden} units: one for each, or one "
+                "for as many of them each"
+            )
+        return value.to(like.dtype).repeat_interleave(hidden // width, dim=1)
 
-    return {name: torch.stack([of_units(row[name]) for row in rows]) for name in rows[0]}
+    return {name: torch.stack([of_units(name, row[name]) for row in rows]) for name in rows[0]}

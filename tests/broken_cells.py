@@ -120,6 +120,29 @@ class CarriesItsOutputForNothing(Sound):
         return tanh(c), c
 
 
+class NamesAGateThatIsNotThere(Sound):
+    __doc__ = Sound.__doc__
+    gates = {"z": "update gate"}
+
+
+class NamesWhatIsNoGate(Sound):
+    """Sound's step has its f before the sigmoid.
+
+    Parameters: 2H(X + H + 1) for X inputs and H units.
+    """
+
+    gates = {"f": "keep gate"}
+
+
+class HasAGateOfTwiceTheUnits(Sound):
+    __doc__ = Sound.__doc__
+    gates = {"both": "keep gate, and what it lets in"}
+
+    def step(self, Wx: Tensor, state: State) -> State:
+        both = sigmoid(Wx)
+        return super().step(Wx + 0 * both, state)
+
+
 class StopsTheGradient(Sound):
     __doc__ = Sound.__doc__
 

@@ -37,12 +37,12 @@ def test_each_cell_has_a_file_of_its_name_and_a_paper() -> None:
 # Faults planted for good. Those who walk a cell may stumble over any of its faults.
 
 BROKEN = Path(__file__).parent / "broken_cells.py"
-STATES, PURE, FUTURE, CUT, STREAMS, PROJECTION, LOOKS, GRADIENTS = list(PROMISES)[:8]
-COUNT, MATRICES, SAVED, KERNELS, FLOAT32, TRAINING = list(PROMISES)[8:]
+STATES, PURE, FUTURE, CUT, STREAMS, PROJECTION, LOOKS, GATES = list(PROMISES)[:8]
+GRADIENTS, COUNT, MATRICES, SAVED, KERNELS, FLOAT32, TRAINING = list(PROMISES)[8:]
 FAULTS: dict[str, tuple[set[str], str]] = {
     "Sound": (set(), ""),
     "WithoutItsSecondState": (
-        {STATES, GRADIENTS},
+        {STATES, GATES, GRADIENTS},
         r"step gives 1 parts and `states` lists 2 \(h, c\)",
     ),
     "OfAnotherShape": ({STATES}, r"h is \(3, 9, 1\) from start and \(3, 9\) from step"),
@@ -61,6 +61,9 @@ FAULTS: dict[str, tuple[set[str], str]] = {
     "MixesStreams": ({STREAMS}, "another stream 2 changes streams 1 and 3 by 5.3e-01"),
     "SaysItsOutputIsOnlyRead": ({LOOKS}, "changes the step by .*read_out = False"),
     "CarriesItsOutputForNothing": ({LOOKS}, "changes nothing: say read_out = True"),
+    "NamesAGateThatIsNotThere": ({GATES}, "its step computes no z"),
+    "NamesWhatIsNoGate": ({GATES}, "f is from -[0-9.]+ to "),
+    "HasAGateOfTwiceTheUnits": ({GATES}, "both has 18 numbers, and there are 9 units"),
     "StopsTheGradient": ({GRADIENTS}, "of x it is -6.75884, and the finite difference is -7.00497"),
     "Miscounts": ({COUNT}, r"2H\(X \+ H\) is 252, and it has 270"),
     "SaysNoNumber": ({COUNT}, "it says none, and has 270: add"),

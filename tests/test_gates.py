@@ -216,6 +216,18 @@ def test_a_cell_of_one_s_own_is_seen_in_all_its_methods() -> None:
     assert torch.equal(found.kept, found.letters["f"])
 
 
+@pytest.mark.parametrize("width", [16, 3])
+def test_a_gate_that_has_not_one_number_for_each_unit_is_an_error(width: int) -> None:
+    class Odd(Own):
+        def step(self, Wx: Tensor, state: State) -> State:
+            half = sigmoid(Wx).repeat(1, 2)[:, :width]
+            return (half[:, :1] * super().step(Wx, state)[0],)
+
+    cell = Odd(INPUTS, HIDDEN).double()
+    with pytest.raises(BadConfig, match=f"half has {width} numbers, and there are 8 units"):
+        seen(cell, text(cell))
+
+
 def test_a_gate_that_no_step_computes_is_an_error() -> None:
     cell = Own(INPUTS, HIDDEN).double()
     cell.gates = {"q": "a gate that is not there"}
