@@ -38,6 +38,7 @@ BETWEEN = (
     *("old", "quiet", "red", "river", "small", "stone", "the", "under"),
 )
 START = "start"
+FARTHEST = 1_000_000  # characters
 
 
 class Choice(NamedTuple):
@@ -54,6 +55,8 @@ Grammar = dict[str, list[Choice]]
 
 def agreement(distance: float) -> Grammar:
     """Subject and verb with about so many characters between them, in the mean."""
+    if not 1 <= distance <= FARTHEST:
+        raise SystemExit(f"--distance {distance:g}: from 1 to {FARTHEST:,} characters")
     words = [word + " " for word in BETWEEN]
     length = sum(map(len, words)) / len(words)
     last = length / (distance + length)  # how often the next word is the verb
@@ -158,8 +161,10 @@ def measure(path: Path, known: dict[str, Any]) -> dict[str, Any]:
     corpus = reload(run.record.config, run.record.text)
     ids = corpus.split("test")
     read = "".join(chr(corpus.encoding.facts.symbols[i]) for i in ids.tolist())
+    begin, end = read.find("\n") + 1, read.rfind("\n") + 1
+    if begin == end:
+        raise SystemExit(f"{path}: its test split has no whole sentence: write a longer corpus")
     spent = torch.cat(list(costs(model, ids[:, None], run.alphabet)))[:, 0] / math.log(2)
-    begin, end = read.index("\n") + 1, read.rindex("\n") + 1
     best, agrees = zip(*optimal(grammar, read[begin:end]), strict=True)
     over = spent[begin:end] - torch.tensor(best, dtype=torch.float64)
     agreeing = torch.tensor(agrees)

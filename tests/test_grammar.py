@@ -108,6 +108,28 @@ def test_who_forgets_the_number_pays_what_is_said(grammar: ModuleType) -> None:
     assert total / len(text) == pytest.approx(known, rel=0.005)
 
 
+@pytest.mark.parametrize("distance", ["0", "-5", "nan", "1e300"])
+def test_a_distance_that_no_grammar_has_is_refused_in_a_line(
+    grammar: ModuleType, distance: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["grammar.py", "write", str(tmp_path / "corpus.txt"), "--distance", distance]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit, match=r"^--distance \S+: from 1 to 1,000,000 characters$"):
+        grammar.main()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_without_a_whole_sentence_to_test_is_refused_in_a_line(
+    grammar: ModuleType, tmp_path: Path
+) -> None:
+    known = grammar.write(tmp_path / "corpus.txt", 60, 2_000, 0)
+    words = ["--hidden", 8, "--batch", 2, "--time", 8, "--updates", 1, "--split", "98/1/1"]
+    done = charlm("train", tmp_path / "corpus.txt", *words, "--run", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    with pytest.raises(SystemExit, match="^.*run: its test split has no whole sentence"):
+        grammar.measure(tmp_path / "run", known)
+
+
 def test_a_run_is_measured_against_the_optimum(grammar: ModuleType, tmp_path: Path) -> None:
     corpus = tmp_path / "corpus.txt"
     written = grammar.write(corpus, 10, 60_000, 0)
