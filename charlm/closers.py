@@ -6,9 +6,10 @@ from collections.abc import Iterator
 Pairs = list[tuple[int, int]]  # the places of an opener and of its closer
 
 PARTNER = {")": "(", "]": "[", "}": "{"}
-# Opener and closer. Between two letters the last two are apostrophes, after a backslash none is a
-# mark; German ones close with what opens English ones.
-QUOTES = [('"', '"'), ("“", "”"), ("„", "[“”]"), ("«", "»"), ("‘", r"’(?!\w)")]
+# Opener and closers; German ones close with what opens English ones. After a backslash none is a
+# mark, and before a letter a single one that closes is an apostrophe.
+MARKS = {'"': '"', "“": "”", "„": "“”", "«": "»"}
+QUOTES = [*((opener, f"[{closers}]") for opener, closers in MARKS.items()), ("‘", r"’(?!\w)")]
 SINGLE = [(r"(?<!\w)'", r"'(?!\w)")]
 DELIMITER = re.compile("\"{3}|'{3}")  # of a text of several lines, in code: no mark is in it
 

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from charlm.closers import MARKS
+
 Marks = NDArray[np.float64]  # (length,), of each character once it is read
 
 OPENERS, CLOSERS = "([{", ")]}"
@@ -16,23 +18,25 @@ def landmarks(symbols: Sequence[str]) -> dict[str, Marks]:
 
     An empty line ends every quote and bracket: one that is never closed misleads no further.
     """
-    quote, depth, indent, column = False, 0, 0, 0
+    quote, depth, indent, column = "", 0, 0, 0  # the mark that is open
     margin = True  # nothing but white space on this line so far
     rows = []
     for at, symbol in enumerate(symbols):
         if symbol == "\n":
             if margin:
-                quote, depth = False, 0
+                quote, depth = "", 0
             indent, column, margin = 0, 0, True
         else:
             column += 1
-            margin &= symbol in " \t"
-            indent += margin
-        if symbol == '"':
-            quote = not quote
+            margin &= symbol in " \t\r"
+            indent += margin and symbol != "\r"
+        if quote:
+            quote = "" if symbol in MARKS[quote] else quote
+        elif symbol in MARKS:
+            quote = symbol
         depth = max(0, depth + (symbol in OPENERS) - (symbol in CLOSERS))
         following = symbols[at + 1 : at + 2]
         ends = symbol.isalnum() and not any(s.isalnum() for s in following)
-        rows.append((quote, depth, indent, column, ends))
+        rows.append((bool(quote), depth, indent, column, ends))
     names = ("inside a quote", "bracket depth", "indentation", "place in the line", "end of a word")
     return dict(zip(names, np.array(rows, np.float64).T, strict=True))

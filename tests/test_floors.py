@@ -30,11 +30,11 @@ kernels beginning block encoding weight_dropout zoo
 cells encoder engine machine
 unroll
 cell pages
-signals page figures characters closers ngram
+signals page figures characters ngram
 show flags listing source
 alphabet durable report config trials verdict
-registry resample
-errors landmarks visible
+registry resample landmarks
+errors closers visible
 """
 FLOOR = {room: -height for height, floor in enumerate(FLOORS.split("\n")) for room in floor.split()}
 

@@ -188,6 +188,8 @@ def test_a_text_without_landmarks_has_no_trackers(tmp_path: Path) -> None:
     found = looked(run, corpus, model, "\n")
     assert found.survey is not None and found.survey.trackers == []
     assert len(found.survey.absent) == 5 and len(found.units) == 1
+    shown = " ".join(Page(page.render(msgspec.to_builtins(found))).words.split())
+    assert "as the validation or the test split has none: inside a quote, bracket depth," in shown
 
 
 def test_landmarks_are_where_a_person_sees_them() -> None:
@@ -210,6 +212,27 @@ def test_an_empty_line_ends_what_was_never_closed(empty: str) -> None:
     assert marks["inside a quote"][[1, 2, -1]].tolist() == [1, 1, 0]
     assert marks["bracket depth"][[1, 2, -1]].tolist() == [1, 1, 0]
     assert landmarks(")(")["bracket depth"].tolist() == [0, 1]
+
+
+def test_lines_may_end_as_on_windows() -> None:
+    marks = landmarks('("\r\n  \r\n x\r\n')
+    assert marks["inside a quote"].tolist() == [0, 1, 1, 1] + [1, 1, 1, 0] + [0] * 4
+    assert marks["bracket depth"].tolist() == [1, 1, 1, 1] + [1, 1, 1, 0] + [0] * 4
+    assert marks["indentation"].tolist() == [0, 0, 0, 0] + [1, 2, 2, 0] + [1, 1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "inside"),
+    [
+        ('x "y" z', "0011000"),
+        ("x “y” z", "0011000"),
+        ("x „y“ “z”", "001100110"),
+        ("x «y “z» z", "0011111000"),
+        ("x» “it’s ‘y’”", "0001111111110"),
+    ],
+)
+def test_a_quote_is_opened_and_closed_by_marks_of_a_kind(text: str, inside: str) -> None:
+    assert "".join(f"{int(one)}" for one in landmarks(text)["inside a quote"]) == inside
 
 
 # the command
