@@ -201,6 +201,7 @@ def refuse_other_texts(runs: Sequence[Run]) -> None:
     """Runs are probed together only on the same text: else no number of theirs is comparable."""
     first = runs[0]
     names = set()
+    cells: dict[str, str] = {}  # what they are called -> SHA-256 of their file
     for run in runs:
         one, other = (
             (r.record.text.digest, r.record.text.splits, r.alphabet) for r in (first, run)
@@ -215,6 +216,9 @@ def refuse_other_texts(runs: Sequence[Run]) -> None:
                 f"two runs are called {name_of(run)}: give one's directory another name"
             )
         names.add(name_of(run))
+        cell, digest = label(run.record.config.cell), run.record.cell_sha256
+        if cells.setdefault(cell, digest) != digest:
+            raise BadConfig(f"two different cells are called {cell}: probe their runs one by one")
 
 
 def name_of(run: Run) -> str:

@@ -5,6 +5,7 @@ import shutil
 from contextlib import nullcontext
 from pathlib import Path
 
+import msgspec
 import pytest
 from conftest import charlm, prose
 
@@ -151,6 +152,16 @@ def test_runs_of_other_texts_or_of_one_name_are_not_compared(runs: Path, tmp_pat
     shutil.copytree(runs / "gru", tmp_path / "gru")
     with pytest.raises(BadConfig, match="two runs are called gru"):
         ask.refuse_other_texts([Run(runs / "gru"), Run(tmp_path / "gru")])
+
+
+def test_runs_of_two_cells_of_one_name_are_not_compared(runs: Path) -> None:
+    mine = [Run(runs / "gru"), Run(runs / "lstm")]
+    for run, cell, digest in zip(mine, ("a/my.py:C", "b/my.py:C"), ("ab", "cd"), strict=True):
+        config = msgspec.structs.replace(run.record.config, cell=cell)
+        run.record = msgspec.structs.replace(run.record, config=config, cell_sha256=digest)
+    ask.refuse_other_texts(mine[:1])
+    with pytest.raises(BadConfig, match=r"two different cells are called my\.C"):
+        ask.refuse_other_texts(mine)
 
 
 def test_a_probe_that_needs_another_brings_it_along() -> None:
