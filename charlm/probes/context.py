@@ -33,13 +33,13 @@ def context(
 
     Question: How many bits does a character cost a model that has read only the k before it?
 
-    Protocol: Places are taken evenly from the whole text, fewer for a large k. At each the model is
-    put in its start state, reads the last k characters, and is scored on the one that follows. The
-    same character with full context is taken from one reading of the whole text, state carried. The
-    curve is the bits with full context, of every character, plus the mean difference at the places:
-    so the chance of where they fell hardly matters. The effective context is the smallest k asked
-    that costs at most 1 % more than full context; its interval holds 95 % of 1,000 draws of 64
-    stretches of text.
+    Protocol: Places are taken evenly from the text, but for its beginning, as long as the largest
+    k; fewer for a large k. At each the model is put in its start state, reads the last k
+    characters, and is scored on the one that follows. The same character with full context is taken
+    from one reading of the whole text, state carried. The curve is the bits with full context, of
+    every character, plus the mean difference at the places: so the chance of where they fell hardly
+    matters. The effective context is the smallest k asked that costs at most 1 % more than full
+    context; its interval holds 95 % of 1,000 draws of 64 stretches of text.
 
     Unit: Bits per character (or byte), by the number of characters read. Error bars are standard
     errors of the mean difference. An unseen character counts as its escape alone.

@@ -33,12 +33,13 @@ def replace(
     Question: How many bits does it cost when only the last k characters are the true ones, and
     other text stands before them?
 
-    Protocol: At places taken evenly from the whole text, fewer for a large k, the model comes from
-    256 characters of the training text, of 256 stretches drawn at random, and reads on in the true
-    text. The character after k true ones is scored, and compared with itself with full context, in
-    one reading of the whole text. The state is one that reading leads to, as a start state is not:
-    so this is the fairer ablation. The number is the smallest k asked that costs at most 1 % more
-    than full context; its interval holds 95 % of 1,000 draws of 64 stretches of text.
+    Protocol: Starts are taken evenly from the text, but for its end, as long as the largest k;
+    fewer for a large k. At each the model comes from 256 characters of the training text, of 256
+    stretches drawn at random, and reads on in the true text. The character after k true ones is
+    scored, another one for each k, and compared with itself with full context, in one reading of
+    the whole text. The state is one that reading leads to, as a start state is not: so this is the
+    fairer ablation. The number is the smallest k asked that costs at most 1 % more than full
+    context; its interval holds 95 % of 1,000 draws of 64 stretches of text.
 
     Unit: Bits lost per character (or byte), by the number of true characters. Error bars are
     standard errors.
