@@ -125,7 +125,7 @@ def test_check_says_of_each_promise_whether_it_is_kept(mine: str) -> None:
     assert re.match(
         r"broken  streams do not mix: with 5 inputs and 9 units: another .* by \d", line
     )
-    assert done.stderr.endswith(b"MixesStreams breaks 1 of 14 promises: see above\n")
+    assert done.stderr.endswith(b"MixesStreams breaks 1 of 15 promises: see above\n")
     done = charlm("cells", "check", broken, "--json")
     found = json.loads(done.stdout)
     assert done.returncode == 80 and found["kept"] is False
