@@ -18,7 +18,7 @@ from charlm.alphabet import Ids
 from charlm.corpus import Corpus
 from charlm.evaluate import QUICK_CHARACTERS, seen_or_escape
 
-COUNTED = 1 << 24  # symbols of train that n-grams are counted of: minutes, and about 1 GB
+COUNTED = ngram.COUNTED  # symbols of train that n-grams are counted of
 DICTIONARY = 1 << 27  # bytes that xz and zstd look back at most: 1.4 GB of memory
 
 Baseline = dict[str, Any]

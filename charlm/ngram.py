@@ -9,6 +9,8 @@ from charlm.alphabet import Ids
 
 ORDER = 8  # characters that are counted together: seven, and the one they predict
 DISCOUNT = 0.75  # taken from every count, for what was not seen
+COUNTED = 1 << 24  # symbols of a text that contexts are counted of: minutes, and about 1 GB
+BLOCK = 1 << 20  # symbols that are counted at once where they have no context
 
 Counts = NDArray[np.int64]
 Chances = NDArray[np.float64]
@@ -49,11 +51,31 @@ def _interpolated(
     of different characters before context and symbol together. A context without counts says
     nothing, and the shorter one stands.
     """
+    if order == 1:
+        return np.broadcast_to(_alone(train, symbols)[wanted], (len(at), wanted.shape[1]))
     found = np.full((len(at), wanted.shape[1]), 1 / symbols)
     for length, (asked, seen, before) in enumerate(_contexts(train, text, at, symbols, order)):
         counted = seen if length == order - 1 else _kinds(seen, before, symbols)
         found = _mixed(found, counted, asked, symbols, wanted)
     return found
+
+
+def frequency(train: Ids, symbols: int) -> Counts:
+    """How often each symbol is there, (symbols,), however long the text is."""
+    counts = np.zeros(symbols, np.int64)
+    for at in range(0, len(train), BLOCK):
+        counts += np.bincount(train[at : at + BLOCK], minlength=symbols)
+    return counts
+
+
+def _alone(train: Ids, symbols: int) -> Chances:
+    """The chance of each symbol after no context, (symbols,)."""
+    counts = frequency(train, symbols)
+    if not counts.any():
+        return np.full(symbols, 1 / symbols)
+    left = DISCOUNT * np.count_nonzero(counts)
+    chances: Chances = (np.maximum(counts - DISCOUNT, 0) + left / symbols) / counts.sum()
+    return chances
 
 
 def _kinds(seen: Counts, before: Counts, symbols: int) -> Counts:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from charlm.ngram import DISCOUNT, chances, costs, every_order
+from charlm.ngram import DISCOUNT, chances, costs, every_order, frequency
 
 SYMBOLS = 7
 DRAW = np.random.default_rng(0)
@@ -45,6 +45,13 @@ def by_definition(train: list[int], text: list[int], at: int, order: int) -> lis
 def test_it_is_its_definition(order: int) -> None:
     wanted = [by_definition(TRAIN.tolist(), TEXT.tolist(), at, order) for at in WHOLE]
     assert_allclose(chances(TRAIN, TEXT, WHOLE, SYMBOLS, order), wanted, rtol=1e-12)
+
+
+def test_how_often_symbols_are_there_is_counted_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charlm.ngram.BLOCK", 7)
+    assert frequency(TRAIN, SYMBOLS).tolist() == [list(TRAIN).count(n) for n in range(SYMBOLS)]
+    test_it_is_its_definition(1)
+    assert_allclose(costs(TRAIN[:0], TEXT, WHOLE, SYMBOLS, 1), math.log(SYMBOLS), rtol=1e-12)
 
 
 def test_the_chances_of_all_symbols_are_one_and_none_is_zero() -> None:

@@ -498,6 +498,18 @@ def test_what_closes_what(
     assert sorted(text[start : end + 1] for start, end in find(text)) == sorted(pairs)
 
 
+def test_of_a_long_training_text_the_end_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "(a) [b] " * 300
+    asked = reading((1, partial(back, 1)), text, names(3000) + text)
+    end = closing(dataclasses.replace(asked, elsewhere=asked.elsewhere[-1000:]), least=20)
+    whole = closing(asked, least=20)
+    monkeypatch.setattr("charlm.ngram.COUNTED", 1000)
+    found = closing(asked, least=20)
+    assert found.curves == end.curves != whole.curves
+    note = "the n-gram is counted on the last 1,000 characters of training"
+    assert note in found.notes and note not in whole.notes
+
+
 # repeat
 
 

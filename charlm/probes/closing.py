@@ -40,7 +40,8 @@ def closing(reading: Reading, least: int = LEAST) -> Found:
     characters (the geometric mean of a bin). Error bars are standard errors.
 
     Chance: The n-gram, which sees the seven characters before and no opener further back:
-    interpolated Kneser-Ney of order 8, counted on the training text, at the same places.
+    interpolated Kneser-Ney of order 8, counted on the training text (of a long one, its last 2^24
+    characters), at the same places.
 
     Source: Karpathy, Johnson & Fei-Fei (2015), "Visualizing and Understanding Recurrent Networks",
     section 4.3, for brackets and quotation marks; how they are paired, and blocks, are ours.
@@ -57,9 +58,10 @@ def closing(reading: Reading, least: int = LEAST) -> Found:
         raise NotMeasurable(f"the text closes {', '.join(few)}")
     at = np.unique(np.concatenate([pair[:, 1] for pair in pairs.values()]))
     symbols = reading.alphabet.size
+    counted = reading.elsewhere[-ngram.COUNTED :]
     expected = {
         "": expected_at(reading, at),
-        "n-gram": ngram.chances(reading.elsewhere, reading.ids, at, symbols),
+        "n-gram": ngram.chances(counted, reading.ids, at, symbols),
     }
     inked = which(reading.alphabet, lambda one: one not in " \t")
     figures: list[Found] = []
@@ -78,6 +80,9 @@ def closing(reading: Reading, least: int = LEAST) -> Found:
             figures.append(Found(title=name, x=x, y=asked, curves=curves))
         numbers += told(name, *answers.values())
     notes = [f"the text closes {kind}: not shown" for kind in few]
+    if len(counted) < len(reading.elsewhere):
+        kind = reading.alphabet.kind
+        notes.append(f"the n-gram is counted on the last {len(counted):,} {kind} of training")
     first, *more = figures
     return msgspec.structs.replace(first, more=more, numbers=numbers, notes=notes)
 

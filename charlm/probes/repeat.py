@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from charlm import ngram
 from charlm.cell import State
 from charlm.characters import characters, which
 from charlm.config import stream
@@ -31,10 +32,11 @@ def repeat(reading: Reading, fillers: Sequence[int] = FILLERS, lists: int = LIST
 
     Protocol: A list is five names of six letters with commas between; each letter is one of the 20
     that are commonest in the training text, the first one of its capitals if it has any, and no
-    name occurs there. 64 different lists are read, each after 64 characters of the training text
-    from a random place, and again after a filler of so many characters from another; a comma stands
-    before and after each list. Scored are the letters of the names. "Other names" is the control:
-    after the filler comes a list that was not read, and shows what the form alone is worth.
+    name occurs there (of a long one: in its last 2^24 characters). 64 different lists are read,
+    each after 64 characters of the training text from a random place, and again after a filler of
+    so many characters from another; a comma stands before and after each list. Scored are the
+    letters of the names. "Other names" is the control: after the filler comes a list that was not
+    read, and shows what the form alone is worth.
 
     Unit: Bits of the second reading over bits of the first, by the length of the filler in
     characters (or bytes). Error bars are standard errors over lists.
@@ -107,15 +109,15 @@ def repeat(reading: Reading, fillers: Sequence[int] = FILLERS, lists: int = LIST
 
 
 def unseen(reading: Reading, count: int, draw: np.random.Generator) -> Names:
-    """So many different names that the training text does not have, (count, LETTERS)."""
-    frequency = np.bincount(reading.elsewhere, minlength=reading.alphabet.size)
+    """So many different names that the end of the training text does not have, (count, LETTERS)."""
+    frequency = ngram.frequency(reading.elsewhere, reading.alphabet.size)
     capitals = commonest(frequency * which(reading.alphabet, str.isupper))
     letters = commonest(
         frequency * which(reading.alphabet, lambda one: one.isalpha() and not one.isupper())
     )
     if len(letters) < 10:
         raise NotMeasurable(f"the training text has {len(letters)} letters, and 10 are needed")
-    there = characters(reading.elsewhere, reading.alphabet)
+    there = characters(reading.elsewhere[-ngram.COUNTED :], reading.alphabet)
     found: dict[str, Names] = {}
     while len(found) < count:
         first = draw.choice(capitals if len(capitals) else letters, 1)
