@@ -266,6 +266,20 @@ def test_numbers_instead_of_a_page(trained: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "none.html").exists()
 
 
+def test_a_text_of_one_s_own_is_cut_where_its_bytes_are_too_many(
+    tmp_path: Path, book: Path
+) -> None:
+    run = tmp_path / "run"
+    few = ["--hidden", 4, "--batch", 2, "--time", 16, "--updates", 1]
+    assert charlm("train", book, "--alphabet", "bytes", *few, "--run", run).returncode == 0
+    for text, where in (
+        ("é" * 501, "a text of your own, its beginning"),
+        ("é", "a text of your own"),
+    ):
+        done = charlm("inspect", run, "--text", text, "--json")
+        assert json.loads(done.stdout)["text"] == where
+
+
 def test_units_are_named_by_layer_and_number() -> None:
     assert places("") == [] and places("2:31, 1:7,2:31") == [(2, 31), (1, 7)]
     for wrong in ("7", "1:x", "1:2,", "-1:2"):

@@ -80,7 +80,8 @@ def inspect(
             where = text if encoding.size <= LONGEST else f"the beginning of {text}"
         else:
             passage = given(text, LONGEST, alphabet)
-            where = "a text of your own" + ("" if len(text) <= LONGEST else ", its beginning")
+            whole = len(passage.ids) == len(alphabet.encode(text))
+            where = "a text of your own" + ("" if whole else ", its beginning")
     with progress.reading("looking inside", 10.0) as tick:
         found = inspected(opened, weights.sha256, model, known, passage, where, asked, tick)
     told = msgspec.to_builtins(found)
