@@ -1,5 +1,6 @@
 """Every probe asked of a run, or of several: answers are kept as they come, and put together."""
 
+import hashlib
 import math
 import shlex
 import time
@@ -17,7 +18,7 @@ from charlm.checkpoint import Checkpoint, decoded, read, readable
 from charlm.config import FORMAT, label, own
 from charlm.corpus import Corpus
 from charlm.encoder import Tick
-from charlm.errors import BadConfig, NonFinite
+from charlm.errors import BadConfig, Exists
 from charlm.evaluate import seen_or_escape
 from charlm.model import CharLM, make
 from charlm.pages import probes as page
@@ -115,14 +116,14 @@ def of_run(
         began = time.perf_counter()
         with shown(f"{told['name']}: {one.name}") as tick:
             found, kept = answer(one, reading(run, corpus, model, asked, tick))
-        if not finite(found):
-            raise NonFinite(
-                f"{run.path}: the probe {one.name} gives numbers that are not finite: the model's "
-                "training had gone astray. Try --checkpoint best, or train it again"
-            )
-        durable.write_file(place / f"{one.name}.safetensors", safetensors.torch.save(kept))
-        seconds = round(time.perf_counter() - began, 3)
-        said = {"decided": decided, "seconds": seconds, "found": found}
+        tensors = safetensors.torch.save(kept)
+        durable.write_file(place / f"{one.name}.safetensors", tensors)
+        said = {
+            "decided": decided,
+            "seconds": round(time.perf_counter() - began, 3),
+            "kept_sha256": hashlib.sha256(tensors).hexdigest(),
+            "found": found,
+        }
         durable.write_file(place / f"{one.name}.json", readable(said))
 
 
@@ -133,14 +134,21 @@ def answer(one: Probe, reading: Reading) -> tuple[dict[str, Any], dict[str, Any]
         found = one.measure(reading)
     except NotMeasurable as why:
         return {"not_measurable": str(why)}, {}
-    kept = {name: tensor.contiguous() for name, tensor in found.kept.items()}
-    return msgspec.to_builtins(msgspec.structs.replace(found, kept={})), kept
+    told = msgspec.to_builtins(msgspec.structs.replace(found, kept={}))
+    if not finite(told):
+        why_not = "the model's numbers are not finite: its training had gone astray"
+        return {"not_measurable": why_not}, {}
+    return told, {name: tensor.contiguous() for name, tensor in found.kept.items()}
 
 
 def answered(place: Path, name: str, decided: Any) -> bool:
-    """Whether this probe's answer to the same question is there."""
-    path = place / f"{name}.json"
-    return path.exists() and decoded(read(path), dict[str, Any], path).get("decided") == decided
+    """Whether this probe's answer to the same question is there, and all that it kept."""
+    path, tensors = place / f"{name}.json", place / f"{name}.safetensors"
+    if not (path.exists() and tensors.exists()):
+        return False
+    said = decoded(read(path), dict[str, Any], path)
+    kept = hashlib.sha256(read(tensors)).hexdigest()
+    return said.get("decided") == decided and said.get("kept_sha256") == kept
 
 
 def finite(value: Any) -> bool:
@@ -225,13 +233,26 @@ def name_of(run: Run) -> str:
     return run.path.resolve().name
 
 
+def begin(place: Path, runs: Sequence[Run], asked: Asked, checkpoint: str) -> None:
+    """Marks the directory as ours; one with answers to another question is left alone.
+
+    One run's answers lie in it, those of several in a directory for each: others can be added.
+    """
+    mark = place / "probes.json"
+    name = name_of(runs[0]) if len(runs) == 1 else ""
+    corpus = runs[0].record.text.digest.sha256
+    question = {"run": name, **asked._asdict(), "checkpoint": checkpoint, "corpus": corpus}
+    said = {"format": FORMAT, "asked": question}
+    if not mark.exists():
+        durable.write_file(mark, readable(said))
+    elif decoded(read(mark), dict[str, Any], mark) != said:
+        raise Exists(
+            f"{place} has answers to other questions, or of other runs: name another --out"
+        )
+
+
 def is_place(place: Path) -> bool:
     return (place / "probes.json").exists()
-
-
-def begin(place: Path) -> None:
-    """Marks the directory as ours."""
-    durable.write_file(place / "probes.json", readable({"format": FORMAT}))
 
 
 def job(run: Run, place: Path, words: Sequence[str], wanted: Sequence[Probe]) -> Job:

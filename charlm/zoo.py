@@ -112,15 +112,19 @@ def admit(recorded: str, sha256: str, given: str) -> str:
         )
     if own(given) is None or own(given)[1] != named[1]:  # type: ignore[index]
         raise BadConfig(f"--cell {given}: the run's cell is {recorded}")
-    file, _, data = source(given)
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != sha256:
+    if (found := digest(given)) != sha256:
         raise BadData(
-            f"{file} is not the file that the run was made with: its SHA-256 is {digest[:12]}…, "
-            f"not {sha256[:12]}…. Bring that one back, or train another run"
+            f"{source(given)[0]} is not the file that the run was made with: its SHA-256 is "
+            f"{found[:12]}…, not {sha256[:12]}…. Bring that one back, or train another run"
         )
     load(given)
     return given
+
+
+def digest(name: str) -> str:
+    """The SHA-256 of the file of FILE.py:CLASS, of which nothing runs."""
+    _, _, data = source(name)
+    return hashlib.sha256(data).hexdigest()
 
 
 def sha256(name: str) -> str:

@@ -11,7 +11,7 @@ from conftest import charlm, prose
 
 from charlm import ask
 from charlm.corpus import reload
-from charlm.errors import BadConfig, Interrupted, NonFinite
+from charlm.errors import BadConfig, Exists, Interrupted
 from charlm.model import load_weights, make
 from charlm.probe import PROBES, Curve, Found, NotMeasurable, Number, Probe, Reading
 from charlm.run import Run
@@ -140,10 +140,32 @@ def test_why_a_question_cannot_be_asked_is_its_answer(runs: Path, tmp_path: Path
 
 
 def test_numbers_that_are_none_are_not_reported(runs: Path, tmp_path: Path) -> None:
+    """And the probes after it are asked all the same."""
     one, _ = counting("one", value=float("nan"))
-    with pytest.raises(NonFinite, match="one gives numbers that are not finite"):
+    two, asked = counting("two")
+    asking(runs / "gru", tmp_path / "p", one, two)
+    told = json.loads((tmp_path / "p" / "one.json").read_text())
+    assert "not finite" in told["found"]["not_measurable"]
+    assert len(asked) == 1
+
+
+def test_an_answer_that_was_damaged_is_asked_again(runs: Path, tmp_path: Path) -> None:
+    one, asked = counting("one")
+    for damage in (Path.unlink, lambda path: path.write_bytes(b"{}")):
         asking(runs / "gru", tmp_path / "p", one)
-    assert not (tmp_path / "p" / "one.json").exists()
+        damage(tmp_path / "p" / "one.safetensors")
+    asking(runs / "gru", tmp_path / "p", one)
+    assert len(asked) == 3
+
+
+def test_answers_of_another_run_are_left_alone(runs: Path, tmp_path: Path) -> None:
+    asked = ask.Asked("test", 500, 0)
+    gru, lstm = Run(runs / "gru"), Run(runs / "lstm")
+    ask.begin(tmp_path, [gru], asked, "best")
+    ask.begin(tmp_path, [gru], asked, "best")
+    for other in ([lstm], asked, "best"), ([gru], asked._replace(seed=1), "best"):
+        with pytest.raises(Exists, match="name another --out"):
+            ask.begin(tmp_path, *other)
 
 
 def test_runs_of_other_texts_or_of_one_name_are_not_compared(runs: Path, tmp_path: Path) -> None:
@@ -152,6 +174,11 @@ def test_runs_of_other_texts_or_of_one_name_are_not_compared(runs: Path, tmp_pat
     shutil.copytree(runs / "gru", tmp_path / "gru")
     with pytest.raises(BadConfig, match="two runs are called gru"):
         ask.refuse_other_texts([Run(runs / "gru"), Run(tmp_path / "gru")])
+
+
+def test_every_file_of_a_probe_is_on_the_list() -> None:
+    files = {file.stem for file in Path(ask.probes.__file__).parent.glob("[!_]*.py")}
+    assert files == set(PROBES)
 
 
 def test_runs_of_two_cells_of_one_name_are_not_compared(runs: Path) -> None:

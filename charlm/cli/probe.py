@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -10,8 +10,11 @@ from charlm import show
 from charlm.cli.given import probed, with_weights
 from charlm.cli.root import app
 from charlm.config import own
-from charlm.flags import CELL, CHECKPOINT, DEVICE, JSON, KERNEL, LOG_EVERY
+from charlm.flags import CHECKPOINT, DEVICE, JSON, KERNEL, LOG_EVERY
 from charlm.signals import check
+
+if TYPE_CHECKING:
+    from charlm.run import Run
 
 
 @app.command()
@@ -20,9 +23,7 @@ def probe(
     only: Annotated[
         str, typer.Option(help="Which probes, with commas between; else all of them.")
     ] = "",
-    split: Annotated[
-        Literal["test", "valid", "train"], typer.Option(help="Of the runs' corpus.")
-    ] = "test",
+    split: Annotated[Literal["test", "valid"], typer.Option(help="Of the runs' corpus.")] = "test",
     characters: Annotated[
         int, typer.Option(help="How many of the split, from its beginning.", min=1)
     ] = 100_000,
@@ -32,7 +33,10 @@ def probe(
     out: Annotated[Path, typer.Option(help="Where answers and report are kept.")] = Path("probes"),
     seed: Annotated[int, typer.Option(help="Of every choice that a probe makes.", min=0)] = 0,
     checkpoint: CHECKPOINT = "best",
-    cell: CELL = "",
+    cell: Annotated[
+        list[str] | None,
+        typer.Option(help="FILE.py:CLASS of runs that have their cell there: it is run."),
+    ] = None,
     kernel: KERNEL = "auto",
     device: DEVICE = "auto",
     jobs: Annotated[
@@ -61,13 +65,13 @@ def probe(
     wanted = ask.chosen([name.strip() for name in only.split(",") if name.strip()])
     opened = [Run(path) for path in runs]
     for run in opened:
-        run.admit(cell if own(run.record.config.cell) else "")
+        run.admit(_named(run, cell or []))
     ask.refuse_other_texts(opened)
     device, _ = prepare(device, 1)
     if not ask.is_place(out):
         refuse_existing(out)
     with writer(out):
-        ask.begin(out)
+        ask.begin(out, opened, asked, checkpoint)
         if len(opened) == 1:
             (run,) = opened
             with reading("reading the text", log_every) as tick:
@@ -91,3 +95,13 @@ def probe(
     else:
         tables.probes(report)
     show.say(f"in {out}: report.html, report.json and every answer")
+
+
+def _named(run: "Run", cells: list[str]) -> str:
+    """The file that has the run's cell: of those with its class, the one it was made of."""
+    from charlm.zoo import digest
+
+    wanted = own(run.record.config.cell)
+    there = [cell for cell in cells if wanted and (own(cell) or ("", ""))[1] == wanted[1]]
+    same = [cell for cell in there if digest(cell) == run.record.cell_sha256]
+    return (same or there or [""])[0]
