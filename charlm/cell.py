@@ -1,11 +1,12 @@
 """What a cell is: weights in a module, time in a pure step."""
 
 from collections.abc import Iterator
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import handle_torch_function, has_torch_function
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode, handle_torch_function, has_torch_function
 
 from charlm.errors import BadConfig
 from charlm.registry import Registry
@@ -140,3 +141,23 @@ def block_linear(x: Tensor, weight: Tensor) -> Tensor:
 
 CELLS: Registry[type[Cell]] = Registry("cell")
 cell = CELLS.add
+
+
+class Unmultiplied(TorchFunctionMode):
+    """Of products of whole matrices there are only the sizes."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is functional.linear:
+            x, weight, *_ = args
+            return x.new_empty(*x.shape[:-1], len(weight))
+        return func(*args, **(kwargs or {}))
+
+
+def projected(cell: Cell) -> int:
+    """The width of what a cell's project gives.
+
+    Of a cell without numbers, too: for its products PyTorch would load its compiler, which takes
+    longer than all else that a command does.
+    """
+    with torch.no_grad(), Unmultiplied():
+        return cell.project(next(cell.parameters()).new_zeros(1, cell.inputs)).shape[-1]

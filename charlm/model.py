@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from charlm import kernels as kernels
 from charlm.beginning import begin
 from charlm.block import Bare, Residual
-from charlm.cell import Cell, State
+from charlm.cell import Cell, State, projected
 from charlm.config import Config, stream
 from charlm.corpus import Batch
 from charlm.errors import BadConfig, BadData, OutOfMemory
@@ -263,7 +263,7 @@ def memory(config: Config, symbols: int) -> int:
     parameters, state = size(config, symbols)
     with unmade():
         cell, *_ = cells(config)
-        gates = cell.project(torch.empty(1, cell.inputs)).shape[-1]
+    gates = projected(cell)
     characters = config.batch * config.time
     around = 12 if config.block == "residual" else 0  # two norms, a gated MLP, two sums
     layer = 2 * gates + (4 + around) * config.hidden

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from charlm.cell import Cell, block_linear
+from charlm.cell import Cell, block_linear, projected
 from charlm.engine.graph import Graph, Node, Untraceable
 
 
@@ -300,7 +300,7 @@ def trace(cell: Cell) -> Step:
         raise Untraceable(f"it computes in {dtype}, and the engine in float32 or float64")
     with torch.no_grad():
         parts = cell.start(1)
-        inputs = cell.project(parts[0].new_zeros(1, cell.inputs)).shape[-1]
+    inputs = projected(cell)
     if any(part.dim() != 2 for part in parts):
         raise Untraceable("a part of its state is no vector")
     widths = tuple(part.shape[1] for part in parts)
