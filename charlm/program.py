@@ -4,11 +4,13 @@ import os
 import signal
 import sys
 import warnings
+from contextlib import suppress
 from typing import NoReturn
 
 from charlm import show
 from charlm.errors import CharlmError, DiskFailure, Interrupted, Missing, OutOfMemory
 from charlm.signals import check, interrupt, received
+from charlm.torchrun import several
 
 
 def _exit_code(error: BaseException) -> int:
@@ -70,4 +72,10 @@ def main() -> NoReturn:
         if "CHARLM_DEBUG" in os.environ and not isinstance(error, CharlmError):
             raise
         code = _exit_code(error)
+    if several() > 1:
+        # At once: threads of PyTorch's gloo outlive its process group and, one time in twenty on a
+        # busy machine, abort a Python that is tidying up.
+        with suppress(OSError):
+            sys.stdout.flush()
+        os._exit(code or 0)
     sys.exit(code or 0)

@@ -4,7 +4,6 @@ What one process would carry and average is what they carry and average together
 record, checkpoints and metrics are those of one process with the same batch.
 """
 
-import os
 from collections.abc import Iterable
 
 import msgspec
@@ -16,6 +15,7 @@ from charlm.cell import State
 from charlm.config import Config
 from charlm.corpus import Batch
 from charlm.errors import BadConfig
+from charlm.torchrun import several
 
 
 class Ranks:
@@ -102,15 +102,6 @@ class Ranks:
 
 
 ALONE = Ranks(0, 1)
-
-
-def several() -> int:
-    """How many processes torchrun has started; 1 if it did not start us."""
-    return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
-
-
-def is_first() -> bool:
-    return several() == 1 or os.environ["RANK"] == "0"
 
 
 def of_one(config: Config) -> Config:

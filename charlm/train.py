@@ -31,8 +31,9 @@ from charlm.model import (
     resolve_kernel,
     size,
 )
-from charlm.ranks import ALONE, Ranks, of_one, several
+from charlm.ranks import ALONE, Ranks, of_one
 from charlm.run import Record, Run, now
+from charlm.torchrun import several
 from charlm.zoo import sha256
 
 VALIDATIONS = 20  # of a run that was not told how often

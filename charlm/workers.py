@@ -5,7 +5,6 @@ command starts each job again where its directory says that it was.
 """
 
 import os
-import re
 import subprocess
 import sys
 import time
@@ -16,12 +15,9 @@ from typing import NamedTuple
 
 from charlm import durable
 from charlm.errors import CharlmError, NonFinite
+from charlm.torchrun import TOLD
 
 WORKER = "CHARLM_PARENT"  # tells a worker who started it: it stops when that process is gone
-# By these torchrun tells processes that they are several; a worker is alone, whoever started us.
-SEVERAL = re.compile(
-    r"(LOCAL_|GROUP_|ROLE_)?(RANK|WORLD_SIZE)|ROLE_NAME|MASTER_(ADDR|PORT)|TORCHELASTIC_\w+"
-)
 
 
 class Progress(NamedTuple):
@@ -99,7 +95,7 @@ def _log(job: Job, place: Path) -> Path:
 
 def _start(job: Job, place: Path) -> "subprocess.Popen[bytes]":
     """A process of its own, with a session of its own: Ctrl-C reaches only us."""
-    kept = {name: value for name, value in os.environ.items() if not SEVERAL.fullmatch(name)}
+    kept = {name: value for name, value in os.environ.items() if not TOLD.fullmatch(name)}
     with _log(job, place).open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "charlm", *job.words],

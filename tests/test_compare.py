@@ -15,7 +15,7 @@ import torch
 import typer.main
 from conftest import TINY, charlm, command, on_terminal
 
-from charlm import report, workers
+from charlm import report, torchrun, workers
 from charlm.catalogue import flops_per_character
 from charlm.cell import CELLS
 from charlm.cli import app
@@ -356,7 +356,7 @@ def test_a_worker_trains_alone_though_the_comparison_is_one_of_several_processes
     done = charlm("compare-cells", book, *words, env={**os.environ, **told})
     assert done.returncode == 0, done.stderr
     one = dict.fromkeys(told, "3") | {"PATH": "p", "SLURM_JOB_ID": "7"}
-    assert [name for name in one if not workers.SEVERAL.fullmatch(name)] == ["PATH", "SLURM_JOB_ID"]
+    assert [name for name in one if not torchrun.TOLD.fullmatch(name)] == ["PATH", "SLURM_JOB_ID"]
 
 
 def test_a_worker_that_fails_ends_the_comparison_with_its_own_words(tmp_path: Path) -> None:

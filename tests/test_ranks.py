@@ -20,7 +20,7 @@ from charlm.run import Run
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
 
 LEARNS = """
-import sys
+import os, sys
 import numpy as np, torch
 from safetensors.torch import save_file
 from charlm.config import checked
@@ -45,6 +45,7 @@ if ranks.first:
     flat["told"] = torch.tensor([told.bits, told.gradient_norm, told.characters])
     save_file(flat, sys.argv[2])
 ranks.leave()
+os._exit(0)  # as charlm does
 """
 
 

@@ -51,9 +51,9 @@ def train(
         run = Path("runs") / f"{label(cell)}-{time.strftime('%Y%m%d-%H%M%S')}"
     given = from_anywhere(given)
     checked(given)  # a mistake is told before anything is loaded or made
-    from charlm.ranks import is_first, several
     from charlm.run import Run, is_run, refuse_existing, writer
     from charlm.show import tables
+    from charlm.torchrun import is_first, several
 
     check()
     if several() > 1 and unnamed:

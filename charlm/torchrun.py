@@ -1,0 +1,18 @@
+"""What torchrun tells the processes that it starts to train one model together."""
+
+import os
+import re
+
+# A worker that one of them starts is alone: it is not told.
+TOLD = re.compile(
+    r"(LOCAL_|GROUP_|ROLE_)?(RANK|WORLD_SIZE)|ROLE_NAME|MASTER_(ADDR|PORT)|TORCHELASTIC_\w+"
+)
+
+
+def several() -> int:
+    """How many processes torchrun has started; 1 if it did not start us."""
+    return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+
+
+def is_first() -> bool:
+    return several() == 1 or os.environ["RANK"] == "0"
