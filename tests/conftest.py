@@ -11,9 +11,11 @@ import termios
 from collections.abc import Iterator
 from pathlib import Path
 
+import forked
 import pytest
 import torch
 from browser import FOUND, Browser, browser
+from forked import Done
 
 from charlm.config import FORMAT, Config, checked
 from charlm.corpus import Corpus, load
@@ -91,17 +93,15 @@ def make_run(path: Path, text: Path, **settings: object) -> tuple[Run, Corpus, C
     return Run.make(path, record, corpus.alphabet), corpus, config
 
 
-Done = subprocess.CompletedProcess[bytes]
-
-
 def command(*words: object) -> list[str]:
     return [sys.executable, "-m", "charlm", *map(str, words)]
 
 
-def charlm(*words: object, **options: object) -> Done:
-    """The real command line, in a process of its own."""
-    usual = {"capture_output": True, "timeout": 300, **options}
-    return subprocess.run(command(*words), **usual)  # type: ignore[call-overload]
+def charlm(*words: object, cwd: Path | None = None, input: bytes = b"", **options: object) -> Done:
+    """The real command line, in a process of its own; with options of Popen, in a fresh Python."""
+    if options:
+        return subprocess.run(command(*words), cwd=cwd, input=input, capture_output=True, **options)  # type: ignore[call-overload]
+    return forked.run([str(word) for word in words], cwd, input, timeout=300)
 
 
 def on_terminal(words: list[str], columns: int = 80) -> tuple[str, int]:

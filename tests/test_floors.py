@@ -34,7 +34,7 @@ signals page figures characters ngram
 show flags listing source
 alphabet durable report config trials verdict
 registry resample landmarks
-errors closers visible
+errors closers torchrun visible
 """
 FLOOR = {room: -height for height, floor in enumerate(FLOORS.split("\n")) for room in floor.split()}
 
