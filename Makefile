@@ -51,7 +51,7 @@ memory: $(READY)  ## how far cells reach: adding as in Bai et al. (2018), climbs
 	$(BIN)/charlm compare-cells --task adding --distance 10..200 --cells rnn,gru,lstm --seeds 3 \
 	  --parameters 10000 --embedding 8 --updates 1000 --out memory/adding
 	$(BIN)/charlm compare-cells --task copy --distance 1..50 --cells rnn,gru,lstm --seeds 3 \
-	  --parameters 10000 --embedding 8 --lr 0.015 --updates 20000 --out memory/copy
+	  --parameters 70000 --embedding 8 --lr 0.005 --updates 4000 --out memory/copy
 
 faults: $(READY)  ## every bit of every byte of a checkpoint: minutes
 	CHARLM_FLIP_EVERY=1 $(BIN)/python -m pytest tests/test_checkpoints.py -k flipped
