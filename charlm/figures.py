@@ -62,6 +62,7 @@ class Plan(NamedTuple):
     log_x: bool = False
     log_y: bool = False
     chance: float | None = None  # on the y axis
+    joined: bool = True  # whether a line goes through the points
 
 
 class Key(NamedTuple):
@@ -99,7 +100,8 @@ def draw(name: str, plan: Plan, lines: Sequence[Line], looks: Sequence[Key]) -> 
         axes = canvas.add_subplot(facecolor="none")
         axes.grid(axis="y", alpha=0.15)
         for look in looks:
-            _draw_family(axes, look, [line for line in lines if line.family == look.family])
+            family = [line for line in lines if line.family == look.family]
+            _draw_family(axes, look, family, plan.joined)
         xs = [x for line in lines for x in line.x]
         ys = [y for line in lines for y in line.y if y is not None]
         if plan.chance is not None:
@@ -115,7 +117,7 @@ def draw(name: str, plan: Plan, lines: Sequence[Line], looks: Sequence[Key]) -> 
     return Figure(plan, _inline(buffer.getvalue(), plan), *_table(plan.x, lines))
 
 
-def _draw_family(axes: Any, look: Key, lines: Sequence[Line]) -> None:
+def _draw_family(axes: Any, look: Key, lines: Sequence[Line], joined: bool) -> None:
     drawn = [line for line in lines if any(y is not None for y in line.y)]
     if not drawn:
         return
@@ -132,8 +134,9 @@ def _draw_family(axes: Any, look: Key, lines: Sequence[Line]) -> None:
         for line in drawn:
             axes.plot(line.x, [_or_nan(y) for y in line.y], linewidth=0.8, alpha=0.5, **style)
         x, y = mean(drawn)
-    marker = "o" if len(x) <= FEW else None
-    axes.plot(x, y, linewidth=2, marker=marker, markersize=3.5, **style)
+    marker = "o" if len(x) <= FEW or not joined else None
+    width, size = (2, 3.5) if joined else (0, 6)
+    axes.plot(x, y, linewidth=width, marker=marker, markersize=size, **style)
 
 
 def mean(lines: Sequence[Line]) -> tuple[list[float], list[float]]:

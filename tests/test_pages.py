@@ -360,6 +360,14 @@ def test_a_gap_in_a_line_is_a_gap() -> None:
     assert math.isnan(mean([Line("a", "a", [1], [None]), Line("b", "a", [1], [2])])[1][0])
 
 
+def test_points_that_are_not_joined_have_no_line() -> None:
+    joined, points = (
+        drawn(Line("b", "gru", range(30), [1] * 30), joined=each) for each in (True, False)
+    )
+    marks = [len(re.findall("<use[^>]+var", svg)) for svg in (joined, points)]
+    assert strokes(joined) and not strokes(points) and marks == [0, 30]
+
+
 def test_text_in_figures_is_text_in_the_pages_colours() -> None:
     svg = drawn(Line("a", "a", [1, 1000], [0.001, 1]), log_x=True, log_y=True, chance=0.5)
     for said in ("1,000", "0.001"):
