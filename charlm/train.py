@@ -59,16 +59,19 @@ def refuse_what_cannot_fit(config: Config, corpus: Corpus, device: str) -> None:
     refuse_more_than(memory_available(device), memory(of_one(config), corpus.alphabet.size))
 
 
+def updates_of(config: Config, ids: Ids) -> int:
+    """The budget of a run on this training split, unless it is told in minutes."""
+    windows = Batches(ids, config.batch, config.time, config.seed).windows
+    return math.ceil(config.epochs * windows) if config.epochs else config.updates or UPDATES
+
+
 def new_run(path: Path, config: Config, corpus: Corpus, device: str) -> Run:
     """A run directory for these settings: here `auto` and the budget become concrete, once."""
     refuse_what_cannot_fit(config, corpus, device)
     symbols, ids = corpus.alphabet.size, corpus.split("train")
     kernel, why = resolve_kernel(config, device)
-    windows = Batches(ids, config.batch, config.time, config.seed).windows
-    updates = config.updates or UPDATES
-    if config.epochs:
-        updates = math.ceil(config.epochs * windows)
-    elif config.minutes:
+    updates = updates_of(config, ids)
+    if config.minutes:
         each = seconds_per_update(of_one(config), UPDATES, symbols, kernel, device, ids, budget=3.0)
         updates = max(1, round(config.minutes * 60 / each))
     parameters, state_size = size(config, symbols)
