@@ -155,6 +155,11 @@ def named(config: Config, decides: Any) -> str:
     return f"{label(config.cell)}-s{config.seed}-{digest[:8]}"
 
 
+def kept(config: Config, text: Digest, place: Path) -> Path:
+    """Where in `place` the run with these settings is."""
+    return place / named(config, (arguments(config, free=False), sha256(config.cell), text))
+
+
 def plan(
     settings: dict[str, Any],
     cells: Sequence[str],
@@ -167,8 +172,7 @@ def plan(
     """The runs of a comparison: a pure function of its arguments."""
     planned = []
     for config in matched(settings, cells, seeds, parameters, symbols):
-        decides = (arguments(config, free=False), sha256(config.cell), text)
-        path = place / "runs" / named(config, decides)
+        path = kept(config, text, place / "runs")
         planned.append(Planned(config, path, *size(config, symbols)))
     return planned
 
@@ -200,9 +204,10 @@ def conclude(
     words: Sequence[str],
     say: Callable[[str], None],
     probed: Report | None = None,
+    tuning: Report | None = None,
 ) -> Report:
     """The report of a comparison whose runs have ended, as report.json and report.html; words: of
-    the command that makes it; probed: the report of its runs' probes."""
+    the command that makes it; probed: the report of its runs' probes; tuning: of its trials."""
     cells = list(dict.fromkeys(one.config.cell for one in planned))
     of = {cell: [one for one in planned if one.config.cell == cell] for cell in cells}
     rows = [row([report_of(one) for one in of[cell]], parameters) for cell in cells]
@@ -221,7 +226,8 @@ def conclude(
             "test_sha256": scores[0]["text_sha256"] if scores else None,
         },
         "equal": {"parameters": parameters, "updates": run.record.updates, "order": "by seed"},
-        "settings": common(run.record.config),
+        "settings": common(run.record.config, list(tuning["space"]) if tuning else ()),
+        "tuning": tuning,
         "made_by": run.record.made_by,
         "unit": unit_of(rows),
         "rows": ranked(rows),

@@ -244,6 +244,16 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     "corpus is gone": (no_corpus_left, 66, "there is no file .*book.txt"),
     "corpus has changed": (changed_corpus, 65, "is not the text of the run"),
     "no cells": (lambda _: ["compare-cells", "--cells", ","], 78, "name at least one"),
+    "trials of a task": (
+        lambda _: ["compare-cells", "--task", "copy", "--distance", "1", "--trials", 3],
+        78,
+        "--trials tunes cells on a text: leave it out, or --task",
+    ),
+    "rates that none tries": (
+        lambda _: ["compare-cells", "--lr-range", "1e-3..1"],
+        78,
+        "--lr-range is what trials search: say --trials, too",
+    ),
     "too few parameters": (
         lambda p: ["compare-cells", "--parameters", 900, "--out", p / "o"],
         78,

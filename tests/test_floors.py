@@ -17,7 +17,7 @@ FLOORS = """
 __main__
 program
 cli
-compare_task
+compare_task compare_tuning
 ask compare
 baselines climb contract excerpt inspection probes train workers
 reach
@@ -31,7 +31,7 @@ cells encoder engine machine
 unroll
 cell pages
 signals page figures characters ngram
-show flags listing source
+show flags listing source tuning
 alphabet durable report config trials verdict
 registry resample landmarks
 errors closers torchrun visible

@@ -6,7 +6,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from charlm import show
+from charlm import show, tuning
 from charlm.cli.given import do, from_anywhere, load_own, probed
 from charlm.cli.root import app
 from charlm.config import OF_TEXT, Config, checked, flag, label
@@ -32,6 +32,17 @@ def compare_cells(
         int, typer.Option(help="Runs side by side, one thread each; 0: one a core.", min=0)
     ] = 0,
     log_every: LOG_EVERY = 10.0,
+    trials: Annotated[
+        int,
+        typer.Option(
+            help="Random trials that tune each cell; 0: one learning rate for all.",
+            min=0,
+            max=1000,
+        ),
+    ] = 0,
+    lr_range: Annotated[
+        str, typer.Option(help="Learning rates of the trials (3e-4..3e-2).", show_default=False)
+    ] = "",
     probe: Annotated[
         bool, typer.Option("--probe", help="Ask every run how far back it remembers, too.")
     ] = False,
@@ -49,13 +60,17 @@ def compare_cells(
 
     charlm compare-cells book.txt --cells gru,lstm --seeds 5 --updates 5000 --out mine
 
+    charlm compare-cells book.txt --trials 9 --out tuned
+
     charlm compare-cells book.txt --probe --out how-far-back
 
     charlm compare-cells --task copy --distance 10..1000 --parameters 20000 --out copy
 
     The same command again goes on where it was stopped; more cells, seeds or greater distances
-    reuse what is done. On a task, each cell and seed is trained anew at one distance after another,
-    at most --updates each, until one is not solved.
+    reuse what is done. With --trials, what is not given of --lr, --dropout, --keep-bias and --clip
+    is searched for each cell, on the validation split: all trials get a ninth of the updates, the
+    best third of them a third. On a task, each cell and seed is trained anew at one distance after
+    another, at most --updates each, until one is not solved.
     """
     if bool(task) != bool(distance):
         raise BadConfig("--task and --distance go together, as in --task copy --distance 10..1000")
@@ -65,6 +80,11 @@ def compare_cells(
             raise BadConfig(f"--task {task} reads no text: leave {(corpus or of_text)[0]} out")
         if probe:
             raise BadConfig("--probe asks runs on a text: leave it out, or --task")
+        if trials:
+            raise BadConfig("--trials tunes cells on a text: leave it out, or --task")
+    if lr_range and not trials:
+        raise BadConfig("--lr-range is what trials search: say --trials, too, or leave it out")
+    search = tuning.search(trials, given, lr_range) if trials else None
     given = from_anywhere(given)
     if given.get("tie"):
         if "embedding" in given:
@@ -87,6 +107,7 @@ def compare_cells(
     from charlm.run import refuse_existing, writer
     from charlm.show import tables
     from charlm.show import tasks as drawing
+    from charlm.show import tuning as tunings
 
     check()
     steps = _steps(task, distance) if task else []
@@ -102,13 +123,15 @@ def compare_cells(
             report = _on_task(work, given, names, seeds, parameters, task, steps)
         else:
             texts = compare.kept_standard_input(corpus or ["python-docs"], out)
-            report = _on_text(work, given, names, seeds, parameters, texts, probe)
+            report = _on_text(work, given, names, seeds, parameters, texts, search, probe)
     if json:
         show.result_json(report)
     elif task:
         drawing.comparison(report)
     else:
         tables.comparison(report)
+        if report["tuning"]:
+            tunings.chosen(report["tuning"])
     show.say(f"in {out}: report.html, report.json and every {'climb' if task else 'run'}")
 
 
@@ -140,18 +163,31 @@ def _on_text(
     seeds: int,
     parameters: int,
     texts: list[str],
+    search: tuning.Search | None,
     probe: bool,
 ) -> dict[str, Any]:
-    """Runs of every cell and seed on the text, probed if so told; their report."""
-    from charlm import compare
+    """Runs of every cell and seed on the text, tuned and probed if so told; their report."""
+    from charlm import compare, compare_tuning
     from charlm.corpus import load
     from charlm.show import progress, tables
+    from charlm.show import tuning as tunings
+    from charlm.train import updates_of
 
     with progress.reading("reading the text", work.log_every) as tick:
         text = load(checked(given), texts, tick)
     digest, symbols = text.text.digest, text.alphabet.size
     planned = compare.plan(given, cells, seeds, parameters, digest, symbols, work.place)
-    tables.planned(planned, text, parameters, work.told, work.place)
+    tables.planned(planned, text, parameters, work.told, work.place, tuned=search is not None)
+    tried = None
+    if search:
+        updates = updates_of(planned[0].config, text.split("train"))
+        tunings.planned(tuning.asked(search, updates))
+        tried = compare_tuning.tune(
+            *(planned, search, updates, digest, symbols),
+            lambda one: one.job(texts),
+            lambda jobs: do(jobs, work.place, work.side_by_side, work.log_every),
+        )
+        planned = compare_tuning.settled(planned, tried, digest)
     do([one.job(texts) for one in planned], work.place, work.side_by_side, work.log_every)
     asked = None
     if probe and (runs := compare.ended(planned)):
@@ -160,7 +196,7 @@ def _on_text(
         place = work.place / "probes"
         asked = probed(runs, place, chosen([]), [], work.side_by_side, work.log_every)
     words = ["charlm", *sys.argv[1:]]
-    return compare.conclude(planned, parameters, work.place, words, show.say, asked)
+    return compare.conclude(planned, parameters, work.place, words, show.say, asked, tried)
 
 
 def _on_task(

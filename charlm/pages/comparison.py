@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from charlm import page
 from charlm.config import around, flag, label
 from charlm.figures import Figure, Key, Line, Plan, draw, keys
+from charlm.pages import tuning
 from charlm.pages.probes import Section, section
 from charlm.report import Curve, Report
 from charlm.show import large
-from charlm.show.rows import compared
+from charlm.show.rows import compared, fitted
 
 TRAINING = 3  # a backward pass costs two forward ones
 
@@ -36,6 +37,7 @@ def render(
         rows=[list(one.values()) for one in told],
         looks=[look._replace(family=label(look.family)) for look in looks],
         drawn=learning(report, curves, looks),
+        tuned=tuning.section(report["tuning"], looks) if report["tuning"] else None,
         sections=sections(probed, [label(row["cell"]) for row in rows]) if probed else [],
         samples=[(label(row["cell"]), samples[row["cell"]]) for row in rows],
         protocol=protocol(report),
@@ -70,13 +72,12 @@ def answer(rows: Sequence[Report], unit: str) -> str:
 
 
 def footing(report: Report) -> str:
-    """What was equal, and what was not tuned."""
+    """What was equal, and whether each cell was tuned."""
     equal, settings = report["equal"], report["settings"]
     return (
         f"All have {equal['parameters']:,} parameters (within 2 %), read the same text in the same "
         f"order, and get {equal['updates']:,} updates of {settings['batch']} × {settings['time']} "
-        f"characters; {around(settings['block'])}. One learning rate, "
-        f"{settings['learning_rate']:g}, for every cell: it is not tuned for each."
+        f"characters; {around(settings['block'])}; {fitted(report)}."
     )
 
 

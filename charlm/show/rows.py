@@ -1,5 +1,6 @@
 """The rows of a table in words: the same on a terminal and in a page."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from charlm.config import label
@@ -21,3 +22,52 @@ def compared(row: dict[str, Any], unit: str) -> dict[str, str]:
         "chars/s": "-" if row["chars_per_second"] is None else large(row["chars_per_second"]),
         "min": "-" if row["minutes"] is None else f"{row['minutes']:.1f}",
     }
+
+
+def fitted(report: dict[str, Any]) -> str:
+    """How the cells came by their settings."""
+    rate = report["settings"].get("learning_rate")  # of none, where it is searched for each cell
+    one = "" if rate is None else f"one learning rate {rate:g}, "
+    if report["tuning"]:
+        return one + ("the rest tuned for each cell" if one else "tuned for each cell")
+    return one + "not tuned for each cell"
+
+
+def trials(tuning: dict[str, Any]) -> str:
+    """How many there are, and what they cost."""
+    number, cost = tuning["trials"], tuning["cost"]
+    return (
+        f"{number} trial{'s' if number > 1 else ''} of each cell, which cost {cost:.2g} whole runs"
+    )
+
+
+def tuned(cell: str, found: dict[str, Any], names: Sequence[str]) -> dict[str, str]:
+    """What was chosen for a cell of these settings: what stands under which head."""
+    chosen = found["chosen"]
+    lost = sum(None in one["bits"] for one in found["trials"])
+    return {
+        "cell": label(cell),
+        **{name.replace("_", " "): setting(chosen["settings"].get(name)) for name in names},
+        "trial": f"{chosen['number']}",
+        "quick bits": "-" if chosen["bits"] is None else f"{chosen['bits']:.3f}",
+        "diverged": f"{lost}",
+    }
+
+
+def setting(value: float | str | None) -> str:
+    """None: the cell has no such setting."""
+    return "-" if value is None else value if isinstance(value, str) else f"{value:g}"
+
+
+def at_edge(tuning: dict[str, Any]) -> list[str]:
+    """A sentence for each cell whose best learning rate may lie beyond those that were tried."""
+    said = []
+    for cell, found in tuning["cells"].items():
+        if end := found["edge"]:
+            low, high = tuning["space"]["learning_rate"]
+            low, high = (low / 10, high) if end == "low" else (low, high * 10)
+            said.append(
+                f"{label(cell)}: chosen at the edge of the space, a {end}er learning rate may be "
+                f"better. Widen it with --lr-range {low:g}..{high:g}, or try more --trials."
+            )
+    return said

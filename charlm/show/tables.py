@@ -12,7 +12,7 @@ from rich.text import Text
 
 from charlm.config import around, label
 from charlm.show import duration, facts, large, result, say
-from charlm.show.rows import compared
+from charlm.show.rows import compared, fitted
 from charlm.visible import visible
 
 WIDE = 100  # columns of a table that does not go to a terminal
@@ -91,14 +91,17 @@ def score(score: dict[str, Any], what: str) -> None:
     )
 
 
-def planned(planned: Any, corpus: Any, parameters: int, where: str, place: Path) -> None:
+def planned(
+    planned: Any, corpus: Any, parameters: int, where: str, place: Path, tuned: bool
+) -> None:
     """A comparison before its first run."""
     config = planned[0].config
+    rates = "each cell tuned" if tuned else f"--lr {config.learning_rate:g} for every cell"
     facts(
         [
             _corpus(corpus.text),
             _alphabet(corpus.alphabet),
-            ("runs", f"{len(planned)}, {where}; --lr {config.learning_rate:g} for every cell"),
+            ("runs", f"{len(planned)}, {where}; {rates}"),
             ("layers", f"{config.layers}; {around(config.block)}"),
             ("kept in", str(place)),
         ]
@@ -137,8 +140,7 @@ def comparison(report: dict[str, Any]) -> None:
     result(
         f"{around(settings['block'])}, {report['protocol']} on test, {seeds} seed"
         f"{'s' if seeds > 1 else ''} (spread: lowest to highest),\n"
-        f"{report['equal']['updates']:,} updates, one learning rate "
-        f"{settings['learning_rate']:g}, not tuned for each cell.\n"
+        f"{report['equal']['updates']:,} updates, {fitted(report)}.\n"
         f"Corpus {corpus['sha256'][:16]}…"
     )
 

@@ -1,0 +1,97 @@
+"""How the cells of a comparison were tuned: what was chosen, and every trial."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from charlm.config import label
+from charlm.figures import Figure, Key, Line, Plan, draw, keys
+from charlm.pages.numbers import Row
+from charlm.show.rows import at_edge, setting, trials, tuned
+
+BITS = "bits per symbol, quick validation"
+
+Tuning = dict[str, Any]
+
+
+class Section(NamedTuple):
+    """What the page says of it."""
+
+    told: str
+    chosen: tuple[Row, list[Row]]  # heads and rows
+    at_edge: list[str]
+    drawn: list[Figure]
+    trials: tuple[Row, list[Row]]
+
+
+def section(tuning: Tuning, looks: Sequence[Key]) -> Section:
+    """looks: of the cells, as elsewhere on the page."""
+    rows = [tuned(cell, found, list(tuning["space"])) for cell, found in tuning["cells"].items()]
+    drawn = []
+    if "learning_rate" in tuning["space"]:
+        for number, cell in enumerate(tuning["cells"]):
+            drawn += by_rate(number, tuning, cell)
+    return Section(
+        f"{trials(tuning)}; chosen on the validation split.",
+        (list(rows[0]), [list(row.values()) for row in rows]),
+        at_edge(tuning),
+        [*drawn, expected(tuning, looks)],
+        every(tuning),
+    )
+
+
+def by_rate(number: int, tuning: Tuning, cell: str) -> list[Figure]:
+    """A cell's loss against the learning rate: a point a trial, in another colour at each rung. One
+    that costs more than a uniform code is only in the table; none is drawn where all do."""
+    found = tuning["cells"][cell]
+    ordered = sorted(found["trials"], key=lambda one: one["settings"]["learning_rate"])
+    points = {
+        f"{rung['updates']:,} updates": [
+            (one["settings"]["learning_rate"], one["bits"][place])
+            for one in ordered
+            if len(one["bits"]) > place
+        ]
+        for place, rung in enumerate(tuning["rungs"])
+    }
+    taken = found["chosen"]
+    points["chosen"] = [(taken["settings"]["learning_rate"], taken["bits"])]
+    lines = []
+    for name, there in points.items():
+        bits = [None if y is None or y > tuning["uniform_bits"] else y for _, y in there]
+        line = Line(name, name, [x for x, _ in there], bits, said=[words(y) for _, y in there])
+        lines += [line] if there else []  # none goes on where all diverged
+    if all(y is None for line in lines for y in line.y):
+        return []
+    looks = keys([line.family for line in lines])
+    plan = Plan(label(cell), "learning rate", BITS, log_x=True, joined=False)
+    return [draw(f"tuning-{number}", plan, lines, looks)._replace(key=looks)]
+
+
+def words(bits: float | None) -> str:
+    return "diverged" if bits is None else f"{bits:.4f}"
+
+
+def expected(tuning: Tuning, looks: Sequence[Key]) -> Figure:
+    """The best validation to be expected of so many trials, for each cell."""
+    updates = tuning["rungs"][0]["updates"]
+    lines = [
+        Line(label(cell), cell, range(1, tuning["trials"] + 1), found["expected_best"])
+        for cell, found in tuning["cells"].items()
+    ]
+    plan = Plan(f"Best to be expected, at {updates:,} updates", "trials", BITS)
+    key = [look._replace(family=label(look.family)) for look in looks]
+    return draw("tuning-expected", plan, lines, looks)._replace(key=key)
+
+
+def every(tuning: Tuning) -> tuple[Row, list[Row]]:
+    """Heads, and a row for each trial of each cell; empty where it did not go on."""
+    names = list(tuning["space"])
+    rungs = [one["updates"] for one in tuning["rungs"]]
+    rows = []
+    for cell, found in tuning["cells"].items():
+        for one in found["trials"]:
+            bits = [words(bits) for bits in one["bits"]]
+            said = [setting(one["settings"].get(name)) for name in names]
+            rest = [""] * (len(rungs) - len(bits))
+            rows.append([label(cell), f"{one['number']}", *said, *bits, *rest])
+    heads = ["cell", "trial", *(name.replace("_", " ") for name in names)]
+    return [*heads, *(f"bits after {updates:,}" for updates in rungs)], rows

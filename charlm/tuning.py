@@ -1,0 +1,171 @@
+"""With which settings cells are tried, and which of them they then have: only arithmetic.
+
+Random search with successive halving (Jamieson & Talwalkar 2016), the same for every cell: all
+trials get few updates, the best third of them three times as many.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from charlm.config import flag, stream
+from charlm.errors import BadConfig
+from charlm.trials import expected_best
+
+SEED = 1000  # of every trial: those of a comparison's runs are below
+SHARES = 9, 3  # one in so many of a run's updates: with fewer the highest learning rate is best
+FEWEST = 2  # trials that go on: one of them is chosen
+EDGE = 0.1  # of the range of learning rates, on a logarithmic scale: at either end
+
+Space = dict[str, Sequence[Any]]  # setting -> what it may be; learning_rate: from the first to last
+
+SPACE: Space = {
+    "learning_rate": (3e-4, 3e-2),
+    "dropout": (0.0, 0.1, 0.2, 0.3),
+    "keep_bias": ("0", "1", "chrono"),
+    "clip": (0.25, 1.0, 5.0),
+}
+
+
+class Search(NamedTuple):
+    """So many trials of each cell, and in which space."""
+
+    trials: int
+    space: Space
+
+
+class Outcome(NamedTuple):
+    """What a trial came to at a rung; bits are None where it diverged."""
+
+    number: int
+    updates: int
+    bits: float | None
+
+
+def search(trials: int, given: Mapping[str, Any], rates: str) -> Search:
+    """Of all that the person has not given. rates: 3e-4..3e-2, or "" for the usual ones."""
+    if rates and "learning_rate" in given:
+        raise BadConfig("--lr-range searches what --lr gives: leave one of them out")
+    space = {name: choices for name, choices in SPACE.items() if name not in given}
+    if not space:
+        told = ", ".join(flag(name) for name in SPACE)
+        raise BadConfig(f"--trials: there is nothing left to search: leave one of {told} out")
+    return Search(trials, {**space, "learning_rate": between(rates)} if rates else space)
+
+
+def between(rates: str) -> tuple[float, float]:
+    """'3e-4..3e-2' -> both."""
+    low, _, high = rates.partition("..")
+    try:
+        found = float(low), float(high)
+    except ValueError:
+        found = 0.0, 0.0
+    if not 0 < found[0] < found[1] <= 1000:
+        raise BadConfig(f"--lr-range {rates}: two learning rates, the lower first: 3e-4..3e-2")
+    return found
+
+
+def drawn(space: Space, number: int) -> dict[str, Any]:
+    """The settings of the trial with this number: each by (its name, number) alone, so that all
+    cells are tried with the same, however many trials there are and whatever else is searched."""
+    settings = {}
+    for name, choices in space.items():
+        share = (stream(SEED, f"trial {name}", number) >> 10) / 2**53  # even, from 0 to below 1
+        if name == "learning_rate":
+            low, high = choices
+            settings[name] = float(f"{low * (high / low) ** share:.3g}")
+        else:
+            settings[name] = choices[int(share * len(choices))]
+    return settings
+
+
+def rungs(trials: int, updates: int) -> dict[int, int]:
+    """Updates -> how many of the trials have so many, where a whole run has `updates`.
+
+    A rung that none would leave decides nothing, and is not climbed.
+    """
+    counts = [trials]
+    while len(counts) < len(SHARES):
+        counts.append(min(counts[-1], max(FEWEST, math.ceil(counts[-1] / 3))))
+    found: dict[int, int] = {}
+    for share, count, after in zip(SHARES, counts, [*counts[1:], 0], strict=True):
+        if after < count:
+            found.setdefault(max(1, updates // share), count)
+    return found
+
+
+def asked(search: Search, updates: int) -> dict[str, Any]:
+    """For the plan and report.json; cost: of each cell's trials, in whole runs."""
+    counts = rungs(search.trials, updates)
+    return {
+        "trials": search.trials,
+        "seed": SEED,
+        "space": search.space,
+        "rungs": [{"updates": length, "trials": count} for length, count in counts.items()],
+        "cost": sum(length * count for length, count in counts.items()) / updates,
+    }
+
+
+def best_first(rung: Sequence[Outcome]) -> list[int]:
+    """The numbers of a rung's trials, of equals the lower first; those that diverged are out."""
+    sound = sorted((one.bits, one.number) for one in rung if one.bits is not None)
+    return [number for _, number in sound]
+
+
+def chosen(outcomes: Sequence[Outcome]) -> Outcome:
+    """The best of the longest rung; one that diverged anywhere only if all did."""
+    lost = {one.number for one in outcomes if one.bits is None}
+
+    def order(one: Outcome) -> tuple[bool, int, float, int]:
+        bits = math.inf if one.bits is None else one.bits
+        return one.number in lost, -one.updates, bits, one.number
+
+    return min(outcomes, key=order)
+
+
+def edge(rates: Mapping[int, float], taken: Outcome, space: Sequence[float]) -> str:
+    """The end of the space, low or high, beyond which a better learning rate may lie: the chosen
+    one is near it, or none nearer to it was tried; low where all diverged; else "".
+
+    rates: number of a trial -> its learning rate.
+    """
+    low, high = space
+    rate = rates[taken.number]
+    place = math.log(rate / low) / math.log(high / low)
+    if taken.bits is None or place < EDGE or rate == min(rates.values()):
+        return "low"
+    return "high" if place > 1 - EDGE or rate == max(rates.values()) else ""
+
+
+def told(space: Space, outcomes: Sequence[Outcome], uniform: float) -> dict[str, Any]:
+    """Of a cell, for report.json: every trial, and which was chosen.
+
+    expected_best: of 1, 2, … trials of the first rung, where all were tried alike. One that
+    diverged there, or costs more than a uniform code, costs what that does: `uniform` bits.
+    """
+    climbed: dict[int, list[Outcome]] = {}
+    for one in sorted(outcomes):
+        climbed.setdefault(one.number, []).append(one)
+    settings = {number: drawn(space, number) for number in climbed}
+    taken = chosen(outcomes)
+    at = ""
+    if "learning_rate" in space:
+        rates = {number: one["learning_rate"] for number, one in settings.items()}
+        at = edge(rates, taken, space["learning_rate"])
+    first = [those[0].bits for those in climbed.values()]
+    return {
+        "chosen": {**taken._asdict(), "settings": settings[taken.number]},
+        "edge": at,
+        "trials": [
+            {
+                "number": number,
+                "settings": settings[number],
+                "updates": [one.updates for one in those],
+                "bits": [one.bits for one in those],
+            }
+            for number, those in climbed.items()
+        ],
+        "expected_best": expected_best(
+            [uniform if bits is None else min(bits, uniform) for bits in first]
+        ),
+    }

@@ -1,0 +1,324 @@
+"""Tuning: the same trials for every cell, the best go on, and what is chosen is said."""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from conftest import TINY, charlm, command
+
+from charlm import compare_tuning
+from charlm.beginning import begin
+from charlm.cell import CELLS
+from charlm.compare import Planned, plan
+from charlm.compare_tuning import of_cell, settled, tune
+from charlm.config import Config, checked
+from charlm.encoder import Digest
+from charlm.errors import BadConfig
+from charlm.model import cells, size, unmade
+from charlm.pages import tuning as page
+from charlm.run import Run
+from charlm.show.rows import at_edge, fitted
+from charlm.tuning import (
+    SEED,
+    SPACE,
+    Outcome,
+    Search,
+    asked,
+    best_first,
+    chosen,
+    drawn,
+    edge,
+    rungs,
+    search,
+    told,
+)
+from charlm.workers import Job
+
+TEXT = Digest("ab" * 32, (100,))
+
+
+# what is tried
+
+
+def test_a_trial_is_drawn_by_its_number_alone() -> None:
+    third = {"learning_rate": 0.00598, "dropout": 0.1, "keep_bias": "0", "clip": 0.25}
+    assert drawn(SPACE, 3) == third
+    for number in range(50):
+        whole = drawn(SPACE, number)
+        for left in SPACE:  # what a cell has not, or a person gives, changes no other setting
+            space = {name: choices for name, choices in SPACE.items() if name != left}
+            assert drawn(space, number) == {n: whole[n] for n in space}
+
+
+def test_rates_are_even_on_a_logarithmic_scale_and_all_else_as_often() -> None:
+    found = [drawn(SPACE, number) for number in range(2000)]
+    rates = [one["learning_rate"] for one in found]
+    assert min(rates) >= 3e-4 and max(rates) <= 3e-2
+    for tenth in range(10):
+        low, high = (3e-4 * 100 ** (end / 10) for end in (tenth, tenth + 1))
+        assert sum(low <= rate < high for rate in rates) == pytest.approx(200, abs=50)
+    for name in ("dropout", "keep_bias", "clip"):
+        for choice in SPACE[name]:
+            share = sum(one[name] == choice for one in found) / 2000
+            assert share == pytest.approx(1 / len(SPACE[name]), abs=0.04)
+
+
+def test_what_the_person_gives_is_not_searched() -> None:
+    assert search(9, {}, "") == Search(9, SPACE)
+    assert "dropout" not in search(9, {"dropout": 0.5, "layers": 2}, "").space
+    assert search(9, {}, "1e-3..1").space == {**SPACE, "learning_rate": (1e-3, 1.0)}
+    for given, rates, problem in (
+        (dict.fromkeys(SPACE, 1), "", "nothing left to search: leave one of --learning-rate, --"),
+        ({"learning_rate": 0.1}, "1e-3..1", "--lr-range searches what --lr gives"),
+        ({}, "1e-3", "--lr-range 1e-3: two learning rates"),
+        ({}, "0.1..0.1", "the lower first"),
+        ({}, "0..1", "the lower first"),
+        ({}, "nan..1", "the lower first"),
+        ({}, "1..inf", "the lower first"),
+    ):
+        with pytest.raises(BadConfig, match=problem):
+            search(9, given, rates)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_cell_is_tried_with_what_it_has_and_never_gets_larger(cell: str) -> None:
+    def takes(config: Config) -> bool:
+        try:
+            with unmade():
+                begin(cells(config)[0], config)
+        except BadConfig:
+            return False
+        return True
+
+    config = checked({"cell": cell, "hidden": 16})
+    assert takes(msgspec.structs.replace(config, keep_bias="0")) == (
+        "keep_bias" in of_cell(SPACE, cell)
+    )
+    for number in range(4):
+        tried = msgspec.structs.replace(config, **drawn(of_cell(SPACE, cell), number))
+        assert takes(tried) and size(tried, 90) == size(config, 90)
+
+
+# who goes on
+
+
+def test_a_third_goes_on_to_three_times_as_many_updates_and_two_at_least() -> None:
+    assert rungs(27, 2700) == {300: 27, 900: 9}
+    assert rungs(10, 2700) == {300: 10, 900: 4} and rungs(4, 2700) == {300: 4, 900: 2}
+    assert asked(Search(9, SPACE), 2700)["cost"] == 2
+    # where none would leave, nothing is decided
+    assert rungs(2, 2700) == {900: 2} and rungs(1, 2700) == {900: 1}
+    assert rungs(9, 2) == {1: 9}
+
+
+def test_the_lowest_goes_on_of_equals_the_first_and_none_that_diverged() -> None:
+    rung = [Outcome(n, 9, bits) for n, bits in enumerate([2.0, None, 1.5, 2.0, 1.5])]
+    assert best_first(rung) == best_first(rung[::-1]) == [2, 4, 0, 3]
+
+
+def test_the_best_of_the_longest_rung_is_chosen() -> None:
+    short = [Outcome(n, 100, bits) for n, bits in enumerate([2.0, 1.5, 2.5, None])]
+    assert chosen(short).number == 1
+    long = [Outcome(0, 300, 1.9), Outcome(1, 300, 1.9)]
+    assert chosen([*short, *long]) == chosen([*long[::-1], *short]) == Outcome(0, 300, 1.9)
+    # that a trial diverged where it was trained for longer says more than how it began
+    assert chosen([*short, Outcome(0, 300, None), Outcome(1, 300, None)]).number == 2
+    assert chosen([*short, Outcome(0, 300, 3.0), Outcome(1, 300, None)]).number == 0
+    assert chosen([Outcome(1, 100, None), Outcome(0, 100, None)]).number == 0
+
+
+def test_a_rate_at_the_end_of_what_was_tried_is_flagged() -> None:
+    def ends(*rates: float) -> list[str]:
+        of = dict(enumerate(rates))
+        return [edge(of, Outcome(number, 9, 1.0), (3e-4, 3e-2)) for number in of]
+
+    found = ends(0.0004, 0.00045, 0.001, 0.01, 0.018, 0.0205, 0.029)
+    assert found == ["low", "low", "", "", "", "high", "high"]
+    assert ends(0.001, 0.01) == ["low", "high"]  # far from the ends, but nothing was beyond them
+    assert edge({0: 0.001, 1: 0.01, 2: 0.02}, Outcome(1, 9, None), (3e-4, 3e-2)) == "low"
+
+
+def test_no_trial_counts_for_more_than_a_uniform_code_in_what_is_to_be_expected() -> None:
+    for lost in (None, 260.0):
+        outcomes = [Outcome(0, 9, lost), Outcome(1, 9, 2.0), Outcome(1, 27, 1.0)]
+        found = told(SPACE, outcomes, 6.0)
+        assert found["expected_best"] == pytest.approx([4.0, 3.0])  # of the rung where all were
+        assert [one["bits"] for one in found["trials"]] == [[lost], [2.0, 1.0]]
+        taken = {"number": 1, "updates": 27, "bits": 1.0}
+        assert found["chosen"] == {**taken, "settings": drawn(SPACE, 1)}
+
+
+# the trials of a comparison
+
+
+def planned(place: Path, cells: Sequence[str] = ("rnn", "gru"), **more: Any) -> list[Planned]:
+    return plan({**TINY, "updates": 2700, **more}, list(cells), 2, 3000, TEXT, 32, place)
+
+
+def tuned(
+    base: list[Planned],
+    trials: int,
+    monkeypatch: pytest.MonkeyPatch,
+    bits: Callable[[Planned], float | None],
+    space: dict[str, Any] = SPACE,
+) -> tuple[dict[str, Any], list[list[Job]]]:
+    """What is reported, and the jobs of each rung, of trials that come to these bits."""
+    rungs: list[list[Job]] = []
+    monkeypatch.setattr(compare_tuning, "bits", bits)
+    found = tune(
+        base, Search(trials, space), 2700, TEXT, 32, lambda one: one.job(["t"]), rungs.append
+    )
+    return found, rungs
+
+
+def far(one: Planned) -> float | None:
+    """As if a certain rate were best, and the highest diverged."""
+    rate = one.config.learning_rate
+    return None if rate > 0.02 else abs(rate - 0.006) + 1 / one.config.updates
+
+
+def test_every_cell_has_the_same_trials_and_none_reads_the_test_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, list[Config]] = {"rnn": [], "gru": []}
+
+    def bits(one: Planned) -> float | None:
+        seen[one.config.cell].append(one.config)
+        assert one.path.parent == tmp_path / "trials"
+        return far(one)
+
+    base = planned(tmp_path)
+    found, rungs = tuned(base, 9, monkeypatch, bits)
+    assert [len(jobs) for jobs in rungs] == [18, 6]
+    assert rungs[1][0].name == "rnn trial 3"
+    names = ("learning_rate", "dropout", "clip", "updates", "seed", "final", "valid_every")
+    rnn, gru = ([[getattr(one, n) for n in names] for one in seen[cell]] for cell in seen)
+    assert rnn == gru and {one.final for one in seen["gru"]} == {"none"}
+    assert {one.keep_bias for one in seen["rnn"]} == {"1"} != {one.keep_bias for one in seen["gru"]}
+    assert not {one.config.seed for one in base} & {one.seed for one in seen["gru"]}
+    assert {one.hidden for one in seen["gru"]} == {base[1].config.hidden}
+    assert found["cells"]["gru"]["chosen"]["settings"] == drawn(SPACE, 3)
+
+
+def test_a_comparisons_runs_have_what_was_chosen_and_nothing_else_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = planned(tmp_path)
+    found, _ = tuned(base, 9, monkeypatch, far)
+    after = settled(base, found, TEXT)
+    space = of_cell(SPACE, "rnn")
+    for before, one in zip(base, after, strict=True):
+        settings = drawn(space if one.config.cell == "rnn" else SPACE, 3)
+        assert one.config == msgspec.structs.replace(before.config, **settings)
+        assert one.path.parent == before.path.parent and one.path != before.path
+    # and are those of a comparison that was told so
+    (gru, *_) = [one for one in after if one.config.cell == "gru"]
+    assert gru.path in {one.path for one in planned(tmp_path, ["gru"], **drawn(SPACE, 3))}
+
+
+def test_more_trials_and_cells_reuse_what_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, few = tuned(planned(tmp_path), 9, monkeypatch, far)
+    _, more = tuned(planned(tmp_path, ["lstm", "gru", "rnn"]), 12, monkeypatch, far)
+    first, later = ({job.path for job in rungs[0]} for rungs in (few, more))
+    assert len(first) == 18 and len(later) == 36 and first < later
+
+
+def test_trials_that_are_alike_are_done_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = {"keep_bias": SPACE["keep_bias"]}
+    found, rungs = tuned(planned(tmp_path), 9, monkeypatch, far, space)
+    assert sorted(job.name.split()[0] for job in rungs[0]) == ["gru"] * 3 + ["rnn"]
+    assert [len(one["trials"]) for one in found["cells"].values()] == [9, 9]
+    assert [one["chosen"]["number"] for one in found["cells"].values()] == [0, 0]
+
+
+# what is said
+
+
+def test_what_was_tuned_is_said() -> None:
+    one = {"tuning": None, "settings": {"learning_rate": 0.01}}
+    assert fitted(one) == "one learning rate 0.01, not tuned for each cell"
+    assert fitted({**one, "tuning": {"trials": 3}}).endswith("0.01, the rest tuned for each cell")
+    assert fitted({"tuning": {"trials": 3}, "settings": {}}) == "tuned for each cell"
+
+
+def test_a_cell_at_the_edge_is_named_with_the_way_out() -> None:
+    cells = {"gru": {"edge": "high"}, "rnn": {"edge": ""}, "my.py:C": {"edge": "low"}}
+    gru, mine = at_edge({"cells": cells, "space": {"learning_rate": (0.001, 0.1)}})
+    assert gru.startswith("gru: ") and "a higher" in gru and "--lr-range 0.001..1," in gru
+    assert mine.startswith("my.C: ") and "--lr-range 0.0001..0.1," in mine
+
+
+@pytest.mark.parametrize("lost", [None, 5.1])
+def test_a_figure_of_trials_that_are_all_worse_than_a_uniform_code_is_left_out(
+    lost: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bits(one: Planned) -> float | None:
+        return lost if one.config.cell == "rnn" else far(one)
+
+    found, _ = tuned(planned(tmp_path), 9, monkeypatch, bits)
+    assert not page.by_rate(0, found, "rnn") and page.by_rate(1, found, "gru")
+    heads, rows = page.every(found)
+    assert {len(row) for row in rows} == {len(heads)} and len(rows) == 18
+    assert rows[3][-2:] == [page.words(lost), ""] and rows[3][4] == "-"  # it has no keep bias
+
+
+def test_a_figure_shows_every_trial_at_each_rung_and_the_one_that_was_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, _ = tuned(planned(tmp_path), 9, monkeypatch, far)
+    (figure,) = page.by_rate(0, found, "gru")
+    assert [look.family for look in figure.key] == ["300 updates", "900 updates", "chosen"]
+    columns = dict(zip(figure.heads, zip(*figure.rows, strict=True), strict=True))
+    assert len(columns["300 updates"]) == 9 and columns["300 updates"].count("diverged") == 2
+    assert sum(map(bool, columns["900 updates"])) == 3
+    assert columns["chosen, at"][0] == "0.00598"
+
+
+# the real thing
+
+
+def test_tuning_that_was_stopped_goes_on_and_its_choice_is_trained(
+    tmp_path: Path, book: Path
+) -> None:
+    out = tmp_path / "out"
+    words = ["--cells", "gru", "--seeds", 1, "--parameters", 3000, "--embedding", 8, "--batch", 4]
+    words += ["--time", 16, "--updates", 600, "--trials", 2, "--jobs", 1, "--out", out, "--json"]
+    begun = subprocess.Popen(command("compare-cells", book, *words), stderr=subprocess.PIPE)
+    for _ in range(600):
+        if list(out.glob("trials/*/report.json")):
+            break
+        time.sleep(0.1)
+    begun.send_signal(signal.SIGTERM)
+    _, said = begun.communicate(timeout=120)
+    assert begun.returncode == 143 and b"the same command goes on" in said, said
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("trials/*/report.json")}
+    assert kept and not list(out.glob("runs/*/report.json"))
+
+    done = charlm("compare-cells", book, *words)
+    assert done.returncode == 0, done.stderr
+    assert b"2 trials of each cell, which cost 0.67 whole runs" in done.stderr
+    assert all(path.stat().st_mtime_ns == then for path, then in kept.items())
+    report = json.loads(done.stdout)
+    tuning = report["tuning"]["cells"]["gru"]
+    runs = {run.record.config.learning_rate: run for run in map(Run, out.glob("trials/*"))}
+    for one in tuning["trials"]:
+        run = runs[one["settings"]["learning_rate"]]
+        assert run.report and one["bits"] == [run.report["best_valid_bits"]]
+        assert run.report["score"] is None and run.report["updates"] == 200
+        assert run.record.config.seed == SEED
+    (best,) = [Run(path).record.config for path in (out / "runs").iterdir()]
+    taken = tuning["chosen"]
+    assert taken["bits"] == min(one["bits"][0] for one in tuning["trials"])
+    assert {name: getattr(best, name) for name in SPACE} == taken["settings"]
+    assert not set(SPACE) & set(report["settings"])
+    assert "<h2>Tuning</h2>" in (out / "report.html").read_text()
