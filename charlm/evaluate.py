@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from charlm.encoding import Encoded
 from charlm.errors import BadData, NonFinite
 from charlm.model import CharLM
 from charlm.reader import expected
+from charlm.resample import Numbers
+from charlm.verdict import edges
 
 PROTOCOL = "one-stream"  # every character once, the first from the start state, state carried
 QUICK = "quick"  # many streams over the beginning of the text, for steering only
@@ -72,12 +75,15 @@ def score(
     bits_per_char and nats_per_char are None for bytes that are not UTF-8: they have no characters.
     symbols: what was scored, characters or bytes; unseen: those that cost an escape. The two
     hashes are of the whole text that the scored one was taken from, and of exactly what was scored.
+    Of each block of the text: its bits, and its length in characters, in bytes where there are
+    none.
     """
     start, end = span
     if end == start:
         raise BadData("the text is empty: there is nothing to score")
     ids = text.ids[start:end, None]
-    total = math.fsum(float(window.sum()) for window in costs(model, ids, alphabet, tick))
+    blocks = by_block(costs(model, ids, alphabet, tick), end - start)
+    total = math.fsum(blocks)
     if not math.isfinite(total):
         raise NonFinite(
             f"the score is {total}: the model's training had gone astray. "
@@ -87,6 +93,8 @@ def score(
     unseen = 0
     if alphabet.escape is not None:
         unseen = sum(int((block >= alphabet.escape).sum()) for block in text.blocks(start, end))
+    cuts = (start + edges(end - start)).tolist()
+    sizes = [text.measure(*block, alphabet.kind) for block in pairwise(cuts)]
     return {
         "bits_per_char": total / math.log(2) / characters if characters else None,
         "bits_per_byte": total / math.log(2) / size,
@@ -98,7 +106,20 @@ def score(
         "protocol": PROTOCOL,
         "corpus_sha256": text.facts.digest.sha256,
         "text_sha256": text.sha256(start, end, alphabet.kind),
+        "block_bits": (blocks / math.log(2)).tolist(),
+        "block_lengths": [size if letters is None else letters for letters, size in sizes],
     }
+
+
+def by_block(windows: Iterator[Tensor], symbols: int) -> Numbers:
+    """Nats of a text of so many symbols, window by window, (time, 1) -> of its blocks, (blocks,)"""
+    ends = edges(symbols)[1:]
+    sums, at = np.zeros(len(ends)), 0
+    for window in windows:
+        block = np.searchsorted(ends, np.arange(at, at + len(window)), side="right")
+        sums += np.bincount(block, window[:, 0].numpy(), len(ends))
+        at += len(window)
+    return sums
 
 
 def quick_bits(model: CharLM, ids: Ids, alphabet: Alphabet) -> float:

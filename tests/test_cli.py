@@ -430,7 +430,7 @@ def test_the_json_of_eval_has_its_documented_keys(trained: Path, book: Path) -> 
     told = json.loads(charlm("eval", trained, "--json").stdout)
     assert {
         *("bits_per_char", "bits_per_byte", "nats_per_char", "characters", "unseen"),
-        *("protocol", "corpus_sha256"),
+        *("protocol", "corpus_sha256", "block_bits", "block_lengths"),
     } <= set(told)
     assert told["characters"] == 300 and told["split"] == "test"
     again = json.loads(charlm("eval", trained, "--json").stdout)

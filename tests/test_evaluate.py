@@ -109,6 +109,29 @@ def test_bytes_that_are_not_text_have_no_bits_per_character(tmp_path: Path) -> N
     assert found["bits_per_byte"] > 0
 
 
+def test_the_blocks_of_a_text_are_what_it_costs_wherever_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = prose(3100, seed=5)
+    monkeypatch.setattr(evaluate, "CALL", 700)
+    found, model = scored(tmp_path, text)
+    alphabet = load(checked(TINY), [str(tmp_path / "train.txt")]).alphabet
+    assert found["block_lengths"] == [1033, 1033, 1034]
+    first = by_hand(model, alphabet.encode(text[:1033])) / math.log(2)
+    assert found["block_bits"][0] == pytest.approx(first, rel=1e-6)
+    assert sum(found["block_bits"]) / 3100 == pytest.approx(found["bits_per_char"], rel=1e-12)
+
+
+@pytest.mark.parametrize("unit", ["char", "byte"])
+def test_the_lengths_of_blocks_are_in_the_unit_of_the_score(tmp_path: Path, unit: str) -> None:
+    text = ("é☃" * 1000).encode() + (b"\xff" if unit == "byte" else b"")
+    found, _ = scored(tmp_path, text, alphabet="bytes")
+    lengths = found["block_lengths"]
+    assert len(lengths) == 5 and sum(lengths) == (2000 if unit == "char" else 5001)
+    bits = sum(found["block_bits"]) / sum(lengths)
+    assert bits == pytest.approx(found[f"bits_per_{unit}"], rel=1e-12)
+
+
 def test_the_score_knows_nothing_of_how_training_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
