@@ -1,20 +1,24 @@
 """What a test split costs without a net: evenly, by n-grams and by compressors, in a run's unit."""
 
 import bz2
+import hashlib
 import importlib
 import lzma
 import math
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from itertools import chain
+from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 
-from charlm import ngram
+from charlm import __version__, durable, ngram
 from charlm.alphabet import Ids
+from charlm.checkpoint import decoded, read, readable
 from charlm.corpus import Corpus
 from charlm.evaluate import QUICK_CHARACTERS, seen_or_escape
 
@@ -32,8 +36,11 @@ class Packer(Protocol):
     def flush(self) -> bytes: ...
 
 
-def baselines(corpus: Corpus) -> Iterator[Baseline]:
-    """The bits of the test split, each with a name, how it was come by, and how long that took.
+def baselines(
+    corpus: Corpus, without: Container[str] = (), begins: Callable[[str], None] = lambda _: None
+) -> Iterator[Baseline]:
+    """The bits of the test split, each with a name, how it was come by, and how long that took;
+    `begins` hears the name of what is measured now.
 
     Uniform and n-grams are static, as a run is: they learn from train alone, and what train never
     had costs the escape and log2(1,114,112) bits more. Compressors are adaptive: they go on
@@ -50,6 +57,9 @@ def baselines(corpus: Corpus) -> Iterator[Baseline]:
         "xz": _xz,
         "zstd": _zstd,
     }.items():
+        if name in without:
+            continue
+        begins(name)
         begun = perf_counter()
         bits, protocol = measure(corpus)
         yield {
@@ -59,6 +69,20 @@ def baselines(corpus: Corpus) -> Iterator[Baseline]:
             "protocol": protocol,
             "seconds": perf_counter() - begun,
         }
+
+
+def kept(corpus: Corpus, place: Path, begins: Callable[[str], None]) -> list[Baseline]:
+    """The same, each measured once and kept in this directory, by the text and its splits; what is
+    not installed is looked for again."""
+    about = (__version__, corpus.text.digest, corpus.text.splits, corpus.alphabet.kind)
+    key = hashlib.sha256(msgspec.json.encode(about)).hexdigest()
+    path = place / f"baselines-{key[:8]}.json"
+    there = decoded(read(path), dict[str, Baseline], path) if path.exists() else {}
+    found = {name: one for name, one in there.items() if one["bits_per_byte"] is not None}
+    for one in baselines(corpus, found, begins):
+        found[one["name"]] = one
+        durable.write_file(path, readable(found))
+    return list(found.values())
 
 
 Measured = tuple[float | None, str]

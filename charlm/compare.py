@@ -12,17 +12,19 @@ from typing import Any
 import msgspec
 
 from charlm import durable
+from charlm.baselines import Baseline
 from charlm.catalogue import flops_per_character
 from charlm.config import FORMAT, Config, arguments, checked, label
 from charlm.encoder import Digest
-from charlm.errors import BadConfig
+from charlm.errors import BadConfig, BadData
 from charlm.evaluate import PROTOCOL
 from charlm.excerpt import excerpt
 from charlm.model import CharLM, Kind, Recurrence, size
 from charlm.pages import comparison
-from charlm.report import Report, curve, ranked, row, unit_of
+from charlm.report import Report, curve, judged, ordered, row, unit_of
 from charlm.run import Run, is_run
 from charlm.source import CHUNK
+from charlm.verdict import LEVEL
 from charlm.workers import Job, Progress
 from charlm.zoo import find, sha256
 
@@ -181,6 +183,11 @@ def report_of(planned: Planned) -> Report:
     """The report of a run; of a diverged one, what is known of it without a score."""
     run = Run(planned.path)
     report = run.report or {**run.record.facts(), "score": None}
+    if report["score"] and "block_bits" not in report["score"]:
+        raise BadData(
+            f"{run.path} was scored by a charlm that kept nothing of its blocks: remove it, and "
+            "the same command makes it anew"
+        )
     flops = flops_per_character(planned.config, run.alphabet.size)
     return {**report, "flops_per_character": flops}
 
@@ -203,17 +210,27 @@ def conclude(
     place: Path,
     words: Sequence[str],
     say: Callable[[str], None],
+    baseline: str,
+    margin: float,
+    beside: Sequence[Baseline],
     probed: Report | None = None,
     tuning: Report | None = None,
 ) -> Report:
     """The report of a comparison whose runs have ended, as report.json and report.html; words: of
-    the command that makes it; probed: the report of its runs' probes; tuning: of its trials."""
+    the command that makes it; baseline: the cell that the others are judged by, with this margin
+    in bits; beside: what else the text costs; probed: the report of its runs' probes; tuning: of
+    its trials."""
     cells = list(dict.fromkeys(one.config.cell for one in planned))
     of = {cell: [one for one in planned if one.config.cell == cell] for cell in cells}
-    rows = [row([report_of(one) for one in of[cell]], parameters) for cell in cells]
+    reports = {cell: [report_of(one) for one in of[cell]] for cell in cells}
+    verdicts, blocks = judged(reports, baseline, margin)
+    rows = [
+        {**row(reports[cell], parameters), "verdict": msgspec.to_builtins(verdicts[cell])}
+        for cell in cells
+    ]
     run = Run(planned[0].path)
     text = run.record.text
-    scores = [one["score"] for one in map(report_of, planned) if one["score"]]
+    scores = [one["score"] for of in reports.values() for one in of if one["score"]]
     report = {
         "format": FORMAT,
         "command": shlex.join(words),
@@ -230,7 +247,18 @@ def conclude(
         "tuning": tuning,
         "made_by": run.record.made_by,
         "unit": unit_of(rows),
-        "rows": ranked(rows),
+        "judged": {
+            "baseline": baseline,
+            "margin": margin,
+            "blocks": blocks,
+            "level": LEVEL,
+            "correction": "Holm",
+        },
+        "rows": ordered(rows),
+        # how long each took differs from time to time, and a report does not
+        "baselines": [
+            {name: told for name, told in one.items() if name != "seconds"} for one in beside
+        ],
     }
     encoded = msgspec.json.format(msgspec.json.encode(report), indent=2)
     durable.write_file(place / "report.json", encoded + b"\n")

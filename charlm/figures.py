@@ -6,7 +6,7 @@ No foreign text gets into a figure: what its axes are, and whose a line is, the 
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from statistics import fmean
@@ -93,11 +93,8 @@ def keys(families: Sequence[str]) -> list[Key]:
 
 def draw(name: str, plan: Plan, lines: Sequence[Line], looks: Sequence[Key]) -> Figure:
     """Runs thin, the mean of their family thick; `name` is the figure's alone within its page."""
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
-        canvas = Canvas(figsize=(SIZE[0] / 72, SIZE[1] / 72), layout="constrained")
-        FigureCanvasSVG(canvas)
-        canvas.patch.set_visible(False)
-        axes = canvas.add_subplot(facecolor="none")
+
+    def paint(axes: Any) -> None:
         axes.grid(axis="y", alpha=0.15)
         for look in looks:
             family = [line for line in lines if line.family == look.family]
@@ -111,10 +108,21 @@ def draw(name: str, plan: Plan, lines: Sequence[Line], looks: Sequence[Key]) -> 
         _scale(axes.set_yscale, axes.yaxis, plan.log_y, ys)
         if plan.log_y:
             axes.set_ylim(bottom=max(axes.get_ylim()[0], max(ys) / DEEP))
+
+    return Figure(plan, painted(name, plan, paint), *_table(plan.x, lines))
+
+
+def painted(name: str, plan: Plan, paint: Callable[[Any], None]) -> Markup:
+    """What is painted on these axes, as an element of a page."""
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
+        canvas = Canvas(figsize=(SIZE[0] / 72, SIZE[1] / 72), layout="constrained")
+        FigureCanvasSVG(canvas)
+        canvas.patch.set_visible(False)
+        paint(canvas.add_subplot(facecolor="none"))
         buffer = io.StringIO()
         unsaid = dict.fromkeys(["Creator", "Date", "Format", "Type"])
         canvas.savefig(buffer, format="svg", metadata=unsaid)
-    return Figure(plan, _inline(buffer.getvalue(), plan), *_table(plan.x, lines))
+    return _inline(buffer.getvalue(), plan)
 
 
 def _draw_family(axes: Any, look: Key, lines: Sequence[Line], joined: bool) -> None:

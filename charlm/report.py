@@ -1,10 +1,14 @@
 """Reports of runs -> the rows of a comparison and its curves. Only arithmetic: no torch."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
+
+import numpy as np
+
+from charlm.verdict import Verdict, verdicts
 
 Report = dict[str, Any]
 
@@ -54,33 +58,35 @@ def row(reports: list[Report], parameters: int) -> Report:
 
 
 def unit_of(rows: list[Report]) -> str:
-    """What rows are ranked by: bytes that are not UTF-8 have no characters to be divided by."""
+    """What rows are ordered by: bytes that are not UTF-8 have no characters to be divided by."""
     characters = any(bits is not None for r in rows for bits in r["bits_per_char"]["per_seed"])
     return "bits_per_char" if characters else "bits_per_byte"
 
 
-def ranked(rows: list[Report]) -> list[Report]:
-    """Best first, with the difference to the best, and a word for what the seeds carry.
-
-    "behind": every seed is worse than every seed of the best. "unclear": the ranges of the
-    two meet. With few seeds either is a description of these runs, not a test.
-    """
+def ordered(rows: list[Report]) -> list[Report]:
+    """Lowest mean first, those without one last; the order is no verdict."""
     unit = unit_of(rows)
-    rows = sorted(rows, key=lambda r: (r[unit]["mean"] is None, r[unit]["mean"] or 0.0))
-    best = rows[0][unit]
-    for place, one in enumerate(rows):
-        bits = one[unit]
-        apart = None if bits["mean"] is None else bits["mean"] - best["mean"]
-        if apart is None:
-            word = "diverged"
-        elif place == 0:
-            word = "best"
-        elif bits["low"] > best["high"] and len(bits["per_seed"]) > 1:
-            word = "behind"
-        else:
-            word = "unclear"
-        one["difference"], one["verdict"] = apart, word
-    return rows
+    return sorted(rows, key=lambda r: (r[unit]["mean"] is None, r[unit]["mean"] or 0.0))
+
+
+def judged(
+    reports: Mapping[str, Sequence[Report]], baseline: str, margin: float
+) -> tuple[dict[str, Verdict], int]:
+    """cell -> what its runs, one a seed, say beside the baseline's; and by how many blocks of text.
+
+    What a run that diverged would have scored is infinite.
+    """
+    scores = [one["score"] for of in reports.values() for one in of if one["score"]]
+    lengths = np.array(scores[0]["block_lengths"] if scores else [1])
+    lost = np.full(len(lengths), np.inf)
+    bits = {
+        cell: np.array([one["score"]["block_bits"] if one["score"] else lost for one in of])
+        for cell, of in reports.items()
+    }
+    seeds, diverged = len(bits[baseline]), int(np.isinf(bits[baseline][:, 0]).sum())
+    word = f"diverged {diverged} of {seeds}" if diverged else "baseline"
+    beside = verdicts(bits, lengths, baseline, margin)
+    return {**beside, baseline: Verdict(word=word)}, len(lengths)
 
 
 def curve(run: Path) -> Curve:

@@ -139,7 +139,10 @@ def _lacking(seeds: int, blocks: int, diverged: int) -> str:
         return f"{FEWEST_SEEDS} seeds or more are needed, there are {seeds}"
     if blocks < FEWEST_BLOCKS:
         least = FEWEST_BLOCKS * BLOCK
-        return f"a test text of {least:,} characters or more is needed, this has {blocks} blocks"
+        return (
+            f"a test text of {least:,} characters or more is needed: "
+            f"this has {blocks} of {FEWEST_BLOCKS} blocks"
+        )
     return ""
 
 

@@ -138,6 +138,26 @@ def test_a_compressor_that_is_not_installed_is_named(
     assert found["protocol"] == "not installed: pip install 'charlm[zstd]'"
 
 
+def test_what_is_kept_is_not_measured_again_unless_it_was_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kept(corpus: Corpus) -> tuple[list[Baseline], list[str]]:
+        begun: list[str] = []
+        return house.kept(corpus, tmp_path, begun.append), begun
+
+    corpus = corpus_of(tmp_path, prose(2000), "valid", "test of it")
+    with monkeypatch.context() as patched:
+        for name in ("backports.zstd", "compression.zstd"):
+            patched.setitem(sys.modules, name, None)
+        without, begun = kept(corpus)
+    assert begun == ["uniform", "unigram", "n-gram", "gzip", "bz2", "xz", "zstd"]
+    found, begun = kept(corpus)
+    assert begun == ["zstd"] and found[:-1] == without[:-1] and found[-1]["bits_per_char"] > 0
+    assert kept(corpus) == (found, [])
+    other = corpus_of(tmp_path, prose(2000), "valid", "a test")
+    assert kept(other)[1][0] == "uniform" and kept(corpus) == (found, [])
+
+
 def test_bytes_that_are_no_text_are_measured_per_byte(tmp_path: Path) -> None:
     data = bytes(random.Random(2).choices(range(256), k=3000)).decode("utf-8", "surrogateescape")
     corpus = corpus_of(tmp_path, data, data[:200], data[:200], alphabet="bytes")

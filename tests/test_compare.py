@@ -28,7 +28,7 @@ from charlm.model import make
 from charlm.run import Run
 
 WORDS = ["--cells", "rnn,gru", "--seeds", 2, "--parameters", 30_000, "--embedding", 8]
-WORDS += ["--batch", 4, "--time", 16, "--log-every", 0.2]
+WORDS += ["--batch", 4, "--time", 16, "--log-every", 0.2, "--no-transformer"]
 TEXT = Digest("ab" * 32, (100,))
 
 
@@ -118,25 +118,32 @@ def test_all_cells_read_the_same_data_in_the_same_order(book: Path) -> None:
 # arithmetic
 
 
+def reports(cell: str, bits: list[float | None]) -> list[report.Report]:
+    return [
+        {
+            "cell": cell,
+            "hidden": 8,
+            "layers": 1,
+            "parameters": 990,
+            "state_size": 8,
+            "flops_per_character": 990,
+            "seed": seed,
+            "score": one
+            and {
+                "bits_per_char": one,
+                "bits_per_byte": one / 2,
+                "block_bits": [1000 * (one + (at % 3 + seed % 2) / 1e4) for at in range(20)],
+                "block_lengths": [1000] * 20,
+            },
+            "chars_per_second": 100.0,
+            "seconds": 60.0,
+        }
+        for seed, one in enumerate(bits)
+    ]
+
+
 def made(cell: str, bits: list[float | None]) -> report.Report:
-    return report.row(
-        [
-            {
-                "cell": cell,
-                "hidden": 8,
-                "layers": 1,
-                "parameters": 990,
-                "state_size": 8,
-                "flops_per_character": 990,
-                "seed": seed,
-                "score": one and {"bits_per_char": one, "bits_per_byte": one / 2},
-                "chars_per_second": 100.0,
-                "seconds": 60.0,
-            }
-            for seed, one in enumerate(bits)
-        ],
-        1000,
-    )
+    return report.row(reports(cell, bits), 1000)
 
 
 def test_a_row_has_the_mean_and_the_spread_of_its_seeds() -> None:
@@ -152,32 +159,57 @@ def test_a_row_has_the_mean_and_the_spread_of_its_seeds() -> None:
     assert (row["minutes"], row["chars_per_second"]) == (1.0, 100.0)
 
 
-def test_rows_are_ranked_and_say_what_the_seeds_carry() -> None:
-    rows = report.ranked(
-        [made("far", [2.4, 2.5]), made("lost", [1.0, None]), made("near", [2.1, 2.3])]
-        + [made("best", [2.0, 2.2])]
-    )
-    assert [(row["cell"], row["verdict"]) for row in rows] == [
-        *(("best", "best"), ("near", "unclear"), ("far", "behind"), ("lost", "diverged"))
-    ]
-    assert rows[1]["difference"] == pytest.approx(0.1) and rows[3]["difference"] is None
-    assert rows[3]["bits_per_char"]["mean"] is None and rows[3]["diverged"] == 1
+def test_rows_stand_by_their_mean_and_those_without_one_come_last() -> None:
+    rows = [made("far", [2.4, 2.5]), made("lost", [1.0, None]), made("near", [2.1, 2.3])]
+    rows.append(made("first", [2.0, 2.2]))
+    assert [row["cell"] for row in report.ordered(rows)] == ["first", "near", "far", "lost"]
+    assert rows[1]["bits_per_char"]["mean"] is None and rows[1]["diverged"] == 1
 
 
-def test_bytes_that_are_no_text_are_ranked_by_the_byte() -> None:
+def words(bits: dict[str, list[float | None]], baseline: str = "base") -> dict[str, str]:
+    found, blocks = report.judged({c: reports(c, of) for c, of in bits.items()}, baseline, 0.01)
+    assert blocks in (1, 20)
+    return {cell: one.word for cell, one in found.items()}
+
+
+def test_the_words_are_those_of_seeds_and_blocks_beside_the_baseline() -> None:
+    seeds = [2.0, 2.1, 2.2, 2.3, 2.4, 2.5]
+    near = [one + 0.001 + place / 1e4 for place, one in enumerate(seeds)]
+    far = [one + 0.1 + place / 100 for place, one in enumerate(seeds)]
+    wild = [one + (-1) ** place * 0.1 for place, one in enumerate(seeds)]
+    lost = [None, *seeds[1:]]
+    of = {"far": far, "base": seeds, "near": near, "wild": wild, "lost": lost}
+    told = {"near": "equivalent", "wild": "inconclusive", "lost": "diverged 1 of 6"}
+    assert words(of) == {**told, "base": "baseline", "far": "worse"}
+    other = words(of, "far")  # the order of cells and rows decides nothing
+    assert other["base"] == other["near"] == "better" and other["far"] == "baseline"
+
+
+def test_beside_a_baseline_that_diverged_nothing_is_told() -> None:
+    of: dict[str, list[float | None]] = {
+        "base": [None, 2.0],
+        "other": [1.0, 1.1],
+        "lost": [None] * 2,
+    }
+    told = {"base": "diverged 1 of 2", "other": "inconclusive", "lost": "diverged 2 of 2"}
+    assert words(of) == told
+    assert set(words({"base": [None, None], "lost": [None, None]}).values()) == {"diverged 2 of 2"}
+
+
+def test_few_seeds_carry_no_verdict_and_say_how_many_would() -> None:
+    few: dict[str, list[float | None]] = {"base": [2.0] * 5, "far": [9.0] * 5}
+    found, _ = report.judged({cell: reports(cell, of) for cell, of in few.items()}, "base", 0.01)
+    assert found["far"].word == "inconclusive" and found["far"].difference == pytest.approx(7)
+    assert "6 seeds or more are needed, there are 5" in found["far"].note
+
+
+def test_bytes_that_are_no_text_are_ordered_by_the_byte() -> None:
     rows = [made("a", [2.0, 2.2]), made("b", [1.0, 1.2])]
     for row in rows:
         row["bits_per_char"] = report.spread([None, None])
     assert report.unit_of(rows) == "bits_per_byte"
-    assert [(r["cell"], r["verdict"]) for r in report.ranked(rows)] == [
-        *(("b", "best"), ("a", "behind"))
-    ]
+    assert [row["cell"] for row in report.ordered(rows)] == ["b", "a"]
     assert report.unit_of([made("a", [2.0, None])]) == "bits_per_char"
-
-
-def test_cells_that_all_diverged_have_no_best() -> None:
-    rows = report.ranked([made("a", [None]), made("b", [None, None])])
-    assert [row["verdict"] for row in rows] == ["diverged", "diverged"]
 
 
 def test_a_diverged_run_is_a_result_and_is_not_done_again(tmp_path: Path, book: Path) -> None:
@@ -186,17 +218,12 @@ def test_a_diverged_run_is_a_result_and_is_not_done_again(tmp_path: Path, book: 
     first = charlm("compare-cells", book, *words, "--json")
     assert first.returncode == 0, first.stderr
     (row,) = json.loads(first.stdout)["rows"]
-    assert row["verdict"] == "diverged" and row["diverged"] == 2
+    assert row["verdict"]["word"] == "diverged 2 of 2" and row["diverged"] == 2
     assert row["bits_per_char"]["mean"] is None
     logs = {path: path.stat().st_mtime_ns for path in (tmp_path / "o" / "logs").iterdir()}
     again = charlm("compare-cells", book, *words)
-    assert again.returncode == 0 and b"2 diverged" in again.stdout
+    assert again.returncode == 0 and b"diverged 2 of 2" in again.stdout
     assert logs == {path: path.stat().st_mtime_ns for path in (tmp_path / "o" / "logs").iterdir()}
-
-
-def test_one_seed_separates_nothing() -> None:
-    rows = report.ranked([made("a", [2.0]), made("b", [3.0])])
-    assert [row["verdict"] for row in rows] == ["best", "unclear"]
 
 
 def test_two_cells_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -210,7 +237,7 @@ def test_two_cells_of_one_name_are_refused(tmp_path: Path) -> None:
 
 def test_a_tied_table_is_as_wide_as_each_cells_units(tmp_path: Path, book: Path) -> None:
     words = ["--cells", "rnn,gru", "--seeds", 1, "--parameters", 5000, "--tie", "--batch", 4]
-    words += ["--updates", 3, "--out", tmp_path / "o"]
+    words += ["--updates", 3, "--out", tmp_path / "o", "--no-transformer"]
     done = charlm("compare-cells", book, *words, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -271,6 +298,14 @@ def test_a_comparison_that_was_stopped_goes_on(done: Path) -> None:
 
 def test_its_report_holds_all_that_the_table_says(done: Path) -> None:
     found = json.loads((done / "report.json").read_text())
+    assert [row["verdict"]["word"] for row in found["rows"] if row["cell"] == "rnn"] == ["baseline"]
+    (gru,) = (row["verdict"] for row in found["rows"] if row["cell"] == "gru")
+    assert gru["word"] == "inconclusive" and "6 seeds or more are needed" in gru["note"]
+    means = {row["cell"]: row["bits_per_char"]["mean"] for row in found["rows"]}
+    assert gru["difference"] == pytest.approx(means["gru"] - means["rnn"])
+    assert found["judged"]["baseline"] == "rnn" and found["judged"]["margin"] == 0.01
+    assert [one["name"] for one in found["baselines"]][:3] == ["uniform", "unigram", "n-gram"]
+    assert not any("seconds" in one for one in found["baselines"])
     assert found["protocol"] == "one-stream" and len(found["corpus"]["sha256"]) == 64
     for row in found["rows"]:
         assert {"cell", "hidden", "parameters", "state_size", "bits_per_char"} <= set(row)

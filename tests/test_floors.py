@@ -17,7 +17,7 @@ FLOORS = """
 __main__
 program
 cli
-compare_task compare_tuning
+compare_task compare_tuning transformer
 ask compare
 baselines climb contract excerpt inspection probes train workers
 reach
@@ -31,8 +31,8 @@ cells encoder engine machine
 unroll
 cell pages
 signals page figures characters ngram
-show flags listing source tuning
-alphabet durable report config trials verdict
+show flags listing report source tuning
+alphabet durable config trials verdict
 registry resample landmarks
 errors closers torchrun visible
 """

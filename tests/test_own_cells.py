@@ -12,6 +12,7 @@ from conftest import charlm, command, on_terminal
 from charlm.catalogue import entry
 from charlm.cell import CELLS
 from charlm.config import CELL_NAMES
+from charlm.run import Run
 
 SMALL = ["--hidden", 8, "--embedding", 4, "--batch", 4, "--time", 16, "--updates", 6]
 CODE = '''"""Somebody (2026), "A cell of their own"."""
@@ -193,9 +194,13 @@ def test_it_is_compared_with_others(tmp_path: Path, book: Path, mine: str) -> No
     assert done.returncode == 0, done.stderr
     lines = done.stdout.decode().splitlines()
     assert {line.split()[0] for line in lines[2:4]} == {"rnn", "mine.Mine"}
-    assert lines[4].startswith("residual blocks, one-stream on test, 1 seed ")
-    assert all(len(line) <= 80 for line in lines[4:])
+    assert lines[-2].startswith("residual blocks, one-stream on test, 5 updates")
+    assert all(len(line) <= 80 for line in lines[-5:])
     report = json.loads((tmp_path / "o" / "report.json").read_text())
+    *_, beside = report["baselines"]
+    (run,) = (Run(path) for path in tmp_path.glob("o/runs/attention-s0-*"))
+    assert beside["name"] == "transformer" and abs(run.record.parameters - 30_000) <= 600
+    assert beside["bits_per_char"] == run.report["score"]["bits_per_char"]
     assert {row["cell"] for row in report["rows"]} == {"rnn", mine}
     assert report["settings"]["block"] == "residual"
     (tmp_path / "mine.py").write_text(CODE + "# another cell now\n")

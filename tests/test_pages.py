@@ -19,6 +19,7 @@ from charlm import report, tuning
 from charlm.config import Config
 from charlm.figures import Line, Plan, draw, keys, mean
 from charlm.pages import comparison, numbers, probes, tasks
+from charlm.pages.forest import forest
 from charlm.probe import Curve, Found, Number
 from charlm.show import large
 from charlm.show.numbers import exact, mark
@@ -68,12 +69,12 @@ def tuned(cells: Sequence[str]) -> dict[str, Any]:
 
 
 def compared(foreign: str = "", cells: tuple[str, ...] = ("rnn", "gru", "lstm")) -> bytes:
-    """The page of a comparison with three seeds, one of which diverged at once; with this text in
+    """The page of a comparison with six seeds, one of which diverged at once; with this text in
     every place where a person or a model may write."""
     names = [*cells, f"{foreign.replace('/', '')}cell.py:MyCell"]
-    rows = []
+    of, rows = {}, []
     for number, cell in enumerate(names):
-        bits = [2 + number / 10 + seed / 30 for seed in range(3)]
+        bits = [2 + number / 10 + seed / 30 + number * seed / 300 for seed in range(6)]
         reports = [
             {
                 "cell": cell,
@@ -83,7 +84,12 @@ def compared(foreign: str = "", cells: tuple[str, ...] = ("rnn", "gru", "lstm"))
                 "state_size": 100,
                 "flops_per_character": 40_000 + 5_000 * number,
                 "seed": seed,
-                "score": {"bits_per_char": one, "bits_per_byte": one},
+                "score": {
+                    "bits_per_char": one,
+                    "bits_per_byte": one,
+                    "block_bits": [1000 * one + at for at in range(20)],
+                    "block_lengths": [1000] * 20,
+                },
                 "chars_per_second": 200_000.0,
                 "seconds": 60.0,
             }
@@ -91,14 +97,18 @@ def compared(foreign: str = "", cells: tuple[str, ...] = ("rnn", "gru", "lstm"))
         ]
         if number == len(names) - 1:
             reports[0]["score"] = None
+        of[cell] = reports
         rows.append(report.row(reports, 20_000))
+    verdicts, blocks = report.judged(of, "rnn", 0.01)
+    for row in rows:
+        row["verdict"] = msgspec.to_builtins(verdicts[row["cell"]])
     looks = {
         cell: [
             [
                 report.Look(1000 * (at + 1), (at + 1) * (1 + number / 9), bits)
                 for at, bits in enumerate(wobbly(number + seed, 2 + number / 10))
             ]
-            for seed in range(3)
+            for seed in range(6)
         ]
         for number, cell in enumerate(names)
     }
@@ -118,7 +128,21 @@ def compared(foreign: str = "", cells: tuple[str, ...] = ("rnn", "gru", "lstm"))
             "settings": {**msgspec.to_builtins(Config()), "glob": foreign},
             "made_by": {"charlm": "1", foreign: foreign},
             "unit": report.unit_of(rows),
-            "rows": report.ranked(rows),
+            "judged": {
+                "baseline": "rnn",
+                "margin": 0.01,
+                "blocks": blocks,
+                "level": 0.05,
+                "correction": "Holm",
+            },
+            "rows": report.ordered(rows),
+            "baselines": [
+                {"name": name, "bits_per_char": bits, "protocol": f"{kind}: as told {foreign}"}
+                for name, bits, kind in (
+                    *(("n-gram", 2.2, "static"), ("xz", 1.7, "adaptive")),
+                    ("zstd", None, "not installed"),
+                )
+            ],
             "tuning": tuned(names),
         },
         looks,
@@ -417,35 +441,66 @@ def test_marks_and_numbers_are_short_and_true() -> None:
 # what the pages say
 
 
-def test_a_comparisons_answer_is_what_its_seeds_carry() -> None:
-    def row(cell: str, mean: float | None, verdict: str, diverged: int = 0) -> dict[str, Any]:
-        one = {"cell": cell, "b": {"mean": mean}, "verdict": verdict, "seeds": [0, 1]}
+def test_a_comparisons_answer_is_what_its_verdicts_say() -> None:
+    def row(cell: str, mean: float | None, word: str, diverged: int = 0) -> dict[str, Any]:
+        one = {"cell": cell, "b": {"mean": mean}, "verdict": {"word": word}, "seeds": [0, 1]}
         return {**one, "diverged": diverged}
 
-    best, near, far = row("gru", 2.0, "best"), row("rnn", 2.1, "unclear"), row("lru", 3.0, "behind")
-    assert "do not separate it from rnn." in comparison.answer([best, near, far], "b")
-    assert comparison.answer([best, far], "b").endswith("is better than each seed of lru.")
-    lost = [row("lstm", None, "diverged", 1), row("sru", None, "diverged", 2)]
-    said = comparison.answer([best, far, *lost], "b")
-    assert "is better than each seed of lru. lstm: 1 of 2 seeds diverged. sru: 2 of" in said
-    assert "better" not in comparison.answer([best, *lost], "b")
-    said = comparison.answer([best, near, *lost], "b")
-    assert "separate it from rnn. lstm: 1 of 2 seeds diverged." in said
-    assert comparison.answer(lost, "b") == (
-        "No cell came to the end with all of its seeds. lstm: 1 of 2 seeds diverged. sru: 2 of 2 "
-        "seeds diverged."
+    def said(*rows: dict[str, Any], baseline: str = "gru", others: Any = ()) -> str:
+        beside = [{"name": "zstd", "b": None, "protocol": "not installed"}]
+        beside += [{"name": name, "b": b, "protocol": kind} for name, b, kind in others]
+        told = {"rows": rows, "unit": "b", "baselines": beside}
+        return comparison.answer({**told, "judged": {"baseline": baseline, "margin": 0.02}})
+
+    base, near, far = (
+        *(row("gru", 2.0, "baseline"), row("rnn", 2.1, "inconclusive")),
+        row("lru", 1.0, "better"),
     )
-    one = [{**row, "seeds": [0]} for row in (best, near)]
-    assert "One seed separates nothing" in comparison.answer(one, "b")
+    mean = "Beside gru (2.0000 b, the mean of 2 seeds), "
+    assert said(far, base, near) == mean + "better: lru; inconclusive: rnn."
+    assert said(base, row("sru", 2.0, "equivalent")) == mean + "equivalent within 0.02 bits: sru."
+    assert said(base) == mean + "there is no other cell."
+    lost = [row("lstm", None, "diverged 1 of 2", 1), row("sru", None, "diverged 2 of 2", 2)]
+    told = " lstm: 1 of 2 seeds diverged. sru: 2 of 2 seeds diverged."
+    assert said(far, base, *lost) == f"{mean}better: lru.{told}"
+    assert said(near, *lost, baseline="sru") == f"Beside sru, inconclusive: rnn.{told}"
+    assert said(*lost, baseline="sru") == f"No cell came to the end with all of its seeds.{told}"
+    static, learning = ("n-gram", 1.5, "static: of train"), ("xz", 1.25, "adaptive: C")
+    assert said(base, others=[static, learning]).endswith(
+        "Fewer bits than every cell: n-gram (1.5000), xz (1.2500). (xz: adaptive compressors, they "
+        "go on learning from test as they read it, and a run does not.)"
+    )
+    assert said(base, others=[static]).endswith("Fewer bits than every cell: n-gram (1.5000).")
+    assert "Fewer bits" not in said(base, others=[("n-gram", 2.5, "static")])
+    one = [{**row, "seeds": [0]} for row in (base, near)]
+    assert said(*one).startswith("Beside gru (2.0000 b, with one seed), inconclusive: rnn.")
 
 
 def test_a_curve_is_drawn_against_what_was_read_and_what_it_took() -> None:
     page = compared().decode()
     tables = re.findall(r'<table>\n<tr><th scope="col">(.+?)</table>', page, re.S)
-    first = [re.findall("<td>(.*?)</td>", table)[:4] for table in tables]
+    _, *first = (re.findall("<td>(.*?)</td>", table)[:4] for table in tables)
     assert first[0][0] == "1,000" and first[0][1] == exact(wobbly(0, 2)[0])
     assert first[1][0] == "1"  # second of rnn seed 0
     assert first[2][0] == exact(1000 * 3 * 40_000)  # FLOPs: forward, and twice that backward
+
+
+def test_differences_stand_about_zero_with_their_intervals_in_the_order_of_the_table() -> None:
+    def row(cell: str, low: float, high: float) -> dict[str, Any]:
+        told = {"low": low, "high": high, "difference": (low + high) / 2, "word": "worse"}
+        return {"cell": cell, "verdict": {**told, "p": 0.01, "p_holm": 0.02, "p_equivalent": 1.0}}
+
+    rows = [row("gru", -2, -1), row("rnn", 2, 4)]
+    looks = keys(["rnn", "base", "gru"])
+    figure = forest(rows, 1.0, looks)
+    assert figure.rows[0][:4] == ("gru", "-1.5000", "-2.0000", "-1.0000")
+    drawn = re.findall(r'd="M (\S+) (\S+) L (\S+) (\S+) "[^>]*?var\(--line-(\d)\)', figure.svg)
+    (left, top, right, same, first), (low, bottom, high, _, second) = drawn
+    assert (first, second) == ("2", "0") and same == top and float(top) < float(bottom)
+    each = (float(right) - float(left)) / 1  # pixels a bit
+    assert float(high) - float(low) == pytest.approx(2 * each, rel=0.01)
+    (band,) = re.findall(r'd="M (\S+) \S+ L \S+ \S+ L (\S+) [^>]*?opacity: 0.12', figure.svg)
+    assert [float(x) for x in band] == pytest.approx([float(right), float(low) - each], abs=0.1)
 
 
 def test_what_all_runs_have_alike_stands_in_each_figure() -> None:

@@ -23,7 +23,16 @@ def compare_cells(
     cells: Annotated[
         str, typer.Option(help="Which cells, with commas between; also FILE.py:CLASS.")
     ] = "rnn,gru,lstm",
-    seeds: Annotated[int, typer.Option(help="Runs of each cell.", min=1, max=1000)] = 3,
+    baseline: Annotated[
+        str, typer.Option(help="The cell that others are judged by; the first, if none is named.")
+    ] = "",
+    margin: Annotated[
+        float | None,
+        typer.Option(help="A difference of fewer bits makes none (0.01).", min=1e-6, max=100),
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(help="Runs of each cell; with fewer than 6, no verdict.", min=1, max=1000)
+    ] = 6,
     parameters: Annotated[
         int, typer.Option(help="Parameters of every model.", min=1, max=10**10)
     ] = 150_000,
@@ -46,6 +55,10 @@ def compare_cells(
     probe: Annotated[
         bool, typer.Option("--probe", help="Ask every run how far back it remembers, too.")
     ] = False,
+    transformer: Annotated[
+        bool,
+        typer.Option(help="Train a small Transformer, too, as a baseline of a text."),
+    ] = True,
     task: Annotated[
         str, typer.Option(help="No text, but one of those that charlm tasks lists.")
     ] = "",
@@ -82,6 +95,10 @@ def compare_cells(
             raise BadConfig("--probe asks runs on a text: leave it out, or --task")
         if trials:
             raise BadConfig("--trials tunes cells on a text: leave it out, or --task")
+        if baseline or margin:
+            raise BadConfig(
+                "--baseline and --margin judge bits of a text: leave them out, or --task"
+            )
     if lr_range and not trials:
         raise BadConfig("--lr-range is what trials search: say --trials, too, or leave it out")
     search = tuning.search(trials, given, lr_range) if trials else None
@@ -102,12 +119,16 @@ def compare_cells(
                 f"--cells: {other} and {name} would both be called {label(name)}: give one's file "
                 "or class another name"
             )
+    baseline = baseline or names[0]
+    if baseline not in names:
+        raise BadConfig(f"--baseline {baseline}: one of --cells, {', '.join(names)}")
     from charlm import compare
     from charlm.machine import cores, prepare
     from charlm.run import refuse_existing, writer
     from charlm.show import tables
     from charlm.show import tasks as drawing
     from charlm.show import tuning as tunings
+    from charlm.verdict import MARGIN
 
     check()
     steps = _steps(task, distance) if task else []
@@ -123,7 +144,8 @@ def compare_cells(
             report = _on_task(work, given, names, seeds, parameters, task, steps)
         else:
             texts = compare.kept_standard_input(corpus or ["python-docs"], out)
-            report = _on_text(work, given, names, seeds, parameters, texts, search, probe)
+            against = Against(baseline, margin or MARGIN, transformer)
+            report = _on_text(work, given, names, seeds, parameters, texts, search, against, probe)
     if json:
         show.result_json(report)
     elif task:
@@ -141,6 +163,14 @@ def _steps(task: str, distance: str) -> list[int]:
     from charlm.task import TASKS, distances
 
     return distances(distance, TASKS[task].shortest)
+
+
+class Against(NamedTuple):
+    """What the cells of a text are held against."""
+
+    baseline: str  # the cell that others are judged by
+    margin: float  # in bits
+    transformer: bool  # whether one is trained beside them
 
 
 class Work(NamedTuple):
@@ -164,10 +194,12 @@ def _on_text(
     parameters: int,
     texts: list[str],
     search: tuning.Search | None,
+    against: Against,
     probe: bool,
 ) -> dict[str, Any]:
     """Runs of every cell and seed on the text, tuned and probed if so told; their report."""
-    from charlm import compare, compare_tuning
+    from charlm import baselines, compare, compare_tuning
+    from charlm import transformer as attention
     from charlm.corpus import load
     from charlm.show import progress, tables
     from charlm.show import tuning as tunings
@@ -178,6 +210,11 @@ def _on_text(
     digest, symbols = text.text.digest, text.alphabet.size
     planned = compare.plan(given, cells, seeds, parameters, digest, symbols, work.place)
     tables.planned(planned, text, parameters, work.told, work.place, tuned=search is not None)
+    small = []
+    if against.transformer:
+        small = attention.planned(given, seeds, parameters, digest, symbols, work.place, show.say)
+        tables.beside(small)
+    beside = baselines.kept(text, work.place, lambda name: show.say(f"measuring {name}"))
     tried = None
     if search:
         updates = updates_of(planned[0].config, text.split("train"))
@@ -188,7 +225,10 @@ def _on_text(
             lambda jobs: do(jobs, work.place, work.side_by_side, work.log_every),
         )
         planned = compare_tuning.settled(planned, tried, digest)
-    do([one.job(texts) for one in planned], work.place, work.side_by_side, work.log_every)
+    jobs = [*(one.job(texts) for one in planned), *attention.jobs(small, planned, texts)]
+    do(jobs, work.place, work.side_by_side, work.log_every)
+    if against.transformer:
+        beside.append(attention.baseline(small))
     asked = None
     if probe and (runs := compare.ended(planned)):
         from charlm.ask import chosen
@@ -196,7 +236,18 @@ def _on_text(
         place = work.place / "probes"
         asked = probed(runs, place, chosen([]), [], work.side_by_side, work.log_every)
     words = ["charlm", *sys.argv[1:]]
-    return compare.conclude(planned, parameters, work.place, words, show.say, asked, tried)
+    return compare.conclude(
+        planned,
+        parameters,
+        work.place,
+        words,
+        show.say,
+        against.baseline,
+        against.margin,
+        beside,
+        asked,
+        tried,
+    )
 
 
 def _on_task(

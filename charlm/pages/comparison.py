@@ -6,10 +6,11 @@ from charlm import page
 from charlm.config import around, flag, label
 from charlm.figures import Figure, Key, Line, Plan, draw, keys
 from charlm.pages import tuning
+from charlm.pages.forest import forest
 from charlm.pages.probes import Section, section
 from charlm.report import Curve, Report
 from charlm.show import large
-from charlm.show.rows import compared, fitted
+from charlm.show.rows import baselines, compared, fitted, judged, missing
 
 TRAINING = 3  # a backward pass costs two forward ones
 
@@ -25,17 +26,26 @@ def render(
     rows, unit = report["rows"], report["unit"]
     looks = keys([row["cell"] for row in rows])
     told = [
-        {**compared(row, unit), "FLOPs": large(TRAINING * row["flops_per_character"])}
+        {
+            **compared(row, unit),
+            "params": f"{row['parameters']:,}",
+            "FLOPs": large(TRAINING * row["flops_per_character"]),
+            "spread": spread(row, unit),
+        }
         for row in rows
     ]
     return page.render(
         "comparison.html",
         report=report,
-        answer=answer(rows, unit),
+        answer=answer(report),
+        judged=judged(report),
+        missing=missing(report),
         footing=footing(report),
         heads=list(told[0]),
         rows=[list(one.values()) for one in told],
         looks=[look._replace(family=label(look.family)) for look in looks],
+        forest=differences(report, looks),
+        baselines=baselines(report),
         drawn=learning(report, curves, looks),
         tuned=tuning.section(report["tuning"], looks) if report["tuning"] else None,
         sections=sections(probed, [label(row["cell"]) for row in rows]) if probed else [],
@@ -45,30 +55,54 @@ def render(
     )
 
 
-def answer(rows: Sequence[Report], unit: str) -> str:
-    """In a sentence or two; the seeds have the last word."""
-    best, *others = rows
-    bits, name, seeds = best[unit]["mean"], label(best["cell"]), len(best["seeds"])
+WORDS = ("better", "worse", "equivalent", "inconclusive")
+
+
+def answer(report: Report) -> str:
+    """In a few sentences: their words are the verdicts', and the order of the rows says nothing."""
+    rows, unit, by = report["rows"], report["unit"], report["judged"]
+    (base,) = (row for row in rows if row["cell"] == by["baseline"])
+    seeds = len(base["seeds"])
     lost = "".join(
         f" {label(row['cell'])}: {row['diverged']} of {seeds} seeds diverged."
         for row in rows
         if row["diverged"]
     )
-    if bits is None:
+    if rows[0][unit]["mean"] is None:
         return f"No cell came to the end with all of its seeds.{lost}"
-    said = f"{name}: {bits:.4f} {unit.replace('_', ' ').replace('char', 'character')}"
-    said += f", the mean of {seeds} seeds." if seeds > 1 else ", with one seed."
-    unclear, behind = (
-        [label(row["cell"]) for row in others if row["verdict"] == verdict]
-        for verdict in ("unclear", "behind")
-    )
-    if unclear and seeds > 1:
-        said += f" Its seeds do not separate it from {', '.join(unclear)}."
-    elif unclear:
-        said += " One seed separates nothing: ask for more with --seeds."
-    elif behind:
-        said += f" Each of its seeds is better than each seed of {', '.join(behind)}."
-    return said + lost
+    said = f"Beside {label(by['baseline'])}"
+    if not base["diverged"]:
+        said += f" ({base[unit]['mean']:.4f} {_unit(unit)}, "
+        said += f"the mean of {seeds} seeds)" if seeds > 1 else "with one seed)"
+    told = []
+    for word in WORDS:
+        cells = [label(row["cell"]) for row in rows if row["verdict"]["word"] == word]
+        within = f" within {by['margin']:g} bits" if word == "equivalent" else ""
+        told += [f"{word}{within}: {', '.join(cells)}"] if cells else []
+    return f"{said}, {'; '.join(told) or 'there is no other cell'}.{lost}{_beaten(report)}"
+
+
+def _beaten(report: Report) -> str:
+    """What predicts the text better than each of the cells does, and why it may."""
+    unit, best = report["unit"], report["rows"][0][report["unit"]]["mean"]
+    lower = [one for one in report["baselines"] if one[unit] is not None and one[unit] < best]
+    if not lower:
+        return ""
+    named = ", ".join(f"{one['name']} ({one[unit]:.4f})" for one in lower)
+    learning = [one["name"] for one in lower if one["protocol"].startswith("adaptive")]
+    why = "adaptive compressors, they go on learning from test as they read it, and a run does not"
+    said = f" Fewer bits than every cell: {named}."
+    return f"{said} ({', '.join(learning)}: {why}.)" if learning else said
+
+
+def _unit(unit: str) -> str:
+    return unit.replace("_", " ").replace("char", "character")
+
+
+def spread(row: Report, unit: str) -> str:
+    """The lowest and the highest seed."""
+    low, high = row[unit]["low"], row[unit]["high"]
+    return f"{row['diverged']} diverged" if low is None else f"{low:.3f}–{high:.3f}"
 
 
 def footing(report: Report) -> str:
@@ -85,6 +119,12 @@ def sections(probed: Report, cells: Sequence[str]) -> list[Section]:
     """What the probes found, the runs in the order of these cells: so that colours are the same."""
     runs = sorted(probed["runs"], key=lambda run: cells.index(run["cell"]))
     return [section(name, one, runs) for name, one in probed["probes"].items()]
+
+
+def differences(report: Report, looks: Sequence[Key]) -> list[Figure]:
+    """A forest plot of the cells that have an interval, if there are any."""
+    rows = [row for row in report["rows"] if row["verdict"]["low"] is not None]
+    return [forest(rows, report["judged"]["margin"], looks)] if rows else []
 
 
 def learning(

@@ -9,18 +9,18 @@ from charlm.show import large
 
 def compared(row: dict[str, Any], unit: str) -> dict[str, str]:
     """A cell of a comparison: what stands under which head."""
-    mean, low, high = (row[unit][key] for key in ("mean", "low", "high"))
+    mean, verdict = row[unit]["mean"], row["verdict"]
+    apart, low, high = (verdict[key] for key in ("difference", "low", "high"))
     return {
         "cell": label(row["cell"]),
-        unit.replace("bits_per_", "bits/"): "-" if mean is None else f"{mean:.4f}",
-        "spread": f"{row['diverged']} diverged" if mean is None else f"{low:.3f}–{high:.3f}",
-        "to best": "-" if row["difference"] is None else f"{row['difference']:+.3f}",
-        "verdict": row["verdict"],
-        "params": f"{row['parameters']:,}",
+        _per(unit): "-" if mean is None else f"{mean:.4f}",
+        "to base": "-" if apart is None else f"{apart:+.3f}",
+        "95 % interval": "-" if low is None else f"{low:+.3f}…{high:+.3f}",
+        "verdict": verdict["word"],
+        "params": large(row["parameters"]),
         "hidden": f"{row['hidden']}",
         "state": f"{row['state_size']}",
         "chars/s": "-" if row["chars_per_second"] is None else large(row["chars_per_second"]),
-        "min": "-" if row["minutes"] is None else f"{row['minutes']:.1f}",
     }
 
 
@@ -71,3 +71,40 @@ def at_edge(tuning: dict[str, Any]) -> list[str]:
                 f"better. Widen it with --lr-range {low:g}..{high:g}, or try more --trials."
             )
     return said
+
+
+def judged(report: dict[str, Any]) -> str:
+    """By what the words were found."""
+    by, seeds = report["judged"], len(report["rows"][0]["seeds"])
+    return (
+        f"Base: {label(by['baseline'])}. Differences are in pairs, of {_many(seeds, 'seed')} and "
+        f"{_many(by['blocks'], 'block')} of text. Margin {by['margin']:g} bits, level "
+        f"{100 * by['level']:g} % among all cells ({by['correction']})."
+    )
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count > 1 else ''}"
+
+
+def missing(report: dict[str, Any]) -> list[str]:
+    """What a conclusion would take, once for all cells that lack the same."""
+    lacking: dict[str, list[str]] = {}
+    for row in report["rows"]:
+        if row["verdict"]["note"]:
+            lacking.setdefault(row["verdict"]["note"], []).append(label(row["cell"]))
+    return [f"{', '.join(cells)}: {note}" for note, cells in lacking.items()]
+
+
+def baselines(report: dict[str, Any]) -> list[list[str]]:
+    """What else was measured on the same text, below its heads."""
+    unit = report["unit"]
+    rows = [["baseline", _per(unit), "what it is"]]
+    for one in report["baselines"]:
+        bits = one[unit]
+        rows.append([one["name"], "-" if bits is None else f"{bits:.4f}", one["protocol"]])
+    return rows
+
+
+def _per(unit: str) -> str:
+    return unit.replace("bits_per_", "bits/")

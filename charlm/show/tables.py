@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from rich import box
@@ -12,10 +13,11 @@ from rich.text import Text
 
 from charlm.config import around, label
 from charlm.show import duration, facts, large, result, say
-from charlm.show.rows import compared, fitted
+from charlm.show.rows import baselines, compared, fitted, judged, missing
 from charlm.visible import visible
 
 WIDE = 100  # columns of a table that does not go to a terminal
+NARROW = 80  # of the lines under it
 
 
 def _sources(names: Sequence[str]) -> str:
@@ -112,6 +114,13 @@ def planned(
         facts([(label(one.config.cell), f"{told}, {one.state_size:,} floats carried")])
 
 
+def beside(transformer: Any) -> None:
+    """The Transformer of a comparison, one run a seed, before the first of them."""
+    for one in transformer[:1]:
+        told = f"hidden {one.config.hidden}: {one.parameters:,} parameters, beside the cells"
+        facts([("transformer", f"{told}; about 5 times an LSTM's time")])
+
+
 def bare_table() -> Table:
     return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
 
@@ -126,8 +135,19 @@ def drawn(table: Table) -> None:
     result("\n".join(line for line in lines if line))
 
 
+def _baselines(report: dict[str, Any]) -> Table:
+    """What the same text costs otherwise."""
+    table = bare_table()
+    head, *rows = baselines(report)
+    for place, name in enumerate(head):
+        table.add_column(name, justify="right" if place == 1 else "left", max_width=NARROW - 22)
+    for row in rows:
+        table.add_row(*(Text(visible(cell)) for cell in row))
+    return table
+
+
 def comparison(report: dict[str, Any]) -> None:
-    """The table of a comparison, best first."""
+    """The table of a comparison, and by what its words were found."""
     table = bare_table()
     told = [compared(row, report["unit"]) for row in report["rows"]]
     for head in told[0]:
@@ -135,13 +155,15 @@ def comparison(report: dict[str, Any]) -> None:
     for one in told:
         table.add_row(*(Text(visible(cell)) for cell in one.values()))
     drawn(table)
-    seeds, corpus = len(report["rows"][0]["seeds"]), report["corpus"]
+    drawn(_baselines(report))
     settings = report["settings"]
+    lines = wrap(judged(report), NARROW)
+    lines += wrap("; ".join(missing(report)), NARROW, max_lines=2, placeholder=" …")
     result(
-        f"{around(settings['block'])}, {report['protocol']} on test, {seeds} seed"
-        f"{'s' if seeds > 1 else ''} (spread: lowest to highest),\n"
-        f"{report['equal']['updates']:,} updates, {fitted(report)}.\n"
-        f"Corpus {corpus['sha256'][:16]}…"
+        "\n".join(lines) + "\n"
+        f"{around(settings['block'])}, {report['protocol']} on test, "
+        f"{report['equal']['updates']:,} updates,\n{fitted(report)}. "
+        f"Corpus {report['corpus']['sha256'][:16]}…"
     )
 
 

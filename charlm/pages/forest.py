@@ -1,0 +1,48 @@
+"""How far each cell is from the baseline: a line for its interval, and the margin as a band."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.ticker import MaxNLocator
+
+from charlm.config import label
+from charlm.figures import INK, LINE, Figure, Key, Plan, painted
+from charlm.report import Report
+
+PLAN = Plan(
+    "Differences to the base",
+    "bits more than the base; shaded: the margin",
+    "in the order of the table, with 95 % intervals",
+)
+
+
+def forest(rows: Sequence[Report], margin: float, looks: Sequence[Key]) -> Figure:
+    """Of the rows that have an interval, the first at the top."""
+    colors = {look.family: f"{LINE}{look.color:02x}" for look in looks}
+
+    def paint(axes: Any) -> None:
+        axes.axvspan(-margin, margin, color=INK, alpha=0.12, linewidth=0)
+        axes.axvline(0, color=INK, linewidth=1)
+        for place, row in enumerate(rows):
+            found, style = row["verdict"], {"color": colors[row["cell"]], "linewidth": 2}
+            axes.plot([found["low"], found["high"]], [place, place], **style)
+            axes.plot([found["difference"]], [place], marker="o", markersize=5, **style)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.yaxis.set_visible(False)
+        axes.spines["left"].set_visible(False)
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+
+    told = ("difference", "low", "high", "p", "p_holm", "p_equivalent")
+    return Figure(
+        PLAN,
+        painted("forest", PLAN, paint),
+        ["cell", *(name.replace("_", " ") for name in told), "verdict"],
+        [
+            (
+                label(row["cell"]),
+                *(f"{row['verdict'][name]:.4f}" for name in told),
+                row["verdict"]["word"],
+            )
+            for row in rows
+        ],
+    )

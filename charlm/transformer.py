@@ -1,0 +1,72 @@
+"""A small Transformer beside the cells: what attention makes of the same parameters and updates.
+
+It is trained as they are, with the same seeds, data order and learning rate, and not judged.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from charlm.baselines import Baseline
+from charlm.compare import Planned, plan, report_of
+from charlm.encoder import Digest
+from charlm.errors import BadConfig
+from charlm.report import spread
+from charlm.workers import Job
+
+NAME = "transformer"
+LAYERS = 4
+# What attention has neither gate nor matrix nor kernel for is not asked of it.
+SETTINGS = {"block": "residual", "layers": LAYERS, "keep_bias": "1", "kernel": "auto"}
+SETTINGS |= {"recurrent_init": "default", "weight_dropout": 0.0}
+
+
+def planned(
+    settings: dict[str, Any],
+    seeds: int,
+    parameters: int,
+    text: Digest,
+    symbols: int,
+    place: Path,
+    say: Callable[[str], None],
+) -> list[Planned]:
+    """Its runs; none, and it is said why, where no size has so many parameters."""
+    try:
+        own = {**settings, **SETTINGS}
+        return plan(own, ["attention"], seeds, parameters, text, symbols, place)
+    except BadConfig as error:
+        say(f"no {NAME} stands beside the cells: {error}")
+        return []
+
+
+def jobs(runs: Sequence[Planned], others: Sequence[Planned], corpus: Sequence[str]) -> list[Job]:
+    """What trains them, but for those that are among the others."""
+    there = {one.path for one in others}
+    return [
+        replace(one.job(corpus), name=f"{NAME} seed {one.config.seed}")
+        for one in runs
+        if one.path not in there
+    ]
+
+
+def baseline(runs: Sequence[Planned]) -> Baseline:
+    """What its runs, one a seed, have come to: the mean of their bits."""
+    if not runs:
+        return {
+            "name": NAME,
+            "bits_per_char": None,
+            "bits_per_byte": None,
+            "protocol": f"none of {LAYERS} blocks has so many parameters",
+        }
+    scores = [report_of(one)["score"] for one in runs]
+    units = ("bits_per_char", "bits_per_byte")
+    bits = {unit: spread([score and score[unit] for score in scores]) for unit in units}
+    lost = sum(score is None for score in scores)
+    seeds = f"{lost} of {len(runs)} seeds diverged" if lost else f"mean of {len(runs)} seeds"
+    return {
+        "name": NAME,
+        **{unit: bits[unit]["mean"] for unit in units},
+        "protocol": f"static: attention in {LAYERS} residual blocks of {runs[0].config.hidden}, "
+        f"{runs[0].parameters:,} parameters, trained as the cells are; {seeds}",
+    }
