@@ -16,8 +16,8 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 compare: $(READY)  ## the main job: RNN, GRU and LSTM on Python's own documentation
-	$(BIN)/charlm compare-cells python-docs --cells rnn,gru,lstm --seeds 3 --parameters 150000 \
-	  --embedding 32 --updates 1900 --lr 0.008 --out comparison
+	$(BIN)/charlm compare-cells python-docs --cells rnn,gru,lstm --seeds 6 --parameters 150000 \
+	  --embedding 32 --updates 950 --lr 0.008 --out comparison
 
 test: $(READY)  ## every test, on every core
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal

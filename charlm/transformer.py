@@ -68,5 +68,6 @@ def baseline(runs: Sequence[Planned]) -> Baseline:
         "name": NAME,
         **{unit: bits[unit]["mean"] for unit in units},
         "protocol": f"static: attention in {LAYERS} residual blocks of {runs[0].config.hidden}, "
-        f"{runs[0].parameters:,} parameters, trained as the cells are; {seeds}",
+        f"{runs[0].parameters:,} parameters, learning rate {runs[0].config.learning_rate:g}, not "
+        f"tuned; {seeds}",
     }
