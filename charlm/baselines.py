@@ -176,7 +176,8 @@ def _window(corpus: Corpus) -> tuple[int, str]:
 
 def _added(corpus: Corpus, packer: Callable[[], Packer]) -> float:
     """Bits by which train grows, packed, when test comes after it."""
-    train, test = (corpus.text.splits[name] for name in ("train", "test"))
+    (start, end), test = (corpus.text.splits[name] for name in ("train", "test"))
+    train = max(start, end - DICTIONARY), end  # none looks further back: more only takes time
     kind = corpus.alphabet.kind
     alone = _packed(packer(), corpus.encoding.data(*train, kind))
     both = chain(corpus.encoding.data(*train, kind), corpus.encoding.data(*test, kind))

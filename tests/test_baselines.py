@@ -6,6 +6,7 @@ import lzma
 import math
 import random
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,23 @@ def test_a_compressor_looks_as_far_back_as_it_says(
     for name, short in measured(corpus).items():
         if name in ("xz", "zstd"):
             assert "looks 64 KiB back" in short["protocol"] and short["bits_per_char"] > 3
+
+
+def test_no_more_of_a_long_text_is_packed_than_is_looked_back_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    packed = house._packed
+
+    def counted(packer: house.Packer, pieces: Iterable[bytes]) -> int:
+        whole = list(pieces)
+        sizes.append(sum(map(len, whole)))
+        return packed(packer, whole)
+
+    monkeypatch.setattr(house, "_packed", counted)
+    monkeypatch.setattr(house, "DICTIONARY", 5000)
+    measured(corpus_of(tmp_path, prose(20_000), "valid", prose(1000, seed=1)))
+    assert len(sizes) >= 6 and set(sizes) == {5000, 6000}
 
 
 def test_a_compressor_that_is_not_installed_is_named(

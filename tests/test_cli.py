@@ -254,6 +254,16 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         78,
         "--lr-range is what trials search: say --trials, too",
     ),
+    "no such baseline": (
+        lambda _: ["compare-cells", "--cells", "gru,rnn", "--baseline", "lstm"],
+        78,
+        "--baseline lstm: one of --cells, gru, rnn",
+    ),
+    "a baseline on a task": (
+        lambda _: ["compare-cells", "--task", "copy", "--distance", 5, "--margin", 0.1],
+        78,
+        "--baseline and --margin judge bits of a text",
+    ),
     "too few parameters": (
         lambda p: ["compare-cells", "--parameters", 900, "--out", p / "o"],
         78,

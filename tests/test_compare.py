@@ -2,6 +2,7 @@
 
 import fcntl
 import html
+import inspect
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from charlm import report, torchrun, workers
 from charlm.catalogue import flops_per_character
 from charlm.cell import CELLS
 from charlm.cli import app
+from charlm.cli.compare import compare_cells
 from charlm.compare import Planned, hidden_for, plan
 from charlm.config import arguments, checked
 from charlm.corpus import Batches, load
@@ -26,6 +28,7 @@ from charlm.encoder import Digest
 from charlm.errors import BadConfig, CharlmError
 from charlm.model import make
 from charlm.run import Run
+from charlm.verdict import FEWEST_SEEDS
 
 WORDS = ["--cells", "rnn,gru", "--seeds", 2, "--parameters", 30_000, "--embedding", 8]
 WORDS += ["--batch", 4, "--time", 16, "--log-every", 0.2, "--no-transformer"]
@@ -224,6 +227,14 @@ def test_a_diverged_run_is_a_result_and_is_not_done_again(tmp_path: Path, book: 
     again = charlm("compare-cells", book, *words)
     assert again.returncode == 0 and b"diverged 2 of 2" in again.stdout
     assert logs == {path: path.stat().st_mtime_ns for path in (tmp_path / "o" / "logs").iterdir()}
+
+
+def test_a_comparison_that_is_told_nothing_else_has_the_seeds_that_a_verdict_needs() -> None:
+    seeds = inspect.signature(compare_cells).parameters["seeds"]
+    assert seeds.default == FEWEST_SEEDS
+    assert f"with fewer than {FEWEST_SEEDS}, no verdict" in str(
+        seeds.annotation.__metadata__[0].help
+    )
 
 
 def test_two_cells_of_one_name_are_refused(tmp_path: Path) -> None:
