@@ -206,7 +206,7 @@ def test_it_is_compared_with_others(tmp_path: Path, book: Path, mine: str) -> No
     (tmp_path / "mine.py").write_text(CODE + "# another cell now\n")
     assert charlm(*words).returncode == 0
     runs = [path.name.rpartition("-")[0] for path in (tmp_path / "o" / "runs").iterdir()]
-    assert sorted(runs) == ["mine.Mine-s0", "mine.Mine-s0", "rnn-s0"]
+    assert sorted(runs) == ["attention-s0", "mine.Mine-s0", "mine.Mine-s0", "rnn-s0"]
 
 
 def test_options_of_the_model_are_told_before_training(tmp_path: Path, book: Path) -> None:
