@@ -71,7 +71,7 @@ def compare_cells(
 
     charlm compare-cells
 
-    charlm compare-cells book.txt --cells gru,lstm --seeds 5 --updates 5000 --out mine
+    charlm compare-cells book.txt --cells gru,lstm --seeds 8 --updates 5000 --out mine
 
     charlm compare-cells book.txt --trials 9 --out tuned
 
