@@ -11,7 +11,7 @@ TOLD = re.compile(
 
 def several() -> int:
     """How many processes torchrun has started; 1 if it did not start us."""
-    return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+    return int(os.environ.get("WORLD_SIZE", 1)) if "TORCHELASTIC_RUN_ID" in os.environ else 1
 
 
 def is_first() -> bool:

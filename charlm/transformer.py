@@ -57,13 +57,14 @@ def baseline(runs: Sequence[Planned]) -> Baseline:
             "name": NAME,
             "bits_per_char": None,
             "bits_per_byte": None,
-            "protocol": f"none of {LAYERS} blocks has so many parameters",
+            "protocol": f"no size of {LAYERS} blocks comes near enough to so many parameters",
         }
     scores = [report_of(one)["score"] for one in runs]
     units = ("bits_per_char", "bits_per_byte")
     bits = {unit: spread([score and score[unit] for score in scores]) for unit in units}
     lost = sum(score is None for score in scores)
-    seeds = f"{lost} of {len(runs)} seeds diverged" if lost else f"mean of {len(runs)} seeds"
+    many = f"{len(runs)} seed{'s' if len(runs) > 1 else ''}"
+    seeds = f"{lost} of {many} diverged" if lost else f"mean of {many}"
     return {
         "name": NAME,
         **{unit: bits[unit]["mean"] for unit in units},

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from charlm.config import flag, stream
+from charlm.config import Config, flag, stream
 from charlm.errors import BadConfig
 from charlm.trials import expected_best
 
@@ -47,6 +47,8 @@ def search(trials: int, given: Mapping[str, Any], rates: str) -> Search:
     if rates and "learning_rate" in given:
         raise BadConfig("--lr-range searches what --lr gives: leave one of them out")
     space = {name: choices for name, choices in SPACE.items() if name not in given}
+    if "keep_bias" in space and given.get("time", Config().time) < 3:  # too short for chrono
+        space["keep_bias"] = tuple(one for one in space["keep_bias"] if one != "chrono")
     if not space:
         told = ", ".join(flag(name) for name in SPACE)
         raise BadConfig(f"--trials: there is nothing left to search: leave one of {told} out")
@@ -66,8 +68,11 @@ def between(rates: str) -> tuple[float, float]:
 
 
 def drawn(space: Space, number: int) -> dict[str, Any]:
-    """The settings of the trial with this number: each by (its name, number) alone, so that all
-    cells are tried with the same, however many trials there are and whatever else is searched."""
+    """The settings of the trial with this number: the first has what a cell has untuned, so that
+    few trials do no harm. Of others each is drawn by (its name, number) alone, so that all cells
+    are tried with the same, however many trials there are and whatever else is searched."""
+    if not number:
+        return {name: getattr(Config(), name) for name in space}
     settings = {}
     for name, choices in space.items():
         share = (stream(SEED, f"trial {name}", number) >> 10) / 2**53  # even, from 0 to below 1
@@ -124,17 +129,14 @@ def chosen(outcomes: Sequence[Outcome]) -> Outcome:
 
 
 def edge(rates: Mapping[int, float], taken: Outcome, space: Sequence[float]) -> str:
-    """The end of the space, low or high, beyond which a better learning rate may lie: the chosen
-    one is near it, or none nearer to it was tried; low where all diverged; else "".
+    """The end of the space, low or high, near which the chosen learning rate is: beyond it may be a
+    better one; else "".
 
     rates: number of a trial -> its learning rate.
     """
     low, high = space
-    rate = rates[taken.number]
-    place = math.log(rate / low) / math.log(high / low)
-    if taken.bits is None or place < EDGE or rate == min(rates.values()):
-        return "low"
-    return "high" if place > 1 - EDGE or rate == max(rates.values()) else ""
+    place = math.log(rates[taken.number] / low) / math.log(high / low)
+    return "low" if place < EDGE else "high" if place > 1 - EDGE else ""
 
 
 def told(space: Space, outcomes: Sequence[Outcome], uniform: float) -> dict[str, Any]:

@@ -430,8 +430,20 @@ def test_what_cannot_stand_on_an_axis_is_left_out() -> None:
 
 
 def test_marks_and_numbers_are_short_and_true() -> None:
-    said = [mark(value) for value in (0, 1e-5, 2e-5, 0.001, 1, -0.5, 4096, 2e4, 1e6, 2.5e12)]
-    assert said == ["0", "10⁻⁵", "2·10⁻⁵", "0.001", "1", "−0.5", "4,096", "20k", "1M", "2.5T"]
+    said = [mark(value) for value in (0, 1e-5, 2e-5, 0.001, 1, -0.5, 4096, 2e4, 1e6, 2.5e12, 1e24)]
+    assert said == [
+        "0",
+        "10⁻⁵",
+        "2·10⁻⁵",
+        "0.001",
+        "1",
+        "−0.5",
+        "4,096",
+        "20k",
+        "1M",
+        "2.5T",
+        "1e+24",
+    ]
     said = [large(value) for value in (999.4, 999.6, 45_600, 999_499, 999_960, 1e6, 999.6e6, 2e9)]
     assert said == ["999", "1k", "45.6k", "999k", "1M", "1M", "1G", "2G"]
     said = [exact(value) for value in (None, 0.0, 3.0, -1.23456, 1234.56, 123456.7, 1e-9)]
@@ -638,3 +650,14 @@ def test_the_browsers_measures_see_what_is_wrong(chromium: Browser, tmp_path: Pa
     assert found["scroll"] > found["width"]
     assert min(found["contrast"])[0] < 3
     assert "Content Security Policy" in str(chromium.heard("Log.entryAdded"))
+
+
+def test_a_run_that_is_about_to_diverge_spoils_no_figure() -> None:
+    row = {"cell": "gru", "seeds": [0, 1], "flops_per_character": 10.0}
+    said = {"settings": {"alphabet": "characters"}, "rows": [row]}
+    lost = [report.Look(320, 1.0, 5.0), report.Look(640, 2.0, 1e24)]
+    never = [report.Look(320, 1.0, 1e22)]
+    drawn = comparison.learning(said, {"gru": [lost, never]}, keys(["gru"]))
+    assert len(drawn) == 3
+    assert "1e+2" not in drawn[0].svg
+    assert all("seed 1" not in str(one.heads) for one in drawn)

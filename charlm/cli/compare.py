@@ -82,8 +82,8 @@ def compare_cells(
     The same command again goes on where it was stopped; more cells, seeds or greater distances
     reuse what is done. With --trials, what is not given of --lr, --dropout, --keep-bias and --clip
     is searched for each cell, on the validation split: all trials get a ninth of the updates, the
-    best third of them a third. On a task, each cell and seed is trained anew at one distance after
-    another, at most --updates each, until one is not solved.
+    best third of them a third (one or two get that at once). On a task, each cell and seed is
+    trained anew at one distance after another, at most --updates each, until one is not solved.
     """
     if bool(task) != bool(distance):
         raise BadConfig("--task and --distance go together, as in --task copy --distance 10..1000")

@@ -13,6 +13,7 @@ from charlm.show import large
 from charlm.show.rows import baselines, compared, fitted, judged, missing
 
 TRAINING = 3  # a backward pass costs two forward ones
+WILD = 40  # bits, twice what any character needs: a run that is about to diverge
 
 
 def render(
@@ -143,9 +144,10 @@ def learning(
                     f"{label(row['cell'])} seed {seed}",
                     row["cell"],
                     [look.characters * cost if cost else look.seconds for look in curve],
-                    [look.bits for look in curve],
+                    [look.bits if look.bits < WILD else None for look in curve],
                 )
-                lines += [line] if curve else []  # a run that diverged at once has none
+                # a run that diverged at once has none
+                lines += [line] if any(y is not None for y in line.y) else []
         if lines:
             drawn.append(draw(f"learning-{number}", Plan("", axis, bits, log_x=True), lines, looks))
     return drawn

@@ -6,7 +6,7 @@ SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def mark(value: float) -> str:
-    """4096 -> '4,096'; 20000 -> '20k'; 0.00001 -> '10⁻⁵'."""
+    """4096 -> '4,096'; 20000 -> '20k'; 0.00001 -> '10⁻⁵'; 1e24 -> '1e+24'."""
     size = abs(value)
     if not size:
         return "0"
@@ -14,6 +14,8 @@ def mark(value: float) -> str:
         power = math.floor(math.log10(size) + 1e-9)
         times = f"{value / 10**power:.3g}"
         return ("" if times == "1" else f"{times}·") + "10" + str(power).translate(SUPERSCRIPT)
+    if size >= 1e18:
+        return f"{value:.0e}".replace("-", "−")
     power = max(0, math.floor(math.log10(size) + 1e-9) // 3) if size >= 10_000 else 0
     return f"{value / 1000**power:,.6g}".replace("-", "−") + " kMGTPE"[power].strip()
 

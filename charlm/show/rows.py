@@ -60,10 +60,17 @@ def setting(value: float | str | None) -> str:
 
 
 def at_edge(tuning: dict[str, Any]) -> list[str]:
-    """A sentence for each cell whose best learning rate may lie beyond those that were tried."""
+    """A sentence for each cell whose best learning rate may lie beyond the space, or that no trial
+    has tuned."""
     said = []
     for cell, found in tuning["cells"].items():
-        if end := found["edge"]:
+        bits = found["chosen"]["bits"]
+        if bits is None or bits > tuning["uniform_bits"]:
+            said.append(
+                f"{label(cell)}: not tuned, as no trial has learnt anything. Try lower learning "
+                "rates, with --lr-range, or more --trials."
+            )
+        elif end := found["edge"]:
             low, high = tuning["space"]["learning_rate"]
             low, high = (low / 10, high) if end == "low" else (low, high * 10)
             said.append(
