@@ -45,4 +45,4 @@ def test_where_none_has_so_few_parameters_the_cells_are_compared_without_it() ->
     assert planned(said, 700) == []
     assert len(said) == 1 and said[0].startswith("no transformer stands beside the cells: ")
     told = transformer.baseline([])
-    assert told["bits_per_char"] is None and "none of 4 blocks" in told["protocol"]
+    assert told["bits_per_char"] is None and "no size of 4 blocks" in told["protocol"]
