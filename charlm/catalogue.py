@@ -4,12 +4,11 @@ import re
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch import nn
 
 from charlm import kernels as kernels
-from charlm.cell import Cell
 from charlm.config import Config
-from charlm.model import CharLM, unmade
+from charlm.model import CharLM, Kind, Recurrence, unmade
 from charlm.unroll import kernels as kernels_of
 from charlm.zoo import find, paper
 
@@ -31,22 +30,23 @@ def entry(name: str, hidden: int, device: str) -> dict[str, Any]:
         "year": int(year),
         "states": list(cell.states),
         "parameters": sum(parameter.numel() for parameter in cell.parameters()),
-        "flops": flops(cell),
+        "flops": cell.flops,
         "linear": "scan" in there,
         "kernels": there,
     }
 
 
-def flops(cell: Cell) -> int:
-    """Of the matrix products of one character, forward: two for each weight that is met."""
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        cell.step(cell.project(torch.empty(1, cell.inputs)), cell.start(1))
-    return counter.get_total_flops()
+def flops_per_character(config: Config, symbols: int, kind: Kind[Recurrence] = CharLM) -> int:
+    """Of the matrix products of a whole model for one character, forward.
 
-
-def flops_per_character(config: Config, symbols: int) -> int:
-    """Of the matrix products of a whole model for one character, forward."""
-    with unmade(), FlopCounterMode(display=False) as counter:
-        model = CharLM(config, symbols)
-        model(torch.zeros(1, 1, dtype=torch.long), model.start(1))
-    return counter.get_total_flops()
+    Two for each weight of every matrix, and what its cells have more (Cell.flops). Nothing that is
+    done to each number by itself is counted, nor the table from which characters are only picked.
+    """
+    with unmade():
+        model = kind(config, symbols, "loop", "cpu")
+    apart = [*model.layers.parameters(), *model.starts]
+    if isinstance(model.embed, nn.Embedding) and not config.tie:
+        apart.append(model.embed.weight)
+    others = {*model.parameters()}.difference(apart)
+    cells = sum(cell.flops for cell in model.recurrent)
+    return cells + 2 * sum(weight.numel() for weight in others if weight.dim() > 1)

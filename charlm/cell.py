@@ -48,6 +48,14 @@ class Cell(nn.Module):
         """Of what is handed on to the next layer."""
         return self.hidden
 
+    @property
+    def flops(self) -> int:
+        """Of the matrix products of one character, forward: two for each weight of a matrix.
+
+        A cell that has more, such as of its state with its state, adds them.
+        """
+        return 2 * sum(weight.numel() for weight in self.parameters() if weight.dim() > 1)
+
     @classmethod
     def above(cls, below: Self) -> "Cell":
         """A new cell of this kind that reads what `below` hands on."""

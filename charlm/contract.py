@@ -15,6 +15,7 @@ import torch
 from safetensors import torch as safetensors
 from torch import Tensor
 from torch.nn.functional import embedding
+from torch.utils.flop_counter import FlopCounterMode
 
 from charlm.cell import Cell, State
 from charlm.config import checked
@@ -329,6 +330,16 @@ def arithmetic(formula: str, sizes: dict[str, int]) -> float:
         return value(ast.parse(" ".join(spelled.split()), mode="eval").body)
     except SyntaxError:
         return broken(f"{formula} cannot be read as arithmetic")
+
+
+@promise("its matrix products are as many as its flops say")
+def flops(subject: Subject) -> None:
+    """Of one character of one stream, as PyTorch counts them."""
+    cell = subject.make()
+    with FlopCounterMode(display=False) as counter:
+        cell.step(cell.project(torch.zeros(1, cell.inputs)), cell.start(1))
+    if (counted := counter.get_total_flops()) != cell.flops:
+        broken(f"flops is {cell.flops:,}, and PyTorch counts {counted:,}")
 
 
 @promise("its recurrent matrices are square, and views of its weights")

@@ -170,6 +170,13 @@ class CannotBeMeasured(Sound):
         self.W.weight.data /= self.W.weight.norm().item()
 
 
+class MultipliesTwice(Sound):
+    __doc__ = Sound.__doc__
+
+    def project(self, x: Tensor) -> Tensor:
+        return self.W(self.W(x)[..., : self.inputs] + x)
+
+
 class CopiesItsMatrix(Sound):
     __doc__ = Sound.__doc__
 

@@ -38,7 +38,7 @@ def test_each_cell_has_a_file_of_its_name_and_a_paper() -> None:
 
 BROKEN = Path(__file__).parent / "broken_cells.py"
 STATES, PURE, FUTURE, CUT, STREAMS, PROJECTION, LOOKS, GATES = list(PROMISES)[:8]
-GRADIENTS, COUNT, MATRICES, SAVED, KERNELS, FLOAT32, TRAINING = list(PROMISES)[8:]
+GRADIENTS, COUNT, FLOPS, MATRICES, SAVED, KERNELS, FLOAT32, TRAINING = list(PROMISES)[8:]
 FAULTS: dict[str, tuple[set[str], str]] = {
     "Sound": (set(), ""),
     "WithoutItsSecondState": (
@@ -69,6 +69,7 @@ FAULTS: dict[str, tuple[set[str], str]] = {
     "SaysNoNumber": ({COUNT}, "it says none, and has 270: add"),
     "SaysNonsense": ({COUNT}, "is no sum of products"),
     "CannotBeMeasured": ({COUNT}, "RuntimeError: Tensor.item.* meta"),
+    "MultipliesTwice": ({FLOPS}, "flops is 504, and PyTorch counts 684"),
     "CopiesItsMatrix": ({MATRICES}, "is a copy: writing into it changes no weight"),
     "MatrixIsNotSquare": ({MATRICES}, r"gives a matrix \(18, 9\)"),
     "WeightIsNoParameter": ({SAVED}, "the outputs differ by 1.*something it uses is no Parameter"),

@@ -117,7 +117,7 @@ def test_check_says_of_each_promise_whether_it_is_kept(mine: str) -> None:
         done = charlm("cells", "check", name)
         assert done.returncode == 0 and done.stderr == b"", done.stderr
         lines = done.stdout.decode().splitlines()
-        assert len(lines) == 15 and all(line.startswith("ok      ") for line in lines)
+        assert len(lines) == 16 and all(line.startswith("ok      ") for line in lines)
     broken = f"{Path(__file__).parent / 'broken_cells.py'}:MixesStreams"
     done = charlm("cells", "check", broken)
     lines = done.stdout.decode().splitlines()
@@ -126,7 +126,7 @@ def test_check_says_of_each_promise_whether_it_is_kept(mine: str) -> None:
     assert re.match(
         r"broken  streams do not mix: with 5 inputs and 9 units: another .* by \d", line
     )
-    assert done.stderr.endswith(b"MixesStreams breaks 1 of 15 promises: see above\n")
+    assert done.stderr.endswith(b"MixesStreams breaks 1 of 16 promises: see above\n")
     done = charlm("cells", "check", broken, "--json")
     found = json.loads(done.stdout)
     assert done.returncode == 80 and found["kept"] is False

@@ -35,6 +35,12 @@ class Attention(Cell):
         self.W = nn.Linear(inputs, 3 * hidden, bias=False)
         self.O = nn.Linear(hidden, hidden, bias=False)
 
+    @property
+    def flops(self) -> int:
+        """With the match of q with each key, and the sum over each value; heads are filled up."""
+        filled = self.hidden + -self.hidden % HEADS
+        return super().flops + 2 * 2 * filled * (self.window + 1)
+
     def start(self, batch: int) -> State:
         zeros = self.W.weight.new_zeros
         K, V = (zeros(batch, self.window, self.hidden) for _ in "KV")

@@ -39,6 +39,11 @@ class MatrixLSTM(Cell):
         self.W = nn.Linear(inputs, 4 * hidden + 2 * HEADS)
         self.keep(torch.ones(hidden))
 
+    @property
+    def flops(self) -> int:
+        """With C' q and n' q."""
+        return super().flops + 2 * self.hidden * (self.share + 1)
+
     def start(self, batch: int) -> State:
         zeros = self.W.weight.new_zeros
         C, n = zeros(batch, HEADS, self.share, self.share), zeros(batch, HEADS, self.share)
