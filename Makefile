@@ -49,7 +49,7 @@ memory: $(READY)  ## how far cells reach: adding as in Bai et al. (2018), climbs
 	$(BIN)/charlm compare-cells --task adding --distance 200 --cells gru,rnn --seeds 3 \
 	  --parameters 70000 --embedding 8 --updates 1000 --out memory/adding-200
 	$(BIN)/charlm compare-cells --task adding --distance 10..200 --cells rnn,gru,lstm --seeds 3 \
-	  --parameters 10000 --embedding 8 --updates 1000 --out memory/adding
+	  --parameters 10600 --embedding 8 --updates 1000 --out memory/adding
 	$(BIN)/charlm compare-cells --task copy --distance 1..50 --cells rnn,gru,lstm --seeds 3 \
 	  --parameters 70000 --embedding 8 --lr 0.005 --updates 4000 --out memory/copy
 

@@ -16,21 +16,20 @@ from charlm.baselines import Baseline
 from charlm.catalogue import flops_per_character
 from charlm.config import FORMAT, Config, arguments, checked, label
 from charlm.encoder import Digest
-from charlm.errors import BadConfig, BadData
+from charlm.errors import BadData
 from charlm.evaluate import PROTOCOL
 from charlm.excerpt import excerpt
-from charlm.model import CharLM, Kind, Recurrence, size
+from charlm.match import Footing
+from charlm.model import size
 from charlm.pages import comparison
 from charlm.report import Report, curve, judged, ordered, row, unit_of
 from charlm.run import Run, is_run
 from charlm.source import CHUNK
 from charlm.verdict import LEVEL
 from charlm.workers import Job, Progress
-from charlm.zoo import find, sha256
+from charlm.zoo import sha256
 
-LARGEST = 2**20  # units of a layer
 TAIL = 2**20  # bytes of a run's metrics: enough to hold a validation
-TOLERANCE = 50  # a model misses the number of parameters by one fiftieth of it at most
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,7 @@ class Planned:
     path: Path
     parameters: int
     state_size: int
+    flops_per_character: int
 
     def job(self, corpus: Sequence[str]) -> Job:
         """`charlm train` on these texts; where it was begun, it goes on."""
@@ -90,55 +90,11 @@ def kept_standard_input(names: Sequence[str], place: Path) -> list[str]:
     return [str(kept) if name == "-" else name for name in names]
 
 
-def hidden_for(
-    config: Config, symbols: int, parameters: int, kind: Kind[Recurrence] = CharLM
-) -> int:
-    """The hidden size with which this cell comes nearest to the number of parameters."""
-    multiple = find(config.cell).multiple
-
-    def count(units: int) -> int:
-        hidden = units * multiple
-        width = {"embedding": hidden} if config.tie else {}
-        sized, _ = size(msgspec.structs.replace(config, hidden=hidden, **width), symbols, kind)
-        return sized
-
-    low, high = 1, 2
-    while count(high) < parameters:
-        low, high = high, 2 * high
-        if high * multiple > LARGEST:
-            raise BadConfig(
-                f"--parameters {parameters}: no {config.cell} of at most {LARGEST:,} units has "
-                "so many. Choose fewer, or more --layers"
-            )
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if count(middle) < parameters else (low, middle)
-    units = min((low, high), key=lambda u: abs(count(u) - parameters))
-    if abs(count(units) - parameters) * TOLERANCE > parameters:
-        raise BadConfig(
-            f"--parameters {parameters}: the nearest {config.cell} has {count(units):,} "
-            f"(hidden {units * multiple}), more than 2 % off: no equal footing. "
-            "Choose more parameters or a smaller --embedding"
-        )
-    return units * multiple
-
-
-def matched(
-    settings: dict[str, Any],
-    cells: Sequence[str],
-    seeds: int,
-    parameters: int,
-    symbols: int,
-    kind: Kind[Recurrence] = CharLM,
-) -> list[Config]:
-    """The settings of each cell and seed, equal in parameters. Seeds go round first."""
-    hidden = {
-        cell: hidden_for(checked({**settings, "cell": cell}), symbols, parameters, kind)
-        for cell in dict.fromkeys(cells)
-    }
+def matched(settings: dict[str, Any], seeds: int, footing: Footing) -> list[Config]:
+    """The settings of each cell and seed, on equal footing. Seeds go round first."""
     configs = []
     for seed in range(seeds):
-        for cell, units in hidden.items():
+        for cell, units in footing.hidden.items():
             width = {"embedding": units} if settings.get("tie") else {}
             own = {**width, "cell": cell, "hidden": units, "seed": seed}
             configs.append(checked({**settings, **own}))
@@ -164,18 +120,18 @@ def kept(config: Config, text: Digest, place: Path) -> Path:
 
 def plan(
     settings: dict[str, Any],
-    cells: Sequence[str],
     seeds: int,
-    parameters: int,
+    footing: Footing,
     text: Digest,
     symbols: int,
     place: Path,
 ) -> list[Planned]:
     """The runs of a comparison: a pure function of its arguments."""
     planned = []
-    for config in matched(settings, cells, seeds, parameters, symbols):
+    for config in matched(settings, seeds, footing):
         path = kept(config, text, place / "runs")
-        planned.append(Planned(config, path, *size(config, symbols)))
+        flops = flops_per_character(config, symbols)
+        planned.append(Planned(config, path, *size(config, symbols), flops))
     return planned
 
 
@@ -188,8 +144,7 @@ def report_of(planned: Planned) -> Report:
             f"{run.path} was scored by a charlm that kept nothing of its blocks: remove it, and "
             "the same command makes it anew"
         )
-    flops = flops_per_character(planned.config, run.alphabet.size)
-    return {**report, "flops_per_character": flops}
+    return {**report, "flops_per_character": planned.flops_per_character}
 
 
 def ended(planned: Sequence[Planned]) -> list[Run]:
@@ -206,7 +161,7 @@ def written(planned: Planned, say: Callable[[str], None]) -> str | None:
 
 def conclude(
     planned: Sequence[Planned],
-    parameters: int,
+    footing: Footing,
     place: Path,
     words: Sequence[str],
     say: Callable[[str], None],
@@ -225,7 +180,10 @@ def conclude(
     reports = {cell: [report_of(one) for one in of[cell]] for cell in cells}
     verdicts, blocks = judged(reports, baseline, margin)
     rows = [
-        {**row(reports[cell], parameters), "verdict": msgspec.to_builtins(verdicts[cell])}
+        {
+            **row(reports[cell], footing.residual[cell]),
+            "verdict": msgspec.to_builtins(verdicts[cell]),
+        }
         for cell in cells
     ]
     run = Run(planned[0].path)
@@ -242,7 +200,7 @@ def conclude(
             "splits": text.splits,
             "test_sha256": scores[0]["text_sha256"] if scores else None,
         },
-        "equal": {"parameters": parameters, "updates": run.record.updates, "order": "by seed"},
+        "equal": {**footing.facts, "updates": run.record.updates, "order": "by seed"},
         "settings": common(run.record.config, list(tuning["space"]) if tuning else ()),
         "tuning": tuning,
         "made_by": run.record.made_by,

@@ -11,10 +11,12 @@ import msgspec
 from scipy.stats import binomtest
 
 from charlm import __version__, durable
+from charlm.catalogue import flops_per_character
 from charlm.checkpoint import readable
 from charlm.climb import CHECKED, FARTHER, SOLVED, TESTED, Outcome, Record, decides, ended, outcomes
 from charlm.compare import common, matched, named
 from charlm.config import FORMAT, OF_TEXT, UPDATES, Config, arguments, label
+from charlm.match import Footing
 from charlm.model import size
 from charlm.pages import tasks
 from charlm.report import Report
@@ -31,6 +33,7 @@ class Planned:
     path: Path
     parameters: int
     state_size: int
+    flops_per_character: int
     task: str
     distances: Sequence[int]
 
@@ -61,9 +64,8 @@ class Planned:
 
 def plan(
     settings: dict[str, Any],
-    cells: Sequence[str],
     seeds: int,
-    parameters: int,
+    footing: Footing,
     task: str,
     distances: Sequence[int],
     place: Path,
@@ -72,12 +74,12 @@ def plan(
     that longer ones go on with what is done."""
     kind, symbols = TASKS[task].model, TASKS[task].symbols
     planned = []
-    for config in matched(
-        {"updates": UPDATES, **settings}, cells, seeds, parameters, symbols, kind
-    ):
+    for config in matched({"updates": UPDATES, **settings}, seeds, footing):
         record = Record(format=FORMAT, task=task, config=config, cell_sha256=sha256(config.cell))
         path = place / "climbs" / named(config, decides(record))
-        planned.append(Planned(config, path, *size(config, symbols, kind), task, distances))
+        flops = flops_per_character(config, symbols, kind)
+        sizes = size(config, symbols, kind)
+        planned.append(Planned(config, path, *sizes, flops, task, distances))
     return planned
 
 
@@ -108,8 +110,9 @@ def at(distance: int, climbs: Sequence[Sequence[Outcome]]) -> Report:
     }
 
 
-def row(planned: Sequence[Planned], parameters: int) -> Report:
-    """What a cell's climbs, one a seed, have shown together."""
+def row(planned: Sequence[Planned], residual: float) -> Report:
+    """What a cell's climbs, one a seed, have shown together; residual: how far it misses what is
+    equal."""
     first = planned[0]
     climbs = [outcomes(one.path, one.distances) for one in planned]
     farthest = [max((o.distance for o in one if o.solved), default=0) for one in climbs]
@@ -118,8 +121,9 @@ def row(planned: Sequence[Planned], parameters: int) -> Report:
         "hidden": first.config.hidden,
         "layers": first.config.layers,
         "parameters": first.parameters,
-        "residual": first.parameters / parameters - 1,
+        "residual": residual,
         "state_size": first.state_size,
+        "flops_per_character": first.flops_per_character,
         "seeds": [one.config.seed for one in planned],
         # A distance at which one was trained, of an even number of seeds, too; 0: none was solved.
         "farthest": {"median": median_low(farthest), "per_seed": farthest},
@@ -129,14 +133,16 @@ def row(planned: Sequence[Planned], parameters: int) -> Report:
 
 
 def conclude(
-    planned: Sequence[Planned], parameters: int, place: Path, words: Sequence[str]
+    planned: Sequence[Planned], footing: Footing, place: Path, words: Sequence[str]
 ) -> Report:
     """The report of climbs that have ended, as report.json and report.html; words: of the
     command."""
     first = planned[0]
     task = TASKS[first.task]
-    cells = list(dict.fromkeys(one.config.cell for one in planned))
-    rows = [row([p for p in planned if p.config.cell == cell], parameters) for cell in cells]
+    rows = [
+        row([one for one in planned if one.config.cell == cell], residual)
+        for cell, residual in footing.residual.items()
+    ]
     report = {
         "format": FORMAT,
         "kind": "task",
@@ -150,7 +156,7 @@ def conclude(
         "solved_means": SOLVED,
         "sequences": {"valid": CHECKED, "test": TESTED},
         "distances": list(first.distances),
-        "equal": {"parameters": parameters, "updates": first.config.updates, "order": "by seed"},
+        "equal": {**footing.facts, "updates": first.config.updates, "order": "by seed"},
         "settings": common(first.config, without=OF_TEXT),
         "rows": sorted(rows, key=merit, reverse=True),
     }

@@ -1,7 +1,7 @@
 """The trials that tune the cells of a comparison: runs like the others, but shorter."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,18 @@ from charlm.config import label
 from charlm.encoder import Digest
 from charlm.report import Report
 from charlm.run import Run
-from charlm.tuning import SEED, Outcome, Search, Space, asked, best_first, drawn, rungs, told
+from charlm.tuning import (
+    SEED,
+    Outcome,
+    Search,
+    Space,
+    asked,
+    best_first,
+    chosen,
+    drawn,
+    rungs,
+    told,
+)
 from charlm.workers import Job
 from charlm.zoo import find
 
@@ -59,6 +70,61 @@ def of_cell(space: Space, cell: str) -> Space:
     return {name: choices for name, choices in space.items() if keeps or name != "keep_bias"}
 
 
+def rung(
+    cells: Mapping[str, Planned],
+    spaces: Mapping[str, Space],
+    going: Mapping[str, Sequence[int]],
+    length: int,
+    count: int,
+    text: Digest,
+) -> dict[tuple[str, int], Planned]:
+    """(cell, number) -> its trial of `length` updates; so many of those of a cell that go on."""
+    return {
+        (cell, number): trial(cells[cell], drawn(spaces[cell], number), length, text)
+        for cell, numbers in going.items()
+        for number in numbers[:count]
+    }
+
+
+def came(made: Mapping[tuple[str, int], Planned], cell: str, length: int) -> list[Outcome]:
+    """What the cell's trials of a rung that has ended have come to."""
+    return [Outcome(n, length, bits(one)) for (of, n), one in made.items() if of == cell]
+
+
+def foreseen(
+    planned: Sequence[Planned], search: Search, updates: int, text: Digest
+) -> tuple[list[Planned], list[Planned]]:
+    """All trials, and the runs with what they choose.
+
+    As long as it is open which trials go on, others stand for them that take as much; and runs
+    whose settings are open have no name yet.
+    """
+    cells = {one.config.cell: one for one in planned}
+    spaces = {cell: of_cell(search.space, cell) for cell in cells}
+    going = {cell: list(range(search.trials)) for cell in cells}
+    outcomes: dict[str, list[Outcome]] = {cell: [] for cell in cells}
+    found: dict[Path, Planned] = {}
+    open_: set[str] = set()
+    for length, count in rungs(search.trials, updates).items():
+        made = rung(cells, spaces, going, length, count, text)
+        found |= {one.path: one for one in made.values()}
+        open_ |= {cell for (cell, _), one in made.items() if not one.look().ended}
+        for cell in cells.keys() - open_:
+            ended = came(made, cell, length)
+            outcomes[cell] += ended
+            going[cell] = best_first(ended)
+    runs = []
+    for one in planned:
+        cell = one.config.cell
+        if cell in open_:
+            unnamed = one.path.with_name(f"{label(cell)}-s{one.config.seed}-…")
+            runs.append(replace(one, path=unnamed))
+        else:
+            settings = drawn(spaces[cell], chosen(outcomes[cell]).number)
+            runs.append(with_settings(one, settings, text, one.path.parent))
+    return list(found.values()), runs
+
+
 def tune(
     planned: Sequence[Planned],
     search: Search,
@@ -77,20 +143,16 @@ def tune(
     going = {cell: list(range(search.trials)) for cell in cells}
     outcomes: dict[str, list[Outcome]] = {cell: [] for cell in cells}
     for length, count in rungs(search.trials, updates).items():
-        made = {
-            (cell, number): trial(cells[cell], drawn(spaces[cell], number), length, text)
-            for cell, numbers in going.items()
-            for number in numbers[:count]
-        }
+        made = rung(cells, spaces, going, length, count, text)
         jobs = {  # one of each: with few settings left to be searched, trials may be alike
             one.path: replace(job(one), name=f"{label(cell)} trial {number}")
             for (cell, number), one in made.items()
         }
         do(list(jobs.values()))
         for cell in cells:
-            rung = [Outcome(n, length, bits(one)) for (of, n), one in made.items() if of == cell]
-            outcomes[cell] += rung
-            going[cell] = best_first(rung)
+            ended = came(made, cell, length)
+            outcomes[cell] += ended
+            going[cell] = best_first(ended)
     uniform = math.log2(symbols)
     return {
         **asked(search, updates),

@@ -26,14 +26,19 @@ def disk(doing: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         try:
-            place = next(p for p in (path, *path.absolute().parents) if p.exists())
-            room = f"; {shutil.disk_usage(place).free / 1e6:,.1f} MB are free there"
+            room = f"; {free(path) / 1e6:,.1f} MB are free there"
         except OSError:
             room = ""
         raise DiskFailure(
             f"cannot {doing} {path}: {error.strerror or error}{room}. "
             "Mend that, then run the same command again"
         ) from error
+
+
+def free(path: Path) -> int:
+    """Bytes that are free where it is, or would be."""
+    place = next(p for p in (path, *path.absolute().parents) if p.exists())
+    return shutil.disk_usage(place).free
 
 
 def _write(descriptor: int, data: bytes | memoryview) -> None:

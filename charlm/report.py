@@ -32,8 +32,9 @@ def spread(values: list[float | None]) -> dict[str, Any]:
     return {"mean": fmean(whole), "low": min(whole), "high": max(whole), "per_seed": values}
 
 
-def row(reports: list[Report], parameters: int) -> Report:
-    """What a cell's runs, one a seed, have shown together."""
+def row(reports: list[Report], residual: float) -> Report:
+    """What a cell's runs, one a seed, have shown together; residual: how far it misses what is
+    equal."""
     first = reports[0]
     done = [report for report in reports if report["score"]]
     return {
@@ -41,7 +42,7 @@ def row(reports: list[Report], parameters: int) -> Report:
         "hidden": first["hidden"],
         "layers": first["layers"],
         "parameters": first["parameters"],
-        "residual": first["parameters"] / parameters - 1,
+        "residual": residual,
         "state_size": first["state_size"],
         "flops_per_character": first["flops_per_character"],
         "bits_per_char": spread(
@@ -53,6 +54,7 @@ def row(reports: list[Report], parameters: int) -> Report:
         "seeds": [report["seed"] for report in reports],
         "diverged": len(reports) - len(done),
         "chars_per_second": fmean(r["chars_per_second"] for r in done) if done else None,
+        "seconds_per_million": fmean(1e6 / r["chars_per_second"] for r in done) if done else None,
         "minutes": fmean(r["seconds"] for r in done) / 60 if done else None,
     }
 

@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,11 @@ def updates_of(config: Config, ids: Ids) -> int:
     """The budget of a run on this training split, unless it is told in minutes."""
     windows = Batches(ids, config.batch, config.time, config.seed).windows
     return math.ceil(config.epochs * windows) if config.epochs else config.updates or UPDATES
+
+
+def looks_every(config: Config, updates: int) -> int:
+    """So many updates apart the validation split is looked at, and after the last."""
+    return config.valid_every or max(1, updates // VALIDATIONS)
 
 
 def new_run(path: Path, config: Config, corpus: Corpus, device: str) -> Run:
@@ -139,7 +145,7 @@ def train(
     is yielded, and a save contains all that was yielded before it.
     """
     config, updates, ranks = learner.config, learner.updates, learner.ranks
-    every = config.valid_every or max(1, updates // VALIDATIONS)
+    every = looks_every(config, updates)
     device, threads = str(learner.model.bias.device), torch.get_num_threads()
     batches = Batches(corpus.split("train"), config.batch, config.time, config.seed, device)
     with closing(log(run, "metrics", ranks)) as metrics, events(run, ranks) as event:
@@ -207,6 +213,18 @@ def events(run: Run, ranks: Ranks) -> Iterator[Callable[..., None]]:
         yield event
 
 
+def timed(
+    config: Config, updates: int, symbols: int, kernel: str, device: str, ids: Ids
+) -> Iterator[float]:
+    """The seconds of each real update of a scratch model."""
+    learner = Learner(make(config, symbols, kernel, device), config, updates)
+    batches = Batches(ids, config.batch, config.time, config.seed, device)
+    while learner.update < updates:
+        before = learner.seconds
+        learner.learn(batches[learner.update])
+        yield learner.seconds - before
+
+
 def seconds_per_update(
     config: Config,
     updates: int,
@@ -220,12 +238,10 @@ def seconds_per_update(
     times: list[float] = []
     began = time.perf_counter()
     with torch.random.fork_rng(), suppress(NonFinite):  # that is for the run itself to meet
-        learner = Learner(make(config, symbols, kernel, device), config, updates)
-        batches = Batches(ids, config.batch, config.time, config.seed, device)
-        while sum(times[1:]) < budget and learner.update < min(updates, 50):
-            before = learner.seconds
-            learner.learn(batches[learner.update])
-            times.append(learner.seconds - before)
+        for seconds in islice(timed(config, updates, symbols, kernel, device, ids), 50):
+            times.append(seconds)
+            if sum(times[1:]) >= budget:
+                break
     # The first pays for what is made once; without even one, what the attempt took must do.
     return statistics.median(times[1:] or times or [time.perf_counter() - began])
 

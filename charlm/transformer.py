@@ -12,11 +12,13 @@ from charlm.baselines import Baseline
 from charlm.compare import Planned, plan, report_of
 from charlm.encoder import Digest
 from charlm.errors import BadConfig
+from charlm.match import equal
 from charlm.report import spread
 from charlm.workers import Job
 
 NAME = "transformer"
 LAYERS = 4
+TOLERANCE = 0.02  # share of the parameters that it misses at most: so many layers grow in big steps
 # What attention has neither gate nor matrix nor kernel for is not asked of it.
 SETTINGS = {"block": "residual", "layers": LAYERS, "keep_bias": "1", "kernel": "auto"}
 SETTINGS |= {"recurrent_init": "default", "weight_dropout": 0.0}
@@ -34,19 +36,24 @@ def planned(
     """Its runs; none, and it is said why, where no size has so many parameters."""
     try:
         own = {**settings, **SETTINGS}
-        return plan(own, ["attention"], seeds, parameters, text, symbols, place)
+        footing = equal(own, ["attention"], parameters, symbols, tolerance=TOLERANCE)
+        return plan(own, seeds, footing, text, symbols, place)
     except BadConfig as error:
         say(f"no {NAME} stands beside the cells: {error}")
         return []
 
 
+def apart(runs: Sequence[Planned], others: Sequence[Planned]) -> list[Planned]:
+    """Those that are not among the others."""
+    there = {one.path for one in others}
+    return [one for one in runs if one.path not in there]
+
+
 def jobs(runs: Sequence[Planned], others: Sequence[Planned], corpus: Sequence[str]) -> list[Job]:
     """What trains them, but for those that are among the others."""
-    there = {one.path for one in others}
     return [
         replace(one.job(corpus), name=f"{NAME} seed {one.config.seed}")
-        for one in runs
-        if one.path not in there
+        for one in apart(runs, others)
     ]
 
 

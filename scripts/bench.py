@@ -32,12 +32,12 @@ from torch.nn.utils import clip_grad_norm_
 
 from charlm.alphabet import Alphabet
 from charlm.cell import CELLS, Cell, State
-from charlm.compare import hidden_for
 from charlm.config import Config, checked
 from charlm.corpus import Batches, load
 from charlm.evaluate import costs, quick_bits
 from charlm.learner import Learner
 from charlm.machine import keep_freed_memory
+from charlm.match import Sizes
 from charlm.model import CharLM, make
 from charlm.sample import write
 from charlm.show import progress
@@ -168,7 +168,8 @@ def zoo(pairs: int, parameters: int, batch: int, length: int) -> Iterator[str]:
     of_lstm = None
     for cell in ("lstm", *(name for name in CELLS if name != "lstm")):
         config = checked({"cell": cell, **shape})
-        config = msgspec.structs.replace(config, hidden=hidden_for(config, SYMBOLS, parameters))
+        sizes = Sizes(config, SYMBOLS, "parameters", CharLM)
+        config = msgspec.structs.replace(config, hidden=sizes.nearest(parameters))
         kernel = best(cell, 32, config.hidden)
         _, b, ratio = paired(ours(config, "loop", textbook), ours(config, kernel), pairs)
         of_lstm = of_lstm or b

@@ -20,6 +20,7 @@ from charlm.climb import Outcome, attempt, measured, outcomes, solved, training
 from charlm.config import Config, checked, notes
 from charlm.errors import BadConfig, NonFinite, OutOfMemory
 from charlm.learner import Learner
+from charlm.match import equal
 from charlm.model import ModelState, made
 from charlm.show import tasks as drawing
 from charlm.task import NONE, TASKS, Level, Task
@@ -247,16 +248,18 @@ def test_a_directory_keeps_its_settings(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("task", ["copy", "adding"])
 def test_a_plan_is_equal_in_parameters_of_the_tasks_own_model(task: str, tmp_path: Path) -> None:
+    kind, symbols = TASKS[task].model, TASKS[task].symbols
+    footing = equal({"embedding": 8}, ["gru", "lstm", "sru"], 20_000, symbols, kind=kind)
+
     def planned(**changed: Any) -> list[compare_task.Planned]:
-        words = {"cells": ["gru", "lstm", "sru"], "seeds": 2, "parameters": 4000, "task": task}
+        words = {"footing": footing, "seeds": 2, "task": task}
         words |= {"settings": {"embedding": 8}, "distances": [10, 20], "place": tmp_path}
         return compare_task.plan(**{**words, **changed})
 
-    kind, symbols = TASKS[task].model, TASKS[task].symbols
     for one in planned():
         model = made(kind, one.config, symbols, "loop", "cpu")
         assert sum(p.numel() for p in model.parameters()) == one.parameters
-        assert abs(one.parameters - 4000) <= 80
+        assert abs(one.parameters - 20_000) <= 200
     paths = {one.path for one in planned()}
     assert len(paths) == 6
     assert {one.path for one in planned(distances=[10, 20, 50])} == paths
@@ -296,11 +299,12 @@ def test_a_seed_that_stopped_below_has_not_solved_what_is_above() -> None:
 def test_the_median_of_an_even_number_of_seeds_is_a_distance_that_was_trained(
     tmp_path: Path,
 ) -> None:
-    climbs = compare_task.plan({"embedding": 8}, ["gru"], 2, 4000, "copy", [10, 20], tmp_path)
+    footing = equal({"embedding": 8}, ["gru"], 20_000, TASKS["copy"].symbols)
+    climbs = compare_task.plan({"embedding": 8}, 2, footing, "copy", [10, 20], tmp_path)
     for one, accuracy in zip(climbs, (1.0, 0.5), strict=True):
         one.path.mkdir(parents=True)
         (one.path / "distance-10.json").write_bytes(climb.readable(came(10, accuracy)))
-    farthest = compare_task.row(climbs, 4000)["farthest"]
+    farthest = compare_task.row(climbs, 0.0)["farthest"]
     assert farthest == {"median": 0, "per_seed": [10, 0]}
 
 
@@ -361,7 +365,7 @@ def test_a_stopped_comparison_goes_on_and_reuses_what_is_done(out: Path) -> None
 def test_a_distance_that_memory_is_too_small_for_is_refused_before_anything_is_trained(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
-    words = ["--task", "copy", "--distance", "1,9999999", "--parameters", 9000, "--out", "out"]
+    words = ["--task", "copy", "--distance", "1,9999999", "--parameters", 9060, "--out", "out"]
     done = charlm("compare-cells", *words, cwd=tmp_path)
     assert done.returncode == 79 and b"charlm: --distance 9999999 needs about" in done.stderr
     assert not list(tmp_path.glob("out/climbs")) and not list(tmp_path.glob("out/logs"))
@@ -387,6 +391,8 @@ def test_help_says_how_often_tasks_are_checked() -> None:
         ("compare-cells --task copy", "--task and --distance go together"),
         ("compare-cells --distance 5", "--task and --distance go together"),
         ("compare-cells a.txt --task copy --distance 5", "reads no text: leave a.txt out"),
+        ("compare-cells --task copy --distance 5 --plan", "--plan cannot know how far climbs get"),
+        ("compare-cells --task copy --distance 5 --match seconds", "is of updates on a text"),
         ("compare-cells --task copy --distance 5 --time 9", "reads no text: leave --time out"),
         ("tasks show copy --distance 0", "Input should be greater than or equal to 1"),
         ("tasks show adding --distance 1", "the shortest of this task is 2"),

@@ -17,9 +17,10 @@ FLOORS = """
 __main__
 program
 cli
-compare_task compare_tuning transformer
+compare_task compare_tuning forecast transformer
 ask compare
-baselines climb contract excerpt inspection probes train workers
+pace
+baselines climb contract excerpt inspection match probes train workers
 reach
 probe survey
 learner evaluate sample tasks

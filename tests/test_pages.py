@@ -98,7 +98,7 @@ def compared(foreign: str = "", cells: tuple[str, ...] = ("rnn", "gru", "lstm"))
         if number == len(names) - 1:
             reports[0]["score"] = None
         of[cell] = reports
-        rows.append(report.row(reports, 20_000))
+        rows.append(report.row(reports, 0.0))
     verdicts, blocks = report.judged(of, "rnn", 0.01)
     for row in rows:
         row["verdict"] = msgspec.to_builtins(verdicts[row["cell"]])
@@ -124,7 +124,7 @@ def compared(foreign: str = "", cells: tuple[str, ...] = ("rnn", "gru", "lstm"))
                 "splits": {"train": [0, 900], "valid": [900, 950], "test": [950, 1000]},
                 "test_sha256": "cd" * 32,
             },
-            "equal": {"parameters": 20_000, "updates": 100},
+            "equal": {"told": "All have 20,000 parameters (within 1 %)", "updates": 100},
             "settings": {**msgspec.to_builtins(Config()), "glob": foreign},
             "made_by": {"charlm": "1", foreign: foreign},
             "unit": report.unit_of(rows),
@@ -276,6 +276,7 @@ def climbed(foreign: str = "") -> bytes:
             "parameters": 20_000,
             "residual": 0.01,
             "state_size": 100,
+            "flops_per_character": 40_000,
             "seeds": [0, 1, 2],
             "farthest": {"median": farthest, "per_seed": [farthest] * 3},
             "distances": [at(n, number, d) for n, d in zip(solved, distances, strict=True)],
@@ -294,7 +295,7 @@ def climbed(foreign: str = "") -> bytes:
             "solved_means": "at least 99 % of the answers are right",
             "sequences": {"valid": 256, "test": 1024},
             "distances": distances,
-            "equal": {"parameters": 20_000, "updates": 100},
+            "equal": {"told": "All have 20,000 parameters (within 1 %)", "updates": 100},
             "settings": {**msgspec.to_builtins(Config()), "glob": foreign},
             "rows": rows,
         }

@@ -8,6 +8,7 @@ from conftest import TINY
 from charlm import transformer
 from charlm.compare import Planned, plan
 from charlm.encoder import Digest
+from charlm.match import equal
 
 TEXT = Digest("ab" * 32, (100,))
 SETTINGS = {**TINY, "embedding": 8, "keep_bias": "chrono", "recurrent_init": "orthogonal"}
@@ -36,7 +37,8 @@ def test_what_the_comparison_has_among_its_cells_is_trained_once() -> None:
         *("transformer seed 0", "transformer seed 1")
     ]
     own = {**SETTINGS, **transformer.SETTINGS}
-    cells = plan(own, ["attention", "lstm"], 1, 30_000, TEXT, 50, Path("x"))
+    footing = equal(own, ["attention", "lstm"], 30_000, 50, tolerance=transformer.TOLERANCE)
+    cells = plan(own, 1, footing, TEXT, 50, Path("x"))
     assert [job.name for job in transformer.jobs(runs, cells, [])] == ["transformer seed 1"]
 
 

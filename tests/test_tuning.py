@@ -16,10 +16,11 @@ from charlm import compare_tuning
 from charlm.beginning import begin
 from charlm.cell import CELLS
 from charlm.compare import Planned, plan
-from charlm.compare_tuning import of_cell, settled, tune
+from charlm.compare_tuning import foreseen, of_cell, settled, tune
 from charlm.config import Config, checked
 from charlm.encoder import Digest
 from charlm.errors import BadConfig
+from charlm.match import equal
 from charlm.model import cells, size, unmade
 from charlm.pages import tuning as page
 from charlm.run import Run
@@ -38,7 +39,7 @@ from charlm.tuning import (
     search,
     told,
 )
-from charlm.workers import Job
+from charlm.workers import Job, Progress
 
 TEXT = Digest("ab" * 32, (100,))
 
@@ -159,7 +160,8 @@ def test_no_trial_counts_for_more_than_a_uniform_code_in_what_is_to_be_expected(
 
 
 def planned(place: Path, cells: Sequence[str] = ("rnn", "gru"), **more: Any) -> list[Planned]:
-    return plan({**TINY, "updates": 2700, **more}, list(cells), 2, 3000, TEXT, 32, place)
+    settings = {**TINY, "updates": 2700, **more}
+    return plan(settings, 2, equal(settings, cells, 20_000, 32), TEXT, 32, place)
 
 
 def tuned(
@@ -221,6 +223,22 @@ def test_a_comparisons_runs_have_what_was_chosen_and_nothing_else_new(
     # and are those of a comparison that was told so
     (gru, *_) = [one for one in after if one.config.cell == "gru"]
     assert gru.path in {one.path for one in planned(tmp_path, ["gru"], **drawn(SPACE, 8))}
+
+
+def test_as_many_trials_are_foreseen_as_are_done_and_then_the_very_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = planned(tmp_path)
+    found, rungs = tuned(base, 9, monkeypatch, far)
+    done = [job.path for jobs in rungs for job in jobs]
+    trials, runs = foreseen(base, Search(9, SPACE), 2700, TEXT)
+    lengths = sorted(one.config.updates for one in trials)
+    assert lengths == [300] * 18 + [900] * 6 and {one.path for one in trials[:18]} == {*done[:18]}
+    assert [one.path.name for one in runs[:2]] == ["rnn-s0-…", "gru-s0-…"]
+    monkeypatch.setattr(Planned, "look", lambda _: Progress("done"))
+    trials, runs = foreseen(base, Search(9, SPACE), 2700, TEXT)
+    assert {one.path for one in trials} == {*done}
+    assert runs == settled(base, found, TEXT)
 
 
 def test_more_trials_and_cells_reuse_what_is_done(
@@ -296,7 +314,7 @@ def test_tuning_that_was_stopped_goes_on_and_its_choice_is_trained(
     tmp_path: Path, book: Path
 ) -> None:
     out = tmp_path / "out"
-    words = ["--cells", "gru", "--seeds", 1, "--parameters", 3000, "--embedding", 8, "--batch", 4]
+    words = ["--cells", "gru", "--seeds", 1, "--parameters", 3030, "--embedding", 8, "--batch", 4]
     words += ["--time", 16, "--updates", 600, "--trials", 2, "--jobs", 1, "--out", out, "--json"]
     begun = subprocess.Popen(command("compare-cells", book, *words), stderr=subprocess.PIPE)
     for _ in range(600):

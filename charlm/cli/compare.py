@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -13,6 +13,11 @@ from charlm.config import OF_TEXT, Config, checked, flag, label
 from charlm.errors import BadConfig
 from charlm.flags import CORPUS, JSON, LOG_EVERY, settings
 from charlm.signals import check
+
+if TYPE_CHECKING:
+    from charlm.compare import Planned
+    from charlm.corpus import Corpus
+    from charlm.match import Footing
 
 
 @app.command(name="compare-cells")
@@ -33,13 +38,29 @@ def compare_cells(
     seeds: Annotated[
         int, typer.Option(help="Runs of each cell; with fewer than 6, no verdict.", min=1, max=1000)
     ] = 6,
+    match: Annotated[
+        Literal["parameters", "flops", "state", "seconds"],
+        typer.Option(
+            help="What every cell has as much of: each gets the hidden size that makes it so. "
+            "seconds are of an update, and measured first."
+        ),
+    ] = "parameters",
     parameters: Annotated[
-        int, typer.Option(help="Parameters of every model.", min=1, max=10**10)
+        int,
+        typer.Option(
+            help="Of every model; with another --match, of the LSTM whose FLOPs, state or seconds "
+            "all have.",
+            min=1,
+            max=10**10,
+        ),
     ] = 150_000,
     out: Annotated[Path, typer.Option(help="Where the comparison is kept.")] = Path("comparison"),
     jobs: Annotated[
-        int, typer.Option(help="Runs side by side, one thread each; 0: one a core.", min=0)
+        int, typer.Option(help="Runs side by side, if they fit into memory; 0: one a core.", min=0)
     ] = 0,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only say what the runs would take; begin none.")
+    ] = False,
     log_every: LOG_EVERY = 10.0,
     trials: Annotated[
         int,
@@ -75,9 +96,11 @@ def compare_cells(
 
     charlm compare-cells book.txt --trials 9 --out tuned
 
+    charlm compare-cells book.txt --match flops --plan
+
     charlm compare-cells book.txt --probe --out how-far-back
 
-    charlm compare-cells --task copy --distance 10..1000 --parameters 20000 --out copy
+    charlm compare-cells --task copy --distance 10..1000 --parameters 25000 --out copy
 
     The same command again goes on where it was stopped; more cells, seeds or greater distances
     reuse what is done. With --trials, what is not given of --lr, --dropout, --keep-bias and --clip
@@ -93,6 +116,10 @@ def compare_cells(
             raise BadConfig(f"--task {task} reads no text: leave {(corpus or of_text)[0]} out")
         if probe:
             raise BadConfig("--probe asks runs on a text: leave it out, or --task")
+        if plan:
+            raise BadConfig("--plan cannot know how far climbs get: leave it out, or --task")
+        if match == "seconds":
+            raise BadConfig("--match seconds is of updates on a text: leave it out, or --task")
         if trials:
             raise BadConfig("--trials tunes cells on a text: leave it out, or --task")
         if baseline or margin:
@@ -128,33 +155,40 @@ def compare_cells(
     from charlm.show import tables
     from charlm.show import tasks as drawing
     from charlm.show import tuning as tunings
+    from charlm.show.forecast import forecast
     from charlm.verdict import MARGIN
 
     check()
     steps = _steps(task, distance) if task else []
     load_own(names)
     device, _ = prepare(config.device, 1)
-    side_by_side = jobs or (cores() if device == "cpu" else 1)
-    work = Work(out, side_by_side, device, log_every)
+    work = Work(out, jobs or (1 if task and device != "cpu" else cores()), device, log_every)
     if not compare.is_comparison(out):
         refuse_existing(out)
     with writer(out):
         compare.begin(out)
         if task:
-            report = _on_task(work, given, names, seeds, parameters, task, steps)
+            report = _on_task(work, given, names, seeds, parameters, match, task, steps)
         else:
             texts = compare.kept_standard_input(corpus or ["python-docs"], out)
             against = Against(baseline, margin or MARGIN, transformer)
-            report = _on_text(work, given, names, seeds, parameters, texts, search, against, probe)
+            made = _made(work, given, names, seeds, parameters, match, texts, search, against)
+            if plan:
+                report = _forecast(work, made)
+            else:
+                report = _on_text(work, made, texts, search, against, probe)
     if json:
         show.result_json(report)
+    elif plan:
+        forecast(report)
     elif task:
         drawing.comparison(report)
     else:
         tables.comparison(report)
         if report["tuning"]:
             tunings.chosen(report["tuning"])
-    show.say(f"in {out}: report.html, report.json and every {'climb' if task else 'run'}")
+    if not plan:
+        show.say(f"in {out}: report.html, report.json and every {'climb' if task else 'run'}")
 
 
 def _steps(task: str, distance: str) -> list[int]:
@@ -177,43 +211,97 @@ class Work(NamedTuple):
     """Where and how the jobs of a comparison are done."""
 
     place: Path
-    side_by_side: int
+    jobs: int  # side by side, if they fit
     device: str
     log_every: float
 
-    @property
-    def told(self) -> str:
-        return f"{self.side_by_side} side by side on {self.device}"
+
+class Made(NamedTuple):
+    """A text, what is equal on it, and what is done there."""
+
+    text: "Corpus"
+    footing: "Footing"
+    planned: "list[Planned]"  # the run of every cell and seed, as it is without its trials
+    small: "list[Planned]"  # the Transformer's
+    every: "dict[str, list[Planned]]"  # all that will be done, by what it is for
 
 
-def _on_text(
+def _made(
     work: Work,
     given: dict[str, Any],
     cells: list[str],
     seeds: int,
     parameters: int,
+    measure: str,
+    texts: list[str],
+    search: tuning.Search | None,
+    against: Against,
+) -> Made:
+    """Reads the text and finds sizes that are equal; begins nothing."""
+    from charlm import compare, compare_tuning, pace
+    from charlm import match as matching
+    from charlm import transformer as attention
+    from charlm.corpus import load
+    from charlm.show import progress
+    from charlm.train import updates_of
+
+    with progress.reading("reading the text", work.log_every) as tick:
+        text = load(checked(given), texts, tick)
+    digest, symbols, ids = text.text.digest, text.alphabet.size, text.split("train")
+    if measure == "seconds":
+        with progress.reading("timing each cell", work.log_every) as tick:
+            footing = pace.equal(
+                given, cells, parameters, symbols, ids, work.device, work.place, tick
+            )
+    else:
+        footing = matching.equal(given, cells, parameters, symbols, measure)
+    planned = compare.plan(given, seeds, footing, digest, symbols, work.place)
+    small = []
+    if against.transformer:
+        small = attention.planned(given, seeds, parameters, digest, symbols, work.place, show.say)
+    every = {"run": planned}
+    if search:
+        updates = updates_of(planned[0].config, ids)
+        trials, runs = compare_tuning.foreseen(planned, search, updates, digest)
+        every = {"run": runs, "trial": trials}
+    every[attention.NAME] = attention.apart(small, every["run"])
+    return Made(text, footing, planned, small, every)
+
+
+def _forecast(work: Work, made: Made) -> dict[str, Any]:
+    """What the runs will take."""
+    from charlm.forecast import forecast
+    from charlm.show import progress
+
+    with progress.reading("timing each cell", work.log_every) as tick:
+        return forecast(
+            made.every, made.footing, made.text, work.place, work.jobs, work.device, tick
+        )
+
+
+def _on_text(
+    work: Work,
+    made: Made,
     texts: list[str],
     search: tuning.Search | None,
     against: Against,
     probe: bool,
 ) -> dict[str, Any]:
-    """Runs of every cell and seed on the text, tuned and probed if so told; their report."""
-    from charlm import baselines, compare, compare_tuning
+    """Does the runs, tuned and probed if so told; their report."""
+    from charlm import baselines, compare, compare_tuning, forecast
     from charlm import transformer as attention
-    from charlm.corpus import load
-    from charlm.show import progress, tables
+    from charlm.show import tables
     from charlm.show import tuning as tunings
     from charlm.train import updates_of
 
-    with progress.reading("reading the text", work.log_every) as tick:
-        text = load(checked(given), texts, tick)
+    text, footing, planned, small, every = made
     digest, symbols = text.text.digest, text.alphabet.size
-    planned = compare.plan(given, cells, seeds, parameters, digest, symbols, work.place)
-    tables.planned(planned, text, parameters, work.told, work.place, tuned=search is not None)
-    small = []
-    if against.transformer:
-        small = attention.planned(given, seeds, parameters, digest, symbols, work.place, show.say)
-        tables.beside(small)
+    whole = [one for some in every.values() for one in some]
+    forecast.refuse_full(work.place, sum(forecast.disk_left(one, text) for one in whole))
+    needs = [forecast.memory_of(one.config, symbols, work.device) for one in whole]
+    side_by_side, where = forecast.packed(work.jobs, work.device, needs)
+    tables.planned(planned, text, footing, where, work.place, tuned=search is not None)
+    tables.beside(small)
     beside = baselines.kept(text, work.place, lambda name: show.say(f"measuring {name}"))
     tried = None
     if search:
@@ -222,11 +310,11 @@ def _on_text(
         tried = compare_tuning.tune(
             *(planned, search, updates, digest, symbols),
             lambda one: one.job(texts),
-            lambda jobs: do(jobs, work.place, work.side_by_side, work.log_every),
+            lambda jobs: do(jobs, work.place, side_by_side, work.log_every),
         )
         planned = compare_tuning.settled(planned, tried, digest)
     jobs = [*(one.job(texts) for one in planned), *attention.jobs(small, planned, texts)]
-    do(jobs, work.place, work.side_by_side, work.log_every)
+    do(jobs, work.place, side_by_side, work.log_every)
     if against.transformer:
         beside.append(attention.baseline(small))
     asked = None
@@ -234,11 +322,11 @@ def _on_text(
         from charlm.ask import chosen
 
         place = work.place / "probes"
-        asked = probed(runs, place, chosen([]), [], work.side_by_side, work.log_every)
+        asked = probed(runs, place, chosen([]), [], side_by_side, work.log_every)
     words = ["charlm", *sys.argv[1:]]
     return compare.conclude(
         planned,
-        parameters,
+        footing,
         work.place,
         words,
         show.say,
@@ -256,18 +344,23 @@ def _on_task(
     cells: list[str],
     seeds: int,
     parameters: int,
+    measure: str,
     task: str,
     steps: list[int],
 ) -> dict[str, Any]:
     """Climbs of every cell and seed; their report."""
     from charlm import compare_task
+    from charlm import match as matching
     from charlm.climb import refuse_too_far
     from charlm.show import tasks as drawing
     from charlm.task import TASKS
 
-    planned = compare_task.plan(given, cells, seeds, parameters, task, steps, work.place)
+    symbols, kind = TASKS[task].symbols, TASKS[task].model
+    footing = matching.equal(given, cells, parameters, symbols, measure, kind)
+    planned = compare_task.plan(given, seeds, footing, task, steps, work.place)
     left = [one.config for one in planned if not one.look().ended]
-    refuse_too_far(left, TASKS[task], steps[-1], work.device, work.side_by_side)
-    drawing.planned(planned, parameters, work.told, work.place)
-    do([one.job for one in planned], work.place, work.side_by_side, work.log_every)
-    return compare_task.conclude(planned, parameters, work.place, ["charlm", *sys.argv[1:]])
+    refuse_too_far(left, TASKS[task], steps[-1], work.device, work.jobs)
+    where = f"{work.jobs} side by side on {work.device}"
+    drawing.planned(planned, footing, where, work.place)
+    do([one.job for one in planned], work.place, work.jobs, work.log_every)
+    return compare_task.conclude(planned, footing, work.place, ["charlm", *sys.argv[1:]])

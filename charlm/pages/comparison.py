@@ -10,6 +10,7 @@ from charlm.pages.forest import forest
 from charlm.pages.probes import Section, section
 from charlm.report import Curve, Report
 from charlm.show import large
+from charlm.show.numbers import exact
 from charlm.show.rows import baselines, compared, fitted, judged, missing
 
 TRAINING = 3  # a backward pass costs two forward ones
@@ -31,6 +32,7 @@ def render(
             **compared(row, unit),
             "params": f"{row['parameters']:,}",
             "FLOPs": large(TRAINING * row["flops_per_character"]),
+            "s/M": exact(row["seconds_per_million"]),
             "spread": spread(row, unit),
         }
         for row in rows
@@ -110,8 +112,8 @@ def footing(report: Report) -> str:
     """What was equal, and whether each cell was tuned."""
     equal, settings = report["equal"], report["settings"]
     return (
-        f"All have {equal['parameters']:,} parameters (within 2 %), read the same text in the same "
-        f"order, and get {equal['updates']:,} updates of {settings['batch']} × {settings['time']} "
+        f"{equal['told']}, read the same text in the same order, and get "
+        f"{equal['updates']:,} updates of {settings['batch']} × {settings['time']} "
         f"characters; {around(settings['block'])}; {fitted(report)}."
     )
 

@@ -7,6 +7,7 @@ from charlm import page
 from charlm.config import around, flag, label
 from charlm.figures import Figure, Key, Line, Plan, draw, keys
 from charlm.report import Report
+from charlm.show import large
 from charlm.show.numbers import exact
 
 At = dict[str, Any]  # what the seeds of a cell came to at one distance
@@ -25,14 +26,13 @@ def render(report: Report) -> bytes:
         task=task,
         answer=answer(rows, report["distances"]),
         footing=(
-            f"All have {report['equal']['parameters']:,} parameters (within 2 %). Each cell and "
-            f"seed is trained anew at one distance after another, by at most "
-            f"{report['equal']['updates']:,} updates of {settings['batch']} sequences each, until "
-            f"one is not solved; {around(settings['block'])}. One learning rate, "
-            f"{settings['learning_rate']:g}, for every cell: it is not tuned for each."
+            f"{report['equal']['told']}. Each cell and seed is trained anew at one distance after "
+            f"another, by at most {report['equal']['updates']:,} updates of {settings['batch']} "
+            f"sequences each, until one is not solved; {around(settings['block'])}. One learning "
+            f"rate, {settings['learning_rate']:g}, for every cell: it is not tuned for each."
         ),
         looks=[look._replace(family=label(look.family)) for look in looks],
-        heads=["cell", "farthest", "by seed", "params", "hidden", "state", "min"],
+        heads=["cell", "farthest", "by seed", "params", "hidden", "state", "FLOPs", "min"],
         rows=[
             [
                 label(row["cell"]),
@@ -41,6 +41,7 @@ def render(report: Report) -> bytes:
                 exact(row["parameters"]),
                 exact(row["hidden"]),
                 exact(row["state_size"]),
+                large(row["flops_per_character"]),
                 f"{row['minutes']:.1f}",
             ]
             for row in rows

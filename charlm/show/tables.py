@@ -93,9 +93,7 @@ def score(score: dict[str, Any], what: str) -> None:
     )
 
 
-def planned(
-    planned: Any, corpus: Any, parameters: int, where: str, place: Path, tuned: bool
-) -> None:
+def planned(planned: Any, corpus: Any, footing: Any, where: str, place: Path, tuned: bool) -> None:
     """A comparison before its first run."""
     config = planned[0].config
     rates = "each cell tuned" if tuned else f"--lr {config.learning_rate:g} for every cell"
@@ -108,10 +106,17 @@ def planned(
             ("kept in", str(place)),
         ]
     )
+    equal(planned, footing)
+
+
+def equal(planned: Any, footing: Any) -> None:
+    """What is equal, and what each cell has of it and of all else that could be."""
+    facts([("equal", footing.told)])
     for one in {one.config.cell: one for one in planned}.values():
-        off = one.parameters / parameters - 1
-        told = f"hidden {one.config.hidden}: {one.parameters:,} parameters ({off:+.2%})"
-        facts([(label(one.config.cell), f"{told}, {one.state_size:,} floats carried")])
+        cell = one.config.cell
+        told = f"hidden {one.config.hidden} ({footing.residual[cell]:+.2%}): {one.parameters:,} "
+        told += f"parameters, {large(one.flops_per_character)} FLOPs, {one.state_size:,} state"
+        facts([(label(cell), told)])
 
 
 def beside(transformer: Any) -> None:

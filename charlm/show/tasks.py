@@ -9,8 +9,8 @@ from typing import Any
 from rich.text import Text
 
 from charlm.config import around, label
-from charlm.show import facts, result
-from charlm.show.tables import bare_table, drawn
+from charlm.show import facts, large, result
+from charlm.show.tables import bare_table, drawn, equal
 from charlm.visible import visible
 
 COLUMNS = 80
@@ -63,7 +63,7 @@ def outcome(one: dict[str, Any]) -> str:
     )
 
 
-def planned(planned: Sequence[Any], parameters: int, where: str, place: Path) -> None:
+def planned(planned: Sequence[Any], footing: Any, where: str, place: Path) -> None:
     """A comparison before its first climb."""
     first = planned[0]
     config = first.config
@@ -76,17 +76,14 @@ def planned(planned: Sequence[Any], parameters: int, where: str, place: Path) ->
             ("kept in", str(place)),
         ]
     )
-    for one in {one.config.cell: one for one in planned}.values():
-        off = one.parameters / parameters - 1
-        told = f"hidden {one.config.hidden}: {one.parameters:,} parameters ({off:+.2%})"
-        facts([(label(one.config.cell), f"{told}, {one.state_size:,} floats carried")])
+    equal(planned, footing)
 
 
 def comparison(report: dict[str, Any]) -> None:
     """How far each cell came, best first; then what was seen at each distance."""
     seeds = len(report["rows"][0]["seeds"])
     table = bare_table()
-    for name in ("cell", "params", "hidden", "state", "farthest", "of each seed"):
+    for name in ("cell", "params", "hidden", "state", "FLOPs", "farthest", "of each seed"):
         table.add_column(name, justify="left" if name in ("cell", "of each seed") else "right")
     for row in report["rows"]:
         far = row["farthest"]
@@ -95,6 +92,7 @@ def comparison(report: dict[str, Any]) -> None:
             f"{row['parameters']:,}",
             f"{row['hidden']}",
             f"{row['state_size']}",
+            large(row["flops_per_character"]),
             f"{far['median']:g}",
             "  " + " ".join(map(str, sorted(far["per_seed"], reverse=True))),
         )

@@ -1,0 +1,107 @@
+"""The plan: what runs will take is what they take, and what does not fit is not begun."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from conftest import TINY, charlm, make_run
+
+from charlm import durable, forecast
+from charlm.compare import Planned
+from charlm.config import checked
+from charlm.errors import DiskFailure
+from charlm.match import COUNTED
+from charlm.model import CharLM, size
+from charlm.run import Run
+from charlm.show import forecast as show
+from charlm.train import begin, train
+
+
+def test_jobs_that_are_begun_in_order_end_when_the_last_does() -> None:
+    assert forecast.together([3, 1, 1, 5, 2], 1) == 12
+    assert forecast.together([3, 1, 1, 5, 2], 2) == 7  # 3 then 2 beside 1, 1, 5
+    assert forecast.together([3, 1, 1, 5, 2], 9) == 5
+    assert forecast.together([], 2) == 0
+
+
+def test_a_gpu_is_packed_as_far_as_its_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forecast, "memory_available", {"cuda:1": 9.5e9, "cpu": 90e9}.__getitem__)
+    needs = [int(3e9), int(1e9), int(4e9), int(2e9)]
+    alone = 3, "3 side by side on cuda:1: no more fit into 9.5 GB"
+    assert forecast.packed(16, "cuda:1", needs) == alone  # 4 + 3 + 2, whichever come together
+    assert forecast.packed(2, "cuda:1", needs) == (2, "2 side by side on cuda:1")
+    assert forecast.packed(16, "cpu", needs) == (4, "4 side by side on cpu")
+    # One that does not fit by itself says so when it is begun.
+    assert forecast.packed(4, "cuda:1", [int(11e9)])[0] == 1
+    config = checked(TINY)
+    there, here = (forecast.memory_of(config, 90, device) for device in ("cuda:1", "cpu"))
+    assert there - here == forecast.PROCESS["cuda"] - forecast.PROCESS["cpu"] > 0
+
+
+def planned(run: Run, corpus: Any) -> Planned:
+    symbols = corpus.alphabet.size
+    flops = COUNTED["flops"](run.record.config, symbols, CharLM)
+    return Planned(run.record.config, run.path, *size(run.record.config, symbols), flops)
+
+
+@pytest.mark.parametrize("cell", ["gru", "matrix-lstm"])
+def test_a_run_takes_no_more_disk_than_was_said(tmp_path: Path, book: Path, cell: str) -> None:
+    settings = {**TINY, "hidden": 64, "updates": 60, "valid_every": 20, "cell": cell}
+    run, corpus, config = make_run(tmp_path / "run", book, **settings)
+    nothing = Planned(config, tmp_path / "none", *size(config, corpus.alphabet.size), 1)
+    whole = forecast.disk_left(nothing, corpus)
+    learner, _ = begin(run, "cpu", config, print)
+    list(train(run, learner, corpus))
+    taken = sum(file.stat().st_size for file in run.path.rglob("*") if file.is_file())
+    written = (run.path / "metrics.jsonl").stat().st_size
+    assert len(run.checkpoints) >= 2 and written <= 60 * forecast.LINE
+    assert whole / 6 < taken < whole
+    assert forecast.disk_left(planned(run, corpus), corpus) == whole - taken
+    run.finish({"format": 3})
+    assert forecast.disk_left(planned(run, corpus), corpus) == 0
+
+
+def test_a_disk_that_is_too_small_is_said_before_anything_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = SimpleNamespace(free=5_000_000)
+    monkeypatch.setattr(durable.shutil, "disk_usage", lambda place: (place.stat(), usage)[1])
+    forecast.refuse_full(tmp_path / "not" / "there", 5_000_000)
+    with pytest.raises(DiskFailure, match="need about 6.0 MB at .*, and 5.0 MB are free there"):
+        forecast.refuse_full(tmp_path / "not" / "there", 6_000_000)
+
+
+WORDS = ["--cells", "rnn,gru", "--seeds", 2, "--parameters", 30_000, "--embedding", 8]
+WORDS += ["--batch", 4, "--time", 16, "--updates", 20, "--kernel", "loop", "--no-transformer"]
+
+
+def test_a_plan_names_every_run_and_begins_none(
+    tmp_path: Path, book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    words = [book, *WORDS, "--match", "state", "--out", out]
+    done = charlm("compare-cells", *words, "--plan", "--json")
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    assert not {"runs", "logs", "report.json"} & {path.name for path in out.iterdir()}
+    assert [(run["cell"], run["seed"], run["status"]) for run in plan["runs"]] == [
+        *(("rnn", 0, "to do"), ("gru", 0, "to do"), ("rnn", 1, "to do"), ("gru", 1, "to do"))
+    ]
+    assert len({cell["state_size"] for cell in plan["cells"]}) == 1
+    assert all(run["seconds"] > 0 and run["memory"] > 1e8 for run in plan["runs"])
+    assert plan["left"]["runs"] == 4
+    assert plan["left"]["disk"] == sum(run["disk"] for run in plan["runs"])
+    show.forecast(plan)
+    shown = capsys.readouterr().out
+    assert all(len(line) <= 80 for line in shown.splitlines()) and "4 runs are left: " in shown
+    assert shown.startswith(f"All have {plan['equal']['amount']} floats of state")
+    # It is what is then done.
+    done = charlm("compare-cells", *words, "--cells", "rnn", "--seeds", 1, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert [path.name for path in (out / "runs").iterdir()] == [
+        plan["runs"][0]["run"].removeprefix("runs/")
+    ]
+    assert report["equal"]["measure"] == "state" and report["rows"][0]["residual"] == 0
