@@ -54,6 +54,11 @@ class Planned:
         if not is_run(self.path):
             return Progress()
         run = Run(self.path)
+        if kept(self.config, run.record.text.digest, self.path.parent) != self.path:
+            raise BadData(
+                f"{self.path} has read another text than this comparison: have the same files, and "
+                "for a named corpus the same Python, on every machine; then remove it"
+            )
         updates = run.record.updates
         ended = "done" if run.report else "diverged" if run.diverged else ""
         try:

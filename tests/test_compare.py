@@ -15,7 +15,7 @@ import msgspec
 import pytest
 import torch
 import typer.main
-from conftest import TINY, charlm, command, on_terminal
+from conftest import TINY, charlm, command, make_run, on_terminal
 from torch.utils.flop_counter import FlopCounterMode
 
 from charlm import report, torchrun, workers
@@ -23,11 +23,11 @@ from charlm.catalogue import flops_per_character
 from charlm.cell import CELLS
 from charlm.cli import app
 from charlm.cli.compare import compare_cells
-from charlm.compare import Planned, plan
+from charlm.compare import Planned, kept, plan
 from charlm.config import arguments, checked
 from charlm.corpus import Batches, load
 from charlm.encoder import Digest
-from charlm.errors import CharlmError
+from charlm.errors import BadData, CharlmError
 from charlm.match import equal
 from charlm.model import CharLM, Kind
 from charlm.regression import Regression
@@ -58,6 +58,21 @@ def test_a_plan_is_a_pure_function_of_its_arguments(tmp_path: Path) -> None:
     assert {one.path for one in planned(settings={"updates": 10, "save_every": 2.0})} == paths
     assert not paths & {one.path for one in planned(settings={"updates": 11})}
     assert not paths & {one.path for one in planned(text=Digest("cd" * 32, (100,)))}
+
+
+def test_a_run_of_another_text_is_not_taken_for_one_of_the_comparison(
+    tmp_path: Path, book: Path
+) -> None:
+    _, corpus, config = make_run(tmp_path / "run", book)
+    for text, fits in ((corpus.text.digest, True), (TEXT, False)):
+        planned = Planned(config, kept(config, text, tmp_path), 1, 1)
+        (tmp_path / "run").rename(planned.path)
+        if fits:
+            assert planned.look().whole == config.updates
+        else:
+            with pytest.raises(BadData, match="has read another text than this comparison"):
+                planned.look()
+        planned.path.rename(tmp_path / "run")
 
 
 def test_a_runs_arguments_say_its_settings_again() -> None:
