@@ -19,6 +19,12 @@ class Missing(CharlmError):
     code = 66
 
 
+class NoCluster(CharlmError):
+    """A cluster that does not answer, or is lost."""
+
+    code = 69
+
+
 class Exists(CharlmError):
     """An output that is already there and would be overwritten."""
 
@@ -74,6 +80,7 @@ MEANING = {  # shown by charlm --help and in the README
     2: "usage: an option or argument that the command does not take",
     65: "bad data: text or a checkpoint that cannot be used as it is",
     66: "an input is missing or cannot be read",
+    69: "a cluster does not answer, or was lost",
     70: "a fault in charlm itself",
     73: "the output exists already",
     74: "the disk is full or failed",

@@ -21,6 +21,7 @@ from charlm.match import Footing
 from charlm.model import make, memory, resolve_kernel
 from charlm.run import KEPT
 from charlm.train import looks_every, seconds_per_update, updates_of
+from charlm.workers import Local, told
 
 # Bytes of a process before it has a model. CUDA's was not measured, for want of a GPU.
 PROCESS = {"cpu": 300_000_000, "cuda": 800_000_000}
@@ -35,8 +36,7 @@ def forecast(
     footing: Footing,
     corpus: Corpus,
     place: Path,
-    jobs: int,
-    device: str,
+    here: Local,
     tick: Tick = lambda _: None,
 ) -> dict[str, Any]:
     """The plan: each run with what is left of it, and their sums.
@@ -52,7 +52,7 @@ def forecast(
             config, progress = one.config, one.look()
             kind = config.cell, config.block, config.layers, config.hidden
             if kind not in cells:
-                pace = timed(config, corpus, device)
+                pace = timed(config, corpus, here.where)
                 tick(1)
                 cells[kind] = (
                     {
@@ -80,12 +80,13 @@ def forecast(
                     "status": progress.ended or ("begun" if progress.done else "to do"),
                     "done": share,
                     "seconds": pace.whole(config, corpus) * (1 - share),
-                    "memory": memory_of(config, symbols, device),
+                    "memory": memory_of(config, symbols, here.where),
                     "disk": disk_left(one, corpus),
                 }
             )
     left = [run for run in runs if run["done"] != 1]
-    side_by_side, said = packed(jobs, device, [run["memory"] for run in left or runs])
+    found, said = packed(here, [run["memory"] for run in left or runs])
+    side_by_side = found.side_by_side
     return {
         "format": FORMAT,
         "equal": footing.facts,
@@ -99,7 +100,7 @@ def forecast(
             "memory": sum(sorted(run["memory"] for run in left)[-side_by_side:]),
             "disk": sum(run["disk"] for run in left),
         },
-        "free": {"memory": memory_available(device), "disk": durable.free(place)},
+        "free": {"memory": memory_available(here.where), "disk": durable.free(place)},
     }
 
 
@@ -162,14 +163,14 @@ def refuse_full(place: Path, needed: int) -> None:
         )
 
 
-def packed(jobs: int, device: str, needs: Sequence[int]) -> tuple[int, str]:
-    """How many runs are done side by side, and that in words: no more than asked for, and than fit
-    into the device's memory, whichever they are. needs: bytes of each."""
-    available = memory_available(device)
+def packed(here: Local, needs: Sequence[int]) -> tuple[Local, str]:
+    """So many runs side by side, and that in words: no more than asked for, and than fit into the
+    device's memory, whichever they are. needs: bytes of each."""
+    available = memory_available(here.where)
     fit = sum(need <= available for need in accumulate(sorted(needs, reverse=True)))
-    found = max(1, min(jobs, fit))
-    said = f"{found} side by side on {device}"
-    if fit < min(jobs, len(needs)):
+    found = Local(max(1, min(here.side_by_side, fit)), here.where)
+    said = told(found)
+    if fit < min(here.side_by_side, len(needs)):
         said += f": no more fit into {available / 1e9:,.1f} GB"
     return found, said
 

@@ -1,4 +1,4 @@
-"""Jobs done side by side, each by a charlm command in a process of its own.
+"""Jobs done side by side, each by a charlm command in a process of its own, here or elsewhere.
 
 What is right lives in the jobs' directories, not here: when a worker or its parent dies, the same
 command starts each job again where its directory says that it was.
@@ -8,10 +8,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from charlm import durable
 from charlm.errors import CharlmError, NonFinite
@@ -52,10 +52,56 @@ class State:
         self.status = self.progress.ended or self.status
 
 
+class Worker(Protocol):
+    """What does a job: a process, or what can be asked as one can."""
+
+    def poll(self) -> int | None:
+        """The exit code of the job, once there is one."""
+
+    def terminate(self) -> None:
+        """Tells it to save and end."""
+
+    def wait(self) -> int:
+        """Until it has ended."""
+
+
+class Engine(Protocol):
+    """Where jobs are done."""
+
+    @property
+    def where(self) -> str: ...
+
+    def room(self) -> int:
+        """How many jobs may be under way now."""
+
+    def start(self, job: Job, log: Path) -> Worker:
+        """Has a job begun; what it says goes to the end of the log."""
+
+
+@dataclass(frozen=True)
+class Local:
+    """This machine."""
+
+    side_by_side: int
+    where: str  # the device
+
+    def room(self) -> int:
+        return self.side_by_side
+
+    def start(self, job: Job, log: Path) -> Worker:
+        return start(job.words, log, Path.cwd())
+
+
+def told(engine: Engine) -> str:
+    """How many jobs are done at once there, in words."""
+    return f"{engine.room()} side by side on {engine.where}"
+
+
 def work(
-    jobs: Sequence[Job], place: Path, side_by_side: int, stop: Callable[[], int]
+    jobs: Sequence[Job], place: Path, engine: Engine, stop: Callable[[], int]
 ) -> Iterator[list[State]]:
-    """Do what is not done, so many at a time; yields the state of all jobs a few times a second.
+    """Do what is not done, as many at a time as there is room for; yields the state of all jobs a
+    few times a second.
 
     When `stop` says so, or one fails, the workers are told, save, and are waited for.
     """
@@ -63,28 +109,28 @@ def work(
     for state in states:
         state.look()
     waiting = [state for state in states if state.status == "waiting"]
-    running: dict[subprocess.Popen[bytes], State] = {}
+    running: list[tuple[Worker, State]] = []
     durable.make_directory(place / "logs")
     try:
         while waiting or running:
-            while waiting and len(running) < side_by_side and not stop():
+            while waiting and len(running) < engine.room() and not stop():
                 state = waiting.pop(0)
-                running[_start(state.job, place)] = state
+                running.append((engine.start(state.job, _log(state.job, place)), state))
                 state.status = "running"
             if stop():
                 return
             time.sleep(0.5)
-            for worker, state in list(running.items()):
+            for worker, state in list(running):
                 state.look()
                 code = worker.poll()
                 if code is not None:
-                    del running[worker]
+                    running.remove((worker, state))
                     state.status = _ended(code, state.job, place)
             yield states
     finally:
-        for worker in running:
+        for worker, _ in running:
             worker.terminate()
-        for worker in running:
+        for worker, _ in running:
             worker.wait()
     yield states
 
@@ -93,17 +139,20 @@ def _log(job: Job, place: Path) -> Path:
     return place / "logs" / f"{job.path.name}.log"
 
 
-def _start(job: Job, place: Path) -> "subprocess.Popen[bytes]":
-    """A process of its own, with a session of its own: Ctrl-C reaches only us."""
-    kept = {name: value for name, value in os.environ.items() if not TOLD.fullmatch(name)}
-    with _log(job, place).open("ab") as log:
+def start(
+    words: Sequence[str], log: Path, place: Path, environment: Mapping[str, str] = os.environ
+) -> "subprocess.Popen[bytes]":
+    """charlm, begun in this directory, in a session of its own: Ctrl-C reaches only us."""
+    kept = {name: value for name, value in environment.items() if not TOLD.fullmatch(name)}
+    with log.open("ab") as file:
         return subprocess.Popen(
-            [sys.executable, "-m", "charlm", *job.words],
+            [sys.executable, "-m", "charlm", *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=log,
+            stderr=file,
             start_new_session=True,
             env={**kept, WORKER: str(os.getpid())},
+            cwd=place,
         )
 
 

@@ -17,7 +17,8 @@ FLOORS = """
 __main__
 program
 cli
-compare_task compare_tuning forecast transformer
+dispatch
+cluster compare_task compare_tuning forecast transformer
 ask compare
 pace
 baselines climb contract excerpt inspection match probes train workers

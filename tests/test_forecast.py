@@ -17,6 +17,7 @@ from charlm.model import CharLM, size
 from charlm.run import Run
 from charlm.show import forecast as show
 from charlm.train import begin, train
+from charlm.workers import Local
 
 
 def test_jobs_that_are_begun_in_order_end_when_the_last_does() -> None:
@@ -29,12 +30,18 @@ def test_jobs_that_are_begun_in_order_end_when_the_last_does() -> None:
 def test_a_gpu_is_packed_as_far_as_its_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forecast, "memory_available", {"cuda:1": 9.5e9, "cpu": 90e9}.__getitem__)
     needs = [int(3e9), int(1e9), int(4e9), int(2e9)]
+
+    def packed(jobs: int, device: str, needs: list[int] = needs) -> tuple[int, str]:
+        found, said = forecast.packed(Local(jobs, device), needs)
+        assert found.where == device
+        return found.side_by_side, said
+
     alone = 3, "3 side by side on cuda:1: no more fit into 9.5 GB"
-    assert forecast.packed(16, "cuda:1", needs) == alone  # 4 + 3 + 2, whichever come together
-    assert forecast.packed(2, "cuda:1", needs) == (2, "2 side by side on cuda:1")
-    assert forecast.packed(16, "cpu", needs) == (4, "4 side by side on cpu")
+    assert packed(16, "cuda:1") == alone  # 4 + 3 + 2, whichever come together
+    assert packed(2, "cuda:1") == (2, "2 side by side on cuda:1")
+    assert packed(16, "cpu") == (4, "4 side by side on cpu")
     # One that does not fit by itself says so when it is begun.
-    assert forecast.packed(4, "cuda:1", [int(11e9)])[0] == 1
+    assert packed(4, "cuda:1", [int(11e9)])[0] == 1
     config = checked(TINY)
     there, here = (forecast.memory_of(config, 90, device) for device in ("cuda:1", "cpu"))
     assert there - here == forecast.PROCESS["cuda"] - forecast.PROCESS["cpu"] > 0

@@ -1,13 +1,14 @@
 """charlm compare-cells"""
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
 from charlm import show, tuning
-from charlm.cli.given import do, from_anywhere, load_own, probed
+from charlm.cli.given import do, engine_of, from_anywhere, load_own, probed
 from charlm.cli.root import app
 from charlm.config import OF_TEXT, Config, checked, flag, label
 from charlm.errors import BadConfig
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from charlm.compare import Planned
     from charlm.corpus import Corpus
     from charlm.match import Footing
+    from charlm.workers import Engine
 
 
 @app.command(name="compare-cells")
@@ -61,6 +63,13 @@ def compare_cells(
     plan: Annotated[
         bool, typer.Option("--plan", help="Only say what the runs would take; begin none.")
     ] = False,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="Where runs are made: here, or in a Ray cluster that shares --out."),
+    ] = "local",
+    ray_address: Annotated[
+        str, typer.Option(help="HOST:PORT of the cluster, or auto: the one of this machine.")
+    ] = "",
     log_every: LOG_EVERY = 10.0,
     trials: Annotated[
         int,
@@ -107,6 +116,9 @@ def compare_cells(
     is searched for each cell, on the validation split: all trials get a ninth of the updates, the
     best third of them a third (one or two get that at once). On a task, each cell and seed is
     trained anew at one distance after another, at most --updates each, until one is not solved.
+
+    In a cluster (--engine ray) all machines share --out, the texts and the current directory; on
+    its GPUs, --jobs says how many runs share one.
     """
     if bool(task) != bool(distance):
         raise BadConfig("--task and --distance go together, as in --task copy --distance 10..1000")
@@ -128,6 +140,13 @@ def compare_cells(
             )
     if lr_range and not trials:
         raise BadConfig("--lr-range is what trials search: say --trials, too, or leave it out")
+    if ray_address and engine != "ray":
+        raise BadConfig("--ray-address is a cluster's: say --engine ray, too, or leave it out")
+    if engine == "ray" and (plan or match == "seconds"):
+        timed = "--plan" if plan else "--match seconds"
+        raise BadConfig(f"{timed} times the cells on this machine: leave --engine ray out of it")
+    if engine == "ray" and find_spec("ray") is None:
+        raise BadConfig("--engine ray needs Ray: pip install 'charlm[ray]'")
     search = tuning.search(trials, given, lr_range) if trials else None
     given = from_anywhere(given)
     if given.get("tie"):
@@ -161,22 +180,25 @@ def compare_cells(
     check()
     steps = _steps(task, distance) if task else []
     load_own(names)
-    device, _ = prepare(config.device, 1)
-    work = Work(out, jobs or (1 if task and device != "cpu" else cores()), device, log_every)
+    here, _ = prepare(config.device if engine == "local" else "cpu", 1)
+    device = here if engine == "local" else config.device  # of the cluster's machines
     if not compare.is_comparison(out):
         refuse_existing(out)
     with writer(out):
         compare.begin(out)
-        if task:
-            report = _on_task(work, given, names, seeds, parameters, match, task, steps)
-        else:
-            texts = compare.kept_standard_input(corpus or ["python-docs"], out)
-            against = Against(baseline, margin or MARGIN, transformer)
-            made = _made(work, given, names, seeds, parameters, match, texts, search, against)
-            if plan:
-                report = _forecast(work, made)
+        side_by_side = jobs or (0 if engine == "ray" else 1 if task and here != "cpu" else cores())
+        with engine_of(engine, ray_address, device, side_by_side, out) as there:
+            work = Work(out, there, log_every)
+            if task:
+                report = _on_task(work, given, names, seeds, parameters, match, task, steps)
             else:
-                report = _on_text(work, made, texts, search, against, probe)
+                texts = compare.kept_standard_input(corpus or ["python-docs"], out)
+                against = Against(baseline, margin or MARGIN, transformer)
+                made = _made(work, given, names, seeds, parameters, match, texts, search, against)
+                if plan:
+                    report = _forecast(work, made)
+                else:
+                    report = _on_text(work, made, texts, search, against, probe)
     if json:
         show.result_json(report)
     elif plan:
@@ -211,8 +233,7 @@ class Work(NamedTuple):
     """Where and how the jobs of a comparison are done."""
 
     place: Path
-    jobs: int  # side by side, if they fit
-    device: str
+    engine: "Engine"
     log_every: float
 
 
@@ -251,7 +272,7 @@ def _made(
     if measure == "seconds":
         with progress.reading("timing each cell", work.log_every) as tick:
             footing = pace.equal(
-                given, cells, parameters, symbols, ids, work.device, work.place, tick
+                given, cells, parameters, symbols, ids, work.engine.where, work.place, tick
             )
     else:
         footing = matching.equal(given, cells, parameters, symbols, measure)
@@ -272,11 +293,11 @@ def _forecast(work: Work, made: Made) -> dict[str, Any]:
     """What the runs will take."""
     from charlm.forecast import forecast
     from charlm.show import progress
+    from charlm.workers import Local
 
+    assert isinstance(work.engine, Local)  # a plan for a cluster was refused
     with progress.reading("timing each cell", work.log_every) as tick:
-        return forecast(
-            made.every, made.footing, made.text, work.place, work.jobs, work.device, tick
-        )
+        return forecast(made.every, made.footing, made.text, work.place, work.engine, tick)
 
 
 def _on_text(
@@ -293,13 +314,16 @@ def _on_text(
     from charlm.show import tables
     from charlm.show import tuning as tunings
     from charlm.train import updates_of
+    from charlm.workers import Local, told
 
     text, footing, planned, small, every = made
     digest, symbols = text.text.digest, text.alphabet.size
     whole = [one for some in every.values() for one in some]
     forecast.refuse_full(work.place, sum(forecast.disk_left(one, text) for one in whole))
-    needs = [forecast.memory_of(one.config, symbols, work.device) for one in whole]
-    side_by_side, where = forecast.packed(work.jobs, work.device, needs)
+    engine, where = work.engine, told(work.engine)
+    if isinstance(engine, Local):  # in a cluster each machine has what it has
+        needs = [forecast.memory_of(one.config, symbols, engine.where) for one in whole]
+        engine, where = forecast.packed(engine, needs)
     tables.planned(planned, text, footing, where, work.place, tuned=search is not None)
     tables.beside(small)
     beside = baselines.kept(text, work.place, lambda name: show.say(f"measuring {name}"))
@@ -310,11 +334,11 @@ def _on_text(
         tried = compare_tuning.tune(
             *(planned, search, updates, digest, symbols),
             lambda one: one.job(texts),
-            lambda jobs: do(jobs, work.place, side_by_side, work.log_every),
+            lambda jobs: do(jobs, work.place, engine, work.log_every),
         )
         planned = compare_tuning.settled(planned, tried, digest)
     jobs = [*(one.job(texts) for one in planned), *attention.jobs(small, planned, texts)]
-    do(jobs, work.place, side_by_side, work.log_every)
+    do(jobs, work.place, engine, work.log_every)
     if against.transformer:
         beside.append(attention.baseline(small))
     asked = None
@@ -322,7 +346,7 @@ def _on_text(
         from charlm.ask import chosen
 
         place = work.place / "probes"
-        asked = probed(runs, place, chosen([]), [], side_by_side, work.log_every)
+        asked = probed(runs, place, chosen([]), [], engine, work.log_every)
     words = ["charlm", *sys.argv[1:]]
     return compare.conclude(
         planned,
@@ -354,13 +378,15 @@ def _on_task(
     from charlm.climb import refuse_too_far
     from charlm.show import tasks as drawing
     from charlm.task import TASKS
+    from charlm.workers import Local, told
 
     symbols, kind = TASKS[task].symbols, TASKS[task].model
     footing = matching.equal(given, cells, parameters, symbols, measure, kind)
     planned = compare_task.plan(given, seeds, footing, task, steps, work.place)
     left = [one.config for one in planned if not one.look().ended]
-    refuse_too_far(left, TASKS[task], steps[-1], work.device, work.jobs)
-    where = f"{work.jobs} side by side on {work.device}"
-    drawing.planned(planned, footing, where, work.place)
-    do([one.job for one in planned], work.place, work.jobs, work.log_every)
+    if isinstance(work.engine, Local):  # in a cluster each climb looks at its own machine
+        here = work.engine
+        refuse_too_far(left, TASKS[task], steps[-1], here.where, here.side_by_side)
+    drawing.planned(planned, footing, told(work.engine), work.place)
+    do([one.job for one in planned], work.place, work.engine, work.log_every)
     return compare_task.conclude(planned, footing, work.place, ["charlm", *sys.argv[1:]])

@@ -1,7 +1,8 @@
 """What several commands do with what they were given."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from charlm.model import CharLM
     from charlm.probe import Probe
     from charlm.run import Run
-    from charlm.workers import Job
+    from charlm.workers import Engine, Job
 
 
 def load_own(cells: Sequence[str]) -> None:
@@ -60,15 +61,28 @@ def with_weights(
     return weights, model
 
 
-def do(jobs: "Sequence[Job]", place: Path, side_by_side: int, log_every: float) -> None:
-    """Has the jobs done, so many at a time, and shows how they go; their logs are in `place`."""
+@contextmanager
+def engine_of(kind: str, address: str, device: str, jobs: int, place: Path) -> "Iterator[Engine]":
+    """Where the jobs in a directory, which the caller has locked, are done: `local` or `ray`."""
+    from charlm.cluster import joined
+    from charlm.workers import Local
+
+    if kind == "local":
+        yield Local(jobs, device)
+    else:
+        with joined(address or "auto", device, jobs, place) as cluster:
+            yield cluster
+
+
+def do(jobs: "Sequence[Job]", place: Path, engine: "Engine", log_every: float) -> None:
+    """Has the jobs done there, and shows how they go; their logs are in `place`."""
     from charlm.show import progress
     from charlm.workers import work
 
     with deferred("what was begun is saving") as signalled:
         shown = progress.SideBySide(log_every)
         try:
-            for now in work(jobs, place, side_by_side, lambda: bool(signalled)):
+            for now in work(jobs, place, engine, lambda: bool(signalled)):
                 shown.see(now)
         finally:
             shown.close()
@@ -81,7 +95,7 @@ def probed(
     place: Path,
     wanted: "Sequence[Probe]",
     words: Sequence[str],
-    side_by_side: int,
+    engine: "Engine",
     log_every: float,
 ) -> dict[str, Any]:
     """Several runs, each probed by `charlm probe` in a process and a directory of its own; the
@@ -90,7 +104,7 @@ def probed(
 
     ask.refuse_other_texts(runs)
     jobs = [ask.job(run, place, words, wanted) for run in runs]
-    do(jobs, place, side_by_side, log_every)
+    do(jobs, place, engine, log_every)
     places = [job.path for job in jobs]
     told = [ask.told_in(place) for place in places]
     report = ask.together(told, places, wanted, ["charlm", *sys.argv[1:]])

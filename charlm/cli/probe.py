@@ -59,6 +59,7 @@ def probe(
     from charlm.run import Run, refuse_existing, writer
     from charlm.show import tables
     from charlm.show.progress import reading
+    from charlm.workers import Local
 
     check()
     asked = ask.Asked(split, characters, seed)
@@ -88,8 +89,8 @@ def probe(
             words += [f"--corpus={name}" for name in corpus or []]
             words += [f"--seed={seed}", f"--checkpoint={checkpoint}"]
             words += [f"--kernel={kernel}", f"--device={device}"]
-            side_by_side = jobs or (cores() if device == "cpu" else 1)
-            report = probed(opened, out, wanted, words, side_by_side, log_every)
+            engine = Local(jobs or (cores() if device == "cpu" else 1), device)
+            report = probed(opened, out, wanted, words, engine, log_every)
     if json:
         show.result_json(report)
     else:
