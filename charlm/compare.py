@@ -54,12 +54,14 @@ class Planned:
         if not is_run(self.path):
             return Progress()
         run = Run(self.path)
-        if kept(self.config, run.record.text.digest, self.path.parent) != self.path:
+        record = run.record
+        if decided(self.config, record.cell_sha256, record.text.digest) != self.path.name:
             raise BadData(
-                f"{self.path} has read another text than this comparison: have the same files, and "
-                "for a named corpus the same Python, on every machine; then remove it"
+                f"{self.path} has read another text, or has another cell, than this comparison: "
+                "have the same files, and for a named corpus the same Python, on every machine; "
+                "then remove it"
             )
-        updates = run.record.updates
+        updates = record.updates
         ended = "done" if run.report else "diverged" if run.diverged else ""
         try:
             with (run.path / "metrics.jsonl").open("rb") as file:
@@ -118,9 +120,14 @@ def named(config: Config, decides: Any) -> str:
     return f"{label(config.cell)}-s{config.seed}-{digest[:8]}"
 
 
+def decided(config: Config, cell_sha256: str, text: Digest) -> str:
+    """The name of a run's directory."""
+    return named(config, (arguments(config, free=False), cell_sha256, text))
+
+
 def kept(config: Config, text: Digest, place: Path) -> Path:
     """Where in `place` the run with these settings is."""
-    return place / named(config, (arguments(config, free=False), sha256(config.cell), text))
+    return place / decided(config, sha256(config.cell), text)
 
 
 def plan(

@@ -22,6 +22,7 @@ from charlm.workers import Job, Progress, work
 
 WORDS = ["--cells", "rnn", "--seeds", 2, "--parameters", 30_000, "--embedding", 8, "--batch", 4]
 WORDS += ["--time", 16, "--updates", 2000, "--save-every", 0.3, "--log-every", 0.2]
+WORDS += ["--no-transformer"]
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
 
 
@@ -245,7 +246,7 @@ def nodes() -> Iterator["subprocess.Popen[str]"]:
 
 def table(report: dict[str, Any]) -> str:
     """What the report's table says, but for what a clock has measured."""
-    timed = ("chars_per_second", "minutes")
+    timed = ("chars_per_second", "seconds_per_million", "minutes")
     rows = [{k: v for k, v in row.items() if k not in timed} for row in report["rows"]]
     return json.dumps({**report, "rows": rows, "command": ""}, indent=2)
 

@@ -65,12 +65,12 @@ def test_a_run_of_another_text_is_not_taken_for_one_of_the_comparison(
 ) -> None:
     _, corpus, config = make_run(tmp_path / "run", book)
     for text, fits in ((corpus.text.digest, True), (TEXT, False)):
-        planned = Planned(config, kept(config, text, tmp_path), 1, 1)
+        planned = Planned(config, kept(config, text, tmp_path), 1, 1, 1)
         (tmp_path / "run").rename(planned.path)
         if fits:
             assert planned.look().whole == config.updates
         else:
-            with pytest.raises(BadData, match="has read another text than this comparison"):
+            with pytest.raises(BadData, match="has read another text"):
                 planned.look()
         planned.path.rename(tmp_path / "run")
 

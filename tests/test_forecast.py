@@ -9,8 +9,9 @@ import pytest
 from conftest import TINY, charlm, make_run
 
 from charlm import durable, forecast
-from charlm.compare import Planned
+from charlm.compare import Planned, kept
 from charlm.config import checked
+from charlm.corpus import load
 from charlm.errors import DiskFailure
 from charlm.match import COUNTED
 from charlm.model import CharLM, size
@@ -56,7 +57,9 @@ def planned(run: Run, corpus: Any) -> Planned:
 @pytest.mark.parametrize("cell", ["gru", "matrix-lstm"])
 def test_a_run_takes_no_more_disk_than_was_said(tmp_path: Path, book: Path, cell: str) -> None:
     settings = {**TINY, "hidden": 64, "updates": 60, "valid_every": 20, "cell": cell}
-    run, corpus, config = make_run(tmp_path / "run", book, **settings)
+    corpus = load(checked(settings), [str(book)])
+    path = kept(checked(settings), corpus.text.digest, tmp_path)
+    run, _, config = make_run(path, book, **settings)
     nothing = Planned(config, tmp_path / "none", *size(config, corpus.alphabet.size), 1)
     whole = forecast.disk_left(nothing, corpus)
     learner, _ = begin(run, "cpu", config, print)
