@@ -36,6 +36,9 @@ def saved(processes: list[int]) -> list[Path]:
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as place:
+        # Where Ray notes the address: neither that of another cluster, nor where nothing is yet.
+        os.environ["RAY_TMPDIR"] = place
+        (Path(place) / "ray").mkdir()
         size = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
         head = {**size, "include_dashboard": False, "temp_dir": place, "_system_config": SOON}
         cluster = Cluster(initialize_head=True, head_node_args=head)
