@@ -2,9 +2,8 @@
 
 import hashlib
 import os
-import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,14 @@ from typing import Any
 import msgspec
 
 from charlm import durable
-from charlm.baselines import Baseline
 from charlm.catalogue import flops_per_character
 from charlm.config import FORMAT, Config, arguments, checked, label
 from charlm.encoder import Digest
 from charlm.errors import BadData
-from charlm.evaluate import PROTOCOL
-from charlm.excerpt import excerpt
 from charlm.match import Footing
 from charlm.model import size
-from charlm.pages import comparison
-from charlm.report import Report, curve, judged, ordered, row, unit_of
 from charlm.run import Run, is_run
 from charlm.source import CHUNK
-from charlm.verdict import LEVEL
 from charlm.workers import Job, Progress
 from charlm.zoo import sha256
 
@@ -147,92 +140,13 @@ def plan(
     return planned
 
 
-def report_of(planned: Planned) -> Report:
-    """The report of a run; of a diverged one, what is known of it without a score."""
-    run = Run(planned.path)
-    report = run.report or {**run.record.facts(), "score": None}
-    if report["score"] and "block_bits" not in report["score"]:
-        raise BadData(
-            f"{run.path} was scored by a charlm that kept nothing of its blocks: remove it, and "
-            "the same command makes it anew"
-        )
-    return {**report, "flops_per_character": planned.flops_per_character}
-
-
 def ended(planned: Sequence[Planned]) -> list[Run]:
     """Those that are finished, and did not diverge."""
     runs = [Run(one.path) for one in planned]
     return [run for run in runs if run.report]
 
 
-def written(planned: Planned, say: Callable[[str], None]) -> str | None:
-    """What the run writes by itself; None if it diverged."""
-    run = Run(planned.path)
-    return excerpt(run, planned.config, say) if run.report else None
-
-
-def conclude(
-    planned: Sequence[Planned],
-    footing: Footing,
-    place: Path,
-    words: Sequence[str],
-    say: Callable[[str], None],
-    baseline: str,
-    margin: float,
-    beside: Sequence[Baseline],
-    probed: Report | None = None,
-    tuning: Report | None = None,
-) -> Report:
-    """The report of a comparison whose runs have ended, as report.json and report.html; words: of
-    the command that makes it; baseline: the cell that the others are judged by, with this margin
-    in bits; beside: what else the text costs; probed: the report of its runs' probes; tuning: of
-    its trials."""
-    cells = list(dict.fromkeys(one.config.cell for one in planned))
-    of = {cell: [one for one in planned if one.config.cell == cell] for cell in cells}
-    reports = {cell: [report_of(one) for one in of[cell]] for cell in cells}
-    verdicts, blocks = judged(reports, baseline, margin)
-    rows = [
-        {
-            **row(reports[cell], footing.residual[cell]),
-            "verdict": msgspec.to_builtins(verdicts[cell]),
-        }
-        for cell in cells
-    ]
-    run = Run(planned[0].path)
-    text = run.record.text
-    scores = [one["score"] for of in reports.values() for one in of if one["score"]]
-    report = {
-        "format": FORMAT,
-        "command": shlex.join(words),
-        "protocol": PROTOCOL,
-        "corpus": {
-            "sources": text.sources,
-            "sha256": text.digest.sha256,
-            "characters": text.characters,
-            "splits": text.splits,
-            "test_sha256": scores[0]["text_sha256"] if scores else None,
-        },
-        "equal": {**footing.facts, "updates": run.record.updates, "order": "by seed"},
-        "settings": common(run.record.config, list(tuning["space"]) if tuning else ()),
-        "tuning": tuning,
-        "made_by": run.record.made_by,
-        "unit": unit_of(rows),
-        "judged": {
-            "baseline": baseline,
-            "margin": margin,
-            "blocks": blocks,
-            "level": LEVEL,
-            "correction": "Holm",
-        },
-        "rows": ordered(rows),
-        # how long each took differs from time to time, and a report does not
-        "baselines": [
-            {name: told for name, told in one.items() if name != "seconds"} for one in beside
-        ],
-    }
-    encoded = msgspec.json.format(msgspec.json.encode(report), indent=2)
-    durable.write_file(place / "report.json", encoded + b"\n")
-    curves = {cell: [curve(one.path) for one in of[cell]] for cell in cells}
-    samples = {cell: written(of[cell][0], say) for cell in cells}
-    durable.write_file(place / "report.html", comparison.render(report, curves, samples, probed))
-    return report
+def by_cell(planned: Sequence[Any]) -> dict[str, list[Any]]:
+    """cell -> its runs or climbs, one a seed."""
+    cells = dict.fromkeys(one.config.cell for one in planned)
+    return {cell: [one for one in planned if one.config.cell == cell] for cell in cells}

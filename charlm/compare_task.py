@@ -14,7 +14,7 @@ from charlm import __version__, durable
 from charlm.catalogue import flops_per_character
 from charlm.checkpoint import readable
 from charlm.climb import CHECKED, FARTHER, SOLVED, TESTED, Outcome, Record, decides, ended, outcomes
-from charlm.compare import common, matched, named
+from charlm.compare import by_cell, common, matched, named
 from charlm.config import FORMAT, OF_TEXT, UPDATES, Config, arguments, label
 from charlm.match import Footing
 from charlm.model import size
@@ -100,7 +100,6 @@ def at(distance: int, climbs: Sequence[Sequence[Outcome]]) -> Report:
         "tried": sum(o is not None for o in found),
         "diverged": sum(o is not None and o.test is None for o in found),
         "updates": [o.updates if o and o.solved else None for o in found],
-        "seconds": [o.seconds if o else None for o in found],
         "accuracy": [o.test.accuracy if o and o.test else None for o in found],
         "loss": [o.test.loss if o and o.test else None for o in found],
         "farther": {
@@ -128,26 +127,28 @@ def row(planned: Sequence[Planned], residual: float) -> Report:
         # A distance at which one was trained, of an even number of seeds, too; 0: none was solved.
         "farthest": {"median": median_low(farthest), "per_seed": farthest},
         "distances": [at(distance, climbs) for distance in first.distances],
-        "minutes": fmean(sum(o.seconds for o in one) for one in climbs) / 60,
     }
+
+
+def minutes(planned: Sequence[Planned]) -> float:
+    """Of a cell's climbs on the clock, the mean of the seeds."""
+    climbs = [outcomes(one.path, one.distances) for one in planned]
+    return fmean(sum(o.seconds for o in one) for one in climbs) / 60
 
 
 def conclude(
     planned: Sequence[Planned], footing: Footing, place: Path, words: Sequence[str]
 ) -> Report:
-    """The report of climbs that have ended, as report.json and report.html; words: of the
-    command."""
+    """The report of climbs that have ended, as report.json, timing.json (what differs from time to
+    time) and report.html; words: of the command."""
     first = planned[0]
     task = TASKS[first.task]
-    rows = [
-        row([one for one in planned if one.config.cell == cell], residual)
-        for cell, residual in footing.residual.items()
-    ]
+    of = by_cell(planned)
+    rows = [row(of[cell], residual) for cell, residual in footing.residual.items()]
     report = {
         "format": FORMAT,
         "kind": "task",
         "charlm": __version__,
-        "command": shlex.join(words),
         "task": {"name": task.name, **task.told},
         "chance": [
             {"distance": distance, **msgspec.to_builtins(task.chance(distance))}
@@ -160,8 +161,11 @@ def conclude(
         "settings": common(first.config, without=OF_TEXT),
         "rows": sorted(rows, key=merit, reverse=True),
     }
+    cells = {cell: {"minutes": minutes(climbs)} for cell, climbs in of.items()}
+    times = {"format": FORMAT, "command": shlex.join(words), "cells": cells}
     durable.write_file(place / "report.json", readable(report))
-    durable.write_file(place / "report.html", tasks.render(report))
+    durable.write_file(place / "timing.json", readable(times))
+    durable.write_file(place / "report.html", tasks.render(report, times))
     return report
 
 

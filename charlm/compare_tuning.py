@@ -38,13 +38,16 @@ def with_settings(planned: Planned, settings: dict[str, Any], text: Digest, plac
     return replace(planned, config=config, path=kept(config, text, place))
 
 
-def settled(planned: Sequence[Planned], tuning: Report, text: Digest) -> list[Planned]:
-    """The same runs with what was chosen for their cells."""
-    cells = tuning["cells"]
-    return [
-        with_settings(one, cells[one.config.cell]["chosen"]["settings"], text, one.path.parent)
-        for one in planned
-    ]
+def settled(
+    planned: Sequence[Planned], settings: dict[str, Any] | None, text: Digest
+) -> list[Planned]:
+    """The same runs with what was chosen for them; as long as that is open, they have no name."""
+    if settings is None:
+        return [
+            replace(one, path=one.path.with_name(f"{label(one.config.cell)}-s{one.config.seed}-…"))
+            for one in planned
+        ]
+    return [with_settings(one, settings, text, one.path.parent) for one in planned]
 
 
 def trial(planned: Planned, settings: dict[str, Any], updates: int, text: Digest) -> Planned:
@@ -71,62 +74,55 @@ def of_cell(space: Space, cell: str) -> Space:
 
 
 def rung(
-    cells: Mapping[str, Planned],
+    tuned: Mapping[str, Planned],
     spaces: Mapping[str, Space],
     going: Mapping[str, Sequence[int]],
     length: int,
     count: int,
     text: Digest,
 ) -> dict[tuple[str, int], Planned]:
-    """(cell, number) -> its trial of `length` updates; so many of those of a cell that go on."""
+    """(name, number) -> its trial of `length` updates; so many of those of a cell that go on."""
     return {
-        (cell, number): trial(cells[cell], drawn(spaces[cell], number), length, text)
-        for cell, numbers in going.items()
+        (name, number): trial(tuned[name], drawn(spaces[name], number), length, text)
+        for name, numbers in going.items()
         for number in numbers[:count]
     }
 
 
-def came(made: Mapping[tuple[str, int], Planned], cell: str, length: int) -> list[Outcome]:
-    """What the cell's trials of a rung that has ended have come to."""
-    return [Outcome(n, length, bits(one)) for (of, n), one in made.items() if of == cell]
+def came(made: Mapping[tuple[str, int], Planned], name: str, length: int) -> list[Outcome]:
+    """What a cell's trials of a rung that has ended have come to."""
+    return [Outcome(n, length, bits(one)) for (of, n), one in made.items() if of == name]
 
 
 def foreseen(
-    planned: Sequence[Planned], search: Search, updates: int, text: Digest
-) -> tuple[list[Planned], list[Planned]]:
-    """All trials, and the runs with what they choose.
+    tuned: Mapping[str, Planned], search: Search, updates: int, text: Digest
+) -> tuple[list[Planned], dict[str, dict[str, Any] | None]]:
+    """All trials, and name -> what they choose, None as long as that is open.
 
-    As long as it is open which trials go on, others stand for them that take as much; and runs
-    whose settings are open have no name yet.
+    As long as it is open which trials go on, others stand for them that take as much.
     """
-    cells = {one.config.cell: one for one in planned}
-    spaces = {cell: of_cell(search.space, cell) for cell in cells}
-    going = {cell: list(range(search.trials)) for cell in cells}
-    outcomes: dict[str, list[Outcome]] = {cell: [] for cell in cells}
+    spaces = {name: of_cell(search.space, one.config.cell) for name, one in tuned.items()}
+    going = {name: list(range(search.trials)) for name in tuned}
+    outcomes: dict[str, list[Outcome]] = {name: [] for name in tuned}
     found: dict[Path, Planned] = {}
     open_: set[str] = set()
     for length, count in rungs(search.trials, updates).items():
-        made = rung(cells, spaces, going, length, count, text)
+        made = rung(tuned, spaces, going, length, count, text)
         found |= {one.path: one for one in made.values()}
-        open_ |= {cell for (cell, _), one in made.items() if not one.look().ended}
-        for cell in cells.keys() - open_:
-            ended = came(made, cell, length)
-            outcomes[cell] += ended
-            going[cell] = best_first(ended)
-    runs = []
-    for one in planned:
-        cell = one.config.cell
-        if cell in open_:
-            unnamed = one.path.with_name(f"{label(cell)}-s{one.config.seed}-…")
-            runs.append(replace(one, path=unnamed))
-        else:
-            settings = drawn(spaces[cell], chosen(outcomes[cell]).number)
-            runs.append(with_settings(one, settings, text, one.path.parent))
-    return list(found.values()), runs
+        open_ |= {name for (name, _), one in made.items() if not one.look().ended}
+        for name in tuned.keys() - open_:
+            ended = came(made, name, length)
+            outcomes[name] += ended
+            going[name] = best_first(ended)
+    settings = {
+        name: None if name in open_ else drawn(spaces[name], chosen(outcomes[name]).number)
+        for name in tuned
+    }
+    return list(found.values()), settings
 
 
 def tune(
-    planned: Sequence[Planned],
+    tuned: Mapping[str, Planned],
     search: Search,
     updates: int,
     text: Digest,
@@ -134,28 +130,28 @@ def tune(
     job: Callable[[Planned], Job],
     do: Callable[[Sequence[Job]], None],
 ) -> Report:
-    """Every cell's trials, done rung by rung; what report.json says of them.
+    """The trials of all, done rung by rung; what report.json says of them.
 
-    planned: the comparison's runs, as they would be with what is given alone; updates: of each.
+    tuned: name of a cell, or of what stands beside them -> one of its runs, as it would be with
+    what is given alone; updates: of each.
     """
-    cells = {one.config.cell: one for one in planned}
-    spaces = {cell: of_cell(search.space, cell) for cell in cells}
-    going = {cell: list(range(search.trials)) for cell in cells}
-    outcomes: dict[str, list[Outcome]] = {cell: [] for cell in cells}
+    spaces = {name: of_cell(search.space, one.config.cell) for name, one in tuned.items()}
+    going = {name: list(range(search.trials)) for name in tuned}
+    outcomes: dict[str, list[Outcome]] = {name: [] for name in tuned}
     for length, count in rungs(search.trials, updates).items():
-        made = rung(cells, spaces, going, length, count, text)
+        made = rung(tuned, spaces, going, length, count, text)
         jobs = {  # one of each: with few settings left to be searched, trials may be alike
-            one.path: replace(job(one), name=f"{label(cell)} trial {number}")
-            for (cell, number), one in made.items()
+            one.path: replace(job(one), name=f"{label(name)} trial {number}")
+            for (name, number), one in made.items()
         }
         do(list(jobs.values()))
-        for cell in cells:
-            ended = came(made, cell, length)
-            outcomes[cell] += ended
-            going[cell] = best_first(ended)
+        for name in tuned:
+            ended = came(made, name, length)
+            outcomes[name] += ended
+            going[name] = best_first(ended)
     uniform = math.log2(symbols)
     return {
         **asked(search, updates),
         "uniform_bits": uniform,
-        "cells": {cell: told(spaces[cell], outcomes[cell], uniform) for cell in cells},
+        "cells": {name: told(spaces[name], outcomes[name], uniform) for name in tuned},
     }

@@ -215,8 +215,8 @@ def own(cell: str) -> tuple[Path, str] | None:
 
 def label(cell: str) -> str:
     """What a cell is called in tables and in the names of runs."""
-    named = own(cell)
-    return f"{named[0].stem}.{named[1]}" if named else cell
+    file, _, kind = cell.rpartition(":")
+    return f"{Path(file).stem}.{kind}" if file else cell
 
 
 def flag(name: str) -> str:

@@ -53,7 +53,13 @@ def row(reports: list[Report], residual: float) -> Report:
         ),
         "seeds": [report["seed"] for report in reports],
         "diverged": len(reports) - len(done),
-        "chars_per_second": fmean(r["chars_per_second"] for r in done) if done else None,
+    }
+
+
+def timed(reports: Sequence[Report]) -> Report:
+    """What a cell's runs took on the clock, the mean of those that came to the end."""
+    done = [report for report in reports if report["score"]]
+    return {
         "seconds_per_million": fmean(1e6 / r["chars_per_second"] for r in done) if done else None,
         "minutes": fmean(r["seconds"] for r in done) / 60 if done else None,
     }

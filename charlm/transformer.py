@@ -1,6 +1,6 @@
 """A small Transformer beside the cells: what attention makes of the same parameters and updates.
 
-It is trained as they are, with the same seeds, data order and learning rate, and not judged.
+It is trained and tuned as they are, with the same seeds and data order, and not judged.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from charlm.baselines import Baseline
-from charlm.compare import Planned, plan, report_of
+from charlm.compare import Planned, plan
+from charlm.conclusion import report_of
 from charlm.encoder import Digest
 from charlm.errors import BadConfig
 from charlm.match import equal
@@ -57,7 +58,7 @@ def jobs(runs: Sequence[Planned], others: Sequence[Planned], corpus: Sequence[st
     ]
 
 
-def baseline(runs: Sequence[Planned]) -> Baseline:
+def baseline(runs: Sequence[Planned], tuned: bool) -> Baseline:
     """What its runs, one a seed, have come to: the mean of their bits."""
     if not runs:
         return {
@@ -76,6 +77,6 @@ def baseline(runs: Sequence[Planned]) -> Baseline:
         "name": NAME,
         **{unit: bits[unit]["mean"] for unit in units},
         "protocol": f"static: attention in {LAYERS} residual blocks of {runs[0].config.hidden}, "
-        f"{runs[0].parameters:,} parameters, learning rate {runs[0].config.learning_rate:g}, not "
-        f"tuned; {seeds}",
+        f"{runs[0].parameters:,} parameters, learning rate {runs[0].config.learning_rate:g}, "
+        f"{'tuned as the cells were' if tuned else 'not tuned'}; {seeds}",
     }

@@ -262,7 +262,7 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     "a baseline on a task": (
         lambda _: ["compare-cells", "--task", "copy", "--distance", 5, "--margin", 0.1],
         78,
-        "--baseline and --margin judge bits of a text",
+        "--margin judges bits of a text: leave it out, or --task",
     ),
     "too few parameters": (
         lambda p: ["compare-cells", "--parameters", 900, "--out", p / "o"],

@@ -163,8 +163,15 @@ def test_a_row_has_the_mean_and_the_spread_of_its_seeds() -> None:
     }
     assert row["bits_per_byte"]["mean"] == 1.25
     assert row["residual"] == -0.01
-    found = (row["minutes"], row["chars_per_second"], row["seconds_per_million"])
-    assert found == (1.0, 100.0, 10_000.0)
+
+
+def test_what_runs_took_is_told_apart_and_of_those_that_came_to_the_end() -> None:
+    of = reports("gru", [2.0, None, 3.0])
+    of[1]["chars_per_second"] = 1.0  # it diverged
+    assert report.timed(of) == {"seconds_per_million": 10_000.0, "minutes": 1.0}
+    assert not report.row(of, 0.0).keys() & report.timed(of).keys()
+    lost = report.timed(reports("gru", [None]))
+    assert lost == {"seconds_per_million": None, "minutes": None}
 
 
 def test_rows_stand_by_their_mean_and_those_without_one_come_last() -> None:

@@ -19,6 +19,7 @@ program
 cli
 dispatch
 cluster compare_task compare_tuning forecast transformer
+conclusion
 ask compare
 pace
 baselines climb contract excerpt inspection match probes train workers

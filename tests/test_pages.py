@@ -115,7 +115,6 @@ def compared(foreign: str = "", cells: tuple[str, ...] = ("rnn", "gru", "lstm"))
     looks[names[-1]][0] = []
     return comparison.render(
         {
-            "command": f"charlm compare-cells {foreign}",
             "protocol": "one-stream",
             "corpus": {
                 "sources": ["python-docs", foreign],
@@ -144,6 +143,10 @@ def compared(foreign: str = "", cells: tuple[str, ...] = ("rnn", "gru", "lstm"))
                 )
             ],
             "tuning": tuned(names),
+        },
+        {
+            "command": f"charlm compare-cells {foreign}",
+            "cells": {cell: report.timed(reports) for cell, reports in of.items()},
         },
         looks,
         dict.fromkeys(names[:-1], f"{foreign}\n\twords") | {names[-1]: None},
@@ -258,7 +261,6 @@ def climbed(foreign: str = "") -> bytes:
             "tried": sum(tried),
             "diverged": 0,
             "updates": [500 + 10 * distance if seed < solved else None for seed in range(3)],
-            "seconds": [1.0 if one else None for one in tried],
             "accuracy": [
                 0.5 + solved / 6 + seed / 100 if tried[seed] else None for seed in range(3)
             ],
@@ -280,15 +282,14 @@ def climbed(foreign: str = "") -> bytes:
             "seeds": [0, 1, 2],
             "farthest": {"median": farthest, "per_seed": [farthest] * 3},
             "distances": [at(n, number, d) for n, d in zip(solved, distances, strict=True)],
-            "minutes": 1.5,
         }
         for number, (cell, farthest, solved) in enumerate(
             zip(cells, (100, 20, 0), ((3, 3, 3, 2), (3, 2, 0, 0), (0, 0, 0, 0)), strict=True)
         )
     ]
+    words = f"charlm compare-cells --task copy {foreign}"
     return tasks.render(
         {
-            "command": f"charlm compare-cells --task copy {foreign}",
             "charlm": "1",
             "task": dict.fromkeys(("name", "question", "source", *tasks.TOLD), f"so {foreign}"),
             "chance": [{"distance": d, "loss": 1 / d, "accuracy": 0.125} for d in distances],
@@ -298,7 +299,8 @@ def climbed(foreign: str = "") -> bytes:
             "equal": {"told": "All have 20,000 parameters (within 1 %)", "updates": 100},
             "settings": {**msgspec.to_builtins(Config()), "glob": foreign},
             "rows": rows,
-        }
+        },
+        {"command": words, "cells": dict.fromkeys(cells, {"minutes": 1.5})},
     )
 
 

@@ -1,14 +1,17 @@
 """The Transformer beside the cells: the same parameters, seeds and data order, and trained once."""
 
+import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from conftest import TINY
+from conftest import TINY, charlm
 
 from charlm import transformer
 from charlm.compare import Planned, plan
 from charlm.encoder import Digest
 from charlm.match import equal
+from charlm.tuning import SPACE, drawn
 
 TEXT = Digest("ab" * 32, (100,))
 SETTINGS = {**TINY, "embedding": 8, "keep_bias": "chrono", "recurrent_init": "orthogonal"}
@@ -46,5 +49,26 @@ def test_where_none_has_so_few_parameters_the_cells_are_compared_without_it() ->
     said: list[str] = []
     assert planned(said, 700) == []
     assert len(said) == 1 and said[0].startswith("no transformer stands beside the cells: ")
-    told = transformer.baseline([])
+    told = transformer.baseline([], tuned=False)
     assert told["bits_per_char"] is None and "no size of 4 blocks" in told["protocol"]
+
+
+def test_where_cells_are_tuned_it_is_tuned_too(tmp_path: Path, book: Path) -> None:
+    words = ["compare-cells", book, "--cells", "rnn", "--seeds", 1, "--parameters", 30_000]
+    words += ["--embedding", 8, "--batch", 4, "--time", 16, "--updates", 30, "--trials", 1]
+    words += ["--lr-range", "0.01..0.02", "--out", tmp_path / "o", "--json"]
+    planned = charlm(*words, "--plan")
+    assert planned.returncode == 0, planned.stderr
+    runs = Counter((run["purpose"], run["cell"]) for run in json.loads(planned.stdout)["runs"])
+    assert runs == {("trial", "rnn"): 1, ("run", "rnn"): 1, ("transformer", "attention"): 2}
+
+    done = charlm(*words)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    of = report["tuning"]["cells"]["transformer"]
+    space = {**SPACE, "learning_rate": [0.01, 0.02]}
+    space.pop("keep_bias")  # attention has no gate that keeps
+    assert [one["settings"] for one in of["trials"]] == [drawn(space, 0)]
+    (told,) = (one for one in report["baselines"] if one["name"] == transformer.NAME)
+    assert "tuned as the cells were" in told["protocol"] and told["bits_per_char"] > 0
+    assert len(list((tmp_path / "o" / "trials").iterdir())) == 2

@@ -175,9 +175,16 @@ def tuned(
     rungs: list[list[Job]] = []
     monkeypatch.setattr(compare_tuning, "bits", bits)
     found = tune(
-        base, Search(trials, space), 2700, TEXT, 32, lambda one: one.job(["t"]), rungs.append
+        {one.config.cell: one for one in base},
+        *(Search(trials, space), 2700, TEXT, 32, lambda one: one.job(["t"]), rungs.append),
     )
     return found, rungs
+
+
+def after_tuning(base: list[Planned], found: dict[str, Any]) -> list[Planned]:
+    """The comparison's runs with what was chosen."""
+    chosen = {cell: one["chosen"]["settings"] for cell, one in found["cells"].items()}
+    return [run for one in base for run in settled([one], chosen[one.config.cell], TEXT)]
 
 
 def far(one: Planned) -> float | None:
@@ -214,7 +221,7 @@ def test_a_comparisons_runs_have_what_was_chosen_and_nothing_else_new(
 ) -> None:
     base = planned(tmp_path)
     found, _ = tuned(base, 9, monkeypatch, far)
-    after = settled(base, found, TEXT)
+    after = after_tuning(base, found)
     space = of_cell(SPACE, "rnn")
     for before, one in zip(base, after, strict=True):
         settings = drawn(space if one.config.cell == "rnn" else SPACE, 8)
@@ -231,14 +238,16 @@ def test_as_many_trials_are_foreseen_as_are_done_and_then_the_very_runs(
     base = planned(tmp_path)
     found, rungs = tuned(base, 9, monkeypatch, far)
     done = [job.path for jobs in rungs for job in jobs]
-    trials, runs = foreseen(base, Search(9, SPACE), 2700, TEXT)
+    cells = {one.config.cell: one for one in base}
+    trials, settings = foreseen(cells, Search(9, SPACE), 2700, TEXT)
     lengths = sorted(one.config.updates for one in trials)
     assert lengths == [300] * 18 + [900] * 6 and {one.path for one in trials[:18]} == {*done[:18]}
-    assert [one.path.name for one in runs[:2]] == ["rnn-s0-…", "gru-s0-…"]
+    assert settings == {"rnn": None, "gru": None}
+    assert [one.path.name for one in settled(base[:2], None, TEXT)] == ["rnn-s0-…", "gru-s0-…"]
     monkeypatch.setattr(Planned, "look", lambda _: Progress("done"))
-    trials, runs = foreseen(base, Search(9, SPACE), 2700, TEXT)
+    trials, settings = foreseen(cells, Search(9, SPACE), 2700, TEXT)
     assert {one.path for one in trials} == {*done}
-    assert runs == settled(base, found, TEXT)
+    assert settings == {of: one["chosen"]["settings"] for of, one in found["cells"].items()}
 
 
 def test_more_trials_and_cells_reuse_what_is_done(
@@ -329,7 +338,7 @@ def test_tuning_that_was_stopped_goes_on_and_its_choice_is_trained(
 
     done = charlm("compare-cells", book, *words)
     assert done.returncode == 0, done.stderr
-    assert b"2 trials of each cell, which cost 0.67 whole runs" in done.stderr
+    assert b"2 trials of each cell, which cost 0.67 times as much" in done.stderr
     assert all(path.stat().st_mtime_ns == then for path, then in kept.items())
     report = json.loads(done.stdout)
     tuning = report["tuning"]["cells"]["gru"]

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -74,15 +74,23 @@ def engine_of(kind: str, address: str, device: str, jobs: int, place: Path) -> "
             yield cluster
 
 
-def do(jobs: "Sequence[Job]", place: Path, engine: "Engine", log_every: float) -> None:
-    """Has the jobs done there, and shows how they go; their logs are in `place`."""
+class Work(NamedTuple):
+    """Where and how jobs are done."""
+
+    place: Path  # of their logs
+    engine: "Engine"
+    log_every: float
+
+
+def do(jobs: "Sequence[Job]", work: Work) -> None:
+    """Has the jobs done, and shows how they go."""
+    from charlm import workers
     from charlm.show import progress
-    from charlm.workers import work
 
     with deferred("what was begun is saving") as signalled:
-        shown = progress.SideBySide(log_every)
+        shown = progress.SideBySide(work.log_every)
         try:
-            for now in work(jobs, place, engine, lambda: bool(signalled)):
+            for now in workers.work(jobs, work.place, work.engine, lambda: bool(signalled)):
                 shown.see(now)
         finally:
             shown.close()
@@ -92,21 +100,19 @@ def do(jobs: "Sequence[Job]", place: Path, engine: "Engine", log_every: float) -
 
 def probed(
     runs: "Sequence[Run]",
-    place: Path,
     wanted: "Sequence[Probe]",
     words: Sequence[str],
-    engine: "Engine",
-    log_every: float,
+    work: Work,
 ) -> dict[str, Any]:
     """Several runs, each probed by `charlm probe` in a process and a directory of its own; the
     report of them all. words: what that command is told besides."""
     from charlm import ask
 
     ask.refuse_other_texts(runs)
-    jobs = [ask.job(run, place, words, wanted) for run in runs]
-    do(jobs, place, engine, log_every)
+    jobs = [ask.job(run, work.place, words, wanted) for run in runs]
+    do(jobs, work)
     places = [job.path for job in jobs]
     told = [ask.told_in(place) for place in places]
     report = ask.together(told, places, wanted, ["charlm", *sys.argv[1:]])
-    ask.keep(report, place)
+    ask.keep(report, work.place)
     return report

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from charlm import show
-from charlm.cli.given import probed, with_weights
+from charlm.cli.given import Work, probed, with_weights
 from charlm.cli.root import app
 from charlm.config import own
 from charlm.flags import CHECKPOINT, DEVICE, JSON, KERNEL, LOG_EVERY
@@ -90,7 +90,7 @@ def probe(
             words += [f"--seed={seed}", f"--checkpoint={checkpoint}"]
             words += [f"--kernel={kernel}", f"--device={device}"]
             engine = Local(jobs or (cores() if device == "cpu" else 1), device)
-            report = probed(opened, out, wanted, words, engine, log_every)
+            report = probed(opened, wanted, words, Work(out, engine, log_every))
     if json:
         show.result_json(report)
     else:

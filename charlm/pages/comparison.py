@@ -9,7 +9,6 @@ from charlm.pages import tuning
 from charlm.pages.forest import forest
 from charlm.pages.probes import Section, section
 from charlm.report import Curve, Report
-from charlm.show import large
 from charlm.show.numbers import exact
 from charlm.show.rows import baselines, compared, fitted, judged, missing
 
@@ -19,20 +18,20 @@ WILD = 40  # bits, twice what any character needs: a run that is about to diverg
 
 def render(
     report: Report,
+    times: Report,
     curves: Mapping[str, Sequence[Curve]],
     samples: Mapping[str, str | None],
     probed: Report | None = None,
 ) -> bytes:
-    """curves: cell -> one a seed; samples: cell -> what it wrote, None where it diverged; probed:
-    what the probes found in its runs."""
+    """times: of timing.json; curves: cell -> one a seed; samples: cell -> what it wrote, None where
+    it diverged; probed: what the probes found in its runs."""
     rows, unit = report["rows"], report["unit"]
     looks = keys([row["cell"] for row in rows])
     told = [
         {
             **compared(row, unit),
             "params": f"{row['parameters']:,}",
-            "FLOPs": large(TRAINING * row["flops_per_character"]),
-            "s/M": exact(row["seconds_per_million"]),
+            "s/M": exact(times["cells"][row["cell"]]["seconds_per_million"]),
             "spread": spread(row, unit),
         }
         for row in rows
@@ -40,6 +39,7 @@ def render(
     return page.render(
         "comparison.html",
         report=report,
+        command=times["command"],
         answer=answer(report),
         judged=judged(report),
         missing=missing(report),

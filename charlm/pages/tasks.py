@@ -15,14 +15,15 @@ TOLD = ("protocol", "distance", "oracle", "chance", "source")
 X = "distance"
 
 
-def render(report: Report) -> bytes:
-    """The page of a report of `charlm compare-cells --task`."""
+def render(report: Report, times: Report) -> bytes:
+    """The page of a report of `charlm compare-cells --task`; times: of timing.json."""
     rows, task = report["rows"], report["task"]
     looks = keys([row["cell"] for row in rows])
     settings = report["settings"]
     return page.render(
         "tasks.html",
         report=report,
+        command=times["command"],
         task=task,
         answer=answer(rows, report["distances"]),
         footing=(
@@ -42,7 +43,7 @@ def render(report: Report) -> bytes:
                 exact(row["hidden"]),
                 exact(row["state_size"]),
                 large(row["flops_per_character"]),
-                f"{row['minutes']:.1f}",
+                f"{times['cells'][row['cell']]['minutes']:.1f}",
             ]
             for row in rows
         ],

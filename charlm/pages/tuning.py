@@ -24,7 +24,9 @@ class Section(NamedTuple):
 
 
 def section(tuning: Tuning, looks: Sequence[Key]) -> Section:
-    """looks: of the cells, as elsewhere on the page."""
+    """looks: of the cells, as elsewhere on the page; what else was tuned comes after them."""
+    others = [name for name in tuning["cells"] if name not in {look.family for look in looks}]
+    looks = keys([*(look.family for look in looks), *others])
     rows = [tuned(cell, found, list(tuning["space"])) for cell, found in tuning["cells"].items()]
     drawn = []
     if "learning_rate" in tuning["space"]:

@@ -148,7 +148,7 @@ class SideBySide:
                 if state.status == "running"
             )
             done = sum(state.status == "done" for state in states)
-            say(f"{done} of {len(states)} done; {running}; left {left}")
+            say(f"{done} of {len(states)} done{running and '; '}{running}; left {left}")
 
     def _share(self, state: Any) -> float:
         """Of the job: a half is 0.5; one that is done may have had less to do than was thought."""

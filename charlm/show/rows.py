@@ -20,8 +20,16 @@ def compared(row: dict[str, Any], unit: str) -> dict[str, str]:
         "params": large(row["parameters"]),
         "hidden": f"{row['hidden']}",
         "state": f"{row['state_size']}",
-        "chars/s": "-" if row["chars_per_second"] is None else large(row["chars_per_second"]),
+        "FLOPs": large(row["flops_per_character"]),
     }
+
+
+def clocked(times: dict[str, Any]) -> str:
+    """The seconds of each cell, quickest first."""
+    found = {cell: one["seconds_per_million"] for cell, one in times["cells"].items()}
+    known = sorted((one, label(cell)) for cell, one in found.items() if one is not None)
+    told = ", ".join(f"{cell} {seconds:.3g}" for seconds, cell in known)
+    return f"Seconds of updates for a million characters, where they were made: {told or '-'}."
 
 
 def fitted(report: dict[str, Any]) -> str:
@@ -37,7 +45,8 @@ def trials(tuning: dict[str, Any]) -> str:
     """How many there are, and what they cost."""
     number, cost = tuning["trials"], tuning["cost"]
     return (
-        f"{number} trial{'s' if number > 1 else ''} of each cell, which cost {cost:.2g} whole runs"
+        f"{number} trial{'s' if number > 1 else ''} of each cell, which cost {cost:.2g} times as "
+        "much as one of its runs"
     )
 
 

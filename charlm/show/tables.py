@@ -13,7 +13,7 @@ from rich.text import Text
 
 from charlm.config import around, label
 from charlm.show import duration, facts, large, result, say
-from charlm.show.rows import baselines, compared, fitted, judged, missing
+from charlm.show.rows import baselines, clocked, compared, fitted, judged, missing
 from charlm.visible import visible
 
 WIDE = 100  # columns of a table that does not go to a terminal
@@ -151,8 +151,8 @@ def _baselines(report: dict[str, Any]) -> Table:
     return table
 
 
-def comparison(report: dict[str, Any]) -> None:
-    """The table of a comparison, and by what its words were found."""
+def comparison(report: dict[str, Any], times: dict[str, Any]) -> None:
+    """The table of a comparison, by what its words were found, and how long it took."""
     table = bare_table()
     told = [compared(row, report["unit"]) for row in report["rows"]]
     for head in told[0]:
@@ -168,7 +168,7 @@ def comparison(report: dict[str, Any]) -> None:
         "\n".join(lines) + "\n"
         f"{around(settings['block'])}, {report['protocol']} on test, "
         f"{report['equal']['updates']:,} updates,\n{fitted(report)}. "
-        f"Corpus {report['corpus']['sha256'][:16]}…"
+        f"Corpus {report['corpus']['sha256'][:16]}…\n" + "\n".join(wrap(clocked(times), NARROW))
     )
 
 

@@ -1,0 +1,172 @@
+"""charlm compare-cells, on a text."""
+
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from charlm import show, tuning
+from charlm.cli.given import Work, do, probed
+from charlm.config import checked
+
+if TYPE_CHECKING:
+    from charlm.compare import Planned
+    from charlm.conclusion import Judge
+    from charlm.corpus import Corpus
+    from charlm.match import Footing
+    from charlm.report import Report
+
+
+class Asked(NamedTuple):
+    """What is compared."""
+
+    given: dict[str, Any]  # the settings
+    cells: list[str]
+    seeds: int
+    parameters: int
+    measure: str  # of what all have the same
+    texts: list[str]
+    search: tuning.Search | None
+    judge: "Judge"
+    transformer: bool  # whether one is trained beside them
+    probe: bool
+
+
+class Made(NamedTuple):
+    """The text, what is equal on it, and what is done there."""
+
+    text: "Corpus"
+    footing: "Footing"
+    updates: int
+    planned: "list[Planned]"  # the run of every cell and seed, as it is without its trials
+    small: "list[Planned]"  # the Transformer's
+    every: "dict[str, list[Planned]]"  # all that will be done, by what it is for
+
+    @property
+    def tuned(self) -> "dict[str, Planned]":
+        """name -> one of its runs, whose settings are searched."""
+        from charlm.transformer import NAME
+
+        names = {one.config.cell: one for one in self.planned}
+        return {**names, NAME: self.small[0]} if self.small else names
+
+
+def made(work: Work, asked: Asked) -> Made:
+    """Reads the text and finds sizes that are equal; begins nothing."""
+    from charlm import compare, match, pace, transformer
+    from charlm.corpus import load
+    from charlm.show import progress
+    from charlm.train import updates_of
+
+    with progress.reading("reading the text", work.log_every) as tick:
+        text = load(checked(asked.given), asked.texts, tick)
+    digest, symbols, ids = text.text.digest, text.alphabet.size, text.split("train")
+    of = asked.given, asked.cells, asked.parameters, symbols
+    if asked.measure == "seconds":
+        with progress.reading("timing each cell", work.log_every) as tick:
+            footing = pace.equal(*of, ids, work.engine.where, work.place, tick)
+    else:
+        footing = match.equal(*of, asked.measure)
+    planned = compare.plan(asked.given, asked.seeds, footing, digest, symbols, work.place)
+    small = []
+    if asked.transformer:
+        small = transformer.planned(
+            *(asked.given, asked.seeds, asked.parameters, digest, symbols, work.place), show.say
+        )
+    found = Made(text, footing, updates_of(planned[0].config, ids), planned, small, {})
+    return found._replace(every=every(found, asked.search))
+
+
+def every(made: Made, search: tuning.Search | None) -> "dict[str, list[Planned]]":
+    """All that will be done, by what it is for."""
+    from charlm import compare_tuning, transformer
+
+    name, digest = transformer.NAME, made.text.text.digest
+    if not search:
+        return {"run": made.planned, name: transformer.apart(made.small, made.planned)}
+    cells = {of: one for of, one in made.tuned.items() if of != name}
+    beside = {of: one for of, one in made.tuned.items() if of == name}
+    trials, chosen = compare_tuning.foreseen(cells, search, made.updates, digest)
+    more, also = compare_tuning.foreseen(beside, search, made.updates, digest)
+    planned, small = settled(made, {**chosen, **also})
+    apart = [*transformer.apart(more, trials), *transformer.apart(small, planned)]
+    return {"trial": trials, "run": planned, name: apart}
+
+
+def settled(
+    made: Made, chosen: dict[str, dict[str, Any] | None]
+) -> "tuple[list[Planned], list[Planned]]":
+    """The cells' runs and the Transformer's with what was chosen for each."""
+    from charlm import compare_tuning, transformer
+
+    digest = made.text.text.digest
+    planned = [
+        run
+        for one in made.planned
+        for run in compare_tuning.settled([one], chosen[one.config.cell], digest)
+    ]
+    return planned, compare_tuning.settled(made.small, chosen.get(transformer.NAME), digest)
+
+
+def forecast(work: Work, made: Made) -> "Report":
+    """What the runs will take."""
+    from charlm.forecast import forecast
+    from charlm.show import progress
+    from charlm.workers import Local
+
+    assert isinstance(work.engine, Local)  # a plan for a cluster was refused
+    with progress.reading("timing each cell", work.log_every) as tick:
+        return forecast(made.every, made.footing, made.text, work.place, work.engine, tick)
+
+
+def compare(work: Work, asked: Asked, made: Made) -> "tuple[Report, Report]":
+    """Does the runs, tuned and probed if so told; their report, and their times."""
+    from charlm import baselines, compare_tuning, conclusion, transformer
+    from charlm.ask import chosen
+    from charlm.compare import by_cell, ended
+    from charlm.show import tables
+    from charlm.show import tuning as tunings
+
+    text, planned, small = made.text, made.planned, made.small
+    work, where = fitting(work, made)
+    tables.planned(planned, text, made.footing, where, work.place, tuned=bool(asked.search))
+    tables.beside(small)
+    beside = baselines.kept(text, work.place, lambda name: show.say(f"measuring {name}"))
+    tried = None
+    if asked.search:
+        tunings.planned(tuning.asked(asked.search, made.updates))
+        tried = compare_tuning.tune(
+            *(made.tuned, asked.search, made.updates, text.text.digest, text.alphabet.size),
+            lambda one: one.job(asked.texts),
+            lambda jobs: do(jobs, work),
+        )
+        planned, small = settled(
+            made, {name: one["chosen"]["settings"] for name, one in tried["cells"].items()}
+        )
+    jobs = [one.job(asked.texts) for one in planned]
+    do([*jobs, *transformer.jobs(small, planned, asked.texts)], work)
+    if asked.transformer:
+        beside.append(transformer.baseline(small, tuned=bool(asked.search)))
+    answers = None
+    if asked.probe and (runs := ended(planned)):
+        answers = probed(runs, chosen([]), [], work._replace(place=work.place / "probes"))
+    of = by_cell(planned)
+    facts = {**made.footing.facts, "updates": made.updates}
+    report = conclusion.concluded(of, facts, made.footing.residual, asked.judge, beside, tried)
+    times = conclusion.timing(of, ["charlm", *sys.argv[1:]])
+    conclusion.keep(work.place, of, report, times, answers, show.say)
+    return report, times
+
+
+def fitting(work: Work, made: Made) -> tuple[Work, str]:
+    """So many side by side as fit into memory, and that in words; a disk that is too small ends
+    here."""
+    from charlm import forecast
+    from charlm.workers import Local, told
+
+    whole = [one for some in made.every.values() for one in some]
+    forecast.refuse_full(work.place, sum(forecast.disk_left(one, made.text) for one in whole))
+    if not isinstance(work.engine, Local):  # in a cluster each machine has what it has
+        return work, told(work.engine)
+    symbols = made.text.alphabet.size
+    needs = [forecast.memory_of(one.config, symbols, work.engine.where) for one in whole]
+    engine, where = forecast.packed(work.engine, needs)
+    return work._replace(engine=engine), where
