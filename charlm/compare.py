@@ -12,9 +12,10 @@ import msgspec
 
 from charlm import durable
 from charlm.catalogue import flops_per_character
+from charlm.checkpoint import decoded, read, readable
 from charlm.config import FORMAT, Config, arguments, checked, label
 from charlm.encoder import Digest
-from charlm.errors import BadData
+from charlm.errors import BadData, Exists
 from charlm.match import Footing
 from charlm.model import size
 from charlm.run import Run, is_run
@@ -72,9 +73,17 @@ def is_comparison(place: Path) -> bool:
     return (place / "comparison.json").exists()
 
 
-def begin(place: Path) -> None:
-    """Marks the directory as ours; what is compared is in report.json, when it is done."""
-    durable.write_file(place / "comparison.json", msgspec.json.encode({"format": FORMAT}))
+def begin(place: Path, kind: str) -> None:
+    """Marks the directory as ours; a comparison of another kind has its report there. What is
+    compared is in report.json, when it is done."""
+    path = place / "comparison.json"
+    said = {"format": FORMAT, "kind": kind}
+    if path.exists() and (found := decoded(read(path), dict[str, Any], path)) != said:
+        raise Exists(
+            f"{place} has a comparison of another kind ({found.get('kind', 'older')}): name "
+            "another place with --out"
+        )
+    durable.write_file(path, readable(said))
 
 
 def kept_standard_input(names: Sequence[str], place: Path) -> list[str]:
@@ -101,10 +110,15 @@ def matched(settings: dict[str, Any], seeds: int, footing: Footing) -> list[Conf
     return configs
 
 
-def common(config: Config, without: Sequence[str] = ()) -> dict[str, Any]:
-    """What all matched settings have in common, but for these: by one of them."""
-    own = ("cell", "hidden", "seed", "embedding" if config.tie else "", *without)
-    return {name: value for name, value in msgspec.to_builtins(config).items() if name not in own}
+def common(configs: Sequence[Config], without: Sequence[str] = ()) -> dict[str, Any]:
+    """The settings that all of these have alike, but for those by which cells and seeds differ."""
+    first, *others = map(msgspec.to_builtins, configs)
+    own = ("cell", "hidden", "seed", "embedding" if first["tie"] else "", *without)
+    return {
+        name: value
+        for name, value in first.items()
+        if name not in own and all(other[name] == value for other in others)
+    }
 
 
 def named(config: Config, decides: Any) -> str:
@@ -147,6 +161,8 @@ def ended(planned: Sequence[Planned]) -> list[Run]:
 
 
 def by_cell(planned: Sequence[Any]) -> dict[str, list[Any]]:
-    """cell -> its runs or climbs, one a seed."""
-    cells = dict.fromkeys(one.config.cell for one in planned)
-    return {cell: [one for one in planned if one.config.cell == cell] for cell in cells}
+    """What a cell is called -> its runs or climbs, one a seed."""
+    cells: dict[str, list[Any]] = {}
+    for one in planned:
+        cells.setdefault(label(one.config.cell), []).append(one)
+    return cells

@@ -109,14 +109,14 @@ def at(distance: int, climbs: Sequence[Sequence[Outcome]]) -> Report:
     }
 
 
-def row(planned: Sequence[Planned], residual: float) -> Report:
-    """What a cell's climbs, one a seed, have shown together; residual: how far it misses what is
-    equal."""
+def row(name: str, planned: Sequence[Planned], residual: float) -> Report:
+    """What a cell's climbs, one a seed, have shown together under this name; residual: how far it
+    misses what is equal."""
     first = planned[0]
     climbs = [outcomes(one.path, one.distances) for one in planned]
     farthest = [max((o.distance for o in one if o.solved), default=0) for one in climbs]
     return {
-        "cell": first.config.cell,
+        "cell": name,
         "hidden": first.config.hidden,
         "layers": first.config.layers,
         "parameters": first.parameters,
@@ -144,7 +144,9 @@ def conclude(
     first = planned[0]
     task = TASKS[first.task]
     of = by_cell(planned)
-    rows = [row(of[cell], residual) for cell, residual in footing.residual.items()]
+    rows = [
+        row(name, climbs, footing.residual[climbs[0].config.cell]) for name, climbs in of.items()
+    ]
     report = {
         "format": FORMAT,
         "kind": "task",
@@ -158,7 +160,7 @@ def conclude(
         "sequences": {"valid": CHECKED, "test": TESTED},
         "distances": list(first.distances),
         "equal": {**footing.facts, "updates": first.config.updates, "order": "by seed"},
-        "settings": common(first.config, without=OF_TEXT),
+        "settings": common([one.config for one in planned], without=OF_TEXT),
         "rows": sorted(rows, key=merit, reverse=True),
     }
     cells = {cell: {"minutes": minutes(climbs)} for cell, climbs in of.items()}

@@ -141,7 +141,7 @@ def tune(
     for length, count in rungs(search.trials, updates).items():
         made = rung(tuned, spaces, going, length, count, text)
         jobs = {  # one of each: with few settings left to be searched, trials may be alike
-            one.path: replace(job(one), name=f"{label(name)} trial {number}")
+            one.path: replace(job(one), name=f"{name} trial {number}")
             for (name, number), one in made.items()
         }
         do(list(jobs.values()))

@@ -21,10 +21,19 @@ from charlm.evaluate import PROTOCOL
 from charlm.excerpt import excerpt
 from charlm.pages import comparison
 from charlm.report import Report, curve, judged, ordered, row, timed, unit_of
-from charlm.run import Run
+from charlm.run import Record, Run
 from charlm.verdict import LEVEL
 
-Runs = Mapping[str, Sequence[Planned]]  # cell -> its runs, one a seed
+Runs = Mapping[str, Sequence[Planned]]  # what a cell is called -> its runs, one a seed
+
+
+class Compared(NamedTuple):
+    """Runs side by side, and what is equal among them."""
+
+    runs: Runs
+    equal: Report  # for report.json
+    residual: Mapping[str, float]  # by what share each misses it
+    differ: Report | None = None  # of runs that were there before: setting -> name -> what it is
 
 
 class Judge(NamedTuple):
@@ -40,45 +49,52 @@ def report_of(planned: Planned) -> Report:
     report = run.report or {**run.record.facts(), "score": None}
     if report["score"] and "block_bits" not in report["score"]:
         raise BadData(
-            f"{run.path} was scored by a charlm that kept nothing of its blocks: remove it, and "
-            "the same command makes it anew"
+            f"{run.path} was scored by a charlm that kept nothing of its blocks: remove its "
+            f"report.json, and charlm train --run {run.path} --resume scores it anew"
         )
     return {**report, "flops_per_character": planned.flops_per_character}
 
 
 def concluded(
-    runs: Runs,
-    equal: Report,
-    residual: Mapping[str, float],
+    compared: Compared,
     judge: Judge,
-    beside: Sequence[Baseline],
-    tuning: Report | None,
+    beside: Sequence[Baseline] = (),
+    tuning: Report | None = None,
 ) -> Report:
-    """report.json: what is equal and by how much a cell misses it, what else the text costs, and
-    what the cells' trials chose, if there were any, are given."""
+    """report.json; beside: what else the text costs; tuning: what the cells' trials chose, if there
+    were any."""
+    runs = compared.runs
     reports = {cell: [report_of(one) for one in of] for cell, of in runs.items()}
     verdicts, blocks = judged(reports, judge.baseline, judge.margin)
     rows = [
-        {**row(of, residual[cell]), "verdict": msgspec.to_builtins(verdicts[cell])}
+        {
+            **row(cell, of, compared.residual[cell]),
+            "runs": [one.path.resolve().name for one in runs[cell]],
+            "verdict": msgspec.to_builtins(verdicts[cell]),
+        }
         for cell, of in reports.items()
     ]
-    record = Run(next(iter(runs.values()))[0].path).record
-    text = record.text
-    scores = [one["score"] for of in reports.values() for one in of if one["score"]]
+    records = [Run(one.path).record for of in runs.values() for one in of]
+    text = records[0].text
+    scored = [one for of in reports.values() for one in of if one["score"]]
     return {
         "format": FORMAT,
         "protocol": PROTOCOL,
         "corpus": {
-            "sources": text.sources,
+            "sources": [Path(name).name or name for name in text.sources],
             "sha256": text.digest.sha256,
             "characters": text.characters,
             "splits": text.splits,
-            "test_sha256": scores[0]["text_sha256"] if scores else None,
+            "scored": scored[0]["split"] if scored else "test",
+            "scored_sha256": scored[0]["score"]["text_sha256"] if scored else None,
         },
-        "equal": {**equal, "order": "by seed"},
-        "settings": common(record.config, list(tuning["space"]) if tuning else ()),
+        "equal": {**compared.equal, "order": "by seed"},
+        "settings": common(
+            [record.config for record in records], list(tuning["space"]) if tuning else ()
+        ),
+        "differ": compared.differ,
         "tuning": tuning,
-        "made_by": record.made_by,
+        "made_by": made_by(records),
         "unit": unit_of(rows),
         "judged": {**judge._asdict(), "blocks": blocks, "level": LEVEL, "correction": "Holm"},
         "rows": ordered(rows),
@@ -86,6 +102,13 @@ def concluded(
             {name: told for name, told in one.items() if name != "seconds"} for one in beside
         ],
     }
+
+
+def made_by(records: Sequence[Record]) -> dict[str, str]:
+    """What made them: of what is not the same, each there is."""
+    names = dict.fromkeys(name for record in records for name in record.made_by)
+    of = {name: {record.made_by.get(name, "?") for record in records} for name in names}
+    return {name: " or ".join(sorted(each)) for name, each in of.items()}
 
 
 def timing(runs: Runs, words: Sequence[str]) -> Report:
@@ -106,12 +129,12 @@ def keep(
     durable.write_file(place / "report.json", readable(report))
     durable.write_file(place / "timing.json", readable(times))
     curves = {cell: [curve(one.path) for one in of] for cell, of in runs.items()}
-    samples = {cell: written(of[0], say) for cell, of in runs.items()}
+    samples = {cell: written(of[0], place / "samples", say) for cell, of in runs.items()}
     page = comparison.render(report, times, curves, samples, probed)
     durable.write_file(place / "report.html", page)
 
 
-def written(planned: Planned, say: Callable[[str], None]) -> str | None:
+def written(planned: Planned, place: Path, say: Callable[[str], None]) -> str | None:
     """What a run writes by itself; None if it diverged."""
     run = Run(planned.path)
-    return excerpt(run, planned.config, say) if run.report else None
+    return excerpt(run, planned.config, place, say) if run.report else None

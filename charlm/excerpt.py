@@ -1,6 +1,7 @@
-"""What a run writes by itself, kept beside it: a report is quick to make again."""
+"""What a run writes by itself, kept: a report is quick to make again."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
@@ -13,13 +14,16 @@ from charlm.sample import write
 LENGTH, TEMPERATURE = 300, 0.8
 
 
-def excerpt(run: Run, config: Config, say: Callable[[str], None]) -> str:
-    """LENGTH symbols from nothing by its best weights; config: the run's, its cell known here."""
-    kept = run.path / "sample.txt"
+def excerpt(run: Run, config: Config, place: Path, say: Callable[[str], None]) -> str:
+    """LENGTH symbols from nothing by the best weights of a finished run, kept in `place` by them;
+    config: the run's, its cell known here."""
+    assert run.report
+    kept = place / f"{run.report['weights_sha256'][:16]}.txt"
     if not kept.exists():
         kernel, _ = resolve_kernel(msgspec.structs.replace(config, kernel="auto"))
         model = make(config, run.alphabet.size, kernel, "cpu")
         load_weights(model, run.load("best", say).tensors)
         written = write(model, run.alphabet, "", LENGTH, temperature=TEMPERATURE)
+        durable.make_directory(place)
         durable.write_file(kept, b"".join(written))
     return kept.read_bytes().decode(errors="replace")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from charlm import durable
 from charlm.compare import Planned
-from charlm.config import FORMAT, Config
+from charlm.config import FORMAT, Config, label
 from charlm.corpus import Corpus
 from charlm.encoder import Tick
 from charlm.errors import DiskFailure
@@ -56,7 +56,7 @@ def forecast(
                 tick(1)
                 cells[kind] = (
                     {
-                        "cell": config.cell,
+                        "cell": label(config.cell),
                         "purpose": purpose,
                         "hidden": config.hidden,
                         "parameters": one.parameters,
@@ -73,7 +73,7 @@ def forecast(
                 {
                     "run": f"{one.path.parent.name}/{one.path.name}",
                     "purpose": purpose,
-                    "cell": config.cell,
+                    "cell": label(config.cell),
                     "seed": config.seed,
                     "hidden": config.hidden,
                     "parameters": one.parameters,

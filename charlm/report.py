@@ -32,13 +32,13 @@ def spread(values: list[float | None]) -> dict[str, Any]:
     return {"mean": fmean(whole), "low": min(whole), "high": max(whole), "per_seed": values}
 
 
-def row(reports: list[Report], residual: float) -> Report:
-    """What a cell's runs, one a seed, have shown together; residual: how far it misses what is
-    equal."""
+def row(name: str, reports: Sequence[Report], residual: float) -> Report:
+    """What a cell's runs, one a seed, have shown together under this name; residual: how far it
+    misses what is equal."""
     first = reports[0]
     done = [report for report in reports if report["score"]]
     return {
-        "cell": first["cell"],
+        "cell": name,
         "hidden": first["hidden"],
         "layers": first["layers"],
         "parameters": first["parameters"],
@@ -72,9 +72,9 @@ def unit_of(rows: list[Report]) -> str:
 
 
 def ordered(rows: list[Report]) -> list[Report]:
-    """Lowest mean first, those without one last; the order is no verdict."""
+    """Lowest mean first, of equals by name, those without one last; the order is no verdict."""
     unit = unit_of(rows)
-    return sorted(rows, key=lambda r: (r[unit]["mean"] is None, r[unit]["mean"] or 0.0))
+    return sorted(rows, key=lambda r: (r[unit]["mean"] is None, r[unit]["mean"] or 0.0, r["cell"]))
 
 
 def judged(

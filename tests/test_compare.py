@@ -150,7 +150,7 @@ def reports(cell: str, bits: list[float | None]) -> list[report.Report]:
 
 
 def made(cell: str, bits: list[float | None]) -> report.Report:
-    return report.row(reports(cell, bits), -0.01)
+    return report.row(cell, reports(cell, bits), -0.01)
 
 
 def test_a_row_has_the_mean_and_the_spread_of_its_seeds() -> None:
@@ -169,7 +169,7 @@ def test_what_runs_took_is_told_apart_and_of_those_that_came_to_the_end() -> Non
     of = reports("gru", [2.0, None, 3.0])
     of[1]["chars_per_second"] = 1.0  # it diverged
     assert report.timed(of) == {"seconds_per_million": 10_000.0, "minutes": 1.0}
-    assert not report.row(of, 0.0).keys() & report.timed(of).keys()
+    assert not report.row("gru", of, 0.0).keys() & report.timed(of).keys()
     lost = report.timed(reports("gru", [None]))
     assert lost == {"seconds_per_million": None, "minutes": None}
 
@@ -346,7 +346,9 @@ def test_its_page_has_the_curves_of_every_run_and_a_sample_of_every_cell(done: P
         assert shown.count(f">{name}<") == 3  # against characters, seconds and FLOPs
         assert shown.count(f">{name}, at<") == 2  # of which the last two are each run's own
     for cell in ("rnn", "gru"):
-        (sample,) = done.glob(f"runs/{cell}-s0-*/sample.txt")
+        (run,) = done.glob(f"runs/{cell}-s0-*")
+        written = json.loads((run / "report.json").read_text())["weights_sha256"]
+        sample = done / "samples" / f"{written[:16]}.txt"
         assert f"<pre>{html.escape(sample.read_text(), quote=False)}</pre>" in shown
         assert len(sample.read_text()) == 300
 

@@ -18,7 +18,7 @@ __main__
 program
 cli
 dispatch
-cluster compare_task compare_tuning forecast transformer
+cluster compare_task compare_tuning existing forecast transformer
 conclusion
 ask compare
 pace

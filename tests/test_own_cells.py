@@ -201,7 +201,7 @@ def test_it_is_compared_with_others(tmp_path: Path, book: Path, mine: str) -> No
     (run,) = (Run(path) for path in tmp_path.glob("o/runs/attention-s0-*"))
     assert beside["name"] == "transformer" and abs(run.record.parameters - 30_000) <= 600
     assert beside["bits_per_char"] == run.report["score"]["bits_per_char"]
-    assert {row["cell"] for row in report["rows"]} == {"rnn", mine}
+    assert {row["cell"] for row in report["rows"]} == {"rnn", "mine.Mine"}
     assert report["settings"]["block"] == "residual"
     (tmp_path / "mine.py").write_text(CODE + "# another cell now\n")
     assert charlm(*words).returncode == 0

@@ -98,7 +98,7 @@ def compared(foreign: str = "", cells: tuple[str, ...] = ("rnn", "gru", "lstm"))
         if number == len(names) - 1:
             reports[0]["score"] = None
         of[cell] = reports
-        rows.append(report.row(reports, 0.0))
+        rows.append(report.row(cell, reports, 0.0))
     verdicts, blocks = report.judged(of, "rnn", 0.01)
     for row in rows:
         row["verdict"] = msgspec.to_builtins(verdicts[row["cell"]])
@@ -121,7 +121,8 @@ def compared(foreign: str = "", cells: tuple[str, ...] = ("rnn", "gru", "lstm"))
                 "sha256": "ab" * 32,
                 "characters": 1000,
                 "splits": {"train": [0, 900], "valid": [900, 950], "test": [950, 1000]},
-                "test_sha256": "cd" * 32,
+                "scored": "test",
+                "scored_sha256": "cd" * 32,
             },
             "equal": {"told": "All have 20,000 parameters (within 1 %)", "updates": 100},
             "settings": {**msgspec.to_builtins(Config()), "glob": foreign},
@@ -142,6 +143,7 @@ def compared(foreign: str = "", cells: tuple[str, ...] = ("rnn", "gru", "lstm"))
                     ("zstd", None, "not installed"),
                 )
             ],
+            "differ": None,
             "tuning": tuned(names),
         },
         {

@@ -280,7 +280,7 @@ def test_what_was_tuned_is_said() -> None:
 
 
 def test_a_cell_at_the_edge_is_named_with_the_way_out() -> None:
-    of = [("gru", "high", 2.0), ("rnn", "", 2.0), ("my.py:C", "low", 2.0), ("lru", "high", None)]
+    of = [("gru", "high", 2.0), ("rnn", "", 2.0), ("my.C", "low", 2.0), ("lru", "high", None)]
     cells = {cell: {"edge": edge, "chosen": {"bits": bits}} for cell, edge, bits in of}
     cells["irnn"] = {"edge": "low", "chosen": {"bits": 8204.0}}
     space = {"learning_rate": (0.001, 0.1)}

@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal
 import typer
 
 from charlm import show, tuning
-from charlm.cli import on_task, on_text
-from charlm.cli.given import Work, engine_of, from_anywhere, load_own
+from charlm.cli import on_runs, on_task, on_text
+from charlm.cli.asked import Asked
+from charlm.cli.given import Work, engine_of, from_anywhere
 from charlm.cli.root import app
-from charlm.config import OF_TEXT, Config, checked, flag, label
+from charlm.config import Config
 from charlm.errors import BadConfig
 from charlm.flags import CORPUS, JSON, LOG_EVERY, settings
 from charlm.signals import check
@@ -22,8 +23,9 @@ def compare_cells(
     given: dict[str, Any],
     corpus: CORPUS = None,
     cells: Annotated[
-        str, typer.Option(help="Which cells, with commas between; also FILE.py:CLASS.")
-    ] = "rnn,gru,lstm",
+        str | None,
+        typer.Option(help="Which cells, with commas between (rnn,gru,lstm); also FILE.py:CLASS."),
+    ] = None,
     baseline: Annotated[
         str, typer.Option(help="The cell that others are judged by; the first, if none is named.")
     ] = "",
@@ -116,97 +118,51 @@ def compare_cells(
     """
     if bool(task) != bool(distance):
         raise BadConfig("--task and --distance go together, as in --task copy --distance 10..1000")
-    if task:
-        of_text = [*(corpus or []), *(flag(name) for name in OF_TEXT if name in given)]
-        if of_text:
-            raise BadConfig(f"--task {task} reads no text: leave {of_text[0]} out")
-        for said, why in {
-            "--probe asks runs on a text": probe,
-            "--plan cannot know how far climbs get": plan,
-            "--match seconds is of updates on a text": match == "seconds",
-            "--trials tunes cells on a text": trials,
-            "--baseline judges bits of a text": baseline,
-            "--margin judges bits of a text": margin,
-        }.items():
-            if why:
-                raise BadConfig(f"{said}: leave it out, or --task")
+    asked = Asked(
+        given=from_anywhere(given),
+        corpus=corpus or [],
+        cells=None
+        if cells is None
+        else [name.strip() for name in cells.split(",") if name.strip()],
+        baseline=baseline,
+        margin=margin,
+        seeds=seeds,
+        match=match,
+        parameters=parameters,
+        plan=plan,
+        in_cluster=engine == "ray",
+        search=tuning.search(trials, given, lr_range) if trials else None,
+        probe=probe,
+        transformer=transformer,
+        task=task,
+        distance=distance,
+    )
+    kind = on_task if task else on_runs if on_runs.are_runs(asked.corpus) else on_text
+    kind.refuse(asked)
     if lr_range and not trials:
         raise BadConfig("--lr-range is what trials search: say --trials, too, or leave it out")
     if ray_address and engine != "ray":
         raise BadConfig("--ray-address is a cluster's: say --engine ray, too, or leave it out")
-    if engine == "ray" and (plan or match == "seconds"):
-        timed = "--plan" if plan else "--match seconds"
-        raise BadConfig(f"{timed} times the cells on this machine: leave --engine ray out of it")
     if engine == "ray" and find_spec("ray") is None:
         raise BadConfig("--engine ray needs Ray: pip install 'charlm[ray]'")
-    search = tuning.search(trials, given, lr_range) if trials else None
-    given = from_anywhere(given)
-    if given.get("tie"):
-        if "embedding" in given:
-            raise BadConfig("--tie: the table is as wide as each cell: leave --embedding out")
-        given["hidden"] = Config().embedding  # until each cell's own is chosen, both of them
-    config = checked(given)
-    names = named(cells, given)
-    baseline = baseline or names[0]
-    if baseline not in names:
-        raise BadConfig(f"--baseline {baseline}: one of --cells, {', '.join(names)}")
-    from charlm import compare
-    from charlm.conclusion import Judge
+    from charlm.compare import is_comparison
     from charlm.machine import cores, prepare
     from charlm.run import refuse_existing, writer
-    from charlm.show import tables, tasks
-    from charlm.show import tuning as tunings
-    from charlm.show.forecast import forecast
-    from charlm.verdict import MARGIN
 
     check()
-    steps = on_task.steps(task, distance) if task else []
-    load_own(names)
-    here, _ = prepare(config.device if engine == "local" else "cpu", 1)
-    device = here if engine == "local" else config.device  # of the cluster's machines
-    if not compare.is_comparison(out):
+    kind.prepare(asked)
+    wanted = asked.given.get("device", Config().device)
+    here, _ = prepare(wanted if engine == "local" else "cpu", 1)
+    device = here if engine == "local" else wanted  # of the cluster's machines
+    if not is_comparison(out):
         refuse_existing(out)
     with writer(out):
-        compare.begin(out)
         side_by_side = jobs or (0 if engine == "ray" else 1 if task and here != "cpu" else cores())
         with engine_of(engine, ray_address, device, side_by_side, out) as there:
-            work, same = Work(out, there, log_every), (given, names, seeds, parameters, match)
-            if task:
-                report = on_task.compare(work, on_task.Asked(*same, task, steps))
-            else:
-                texts = compare.kept_standard_input(corpus or ["python-docs"], out)
-                judge = Judge(baseline, margin or MARGIN)
-                asked = on_text.Asked(*same, texts, search, judge, transformer, probe)
-                made = on_text.made(work, asked)
-                if plan:
-                    report = on_text.forecast(work, made)
-                else:
-                    report, times = on_text.compare(work, asked, made)
+            done = kind.compare(Work(out, there, log_every), asked)
     if json:
-        show.result_json(report)
-    elif plan:
-        forecast(report)
-    elif task:
-        tasks.comparison(report)
+        show.result_json(done.report)
     else:
-        tables.comparison(report, times)
-        if report["tuning"]:
-            tunings.chosen(report["tuning"])
-    if not plan:
-        show.say(f"in {out}: report.html, report.json and every {'climb' if task else 'run'}")
-
-
-def named(cells: str, given: dict[str, Any]) -> list[str]:
-    """The cells of a list with commas, each of which can be had with these settings."""
-    names = list(dict.fromkeys(name.strip() for name in cells.split(",") if name.strip()))
-    if not names:
-        raise BadConfig("--cells: name at least one, such as --cells rnn,gru,lstm")
-    called: dict[str, str] = {}
-    for name in names:
-        checked({**given, "cell": name})
-        if (other := called.setdefault(label(name), name)) != name:
-            raise BadConfig(
-                f"--cells: {other} and {name} would both be called {label(name)}: give one's file "
-                "or class another name"
-            )
-    return names
+        done.draw()
+    if done.left:
+        show.say(f"in {out}: {done.left}")

@@ -33,6 +33,16 @@ def load_own(cells: Sequence[str]) -> None:
                 contract.hold(cell, contract.SOUND)
 
 
+def file_of(run: "Run", cells: Sequence[str]) -> str:
+    """The file that has the run's cell: of those with its class, the one it was made of."""
+    from charlm.zoo import digest
+
+    wanted = own(run.record.config.cell)
+    there = [cell for cell in cells if wanted and (own(cell) or ("", ""))[1] == wanted[1]]
+    same = [cell for cell in there if digest(cell) == run.record.cell_sha256]
+    return (same or there or [""])[0]
+
+
 def from_anywhere(given: dict[str, Any]) -> dict[str, Any]:
     """The settings that are paths made absolute: a run must find its texts from anywhere."""
     from charlm.source import absolute

@@ -1,53 +1,75 @@
 """charlm compare-cells, on a task."""
 
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-from charlm.cli.given import Work, do
+from charlm.cli.asked import Asked, Done, refuse_cells
+from charlm.cli.asked import refuse as refuse_options
+from charlm.cli.given import Work, do, load_own
+from charlm.config import OF_TEXT, flag
+from charlm.errors import BadConfig
 
 if TYPE_CHECKING:
-    from charlm.report import Report
+    from charlm.task import Task
 
 
-class Asked(NamedTuple):
-    """What is compared."""
+def refuse(asked: Asked) -> None:
+    """What is of a text."""
+    of_text = [*asked.corpus, *(flag(name) for name in OF_TEXT if name in asked.given)]
+    if of_text:
+        raise BadConfig(f"--task {asked.task} reads no text: leave {of_text[0]} out")
+    refuse_options(
+        {
+            "--probe asks runs on a text": asked.probe,
+            "--plan cannot know how far climbs get": asked.plan,
+            "--match seconds is of updates on a text": asked.match == "seconds",
+            "--trials tunes cells on a text": asked.search,
+            "--baseline judges bits of a text": asked.baseline,
+            "--margin judges bits of a text": asked.margin,
+        },
+        ", or --task",
+    )
+    refuse_cells(asked)
 
-    given: dict[str, Any]  # the settings
-    cells: list[str]
-    seeds: int
-    parameters: int
-    measure: str  # of what all have the same
-    task: str
-    distances: list[int]
+
+def prepare(asked: Asked) -> None:
+    """Refuses what only the task knows, and loads the cells."""
+    steps(asked)
+    load_own(asked.names)
 
 
-def steps(task: str, distance: str) -> list[int]:
-    """The distances that are climbed."""
+def steps(asked: Asked) -> "tuple[Task, list[int]]":
+    """The task, and the distances that are climbed."""
     from charlm import tasks as tasks
     from charlm.task import TASKS, distances
 
-    return distances(distance, TASKS[task].shortest)
+    task = TASKS[asked.task]
+    return task, distances(asked.distance, task.shortest)
 
 
-def compare(work: Work, asked: Asked) -> "Report":
-    """Climbs of every cell and seed; their report."""
+def compare(work: Work, asked: Asked) -> Done:
+    """Climbs of every cell and seed."""
     from charlm import compare_task, match
     from charlm.climb import refuse_too_far
+    from charlm.compare import begin
     from charlm.show import tasks
-    from charlm.task import TASKS
     from charlm.workers import Local, told
 
-    task = TASKS[asked.task]
+    task, distances = steps(asked)
     footing = match.equal(
-        *(asked.given, asked.cells, asked.parameters, task.symbols, asked.measure, task.model)
+        *(asked.settings, asked.names, asked.parameters, task.symbols, asked.match, task.model)
     )
     planned = compare_task.plan(
-        *(asked.given, asked.seeds, footing, asked.task, asked.distances, work.place)
+        *(asked.settings, asked.seeds, footing, asked.task, distances, work.place)
     )
     left = [one.config for one in planned if not one.look().ended]
     if isinstance(work.engine, Local):  # in a cluster each climb looks at its own machine
         here = work.engine
-        refuse_too_far(left, task, asked.distances[-1], here.where, here.side_by_side)
+        refuse_too_far(left, task, distances[-1], here.where, here.side_by_side)
+    begin(work.place, "task")
     tasks.planned(planned, footing, told(work.engine), work.place)
     do([one.job for one in planned], work)
-    return compare_task.conclude(planned, footing, work.place, ["charlm", *sys.argv[1:]])
+    report = compare_task.conclude(planned, footing, work.place, ["charlm", *sys.argv[1:]])
+    return Done(
+        report, lambda: tasks.comparison(report), "report.html, report.json and every climb"
+    )

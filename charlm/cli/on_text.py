@@ -4,35 +4,34 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from charlm import show, tuning
-from charlm.cli.given import Work, do, probed
-from charlm.config import checked
+from charlm.cli.asked import Asked, Done, refuse_cells
+from charlm.cli.given import Work, do, load_own, probed
+from charlm.config import checked, label
+from charlm.errors import BadConfig
 
 if TYPE_CHECKING:
     from charlm.compare import Planned
-    from charlm.conclusion import Judge
     from charlm.corpus import Corpus
     from charlm.match import Footing
-    from charlm.report import Report
 
 
-class Asked(NamedTuple):
-    """What is compared."""
+def refuse(asked: Asked) -> None:
+    """What times this machine, of others."""
+    if asked.in_cluster and (asked.plan or asked.match == "seconds"):
+        timed = "--plan" if asked.plan else "--match seconds"
+        raise BadConfig(f"{timed} times the cells on this machine: leave --engine ray out of it")
+    refuse_cells(asked)
 
-    given: dict[str, Any]  # the settings
-    cells: list[str]
-    seeds: int
-    parameters: int
-    measure: str  # of what all have the same
-    texts: list[str]
-    search: tuning.Search | None
-    judge: "Judge"
-    transformer: bool  # whether one is trained beside them
-    probe: bool
+
+def prepare(asked: Asked) -> None:
+    """Loads the cells."""
+    load_own(asked.names)
 
 
 class Made(NamedTuple):
     """The text, what is equal on it, and what is done there."""
 
+    texts: list[str]  # by name
     text: "Corpus"
     footing: "Footing"
     updates: int
@@ -42,36 +41,40 @@ class Made(NamedTuple):
 
     @property
     def tuned(self) -> "dict[str, Planned]":
-        """name -> one of its runs, whose settings are searched."""
+        """What it is called -> one of its runs, whose settings are searched."""
         from charlm.transformer import NAME
 
-        names = {one.config.cell: one for one in self.planned}
+        names = {label(one.config.cell): one for one in self.planned}
         return {**names, NAME: self.small[0]} if self.small else names
 
 
 def made(work: Work, asked: Asked) -> Made:
     """Reads the text and finds sizes that are equal; begins nothing."""
-    from charlm import compare, match, pace, transformer
+    from charlm import match, pace, transformer
+    from charlm.compare import begin, kept_standard_input, plan
     from charlm.corpus import load
     from charlm.show import progress
     from charlm.train import updates_of
 
+    begin(work.place, "text")
+    texts = kept_standard_input(asked.corpus or ["python-docs"], work.place)
     with progress.reading("reading the text", work.log_every) as tick:
-        text = load(checked(asked.given), asked.texts, tick)
+        text = load(checked(asked.settings), texts, tick)
     digest, symbols, ids = text.text.digest, text.alphabet.size, text.split("train")
-    of = asked.given, asked.cells, asked.parameters, symbols
-    if asked.measure == "seconds":
+    of = asked.settings, asked.names, asked.parameters, symbols
+    if asked.match == "seconds":
         with progress.reading("timing each cell", work.log_every) as tick:
             footing = pace.equal(*of, ids, work.engine.where, work.place, tick)
     else:
-        footing = match.equal(*of, asked.measure)
-    planned = compare.plan(asked.given, asked.seeds, footing, digest, symbols, work.place)
+        footing = match.equal(*of, asked.match)
+    planned = plan(asked.settings, asked.seeds, footing, digest, symbols, work.place)
     small = []
     if asked.transformer:
         small = transformer.planned(
-            *(asked.given, asked.seeds, asked.parameters, digest, symbols, work.place), show.say
+            *(asked.settings, asked.seeds, asked.parameters, digest, symbols, work.place), show.say
         )
-    found = Made(text, footing, updates_of(planned[0].config, ids), planned, small, {})
+    updates = updates_of(planned[0].config, ids)
+    found = Made(texts, text, footing, updates, planned, small, {})
     return found._replace(every=every(found, asked.search))
 
 
@@ -101,29 +104,38 @@ def settled(
     planned = [
         run
         for one in made.planned
-        for run in compare_tuning.settled([one], chosen[one.config.cell], digest)
+        for run in compare_tuning.settled([one], chosen[label(one.config.cell)], digest)
     ]
     return planned, compare_tuning.settled(made.small, chosen.get(transformer.NAME), digest)
 
 
-def forecast(work: Work, made: Made) -> "Report":
+def compare(work: Work, asked: Asked) -> Done:
+    """The runs, or only the plan of them."""
+    of = made(work, asked)
+    return forecast(work, of) if asked.plan else compared(work, asked, of)
+
+
+def forecast(work: Work, made: Made) -> Done:
     """What the runs will take."""
     from charlm.forecast import forecast
+    from charlm.show import forecast as plans
     from charlm.show import progress
     from charlm.workers import Local
 
     assert isinstance(work.engine, Local)  # a plan for a cluster was refused
     with progress.reading("timing each cell", work.log_every) as tick:
-        return forecast(made.every, made.footing, made.text, work.place, work.engine, tick)
+        plan = forecast(made.every, made.footing, made.text, work.place, work.engine, tick)
+    return Done(plan, lambda: plans.forecast(plan), "")
 
 
-def compare(work: Work, asked: Asked, made: Made) -> "tuple[Report, Report]":
-    """Does the runs, tuned and probed if so told; their report, and their times."""
+def compared(work: Work, asked: Asked, made: Made) -> Done:
+    """Does the runs, tuned and probed if so told."""
     from charlm import baselines, compare_tuning, conclusion, transformer
     from charlm.ask import chosen
     from charlm.compare import by_cell, ended
     from charlm.show import tables
     from charlm.show import tuning as tunings
+    from charlm.verdict import MARGIN
 
     text, planned, small = made.text, made.planned, made.small
     work, where = fitting(work, made)
@@ -135,25 +147,36 @@ def compare(work: Work, asked: Asked, made: Made) -> "tuple[Report, Report]":
         tunings.planned(tuning.asked(asked.search, made.updates))
         tried = compare_tuning.tune(
             *(made.tuned, asked.search, made.updates, text.text.digest, text.alphabet.size),
-            lambda one: one.job(asked.texts),
+            lambda one: one.job(made.texts),
             lambda jobs: do(jobs, work),
         )
         planned, small = settled(
             made, {name: one["chosen"]["settings"] for name, one in tried["cells"].items()}
         )
-    jobs = [one.job(asked.texts) for one in planned]
-    do([*jobs, *transformer.jobs(small, planned, asked.texts)], work)
+    jobs = [one.job(made.texts) for one in planned]
+    do([*jobs, *transformer.jobs(small, planned, made.texts)], work)
     if asked.transformer:
         beside.append(transformer.baseline(small, tuned=bool(asked.search)))
     answers = None
     if asked.probe and (runs := ended(planned)):
         answers = probed(runs, chosen([]), [], work._replace(place=work.place / "probes"))
-    of = by_cell(planned)
-    facts = {**made.footing.facts, "updates": made.updates}
-    report = conclusion.concluded(of, facts, made.footing.residual, asked.judge, beside, tried)
-    times = conclusion.timing(of, ["charlm", *sys.argv[1:]])
-    conclusion.keep(work.place, of, report, times, answers, show.say)
-    return report, times
+    footing = made.footing
+    of = conclusion.Compared(
+        by_cell(planned),
+        {**footing.facts, "updates": made.updates},
+        {label(cell): residual for cell, residual in footing.residual.items()},
+    )
+    judge = conclusion.Judge(label(asked.baseline or asked.names[0]), asked.margin or MARGIN)
+    report = conclusion.concluded(of, judge, beside, tried)
+    times = conclusion.timing(of.runs, ["charlm", *sys.argv[1:]])
+    conclusion.keep(work.place, of.runs, report, times, answers, show.say)
+
+    def draw() -> None:
+        tables.comparison(report, times)
+        if tried:
+            tunings.chosen(tried)
+
+    return Done(report, draw, "report.html, report.json and every run")
 
 
 def fitting(work: Work, made: Made) -> tuple[Work, str]:

@@ -2,19 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from charlm import show
-from charlm.cli.given import Work, probed, with_weights
+from charlm.cli.given import Work, file_of, probed, with_weights
 from charlm.cli.root import app
-from charlm.config import own
 from charlm.flags import CHECKPOINT, DEVICE, JSON, KERNEL, LOG_EVERY
 from charlm.signals import check
-
-if TYPE_CHECKING:
-    from charlm.run import Run
 
 
 @app.command()
@@ -66,7 +62,7 @@ def probe(
     wanted = ask.chosen([name.strip() for name in only.split(",") if name.strip()])
     opened = [Run(path) for path in runs]
     for run in opened:
-        run.admit(_named(run, cell or []))
+        run.admit(file_of(run, cell or []))
     ask.refuse_other_texts(opened)
     device, _ = prepare(device, 1)
     if not ask.is_place(out):
@@ -96,13 +92,3 @@ def probe(
     else:
         tables.probes(report)
     show.say(f"in {out}: report.html, report.json and every answer")
-
-
-def _named(run: "Run", cells: list[str]) -> str:
-    """The file that has the run's cell: of those with its class, the one it was made of."""
-    from charlm.zoo import digest
-
-    wanted = own(run.record.config.cell)
-    there = [cell for cell in cells if wanted and (own(cell) or ("", ""))[1] == wanted[1]]
-    same = [cell for cell in there if digest(cell) == run.record.cell_sha256]
-    return (same or there or [""])[0]

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 from charlm import page
-from charlm.config import around, flag, label
+from charlm.config import around, flag
 from charlm.figures import Figure, Key, Line, Plan, draw, keys
 from charlm.pages import tuning
 from charlm.pages.forest import forest
 from charlm.pages.probes import Section, section
 from charlm.report import Curve, Report
 from charlm.show.numbers import exact
-from charlm.show.rows import baselines, compared, fitted, judged, missing
+from charlm.show.rows import baselines, compared, differing, fitted, judged, missing
 
 TRAINING = 3  # a backward pass costs two forward ones
 WILD = 40  # bits, twice what any character needs: a run that is about to diverge
@@ -46,13 +46,13 @@ def render(
         footing=footing(report),
         heads=list(told[0]),
         rows=[list(one.values()) for one in told],
-        looks=[look._replace(family=label(look.family)) for look in looks],
+        looks=looks,
         forest=differences(report, looks),
         baselines=baselines(report),
         drawn=learning(report, curves, looks),
         tuned=tuning.section(report["tuning"], looks) if report["tuning"] else None,
-        sections=sections(probed, [label(row["cell"]) for row in rows]) if probed else [],
-        samples=[(label(row["cell"]), samples[row["cell"]]) for row in rows],
+        sections=sections(probed, [row["cell"] for row in rows]) if probed else [],
+        samples=[(row["cell"], samples[row["cell"]]) for row in rows],
         protocol=protocol(report),
         settings=[(flag(name), str(value)) for name, value in report["settings"].items()],
     )
@@ -67,19 +67,19 @@ def answer(report: Report) -> str:
     (base,) = (row for row in rows if row["cell"] == by["baseline"])
     seeds = len(base["seeds"])
     lost = "".join(
-        f" {label(row['cell'])}: {row['diverged']} of {seeds} seeds diverged."
+        f" {row['cell']}: {row['diverged']} of {seeds} seeds diverged."
         for row in rows
         if row["diverged"]
     )
     if rows[0][unit]["mean"] is None:
         return f"No cell came to the end with all of its seeds.{lost}"
-    said = f"Beside {label(by['baseline'])}"
+    said = f"Beside {by['baseline']}"
     if not base["diverged"]:
         said += f" ({base[unit]['mean']:.4f} {_unit(unit)}, "
         said += f"the mean of {seeds} seeds)" if seeds > 1 else "with one seed)"
     told = []
     for word in WORDS:
-        cells = [label(row["cell"]) for row in rows if row["verdict"]["word"] == word]
+        cells = [row["cell"] for row in rows if row["verdict"]["word"] == word]
         within = f" within {by['margin']:g} bits" if word == "equivalent" else ""
         told += [f"{word}{within}: {', '.join(cells)}"] if cells else []
     return f"{said}, {'; '.join(told) or 'there is no other cell'}.{lost}{_beaten(report)}"
@@ -111,6 +111,8 @@ def spread(row: Report, unit: str) -> str:
 def footing(report: Report) -> str:
     """What was equal, and whether each cell was tuned."""
     equal, settings = report["equal"], report["settings"]
+    if report["differ"] is not None:
+        return f"{equal['told']}{differing(report)}."
     return (
         f"{equal['told']}, read the same text in the same order, and get "
         f"{equal['updates']:,} updates of {settings['batch']} × {settings['time']} "
@@ -143,7 +145,7 @@ def learning(
             cost = (1.0, None, TRAINING * row["flops_per_character"])[number]
             for seed, curve in zip(row["seeds"], curves[row["cell"]], strict=True):
                 line = Line(
-                    f"{label(row['cell'])} seed {seed}",
+                    f"{row['cell']} seed {seed}",
                     row["cell"],
                     [look.characters * cost if cost else look.seconds for look in curve],
                     [look.bits if look.bits < WILD else None for look in curve],
@@ -163,7 +165,7 @@ def protocol(report: Report) -> list[tuple[str, str]]:
         ("text", ", ".join(corpus["sources"])),
         ("SHA-256", corpus["sha256"]),
         ("splits", splits),
-        ("SHA-256 of test", corpus["test_sha256"] or "–"),
+        (f"SHA-256 of {corpus['scored']}", corpus["scored_sha256"] or "–"),
         ("protocol", report["protocol"]),
         ("made by", ", ".join(f"{name} {what}" for name, what in made_by.items())),
     ]

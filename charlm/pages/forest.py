@@ -5,7 +5,6 @@ from typing import Any
 
 from matplotlib.ticker import MaxNLocator
 
-from charlm.config import label
 from charlm.figures import INK, LINE, Figure, Key, Plan, painted
 from charlm.report import Report
 
@@ -39,7 +38,7 @@ def forest(rows: Sequence[Report], margin: float, looks: Sequence[Key]) -> Figur
         ["cell", *(name.replace("_", " ") for name in told), "verdict"],
         [
             (
-                label(row["cell"]),
+                row["cell"],
                 *(f"{row['verdict'][name]:.4f}" for name in told),
                 row["verdict"]["word"],
             )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from charlm import page
-from charlm.config import around, flag, label
+from charlm.config import around, flag
 from charlm.figures import Figure, Key, Line, Plan, draw, keys
 from charlm.report import Report
 from charlm.show import large
@@ -32,11 +32,11 @@ def render(report: Report, times: Report) -> bytes:
             f"sequences each, until one is not solved; {around(settings['block'])}. One learning "
             f"rate, {settings['learning_rate']:g}, for every cell: it is not tuned for each."
         ),
-        looks=[look._replace(family=label(look.family)) for look in looks],
+        looks=looks,
         heads=["cell", "farthest", "by seed", "params", "hidden", "state", "FLOPs", "min"],
         rows=[
             [
-                label(row["cell"]),
+                row["cell"],
                 reached(row["farthest"]["median"]),
                 ", ".join(reached(one) for one in row["farthest"]["per_seed"]),
                 exact(row["parameters"]),
@@ -63,7 +63,7 @@ def answer(rows: Sequence[Report], distances: Sequence[int]) -> str:
     best = rows[0]["farthest"]["median"]
     if not best:
         return f"Most seeds of each cell do not even solve distance {distances[0]:,}."
-    names = [label(row["cell"]) for row in rows if row["farthest"]["median"] == best]
+    names = [row["cell"] for row in rows if row["farthest"]["median"] == best]
     seeds = len(rows[0]["seeds"])
     of = f" in the lower median of {seeds} seeds" if seeds > 1 else ", with one seed"
     last = " It is the longest that was asked." if best == distances[-1] else ""
@@ -79,7 +79,7 @@ def share(at: At) -> str:
 def by_distance(report: Report) -> tuple[list[str], list[list[str]]]:
     """Heads and rows: a row for each distance, with its chance level; a column for each cell."""
     rows = report["rows"]
-    return ["", "chance", *(label(row["cell"]) for row in rows)], [
+    return ["", "chance", *(row["cell"] for row in rows)], [
         [
             f"distance {chance['distance']:,}",
             f"{chance['accuracy']:.1%}",
@@ -94,7 +94,7 @@ def figures(report: Report, looks: Sequence[Key]) -> list[Figure]:
     rows, distances = report["rows"], report["distances"]
     solved = [
         Line(
-            label(row["cell"]),
+            row["cell"],
             row["cell"],
             distances,
             [at["solved"] / at["of"] for at in row["distances"]],
@@ -129,7 +129,7 @@ def by_seed(report: Report, key: str) -> list[Line]:
     """What each seed came to at each distance, where it got there."""
     lines = [
         Line(
-            f"{label(row['cell'])} seed {seed}",
+            f"{row['cell']} seed {seed}",
             row["cell"],
             report["distances"],
             [{**at, **at["farther"]}[key][place] for at in row["distances"]],

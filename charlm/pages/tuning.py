@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from charlm.config import label
 from charlm.figures import Figure, Key, Line, Plan, draw, keys
 from charlm.pages.numbers import Row
 from charlm.show.rows import at_edge, setting, trials, tuned
@@ -64,7 +63,7 @@ def by_rate(number: int, tuning: Tuning, cell: str) -> list[Figure]:
     if all(y is None for line in lines for y in line.y):
         return []
     looks = keys([line.family for line in lines])
-    plan = Plan(label(cell), "learning rate", BITS, log_x=True, joined=False)
+    plan = Plan(cell, "learning rate", BITS, log_x=True, joined=False)
     return [draw(f"tuning-{number}", plan, lines, looks)._replace(key=looks)]
 
 
@@ -76,12 +75,11 @@ def expected(tuning: Tuning, looks: Sequence[Key]) -> Figure:
     """The best validation to be expected of so many trials, for each cell."""
     updates = tuning["rungs"][0]["updates"]
     lines = [
-        Line(label(cell), cell, range(1, tuning["trials"] + 1), found["expected_best"])
+        Line(cell, cell, range(1, tuning["trials"] + 1), found["expected_best"])
         for cell, found in tuning["cells"].items()
     ]
     plan = Plan(f"Best to be expected, at {updates:,} updates", "trials", BITS)
-    key = [look._replace(family=label(look.family)) for look in looks]
-    return draw("tuning-expected", plan, lines, looks)._replace(key=key)
+    return draw("tuning-expected", plan, lines, looks)._replace(key=looks)
 
 
 def every(tuning: Tuning) -> tuple[Row, list[Row]]:
@@ -94,6 +92,6 @@ def every(tuning: Tuning) -> tuple[Row, list[Row]]:
             bits = [words(bits) for bits in one["bits"]]
             said = [setting(one["settings"].get(name)) for name in names]
             rest = [""] * (len(rungs) - len(bits))
-            rows.append([label(cell), f"{one['number']}", *said, *bits, *rest])
+            rows.append([cell, f"{one['number']}", *said, *bits, *rest])
     heads = ["cell", "trial", *(name.replace("_", " ") for name in names)]
     return [*heads, *(f"bits after {updates:,}" for updates in rungs)], rows

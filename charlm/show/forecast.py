@@ -5,7 +5,6 @@ from typing import Any
 
 from rich.text import Text
 
-from charlm.config import label
 from charlm.show import duration, large, result
 from charlm.show.tables import NARROW, bare_table, drawn
 from charlm.visible import visible
@@ -20,7 +19,7 @@ def forecast(plan: dict[str, Any]) -> None:
     for one in plan["cells"]:
         beside = one["purpose"] == "transformer"
         table.add_row(
-            Text(visible(one["purpose"] if beside else label(one["cell"]))),
+            Text(visible(one["purpose"] if beside else one["cell"])),
             f"{one['hidden']}",
             f"{one['parameters']:,}",
             large(one["flops_per_character"]),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from charlm.config import label
+from charlm.config import around, flag
 from charlm.show import large
 
 
@@ -12,7 +12,7 @@ def compared(row: dict[str, Any], unit: str) -> dict[str, str]:
     mean, verdict = row[unit]["mean"], row["verdict"]
     apart, low, high = (verdict[key] for key in ("difference", "low", "high"))
     return {
-        "cell": label(row["cell"]),
+        "cell": row["cell"],
         _per(unit): "-" if mean is None else f"{mean:.4f}",
         "to base": "-" if apart is None else f"{apart:+.3f}",
         "95 % interval": "-" if low is None else f"{low:+.3f}…{high:+.3f}",
@@ -27,9 +27,29 @@ def compared(row: dict[str, Any], unit: str) -> dict[str, str]:
 def clocked(times: dict[str, Any]) -> str:
     """The seconds of each cell, quickest first."""
     found = {cell: one["seconds_per_million"] for cell, one in times["cells"].items()}
-    known = sorted((one, label(cell)) for cell, one in found.items() if one is not None)
+    known = sorted((one, cell) for cell, one in found.items() if one is not None)
     told = ", ".join(f"{cell} {seconds:.3g}" for seconds, cell in known)
     return f"Seconds of updates for a million characters, where they were made: {told or '-'}."
+
+
+def made(report: dict[str, Any]) -> str:
+    """What the runs had that were compared, and how they were scored."""
+    settings, equal = report["settings"], report["equal"]
+    scored = f"{report['protocol']} on {report['corpus']['scored']}"
+    if report["differ"] is None:
+        return (
+            f"{around(settings['block'])}, {scored}, {equal['updates']:,} updates, {fitted(report)}"
+        )
+    return f"{scored}. {equal['told']}{differing(report)}"
+
+
+def differing(report: dict[str, Any]) -> str:
+    """The settings that runs have not alike, which were there before."""
+    said = [
+        f"{flag(name)} {', '.join(f'{setting(value)} ({cell})' for cell, value in of.items())}"
+        for name, of in report["differ"].items()
+    ]
+    return f". They differ in {'; '.join(said)}" if said else ""
 
 
 def fitted(report: dict[str, Any]) -> str:
@@ -55,7 +75,7 @@ def tuned(cell: str, found: dict[str, Any], names: Sequence[str]) -> dict[str, s
     chosen = found["chosen"]
     lost = sum(None in one["bits"] for one in found["trials"])
     return {
-        "cell": label(cell),
+        "cell": cell,
         **{name.replace("_", " "): setting(chosen["settings"].get(name)) for name in names},
         "trial": f"{chosen['number']}",
         "quick bits": "-" if chosen["bits"] is None else f"{chosen['bits']:.3f}",
@@ -65,7 +85,7 @@ def tuned(cell: str, found: dict[str, Any], names: Sequence[str]) -> dict[str, s
 
 def setting(value: float | str | None) -> str:
     """None: the cell has no such setting."""
-    return "-" if value is None else value if isinstance(value, str) else f"{value:g}"
+    return "-" if value is None else f"{value:g}" if isinstance(value, float) else f"{value}"
 
 
 def at_edge(tuning: dict[str, Any]) -> list[str]:
@@ -76,14 +96,14 @@ def at_edge(tuning: dict[str, Any]) -> list[str]:
         bits = found["chosen"]["bits"]
         if bits is None or bits > tuning["uniform_bits"]:
             said.append(
-                f"{label(cell)}: not tuned, as no trial has learnt anything. Try lower learning "
+                f"{cell}: not tuned, as no trial has learnt anything. Try lower learning "
                 "rates, with --lr-range, or more --trials."
             )
         elif end := found["edge"]:
             low, high = tuning["space"]["learning_rate"]
             low, high = (low / 10, high) if end == "low" else (low, high * 10)
             said.append(
-                f"{label(cell)}: chosen at the edge of the space, a {end}er learning rate may be "
+                f"{cell}: chosen at the edge of the space, a {end}er learning rate may be "
                 f"better. Widen it with --lr-range {low:g}..{high:g}, or try more --trials."
             )
     return said
@@ -93,7 +113,7 @@ def judged(report: dict[str, Any]) -> str:
     """By what the words were found."""
     by, seeds = report["judged"], len(report["rows"][0]["seeds"])
     return (
-        f"Base: {label(by['baseline'])}. Differences are in pairs, of {_many(seeds, 'seed')} and "
+        f"Base: {by['baseline']}. Differences are in pairs, of {_many(seeds, 'seed')} and "
         f"{_many(by['blocks'], 'block')} of text. Margin {by['margin']:g} bits, level "
         f"{100 * by['level']:g} % among all cells ({by['correction']})."
     )
@@ -108,7 +128,7 @@ def missing(report: dict[str, Any]) -> list[str]:
     lacking: dict[str, list[str]] = {}
     for row in report["rows"]:
         if row["verdict"]["note"]:
-            lacking.setdefault(row["verdict"]["note"], []).append(label(row["cell"]))
+            lacking.setdefault(row["verdict"]["note"], []).append(row["cell"])
     return [f"{', '.join(cells)}: {note}" for note, cells in lacking.items()]
 
 

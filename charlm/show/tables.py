@@ -13,7 +13,7 @@ from rich.text import Text
 
 from charlm.config import around, label
 from charlm.show import duration, facts, large, result, say
-from charlm.show.rows import baselines, clocked, compared, fitted, judged, missing
+from charlm.show.rows import baselines, clocked, compared, judged, made, missing
 from charlm.visible import visible
 
 WIDE = 100  # columns of a table that does not go to a terminal
@@ -160,16 +160,13 @@ def comparison(report: dict[str, Any], times: dict[str, Any]) -> None:
     for one in told:
         table.add_row(*(Text(visible(cell)) for cell in one.values()))
     drawn(table)
-    drawn(_baselines(report))
-    settings = report["settings"]
+    if report["baselines"]:
+        drawn(_baselines(report))
     lines = wrap(judged(report), NARROW)
     lines += wrap("; ".join(missing(report)), NARROW, max_lines=2, placeholder=" …")
-    result(
-        "\n".join(lines) + "\n"
-        f"{around(settings['block'])}, {report['protocol']} on test, "
-        f"{report['equal']['updates']:,} updates,\n{fitted(report)}. "
-        f"Corpus {report['corpus']['sha256'][:16]}…\n" + "\n".join(wrap(clocked(times), NARROW))
-    )
+    of = f"Corpus {report['corpus']['sha256'][:16]}…"
+    lines += wrap(f"{made(report)}. {of}", NARROW, break_on_hyphens=False)
+    result("\n".join([*lines, *wrap(clocked(times), NARROW)]))
 
 
 def cells(entries: Sequence[dict[str, Any]], hidden: int) -> None:

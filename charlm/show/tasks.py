@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
-from charlm.config import around, label
+from charlm.config import around
 from charlm.show import facts, large, result
 from charlm.show.tables import bare_table, drawn, equal
 from charlm.visible import visible
@@ -88,7 +88,7 @@ def comparison(report: dict[str, Any]) -> None:
     for row in report["rows"]:
         far = row["farthest"]
         table.add_row(
-            Text(visible(label(row["cell"]))),
+            Text(visible(row["cell"])),
             f"{row['parameters']:,}",
             f"{row['hidden']}",
             f"{row['state_size']}",
@@ -105,7 +105,7 @@ def comparison(report: dict[str, Any]) -> None:
             if one["tried"]:
                 low, high = one["interval"]
                 table.add_row(
-                    Text(visible(label(row["cell"]))),
+                    Text(visible(row["cell"])),
                     f"{one['distance']}",
                     f"{one['solved']}/{one['of']}",
                     f"{low:.2f}–{high:.2f}",

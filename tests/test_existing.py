@@ -1,0 +1,220 @@
+"""Runs that are there already: which may stand side by side, and what is said of them."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import charlm, make_run, prose
+
+from charlm.checkpoint import readable
+from charlm.compare import begin
+from charlm.conclusion import Judge, concluded
+from charlm.errors import BadConfig, Exists
+from charlm.existing import compared, grouped, opened, refuse_incomparable
+from charlm.run import Run
+
+BLOCKS = 20
+
+
+def finished(
+    place: Path,
+    text: Path,
+    bits: float | None = 2.0,
+    score: dict[str, Any] | None = None,
+    **settings: Any,
+) -> Run:
+    """A run that has come to a score of so many bits; None: it diverged."""
+    run, corpus, config = make_run(place, text, **settings)
+    if bits is None:
+        run.diverge("the loss is nan")
+        return run
+    start, end = corpus.text.splits["test"]
+    told = {
+        "bits_per_char": bits,
+        "bits_per_byte": bits,
+        "protocol": "one-stream",
+        "text_sha256": corpus.encoding.sha256(start, end, run.alphabet.kind),
+        "block_bits": [1000 * bits + config.seed % 2 + at % 3 for at in range(BLOCKS)],
+        "block_lengths": [1000] * BLOCKS,
+    }
+    timed = {"chars_per_second": 100.0, "seconds": 1.0}
+    facts = {"format": 3, **run.record.facts(), "updates": config.updates, "split": config.final}
+    run.finish(
+        {**facts, **timed, "score": told | (score or {}) if config.final != "none" else None}
+    )
+    return run
+
+
+def test_runs_that_differ_in_their_seed_alone_are_one_row(tmp_path: Path, book: Path) -> None:
+    runs = [
+        finished(tmp_path / f"{cell}-{seed}", book, 2 + seed / 10, cell=cell, seed=seed)
+        for seed in (3, 0, 7)
+        for cell in ("lstm", "gru")
+    ]
+    refuse_incomparable(runs)
+    named = grouped(runs)
+    assert list(named) == ["lstm", "gru"]
+    assert [run.record.config.seed for run in named["gru"]] == [0, 3, 7]
+    report = concluded(compared(named), Judge("lstm", 0.01))
+    (gru,) = (row for row in report["rows"] if row["cell"] == "gru")
+    assert gru["seeds"] == [0, 3, 7] and gru["runs"] == ["gru-0", "gru-3", "gru-7"]
+    assert gru["bits_per_char"]["per_seed"] == [2.0, 2.3, 2.7]
+    assert gru["residual"] == gru["parameters"] / named["lstm"][0].record.parameters - 1 < 0
+
+
+def test_what_has_a_cell_for_itself_is_called_like_it_else_like_its_directory(
+    tmp_path: Path, book: Path
+) -> None:
+    def names(*settings: dict[str, Any], places: str = "abc") -> list[str]:
+        runs = [
+            finished(tmp_path / str(number) / place, book, **of)
+            for number, (place, of) in enumerate(zip(places, settings, strict=False))
+        ]
+        found = list(grouped(runs))
+        for run in runs:
+            run.path.rename(tmp_path / f"old-{len(list(tmp_path.iterdir()))}")
+        return found
+
+    wide, slow, gru = {"hidden": 9}, {"learning_rate": 1e-3}, {"cell": "gru"}
+    assert names(wide, gru) == ["lstm", "gru"]
+    assert names(wide, slow, gru) == ["a", "b", "gru"]
+    assert names(wide, slow, places="aa") == [str(tmp_path / one / "a") for one in "01"]
+    # no two are called alike, whatever a directory is called
+    assert names(wide, slow, gru, places=["gru", "b", "c"]) == [
+        str(tmp_path / one / place) for one, place in zip("012", ("gru", "b", "c"), strict=True)
+    ]
+
+
+def test_runs_of_other_seeds_or_the_same_twice_are_not_compared(tmp_path: Path, book: Path) -> None:
+    one = finished(tmp_path / "one", book, seed=1)
+    other = finished(tmp_path / "other", book, cell="gru", seed=2)
+    with pytest.raises(BadConfig, match="lstm has runs of seed 1, and gru of 2: seeds are comp"):
+        grouped([one, other])
+    with pytest.raises(BadConfig, match="again and .*/one are alike|one and .*/again are alike"):
+        grouped([one, finished(tmp_path / "again", book, seed=1, save_every=9.0)])
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"text": "other"}, "the corpus is that of SHA-256 .*, and not that of SHA-256"),
+        ({"split": "80/10/10"}, "its train split is 0 to 4,800, and not 0 to 5,400"),
+        ({"alphabet": "bytes"}, "a symbol is one of the bytes, and not one of the characters"),
+        ({"final": "valid"}, "what was scored is valid, and not test"),
+        ({"final": "none"}, "has no score: it was trained with --final none"),
+        ({"score": {"protocol": "windows"}}, "the protocol is windows, and not one-stream"),
+        ({"score": {"text_sha256": "ab"}}, "the SHA-256 of the scored text is ab, and not "),
+    ],
+)
+def test_what_was_scored_otherwise_is_refused_with_the_reason(
+    tmp_path: Path, book: Path, settings: dict[str, Any], why: str
+) -> None:
+    one = finished(tmp_path / "one", book)
+    settings = dict(settings)
+    text = tmp_path / "other.txt" if settings.pop("text", None) else book
+    (tmp_path / "other.txt").write_text(prose(6000, seed=9))
+    other = finished(tmp_path / "other", text, cell="gru", **settings)
+    refuse_incomparable([one, one])
+    with pytest.raises(BadConfig, match=f"{other.path} .*{why}") as raised:
+        refuse_incomparable([one, other])
+    assert "\n" not in str(raised.value)
+
+
+def test_a_run_that_diverged_is_a_result_and_one_that_is_not_finished_is_none(
+    tmp_path: Path, book: Path
+) -> None:
+    lost = finished(tmp_path / "lost", book, None, cell="gru")
+    one = finished(tmp_path / "one", book)
+    refuse_incomparable([lost, one])
+    report = concluded(compared(grouped([lost, one])), Judge("lstm", 0.01))
+    assert [row["verdict"]["word"] for row in report["rows"]] == ["baseline", "diverged 1 of 1"]
+    begun, _, _ = make_run(tmp_path / "begun", book, cell="rnn")
+    with pytest.raises(BadConfig, match="begun is not finished: go on with charlm train --run .*"):
+        refuse_incomparable([one, begun])
+
+
+def test_it_is_said_what_is_alike_and_what_is_not(tmp_path: Path, book: Path) -> None:
+    runs = [finished(tmp_path / "a", book), finished(tmp_path / "b", book, dropout=0.5, updates=24)]
+    report = concluded(compared(grouped(runs)), Judge("a", 0.01))
+    assert report["differ"] == {
+        "dropout": {"a": 0.0, "b": 0.5},
+        "updates": {"a": 12, "b": 24},
+    }
+    assert not {"dropout", "updates", "hidden", "seed"} & set(report["settings"])
+    assert report["settings"]["batch"] == 4 and report["equal"]["updates"] is None
+    told = report["equal"]["told"]
+    assert "alike within 1 %: parameters, FLOPs per character, floats of state;" in told
+    assert told.endswith("not alike: updates (12 to 24), characters read (768 to 1.54k)")
+
+
+def test_a_comparison_stands_for_its_runs_and_its_report_is_left_alone(
+    tmp_path: Path, book: Path
+) -> None:
+    for cell in ("gru", "lstm"):
+        finished(tmp_path / "o" / "runs" / cell, book, cell=cell)
+    (tmp_path / "o" / "runs" / "half").mkdir()  # a start that was killed at once
+    assert [run.path.name for run in opened([str(tmp_path / "o")])] == ["gru", "lstm"]
+    with pytest.raises(BadConfig, match="has no run: name a directory that charlm train has made"):
+        opened([str(tmp_path)])
+    begin(tmp_path, "text")
+    begin(tmp_path, "text")
+    with pytest.raises(Exists, match=r"a comparison of another kind \(text\): name another place"):
+        begin(tmp_path, "runs")
+    (tmp_path / "comparison.json").write_bytes(readable({"format": 3}))
+    with pytest.raises(Exists, match=r"another kind \(older\)"):
+        begin(tmp_path, "runs")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--lr", 1], "--learning-rate is a setting of runs to be made: leave it out, as "),
+        (["--trials", 2], "--trials is of runs to be made"),
+        (["--match", "state"], "--match is of runs to be made"),
+        (["--plan"], "--plan is of runs to be made"),
+        (["--cells", "gru"], "--cells is of runs to be made"),
+        (["book.txt"], "is of runs, and book.txt is not: name only runs, or only texts"),
+        (["--baseline", "gru"], "--baseline gru: one of lstm"),
+    ],
+    ids=str,
+)
+def test_what_runs_that_are_there_cannot_have_is_told_in_a_line(
+    trained: Path, tmp_path: Path, words: list[Any], said: str
+) -> None:
+    done = charlm("compare-cells", trained, *words, "--out", tmp_path / "o")
+    assert done.returncode == 78 and said in done.stderr.decode(), done.stderr
+    assert done.stderr.count(b"\n") == 1 and not (tmp_path / "o").exists()
+
+
+def test_a_comparison_of_its_runs_says_what_it_said(tmp_path: Path, book: Path) -> None:
+    words = ["--cells", "rnn,gru", "--seeds", 2, "--parameters", 3030, "--embedding", 8]
+    words += ["--batch", 4, "--time", 16, "--updates", 30, "--no-transformer"]
+    text = tmp_path / "text.txt"
+    text.write_bytes(book.read_bytes())
+    made = charlm("compare-cells", text, *words, "--out", tmp_path / "made", "--json")
+    assert made.returncode == 0, made.stderr
+    runs = sorted((tmp_path / "made" / "runs").iterdir())
+    before = {path: path.read_bytes() for run in runs for path in run.rglob("*") if path.is_file()}
+    words = ["compare-cells", *runs, "--baseline", "rnn", "--out", tmp_path / "again"]
+    again = charlm(*words, "--json")
+    assert again.returncode == 0, again.stderr
+    one, two = json.loads(made.stdout), json.loads(again.stdout)
+    assert two["baselines"] == one["baselines"] and two["corpus"] == one["corpus"]
+    for row, other in zip(one["rows"], two["rows"], strict=True):
+        assert {**row, "residual": 0} == {**other, "residual": 0}
+    assert before == {
+        path: path.read_bytes() for run in runs for path in run.rglob("*") if path.is_file()
+    }
+    page = (tmp_path / "again" / "report.html").read_text()
+    assert "nothing was made equal; alike within 1 %: parameters" in page
+    shown = charlm(*words).stdout.decode()
+    assert "These runs were there before" in shown and "unigram" in shown
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    # of a text that is gone there are no baselines, and all else is as before
+    text.unlink()
+    cache = {"CHARLM_CACHE": str(tmp_path / "cache")}
+    gone = charlm(*words[:-1], tmp_path / "third", "--json", env={**os.environ, **cache})
+    assert gone.returncode == 0 and b"no baselines stand beside these runs: " in gone.stderr
+    assert json.loads(gone.stdout) == {**two, "baselines": []}
