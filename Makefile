@@ -7,7 +7,7 @@ READY = $(VENV)/.ready
 export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := check
-.PHONY: compare test check lint types fix golden bench race memory faults
+.PHONY: compare test check lint types fix golden bench race memory faults kills
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -55,3 +55,6 @@ memory: $(READY)  ## how far cells reach: adding as in Bai et al. (2018), climbs
 
 faults: $(READY)  ## every bit of every byte of a checkpoint: minutes
 	CHARLM_FLIP_EVERY=1 $(BIN)/python -m pytest tests/test_checkpoints.py -k flipped
+
+kills: $(READY)  ## workers and comparisons killed at random, two hundred times: minutes
+	CHARLM_KILLS=200 $(BIN)/python -m pytest tests/test_kills.py

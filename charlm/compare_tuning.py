@@ -153,5 +153,5 @@ def tune(
     return {
         **asked(search, updates),
         "uniform_bits": uniform,
-        "cells": {name: told(spaces[name], outcomes[name], uniform) for name in tuned},
+        "cells": {name: told(spaces[name], outcomes[name], uniform) for name in sorted(tuned)},
     }

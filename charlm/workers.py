@@ -17,6 +17,7 @@ from charlm import durable
 from charlm.errors import CharlmError, NonFinite
 from charlm.torchrun import TOLD
 
+LOST = 3  # times that the process of a job may be killed from without
 WORKER = "CHARLM_PARENT"  # tells a worker who started it: it stops when that process is gone
 
 
@@ -46,6 +47,7 @@ class State:
     job: Job
     progress: Progress = Progress()
     status: str = "waiting"  # running, done, diverged
+    killed: int = 0  # times
 
     def look(self) -> None:
         self.progress = self.job.look()
@@ -103,7 +105,9 @@ def work(
     """Do what is not done, as many at a time as there is room for; yields the state of all jobs a
     few times a second.
 
-    When `stop` says so, or one fails, the workers are told, save, and are waited for.
+    When `stop` says so, or one fails, the workers are told, save, and are waited for. A job whose
+    process was killed, as by a system that is short of memory, is begun again: it goes on from what
+    its directory has.
     """
     states = [State(job) for job in jobs]
     for state in states:
@@ -123,8 +127,14 @@ def work(
             for worker, state in list(running):
                 state.look()
                 code = worker.poll()
-                if code is not None:
-                    running.remove((worker, state))
+                if code is None:
+                    continue
+                running.remove((worker, state))
+                if code < 0 and state.killed < LOST:
+                    state.killed += 1
+                    state.status = "waiting"
+                    waiting.insert(0, state)
+                else:
                     state.status = _ended(code, state.job, place)
             yield states
     finally:
@@ -162,9 +172,15 @@ def _ended(code: int, job: Job, place: Path) -> str:
         return "done"
     if code == NonFinite.code:
         return "diverged"
+    if code < 0:
+        raise WorkerFailed(
+            f"{job.name}: its process was killed {LOST + 1} times, by signal {-code}. What it had "
+            "saved is kept: mend that (use fewer --jobs where memory is short), then the same "
+            "command goes on"
+        )
     lines = _log(job, place).read_text(errors="replace").strip().splitlines()
     problem = WorkerFailed(f"{job.name}: {lines[-1].removeprefix('charlm: ') if lines else code}")
-    problem.code = code if code > 0 else CharlmError.code
+    problem.code = code
     raise problem
 
 

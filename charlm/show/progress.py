@@ -116,6 +116,7 @@ class SideBySide:
         self.console = Console(stderr=True)
         self.progress: Progress | None = None
         self.tasks: dict[str, TaskID] = {}
+        self.killed: dict[str, int] = {}
         if self.console.is_terminal:
             self.progress = Progress(
                 TextColumn("{task.description:<14}", markup=False),
@@ -129,6 +130,10 @@ class SideBySide:
             self.progress.start()
 
     def see(self, states: Sequence[Any]) -> None:
+        for state in states:
+            if state.killed > self.killed.get(state.job.name, 0):
+                self.killed[state.job.name] = state.killed
+                self.tell(f"{state.job.name}: its process was killed, and goes on in another")
         whole = sum(self._share(state) for state in states)
         if self.done_before is None:
             self.done_before = whole
@@ -149,6 +154,13 @@ class SideBySide:
             )
             done = sum(state.status == "done" for state in states)
             say(f"{done} of {len(states)} done{running and '; '}{running}; left {left}")
+
+    def tell(self, line: str) -> None:
+        """A line that stays, above the bars."""
+        if self.progress:
+            self.progress.console.print(visible(line), markup=False, highlight=False)
+        else:
+            say(line)
 
     def _share(self, state: Any) -> float:
         """Of the job: a half is 0.5; one that is done may have had less to do than was thought."""
