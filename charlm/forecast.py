@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from charlm.match import Footing
 from charlm.model import make, memory, resolve_kernel
 from charlm.run import KEPT
 from charlm.train import looks_every, seconds_per_update, updates_of
-from charlm.workers import Local, told
+from charlm.workers import Job, Local, Progress, told, work
 
 # Bytes of a process before it has a model. CUDA's was not measured, for want of a GPU.
 PROCESS = {"cpu": 300_000_000, "cuda": 800_000_000}
@@ -41,9 +42,10 @@ def forecast(
 ) -> dict[str, Any]:
     """The plan: each run with what is left of it, and their sums.
 
-    every: the runs, by what they are for. seconds: as each cell, alone on this machine, takes now;
-    memory and disk: bytes.
+    every: the runs, by what they are for. seconds: as each cell, alone on this machine, takes now,
+    with those that its process takes to begin and to end; memory and disk: bytes.
     """
+    start = starting(here.where)
     symbols = corpus.alphabet.size
     cells: dict[Any, tuple[dict[str, Any], Pace]] = {}
     runs: list[dict[str, Any]] = []
@@ -79,7 +81,9 @@ def forecast(
                     "parameters": one.parameters,
                     "status": progress.ended or ("begun" if progress.done else "to do"),
                     "done": share,
-                    "seconds": pace.whole(config, corpus) * (1 - share),
+                    "seconds": 0.0
+                    if progress.ended
+                    else start + pace.whole(config, corpus) * (1 - share),
                     "memory": memory_of(config, symbols, here.where),
                     "disk": disk_left(one, corpus),
                 }
@@ -92,6 +96,7 @@ def forecast(
         "equal": footing.facts,
         "side_by_side": side_by_side,
         "where": said,
+        "starting": start,
         "cells": [cell for cell, _ in cells.values()],
         "runs": runs,
         "left": {
@@ -102,6 +107,19 @@ def forecast(
         },
         "free": {"memory": memory_available(here.where), "disk": durable.free(place)},
     }
+
+
+def starting(where: str) -> float:
+    """Seconds of a process that has next to nothing to train, as the work's other jobs are."""
+    with TemporaryDirectory() as name:
+        place = Path(name).absolute()
+        (place / "text").write_text("to be or not to be, " * 9)
+        words = ["train", str(place / "text"), "--run", str(place / "run"), f"--device={where}"]
+        words += ["--cell=rnn", "--kernel=loop", "--hidden=4", "--batch=1", "--time=2"]
+        job = Job("a run to time", place / "run", [*words, "--updates=1"], Progress)
+        begun = perf_counter()
+        deque(work([job], place, Local(1, where), lambda: False), maxlen=0)
+        return perf_counter() - begun
 
 
 class Pace(NamedTuple):

@@ -48,5 +48,6 @@ def forecast(plan: dict[str, Any]) -> None:
         f"{left['disk'] / 1e9:,.2f} GB of disk at most;\n{free['memory'] / 1e9:,.1f} GB and "
         f"{free['disk'] / 1e9:,.1f} GB are free.\n"
         "FLOPs: of one character, forward. s/M: seconds of updates for a million\n"
-        "characters, timed now, one cell at a time; the time left is as good as that."
+        "characters, timed now, one cell at a time. To begin and end takes each run\n"
+        f"{plan['starting']:.1f} s. The time left is as good as that."
     )
