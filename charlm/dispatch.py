@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 import ray
-from ray.exceptions import RayError, RayTaskError, TaskCancelledError
+from ray.exceptions import AuthenticationError, RayError, RayTaskError, TaskCancelledError
 
 from charlm.cluster import Task, Told, made_by
 from charlm.errors import Locked
@@ -37,16 +37,27 @@ def main() -> None:
     def tell(told: Told) -> None:
         os.write(answers, msgspec.json.encode(told) + b"\n")
 
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level="critical")
-    except ConnectionError:
-        why = "no Ray cluster is there: start one with ray start --head, or name another"
+    if why := refused(address):
         tell(Told(why=f"--ray-address {address}: {why}"))
-    except (ValueError, RuntimeError, RayError) as error:
-        tell(Told(why=f"--ray-address {address}: {' '.join(str(error).split())}"))
     else:
         with open(0, "rb", buffering=0) as asked:
             serve(asked, tell)
+
+
+def refused(address: str) -> str:
+    """Why this process cannot join the cluster; "": it has."""
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="critical")
+    except ConnectionError as error:
+        if AuthenticationError.__name__ in str(error.__cause__):
+            return (
+                "the cluster wants its token, and was given none or another: set "
+                "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN as on its machines"
+            )
+        return "no Ray cluster is there: start one with ray start --head, or name another"
+    except (ValueError, RuntimeError, RayError) as error:
+        return " ".join(str(error).split())
+    return ""
 
 
 def serve(asked: FileIO, tell: Callable[[Told], None]) -> None:

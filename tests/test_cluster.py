@@ -143,6 +143,23 @@ def test_options_of_a_cluster_that_cannot_be_are_refused_before_anything_is_made
 # one of the machines
 
 
+@pytest.mark.parametrize(
+    ("cause", "said"),
+    [
+        ("ray.exceptions.AuthenticationError: RPC error: InvalidAuthToken", "wants its token, and"),
+        ("timed out", "no Ray cluster is there: start one with ray start --head, or name another"),
+    ],
+)
+def test_a_cluster_that_wants_a_token_is_told_from_none(
+    dispatch: Any, monkeypatch: pytest.MonkeyPatch, cause: str, said: str
+) -> None:
+    def init(**_: Any) -> None:
+        raise ConnectionError("Failed to connect") from RuntimeError(cause)
+
+    monkeypatch.setattr(dispatch.ray, "init", init)
+    assert said in dispatch.refused("head:6379")
+
+
 def task(place: Path, words: Sequence[str] = ("--version",), **changed: Any) -> cluster.Task:
     told = {"number": 1, "name": "rnn seed 0", "words": words, "log": str(place / "log")}
     told |= {"directory": str(place), "shared": str(place), "made_by": cluster.made_by()}

@@ -377,6 +377,20 @@ def test_an_added_seed_reuses_what_is_done(done: Path, book: Path) -> None:
     assert all(path.stat().st_mtime_ns == then for path, then in kept.items())
 
 
+def test_a_lock_that_the_dead_have_left_hinders_nobody(tmp_path: Path, book: Path) -> None:
+    words = ["compare-cells", book, "--cells", "rnn", "--seeds", 1, *WORDS[4:], "--updates", 3]
+    words += ["--out", tmp_path / "o"]
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o" / "lock").write_text("process 1 on a machine that is gone")
+    assert charlm(*words).returncode == 0
+    with (tmp_path / "o" / "lock").open("w") as file:  # and one that somebody holds does
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write("process 1 on a machine that is there")
+        file.flush()
+        held = charlm(*words)
+    assert held.returncode == 75 and b"(process 1 on a machine that is there)" in held.stderr
+
+
 def test_workers_do_not_outlive_the_comparison(tmp_path: Path, book: Path) -> None:
     words = ["compare-cells", book, *WORDS, "--updates", 100_000, "--out", tmp_path / "out"]
     process = subprocess.Popen(command(*words), stderr=subprocess.DEVNULL)

@@ -1,5 +1,6 @@
 """What several commands do with what they were given."""
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -81,6 +82,11 @@ def engine_of(kind: str, address: str, device: str, jobs: int, place: Path) -> "
         yield Local(jobs, device)
     else:
         with joined(address or "auto", device, jobs, place) as cluster:
+            if os.environ.get("RAY_AUTH_MODE") != "token":
+                show.say(
+                    f"note: the cluster at {cluster.address} asks for no token: whoever reaches "
+                    "its ports can run programs on its machines (RAY_AUTH_MODE=token)"
+                )
             yield cluster
 
 
