@@ -1,21 +1,29 @@
-"""The figures of a report of `charlm probe`, a file each, for a page that has no style of its own.
+"""The figures of a report of `charlm probe` or `charlm compare-cells`, a file each, for a page that
+has no style of its own.
 
 python scripts/figures.py probes/report.json docs/memory
+python scripts/figures.py comparison/report.json docs/comparison
 """
 
 import json
+import math
 import re
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from markupsafe import escape
 
 from charlm import durable
 from charlm.figures import SIZE, Figure, Key, keys
+from charlm.pages.comparison import differences
 from charlm.pages.probes import section
+from charlm.pages.tuning import section as tuned
 
 BASE = Path(__file__).parent.parent / "charlm" / "pages" / "base.html"
-KEY = 24  # pixels above the figure, for whose its lines are
+KEY = 24  # pixels above the figure for a row of whose its lines are,
+ROW = 5  # so many in each
 
 
 def style() -> str:
@@ -27,40 +35,60 @@ def style() -> str:
     return f"<style>:root {{{light}}} {dark} {ink}</style>"
 
 
-def standing_alone(figure: Figure, looks: list[Key]) -> str:
+def standing_alone(figure: Figure, looks: Sequence[Key]) -> str:
     """An SVG file: the figure, what it shows, and whose its lines are."""
     width, height = SIZE
     inner = str(figure.svg)
     inner = inner[inner.index(">") + 1 :]
+    rows = math.ceil(len(looks) / ROW)
+    columns = math.ceil(len(looks) / rows)
     said = []
     for place, look in enumerate(looks):
-        x = 8 + place * (width - 16) // len(looks)
+        x = 8 + place % columns * (width - 16) // columns
+        y = 10 + place // columns * KEY
         dash = f' stroke-dasharray="{look.dash}"' if look.dash else ""
         said.append(
-            f'<path d="M{x} 10h20" stroke="var(--line-{look.color})" stroke-width="2"{dash}/>'
-            f'<text x="{x + 26}" y="14" fill="currentColor">{escape(look.family)}</text>'
+            f'<path d="M{x} {y}h20" stroke="var(--line-{look.color})" stroke-width="2"{dash}/>'
+            f'<text x="{x + 26}" y="{y + 4}" fill="currentColor">{escape(look.family)}</text>'
         )
     names = escape(f"{figure.plan.title}: {figure.plan.y}, against {figure.plan.x}")
     axes = escape(f"{figure.plan.y}, against {figure.plan.x}")
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'viewBox="0 0 {width} {height + 2 * KEY}" width="{2 * width}" role="img">'
+        f'viewBox="0 0 {width} {height + (rows + 1) * KEY}" width="{2 * width}" role="img">'
         f"<title>{names}</title>{style()}{''.join(said)}"
-        f'<g transform="translate(0 {KEY})">{inner.removesuffix("</svg>")}</g>'
-        f'<text x="{width // 2}" y="{height + KEY + 16}" text-anchor="middle" '
+        f'<g transform="translate(0 {rows * KEY})">{inner.removesuffix("</svg>")}</g>'
+        f'<text x="{width // 2}" y="{height + rows * KEY + 16}" text-anchor="middle" '
         f'fill="currentColor">{axes}</text></svg>\n'
     )
+
+
+Drawn = Iterator[tuple[str, list[Figure]]]
+
+
+def of_probes(told: dict[str, Any]) -> Drawn:
+    """name -> its figures."""
+    for name, one in told["probes"].items():
+        yield name, section(name, one, told["runs"]).drawn
+
+
+def of_comparison(told: dict[str, Any], looks: list[Key]) -> Drawn:
+    yield "differences", differences(told, looks)
+    if told["tuning"]:
+        yield "tuning", tuned(told["tuning"], looks).drawn
 
 
 def main(report: Path, place: Path) -> None:
     told = json.loads(report.read_text())
     durable.make_directory(place)
-    looks = keys([run["cell"] for run in told["runs"]])
-    for name, one in told["probes"].items():
-        for number, figure in enumerate(section(name, one, told["runs"]).drawn):
+    looks = keys([one["cell"] for one in told["runs" if "probes" in told else "rows"]])
+    every = of_probes(told) if "probes" in told else of_comparison(told, looks)
+    for name, drawn in every:
+        for number, figure in enumerate(drawn):
             said = "-".join(re.findall(r"\w+", figure.plan.title or figure.plan.y)).lower()
             path = place / f"{name}-{number}-{said}.svg"
-            durable.write_file(path, standing_alone(figure, [*looks, *figure.key]).encode())
+            shown = figure.key if "probes" not in told and figure.key else [*looks, *figure.key]
+            durable.write_file(path, standing_alone(figure, shown).encode())
             print(path)
 
 

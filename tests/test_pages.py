@@ -3,11 +3,14 @@
 import io
 import math
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import msgspec
 import numpy as np
@@ -69,8 +72,13 @@ def tuned(cells: Sequence[str]) -> dict[str, Any]:
 
 
 def compared(foreign: str = "", cells: tuple[str, ...] = ("rnn", "gru", "lstm")) -> bytes:
-    """The page of a comparison with six seeds, one of which diverged at once; with this text in
-    every place where a person or a model may write."""
+    """The page of a comparison."""
+    return comparison.render(*told(foreign, cells))
+
+
+def told(foreign: str, cells: tuple[str, ...]) -> tuple[Any, ...]:
+    """Of a comparison with six seeds, one of which diverged at once; with this text in every place
+    where a person or a model may write."""
     names = [*cells, f"{foreign.replace('/', '')}cell.py:MyCell"]
     of, rows = {}, []
     for number, cell in enumerate(names):
@@ -113,7 +121,7 @@ def compared(foreign: str = "", cells: tuple[str, ...] = ("rnn", "gru", "lstm"))
         for number, cell in enumerate(names)
     }
     looks[names[-1]][0] = []
-    return comparison.render(
+    return (
         {
             "protocol": "one-stream",
             "corpus": {
@@ -666,3 +674,22 @@ def test_a_run_that_is_about_to_diverge_spoils_no_figure() -> None:
     assert len(drawn) == 3
     assert "1e+2" not in drawn[0].svg
     assert all("seed 1" not in str(one.heads) for one in drawn)
+
+
+def test_figures_of_a_comparison_stand_alone_as_files(tmp_path: Path) -> None:
+    cells = ("rnn", "gru", "lstm", "irnn", "lru", "sru")
+    compared, *_ = told("", cells)
+    (tmp_path / "report.json").write_bytes(msgspec.json.encode(compared))
+    script = Path(__file__).parent.parent / "scripts" / "figures.py"
+    words = [sys.executable, script, tmp_path / "report.json", tmp_path / "figures"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    written = [Path(line) for line in done.stdout.splitlines()]
+    assert len(written) == 1 + len(cells) + 1  # of the last cell no trial learnt anything
+    for path in written:
+        shown = list(ElementTree.parse(path).getroot().itertext())
+        every = path.name.startswith("differences") or "expected" in path.name
+        own = path.stem.removeprefix("tuning-").partition("-")[2]
+        named = {name for name in (*cells, "300 updates", "chosen") if name in shown}
+        assert named == ({*cells} if every else {"300 updates", "chosen"}), path
+        assert every or shown[0].startswith(f"{own}: ")
