@@ -20,13 +20,14 @@ from charlm.checkpoint import decoded, read, readable
 from charlm.config import Config, checked
 from charlm.encoder import Tick
 from charlm.machine import memory_available
-from charlm.match import COUNTED, REFERENCE, Footing, Sizes, reference, with_units
+from charlm.match import COUNTED, REFERENCE, TOLERANCE, Footing, Sizes, reference, with_units
 from charlm.model import CharLM, memory, refuse_more_than, resolve_kernel
 from charlm.train import timed
 from charlm.zoo import find, sha256
 
-LOOKS, PAIRS = 6, 9  # sizes that are tried at most; updates of each, beside as many of the LSTM's
-NEAR = 0.02  # a share this near to 1 is not told apart from it: the search ends
+# Sizes that are tried at most; updates of each, beside as many of the LSTM's; and a share so near
+# to 1 ends the search: first roughly, then around what was found.
+ROUGH, FINE = (6, 9, 0.02), (4, 36, TOLERANCE)
 # The settings on which the seconds of an update depend.
 DECIDES = (
     *("cell", "layers", "embedding", "dropout", "weight_dropout", "tie", "start", "block"),
@@ -68,7 +69,7 @@ def equal(
             found = Found(of, like.hidden, 0.0)
         elif found is None:
 
-            def share(config: Config, pairs: int = PAIRS) -> float:
+            def share(config: Config, pairs: int) -> float:
                 tick(1)
                 return share_of(config, like, symbols, ids, device, pairs)
 
@@ -82,29 +83,31 @@ def equal(
 
 
 def solved(
-    share: Callable[..., float], config: Config, like: Config, symbols: int
+    share: Callable[[Config, int], float], config: Config, like: Config, symbols: int
 ) -> tuple[int, float]:
-    """The hidden size whose share of the seconds of `like` is nearest to 1, and how far it is off.
-
-    That is measured anew, three times as long: the nearest of several was partly luck.
-    """
+    """The hidden size whose share of the seconds of `like` is nearest to 1; how far it is off."""
     flops = COUNTED["flops"](like, symbols, CharLM)
-    first = Sizes(config, symbols, "flops", CharLM).nearest(flops)
-    hidden = searched(
-        lambda units: share(with_units(config, units)), first, find(config.cell).multiple
-    )
-    return hidden, share(with_units(config, hidden), 3 * PAIRS) - 1
+    hidden = Sizes(config, symbols, "flops", CharLM).nearest(flops)
+    for looks, pairs, near in (ROUGH, FINE):
+
+        def at(units: int, pairs: int = pairs) -> float:
+            return share(with_units(config, units), pairs)
+
+        hidden, found = searched(at, hidden, find(config.cell).multiple, looks, near)
+    return hidden, found - 1
 
 
-def searched(share: Callable[[int], float], first: int, multiple: int) -> int:
-    """Of a few hidden sizes, that whose share is nearest to 1.
+def searched(
+    share: Callable[[int], float], first: int, multiple: int, looks: int, near: float
+) -> tuple[int, float]:
+    """Of so many hidden sizes, that whose share is nearest to 1, and its share.
 
     The next is where the line through the logarithms of the last two is 1: seconds grow like some
     power of the size, between its root and its square.
     """
     seen = {first: share(first)}
     hidden, power = first, 1.0
-    while len(seen) < LOOKS and abs(seen[hidden] - 1) > NEAR:
+    while len(seen) < looks and abs(seen[hidden] - 1) > near:
         wanted = hidden * min(4.0, max(0.25, seen[hidden] ** (-1 / power)))
         following = max(1, round(wanted / multiple)) * multiple
         if following in seen:
@@ -112,7 +115,8 @@ def searched(share: Callable[[int], float], first: int, multiple: int) -> int:
         seen[following] = share(following)
         grown = math.log(seen[following] / seen[hidden]) / math.log(following / hidden)
         hidden, power = following, min(2.0, max(0.5, grown))
-    return min(seen, key=lambda units: abs(math.log(seen[units])))
+    best = min(seen, key=lambda units: abs(math.log(seen[units])))
+    return best, seen[best]
 
 
 def share_of(

@@ -112,9 +112,11 @@ def test_the_hidden_size_of_equal_seconds_is_found_in_a_few_looks(
         looks.append(hidden)
         return (hidden / 200) ** power
 
-    found = pace.searched(share, first, multiple)
-    assert abs(found - 200) <= max(multiple, 8) and found % multiple == 0
-    assert len(looks) <= pace.LOOKS and found in looks
+    rough, near = pace.searched(share, first, multiple, *pace.ROUGH[::2])
+    assert abs(rough - 200) <= max(multiple, 8) and rough % multiple == 0
+    assert len(looks) <= pace.ROUGH[0] and rough in looks and near == share(rough)
+    fine, near = pace.searched(share, rough, multiple, *pace.FINE[::2])
+    assert abs(near - 1) <= max(0.01, multiple / 200 * power / 2) and near == share(fine)
 
 
 def test_a_search_among_noise_ends_at_the_best_that_it_saw() -> None:
@@ -124,7 +126,8 @@ def test_a_search_among_noise_ends_at_the_best_that_it_saw() -> None:
         seen[hidden] = [3.0, 0.4, 2.0, 0.3, 1.5, 0.9][len(seen)]
         return seen[hidden]
 
-    found = pace.searched(share, 100, 1)
+    found, near = pace.searched(share, 100, 1, 6, 0.02)
+    assert near == seen[found]
     assert abs(math.log(seen[found])) == min(abs(math.log(one)) for one in seen.values())
 
 
