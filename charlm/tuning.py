@@ -1,7 +1,12 @@
 """With which settings cells are tried, and which of them they then have: only arithmetic.
 
 Random search with successive halving (Jamieson & Talwalkar 2016), the same for every cell: all
-trials get few updates, the best third of them three times as many.
+trials get few updates, the best third of them three times as many, and the best third of those as
+many as a run.
+
+Few updates favour high learning rates, so the last word is that of whole ones. On tiny Shakespeare,
+200,000 parameters, 3,000 updates, the rate that was best after a third of the updates, 0.022 for
+nearly every cell, left a GRU at 2.19 bits of validation, where 0.01 came to 2.08.
 """
 
 import math
@@ -13,7 +18,7 @@ from charlm.errors import BadConfig
 from charlm.trials import expected_best
 
 SEED = 1000  # of every trial: those of a comparison's runs are below
-SHARES = 9, 3  # one in so many of a run's updates: with fewer the highest learning rate is best
+SHARES = 9, 3, 1  # one in so many of a run's updates
 FEWEST = 2  # trials that go on: one of them is chosen
 EDGE = 0.1  # of the range of learning rates, on a logarithmic scale: at either end
 
@@ -44,6 +49,8 @@ class Outcome(NamedTuple):
 
 def search(trials: int, given: Mapping[str, Any], rates: str) -> Search:
     """Of all that the person has not given. rates: 3e-4..3e-2, or "" for the usual ones."""
+    if trials < FEWEST:
+        raise BadConfig(f"--trials {trials}: to choose is among {FEWEST} or more")
     if rates and "learning_rate" in given:
         raise BadConfig("--lr-range searches what --lr gives: leave one of them out")
     space = {name: choices for name, choices in SPACE.items() if name not in given}

@@ -15,10 +15,10 @@ from pathlib import Path
 from conftest import charlm, command
 
 KILLS = int(os.environ.get("CHARLM_KILLS", "5"))
-UPDATES = 3000
+UPDATES = 1500
 WORDS = ["--seeds", 1, "--parameters", 30_000, "--embedding", 8, "--batch", 4, "--time", 16]
 WORDS += ["--baseline", "rnn", "--updates", UPDATES, "--save-every", 0.2, "--log-every", 0.2]
-WORDS += ["--trials", 1, "--no-transformer"]
+WORDS += ["--trials", 2, "--no-transformer"]
 
 
 def workers(out: Path) -> dict[int, Path]:

@@ -30,7 +30,7 @@ def small(line: str) -> str:
     line = re.sub(r"--minutes \S+", "--minutes 0.01", line)
     line = re.sub(r"--epochs \S+", "--epochs 0.2", line)
     line = re.sub(r"--updates \S+", "--updates 3", line)
-    line = re.sub(r"--trials \S+", "--trials 1", line)
+    line = re.sub(r"--trials \S+", "--trials 2", line)
     line = re.sub(r" --seeds \S+", "", line)
     if "compare-cells" in line:
         line += " --seeds 1"

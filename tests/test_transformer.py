@@ -55,12 +55,12 @@ def test_where_none_has_so_few_parameters_the_cells_are_compared_without_it() ->
 
 def test_where_cells_are_tuned_it_is_tuned_too(tmp_path: Path, book: Path) -> None:
     words = ["compare-cells", book, "--cells", "rnn", "--seeds", 1, "--parameters", 30_000]
-    words += ["--embedding", 8, "--batch", 4, "--time", 16, "--updates", 30, "--trials", 1]
+    words += ["--embedding", 8, "--batch", 4, "--time", 16, "--updates", 30, "--trials", 2]
     words += ["--lr-range", "0.01..0.02", "--out", tmp_path / "o", "--json"]
     planned = charlm(*words, "--plan")
     assert planned.returncode == 0, planned.stderr
     runs = Counter((run["purpose"], run["cell"]) for run in json.loads(planned.stdout)["runs"])
-    assert runs == {("trial", "rnn"): 1, ("run", "rnn"): 1, ("transformer", "attention"): 2}
+    assert runs == {("trial", "rnn"): 2, ("run", "rnn"): 1, ("transformer", "attention"): 3}
 
     done = charlm(*words)
     assert done.returncode == 0, done.stderr
@@ -68,7 +68,7 @@ def test_where_cells_are_tuned_it_is_tuned_too(tmp_path: Path, book: Path) -> No
     of = report["tuning"]["cells"]["transformer"]
     space = {**SPACE, "learning_rate": [0.01, 0.02]}
     space.pop("keep_bias")  # attention has no gate that keeps
-    assert [one["settings"] for one in of["trials"]] == [drawn(space, 0)]
+    assert [one["settings"] for one in of["trials"]] == [drawn(space, 0), drawn(space, 1)]
     (told,) = (one for one in report["baselines"] if one["name"] == transformer.NAME)
     assert "tuned as the cells were" in told["protocol"] and told["bits_per_char"] > 0
-    assert len(list((tmp_path / "o" / "trials").iterdir())) == 2
+    assert len(list((tmp_path / "o" / "trials").iterdir())) == 4

@@ -112,12 +112,12 @@ def test_a_cell_is_tried_with_what_it_has_and_never_gets_larger(cell: str) -> No
 
 
 def test_a_third_goes_on_to_three_times_as_many_updates_and_two_at_least() -> None:
-    assert rungs(27, 2700) == {300: 27, 900: 9}
-    assert rungs(10, 2700) == {300: 10, 900: 4} and rungs(4, 2700) == {300: 4, 900: 2}
-    assert asked(Search(9, SPACE), 2700)["cost"] == 2
+    assert rungs(27, 2700) == {300: 27, 900: 9, 2700: 3}
+    assert rungs(10, 2700) == {300: 10, 900: 4, 2700: 2}
+    assert asked(Search(9, SPACE), 2700)["cost"] == 4
     # where none would leave, nothing is decided
-    assert rungs(2, 2700) == {900: 2} and rungs(1, 2700) == {900: 1}
-    assert rungs(9, 2) == {1: 9}
+    assert rungs(4, 2700) == {300: 4, 2700: 2} and rungs(2, 2700) == {2700: 2}
+    assert rungs(9, 2) == {1: 9, 2: 2}
 
 
 def test_the_lowest_goes_on_of_equals_the_first_and_none_that_diverged() -> None:
@@ -205,7 +205,7 @@ def test_every_cell_has_the_same_trials_and_none_reads_the_test_split(
 
     base = planned(tmp_path)
     found, rungs = tuned(base, 9, monkeypatch, bits)
-    assert [len(jobs) for jobs in rungs] == [18, 6]
+    assert [len(jobs) for jobs in rungs] == [18, 6, 4]
     assert rungs[1][0].name == "rnn trial 8"
     names = ("learning_rate", "dropout", "clip", "updates", "seed", "final", "valid_every")
     rnn, gru = ([[getattr(one, n) for n in names] for one in seen[cell]] for cell in seen)
@@ -241,7 +241,9 @@ def test_as_many_trials_are_foreseen_as_are_done_and_then_the_very_runs(
     cells = {one.config.cell: one for one in base}
     trials, settings = foreseen(cells, Search(9, SPACE), 2700, TEXT)
     lengths = sorted(one.config.updates for one in trials)
-    assert lengths == [300] * 18 + [900] * 6 and {one.path for one in trials[:18]} == {*done[:18]}
+    assert lengths == [300] * 18 + [900] * 6 + [2700] * 4 and {one.path for one in trials[:18]} == {
+        *done[:18]
+    }
     assert settings == {"rnn": None, "gru": None}
     assert [one.path.name for one in settled(base[:2], None, TEXT)] == ["rnn-s0-…", "gru-s0-…"]
     monkeypatch.setattr(Planned, "look", lambda _: Progress("done"))
@@ -301,7 +303,9 @@ def test_a_figure_of_trials_that_are_all_worse_than_a_uniform_code_is_left_out(
     assert not page.by_rate(0, found, "rnn") and page.by_rate(1, found, "gru")
     heads, rows = page.every(found)
     assert {len(row) for row in rows} == {len(heads)} and len(rows) == 18
-    assert rows[3][-2:] == [page.words(lost), ""] and rows[3][4] == "-"  # it has no keep bias
+    fourth = rows[9 + 3]  # of rnn, which has no keep bias
+    assert fourth[:2] == ["rnn", "3"] and fourth[4] == "-"
+    assert fourth[-3:] == [page.words(lost), "", ""]
 
 
 def test_a_figure_shows_every_trial_at_each_rung_and_the_one_that_was_chosen(
@@ -309,10 +313,13 @@ def test_a_figure_shows_every_trial_at_each_rung_and_the_one_that_was_chosen(
 ) -> None:
     found, _ = tuned(planned(tmp_path), 9, monkeypatch, far)
     (figure,) = page.by_rate(0, found, "gru")
-    assert [look.family for look in figure.key] == ["300 updates", "900 updates", "chosen"]
+    assert [look.family for look in figure.key] == [
+        *("300 updates", "900 updates", "2,700 updates", "chosen")
+    ]
     columns = dict(zip(figure.heads, zip(*figure.rows, strict=True), strict=True))
     assert len(columns["300 updates"]) == 9 and columns["300 updates"].count("diverged") == 2
     assert sum(map(bool, columns["900 updates"])) == 3
+    assert sum(map(bool, columns["2,700 updates"])) == 2
     assert columns["chosen, at"][0] == "0.0142"
 
 
@@ -338,7 +345,7 @@ def test_tuning_that_was_stopped_goes_on_and_its_choice_is_trained(
 
     done = charlm("compare-cells", book, *words)
     assert done.returncode == 0, done.stderr
-    assert b"2 trials of each cell, which cost 0.67 times as much" in done.stderr
+    assert b"2 trials of each cell, which cost 2 times as much" in done.stderr
     assert all(path.stat().st_mtime_ns == then for path, then in kept.items())
     report = json.loads(done.stdout)
     tuning = report["tuning"]["cells"]["gru"]
@@ -346,7 +353,7 @@ def test_tuning_that_was_stopped_goes_on_and_its_choice_is_trained(
     for one in tuning["trials"]:
         run = runs[one["settings"]["learning_rate"]]
         assert run.report and one["bits"] == [run.report["best_valid_bits"]]
-        assert run.report["score"] is None and run.report["updates"] == 200
+        assert run.report["score"] is None and run.report["updates"] == 600
         assert run.record.config.seed == SEED
     (best,) = [Run(path).record.config for path in (out / "runs").iterdir()]
     taken = tuning["chosen"]

@@ -107,11 +107,14 @@ def compare_cells(
 
     charlm compare-cells --task copy --distance 10..1000 --parameters 25000 --out copy
 
+    charlm compare-cells runs/mine runs/yours --out both
+
     The same command again goes on where it was stopped; more cells, seeds or greater distances
     reuse what is done. With --trials, what is not given of --lr, --dropout, --keep-bias and --clip
     is searched for each cell, on the validation split: all trials get a ninth of the updates, the
-    best third of them a third (one or two get that at once). On a task, each cell and seed is
-    trained anew at one distance after another, at most --updates each, until one is not solved.
+    best third of them a third, the best third of those all, never fewer than two. Runs that are
+    there already are compared as they are, if they were scored alike. On a task, each cell and seed
+    is trained anew at one distance after another, at most --updates each, until one is not solved.
 
     In a cluster (--engine ray) all machines share --out, the texts and the current directory; on
     its GPUs, --jobs says how many runs share one.
