@@ -77,13 +77,10 @@ def begin(place: Path, kind: str) -> None:
     """Marks the directory as ours; a comparison of another kind has its report there. What is
     compared is in report.json, when it is done."""
     path = place / "comparison.json"
-    said = {"format": FORMAT, "kind": kind}
-    if path.exists() and (found := decoded(read(path), dict[str, Any], path)) != said:
-        raise Exists(
-            f"{place} has a comparison of another kind ({found.get('kind', 'older')}): name "
-            "another place with --out"
-        )
-    durable.write_file(path, readable(said))
+    there = decoded(read(path), dict[str, Any], path) if path.exists() else {}
+    if (other := there.get("kind", kind)) != kind:
+        raise Exists(f"{place} has a comparison of another kind, {other}: name another --out")
+    durable.write_file(path, readable({"format": FORMAT, "kind": kind}))
 
 
 def kept_standard_input(names: Sequence[str], place: Path) -> list[str]:

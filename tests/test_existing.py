@@ -160,11 +160,10 @@ def test_a_comparison_stands_for_its_runs_and_its_report_is_left_alone(
         opened([str(tmp_path)])
     begin(tmp_path, "text")
     begin(tmp_path, "text")
-    with pytest.raises(Exists, match=r"a comparison of another kind \(text\): name another place"):
+    with pytest.raises(Exists, match="has a comparison of another kind, text: name another --out"):
         begin(tmp_path, "runs")
-    (tmp_path / "comparison.json").write_bytes(readable({"format": 3}))
-    with pytest.raises(Exists, match=r"another kind \(older\)"):
-        begin(tmp_path, "runs")
+    (tmp_path / "comparison.json").write_bytes(readable({"format": 3}))  # of an older charlm
+    begin(tmp_path, "runs")
 
 
 @pytest.mark.parametrize(
