@@ -20,6 +20,7 @@ from charlm.trials import expected_best
 SEED = 1000  # of every trial: those of a comparison's runs are below
 SHARES = 9, 3, 1  # one in so many of a run's updates
 FEWEST = 2  # trials that go on: one of them is chosen
+GOLDEN = (math.sqrt(5) - 1) / 2
 EDGE = 0.1  # of the range of learning rates, on a logarithmic scale: at either end
 
 Space = dict[str, Sequence[Any]]  # setting -> what it may be; learning_rate: from the first to last
@@ -77,18 +78,27 @@ def between(rates: str) -> tuple[float, float]:
 def drawn(space: Space, number: int) -> dict[str, Any]:
     """The settings of the trial with this number: the first has what a cell has untuned, so that
     few trials do no harm. Of others each is drawn by (its name, number) alone, so that all cells
-    are tried with the same, however many trials there are and whatever else is searched."""
+    are tried with the same, however many trials there are and whatever else is searched.
+
+    Learning rates begin at random and go on by the golden section: each falls into the widest gap
+    that those before have left. Six drawn at random all were below 0.006 of 0.0003 to 0.03.
+    """
     if not number:
         return {name: getattr(Config(), name) for name in space}
     settings = {}
     for name, choices in space.items():
-        share = (stream(SEED, f"trial {name}", number) >> 10) / 2**53  # even, from 0 to below 1
         if name == "learning_rate":
             low, high = choices
+            share = (_share(name, 0) + number * GOLDEN) % 1
             settings[name] = float(f"{low * (high / low) ** share:.3g}")
         else:
-            settings[name] = choices[int(share * len(choices))]
+            settings[name] = choices[int(_share(name, number) * len(choices))]
     return settings
+
+
+def _share(name: str, number: int) -> float:
+    """Drawn evenly, from 0 to below 1."""
+    return (stream(SEED, f"trial {name}", number) >> 10) / 2**53
 
 
 def rungs(trials: int, updates: int) -> dict[int, int]:
