@@ -17,6 +17,7 @@ from charlm.config import Config, flag, stream
 from charlm.errors import BadConfig
 from charlm.trials import expected_best
 
+TRIALS = 6  # of each cell, if the person says neither how many nor a learning rate
 SEED = 1000  # of every trial: those of a comparison's runs are below
 SHARES = 9, 3, 1  # one in so many of a run's updates
 FEWEST = 2  # trials that go on: one of them is chosen

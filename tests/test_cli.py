@@ -250,9 +250,14 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         "--trials tunes cells on a text: leave it out, or --task",
     ),
     "rates that none tries": (
-        lambda _: ["compare-cells", "--lr-range", "1e-3..1"],
+        lambda _: ["compare-cells", "--lr-range", "1e-3..1", "--trials", 0],
         78,
-        "--lr-range is what trials search: say --trials, too",
+        "--lr-range is what trials search, and there are none: leave it out",
+    ),
+    "one trial": (
+        lambda _: ["compare-cells", "--trials", 1],
+        78,
+        "--trials 1: to choose is among 2 or more",
     ),
     "no such baseline": (
         lambda _: ["compare-cells", "--cells", "gru,rnn", "--baseline", "lstm"],

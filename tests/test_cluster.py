@@ -22,7 +22,7 @@ from charlm.workers import Job, Progress, work
 
 WORDS = ["--cells", "rnn", "--seeds", 2, "--parameters", 30_000, "--embedding", 8, "--batch", 4]
 WORDS += ["--time", 16, "--updates", 2000, "--save-every", 0.3, "--log-every", 0.2]
-WORDS += ["--no-transformer"]
+WORDS += ["--no-transformer", "--trials", 0]
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
 
 

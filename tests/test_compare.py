@@ -36,6 +36,7 @@ from charlm.verdict import FEWEST_SEEDS
 
 WORDS = ["--cells", "rnn,gru", "--seeds", 2, "--parameters", 30_000, "--embedding", 8]
 WORDS += ["--batch", 4, "--time", 16, "--log-every", 0.2, "--no-transformer"]
+WORDS += ["--trials", 0]
 TEXT = Digest("ab" * 32, (100,))
 
 
@@ -260,7 +261,7 @@ def test_two_cells_of_one_name_are_refused(tmp_path: Path) -> None:
 
 def test_a_tied_table_is_as_wide_as_each_cells_units(tmp_path: Path, book: Path) -> None:
     words = ["--cells", "rnn,gru", "--seeds", 1, "--parameters", 4990, "--tie", "--batch", 4]
-    words += ["--updates", 3, "--out", tmp_path / "o", "--no-transformer"]
+    words += ["--updates", 3, "--out", tmp_path / "o", "--no-transformer", "--trials", 0]
     done = charlm("compare-cells", book, *words, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)

@@ -189,7 +189,7 @@ def test_what_runs_that_are_there_cannot_have_is_told_in_a_line(
 
 def test_a_comparison_of_its_runs_says_what_it_said(tmp_path: Path, book: Path) -> None:
     words = ["--cells", "rnn,gru", "--seeds", 2, "--parameters", 3030, "--embedding", 8]
-    words += ["--batch", 4, "--time", 16, "--updates", 30, "--no-transformer"]
+    words += ["--batch", 4, "--time", 16, "--updates", 30, "--no-transformer", "--trials", 0]
     text = tmp_path / "text.txt"
     text.write_bytes(book.read_bytes())
     made = charlm("compare-cells", text, *words, "--out", tmp_path / "made", "--json")

@@ -85,6 +85,7 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_begun(
 
 WORDS = ["--cells", "rnn,gru", "--seeds", 2, "--parameters", 30_000, "--embedding", 8]
 WORDS += ["--batch", 4, "--time", 16, "--updates", 20, "--kernel", "loop", "--no-transformer"]
+WORDS += ["--trials", 0]
 
 
 def test_a_plan_names_every_run_and_begins_none(

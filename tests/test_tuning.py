@@ -5,6 +5,7 @@ import math
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -30,6 +31,7 @@ from charlm.show.rows import at_edge, fitted
 from charlm.tuning import (
     SEED,
     SPACE,
+    TRIALS,
     Outcome,
     Search,
     asked,
@@ -335,6 +337,20 @@ def test_a_figure_shows_every_trial_at_each_rung_and_the_one_that_was_chosen(
 
 
 # the real thing
+
+
+def test_cells_are_tuned_unless_a_learning_rate_is_given(tmp_path: Path, book: Path) -> None:
+    def planned(*words: str) -> Counter[str]:
+        small = ["--cells", "rnn", "--seeds", "1", "--parameters", "3030", "--embedding", "8"]
+        small += ["--batch", "4", "--time", "16", "--updates", "90", "--no-transformer", *words]
+        out = tmp_path / "-".join(words)
+        done = charlm("compare-cells", book, *small, "--out", out, "--plan", "--json")
+        assert done.returncode == 0, done.stderr
+        return Counter(run["purpose"] for run in json.loads(done.stdout)["runs"])
+
+    assert planned() == {"trial": TRIALS + 2, "run": 1}
+    assert planned("--lr", "0.01") == planned("--trials", "0") == {"run": 1}
+    assert planned("--lr-range", "0.01..0.1")["trial"] == TRIALS + 2
 
 
 def test_tuning_that_was_stopped_goes_on_and_its_choice_is_trained(

@@ -68,13 +68,15 @@ def compare_cells(
     ] = "",
     log_every: LOG_EVERY = 10.0,
     trials: Annotated[
-        int,
+        int | None,
         typer.Option(
-            help="Random trials that tune each cell; 0: one learning rate for all.",
+            help=f"Random trials that tune each cell ({tuning.TRIALS}); 0, and where --lr is "
+            "given: one learning rate for all.",
             min=0,
             max=1000,
+            show_default=False,
         ),
-    ] = 0,
+    ] = None,
     lr_range: Annotated[
         str, typer.Option(help="Learning rates of the trials (3e-4..3e-2).", show_default=False)
     ] = "",
@@ -99,7 +101,7 @@ def compare_cells(
 
     charlm compare-cells book.txt --cells gru,lstm --seeds 8 --updates 5000 --out mine
 
-    charlm compare-cells book.txt --trials 9 --out tuned
+    charlm compare-cells book.txt --trials 12 --lr-range 1e-3..3e-2 --out tuned
 
     charlm compare-cells book.txt --match flops --plan
 
@@ -110,8 +112,8 @@ def compare_cells(
     charlm compare-cells runs/mine runs/yours --out both
 
     The same command again goes on where it was stopped; more cells, seeds or greater distances
-    reuse what is done. With --trials, what is not given of --lr, --dropout, --keep-bias and --clip
-    is searched for each cell, on the validation split: all trials get a ninth of the updates, the
+    reuse what is done. What is not given of --lr, --dropout, --keep-bias and --clip is searched
+    for each cell by --trials, on the validation split: all get a ninth of the updates, the
     best third of them a third, the best third of those all, never fewer than two. Runs that are
     there already are compared as they are, if they were scored alike. On a task, each cell and seed
     is trained anew at one distance after another, at most --updates each, until one is not solved.
@@ -121,6 +123,9 @@ def compare_cells(
     """
     if bool(task) != bool(distance):
         raise BadConfig("--task and --distance go together, as in --task copy --distance 10..1000")
+    kind = on_task if task else on_runs if on_runs.are_runs(corpus or []) else on_text
+    if trials is None:
+        trials = tuning.TRIALS if kind is on_text and "learning_rate" not in given else 0
     asked = Asked(
         given=from_anywhere(given),
         corpus=corpus or [],
@@ -140,10 +145,9 @@ def compare_cells(
         task=task,
         distance=distance,
     )
-    kind = on_task if task else on_runs if on_runs.are_runs(asked.corpus) else on_text
     kind.refuse(asked)
     if lr_range and not trials:
-        raise BadConfig("--lr-range is what trials search: say --trials, too, or leave it out")
+        raise BadConfig("--lr-range is what trials search, and there are none: leave it out")
     if ray_address and engine != "ray":
         raise BadConfig("--ray-address is a cluster's: say --engine ray, too, or leave it out")
     if engine == "ray" and find_spec("ray") is None:
