@@ -590,7 +590,36 @@ def test_names_of_jobs_side_by_side_are_only_ever_text(monkeypatch: pytest.Monke
         job = Job(name, Path("m"), [], lambda: Progress())
         shown.see([State(job, Progress("", 1, 2, where), "running")])
     shown.close()
-    assert "[/x]\\x1b[2J[red]m.C seed 0" in drawn.getvalue() and "[/at] 1.2" in drawn.getvalue()
+    safe = "[/x]\\x1b[2J[red]m.C seed 0"
+    assert safe in drawn.getvalue() and "[/at] 1.2" in drawn.getvalue()
+
+
+def test_a_terminal_has_a_bar_for_each_job_under_way_and_a_line_for_each_that_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn = Terminal()
+    monkeypatch.setattr(sys, "stderr", drawn)
+    monkeypatch.setenv("TERM", "xterm")
+    shown = SideBySide(1.0)
+    states = [
+        State(Job(name, Path(name), [], Progress), Progress(ended, 0, 9, "1.5 bits"), status)
+        for name, ended, status in (
+            *(("old", "done", "done"), ("one", "", "running"), ("other", "", "running")),
+            ("later", "", "waiting"),
+        )
+    ]
+    shown.see(states)
+    assert {*shown.tasks} == {"", "one", "other"}
+    states[1].status, states[2].status, states[2].killed = "done", "waiting", 1
+    states[3].status = "running"
+    shown.see(states)
+    shown.close()
+    assert {*shown.tasks} == {"", "later"}
+    lines = [line.strip() for line in drawn.getvalue().replace("\r", "\n").splitlines()]
+    assert any(line.endswith("one: done 1.5 bits") for line in lines)
+    assert any("other: its process was killed, and goes on" in line for line in lines)
+    assert not any("old: " in line for line in lines)
+    assert "2 of 4 done" in drawn.getvalue()
 
 
 # hostile text

@@ -107,7 +107,8 @@ def reading(what: str, every: float) -> Iterator[Callable[[int], object]]:
 
 
 class SideBySide:
-    """How jobs side by side go: a bar for each on a terminal, else plain lines."""
+    """How jobs side by side go: on a terminal a bar for each that is under way, and a line for each
+    that has ended; else a plain line for all now and then."""
 
     def __init__(self, every: float) -> None:
         self.every = every
@@ -121,12 +122,10 @@ class SideBySide:
             self.progress = Progress(
                 TextColumn("{task.description:<14}", markup=False),
                 BarColumn(bar_width=24),
-                TextColumn(
-                    "{task.percentage:>3.0f}%  {task.fields[status]:<8} {task.fields[said]}",
-                    markup=False,
-                ),
+                TextColumn("{task.percentage:>3.0f}%  {task.fields[said]}", markup=False),
                 console=self.console,
             )
+            self.tasks[""] = self.progress.add_task("all", total=1, said="")  # stays the first
             self.progress.start()
 
     def see(self, states: Sequence[Any]) -> None:
@@ -143,7 +142,9 @@ class SideBySide:
         if self.progress:
             for state in states:
                 self._bar(state)
-            self._total(whole / len(states), left)
+            done = sum(state.status in ("done", "diverged") for state in states)
+            said = f"{done} of {len(states)} done, left {left}"
+            self.progress.update(self.tasks[""], completed=whole / len(states), said=said)
         elif time.monotonic() - self.said >= self.every:
             self.said = time.monotonic()
             running = ", ".join(
@@ -170,22 +171,16 @@ class SideBySide:
     def _bar(self, state: Any) -> None:
         assert self.progress
         name = state.job.path.name
-        if name not in self.tasks:
-            self.tasks[name] = self.progress.add_task(
-                visible(state.job.name), total=1, status="", said=""
+        if state.status == "running":
+            if name not in self.tasks:
+                self.tasks[name] = self.progress.add_task(visible(state.job.name), total=1, said="")
+            self.progress.update(
+                self.tasks[name], completed=self._share(state), said=state.progress.said
             )
-        self.progress.update(
-            self.tasks[name],
-            completed=self._share(state),
-            status=state.status,
-            said=state.progress.said,
-        )
-
-    def _total(self, share: float, left: str) -> None:
-        assert self.progress
-        if "" not in self.tasks:
-            self.tasks[""] = self.progress.add_task("all", total=1, status="", said="")
-        self.progress.update(self.tasks[""], completed=share, said=f"left {left}")
+        elif name in self.tasks:
+            self.progress.remove_task(self.tasks.pop(name))
+            if state.status != "waiting":
+                self.tell(f"{state.job.name}: {state.status} {state.progress.said}".rstrip())
 
     def close(self) -> None:
         if self.progress:
