@@ -17,7 +17,7 @@ import torch
 from charlm import durable
 from charlm import tasks as tasks
 from charlm.checkpoint import decoded, read, readable
-from charlm.config import FORMAT, OF_TEXT, Config, arguments
+from charlm.config import FORMAT, OF_TEXT, Config, arguments, label
 from charlm.corpus import Batch
 from charlm.encoder import Tick
 from charlm.errors import BadConfig, NonFinite, OutOfMemory
@@ -182,8 +182,9 @@ def begin(path: Path, task: str, config: Config) -> None:
 
 def decides(record: Record) -> tuple[Any, ...]:
     """All that decides what comes of a climb."""
-    settings = arguments(record.config, free=False, without=OF_TEXT)
-    return record.format, record.task, settings, record.cell_sha256
+    settings = arguments(record.config, free=False, without=(*OF_TEXT, "cell"))
+    cell = label(record.config.cell), record.cell_sha256
+    return record.format, record.task, settings, cell
 
 
 def outcomes(path: Path, distances: Sequence[int]) -> list[Outcome]:

@@ -13,8 +13,8 @@ import msgspec
 from charlm import durable
 from charlm.catalogue import flops_per_character
 from charlm.checkpoint import decoded, read, readable
-from charlm.config import FORMAT, Config, arguments, checked, label
-from charlm.encoder import Digest
+from charlm.config import FORMAT, Config, arguments, checked, label, notes
+from charlm.corpus import Text
 from charlm.errors import BadData, Exists
 from charlm.match import Footing
 from charlm.model import size
@@ -23,6 +23,7 @@ from charlm.source import CHUNK
 from charlm.workers import Job, Progress
 from charlm.zoo import sha256
 
+BEFORE = {"lock", "logs", "standard-input.txt", "seconds.json"}  # a comparison begins
 TAIL = 2**20  # bytes of a run's metrics: enough to hold a validation
 
 
@@ -49,7 +50,7 @@ class Planned:
             return Progress()
         run = Run(self.path)
         record = run.record
-        if decided(self.config, record.cell_sha256, record.text.digest) != self.path.name:
+        if decided(self.config, record.cell_sha256, record.text) != self.path.name:
             raise BadData(
                 f"{self.path} has read another text, or has another cell, than this comparison: "
                 "have the same files, and for a named corpus the same Python, on every machine; "
@@ -65,21 +66,29 @@ class Planned:
             lines = []
         done = msgspec.json.decode(lines[-1])["update"] if lines else 0
         looked = [line for line in lines if b'"valid_bits"' in line][-1:]
-        said = [f"{msgspec.json.decode(line)['valid_bits']:.3f} bits" for line in looked]
+        bits = [msgspec.json.decode(line)["valid_bits"] for line in looked]
+        said = [f"{one:.3f} bits" if one < 1000 else f"{one:.0e} bits" for one in bits]
         return Progress(ended, updates if run.report else done, updates, "".join(said))
 
 
-def is_comparison(place: Path) -> bool:
-    return (place / "comparison.json").exists()
+def refuse_another(place: Path, kind: str) -> None:
+    """A directory that has anything else than a comparison of this kind (text, task or runs), or
+    than what is left of one that did not begin, is left alone."""
+    path = place / "comparison.json"
+    if path.exists():
+        older = "task" if (place / "climbs").exists() else "text"
+        there = decoded(read(path), dict[str, Any], path).get("kind", older)
+        if there != kind:
+            raise Exists(f"{place} has a comparison of another kind, {there}: name another --out")
+    elif place.is_dir() and {file.name for file in place.iterdir()} - BEFORE:
+        raise Exists(f"{place} exists, and is no comparison: name another place with --out")
+    elif place.exists() and not place.is_dir():
+        raise Exists(f"{place} is a file: name another place with --out")
 
 
 def begin(place: Path, kind: str) -> None:
-    """Marks the directory as ours; a comparison of another kind has its report there. What is
-    compared is in report.json, when it is done."""
+    """Marks the directory as ours; what is compared is in report.json, when it is done."""
     path = place / "comparison.json"
-    there = decoded(read(path), dict[str, Any], path) if path.exists() else {}
-    if (other := there.get("kind", kind)) != kind:
-        raise Exists(f"{place} has a comparison of another kind, {other}: name another --out")
     durable.write_file(path, readable({"format": FORMAT, "kind": kind}))
 
 
@@ -108,13 +117,16 @@ def matched(settings: dict[str, Any], seeds: int, footing: Footing) -> list[Conf
 
 
 def common(configs: Sequence[Config], without: Sequence[str] = ()) -> dict[str, Any]:
-    """The settings that all of these have alike, but for those by which cells and seeds differ."""
+    """The settings that all of these have alike and that decide what comes of a run, but for those
+    by which cells and seeds differ."""
     first, *others = map(msgspec.to_builtins, configs)
     own = ("cell", "hidden", "seed", "embedding" if first["tie"] else "", *without)
     return {
         name: value
         for name, value in first.items()
-        if name not in own and all(other[name] == value for other in others)
+        if name not in own
+        and not notes(name)["free"]
+        and all(other[name] == value for other in others)
     }
 
 
@@ -124,12 +136,14 @@ def named(config: Config, decides: Any) -> str:
     return f"{label(config.cell)}-s{config.seed}-{digest[:8]}"
 
 
-def decided(config: Config, cell_sha256: str, text: Digest) -> str:
-    """The name of a run's directory."""
-    return named(config, (arguments(config, free=False), cell_sha256, text))
+def decided(config: Config, cell_sha256: str, text: Text) -> str:
+    """The name of a run's directory. Wherever a cell's file and the texts are now."""
+    cell = label(config.cell), cell_sha256
+    settings = arguments(config, free=False, without=("cell",))
+    return named(config, (cell, settings, text.digest, text.splits))
 
 
-def kept(config: Config, text: Digest, place: Path) -> Path:
+def kept(config: Config, text: Text, place: Path) -> Path:
     """Where in `place` the run with these settings is."""
     return place / decided(config, sha256(config.cell), text)
 
@@ -138,7 +152,7 @@ def plan(
     settings: dict[str, Any],
     seeds: int,
     footing: Footing,
-    text: Digest,
+    text: Text,
     symbols: int,
     place: Path,
 ) -> list[Planned]:

@@ -1,7 +1,7 @@
 """The trials that tune the cells of a comparison: runs like the others, but shorter."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import msgspec
 from charlm.cell import Cell
 from charlm.compare import Planned, kept
 from charlm.config import label
-from charlm.encoder import Digest
+from charlm.corpus import Text
 from charlm.report import Report
 from charlm.run import Run
 from charlm.tuning import (
@@ -32,14 +32,14 @@ from charlm.zoo import find
 LOOKS = 4  # validations of a trial: it is short, and each takes as long as many updates
 
 
-def with_settings(planned: Planned, settings: dict[str, Any], text: Digest, place: Path) -> Planned:
+def with_settings(planned: Planned, settings: dict[str, Any], text: Text, place: Path) -> Planned:
     """The same run, but for settings that leave its model's size as it is; kept in `place`."""
     config = msgspec.structs.replace(planned.config, **settings)
     return replace(planned, config=config, path=kept(config, text, place))
 
 
 def settled(
-    planned: Sequence[Planned], settings: dict[str, Any] | None, text: Digest
+    planned: Sequence[Planned], settings: dict[str, Any] | None, text: Text
 ) -> list[Planned]:
     """The same runs with what was chosen for them; as long as that is open, they have no name."""
     if settings is None:
@@ -50,7 +50,7 @@ def settled(
     return [with_settings(one, settings, text, one.path.parent) for one in planned]
 
 
-def trial(planned: Planned, settings: dict[str, Any], updates: int, text: Digest) -> Planned:
+def trial(planned: Planned, settings: dict[str, Any], updates: int, text: Text) -> Planned:
     """A run of so many updates with these settings, kept beside a comparison's own.
 
     It begins anew, also of a trial that goes on: the learning rate falls to the end of each run,
@@ -73,85 +73,83 @@ def of_cell(space: Space, cell: str) -> Space:
     return {name: choices for name, choices in space.items() if keeps or name != "keep_bias"}
 
 
-def rung(
-    tuned: Mapping[str, Planned],
-    spaces: Mapping[str, Space],
-    going: Mapping[str, Sequence[int]],
-    length: int,
-    count: int,
-    text: Digest,
-) -> dict[tuple[str, int], Planned]:
-    """(name, number) -> its trial of `length` updates; so many of those of a cell that go on."""
-    return {
-        (name, number): trial(tuned[name], drawn(spaces[name], number), length, text)
-        for name, numbers in going.items()
-        for number in numbers[:count]
-    }
+class Rungs:
+    """The trials of all, rung by rung. Who goes on is known when a rung has ended: as long as that
+    is open, others stand for them that take as much.
 
+    tuned: name of a cell, or of what stands beside them -> one of its runs, as it would be with
+    what is given alone; updates: of each.
+    """
 
-def came(made: Mapping[tuple[str, int], Planned], name: str, length: int) -> list[Outcome]:
-    """What a cell's trials of a rung that has ended have come to."""
-    return [Outcome(n, length, bits(one)) for (of, n), one in made.items() if of == name]
+    def __init__(
+        self, tuned: Mapping[str, Planned], search: Search, updates: int, text: Text
+    ) -> None:
+        self.tuned, self.search, self.updates, self.text = tuned, search, updates, text
+        self.spaces = {name: of_cell(search.space, one.config.cell) for name, one in tuned.items()}
+        self.going = {name: list(range(search.trials)) for name in tuned}
+        self.outcomes: dict[str, list[Outcome]] = {name: [] for name in tuned}
+        self.open: set[str] = set()
+
+    def climb(self, ended: Callable[[Planned], bool]) -> Iterator[dict[tuple[str, int], Planned]]:
+        """(name, number) -> its trial, of each rung; what has ended is read when the next is asked
+        for."""
+        for length, count in rungs(self.search.trials, self.updates).items():
+            made = {
+                (name, number): self.trial(name, number, length)
+                for name, numbers in self.going.items()
+                for number in numbers[:count]
+            }
+            yield made
+            for name in self.tuned:
+                mine = {number: one for (of, number), one in made.items() if of == name}
+                if name in self.open or not all(map(ended, mine.values())):
+                    self.open.add(name)
+                    continue
+                came = [Outcome(number, length, bits(one)) for number, one in mine.items()]
+                self.outcomes[name] += came
+                self.going[name] = best_first(came)
+
+    def trial(self, name: str, number: int, updates: int) -> Planned:
+        settings = drawn(self.spaces[name], number)
+        return trial(self.tuned[name], settings, updates, self.text)
+
+    def chosen(self, name: str) -> dict[str, Any] | None:
+        """The settings that its trials choose; None as long as that is open."""
+        if name in self.open:
+            return None
+        return drawn(self.spaces[name], chosen(self.outcomes[name]).number)
 
 
 def foreseen(
-    tuned: Mapping[str, Planned], search: Search, updates: int, text: Digest
+    tuned: Mapping[str, Planned], search: Search, updates: int, text: Text
 ) -> tuple[list[Planned], dict[str, dict[str, Any] | None]]:
-    """All trials, and name -> what they choose, None as long as that is open.
-
-    As long as it is open which trials go on, others stand for them that take as much.
-    """
-    spaces = {name: of_cell(search.space, one.config.cell) for name, one in tuned.items()}
-    going = {name: list(range(search.trials)) for name in tuned}
-    outcomes: dict[str, list[Outcome]] = {name: [] for name in tuned}
-    found: dict[Path, Planned] = {}
-    open_: set[str] = set()
-    for length, count in rungs(search.trials, updates).items():
-        made = rung(tuned, spaces, going, length, count, text)
-        found |= {one.path: one for one in made.values()}
-        open_ |= {name for (name, _), one in made.items() if not one.look().ended}
-        for name in tuned.keys() - open_:
-            ended = came(made, name, length)
-            outcomes[name] += ended
-            going[name] = best_first(ended)
-    settings = {
-        name: None if name in open_ else drawn(spaces[name], chosen(outcomes[name]).number)
-        for name in tuned
+    """All trials, and name -> what they choose, None as long as that is open."""
+    of = Rungs(tuned, search, updates, text)
+    every = {
+        one.path: one
+        for made in of.climb(lambda one: bool(one.look().ended))
+        for one in made.values()
     }
-    return list(found.values()), settings
+    return list(every.values()), {name: of.chosen(name) for name in tuned}
 
 
 def tune(
     tuned: Mapping[str, Planned],
     search: Search,
     updates: int,
-    text: Digest,
+    text: Text,
     symbols: int,
     job: Callable[[Planned], Job],
     do: Callable[[Sequence[Job]], None],
 ) -> Report:
-    """The trials of all, done rung by rung; what report.json says of them.
-
-    tuned: name of a cell, or of what stands beside them -> one of its runs, as it would be with
-    what is given alone; updates: of each.
-    """
-    spaces = {name: of_cell(search.space, one.config.cell) for name, one in tuned.items()}
-    going = {name: list(range(search.trials)) for name in tuned}
-    outcomes: dict[str, list[Outcome]] = {name: [] for name in tuned}
-    for length, count in rungs(search.trials, updates).items():
-        made = rung(tuned, spaces, going, length, count, text)
+    """The trials of all, done rung by rung; what report.json says of them."""
+    of = Rungs(tuned, search, updates, text)
+    for made in of.climb(lambda _: True):
         jobs = {  # one of each: with few settings left to be searched, trials may be alike
             one.path: replace(job(one), name=f"{name} trial {number}")
             for (name, number), one in made.items()
         }
         do(list(jobs.values()))
-        for name in tuned:
-            ended = came(made, name, length)
-            outcomes[name] += ended
-            going[name] = best_first(ended)
     uniform = math.log2(symbols)
-    return {
-        **asked(search, updates),
-        "uniform_bits": uniform,
-        "cells": {name: told(spaces[name], outcomes[name], uniform) for name in sorted(tuned)},
-    }
+    cells = {name: told(of.spaces[name], of.outcomes[name], uniform) for name in sorted(tuned)}
+    return {**asked(search, updates), "uniform_bits": uniform, "cells": cells}

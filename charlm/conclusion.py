@@ -20,7 +20,7 @@ from charlm.errors import BadData
 from charlm.evaluate import PROTOCOL
 from charlm.excerpt import excerpt
 from charlm.pages import comparison
-from charlm.report import Report, curve, judged, ordered, row, timed, unit_of
+from charlm.report import Report, curve, judged, ordered, row, taken, unit_of
 from charlm.run import Record, Run
 from charlm.verdict import LEVEL
 
@@ -113,7 +113,7 @@ def made_by(records: Sequence[Record]) -> dict[str, str]:
 
 def timing(runs: Runs, words: Sequence[str]) -> Report:
     """timing.json: how long the runs took where they were made, and the words of the command."""
-    cells = {cell: timed([report_of(one) for one in of]) for cell, of in runs.items()}
+    cells = {cell: taken([report_of(one) for one in of]) for cell, of in runs.items()}
     return {"format": FORMAT, "command": shlex.join(words), "cells": cells}
 
 
@@ -135,6 +135,10 @@ def keep(
 
 
 def written(planned: Planned, place: Path, say: Callable[[str], None]) -> str | None:
-    """What a run writes by itself; None if it diverged."""
+    """What a run writes by itself; None if it diverged, or has no weights any more."""
     run = Run(planned.path)
-    return excerpt(run, planned.config, place, say) if run.report else None
+    try:
+        return excerpt(run, planned.config, place, say) if run.report else None
+    except BadData as error:
+        say(f"nothing is shown that {run.path.name} writes: {error}")
+        return None

@@ -332,7 +332,10 @@ def arithmetic(formula: str, sizes: dict[str, int]) -> float:
         return broken(f"{formula} cannot be read as arithmetic")
 
 
-@promise("its matrix products are as many as its flops say")
+FLOPS = "its matrix products are as many as its flops say"  # what costs are compared by
+
+
+@promise(FLOPS)
 def flops(subject: Subject) -> None:
     """Of one character of one stream, as PyTorch counts them."""
     cell = subject.make()

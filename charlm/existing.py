@@ -1,16 +1,16 @@
 """Runs that are there already, side by side: which may stand so, and in what they differ."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from charlm.catalogue import flops_per_character
+from charlm.checkpoint import decoded, read
 from charlm.compare import Planned, common
 from charlm.conclusion import Compared
-from charlm.config import arguments, label
+from charlm.config import arguments, label, notes
 from charlm.errors import BadConfig
 from charlm.match import TOLERANCE
 from charlm.report import Report
@@ -27,15 +27,39 @@ AMOUNTS: dict[str, Callable[[Planned, Run], int]] = {
 }
 
 
-def opened(places: Sequence[str]) -> list[Run]:
-    """The runs of these directories; a comparison stands for all of its runs."""
-    runs = []
+def opened(places: Sequence[str]) -> tuple[list[Run], Run]:
+    """The runs of these directories, of which a comparison stands for those that its report is
+    about; and one of the baseline: of the first comparison's, if that comes first, else the first.
+    """
+    runs: list[Run] = []
+    base = None
     for place in map(Path, places):
-        of = [place] if is_run(place) else sorted(filter(is_run, (place / "runs").glob("*")))
-        if not of:
-            raise BadConfig(f"{place} has no run: name a directory that charlm train has made")
-        runs += [Run(path) for path in of]
-    return runs
+        if is_run(place):
+            runs.append(Run(place))
+            base = base or runs[-1]
+        else:
+            report = _reported(place)
+            of = {
+                row["cell"]: [Run(place / "runs" / name) for name in row["runs"]]
+                for row in report["rows"]
+            }
+            runs += [run for some in of.values() for run in some]
+            base = base or of[report["judged"]["baseline"]][0]
+    assert base
+    return runs, base
+
+
+def _reported(place: Path) -> Report:
+    """The report of a comparison that has made its runs."""
+    path = place / "report.json"
+    if not path.exists():
+        raise BadConfig(
+            f"{place} is not finished: the command that began it goes on with it; or name its runs"
+        )
+    report: Report = decoded(read(path), dict[str, Any], path)
+    if not (place / "runs").exists() or not all("runs" in row for row in report["rows"]):
+        raise BadConfig(f"{place} is no comparison that has made runs on a text: name runs")
+    return report
 
 
 def refuse_incomparable(runs: Sequence[Run]) -> None:
@@ -74,25 +98,34 @@ def _scored(run: Run) -> Iterator[tuple[str, Any]]:
     yield "what was scored", report.get("split")
     yield "the protocol", score.get("protocol")
     yield "the SHA-256 of the scored text", score.get("text_sha256")
+    yield "the lengths of its blocks", _short(score.get("block_lengths"))
+
+
+def _short(lengths: Sequence[int] | None) -> str | None:
+    if lengths is None:
+        return None
+    return f"{min(lengths):,} to {max(lengths):,} ({len(lengths)} blocks)"
 
 
 def grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """name -> runs that differ only in their seed, by seed: all names have the same seeds.
+    """name -> runs that differ only in their seed, by seed: all names have the same seeds. A run
+    that is there twice, as in two comparisons, counts once.
 
     What has a cell for itself is called like it; else like the directory of its first run.
     """
-    alike: dict[Any, list[Run]] = {}
+    alike: dict[Any, dict[int, Run]] = {}
     for run in runs:
-        config = msgspec.structs.replace(run.record.config, seed=0)
-        key = *arguments(config, free=False), run.record.cell_sha256
-        alike.setdefault(key, []).append(run)
-    groups = [sorted(of, key=lambda run: run.record.config.seed) for of in alike.values()]
-    named: dict[str, list[Run]] = {}
-    for of, name in zip(groups, _names([of[0] for of in groups]), strict=True):
-        for one, other in pairwise(of):
-            if one.record.config.seed == other.record.config.seed:
-                raise BadConfig(f"{one.path} and {other.path} are alike, seed too: name one")
-        named[name] = of
+        config, seed = run.record.config, run.record.config.seed
+        settings = arguments(config, free=False, without=("cell", "seed"))
+        key = label(config.cell), run.record.cell_sha256, *settings
+        other = alike.setdefault(key, {}).setdefault(seed, run)
+        if _weights(run) != _weights(other):
+            raise BadConfig(
+                f"{other.path} and {run.path} differ in nothing that decides a run, and have other "
+                "weights: name one of them"
+            )
+    groups = [[of[seed] for seed in sorted(of)] for of in alike.values()]
+    named = dict(zip(_names([of[0] for of in groups]), groups, strict=True))
     first, *others = named
     for name in others:
         if seeds(named[name]) != seeds(named[first]):
@@ -101,6 +134,11 @@ def grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
                 f"{seeds(named[name])}: seeds are compared in pairs, so name runs of the same seeds"
             )
     return named
+
+
+def _weights(run: Run) -> str | None:
+    """The hash of what was scored; None if it diverged."""
+    return run.report["weights_sha256"] if run.report else None
 
 
 def seeds(runs: Sequence[Run]) -> str:
@@ -122,8 +160,9 @@ def _names(runs: Sequence[Run]) -> list[str]:
     return found if len(set(found)) == len(found) else told[-1]
 
 
-def compared(named: Mapping[str, Sequence[Run]]) -> Compared:
-    """What they are compared as: what is alike among them, and what is not."""
+def compared(named: Mapping[str, Sequence[Run]], baseline: str) -> Compared:
+    """What they are compared as: what is alike among them, and what is not; what each misses are
+    the baseline's parameters."""
     runs = {name: [_as_planned(run) for run in of] for name, of in named.items()}
     both = [(one, run) for name in named for one, run in zip(runs[name], named[name], strict=True)]
     amounts = {what: [amount(*of) for of in both] for what, amount in AMOUNTS.items()}
@@ -133,7 +172,7 @@ def compared(named: Mapping[str, Sequence[Run]]) -> Compared:
         "told": _told(amounts),
         "updates": updates.pop() if len(updates) == 1 else None,
     }
-    base = both[0][0].parameters
+    base = runs[baseline][0].parameters
     off = {name: of[0].parameters / base - 1 for name, of in runs.items()}
     return Compared(runs, equal, off, _differ(runs))
 
@@ -167,5 +206,5 @@ def _differ(runs: Mapping[str, Sequence[Planned]]) -> Report:
     return {
         setting: {name: of[setting] for name, of in told.items()}
         for setting in first
-        if setting not in own
+        if setting not in own and not notes(setting)["free"]
     }

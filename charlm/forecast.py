@@ -25,7 +25,7 @@ from charlm.train import looks_every, seconds_per_update, updates_of
 from charlm.workers import Job, Local, Progress, told, work
 
 # Bytes of a process before it has a model. CUDA's was not measured, for want of a GPU.
-PROCESS = {"cpu": 300_000_000, "cuda": 800_000_000}
+PROCESS = {"cpu": 400_000_000, "cuda": 800_000_000}
 MOMENT = 4096  # symbols that are read to time a reading
 LINE = 192  # bytes of an update in metrics.jsonl, at most
 HEADS = 1 << 14  # bytes of a checkpoint that are not numbers, at most
@@ -54,7 +54,7 @@ def forecast(
             config, progress = one.config, one.look()
             kind = config.cell, config.block, config.layers, config.hidden
             if kind not in cells:
-                pace = timed(config, corpus, here.where)
+                pace = pace_of(config, corpus, here.where)
                 tick(1)
                 cells[kind] = (
                     {
@@ -88,7 +88,7 @@ def forecast(
                     "disk": disk_left(one, corpus),
                 }
             )
-    left = [run for run in runs if run["done"] != 1]
+    left = [run for run in runs if run["status"] not in ("done", "diverged")]
     found, said = packed(here, [run["memory"] for run in left or runs])
     side_by_side = found.side_by_side
     return {
@@ -138,7 +138,7 @@ class Pace(NamedTuple):
         return updates * self.update + looked + scored
 
 
-def timed(config: Config, corpus: Corpus, device: str) -> Pace:
+def pace_of(config: Config, corpus: Corpus, device: str) -> Pace:
     """A scratch model, for a moment each."""
     kernel, _ = resolve_kernel(config, device)
     symbols, train = corpus.alphabet.size, corpus.split("train")

@@ -35,7 +35,7 @@ class Footing:
 
     measure: str  # parameters, flops, state or seconds
     parameters: int  # of every model; or of the LSTM that has the amount
-    amount: float  # of the measure: of seconds, those of one update
+    amount: float  # of the measure; seconds are counted in those of the LSTM's update
     hidden: Mapping[str, int]
     residual: Mapping[str, float]
 

@@ -56,7 +56,7 @@ def row(name: str, reports: Sequence[Report], residual: float) -> Report:
     }
 
 
-def timed(reports: Sequence[Report]) -> Report:
+def taken(reports: Sequence[Report]) -> Report:
     """What a cell's runs took on the clock, the mean of those that came to the end."""
     done = [report for report in reports if report["score"]]
     return {
@@ -67,8 +67,12 @@ def timed(reports: Sequence[Report]) -> Report:
 
 def unit_of(rows: list[Report]) -> str:
     """What rows are ordered by: bytes that are not UTF-8 have no characters to be divided by."""
-    characters = any(bits is not None for r in rows for bits in r["bits_per_char"]["per_seed"])
-    return "bits_per_char" if characters else "bits_per_byte"
+
+    def known(unit: str) -> bool:
+        return any(bits is not None for row in rows for bits in row[unit]["per_seed"])
+
+    bytes_only = known("bits_per_byte") and not known("bits_per_char")
+    return "bits_per_byte" if bytes_only else "bits_per_char"
 
 
 def ordered(rows: list[Report]) -> list[Report]:
@@ -94,7 +98,7 @@ def judged(
     seeds, diverged = len(bits[baseline]), int(np.isinf(bits[baseline][:, 0]).sum())
     word = f"diverged {diverged} of {seeds}" if diverged else "baseline"
     beside = verdicts(bits, lengths, baseline, margin)
-    return {**beside, baseline: Verdict(word=word)}, len(lengths)
+    return {**beside, baseline: Verdict(word=word)}, len(lengths) if scores else 0
 
 
 def curve(run: Path) -> Curve:

@@ -11,7 +11,7 @@ from typing import Any
 from charlm.baselines import Baseline
 from charlm.compare import Planned, plan
 from charlm.conclusion import report_of
-from charlm.encoder import Digest
+from charlm.corpus import Text
 from charlm.errors import BadConfig
 from charlm.match import equal
 from charlm.report import spread
@@ -29,7 +29,7 @@ def planned(
     settings: dict[str, Any],
     seeds: int,
     parameters: int,
-    text: Digest,
+    text: Text,
     symbols: int,
     place: Path,
     say: Callable[[str], None],

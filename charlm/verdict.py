@@ -75,11 +75,11 @@ def verdicts(
     seeds, blocks = bits[baseline].shape
     diverged = {cell: int((~np.isfinite(of)).any(1).sum()) for cell, of in bits.items()}
     others = [cell for cell in bits if cell != baseline]
-    lacking = _lacking(seeds, blocks, diverged[baseline])
+    missing = lacking(seeds, blocks, diverged[baseline])
     drawn = shares(seeds, blocks, seed)
     tests = {}
     for cell in others:
-        if not (lacking or diverged[cell]):
+        if not (missing or diverged[cell]):
             found = spread(bits[cell] - bits[baseline], lengths)
             tests[cell] = found, resampled(found, drawn)
     unequal = holm({cell: one.p() for cell, (_, one) in tests.items()}, len(others))
@@ -90,10 +90,10 @@ def verdicts(
         if diverged[cell]:
             concluded[cell] = Verdict(word=f"diverged {diverged[cell]} of {seeds}")
         elif diverged[baseline]:
-            concluded[cell] = Verdict(word="inconclusive", note=lacking)
-        elif lacking:
+            concluded[cell] = Verdict(word="inconclusive", note=missing)
+        elif missing:
             mean = float((bits[cell] - bits[baseline]).mean(0).sum() / lengths.sum())
-            concluded[cell] = Verdict(word="inconclusive", note=lacking, difference=mean)
+            concluded[cell] = Verdict(word="inconclusive", note=missing, difference=mean)
         else:
             found, one = tests[cell]
             word = _word(found.mean, unequal[cell], beyond[cell])
@@ -131,7 +131,7 @@ def holm(p: Mapping[str, float], tests: int) -> dict[str, float]:
     return adjusted
 
 
-def _lacking(seeds: int, blocks: int, diverged: int) -> str:
+def lacking(seeds: int, blocks: int, diverged: int = 0) -> str:
     """Why no cell can be told from the baseline; empty if it can."""
     if diverged:
         return f"the baseline diverged in {diverged} of {seeds} seeds: choose another"

@@ -17,6 +17,7 @@ from charlm import durable
 from charlm.errors import CharlmError, NonFinite
 from charlm.torchrun import TOLD
 
+STOPPED = 130, 143  # exit codes of who was told to stop, and saved; not by us, who would not ask
 LOST = 3  # times that the process of a job may be killed from without
 WORKER = "CHARLM_PARENT"  # tells a worker who started it: it stops when that process is gone
 
@@ -106,8 +107,8 @@ def work(
     few times a second.
 
     When `stop` says so, or one fails, the workers are told, save, and are waited for. A job whose
-    process was killed, as by a system that is short of memory, is begun again: it goes on from what
-    its directory has.
+    process was killed, as by a system that is short of memory, or stopped by somebody else, is
+    begun again: it goes on from what its directory has.
     """
     states = [State(job) for job in jobs]
     for state in states:
@@ -130,7 +131,7 @@ def work(
                 if code is None:
                     continue
                 running.remove((worker, state))
-                if code < 0 and state.killed < LOST:
+                if (code < 0 or code in STOPPED) and state.killed < LOST:
                     state.killed += 1
                     state.status = "waiting"
                     waiting.insert(0, state)
@@ -172,9 +173,10 @@ def _ended(code: int, job: Job, place: Path) -> str:
         return "done"
     if code == NonFinite.code:
         return "diverged"
-    if code < 0:
+    if code < 0 or code in STOPPED:
+        killer = -code if code < 0 else code - 128
         raise WorkerFailed(
-            f"{job.name}: its process was killed {LOST + 1} times, by signal {-code}. What it had "
+            f"{job.name}: its process was killed {LOST + 1} times, by signal {killer}. What it had "
             "saved is kept: mend that (use fewer --jobs where memory is short), then the same "
             "command goes on"
         )

@@ -108,7 +108,7 @@ def admit(recorded: str, sha256: str, given: str) -> str:
     if not given:
         raise BadConfig(
             f"the run's cell is {recorded}, in a file whose code would run: "
-            f"say --cell FILE.py:{named[1]} if you trust it"
+            f"say --cell FILE.py:{named[1]} (compare-cells: --cells) if you trust it"
         )
     if own(given) is None or own(given)[1] != named[1]:  # type: ignore[index]
         raise BadConfig(f"--cell {given}: the run's cell is {recorded}")

@@ -190,7 +190,7 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     "run of a cell unnamed": (
         own_run,
         78,
-        "code would run: say --cell FILE.py:MyCell if you trust",
+        r"code would run: say --cell FILE.py:MyCell \(compare-cells: --cells\) if you trust",
     ),
     "run of a cell changed": (changed_cell, 65, "is not the file that the run was made with"),
     "run of another cell": (

@@ -25,7 +25,7 @@ from charlm.cli import app
 from charlm.cli.compare import compare_cells
 from charlm.compare import Planned, kept, plan
 from charlm.config import arguments, checked
-from charlm.corpus import Batches, load
+from charlm.corpus import Batches, Text, load
 from charlm.encoder import Digest
 from charlm.errors import BadData, CharlmError
 from charlm.match import equal
@@ -37,7 +37,7 @@ from charlm.verdict import FEWEST_SEEDS
 WORDS = ["--cells", "rnn,gru", "--seeds", 2, "--parameters", 30_000, "--embedding", 8]
 WORDS += ["--batch", 4, "--time", 16, "--log-every", 0.2, "--no-transformer"]
 WORDS += ["--trials", 0]
-TEXT = Digest("ab" * 32, (100,))
+TEXT = Text((), Digest("ab" * 32, (100,)), 100, {"train": (0, 90)}, ())
 
 
 def test_a_plan_is_a_pure_function_of_its_arguments(tmp_path: Path) -> None:
@@ -58,14 +58,19 @@ def test_a_plan_is_a_pure_function_of_its_arguments(tmp_path: Path) -> None:
     assert {one.path for one in planned(seeds=3, cells=["rnn", "lstm", "gru"])} > paths
     assert {one.path for one in planned(settings={"updates": 10, "save_every": 2.0})} == paths
     assert not paths & {one.path for one in planned(settings={"updates": 11})}
-    assert not paths & {one.path for one in planned(text=Digest("cd" * 32, (100,)))}
+    other = msgspec.structs.replace(TEXT, digest=Digest("cd" * 32, (100,)))
+    assert not paths & {one.path for one in planned(text=other)}
+    cut = msgspec.structs.replace(TEXT, splits={"train": (0, 80)})  # as with another --test-text
+    assert not paths & {one.path for one in planned(text=cut)}
+    moved = msgspec.structs.replace(TEXT, sources=("/elsewhere",))
+    assert paths == {one.path for one in planned(text=moved)}
 
 
 def test_a_run_of_another_text_is_not_taken_for_one_of_the_comparison(
     tmp_path: Path, book: Path
 ) -> None:
     _, corpus, config = make_run(tmp_path / "run", book)
-    for text, fits in ((corpus.text.digest, True), (TEXT, False)):
+    for text, fits in ((corpus.text, True), (TEXT, False)):
         planned = Planned(config, kept(config, text, tmp_path), 1, 1, 1)
         (tmp_path / "run").rename(planned.path)
         if fits:
@@ -109,6 +114,16 @@ def test_flops_are_those_that_pytorch_counts(
     with FlopCounterMode(display=False) as counter:
         model(x, model.start(1))
     assert flops_per_character(config, 90, kind) == counter.get_total_flops()
+
+
+def test_a_kernel_that_cannot_walk_a_cell_is_refused_before_anything_is_measured(
+    tmp_path: Path, book: Path
+) -> None:
+    words = ["compare-cells", book, "--kernel", "scan", *WORDS, "--out", tmp_path / "o"]
+    done = charlm(*words)
+    assert done.returncode == 78 and b"scan" in done.stderr, done.stderr
+    assert done.stderr.count(b"\n") == 2 and not (tmp_path / "o").exists()
+    assert b"note: there can be no verdict: 6 seeds or more are needed, there are 2" in done.stderr
 
 
 def test_all_cells_read_the_same_data_in_the_same_order(book: Path) -> None:
@@ -169,9 +184,9 @@ def test_a_row_has_the_mean_and_the_spread_of_its_seeds() -> None:
 def test_what_runs_took_is_told_apart_and_of_those_that_came_to_the_end() -> None:
     of = reports("gru", [2.0, None, 3.0])
     of[1]["chars_per_second"] = 1.0  # it diverged
-    assert report.timed(of) == {"seconds_per_million": 10_000.0, "minutes": 1.0}
-    assert not report.row("gru", of, 0.0).keys() & report.timed(of).keys()
-    lost = report.timed(reports("gru", [None]))
+    assert report.taken(of) == {"seconds_per_million": 10_000.0, "minutes": 1.0}
+    assert not report.row("gru", of, 0.0).keys() & report.taken(of).keys()
+    lost = report.taken(reports("gru", [None]))
     assert lost == {"seconds_per_million": None, "minutes": None}
 
 
@@ -184,7 +199,7 @@ def test_rows_stand_by_their_mean_and_those_without_one_come_last() -> None:
 
 def words(bits: dict[str, list[float | None]], baseline: str = "base") -> dict[str, str]:
     found, blocks = report.judged({c: reports(c, of) for c, of in bits.items()}, baseline, 0.01)
-    assert blocks in (1, 20)
+    assert blocks in (0, 20)
     return {cell: one.word for cell, one in found.items()}
 
 
@@ -432,6 +447,53 @@ def test_a_worker_trains_alone_though_the_comparison_is_one_of_several_processes
     assert done.returncode == 0, done.stderr
     one = dict.fromkeys(told, "3") | {"PATH": "p", "SLURM_JOB_ID": "7"}
     assert [name for name in one if not torchrun.TOLD.fullmatch(name)] == ["PATH", "SLURM_JOB_ID"]
+
+
+class Scripted:
+    """An engine whose workers end at once, with these codes."""
+
+    where = "nowhere"
+
+    def __init__(self, codes: list[int]) -> None:
+        self.codes = codes
+
+    def room(self) -> int:
+        return 1
+
+    def start(self, _: workers.Job, log: Path) -> "Scripted":
+        log.write_text("charlm: the last words\n")
+        return self
+
+    def poll(self) -> int:
+        return self.codes.pop(0)
+
+    def terminate(self) -> None: ...
+
+    def wait(self) -> int:
+        return 0
+
+
+def test_a_worker_that_is_killed_or_stopped_by_others_is_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers.time, "sleep", lambda _: None)
+    jobs = [workers.Job(name, tmp_path / name, [], workers.Progress) for name in ("one", "other")]
+
+    def ended(codes: list[int]) -> list[workers.State]:
+        *_, states = workers.work(jobs, tmp_path, Scripted(codes), lambda: False)
+        return states
+
+    one, other = ended([-9, 143, -15, 0, 130, 76])
+    assert (one.status, one.killed) == ("done", 3) and (other.status, other.killed) == (
+        *("diverged", 1),
+    )
+    for code, number in ((-9, 9), (143, 15)):
+        with pytest.raises(
+            CharlmError, match=f"one: its process was killed 4 times, by signal {number}"
+        ):
+            ended([code] * 4)
+    with pytest.raises(CharlmError, match="one: the last words"):
+        ended([74])
 
 
 def test_a_worker_that_fails_ends_the_comparison_with_its_own_words(tmp_path: Path) -> None:

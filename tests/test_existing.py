@@ -9,7 +9,7 @@ import pytest
 from conftest import charlm, make_run, prose
 
 from charlm.checkpoint import readable
-from charlm.compare import begin
+from charlm.compare import begin, refuse_another
 from charlm.conclusion import Judge, concluded
 from charlm.errors import BadConfig, Exists
 from charlm.existing import compared, grouped, opened, refuse_incomparable
@@ -41,6 +41,7 @@ def finished(
     }
     timed = {"chars_per_second": 100.0, "seconds": 1.0}
     facts = {"format": 3, **run.record.facts(), "updates": config.updates, "split": config.final}
+    facts["weights_sha256"] = f"those of {bits}"
     run.finish(
         {**facts, **timed, "score": told | (score or {}) if config.final != "none" else None}
     )
@@ -57,7 +58,7 @@ def test_runs_that_differ_in_their_seed_alone_are_one_row(tmp_path: Path, book: 
     named = grouped(runs)
     assert list(named) == ["lstm", "gru"]
     assert [run.record.config.seed for run in named["gru"]] == [0, 3, 7]
-    report = concluded(compared(named), Judge("lstm", 0.01))
+    report = concluded(compared(named, "lstm"), Judge("lstm", 0.01))
     (gru,) = (row for row in report["rows"] if row["cell"] == "gru")
     assert gru["seeds"] == [0, 3, 7] and gru["runs"] == ["gru-0", "gru-3", "gru-7"]
     assert gru["bits_per_char"]["per_seed"] == [2.0, 2.3, 2.7]
@@ -92,8 +93,11 @@ def test_runs_of_other_seeds_or_the_same_twice_are_not_compared(tmp_path: Path, 
     other = finished(tmp_path / "other", book, cell="gru", seed=2)
     with pytest.raises(BadConfig, match="lstm has runs of seed 1, and gru of 2: seeds are comp"):
         grouped([one, other])
-    with pytest.raises(BadConfig, match="again and .*/one are alike|one and .*/again are alike"):
-        grouped([one, finished(tmp_path / "again", book, seed=1, save_every=9.0)])
+    again = finished(tmp_path / "again", book, seed=1, save_every=9.0)
+    assert grouped([one, again, one]) == {"lstm": [one]}  # as where two comparisons share a run
+    other = finished(tmp_path / "better", book, 1.9, seed=1)
+    with pytest.raises(BadConfig, match="one and .*/better differ in nothing that decides a run"):
+        grouped([one, other])
 
 
 @pytest.mark.parametrize(
@@ -106,6 +110,10 @@ def test_runs_of_other_seeds_or_the_same_twice_are_not_compared(tmp_path: Path, 
         ({"final": "none"}, "has no score: it was trained with --final none"),
         ({"score": {"protocol": "windows"}}, "the protocol is windows, and not one-stream"),
         ({"score": {"text_sha256": "ab"}}, "the SHA-256 of the scored text is ab, and not "),
+        (
+            {"score": {"block_lengths": [9] * 5}},
+            r"blocks is 9 to 9 \(5 blocks\), and not 1,000",
+        ),
     ],
 )
 def test_what_was_scored_otherwise_is_refused_with_the_reason(
@@ -128,7 +136,7 @@ def test_a_run_that_diverged_is_a_result_and_one_that_is_not_finished_is_none(
     lost = finished(tmp_path / "lost", book, None, cell="gru")
     one = finished(tmp_path / "one", book)
     refuse_incomparable([lost, one])
-    report = concluded(compared(grouped([lost, one])), Judge("lstm", 0.01))
+    report = concluded(compared(grouped([lost, one]), "lstm"), Judge("lstm", 0.01))
     assert [row["verdict"]["word"] for row in report["rows"]] == ["baseline", "diverged 1 of 1"]
     begun, _, _ = make_run(tmp_path / "begun", book, cell="rnn")
     with pytest.raises(BadConfig, match="begun is not finished: go on with charlm train --run .*"):
@@ -137,7 +145,7 @@ def test_a_run_that_diverged_is_a_result_and_one_that_is_not_finished_is_none(
 
 def test_it_is_said_what_is_alike_and_what_is_not(tmp_path: Path, book: Path) -> None:
     runs = [finished(tmp_path / "a", book), finished(tmp_path / "b", book, dropout=0.5, updates=24)]
-    report = concluded(compared(grouped(runs)), Judge("a", 0.01))
+    report = concluded(compared(grouped(runs), "a"), Judge("a", 0.01))
     assert report["differ"] == {
         "dropout": {"a": 0.0, "b": 0.5},
         "updates": {"a": 12, "b": 24},
@@ -149,27 +157,69 @@ def test_it_is_said_what_is_alike_and_what_is_not(tmp_path: Path, book: Path) ->
     assert told.endswith("not alike: updates (12 to 24), characters read (768 to 1.54k)")
 
 
-def test_a_comparison_stands_for_its_runs_and_its_report_is_left_alone(
+def test_a_comparison_stands_for_the_runs_that_its_report_is_about(
     tmp_path: Path, book: Path
 ) -> None:
-    for cell in ("gru", "lstm"):
-        finished(tmp_path / "o" / "runs" / cell, book, cell=cell)
-    (tmp_path / "o" / "runs" / "half").mkdir()  # a start that was killed at once
-    assert [run.path.name for run in opened([str(tmp_path / "o")])] == ["gru", "lstm"]
-    with pytest.raises(BadConfig, match="has no run: name a directory that charlm train has made"):
+    def comparison(place: Path, cells: dict[str, float], baseline: str, **settings: Any) -> str:
+        runs = {
+            cell: finished(place / "runs" / f"{cell}-s0", book, bits, cell=cell, **settings)
+            for cell, bits in cells.items()
+        }
+        finished(place / "runs" / "attention-s0", book, cell="attention")  # and not judged
+        (place / "runs" / "half").mkdir()  # a start that was killed at once
+        named = grouped(list(runs.values()))
+        report = concluded(compared(named, baseline), Judge(baseline, 0.01))
+        (place / "report.json").write_bytes(readable(report))
+        return str(place)
+
+    one = comparison(tmp_path / "a", {"gru": 2.0, "lstm": 2.1}, "lstm")
+    two = comparison(tmp_path / "b", {"lstm": 2.1, "rnn": 2.3}, "rnn")
+    runs, base = opened([one, two])
+    assert [run.path.parent.parent.name for run in runs] == ["a", "a", "b", "b"]
+    assert {name: len(of) for name, of in grouped(runs).items()} == {"gru": 1, "lstm": 1, "rnn": 1}
+    assert base.path == tmp_path / "a" / "runs" / "lstm-s0"
+    lone = tmp_path / "b" / "runs" / "rnn-s0"
+    assert opened([str(lone), one])[1].path == lone
+
+    with pytest.raises(BadConfig, match="is not finished: the command that began it goes on"):
         opened([str(tmp_path)])
-    begin(tmp_path, "text")
-    begin(tmp_path, "text")
+    (tmp_path / "report.json").write_bytes(readable({"rows": [{"cell": "gru"}]}))
+    with pytest.raises(BadConfig, match="is no comparison that has made runs on a text"):
+        opened([str(tmp_path)])
+
+
+def test_a_directory_that_has_anything_else_is_left_alone(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    refuse_another(out, "text")
+    out.mkdir()
+    for left in ("lock", "standard-input.txt", "seconds.json"):  # by a start that was refused
+        (out / left).touch()
+    (out / "logs").mkdir()
+    refuse_another(out, "text")
+    (out / "notes.txt").touch()
+    for place in (out, out / "notes.txt"):
+        with pytest.raises(Exists, match="name another place with --out"):
+            refuse_another(place, "text")
+    begin(out, "text")
+    refuse_another(out, "text")
     with pytest.raises(Exists, match="has a comparison of another kind, text: name another --out"):
-        begin(tmp_path, "runs")
-    (tmp_path / "comparison.json").write_bytes(readable({"format": 3}))  # of an older charlm
-    begin(tmp_path, "runs")
+        refuse_another(out, "runs")
+    (out / "comparison.json").write_bytes(readable({"format": 3}))  # of an older charlm
+    refuse_another(out, "text")
+    for kind in ("runs", "task"):
+        with pytest.raises(Exists, match="of another kind, text"):
+            refuse_another(out, kind)
+    (out / "climbs").mkdir()
+    refuse_another(out, "task")
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--lr", 1], "--learning-rate is a setting of runs to be made: leave it out, as "),
+        (["--lr", 1], "--learning-rate is of runs to be made: leave it out, as "),
+        (["--seeds", 6], "--seeds is of runs to be made"),
+        (["--no-transformer"], "--transformer is of runs to be made"),
+        (["--match", "parameters"], "--match is of runs to be made"),
         (["--trials", 2], "--trials is of runs to be made"),
         (["--match", "state"], "--match is of runs to be made"),
         (["--plan"], "--plan is of runs to be made"),
@@ -196,7 +246,7 @@ def test_a_comparison_of_its_runs_says_what_it_said(tmp_path: Path, book: Path) 
     assert made.returncode == 0, made.stderr
     runs = sorted((tmp_path / "made" / "runs").iterdir())
     before = {path: path.read_bytes() for run in runs for path in run.rglob("*") if path.is_file()}
-    words = ["compare-cells", *runs, "--baseline", "rnn", "--out", tmp_path / "again"]
+    words = ["compare-cells", tmp_path / "made", "--out", tmp_path / "again"]
     again = charlm(*words, "--json")
     assert again.returncode == 0, again.stderr
     one, two = json.loads(made.stdout), json.loads(again.stdout)

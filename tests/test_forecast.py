@@ -58,7 +58,7 @@ def planned(run: Run, corpus: Any) -> Planned:
 def test_a_run_takes_no_more_disk_than_was_said(tmp_path: Path, book: Path, cell: str) -> None:
     settings = {**TINY, "hidden": 64, "updates": 60, "valid_every": 20, "cell": cell}
     corpus = load(checked(settings), [str(book)])
-    path = kept(checked(settings), corpus.text.digest, tmp_path)
+    path = kept(checked(settings), corpus.text, tmp_path)
     run, _, config = make_run(path, book, **settings)
     nothing = Planned(config, tmp_path / "none", *size(config, corpus.alphabet.size), 1)
     whole = forecast.disk_left(nothing, corpus)
@@ -109,6 +109,7 @@ def test_a_plan_names_every_run_and_begins_none(
     shown = capsys.readouterr().out
     assert all(len(line) <= 80 for line in shown.splitlines()) and "4 runs are left: " in shown
     assert shown.startswith(f"All have {plan['equal']['amount']} floats of state")
+    assert b"note: there can be no verdict: 6 seeds or more are needed, there are 2" in done.stderr
     # It is what is then done.
     done = charlm("compare-cells", *words, "--cells", "rnn", "--seeds", 1, "--json")
     assert done.returncode == 0, done.stderr

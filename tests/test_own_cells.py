@@ -186,6 +186,18 @@ def test_a_stopped_run_of_it_goes_on(tmp_path: Path, book: Path, mine: str) -> N
     assert (run / "metrics.jsonl").read_bytes() == (tmp_path / "whole/metrics.jsonl").read_bytes()
 
 
+def test_a_cell_whose_flops_are_not_what_it_says_is_trained_but_not_compared(
+    tmp_path: Path, book: Path
+) -> None:
+    cell = f"{Path(__file__).parent / 'broken_cells.py'}:MultipliesTwice"
+    small = ["--embedding", 4, "--batch", 2, "--time", 8, "--updates", 1]
+    trained = charlm("train", book, "--cell", cell, "--hidden", 8, *small, "--run", tmp_path / "r")
+    assert trained.returncode == 0, trained.stderr
+    done = charlm("compare-cells", book, "--cells", f"gru,{cell}", *small, "--out", tmp_path / "o")
+    assert done.returncode == 80 and b"and PyTorch counts " in done.stderr, done.stderr
+    assert done.stderr.count(b"\n") == 1 and not (tmp_path / "o").exists()
+
+
 def test_it_is_compared_with_others(tmp_path: Path, book: Path, mine: str) -> None:
     words = ["compare-cells", book, "--cells", f"rnn,{mine}", "--seeds", 1, "--parameters", 30_100]
     words += ["--embedding", 8, "--batch", 4, "--time", 16, "--updates", 5, "--out", tmp_path / "o"]
@@ -194,7 +206,7 @@ def test_it_is_compared_with_others(tmp_path: Path, book: Path, mine: str) -> No
     assert done.returncode == 0, done.stderr
     lines = done.stdout.decode().splitlines()
     assert {line.split()[0] for line in lines[2:4]} == {"rnn", "mine.Mine"}
-    assert any(line.startswith("residual blocks, one-stream on test, 5 u") for line in lines)
+    assert "Residual blocks, one-stream on test, 5 updates" in " ".join(lines)
     assert all(len(line) <= 80 for line in lines[-5:])
     report = json.loads((tmp_path / "o" / "report.json").read_text())
     *_, beside = report["baselines"]

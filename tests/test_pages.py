@@ -156,7 +156,7 @@ def told(foreign: str, cells: tuple[str, ...]) -> tuple[Any, ...]:
         },
         {
             "command": f"charlm compare-cells {foreign}",
-            "cells": {cell: report.timed(reports) for cell, reports in of.items()},
+            "cells": {cell: report.taken(reports) for cell, reports in of.items()},
         },
         looks,
         dict.fromkeys(names[:-1], f"{foreign}\n\twords") | {names[-1]: None},
@@ -204,56 +204,59 @@ def answer(run: int, foreign: str) -> dict[str, Any]:
 
 
 def probed(foreign: str = "", runs: int = 4) -> bytes:
-    """The page of probed runs, two of a cell; with this text wherever somebody may write."""
+    """The page of probed runs."""
+    return probes.render(answers(foreign, runs))
+
+
+def answers(foreign: str = "", runs: int = 4) -> dict[str, Any]:
+    """What runs, two of a cell, were asked; with this text wherever somebody may write."""
     names = [f"run-{number}{foreign}" for number in range(runs)]
     told = {
         part: f"{part.capitalize()} it is. {foreign}"
         for part in ("question", "protocol", "unit", "chance", "source")
     }
     group = Found(x="k", y="gain", curves=[Curve(name=name, x=KS, y=KS) for name in names])
-    return probes.render(
-        {
-            "command": f"charlm probe {foreign}",
-            "text": {
-                "corpus_sha256": "ab" * 32,
-                "text_sha256": "cd" * 32,
-                "split": "test",
-                "characters": 12_000,
-                "symbols": "characters",
+    return {
+        "command": f"charlm probe {foreign}",
+        "text": {
+            "corpus_sha256": "ab" * 32,
+            "text_sha256": "cd" * 32,
+            "split": "test",
+            "characters": 12_000,
+            "symbols": "characters",
+        },
+        "runs": [
+            {
+                "name": name,
+                "cell": ("gru", f"cell{foreign}")[number // 2 % 2],
+                "seed": number,
+                "layers": 1,
+                "hidden": 100,
+                "parameters": 20_000,
+                "state_size": 100,
+                "bits_per_char": 2.0 if number else None,
+                "weights_sha256": "ef" * 32,
+            }
+            for number, name in enumerate(names)
+        ],
+        "probes": {
+            "context": {
+                **told,
+                "seconds": dict.fromkeys(names, 1.5),
+                "found": {name: answer(place, foreign) for place, name in enumerate(names)},
             },
-            "runs": [
-                {
-                    "name": name,
-                    "cell": ("gru", f"cell{foreign}")[number // 2 % 2],
-                    "seed": number,
-                    "layers": 1,
-                    "hidden": 100,
-                    "parameters": 20_000,
-                    "state_size": 100,
-                    "bits_per_char": 2.0 if number else None,
-                    "weights_sha256": "ef" * 32,
-                }
-                for number, name in enumerate(names)
-            ],
-            "probes": {
-                "context": {
-                    **told,
-                    "seconds": dict.fromkeys(names, 1.5),
-                    "found": {name: answer(place, foreign) for place, name in enumerate(names)},
-                },
-                "recl": {
-                    **told,
-                    "seconds": {"group": 0.1},
-                    "found": {"group": msgspec.to_builtins(group)},
-                },
-                "closing": {
-                    **told,
-                    "seconds": dict.fromkeys(names, 0.1),
-                    "found": {name: {"not_measurable": f"no bracket {foreign}"} for name in names},
-                },
+            "recl": {
+                **told,
+                "seconds": {"group": 0.1},
+                "found": {"group": msgspec.to_builtins(group)},
             },
-        }
-    )
+            "closing": {
+                **told,
+                "seconds": dict.fromkeys(names, 0.1),
+                "found": {name: {"not_measurable": f"no bracket {foreign}"} for name in names},
+            },
+        },
+    }
 
 
 def climbed(foreign: str = "") -> bytes:
@@ -693,3 +696,16 @@ def test_figures_of_a_comparison_stand_alone_as_files(tmp_path: Path) -> None:
         named = {name for name in (*cells, "300 updates", "chosen") if name in shown}
         assert named == ({*cells} if every else {"300 updates", "chosen"}), path
         assert every or shown[0].startswith(f"{own}: ")
+
+
+def test_probed_runs_are_told_apart_as_the_rows_of_the_comparison_are() -> None:
+    rows = [{"cell": "slow", "runs": ["run-3", "run-0"]}, {"cell": "fast", "runs": ["run-2"]}]
+    found = answers(runs=4)
+    del found["runs"][1]
+    for one in found["probes"].values():
+        one["found"].pop("run-1", None)
+    first, *_ = comparison.sections(found, rows)
+    heads, *_ = first.numbers
+    assert heads[1:] == ["slow", "fast"]
+    shown = {head for head in first.drawn[0].heads if head.startswith("run-")}
+    assert shown == {"run-0", "run-2", "run-3"}

@@ -10,11 +10,13 @@ import pytest
 from conftest import charlm, prose
 
 from charlm import ask
+from charlm.cli import given
 from charlm.corpus import reload
 from charlm.errors import BadConfig, Exists, Interrupted
 from charlm.model import load_weights, make
 from charlm.probe import PROBES, Curve, Found, NotMeasurable, Number, Probe, Reading
 from charlm.run import Run
+from charlm.workers import Local
 
 SMALL = ["--embedding=6", "--batch=8", "--time=32", "--updates=30", "--split=40/10/50"]
 
@@ -203,3 +205,21 @@ def test_a_directory_with_something_else_in_it_is_left_alone(runs: Path, tmp_pat
     done = charlm("probe", runs / "gru", "--only=timescales", "--out", tmp_path)
     assert done.returncode == 73
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_the_runs_of_a_comparison_are_asked_on_its_device_and_on_a_gpu_one_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+    monkeypatch.setattr(given, "probed", lambda *of: told.append(of))
+    for device, side_by_side in (("cpu", 5), ("cuda:1", 1)):
+        given.probes_of([], given.Work(tmp_path, Local(5, device), 9.0))
+        ((_, wanted, words, work),) = told
+        assert words == [f"--device={device}"] and len(wanted) == len(PROBES)
+        assert work == given.Work(tmp_path / "probes", Local(side_by_side, device), 9.0)
+        told.clear()
+
+
+def test_where_there_is_nothing_to_do_nothing_is_begun(tmp_path: Path) -> None:
+    given.do([], given.Work(tmp_path, Local(1, "cpu"), 9.0))
+    assert not list(tmp_path.iterdir())

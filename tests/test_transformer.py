@@ -9,11 +9,12 @@ from conftest import TINY, charlm
 
 from charlm import transformer
 from charlm.compare import Planned, plan
+from charlm.corpus import Text
 from charlm.encoder import Digest
 from charlm.match import equal
 from charlm.tuning import SPACE, drawn
 
-TEXT = Digest("ab" * 32, (100,))
+TEXT = Text((), Digest("ab" * 32, (100,)), 100, {"train": (0, 90)}, ())
 SETTINGS = {**TINY, "embedding": 8, "keep_bias": "chrono", "recurrent_init": "orthogonal"}
 SETTINGS |= {"weight_dropout": 0.5, "kernel": "compiled", "learning_rate": 0.02}
 

@@ -21,6 +21,7 @@ from charlm.cell import CELLS
 from charlm.compare import Planned, plan
 from charlm.compare_tuning import foreseen, of_cell, settled, tune
 from charlm.config import Config, checked
+from charlm.corpus import Text
 from charlm.encoder import Digest
 from charlm.errors import BadConfig
 from charlm.match import equal
@@ -45,7 +46,7 @@ from charlm.tuning import (
 )
 from charlm.workers import Job, Progress
 
-TEXT = Digest("ab" * 32, (100,))
+TEXT = Text((), Digest("ab" * 32, (100,)), 100, {"train": (0, 90)}, ())
 
 
 # what is tried
@@ -61,6 +62,11 @@ def test_a_trial_is_drawn_by_its_number_alone() -> None:
         for left in SPACE:  # what a cell has not, or a person gives, changes no other setting
             space = {name: choices for name, choices in SPACE.items() if name != left}
             assert drawn(space, number) == {n: whole[n] for n in space}
+
+
+def test_the_first_trial_is_not_outside_of_the_space() -> None:
+    for rates, first in (((1e-4, 1e-3), 1e-3), ((0.01, 0.1), 0.01), ((1e-3, 1.0), 0.006)):
+        assert drawn({**SPACE, "learning_rate": rates}, 0)["learning_rate"] == first
 
 
 def test_rates_are_even_on_a_logarithmic_scale_and_all_else_as_often() -> None:

@@ -1,6 +1,7 @@
 """What compare-cells is told, and what comes of it, whatever it is that it compares."""
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 from charlm import tuning
@@ -28,6 +29,7 @@ class Asked(NamedTuple):
     transformer: bool
     task: str
     distance: str
+    said: AbstractSet[str]  # the options that were given, by name
 
     @property
     def names(self) -> list[str]:
@@ -50,13 +52,6 @@ class Done(NamedTuple):
     left: str  # what is in --out now, in words
 
 
-def refuse(why_not: dict[str, Any], way_out: str) -> None:
-    """An error for the first of these options that was given, told by what speaks against it."""
-    for said, given in why_not.items():
-        if given:
-            raise BadConfig(f"{said}: leave it out{way_out}")
-
-
 def refuse_cells(asked: Asked) -> None:
     """Cells that cannot be had with these settings, or not be told apart."""
     if asked.given.get("tie") and "embedding" in asked.given:
@@ -72,5 +67,5 @@ def refuse_cells(asked: Asked) -> None:
                 f"--cells: {other} and {name} would both be called {label(name)}: give one's file "
                 "or class another name"
             )
-    if asked.baseline and asked.baseline not in asked.names:
+    if asked.baseline and label(asked.baseline) not in called:
         raise BadConfig(f"--baseline {asked.baseline}: one of --cells, {', '.join(asked.names)}")

@@ -20,6 +20,7 @@ from charlm.signals import check
 @app.command(name="compare-cells")
 @settings("cell", "hidden", "seed", "minutes", "final", "threads")
 def compare_cells(
+    context: typer.Context,
     given: dict[str, Any],
     corpus: CORPUS = None,
     cells: Annotated[
@@ -70,7 +71,7 @@ def compare_cells(
     trials: Annotated[
         int | None,
         typer.Option(
-            help=f"Random trials that tune each cell ({tuning.TRIALS}); 0, and where --lr is "
+            help=f"Trials that tune each cell ({tuning.TRIALS}); 0, and where --lr is "
             "given: one learning rate for all.",
             min=0,
             max=1000,
@@ -144,6 +145,7 @@ def compare_cells(
         transformer=transformer,
         task=task,
         distance=distance,
+        said={name for name in context.params if _given(context, name)},
     )
     kind.refuse(asked)
     if lr_range and not trials:
@@ -152,19 +154,19 @@ def compare_cells(
         raise BadConfig("--ray-address is a cluster's: say --engine ray, too, or leave it out")
     if engine == "ray" and find_spec("ray") is None:
         raise BadConfig("--engine ray needs Ray: pip install 'charlm[ray]'")
-    from charlm.compare import is_comparison
+    from charlm.compare import refuse_another
     from charlm.machine import cores, prepare
-    from charlm.run import refuse_existing, writer
+    from charlm.run import writer
 
     check()
     kind.prepare(asked)
     wanted = asked.given.get("device", Config().device)
     here, _ = prepare(wanted if engine == "local" else "cpu", 1)
     device = here if engine == "local" else wanted  # of the cluster's machines
-    if not is_comparison(out):
-        refuse_existing(out)
+    refuse_another(out, kind.KIND)
     with writer(out):
-        side_by_side = jobs or (0 if engine == "ray" else 1 if task and here != "cpu" else cores())
+        alone = here != "cpu" and kind is not on_text  # what packs nothing into a GPU's memory
+        side_by_side = jobs or (0 if engine == "ray" else 1 if alone else cores())
         with engine_of(engine, ray_address, device, side_by_side, out) as there:
             done = kind.compare(Work(out, there, log_every), asked)
     if json:
@@ -173,3 +175,9 @@ def compare_cells(
         done.draw()
     if done.left:
         show.say(f"in {out}: {done.left}")
+
+
+def _given(context: typer.Context, name: str) -> bool:
+    """Whether the person gave this option."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from charlm.workers import Engine, Job
 
 
-def load_own(cells: Sequence[str]) -> None:
+def load_own(cells: Sequence[str], compared: bool = False) -> None:
     """Loads those of the cells that the person named in a file, and refuses one whose scores would
-    mean nothing."""
+    mean nothing; compared: or whose FLOPs would."""
     if any(own(cell) for cell in cells):
         from charlm import contract, zoo
 
         for cell in cells:
             if own(cell):
                 zoo.load(cell)
-                contract.hold(cell, contract.SOUND)
+                contract.hold(cell, [*contract.SOUND, *([contract.FLOPS] if compared else [])])
 
 
 def file_of(run: "Run", cells: Sequence[str]) -> str:
@@ -99,7 +99,9 @@ class Work(NamedTuple):
 
 
 def do(jobs: "Sequence[Job]", work: Work) -> None:
-    """Has the jobs done, and shows how they go."""
+    """Has the jobs done, if there are any, and shows how they go."""
+    if not jobs:
+        return
     from charlm import workers
     from charlm.show import progress
 
@@ -112,6 +114,18 @@ def do(jobs: "Sequence[Job]", work: Work) -> None:
             shown.close()
     if signalled:
         raise Interrupted(signalled[0], "all is saved; the same command goes on")
+
+
+def probes_of(runs: "Sequence[Run]", work: Work) -> dict[str, Any]:
+    """Every probe asked of the runs of a comparison, on its device; on a GPU one run at a time."""
+    from charlm.ask import chosen
+    from charlm.workers import Local
+
+    engine, words = work.engine, []
+    if isinstance(engine, Local):
+        words = [f"--device={engine.where}"]
+        engine = engine if engine.where == "cpu" else Local(1, engine.where)
+    return probed(runs, chosen([]), words, Work(work.place / "probes", engine, work.log_every))
 
 
 def probed(

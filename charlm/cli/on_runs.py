@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING
 
 from charlm import show
 from charlm.cli.asked import Asked, Done
-from charlm.cli.asked import refuse as refuse_options
-from charlm.cli.given import Work, file_of, probed
-from charlm.config import flag, own
+from charlm.cli.given import Work, file_of, probes_of
+from charlm.config import flag, label, own
 from charlm.errors import BadConfig, CharlmError
 
 if TYPE_CHECKING:
     from charlm.baselines import Baseline
     from charlm.run import Run
+
+
+KIND = "runs"
+OPTIONS = {"corpus", "baseline", "margin", "out", "jobs", "log_every", "probe", "json", "device"}
 
 
 def are_runs(names: list[str]) -> bool:
@@ -31,18 +34,12 @@ def are_runs(names: list[str]) -> bool:
 
 def refuse(asked: Asked) -> None:
     """What is of runs that are yet to be made; --cells names only files that have a run's cell."""
-    setting = next((name for name in asked.given if name != "device"), "")
-    refuse_options(
-        {
-            "--match is of runs to be made": asked.match != "parameters",
-            "--trials is of runs to be made": asked.search,
-            "--plan is of runs to be made": asked.plan,
-            "--engine ray makes runs": asked.in_cluster,
-            f"{flag(setting)} is a setting of runs to be made": setting,
-            "--cells is of runs to be made": not all(map(own, asked.cells or [])),
-        },
-        f", as {asked.corpus[0]} is there already",
-    )
+    for name in sorted(asked.said - OPTIONS):
+        if name != "cells" or not all(map(own, asked.cells or [])):
+            raise BadConfig(
+                f"{flag(name)} is of runs to be made: leave it out, as {asked.corpus[0]} is there "
+                "already"
+            )
 
 
 def prepare(_: Asked) -> None:
@@ -52,28 +49,25 @@ def prepare(_: Asked) -> None:
 def compare(work: Work, asked: Asked) -> Done:
     """What the runs came to together, probed if so told."""
     from charlm import conclusion, existing
-    from charlm.ask import chosen
     from charlm.compare import begin
     from charlm.show import tables
     from charlm.verdict import MARGIN
 
-    runs = existing.opened(asked.corpus)
+    runs, base = existing.opened(asked.corpus)
     for run in runs:
         run.admit(file_of(run, asked.cells or []))
     existing.refuse_incomparable(runs)
     named = existing.grouped(runs)
-    baseline = asked.baseline or next(iter(named))
+    usual = next(name for name, of in named.items() if base in of)
+    baseline = label(asked.baseline) or usual
     if baseline not in named:
         raise BadConfig(f"--baseline {baseline}: one of {', '.join(named)}")
-    begin(work.place, "runs")
-    compared = existing.compared(named)
+    begin(work.place, KIND)
+    compared = existing.compared(named, baseline)
     judge = conclusion.Judge(baseline, asked.margin or MARGIN)
     report = conclusion.concluded(compared, judge, beside(runs, work))
-    finished = [run for run in runs if run.report]
-    answers = None
-    if asked.probe and finished:
-        probes = work._replace(place=work.place / "probes")
-        answers = probed(finished, chosen([]), [], probes)
+    finished = [run for of in named.values() for run in of if run.report]
+    answers = probes_of(finished, work) if asked.probe and finished else None
     times = conclusion.timing(compared.runs, ["charlm", *sys.argv[1:]])
     conclusion.keep(work.place, compared.runs, report, times, answers, show.say)
     return Done(report, lambda: tables.comparison(report, times), "report.html and report.json")

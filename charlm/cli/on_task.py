@@ -4,7 +4,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from charlm.cli.asked import Asked, Done, refuse_cells
-from charlm.cli.asked import refuse as refuse_options
 from charlm.cli.given import Work, do, load_own
 from charlm.config import OF_TEXT, flag
 from charlm.errors import BadConfig
@@ -13,29 +12,34 @@ if TYPE_CHECKING:
     from charlm.task import Task
 
 
+KIND = "task"
+
+
 def refuse(asked: Asked) -> None:
     """What is of a text."""
     of_text = [*asked.corpus, *(flag(name) for name in OF_TEXT if name in asked.given)]
     if of_text:
         raise BadConfig(f"--task {asked.task} reads no text: leave {of_text[0]} out")
-    refuse_options(
-        {
-            "--probe asks runs on a text": asked.probe,
-            "--plan cannot know how far climbs get": asked.plan,
-            "--match seconds is of updates on a text": asked.match == "seconds",
-            "--trials tunes cells on a text": asked.search,
-            "--baseline judges bits of a text": asked.baseline,
-            "--margin judges bits of a text": asked.margin,
-        },
-        ", or --task",
-    )
+    for why, option in {
+        "--probe asks runs on a text": "probe",
+        "--plan cannot know how far climbs get": "plan",
+        "--trials tunes cells on a text": "trials",
+        "--lr-range tunes cells on a text": "lr_range",
+        "--baseline judges bits of a text": "baseline",
+        "--margin judges bits of a text": "margin",
+        "--transformer is a baseline of a text": "transformer",
+    }.items():
+        if option in asked.said:
+            raise BadConfig(f"{why}: leave it out, or --task")
+    if asked.match == "seconds":
+        raise BadConfig("--match seconds is of updates on a text: leave it out, or --task")
     refuse_cells(asked)
 
 
 def prepare(asked: Asked) -> None:
     """Refuses what only the task knows, and loads the cells."""
     steps(asked)
-    load_own(asked.names)
+    load_own(asked.names, compared=True)
 
 
 def steps(asked: Asked) -> "tuple[Task, list[int]]":
@@ -66,7 +70,7 @@ def compare(work: Work, asked: Asked) -> Done:
     if isinstance(work.engine, Local):  # in a cluster each climb looks at its own machine
         here = work.engine
         refuse_too_far(left, task, distances[-1], here.where, here.side_by_side)
-    begin(work.place, "task")
+    begin(work.place, KIND)
     tasks.planned(planned, footing, told(work.engine), work.place)
     do([one.job for one in planned], work)
     report = compare_task.conclude(planned, footing, work.place, ["charlm", *sys.argv[1:]])

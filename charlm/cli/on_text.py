@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from charlm import show, tuning
 from charlm.cli.asked import Asked, Done, refuse_cells
-from charlm.cli.given import Work, do, load_own, probed
+from charlm.cli.given import Work, do, load_own, probes_of
 from charlm.config import checked, label
 from charlm.errors import BadConfig
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from charlm.compare import Planned
     from charlm.corpus import Corpus
     from charlm.match import Footing
+
+
+KIND = "text"
 
 
 def refuse(asked: Asked) -> None:
@@ -25,7 +28,7 @@ def refuse(asked: Asked) -> None:
 
 def prepare(asked: Asked) -> None:
     """Loads the cells."""
-    load_own(asked.names)
+    load_own(asked.names, compared=True)
 
 
 class Made(NamedTuple):
@@ -51,28 +54,35 @@ class Made(NamedTuple):
 def made(work: Work, asked: Asked) -> Made:
     """Reads the text and finds sizes that are equal; begins nothing."""
     from charlm import match, pace, transformer
-    from charlm.compare import begin, kept_standard_input, plan
+    from charlm.compare import kept_standard_input, plan
     from charlm.corpus import load
+    from charlm.model import resolve_kernel
     from charlm.show import progress
     from charlm.train import updates_of
+    from charlm.verdict import edges, lacking
+    from charlm.workers import Local
 
-    begin(work.place, "text")
     texts = kept_standard_input(asked.corpus or ["python-docs"], work.place)
     with progress.reading("reading the text", work.log_every) as tick:
         text = load(checked(asked.settings), texts, tick)
-    digest, symbols, ids = text.text.digest, text.alphabet.size, text.split("train")
+    read, symbols, ids = text.text, text.alphabet.size, text.split("train")
     of = asked.settings, asked.names, asked.parameters, symbols
     if asked.match == "seconds":
         with progress.reading("timing each cell", work.log_every) as tick:
             footing = pace.equal(*of, ids, work.engine.where, work.place, tick)
     else:
         footing = match.equal(*of, asked.match)
-    planned = plan(asked.settings, asked.seeds, footing, digest, symbols, work.place)
+    planned = plan(asked.settings, asked.seeds, footing, read, symbols, work.place)
     small = []
     if asked.transformer:
         small = transformer.planned(
-            *(asked.settings, asked.seeds, asked.parameters, digest, symbols, work.place), show.say
+            *(asked.settings, asked.seeds, asked.parameters, read, symbols, work.place), show.say
         )
+    if why := lacking(asked.seeds, len(edges(len(text.split("test")))) - 1):
+        show.say(f"note: there can be no verdict: {why}")
+    if isinstance(work.engine, Local) and planned[0].config.kernel != "auto":
+        for one in planned[: len(asked.names)]:  # of each cell: a kernel that cannot walk it
+            resolve_kernel(one.config, work.engine.where)
     updates = updates_of(planned[0].config, ids)
     found = Made(texts, text, footing, updates, planned, small, {})
     return found._replace(every=every(found, asked.search))
@@ -82,13 +92,13 @@ def every(made: Made, search: tuning.Search | None) -> "dict[str, list[Planned]]
     """All that will be done, by what it is for."""
     from charlm import compare_tuning, transformer
 
-    name, digest = transformer.NAME, made.text.text.digest
+    name, read = transformer.NAME, made.text.text
     if not search:
         return {"run": made.planned, name: transformer.apart(made.small, made.planned)}
     cells = {of: one for of, one in made.tuned.items() if of != name}
     beside = {of: one for of, one in made.tuned.items() if of == name}
-    trials, chosen = compare_tuning.foreseen(cells, search, made.updates, digest)
-    more, also = compare_tuning.foreseen(beside, search, made.updates, digest)
+    trials, chosen = compare_tuning.foreseen(cells, search, made.updates, read)
+    more, also = compare_tuning.foreseen(beside, search, made.updates, read)
     planned, small = settled(made, {**chosen, **also})
     apart = [*transformer.apart(more, trials), *transformer.apart(small, planned)]
     return {"trial": trials, "run": planned, name: apart}
@@ -100,18 +110,21 @@ def settled(
     """The cells' runs and the Transformer's with what was chosen for each."""
     from charlm import compare_tuning, transformer
 
-    digest = made.text.text.digest
+    read = made.text.text
     planned = [
         run
         for one in made.planned
-        for run in compare_tuning.settled([one], chosen[label(one.config.cell)], digest)
+        for run in compare_tuning.settled([one], chosen[label(one.config.cell)], read)
     ]
-    return planned, compare_tuning.settled(made.small, chosen.get(transformer.NAME), digest)
+    return planned, compare_tuning.settled(made.small, chosen.get(transformer.NAME), read)
 
 
 def compare(work: Work, asked: Asked) -> Done:
     """The runs, or only the plan of them."""
+    from charlm.compare import begin
+
     of = made(work, asked)
+    begin(work.place, KIND)
     return forecast(work, of) if asked.plan else compared(work, asked, of)
 
 
@@ -131,7 +144,6 @@ def forecast(work: Work, made: Made) -> Done:
 def compared(work: Work, asked: Asked, made: Made) -> Done:
     """Does the runs, tuned and probed if so told."""
     from charlm import baselines, compare_tuning, conclusion, transformer
-    from charlm.ask import chosen
     from charlm.compare import by_cell, ended
     from charlm.show import tables
     from charlm.show import tuning as tunings
@@ -146,7 +158,7 @@ def compared(work: Work, asked: Asked, made: Made) -> Done:
     if asked.search:
         tunings.planned(tuning.asked(asked.search, made.updates))
         tried = compare_tuning.tune(
-            *(made.tuned, asked.search, made.updates, text.text.digest, text.alphabet.size),
+            *(made.tuned, asked.search, made.updates, text.text, text.alphabet.size),
             lambda one: one.job(made.texts),
             lambda jobs: do(jobs, work),
         )
@@ -157,9 +169,8 @@ def compared(work: Work, asked: Asked, made: Made) -> Done:
     do([*jobs, *transformer.jobs(small, planned, made.texts)], work)
     if asked.transformer:
         beside.append(transformer.baseline(small, tuned=bool(asked.search)))
-    answers = None
-    if asked.probe and (runs := ended(planned)):
-        answers = probed(runs, chosen([]), [], work._replace(place=work.place / "probes"))
+    runs = ended(planned)
+    answers = probes_of(runs, work) if asked.probe and runs else None
     footing = made.footing
     of = conclusion.Compared(
         by_cell(planned),
@@ -185,7 +196,8 @@ def fitting(work: Work, made: Made) -> tuple[Work, str]:
     from charlm import forecast
     from charlm.workers import Local, told
 
-    whole = [one for some in made.every.values() for one in some]
+    every = [one for some in made.every.values() for one in some]
+    whole = [one for one in every if not one.look().ended] or every
     forecast.refuse_full(work.place, sum(forecast.disk_left(one, made.text) for one in whole))
     if not isinstance(work.engine, Local):  # in a cluster each machine has what it has
         return work, told(work.engine)

@@ -31,6 +31,7 @@ def render(
         {
             **compared(row, unit),
             "params": f"{row['parameters']:,}",
+            "off by": f"{row['residual']:+.2%}",
             "s/M": exact(times["cells"][row["cell"]]["seconds_per_million"]),
             "spread": spread(row, unit),
         }
@@ -51,7 +52,7 @@ def render(
         baselines=baselines(report),
         drawn=learning(report, curves, looks),
         tuned=tuning.section(report["tuning"], looks) if report["tuning"] else None,
-        sections=sections(probed, [row["cell"] for row in rows]) if probed else [],
+        sections=sections(probed, rows) if probed else [],
         samples=[(row["cell"], samples[row["cell"]]) for row in rows],
         protocol=protocol(report),
         settings=[(flag(name), str(value)) for name, value in report["settings"].items()],
@@ -120,9 +121,12 @@ def footing(report: Report) -> str:
     )
 
 
-def sections(probed: Report, cells: Sequence[str]) -> list[Section]:
-    """What the probes found, the runs in the order of these cells: so that colours are the same."""
-    runs = sorted(probed["runs"], key=lambda run: cells.index(run["cell"]))
+def sections(probed: Report, rows: Sequence[Report]) -> list[Section]:
+    """What the probes found, the runs in the order of the rows and called like them: so that
+    colours are the same."""
+    row_of = {name: row["cell"] for row in rows for name in row["runs"]}
+    told = {run["name"]: {**run, "cell": row_of[run["name"]]} for run in probed["runs"]}
+    runs = [told[name] for name in row_of if name in told]
     return [section(name, one, runs) for name, one in probed["probes"].items()]
 
 

@@ -36,11 +36,11 @@ def made(report: dict[str, Any]) -> str:
     """What the runs had that were compared, and how they were scored."""
     settings, equal = report["settings"], report["equal"]
     scored = f"{report['protocol']} on {report['corpus']['scored']}"
-    if report["differ"] is None:
-        return (
-            f"{around(settings['block'])}, {scored}, {equal['updates']:,} updates, {fitted(report)}"
-        )
-    return f"{scored}. {equal['told']}{differing(report)}"
+    if report["differ"] is not None:
+        return f"{scored}. {equal['told']}{differing(report)}"
+    off = ", ".join(f"{row['cell']} {row['residual']:+.2%}" for row in report["rows"])
+    how = f"{around(settings['block'])}, {scored}, {equal['updates']:,} updates, {fitted(report)}"
+    return f"{equal['told']}: {off}. {how[0].upper()}{how[1:]}"
 
 
 def differing(report: dict[str, Any]) -> str:
@@ -97,7 +97,7 @@ def at_edge(tuning: dict[str, Any]) -> list[str]:
         if bits is None or bits > tuning["uniform_bits"]:
             said.append(
                 f"{cell}: not tuned, as no trial has learnt anything. Try lower learning "
-                "rates, with --lr-range, or more --trials."
+                f"rates, with {'--lr-range' if 'learning_rate' in tuning['space'] else '--lr'}."
             )
         elif end := found["edge"]:
             low, high = tuning["space"]["learning_rate"]
@@ -120,7 +120,7 @@ def judged(report: dict[str, Any]) -> str:
 
 
 def _many(count: int, what: str) -> str:
-    return f"{count} {what}{'s' if count > 1 else ''}"
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def missing(report: dict[str, Any]) -> list[str]:

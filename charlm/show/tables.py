@@ -163,7 +163,7 @@ def comparison(report: dict[str, Any], times: dict[str, Any]) -> None:
     if report["baselines"]:
         drawn(_baselines(report))
     lines = wrap(judged(report), NARROW)
-    lines += wrap("; ".join(missing(report)), NARROW, max_lines=2, placeholder=" …")
+    lines += wrap("; ".join(missing(report)), NARROW)
     of = f"Corpus {report['corpus']['sha256'][:16]}…"
     lines += wrap(f"{made(report)}. {of}", NARROW, break_on_hyphens=False)
     result("\n".join([*lines, *wrap(clocked(times), NARROW)]))
