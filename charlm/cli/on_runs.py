@@ -50,7 +50,7 @@ def compare(work: Work, asked: Asked) -> Done:
     """What the runs came to together, probed if so told."""
     from charlm import conclusion, existing
     from charlm.compare import begin
-    from charlm.show import tables
+    from charlm.show import comparison
     from charlm.verdict import MARGIN
 
     runs, base = existing.opened(asked.corpus)
@@ -70,7 +70,7 @@ def compare(work: Work, asked: Asked) -> Done:
     answers = probes_of(finished, work) if asked.probe and finished else None
     times = conclusion.timing(compared.runs, ["charlm", *sys.argv[1:]])
     conclusion.keep(work.place, compared.runs, report, times, answers, show.say)
-    return Done(report, lambda: tables.comparison(report, times), "report.html and report.json")
+    return Done(report, lambda: comparison.table(report, times), "report.html and report.json")
 
 
 def beside(runs: "list[Run]", work: Work) -> "list[Baseline]":

@@ -145,14 +145,14 @@ def compared(work: Work, asked: Asked, made: Made) -> Done:
     """Does the runs, tuned and probed if so told."""
     from charlm import baselines, compare_tuning, conclusion, transformer
     from charlm.compare import by_cell, ended
-    from charlm.show import tables
+    from charlm.show import comparison
     from charlm.show import tuning as tunings
     from charlm.verdict import MARGIN
 
     text, planned, small = made.text, made.planned, made.small
     work, where = fitting(work, made)
-    tables.planned(planned, text, made.footing, where, work.place, tuned=bool(asked.search))
-    tables.beside(small)
+    comparison.planned(planned, text, made.footing, where, work.place, tuned=bool(asked.search))
+    comparison.beside(small)
     beside = baselines.kept(text, work.place, lambda name: show.say(f"measuring {name}"))
     tried = None
     if asked.search:
@@ -183,7 +183,7 @@ def compared(work: Work, asked: Asked, made: Made) -> Done:
     conclusion.keep(work.place, of.runs, report, times, answers, show.say)
 
     def draw() -> None:
-        tables.comparison(report, times)
+        comparison.table(report, times)
         if tried:
             tunings.chosen(tried)
 

@@ -3,18 +3,14 @@
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from textwrap import wrap
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from charlm.config import around, label
 from charlm.show import duration, facts, large, result, say
-from charlm.show.rows import baselines, clocked, compared, judged, made, missing
-from charlm.visible import visible
 
 WIDE = 100  # columns of a table that does not go to a terminal
 NARROW = 80  # of the lines under it
@@ -25,12 +21,12 @@ def _sources(names: Sequence[str]) -> str:
     return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
 
 
-def _corpus(text: Any) -> tuple[str, str]:
+def corpus_of(text: Any) -> tuple[str, str]:
     size, sha256 = sum(text.digest.parts), text.digest.sha256
     return "corpus", f"{_sources(text.sources)}: {size:,} bytes, SHA-256 {sha256[:16]}…"
 
 
-def _alphabet(alphabet: Any) -> tuple[str, str]:
+def alphabet_of(alphabet: Any) -> tuple[str, str]:
     escape = " and an escape" if alphabet.escape is not None else ""
     return "alphabet", f"{len(alphabet.symbols):,} {alphabet.kind}{escape}"
 
@@ -46,8 +42,8 @@ def summary(run: Any, config: Any, seconds: float, memory: int, kernel: str, dev
             ("block", around(config.block)),
             ("kernel", kernel),
             ("parameters", f"{record.parameters:,}; {record.state_size:,} floats carried"),
-            _corpus(record.text),
-            _alphabet(run.alphabet),
+            corpus_of(record.text),
+            alphabet_of(run.alphabet),
             ("splits", ", ".join(f"{name} {size:,}" for name, size in sizes.items())),
             (
                 "budget",
@@ -93,39 +89,6 @@ def score(score: dict[str, Any], what: str) -> None:
     )
 
 
-def planned(planned: Any, corpus: Any, footing: Any, where: str, place: Path, tuned: bool) -> None:
-    """A comparison before its first run."""
-    config = planned[0].config
-    rates = "each cell tuned" if tuned else f"--lr {config.learning_rate:g} for every cell"
-    facts(
-        [
-            _corpus(corpus.text),
-            _alphabet(corpus.alphabet),
-            ("runs", f"{len(planned)}, {where}; {rates}"),
-            ("layers", f"{config.layers}; {around(config.block)}"),
-            ("kept in", str(place)),
-        ]
-    )
-    equal(planned, footing)
-
-
-def equal(planned: Any, footing: Any) -> None:
-    """What is equal, and what each cell has of it and of all else that could be."""
-    facts([("equal", footing.told)])
-    for one in {one.config.cell: one for one in planned}.values():
-        cell = one.config.cell
-        told = f"hidden {one.config.hidden} ({footing.residual[cell]:+.2%}): {one.parameters:,} "
-        told += f"parameters, {large(one.flops_per_character)} FLOPs, {one.state_size:,} state"
-        facts([(label(cell), told)])
-
-
-def beside(transformer: Any) -> None:
-    """The Transformer of a comparison, one run a seed, before the first of them."""
-    for one in transformer[:1]:
-        told = f"hidden {one.config.hidden}: {one.parameters:,} parameters, beside the cells"
-        facts([("transformer", f"{told}; about 5 times an LSTM's time")])
-
-
 def bare_table() -> Table:
     return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
 
@@ -138,35 +101,6 @@ def drawn(table: Table) -> None:
         console.print(table)
     lines = [line.rstrip() for line in captured.get().splitlines()]
     result("\n".join(line for line in lines if line))
-
-
-def _baselines(report: dict[str, Any]) -> Table:
-    """What the same text costs otherwise."""
-    table = bare_table()
-    head, *rows = baselines(report)
-    for place, name in enumerate(head):
-        table.add_column(name, justify="right" if place == 1 else "left", max_width=NARROW - 22)
-    for row in rows:
-        table.add_row(*(Text(visible(cell)) for cell in row))
-    return table
-
-
-def comparison(report: dict[str, Any], times: dict[str, Any]) -> None:
-    """The table of a comparison, by what its words were found, and how long it took."""
-    table = bare_table()
-    told = [compared(row, report["unit"]) for row in report["rows"]]
-    for head in told[0]:
-        table.add_column(head, justify="left" if head in ("cell", "verdict") else "right")
-    for one in told:
-        table.add_row(*(Text(visible(cell)) for cell in one.values()))
-    drawn(table)
-    if report["baselines"]:
-        drawn(_baselines(report))
-    lines = wrap(judged(report), NARROW)
-    lines += wrap("; ".join(missing(report)), NARROW)
-    of = f"Corpus {report['corpus']['sha256'][:16]}…"
-    lines += wrap(f"{made(report)}. {of}", NARROW, break_on_hyphens=False)
-    result("\n".join([*lines, *wrap(clocked(times), NARROW)]))
 
 
 def cells(entries: Sequence[dict[str, Any]], hidden: int) -> None:

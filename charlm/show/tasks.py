@@ -10,7 +10,8 @@ from rich.text import Text
 
 from charlm.config import around
 from charlm.show import facts, large, result
-from charlm.show.tables import bare_table, drawn, equal
+from charlm.show.comparison import equal
+from charlm.show.tables import bare_table, drawn
 from charlm.visible import visible
 
 COLUMNS = 80
