@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
+from charlm.adamw import AdamW
 from charlm.checkpoint import Progress, Tensors
 from charlm.config import Config, stream
 from charlm.corpus import Batch
@@ -55,14 +56,9 @@ class Learner(Generic[Model]):
         starts = set(model.starts)  # learned start states are (1, hidden), but no matrices
         matrices = [p for p in model.parameters() if p.dim() > 1 and p not in starts]
         vectors = [p for p in model.parameters() if p.dim() <= 1 or p in starts]
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": config.weight_decay},
-                {"params": vectors, "weight_decay": 0.0},
-            ],
-            lr=config.learning_rate,
+        self.optimizer = AdamW(
+            [(matrices, config.weight_decay), (vectors, 0.0)],
             betas=(config.momentum, 0.99),  # 0.999 remembers longer than such short runs last
-            fused=True,
         )
         self.recurrent = recurrent(model.recurrent)
         self.carried: ModelState | None = None
@@ -75,8 +71,6 @@ class Learner(Generic[Model]):
         """One update. A loss or gradient that is not finite raises before anything is changed."""
         began = time.perf_counter()
         rate = learning_rate(self.config, self.update, self.updates)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         # Dropout draws from (seed, update) alone: there is no random state to save or to disturb.
         seed = stream(self.config.seed, "dropout", self.update)
         # Not torch.manual_seed: for devices that are not there it keeps each call and its stack.
@@ -87,7 +81,7 @@ class Learner(Generic[Model]):
         before = self.model.start(mine.x.shape[1]) if batch.fresh else self.carried
         assert before is not None, "a window that continues a stream needs the state before it"
 
-        self.optimizer.zero_grad()
+        self.model.zero_grad()
         with dropped(self.recurrent, self.config.weight_dropout):
             if not self.ranks.first:  # the weights dropped are the same for all, the outputs not
                 torch.manual_seed(stream(seed, "rank", self.ranks.rank))
@@ -101,7 +95,7 @@ class Learner(Generic[Model]):
                 f"update {self.update + 1}: the loss is {nats}, its gradient's norm {gradient}. "
                 "The last good checkpoint is kept; train with a lower --learning-rate or --clip"
             )
-        self.optimizer.step()
+        self.optimizer.step(rate)
         self.carried = detached(after)
         self.update += 1
         self.seconds += time.perf_counter() - began
@@ -116,7 +110,7 @@ class Learner(Generic[Model]):
         """
         training = {}
         for name, parameter in self.model.named_parameters():
-            for moment, value in self.optimizer.state[parameter].items():
+            for moment, value in self.optimizer.moments.get(parameter, {}).items():
                 training[f"{moment}/{name}"] = value
         for layer, state in enumerate(self.ranks.whole(self.carried or ())):
             for part, value in enumerate(state):
@@ -135,7 +129,8 @@ class Learner(Generic[Model]):
                 layer, _, _ = which.partition("/")
                 carried.setdefault(int(layer), []).append(value.to(device))
             elif which in parameters:
-                self.optimizer.state[parameters[which]][kind] = value.to(device)
+                moments = self.optimizer.moments.setdefault(parameters[which], {})
+                moments[kind] = value.to(device)
             else:
                 raise BadData(f"the checkpoint has moments of an unknown weight {which}")
         every = tuple(tuple(carried[layer]) for layer in sorted(carried))

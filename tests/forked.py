@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-LOADED = ["matplotlib.figure", "msgspec", "numpy", "rich", "safetensors.torch", "torch._dynamo"]
+LOADED = ["matplotlib.figure", "msgspec", "numpy", "rich", "safetensors.torch"]
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload([*LOADED, "torch", "typer"])

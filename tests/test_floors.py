@@ -37,7 +37,7 @@ signals page figures characters ngram
 show flags listing report source tuning
 alphabet durable config trials verdict
 registry resample landmarks
-errors closers torchrun visible
+adamw errors closers torchrun visible
 """
 FLOOR = {room: -height for height, floor in enumerate(FLOORS.split("\n")) for room in floor.split()}
 

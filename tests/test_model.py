@@ -1,8 +1,5 @@
 """The model around the cells: how it begins, and the block that may stand around each of them."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -202,16 +199,6 @@ def test_the_block_has_half_the_weights_of_an_lstm_s_recurrence() -> None:
     mlp = sum(p.numel() for name, p in model.named_parameters() if "up." in name or "down." in name)
     (lstm,) = model.recurrent
     assert mlp == 4 * 96 * 96 == (lstm.W.weight.numel() + lstm.U.weight.numel()) / 2
-
-
-def test_measuring_a_model_does_not_load_pytorch_s_compiler() -> None:
-    """Scoring and writing would wait for it, and use nothing of it."""
-    code = (
-        "import sys; from charlm.config import checked; from charlm.model import resolve_kernel, "
-        "size; size(checked({}), 90); resolve_kernel(checked({'kernel': 'loop'})); "
-        "sys.exit('torch._dynamo' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_several_threads_are_left_to_pytorchs_own_kernel_where_the_cell_has_it() -> None:

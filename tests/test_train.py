@@ -3,6 +3,8 @@
 import json
 import math
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -127,15 +129,26 @@ def test_a_learned_start_is_learned(tmp_path: Path, book: Path) -> None:
 def test_only_matrices_decay() -> None:
     config = checked({**TINY, "start": "learned"})
     model = make(config, 9, "loop", "cpu")
-    matrices, vectors = Learner(model, config, 1).optimizer.param_groups
-    assert matrices["weight_decay"] == 0.01 and vectors["weight_decay"] == 0
+    (matrices, some), (vectors, none) = Learner(model, config, 1).optimizer.groups
+    assert (some, none) == (0.01, 0)
     names = {id(p): name for name, p in model.named_parameters()}
-    assert {names[id(p)] for p in matrices["params"]} == {
+    assert {names[id(p)] for p in matrices} == {
         *("embed.weight", "weight", "layers.0.W.weight", "layers.0.U.weight")
     }
-    assert {names[id(p)] for p in vectors["params"]} == {
-        *("bias", "layers.0.W.bias", "starts.0", "starts.1")
-    }
+    assert {names[id(p)] for p in vectors} == {*("bias", "layers.0.W.bias", "starts.0", "starts.1")}
+
+
+def test_training_does_not_load_pytorch_s_compiler(tmp_path: Path, book: Path) -> None:
+    """A process would wait two seconds for it, and use nothing of it."""
+    words = ["train", str(book), "--run", str(tmp_path / "r"), "--updates", "2", "--hidden", "8"]
+    code = (
+        f"import sys; from charlm.program import main; sys.argv = ['charlm', *{words!r}]\n"
+        "try: main()\n"
+        "except SystemExit as done: assert not done.code, done.code\n"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
 
 
 def test_momentum_is_how_much_of_the_direction_is_of_before() -> None:
@@ -146,7 +159,7 @@ def test_momentum_is_how_much_of_the_direction_is_of_before() -> None:
         learner.learn(batches[0])
         weight = learner.model.bias
         assert weight.grad is not None
-        kept = learner.optimizer.state[weight]["exp_avg"]
+        kept = learner.optimizer.moments[weight]["exp_avg"]
         torch.testing.assert_close(kept, (1 - momentum) * weight.grad)
 
 
