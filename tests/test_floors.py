@@ -102,15 +102,32 @@ def test_nothing_is_pickled_or_evaluated() -> None:
     ids=" ".join,
 )
 def test_help_and_usage_errors_never_import_torch(words: list[str]) -> None:
+    assert not loaded(words) & {"torch", "numpy"}
+
+
+def test_training_and_what_follows_never_load_pytorch_s_compiler(
+    tmp_path: Path, book: Path
+) -> None:
+    """A process would wait two seconds for it, and use nothing of it."""
+    run = ["--run", str(tmp_path / "r"), "--updates", "2", "--hidden", "8"]
+    train = loaded(["train", str(book), *run])
+    assert Path(run[1], "report.json").exists() and "torch" in train
+    for there in (train, loaded(["sample", run[1]]), loaded(["eval", run[1]])):
+        assert "torch._dynamo" not in there
+
+
+def loaded(words: Sequence[str]) -> set[str]:
+    """The modules that `charlm WORDS` has imported when it ends."""
     code = (
         "import sys; from charlm.program import main\n"
-        f"sys.argv = ['charlm', *{words!r}]\n"
+        f"sys.argv = ['charlm', *{list(words)!r}]\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+        "print('', *sys.modules, sep='\\n@', file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
+    return {line[1:] for line in done.stderr.decode().splitlines() if line.startswith("@")}
 
 
 def test_help_and_usage_errors_answer_at_once() -> None:
