@@ -17,7 +17,7 @@ $(READY): pyproject.toml constraints.txt
 
 compare: $(READY)  ## the main job: RNN, GRU and LSTM, each tuned, on Python's own documentation
 	$(BIN)/charlm compare-cells python-docs --cells rnn,gru,lstm --seeds 6 --parameters 100000 \
-	  --embedding 32 --updates 500 --trials 6 --lr-range 2e-3..3e-2 --dropout 0 --out comparison
+	  --embedding 32 --updates 300 --trials 6 --lr-range 2e-3..3e-2 --dropout 0 --out comparison
 
 test: $(READY)  ## every test, on every core
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
