@@ -27,7 +27,7 @@ class AdamW:
         for parameters, decay in self.groups:
             gradients = {one: one.grad for one in parameters if one.grad is not None}
             for one in gradients.keys() - self.moments.keys():
-                self.moments[one] = begun(one)
+                self.moments[one] = initial_moments(one)
             moments = [self.moments[one] for one in gradients]
             adamw(
                 list(gradients),
@@ -47,7 +47,7 @@ class AdamW:
             )
 
 
-def begun(parameter: Tensor) -> dict[str, Tensor]:
+def initial_moments(parameter: Tensor) -> dict[str, Tensor]:
     """The moments before the first update, under PyTorch's names."""
     return {
         "step": torch.zeros((), dtype=torch.float32, device=parameter.device),

@@ -7,12 +7,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-CODE_POINTS = 0x110000  # 1,114,112: what a character may be, all told
+UNICODE_CODE_POINTS = 0x110000  # 1,114,112: what a character may be, all told
 
-Ids = NDArray[np.integer]
+TokenIds = NDArray[np.integer]
 
 
-class Alphabet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Vocabulary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The symbols that training saw; a symbol's id is its place in `symbols`.
 
     kind "characters": symbols are Unicode code points, in order of first appearance; one more id,
@@ -21,48 +21,48 @@ class Alphabet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     kind: Literal["characters", "bytes"]
-    symbols: tuple[int, ...]
+    tokens: tuple[int, ...]
 
     def __post_init__(self) -> None:
         """An alphabet may come from anybody: no symbol twice, and none that is not one."""
-        if self.kind == "bytes" and self.symbols != tuple(range(256)):
+        if self.kind == "bytes" and self.tokens != tuple(range(256)):
             raise ValueError("the alphabet of bytes is 0 to 255")
-        if len(set(self.symbols)) < len(self.symbols):
+        if len(set(self.tokens)) < len(self.tokens):
             raise ValueError("an alphabet has a symbol twice")
-        if not all(0 <= s < CODE_POINTS and not 0xD800 <= s < 0xE000 for s in self.symbols):
+        if not all(0 <= s < UNICODE_CODE_POINTS and not 0xD800 <= s < 0xE000 for s in self.tokens):
             raise ValueError("an alphabet has a symbol that is no character")
 
     @property
-    def escape(self) -> int | None:
+    def unk_id(self) -> int | None:
         """The id of every unseen character."""
-        return len(self.symbols) if self.kind == "characters" else None
+        return len(self.tokens) if self.kind == "characters" else None
 
     @property
     def size(self) -> int:
         """How many ids a model must know, the escape included."""
-        return len(self.symbols) + (self.kind == "characters")
+        return len(self.tokens) + (self.kind == "characters")
 
     @property
-    def escape_nats(self) -> float:
+    def unk_cost_nats(self) -> float:
         """What naming an unseen character costs after the escape: one of all code points, evenly.
 
         So that the code stays decodable, and bits per character a true code length.
         """
-        return math.log(CODE_POINTS)
+        return math.log(UNICODE_CODE_POINTS)
 
     def encode(self, text: str) -> list[int]:
         """text -> ids, (length,); unseen characters become the escape."""
         if self.kind == "bytes":
             return list(text.encode("utf-8", "surrogateescape"))
-        places = {symbol: place for place, symbol in enumerate(self.symbols)}
-        return [places.get(ord(character), len(self.symbols)) for character in text]
+        places = {symbol: place for place, symbol in enumerate(self.tokens)}
+        return [places.get(ord(character), len(self.tokens)) for character in text]
 
-    def decode(self, ids: Ids) -> bytes:
+    def decode(self, ids: TokenIds) -> bytes:
         """ids, none of them the escape -> the UTF-8 bytes of the text."""
-        symbols = np.array(self.symbols, dtype="<u4")[ids]
+        symbols = np.array(self.tokens, dtype="<u4")[ids]
         if self.kind == "bytes":
             return symbols.astype(np.uint8).tobytes()
         return symbols.tobytes().decode("utf-32-le").encode()
 
 
-BYTES = Alphabet("bytes", tuple(range(256)))
+BYTE_VOCABULARY = Vocabulary("bytes", tuple(range(256)))

@@ -4,28 +4,28 @@ import torch
 from torch import nn
 
 from charlm.cell import Cell
-from charlm.config import Config, chrono
-from charlm.errors import BadConfig
+from charlm.config import Config, parse_chrono_bias
+from charlm.errors import ConfigError
 
 
-def begin(cell: Cell, config: Config) -> None:
+def initialize_cell(cell: Cell, config: Config) -> None:
     """The gates' biases and the recurrent matrices of a new cell; by default it keeps its own."""
-    if config.keep_bias != "1":
-        longest = chrono(config.keep_bias, config.time)
+    if config.forget_bias != "1":
+        longest = parse_chrono_bias(config.forget_bias, config.seq_len)
         if longest is None:
-            cell.keep(torch.full((cell.hidden,), float(config.keep_bias)))
+            cell.init_retention_bias(torch.full((cell.hidden_size,), float(config.forget_bias)))
         else:
             # Tallec & Ollivier (2018): a unit whose gate keeps by log(u - 1) forgets in about u
             # characters; here u - 1 is drawn, from 1 to one less than the longest.
-            bias = torch.empty(cell.hidden).uniform_(1, longest - 1).log()
-            cell.keep(bias, -bias)
-    matrices = list(cell.recurrent())
+            bias = torch.empty(cell.hidden_size).uniform_(1, longest - 1).log()
+            cell.init_retention_bias(bias, -bias)
+    matrices = list(cell.recurrent_matrices())
     for asked, name in (
         (config.recurrent_init == "orthogonal", "--recurrent-init"),
         (config.weight_dropout > 0, "--weight-dropout"),
     ):
         if asked and not matrices:
-            raise BadConfig(
+            raise ConfigError(
                 f"{type(cell).__name__} has no matrix from state to state: leave {name} out"
             )
     if config.recurrent_init == "orthogonal":

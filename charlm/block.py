@@ -4,25 +4,25 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout, embedding, silu
 
 
-class Bare(nn.Module):
+class IdentityBlock(nn.Module):
     """A layer is its cell; dropout acts on what it hands on."""
 
     def __init__(self, share: float) -> None:
         super().__init__()
         self.share = share
 
-    def read(self, h: Tensor) -> Tensor:
+    def pre_cell(self, h: Tensor) -> Tensor:
         """What the layer is given -> what its cell reads."""
         return h
 
-    def hand_on(self, h: Tensor, ids: Tensor | None, outputs: Tensor) -> Tensor:
+    def post_cell(self, h: Tensor, ids: Tensor | None, outputs: Tensor) -> Tensor:
         """What the layer was given, a text or a table that ids pick from, and what its cell made
         of it (time, batch, width) -> what it hands on."""
         del h, ids
         return dropout(outputs, self.share, self.training)
 
 
-class Residual(Bare):
+class ResidualBlock(IdentityBlock):
     """x' = x + cell(norm(x)), then x' + down(silu(gate) * value) with [gate|value] of norm(x').
 
     norm is the RMSNorm of Zhang & Sennrich (2019); the second step is the SwiGLU of Shazeer (2020).

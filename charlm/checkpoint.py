@@ -16,27 +16,27 @@ from safetensors import torch as safetensors
 from torch import Tensor
 
 from charlm import durable
-from charlm.config import FORMAT
-from charlm.errors import BadData, NonFinite
+from charlm.config import FORMAT_VERSION
+from charlm.errors import DataError, DivergedError
 
 FILES = {"model.safetensors", "training.safetensors", "progress.json"}
-DECIDED = {"run.json", "alphabet.json"}  # of the run: never changes, each checkpoint vouches for it
+RUN_METADATA_FILES = {"run.json", "alphabet.json"}  # of the run: never changes, each checkpoint vouches for it
 T = TypeVar("T")
 Tensors = dict[str, dict[str, Tensor]]  # file -> name -> tensor
 
 
-class Progress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TrainingProgress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a checkpoint stands."""
 
-    update: int
+    step: int
     seconds: float  # spent in updates
     metrics_bytes: int  # length of metrics.jsonl
     valid_bits: float | None  # of exactly these weights, where they were validated
-    best_update: int | None
+    best_step: int | None
     best_bits: float | None
 
 
-class Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class FileDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bytes: int
     sha256: str
 
@@ -45,19 +45,19 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The hash of every file of a checkpoint, of the run's settings and alphabet, and of itself."""
 
     format: int
-    update: int
-    files: dict[str, Stored]
-    run: dict[str, Stored]
+    step: int
+    files: dict[str, FileDigest]
+    run: dict[str, FileDigest]
     sha256: str = ""
 
-    def sealed(self) -> bytes:
+    def canonical_bytes(self) -> bytes:
         """Its only spelling: any other bytes are damage."""
         bare = msgspec.json.encode(msgspec.structs.replace(self, sha256=""))
         return msgspec.json.encode(msgspec.structs.replace(self, sha256=_sha256(bare)))
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    progress: Progress
+    progress: TrainingProgress
     tensors: Tensors
     sha256: str  # of the weights
 
@@ -66,36 +66,36 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _stored(data: bytes) -> Stored:
-    return Stored(len(data), _sha256(data))
+def _stored(data: bytes) -> FileDigest:
+    return FileDigest(len(data), _sha256(data))
 
 
-def read(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise BadData(f"{path} cannot be read: {error.strerror}") from error
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def decoded(data: bytes, kind: type[T], path: Path) -> T:
+def decode_json(data: bytes, kind: type[T], path: Path) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadData(f"{path} is damaged: {error}") from error
+        raise DataError(f"{path} is damaged: {error}") from error
 
 
-def readable(value: Any) -> bytes:
+def encode_json(value: Any) -> bytes:
     """JSON that a person can read."""
     return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
 
 
-def write(place: Path, progress: Progress, tensors: Tensors, decided: Mapping[str, bytes]) -> Path:
+def save_checkpoint(place: Path, progress: TrainingProgress, tensors: Tensors, decided: Mapping[str, bytes]) -> Path:
     """The checkpoint appears in `place`, whole or not at all; decided: the run's files it is of."""
     for named in tensors.values():
         for name, tensor in named.items():
             if not torch.isfinite(tensor).all():
-                raise NonFinite(
-                    f"{name} is not finite after update {progress.update}: it is not saved. "
+                raise DivergedError(
+                    f"{name} is not finite after update {progress.step}: it is not saved. "
                     "The last good checkpoint is kept; train with a lower --learning-rate"
                 )
     files = {
@@ -104,33 +104,33 @@ def write(place: Path, progress: Progress, tensors: Tensors, decided: Mapping[st
         )
         for file, named in tensors.items()
     }
-    files["progress.json"] = readable(progress)
+    files["progress.json"] = encode_json(progress)
     manifest = Manifest(
-        format=FORMAT,
-        update=progress.update,
+        format=FORMAT_VERSION,
+        step=progress.step,
         files={name: _stored(data) for name, data in files.items()},
         run={name: _stored(data) for name, data in decided.items()},
     )
-    files["manifest.json"] = manifest.sealed()
-    path = place / f"update-{progress.update:08d}"
-    durable.write_directory(path, files)
+    files["manifest.json"] = manifest.canonical_bytes()
+    path = place / f"update-{progress.step:08d}"
+    durable.write_directory_atomic(path, files)
     return path
 
 
-def load(path: Path, run: Path) -> Checkpoint:
+def load_checkpoint(path: Path, run: Path) -> Checkpoint:
     """The checkpoint there, if each of its bytes is as it was written."""
-    data = read(path / "manifest.json")
-    manifest = decoded(data, Manifest, path / "manifest.json")
-    if data != manifest.sealed() or path.name != f"update-{manifest.update:08d}":
-        raise BadData(f"{path / 'manifest.json'} is damaged")
-    if set(manifest.files) != FILES or set(manifest.run) != DECIDED:
-        raise BadData(f"{path / 'manifest.json'} does not name the files of a checkpoint")
+    data = read_bytes(path / "manifest.json")
+    manifest = decode_json(data, Manifest, path / "manifest.json")
+    if data != manifest.canonical_bytes() or path.name != f"update-{manifest.step:08d}":
+        raise DataError(f"{path / 'manifest.json'} is damaged")
+    if set(manifest.files) != FILES or set(manifest.run) != RUN_METADATA_FILES:
+        raise DataError(f"{path / 'manifest.json'} does not name the files of a checkpoint")
     contents = {}
     for place, files in ((run, manifest.run), (path, manifest.files)):
         for name, stored in files.items():
-            contents[name] = read(place / name)
+            contents[name] = read_bytes(place / name)
             if _stored(contents[name]) != stored:
-                raise BadData(
+                raise DataError(
                     f"{place / name} is damaged: its SHA-256 is "
                     f"{_sha256(contents[name])[:12]}…, not {stored.sha256[:12]}…"
                 )
@@ -140,6 +140,6 @@ def load(path: Path, run: Path) -> Checkpoint:
             for file in ("model", "training")
         }
     except (SafetensorError, ValueError, KeyError) as error:
-        raise BadData(f"{path} is damaged: {error}") from error
-    progress = decoded(contents["progress.json"], Progress, path / "progress.json")
+        raise DataError(f"{path} is damaged: {error}") from error
+    progress = decode_json(contents["progress.json"], TrainingProgress, path / "progress.json")
     return Checkpoint(progress, tensors, manifest.files["model.safetensors"].sha256)

@@ -16,29 +16,29 @@ import torch
 
 from charlm import durable
 from charlm import tasks as tasks
-from charlm.checkpoint import decoded, read, readable
-from charlm.config import FORMAT, OF_TEXT, Config, arguments, label
+from charlm.checkpoint import decode_json, read_bytes, encode_json
+from charlm.config import FORMAT_VERSION, TEXT_ONLY_FIELDS, Config, to_argv, cell_label
 from charlm.corpus import Batch
-from charlm.encoder import Tick
-from charlm.errors import BadConfig, NonFinite, OutOfMemory
-from charlm.learner import Learner
-from charlm.machine import memory_available
-from charlm.model import Recurrence, made, memory, resolve_kernel
-from charlm.task import NONE, TASKS, Level, Task, source
-from charlm.zoo import sha256
+from charlm.encoder import ProgressCallback
+from charlm.errors import ConfigError, DivergedError, InsufficientMemoryError
+from charlm.learner import Trainer
+from charlm.machine import available_memory
+from charlm.model import RecurrentModel, build_model, estimate_training_memory, select_kernel
+from charlm.task import IGNORE_INDEX, TASKS, TaskScore, Task, batch_generator
+from charlm.zoo import loaded_cell_sha256
 
-EVERY = 50  # updates between checks, unless --valid-every says otherwise
-STREAMS = 64  # sequences side by side in a check or test
-CHECKED, TESTED = 256, 1024  # sequences: the same for every cell and seed
-FARTHER = (2, 4)  # times the distance of training
-ACCURACY, LOSS = 0.99, 0.01
-SOLVED = (
-    f"at least {ACCURACY:.0%} of the answers are right; or, in a task where chance loses nowhere "
-    f"else, the loss is at most {LOSS:.0%} of chance's (the oracle's is 0)"
+VALIDATION_INTERVAL = 50  # updates between checks, unless --valid-every says otherwise
+EVAL_BATCH_SIZE = 64  # sequences side by side in a check or test
+VALIDATION_SEQUENCES, TEST_SEQUENCES = 256, 1024  # sequences: the same for every cell and seed
+EXTRAPOLATION_FACTORS = (2, 4)  # times the distance of training
+SOLVED_ACCURACY, SOLVED_RELATIVE_LOSS = 0.99, 0.01
+SOLVED_CRITERION = (
+    f"at least {SOLVED_ACCURACY:.0%} of the answers are right; or, in a task where chance loses nowhere "
+    f"else, the loss is at most {SOLVED_RELATIVE_LOSS:.0%} of chance's (the oracle's is 0)"
 )
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CurriculumRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """climb.json: what decides a climb, and who made it."""
 
     format: int
@@ -47,169 +47,169 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cell_sha256: str  # of the file, where the cell is the person's own
 
 
-class Check(msgspec.Struct, frozen=True):
+class TaskValidation(msgspec.Struct, frozen=True):
     """A look at validation sequences."""
 
-    update: int
+    step: int
     seconds: float  # of updates
     loss: float
     accuracy: float
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class LevelResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What came of training at one distance."""
 
-    distance: int
+    length: int
     solved: bool
-    updates: int  # done
+    steps: int  # done
     seconds: float  # of updates
     kernel: str
-    chance: Level
-    test: Level | None  # of the last weights; None if it diverged before or here
-    farther: dict[str, float]  # how often the distance -> accuracy there; 0 if it diverges there
+    chance: TaskScore
+    test: TaskScore | None  # of the last weights; None if it diverged before or here
+    extrapolation: dict[str, float]  # how often the distance -> accuracy there; 0 if it diverges there
     diverged: str = ""  # why
 
 
-def solved(task: Task, level: Level, chance: Level) -> bool:
-    well = level.accuracy >= ACCURACY
-    return well or (not task.practises and level.loss <= LOSS * chance.loss)
+def is_solved(task: Task, level: TaskScore, chance: TaskScore) -> bool:
+    well = level.accuracy >= SOLVED_ACCURACY
+    return well or (not task.has_auxiliary_targets and level.loss <= SOLVED_RELATIVE_LOSS * chance.loss)
 
 
 @torch.inference_mode()
-def measured(model: Recurrence, task: Task, distance: int, purpose: str, sequences: int) -> Level:
+def evaluate_task(model: RecurrentModel, task: Task, distance: int, purpose: str, sequences: int) -> TaskScore:
     """How good the model is at sequences of this distance, without dropout; finite, or an error."""
     loss = targets = right = answers = 0.0
     device = model.bias.device
     model.eval()
-    for number in range(sequences // STREAMS):
-        drawn = task.batch(distance, STREAMS, source(task.name, distance, purpose, 0, number))
+    for number in range(sequences // EVAL_BATCH_SIZE):
+        drawn = task.sample_batch(distance, EVAL_BATCH_SIZE, batch_generator(task.name, distance, purpose, 0, number))
         x, y, asked = (part.to(device) for part in drawn)
-        predictions, _ = model(x, model.start(STREAMS))
-        count = int((y != NONE).sum())
-        loss += model.cost(predictions, y).item() * count
+        predictions, _ = model(x, model.initial_state(EVAL_BATCH_SIZE))
+        count = int((y != IGNORE_INDEX).sum())
+        loss += model.loss_fn(predictions, y).item() * count
         targets += count
-        hit = task.right(predictions, y)
-        hits, all_asked = ((hit | ~asked).all(0), asked.any(0)) if task.whole else (hit, asked)
+        hit = task.is_correct(predictions, y)
+        hits, all_asked = ((hit | ~asked).all(0), asked.any(0)) if task.score_whole_sequence else (hit, asked)
         right += int((hits & all_asked).sum())
         answers += int(all_asked.sum())
     model.train()
     if not math.isfinite(loss):
-        raise NonFinite(f"at distance {distance} the loss is {loss}")
-    return Level(loss / targets, right / answers)
+        raise DivergedError(f"at distance {distance} the loss is {loss}")
+    return TaskScore(loss / targets, right / answers)
 
 
-def training(task: Task, learner: Learner[Any], distance: int, tick: Tick) -> Iterator[Check]:
+def train_on_task(task: Task, learner: Trainer[Any], distance: int, tick: ProgressCallback) -> Iterator[TaskValidation]:
     """To the end of the budget, or until two checks in a row are solved."""
-    config, chance = learner.config, task.chance(distance)
+    config, chance = learner.config, task.chance_score(distance)
     device = learner.model.bias.device
-    every = config.valid_every or EVERY
+    every = config.eval_every or VALIDATION_INTERVAL
     in_a_row = 0
-    while learner.update < learner.updates and in_a_row < 2:
-        generator = source(task.name, distance, "train", config.seed, learner.update)
-        x, y, _ = task.batch(distance, config.batch, generator)
-        learner.learn(Batch(x.to(device), y.to(device), fresh=True))
+    while learner.step < learner.max_steps and in_a_row < 2:
+        generator = batch_generator(task.name, distance, "train", config.seed, learner.step)
+        x, y, _ = task.sample_batch(distance, config.batch_size, generator)
+        learner.train_step(Batch(x.to(device), y.to(device), is_epoch_start=True))
         tick(1)
-        if learner.update % every == 0:
-            level = measured(learner.model, task, distance, "valid", CHECKED)
-            in_a_row = in_a_row + 1 if solved(task, level, chance) else 0
-            yield Check(learner.update, round(learner.seconds, 3), level.loss, level.accuracy)
+        if learner.step % every == 0:
+            level = evaluate_task(learner.model, task, distance, "valid", VALIDATION_SEQUENCES)
+            in_a_row = in_a_row + 1 if is_solved(task, level, chance) else 0
+            yield TaskValidation(learner.step, round(learner.seconds, 3), level.loss, level.accuracy)
 
 
-def refuse_too_far(
+def check_length_fits_memory(
     configs: Sequence[Config], task: Task, distance: int, device: str, side_by_side: int = 1
 ) -> None:
     """A distance at which so many of these need more memory than there is ends here."""
-    lengths = [msgspec.structs.replace(config, time=task.length(distance)) for config in configs]
-    need = sum(sorted(memory(config, task.symbols) for config in lengths)[-side_by_side:])
-    available = memory_available(device)
+    lengths = [msgspec.structs.replace(config, time=task.sequence_length(distance)) for config in configs]
+    need = sum(sorted(estimate_training_memory(config, task.symbols) for config in lengths)[-side_by_side:])
+    available = available_memory(device)
     if need > available:
-        raise OutOfMemory(
+        raise InsufficientMemoryError(
             f"--distance {distance} needs about {need / 1e9:,.1f} GB and {available / 1e9:,.1f} GB "
             "are there: climb less far, fewer side by side, or with a smaller --batch or model "
             "(--hidden, --parameters)"
         )
 
 
-def attempt(
-    path: Path, task: Task, config: Config, distance: int, device: str, tick: Tick
-) -> Outcome:
+def train_level(
+    path: Path, task: Task, config: Config, distance: int, device: str, tick: ProgressCallback
+) -> LevelResult:
     """Trains a new model at one distance and tests it; each check is on record in `path`."""
-    refuse_too_far([config], task, distance, device)
-    config = msgspec.structs.replace(config, time=task.length(distance))
-    kernel, _ = resolve_kernel(config, device)
-    model = made(task.model, config, task.symbols, kernel, device)
-    learner = Learner(model, config, config.updates)
-    chance = task.chance(distance)
+    check_length_fits_memory([config], task, distance, device)
+    config = msgspec.structs.replace(config, time=task.sequence_length(distance))
+    kernel, _ = select_kernel(config, device)
+    model = build_model(task.model, config, task.symbols, kernel, device)
+    learner = Trainer(model, config, config.max_steps)
+    chance = task.chance_score(distance)
     test, why = None, ""
     farther: dict[str, float] = {}
-    with closing(durable.Log(path / f"distance-{distance}.jsonl")) as log:
-        log.cut(0)
+    with closing(durable.AppendOnlyLog(path / f"distance-{distance}.jsonl")) as log:
+        log.truncate(0)
         try:
-            for check in training(task, learner, distance, tick):
+            for check in train_on_task(task, learner, distance, tick):
                 log.append(msgspec.json.encode(check))
-            test = measured(model, task, distance, "test", TESTED)
-        except NonFinite as error:
+            test = evaluate_task(model, task, distance, "test", TEST_SEQUENCES)
+        except DivergedError as error:
             why = str(error)
         log.sync()
-    for times in FARTHER if test else ():
+    for times in EXTRAPOLATION_FACTORS if test else ():
         try:
-            farther[str(times)] = measured(model, task, times * distance, "test", TESTED).accuracy
-        except NonFinite as error:
+            farther[str(times)] = evaluate_task(model, task, times * distance, "test", TEST_SEQUENCES).accuracy
+        except DivergedError as error:
             farther[str(times)], why = 0.0, str(error)
-    return Outcome(
-        distance=distance,
-        solved=test is not None and solved(task, test, chance),
-        updates=learner.update,
+    return LevelResult(
+        length=distance,
+        solved=test is not None and is_solved(task, test, chance),
+        steps=learner.step,
         seconds=round(learner.seconds, 3),
         kernel=kernel,
         chance=chance,
         test=test,
-        farther=farther,
+        extrapolation=farther,
         diverged=why,
     )
 
 
-def begin(path: Path, task: str, config: Config) -> None:
+def initialize_curriculum_dir(path: Path, task: str, config: Config) -> None:
     """A climb in this directory, which the caller has locked; one that is there is the same."""
-    record = Record(format=FORMAT, task=task, config=config, cell_sha256=sha256(config.cell))
+    record = CurriculumRecord(format=FORMAT_VERSION, task=task, config=config, cell_sha256=loaded_cell_sha256(config.cell))
     if (path / "climb.json").exists():
-        there = decoded(read(path / "climb.json"), Record, path / "climb.json")
-        if decides(there) != decides(record):
-            raise BadConfig(f"{path} is a climb with other settings: name another place")
+        there = decode_json(read_bytes(path / "climb.json"), CurriculumRecord, path / "climb.json")
+        if fingerprint_fields(there) != fingerprint_fields(record):
+            raise ConfigError(f"{path} is a climb with other settings: name another place")
     else:
-        durable.write_file(path / "climb.json", readable(record))
+        durable.write_atomic(path / "climb.json", encode_json(record))
 
 
-def decides(record: Record) -> tuple[Any, ...]:
+def fingerprint_fields(record: CurriculumRecord) -> tuple[Any, ...]:
     """All that decides what comes of a climb."""
-    settings = arguments(record.config, free=False, without=(*OF_TEXT, "cell"))
-    cell = label(record.config.cell), record.cell_sha256
+    settings = to_argv(record.config, free=False, without=(*TEXT_ONLY_FIELDS, "cell"))
+    cell = cell_label(record.config.cell), record.cell_sha256
     return record.format, record.task, settings, cell
 
 
-def outcomes(path: Path, distances: Sequence[int]) -> list[Outcome]:
+def load_level_results(path: Path, distances: Sequence[int]) -> list[LevelResult]:
     """What is done: up to the first distance that was not solved, or not tried."""
-    found: list[Outcome] = []
+    found: list[LevelResult] = []
     for distance in distances:
         place = path / f"distance-{distance}.json"
         if not place.exists() or (found and not found[-1].solved):
             break
-        found.append(decoded(read(place), Outcome, place))
+        found.append(decode_json(read_bytes(place), LevelResult, place))
     return found
 
 
-def ended(found: Sequence[Outcome], distances: Sequence[int]) -> bool:
+def is_finished(found: Sequence[LevelResult], distances: Sequence[int]) -> bool:
     """Whether nothing is left to be tried."""
     return len(found) == len(distances) or bool(found and not found[-1].solved)
 
 
-def climb(
-    path: Path, task: str, config: Config, distances: Sequence[int], device: str, tick: Tick
-) -> Iterator[Outcome]:
+def run_curriculum(
+    path: Path, task: str, config: Config, distances: Sequence[int], device: str, tick: ProgressCallback
+) -> Iterator[LevelResult]:
     """Goes on where the directory was left; yields what comes of each distance that is tried."""
-    found = outcomes(path, distances)
-    while not ended(found, distances):
-        outcome = attempt(path, TASKS[task], config, distances[len(found)], device, tick)
-        durable.write_file(path / f"distance-{outcome.distance}.json", readable(outcome))
+    found = load_level_results(path, distances)
+    while not is_finished(found, distances):
+        outcome = train_level(path, TASKS[task], config, distances[len(found)], device, tick)
+        durable.write_atomic(path / f"distance-{outcome.length}.json", encode_json(outcome))
         found.append(outcome)
         yield outcome

@@ -3,55 +3,55 @@
 import re
 from collections.abc import Iterator
 
-Pairs = list[tuple[int, int]]  # the places of an opener and of its closer
+DelimiterPairs = list[tuple[int, int]]  # the places of an opener and of its closer
 
-PARTNER = {")": "(", "]": "[", "}": "{"}
+MATCHING_OPENER = {")": "(", "]": "[", "}": "{"}
 # Opener and closers; German ones close with what opens English ones. After a backslash none is a
 # mark, and before a letter a single one that closes is an apostrophe.
-MARKS = {'"': '"', "“": "”", "„": "“”", "«": "»"}
-QUOTES = [*((opener, f"[{closers}]") for opener, closers in MARKS.items()), ("‘", r"’(?!\w)")]
+QUOTE_PAIRS = {'"': '"', "“": "”", "„": "“”", "«": "»"}
+QUOTES = [*((opener, f"[{closers}]") for opener, closers in QUOTE_PAIRS.items()), ("‘", r"’(?!\w)")]
 SINGLE = [(r"(?<!\w)'", r"'(?!\w)")]
 DELIMITER = re.compile("\"{3}|'{3}")  # of a text of several lines, in code: no mark is in it
 
 
-def brackets(text: str) -> Pairs:
+def match_brackets(text: str) -> DelimiterPairs:
     """Round, square and curly ones, by a stack.
 
     A closer that does not fit the last opener shows that one of the two is no bracket, but a smiley
     or a character that code speaks of: all that is open is then forgotten.
     """
-    found: Pairs = []
+    found: DelimiterPairs = []
     opened: list[int] = []
     for match in re.finditer(r"[][(){}]", text):
         mark, place = match[0], match.start()
-        if mark not in PARTNER:
+        if mark not in MATCHING_OPENER:
             opened.append(place)
-        elif opened and text[opened[-1]] == PARTNER[mark]:
+        elif opened and text[opened[-1]] == MATCHING_OPENER[mark]:
             found.append((opened.pop(), place))
         else:
             opened.clear()
     return found
 
 
-def quotations(text: str) -> Pairs:
+def match_quotes(text: str) -> DelimiterPairs:
     """Of each kind those that alternate within a paragraph, straight single ones within a line.
 
     Where they do not, or one is left over, the paragraph's marks of this kind are ambiguous: they
     are left out, and cannot turn what follows inside out. Three in a row are none of them.
     """
-    found: Pairs = []
+    found: DelimiterPairs = []
     marks = DELIMITER.sub("###", text)
     for kinds, stretches in ((QUOTES, _paragraphs(text)), (SINGLE, _lines(text))):
         for start, end in stretches:
             for opener, closer in kinds:
-                found += _alternating(marks, start, end, opener, closer)
+                found += _pair_alternating(marks, start, end, opener, closer)
     return found
 
 
-def blocks(text: str) -> Pairs:
+def match_indented_blocks(text: str) -> DelimiterPairs:
     """Where a line's first character stands further left than that of the line before; its opener
     is the first character of the last line that stood there, or still further left."""
-    found: Pairs = []
+    found: DelimiterPairs = []
     enclosing: list[tuple[int, int]] = []  # columns and places, each further right; the line before
     for start, end in _lines(text):
         line = text[start:end]
@@ -68,7 +68,7 @@ def blocks(text: str) -> Pairs:
     return found
 
 
-def _alternating(text: str, start: int, end: int, opener: str, closer: str) -> Pairs:
+def _pair_alternating(text: str, start: int, end: int, opener: str, closer: str) -> DelimiterPairs:
     opens, closes, either = (
         re.compile(rf"(?<!\\)(?:{mark})") for mark in (opener, closer, f"{opener}|{closer}")
     )

@@ -18,14 +18,14 @@ from pathlib import Path
 import msgspec
 
 from charlm import __version__, durable
-from charlm.errors import BadConfig, NoCluster
+from charlm.errors import ConfigError, ClusterError
 from charlm.workers import Job, Worker
 
-ANSWERS = 30.0  # seconds of silence after which a cluster is not there, or no longer
-DISPATCH = [sys.executable, "-c", "from charlm.dispatch import main; main()"]
+CLUSTER_TIMEOUT = 30.0  # seconds of silence after which a cluster is not there, or no longer
+DISPATCHER_COMMAND = [sys.executable, "-c", "from charlm.dispatch import main; main()"]
 
 
-class Task(msgspec.Struct, frozen=True):
+class RemoteJob(msgspec.Struct, frozen=True):
     """A job, as one of the machines is told of it."""
 
     number: int
@@ -38,7 +38,7 @@ class Task(msgspec.Struct, frozen=True):
     gpus: float  # may be a part of one
 
 
-class Told(msgspec.Struct, frozen=True):
+class DispatcherMessage(msgspec.Struct, frozen=True):
     """What the dispatcher says: how a job ended, or what the cluster has, or why there is none."""
 
     number: int | None = None
@@ -48,14 +48,14 @@ class Told(msgspec.Struct, frozen=True):
     why: str = ""
 
 
-def made_by() -> str:
+def environment_fingerprint() -> str:
     """What must be the same on all machines; Ray itself asks for one Python."""
     torch, _, _ = version("torch").partition("+")  # builds for a GPU and for none are one version
     return f"charlm {__version__} with torch {torch}"
 
 
 @contextmanager
-def joined(address: str, device: str, jobs: int, place: Path) -> Iterator["Cluster"]:
+def connect(address: str, device: str, jobs: int, place: Path) -> Iterator["RayExecutor"]:
     """The cluster at this address, for jobs in a directory that the caller has locked.
 
     device: as asked for; jobs: at most so many at a time, on CUDA of each GPU; 0: as is best.
@@ -65,7 +65,7 @@ def joined(address: str, device: str, jobs: int, place: Path) -> Iterator["Clust
     with (
         log.open("ab") as file,
         subprocess.Popen(
-            [*DISPATCH, address],
+            [*DISPATCHER_COMMAND, address],
             bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -74,12 +74,12 @@ def joined(address: str, device: str, jobs: int, place: Path) -> Iterator["Clust
         ) as process,
     ):
         try:
-            yield Cluster(process, address, device, jobs, place)
+            yield RayExecutor(process, address, device, jobs, place)
         finally:
             process.kill()  # of what it began, all has ended
 
 
-class Cluster:
+class RayExecutor:
     """The machines together."""
 
     def __init__(
@@ -89,36 +89,36 @@ class Cluster:
         self.asks, self.answers = process.stdin, process.stdout
         self.address, self.jobs, self.place = address, jobs, place
         self.begun = 0
-        self.there = Told()
+        self.there = DispatcherMessage()
         self.codes: dict[int, int] = {}  # of jobs that have ended, by number
         self.refused: dict[int | None, str] = {}  # why one, or any, cannot be done
         self.gone = False
         self.heard = time.monotonic()
-        if not select.select([self.answers], [], [], ANSWERS)[0]:
-            raise NoCluster(
-                f"no Ray cluster answers at {address} within {ANSWERS:.0f} s: start one with "
+        if not select.select([self.answers], [], [], CLUSTER_TIMEOUT)[0]:
+            raise ClusterError(
+                f"no Ray cluster answers at {address} within {CLUSTER_TIMEOUT:.0f} s: start one with "
                 "ray start --head, or correct --ray-address"
             )
-        self.hear()
+        self.poll_messages()
         if self.refused:
-            raise NoCluster(self.refused[None])
+            raise ClusterError(self.refused[None])
         if self.gone:
-            raise self.lost()
+            raise self.connection_lost_error()
         if device.startswith("cuda:"):
-            raise BadConfig(f"--device {device}: Ray chooses which GPU, so say --device cuda")
+            raise ConfigError(f"--device {device}: Ray chooses which GPU, so say --device cuda")
         if device == "cuda" and not self.there.gpus:
-            raise BadConfig(f"--device cuda: the cluster at {address} has no GPU that Ray knows of")
+            raise ConfigError(f"--device cuda: the cluster at {address} has no GPU that Ray knows of")
         self.device = "cuda" if self.there.gpus and device != "cpu" else "cpu"
 
     @property
-    def where(self) -> str:
+    def description(self) -> str:
         return f"{self.device} in the cluster at {self.address}"
 
-    def room(self) -> int:
+    def capacity(self) -> int:
         """As many as there are cores, or as share the GPUs; machines may come and go."""
-        self.hear()
+        self.poll_messages()
         if self.gone:
-            raise self.lost()
+            raise self.connection_lost_error()
         if self.device == "cuda":
             return max(1, self.there.gpus) * (self.jobs or 1)
         cores = max(1, self.there.cpus)
@@ -126,23 +126,23 @@ class Cluster:
 
     def start(self, job: Job, log: Path) -> Worker:
         self.begun += 1
-        task = Task(
+        task = RemoteJob(
             number=self.begun,
             name=job.name,
-            words=job.words,
+            words=job.argv,
             log=str(log.absolute()),
             directory=os.getcwd(),
             shared=str(self.place.absolute()),
-            made_by=made_by(),
+            made_by=environment_fingerprint(),
             gpus=1 / (self.jobs or 1) if self.device == "cuda" else 0.0,
         )
         try:
             self.asks.write(msgspec.json.encode(task) + b"\n")
         except BrokenPipeError:
-            raise self.lost() from None
-        return Elsewhere(self, task.number)
+            raise self.connection_lost_error() from None
+        return RemoteWorker(self, task.number)
 
-    def hear(self) -> None:
+    def poll_messages(self) -> None:
         """What has been told since."""
         while select.select([self.answers], [], [], 0)[0]:
             line = self.answers.readline()
@@ -150,47 +150,47 @@ class Cluster:
                 self.gone = True
                 return
             self.heard = time.monotonic()
-            told = msgspec.json.decode(line, type=Told)
+            told = msgspec.json.decode(line, type=DispatcherMessage)
             if told.why:
                 self.refused[told.number] = told.why
             if told.number is not None:
-                self.codes[told.number] = NoCluster.code if told.why else told.code
+                self.codes[told.number] = ClusterError.code if told.why else told.code
             elif not told.why:
                 self.there = told
-        self.gone = time.monotonic() - self.heard > ANSWERS
+        self.gone = time.monotonic() - self.heard > CLUSTER_TIMEOUT
 
-    def end(self) -> None:
+    def shutdown(self) -> None:
         """Every job saves and ends."""
         self.asks.close()
 
-    def lost(self) -> NoCluster:
-        return NoCluster(
+    def connection_lost_error(self) -> ClusterError:
+        return ClusterError(
             f"the cluster at {self.address} is lost ({self.place / 'logs' / 'ray.log'} may say "
             "why). What was done is kept: the same command goes on with it, also --engine local"
         )
 
 
 @dataclass(frozen=True)
-class Elsewhere:
+class RemoteWorker:
     """A job in the cluster, to be asked about as a process is."""
 
-    cluster: Cluster
+    cluster: RayExecutor
     number: int
 
     def poll(self) -> int | None:
-        self.cluster.hear()
+        self.cluster.poll_messages()
         if self.number in self.cluster.refused:
-            raise NoCluster(self.cluster.refused[self.number])
+            raise ClusterError(self.cluster.refused[self.number])
         code = self.cluster.codes.get(self.number)
         if code is None and self.cluster.gone:
-            raise self.cluster.lost()
+            raise self.cluster.connection_lost_error()
         return code
 
     def terminate(self) -> None:
-        self.cluster.end()
+        self.cluster.shutdown()
 
     def wait(self) -> int:
         while self.number not in self.cluster.codes and not self.cluster.gone:
             time.sleep(0.1)
-            self.cluster.hear()
-        return self.cluster.codes.get(self.number, NoCluster.code)
+            self.cluster.poll_messages()
+        return self.cluster.codes.get(self.number, ClusterError.code)

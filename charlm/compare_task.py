@@ -12,21 +12,21 @@ from scipy.stats import binomtest
 
 from charlm import __version__, durable
 from charlm.catalogue import flops_per_character
-from charlm.checkpoint import readable
-from charlm.climb import CHECKED, FARTHER, SOLVED, TESTED, Outcome, Record, decides, ended, outcomes
-from charlm.compare import by_cell, common, matched, named
-from charlm.config import FORMAT, OF_TEXT, UPDATES, Config, arguments, label
-from charlm.match import Footing
-from charlm.model import size
+from charlm.checkpoint import encode_json
+from charlm.climb import VALIDATION_SEQUENCES, EXTRAPOLATION_FACTORS, SOLVED_CRITERION, TEST_SEQUENCES, LevelResult, CurriculumRecord, fingerprint_fields, is_finished, load_level_results
+from charlm.compare import group_by_cell, shared_settings, matched_configs, directory_name
+from charlm.config import FORMAT_VERSION, TEXT_ONLY_FIELDS, DEFAULT_MAX_STEPS, Config, to_argv, cell_label
+from charlm.match import BudgetMatch
+from charlm.model import count_parameters_and_state
 from charlm.pages import tasks
 from charlm.report import Report
 from charlm.task import TASKS
-from charlm.workers import Job, Progress
-from charlm.zoo import sha256
+from charlm.workers import Job, JobProgress
+from charlm.zoo import loaded_cell_sha256
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedCurriculum:
     """One climb of a comparison, and where it is kept: named by what decides it."""
 
     config: Config
@@ -42,54 +42,54 @@ class Planned:
         """`charlm tasks climb`; where it was begun, it goes on."""
         words = ["tasks", "climb", self.task, "--distance", ",".join(map(str, self.distances))]
         words += ["--run", str(self.path), "--log-every", "60"]
-        words += arguments(self.config, without=OF_TEXT)
-        name = f"{label(self.config.cell)} seed {self.config.seed}"
-        return Job(name, self.path, words, self.look)
+        words += to_argv(self.config, without=TEXT_ONLY_FIELDS)
+        name = f"{cell_label(self.config.cell)} seed {self.config.seed}"
+        return Job(name, self.path, words, self.progress)
 
-    def look(self) -> Progress:
+    def progress(self) -> JobProgress:
         """How far the climb is, from its directory."""
-        found = outcomes(self.path, self.distances)
-        updates = self.config.updates
+        found = load_level_results(self.path, self.distances)
+        updates = self.config.max_steps
         whole = updates * len(self.distances)
-        if ended(found, self.distances):
-            return Progress("done", whole, whole)
+        if is_finished(found, self.distances):
+            return JobProgress("done", whole, whole)
         distance = self.distances[len(found)]
         log = self.path / f"distance-{distance}.jsonl"
         lines = log.read_bytes().splitlines(keepends=True) if log.exists() else []
         checks = [msgspec.json.decode(line) for line in lines if line.endswith(b"\n")][-1:]
         now = sum(check["update"] for check in checks)
         right = "".join(f", {check['accuracy']:.0%} right" for check in checks)
-        return Progress("", updates * len(found) + now, whole, f"distance {distance}{right}")
+        return JobProgress("", updates * len(found) + now, whole, f"distance {distance}{right}")
 
 
-def plan(
+def plan_curricula(
     settings: dict[str, Any],
     seeds: int,
-    footing: Footing,
+    footing: BudgetMatch,
     task: str,
     distances: Sequence[int],
     place: Path,
-) -> list[Planned]:
+) -> list[PlannedCurriculum]:
     """The climbs of a comparison: a pure function of its arguments. Distances name none of them, so
     that longer ones go on with what is done."""
     kind, symbols = TASKS[task].model, TASKS[task].symbols
     planned = []
-    for config in matched({"updates": UPDATES, **settings}, seeds, footing):
-        record = Record(format=FORMAT, task=task, config=config, cell_sha256=sha256(config.cell))
-        path = place / "climbs" / named(config, decides(record))
+    for config in matched_configs({"updates": DEFAULT_MAX_STEPS, **settings}, seeds, footing):
+        record = CurriculumRecord(format=FORMAT_VERSION, task=task, config=config, cell_sha256=loaded_cell_sha256(config.cell))
+        path = place / "climbs" / directory_name(config, fingerprint_fields(record))
         flops = flops_per_character(config, symbols, kind)
-        sizes = size(config, symbols, kind)
-        planned.append(Planned(config, path, *sizes, flops, task, distances))
+        sizes = count_parameters_and_state(config, symbols, kind)
+        planned.append(PlannedCurriculum(config, path, *sizes, flops, task, distances))
     return planned
 
 
-def at(distance: int, climbs: Sequence[Sequence[Outcome]]) -> Report:
+def summarize_level(distance: int, climbs: Sequence[Sequence[LevelResult]]) -> Report:
     """What the seeds of a cell came to at a distance; None for one that did not get there.
 
     A seed that was stopped below has not solved it. interval: Wilson's, of 95 %, for the share of
     seeds that solve it.
     """
-    found = [next((o for o in one if o.distance == distance), None) for one in climbs]
+    found = [next((o for o in one if o.length == distance), None) for one in climbs]
     solved = sum(o is not None and o.solved for o in found)
     interval = binomtest(solved, len(found)).proportion_ci(method="wilson")
     return {
@@ -99,26 +99,26 @@ def at(distance: int, climbs: Sequence[Sequence[Outcome]]) -> Report:
         "interval": [float(interval.low), float(interval.high)],
         "tried": sum(o is not None for o in found),
         "diverged": sum(o is not None and o.test is None for o in found),
-        "updates": [o.updates if o and o.solved else None for o in found],
+        "updates": [o.steps if o and o.solved else None for o in found],
         "accuracy": [o.test.accuracy if o and o.test else None for o in found],
         "loss": [o.test.loss if o and o.test else None for o in found],
         "farther": {
-            str(times): [o.farther.get(str(times)) if o else None for o in found]
-            for times in FARTHER
+            str(times): [o.extrapolation.get(str(times)) if o else None for o in found]
+            for times in EXTRAPOLATION_FACTORS
         },
     }
 
 
-def row(name: str, planned: Sequence[Planned], residual: float) -> Report:
+def summarize_cell(name: str, planned: Sequence[PlannedCurriculum], residual: float) -> Report:
     """What a cell's climbs, one a seed, have shown together under this name; residual: how far it
     misses what is equal."""
     first = planned[0]
-    climbs = [outcomes(one.path, one.distances) for one in planned]
-    farthest = [max((o.distance for o in one if o.solved), default=0) for one in climbs]
+    climbs = [load_level_results(one.path, one.distances) for one in planned]
+    farthest = [max((o.length for o in one if o.solved), default=0) for one in climbs]
     return {
         "cell": name,
-        "hidden": first.config.hidden,
-        "layers": first.config.layers,
+        "hidden": first.config.hidden_size,
+        "layers": first.config.num_layers,
         "parameters": first.parameters,
         "residual": residual,
         "state_size": first.state_size,
@@ -126,51 +126,51 @@ def row(name: str, planned: Sequence[Planned], residual: float) -> Report:
         "seeds": [one.config.seed for one in planned],
         # A distance at which one was trained, of an even number of seeds, too; 0: none was solved.
         "farthest": {"median": median_low(farthest), "per_seed": farthest},
-        "distances": [at(distance, climbs) for distance in first.distances],
+        "distances": [summarize_level(distance, climbs) for distance in first.distances],
     }
 
 
-def minutes(planned: Sequence[Planned]) -> float:
+def mean_minutes(planned: Sequence[PlannedCurriculum]) -> float:
     """Of a cell's climbs on the clock, the mean of the seeds."""
-    climbs = [outcomes(one.path, one.distances) for one in planned]
+    climbs = [load_level_results(one.path, one.distances) for one in planned]
     return fmean(sum(o.seconds for o in one) for one in climbs) / 60
 
 
-def conclude(
-    planned: Sequence[Planned], footing: Footing, place: Path, words: Sequence[str]
+def build_report(
+    planned: Sequence[PlannedCurriculum], footing: BudgetMatch, place: Path, words: Sequence[str]
 ) -> Report:
     """The report of climbs that have ended, as report.json, timing.json (what differs from time to
     time) and report.html; words: of the command."""
     first = planned[0]
     task = TASKS[first.task]
-    of = by_cell(planned)
+    of = group_by_cell(planned)
     rows = [
-        row(name, climbs, footing.residual[climbs[0].config.cell]) for name, climbs in of.items()
+        summarize_cell(name, climbs, footing.relative_errors[climbs[0].config.cell]) for name, climbs in of.items()
     ]
     report = {
-        "format": FORMAT,
+        "format": FORMAT_VERSION,
         "kind": "task",
         "charlm": __version__,
-        "task": {"name": task.name, **task.told},
+        "task": {"name": task.name, **task.documentation},
         "chance": [
-            {"distance": distance, **msgspec.to_builtins(task.chance(distance))}
+            {"distance": distance, **msgspec.to_builtins(task.chance_score(distance))}
             for distance in first.distances
         ],
-        "solved_means": SOLVED,
-        "sequences": {"valid": CHECKED, "test": TESTED},
+        "solved_means": SOLVED_CRITERION,
+        "sequences": {"valid": VALIDATION_SEQUENCES, "test": TEST_SEQUENCES},
         "distances": list(first.distances),
-        "equal": {**footing.facts, "updates": first.config.updates, "order": "by seed"},
-        "settings": common([one.config for one in planned], without=OF_TEXT),
-        "rows": sorted(rows, key=merit, reverse=True),
+        "equal": {**footing.facts, "updates": first.config.max_steps, "order": "by seed"},
+        "settings": shared_settings([one.config for one in planned], without=TEXT_ONLY_FIELDS),
+        "rows": sorted(rows, key=ranking_key, reverse=True),
     }
-    cells = {cell: {"minutes": minutes(climbs)} for cell, climbs in of.items()}
-    times = {"format": FORMAT, "command": shlex.join(words), "cells": cells}
-    durable.write_file(place / "report.json", readable(report))
-    durable.write_file(place / "timing.json", readable(times))
-    durable.write_file(place / "report.html", tasks.render(report, times))
+    cells = {cell: {"minutes": mean_minutes(climbs)} for cell, climbs in of.items()}
+    times = {"format": FORMAT_VERSION, "command": shlex.join(words), "cells": cells}
+    durable.write_atomic(place / "report.json", encode_json(report))
+    durable.write_atomic(place / "timing.json", encode_json(times))
+    durable.write_atomic(place / "report.html", tasks.render(report, times))
     return report
 
 
-def merit(row: Report) -> tuple[float, int]:
+def ranking_key(row: Report) -> tuple[float, int]:
     """Rows are ranked by the lower median of the farthest, then by how much was solved at all."""
     return row["farthest"]["median"], sum(one["solved"] for one in row["distances"])

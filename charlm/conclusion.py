@@ -13,62 +13,62 @@ import msgspec
 
 from charlm import durable
 from charlm.baselines import Baseline
-from charlm.checkpoint import readable
-from charlm.compare import Planned, common
-from charlm.config import FORMAT
-from charlm.errors import BadData
-from charlm.evaluate import PROTOCOL
-from charlm.excerpt import excerpt
+from charlm.checkpoint import encode_json
+from charlm.compare import PlannedRun, shared_settings
+from charlm.config import FORMAT_VERSION
+from charlm.errors import DataError
+from charlm.evaluate import STREAMING_PROTOCOL
+from charlm.excerpt import cached_sample
 from charlm.pages import comparison
-from charlm.report import Report, curve, judged, ordered, row, taken, unit_of
-from charlm.run import Record, Run
-from charlm.verdict import LEVEL
+from charlm.report import Report, load_validation_curve, compute_report_verdicts, sort_rows, summarize_cell, summarize_timing, score_unit
+from charlm.run import RunRecord, Run
+from charlm.verdict import SIGNIFICANCE_LEVEL
 
-Runs = Mapping[str, Sequence[Planned]]  # what a cell is called -> its runs, one a seed
+RunsByCell = Mapping[str, Sequence[PlannedRun]]  # what a cell is called -> its runs, one a seed
 
 
-class Compared(NamedTuple):
+class ComparedRuns(NamedTuple):
     """Runs side by side, and what is equal among them."""
 
-    runs: Runs
+    runs: RunsByCell
     equal: Report  # for report.json
     residual: Mapping[str, float]  # by what share each misses it
     differ: Report | None = None  # of runs that were there before: setting -> name -> what it is
 
 
-class Judge(NamedTuple):
+class VerdictSettings(NamedTuple):
     """By what verdicts are found."""
 
     baseline: str  # the cell that others are judged by
     margin: float  # bits
 
 
-def report_of(planned: Planned) -> Report:
+def load_run_report(planned: PlannedRun) -> Report:
     """The report of a run that has ended; of a diverged one, what is known without a score."""
     run = Run(planned.path)
-    report = run.report or {**run.record.facts(), "score": None}
+    report = run.report or {**run.record.summary(), "score": None}
     if report["score"] and "block_bits" not in report["score"]:
-        raise BadData(
+        raise DataError(
             f"{run.path} was scored by a charlm that kept nothing of its blocks: remove its "
             f"report.json, and charlm train --run {run.path} --resume scores it anew"
         )
     return {**report, "flops_per_character": planned.flops_per_character}
 
 
-def concluded(
-    compared: Compared,
-    judge: Judge,
+def build_report(
+    compared: ComparedRuns,
+    judge: VerdictSettings,
     beside: Sequence[Baseline] = (),
     tuning: Report | None = None,
 ) -> Report:
     """report.json; beside: what else the text costs; tuning: what the cells' trials chose, if there
     were any."""
     runs = compared.runs
-    reports = {cell: [report_of(one) for one in of] for cell, of in runs.items()}
-    verdicts, blocks = judged(reports, judge.baseline, judge.margin)
+    reports = {cell: [load_run_report(one) for one in of] for cell, of in runs.items()}
+    verdicts, blocks = compute_report_verdicts(reports, judge.baseline, judge.margin)
     rows = [
         {
-            **row(cell, of, compared.residual[cell]),
+            **summarize_cell(cell, of, compared.residual[cell]),
             "runs": [one.path.resolve().name for one in runs[cell]],
             "verdict": msgspec.to_builtins(verdicts[cell]),
         }
@@ -78,8 +78,8 @@ def concluded(
     text = records[0].text
     scored = [one for of in reports.values() for one in of if one["score"]]
     return {
-        "format": FORMAT,
-        "protocol": PROTOCOL,
+        "format": FORMAT_VERSION,
+        "protocol": STREAMING_PROTOCOL,
         "corpus": {
             "sources": [Path(name).name or name for name in text.sources],
             "sha256": text.digest.sha256,
@@ -89,56 +89,56 @@ def concluded(
             "scored_sha256": scored[0]["score"]["text_sha256"] if scored else None,
         },
         "equal": {**compared.equal, "order": "by seed"},
-        "settings": common(
+        "settings": shared_settings(
             [record.config for record in records], list(tuning["space"]) if tuning else ()
         ),
         "differ": compared.differ,
         "tuning": tuning,
-        "made_by": made_by(records),
-        "unit": unit_of(rows),
-        "judged": {**judge._asdict(), "blocks": blocks, "level": LEVEL, "correction": "Holm"},
-        "rows": ordered(rows),
+        "made_by": merge_environments(records),
+        "unit": score_unit(rows),
+        "judged": {**judge._asdict(), "blocks": blocks, "level": SIGNIFICANCE_LEVEL, "correction": "Holm"},
+        "rows": sort_rows(rows),
         "baselines": [
             {name: told for name, told in one.items() if name != "seconds"} for one in beside
         ],
     }
 
 
-def made_by(records: Sequence[Record]) -> dict[str, str]:
+def merge_environments(records: Sequence[RunRecord]) -> dict[str, str]:
     """What made them: of what is not the same, each there is."""
-    names = dict.fromkeys(name for record in records for name in record.made_by)
-    of = {name: {record.made_by.get(name, "?") for record in records} for name in names}
+    names = dict.fromkeys(name for record in records for name in record.environment)
+    of = {name: {record.environment.get(name, "?") for record in records} for name in names}
     return {name: " or ".join(sorted(each)) for name, each in of.items()}
 
 
-def timing(runs: Runs, words: Sequence[str]) -> Report:
+def build_timing_report(runs: RunsByCell, words: Sequence[str]) -> Report:
     """timing.json: how long the runs took where they were made, and the words of the command."""
-    cells = {cell: taken([report_of(one) for one in of]) for cell, of in runs.items()}
-    return {"format": FORMAT, "command": shlex.join(words), "cells": cells}
+    cells = {cell: summarize_timing([load_run_report(one) for one in of]) for cell, of in runs.items()}
+    return {"format": FORMAT_VERSION, "command": shlex.join(words), "cells": cells}
 
 
-def keep(
+def write_reports(
     place: Path,
-    runs: Runs,
+    runs: RunsByCell,
     report: Report,
     times: Report,
     probed: Report | None,
     say: Callable[[str], None],
 ) -> None:
     """Writes all three; probed: the report of the runs' probes."""
-    durable.write_file(place / "report.json", readable(report))
-    durable.write_file(place / "timing.json", readable(times))
-    curves = {cell: [curve(one.path) for one in of] for cell, of in runs.items()}
-    samples = {cell: written(of[0], place / "samples", say) for cell, of in runs.items()}
+    durable.write_atomic(place / "report.json", encode_json(report))
+    durable.write_atomic(place / "timing.json", encode_json(times))
+    curves = {cell: [load_validation_curve(one.path) for one in of] for cell, of in runs.items()}
+    samples = {cell: sample_text(of[0], place / "samples", say) for cell, of in runs.items()}
     page = comparison.render(report, times, curves, samples, probed)
-    durable.write_file(place / "report.html", page)
+    durable.write_atomic(place / "report.html", page)
 
 
-def written(planned: Planned, place: Path, say: Callable[[str], None]) -> str | None:
+def sample_text(planned: PlannedRun, place: Path, say: Callable[[str], None]) -> str | None:
     """What a run writes by itself; None if it diverged, or has no weights any more."""
     run = Run(planned.path)
     try:
-        return excerpt(run, planned.config, place, say) if run.report else None
-    except BadData as error:
+        return cached_sample(run, planned.config, place, say) if run.report else None
+    except DataError as error:
         say(f"nothing is shown that {run.path.name} writes: {error}")
         return None

@@ -16,10 +16,10 @@ from typing import Annotated, Any, Literal, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from charlm.errors import BadConfig
-from charlm.registry import unknown
+from charlm.errors import ConfigError
+from charlm.registry import unknown_name_error
 
-FORMAT = 3  # of run directories: raised when an older charlm could not read a newer run
+FORMAT_VERSION = 3  # of run directories: raised when an older charlm could not read a newer run
 
 # One file a cell, named like it: so the zoo can be listed without loading torch.
 CELL_NAMES = sorted(
@@ -28,13 +28,13 @@ CELL_NAMES = sorted(
     if file.stem != "__init__"
 )
 
-Positive = Annotated[int, Meta(ge=1, le=2**20)]
-Count = Annotated[int, Meta(ge=0, le=10**9)]
+PositiveInt = Annotated[int, Meta(ge=1, le=2**20)]
+NonNegativeInt = Annotated[int, Meta(ge=0, le=10**9)]
 
-TEXT, MODEL, TRAINING, MACHINE = "Text", "Model", "Training", "Machine"
+TEXT, MODEL, TRAINING, MACHINE = "CorpusRecord", "Model", "TrainingProgress", "Machine"
 
 
-def says(panel: str, text: str, *also: str, free: bool = False) -> Meta:
+def option(panel: str, text: str, *also: str, free: bool = False) -> Meta:
     """Help for a field: where it stands in --help, what it says, other spellings of its flag.
 
     A free field may change when a run is resumed: it tells where and how, never what is computed.
@@ -46,39 +46,39 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Everything that decides what a run computes, as the person asked for it."""
 
     # text
-    glob: Annotated[str, says(TEXT, "which files of a directory are read")] = "**/*.txt"
-    alphabet: Annotated[
+    glob: Annotated[str, option(TEXT, "which files of a directory are read")] = "**/*.txt"
+    vocab: Annotated[
         Literal["characters", "bytes"],
-        says(TEXT, "a symbol is a Unicode code point, or one of 256 bytes"),
+        option(TEXT, "a symbol is a Unicode code point, or one of 256 bytes"),
     ] = "characters"
-    split: Annotated[str, says(TEXT, "shares of train/valid/test, cut in this order")] = "90/5/5"
-    valid_text: Annotated[str, says(TEXT, "validate on this file, not on a share", free=True)] = ""
-    test_text: Annotated[str, says(TEXT, "test on this file, not on a share", free=True)] = ""
+    split_ratios: Annotated[str, option(TEXT, "shares of train/valid/test, cut in this order")] = "90/5/5"
+    valid_file: Annotated[str, option(TEXT, "validate on this file, not on a share", free=True)] = ""
+    test_file: Annotated[str, option(TEXT, "test on this file, not on a share", free=True)] = ""
 
     # model
     cell: Annotated[
-        str, says(MODEL, "the recurrence: one that charlm cells lists, or FILE.py:CLASS")
+        str, option(MODEL, "the recurrence: one that charlm cells lists, or FILE.py:CLASS")
     ] = "lstm"
-    hidden: Annotated[Positive, says(MODEL, "units per layer")] = 256
-    layers: Annotated[int, Meta(ge=1, le=64), says(MODEL, "recurrent layers")] = 1
-    embedding: Annotated[Positive, says(MODEL, "width of a character's vector")] = 64
+    hidden_size: Annotated[PositiveInt, option(MODEL, "units per layer")] = 256
+    num_layers: Annotated[int, Meta(ge=1, le=64), option(MODEL, "recurrent layers")] = 1
+    embedding_dim: Annotated[PositiveInt, option(MODEL, "width of a character's vector")] = 64
     dropout: Annotated[
-        float, Meta(ge=0, lt=1), says(MODEL, "share of each layer's output dropped in training")
+        float, Meta(ge=0, lt=1), option(MODEL, "share of each layer's output dropped in training")
     ] = 0.0
     weight_dropout: Annotated[
         float,
         Meta(ge=0, lt=1),
-        says(MODEL, "share of the weights from state to state dropped in each update"),
+        option(MODEL, "share of the weights from state to state dropped in each update"),
     ] = 0.0
-    tie: Annotated[
-        bool, says(MODEL, "one table for reading and predicting (embedding = hidden)")
+    tie_weights: Annotated[
+        bool, option(MODEL, "one table for reading and predicting (embedding = hidden)")
     ] = False
-    start: Annotated[
-        Literal["zero", "learned"], says(MODEL, "the state before the first character")
+    initial_state: Annotated[
+        Literal["zero", "learned"], option(MODEL, "the state before the first character")
     ] = "zero"
-    keep_bias: Annotated[
+    forget_bias: Annotated[
         str,
-        says(
+        option(
             MODEL,
             "what units keep at first: a number, chrono or chrono:N, of at most N characters "
             "(--time); 1 leaves it to the cell",
@@ -86,15 +86,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = "1"
     recurrent_init: Annotated[
         Literal["default", "orthogonal"],
-        says(MODEL, "matrices from state to state at first; default leaves them to the cell"),
+        option(MODEL, "matrices from state to state at first; default leaves them to the cell"),
     ] = "default"
     block: Annotated[
         Literal["none", "residual"],
-        says(MODEL, "around each cell: nothing, or norm, residual and gated MLP"),
+        option(MODEL, "around each cell: nothing, or norm, residual and gated MLP"),
     ] = "none"
     kernel: Annotated[
         str,
-        says(
+        option(
             MODEL,
             "how time is walked: auto, or one of those that charlm cells lists",
             free=True,
@@ -102,136 +102,136 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = "auto"
 
     # training
-    batch: Annotated[Positive, says(TRAINING, "streams read side by side")] = 32
-    time: Annotated[Positive, says(TRAINING, "characters per update: the gradient's reach")] = 64
-    updates: Annotated[
-        Count, says(TRAINING, "budget in optimiser updates; 2000 if there is no other")
+    batch_size: Annotated[PositiveInt, option(TRAINING, "streams read side by side")] = 32
+    seq_len: Annotated[PositiveInt, option(TRAINING, "characters per update: the gradient's reach")] = 64
+    max_steps: Annotated[
+        NonNegativeInt, option(TRAINING, "budget in optimiser updates; 2000 if there is no other")
     ] = 0
     epochs: Annotated[
-        float, Meta(ge=0, le=1e6), says(TRAINING, "budget in readings of the text")
+        float, Meta(ge=0, le=1e6), option(TRAINING, "budget in readings of the text")
     ] = 0.0
     minutes: Annotated[
-        float, Meta(ge=0, le=1e6), says(TRAINING, "budget in minutes, timed first")
+        float, Meta(ge=0, le=1e6), option(TRAINING, "budget in minutes, timed first")
     ] = 0.0
     learning_rate: Annotated[
-        float, Meta(gt=0, le=1000), says(TRAINING, "AdamW's highest learning rate", "--lr")
+        float, Meta(gt=0, le=1000), option(TRAINING, "AdamW's highest learning rate", "--lr")
     ] = 0.006
-    schedule: Annotated[
-        Literal["cosine", "linear"], says(TRAINING, "how the learning rate falls, to 2 %")
+    lr_schedule: Annotated[
+        Literal["cosine", "linear"], option(TRAINING, "how the learning rate falls, to 2 %")
     ] = "linear"
-    warmup: Annotated[Count, says(TRAINING, "updates to the highest rate, a tenth at most")] = 100
-    momentum: Annotated[
-        float, Meta(ge=0, lt=1), says(TRAINING, "share of AdamW's direction that is of before")
+    warmup_steps: Annotated[NonNegativeInt, option(TRAINING, "updates to the highest rate, a tenth at most")] = 100
+    beta1: Annotated[
+        float, Meta(ge=0, lt=1), option(TRAINING, "share of AdamW's direction that is of before")
     ] = 0.9
-    weight_decay: Annotated[float, Meta(ge=0, le=10), says(TRAINING, "AdamW's, on matrices")] = 0.01
-    clip: Annotated[
-        float, Meta(gt=0, le=1e9), says(TRAINING, "largest norm of the whole gradient")
+    weight_decay: Annotated[float, Meta(ge=0, le=10), option(TRAINING, "AdamW's, on matrices")] = 0.01
+    grad_clip: Annotated[
+        float, Meta(gt=0, le=1e9), option(TRAINING, "largest norm of the whole gradient")
     ] = 1.0
     seed: Annotated[
-        int, Meta(ge=0, le=2**63 - 1), says(TRAINING, "of weights, order and dropout")
+        int, Meta(ge=0, le=2**63 - 1), option(TRAINING, "of weights, order and dropout")
     ] = 0
-    valid_every: Annotated[
-        Count, says(TRAINING, "updates between validations; 0: a 20th of the run, on a task 50")
+    eval_every: Annotated[
+        NonNegativeInt, option(TRAINING, "updates between validations; 0: a 20th of the run, on a task 50")
     ] = 0
-    final: Annotated[
-        Literal["test", "valid", "none"], says(TRAINING, "split scored exactly at the end")
+    final_eval: Annotated[
+        Literal["test", "valid", "none"], option(TRAINING, "split scored exactly at the end")
     ] = "test"
 
     # machine
-    device: Annotated[str, says(MACHINE, "auto, cpu, cuda or cuda:N", free=True)] = "auto"
-    threads: Annotated[int, Meta(ge=1, le=1024), says(MACHINE, "threads on a CPU", free=True)] = 1
+    device: Annotated[str, option(MACHINE, "auto, cpu, cuda or cuda:N", free=True)] = "auto"
+    threads: Annotated[int, Meta(ge=1, le=1024), option(MACHINE, "threads on a CPU", free=True)] = 1
     save_every: Annotated[
-        float, Meta(gt=0, le=1e9), says(MACHINE, "seconds between checkpoints", free=True)
+        float, Meta(gt=0, le=1e9), option(MACHINE, "seconds between checkpoints", free=True)
     ] = 60.0
 
     def __post_init__(self) -> None:
-        own(self.cell)
-        shares(self.split)
-        chrono(self.keep_bias, self.time)
+        parse_custom_cell(self.cell)
+        parse_split_ratios(self.split_ratios)
+        parse_chrono_bias(self.forget_bias, self.seq_len)
         asked = [name for name in ("updates", "epochs", "minutes") if getattr(self, name)]
         if len(asked) > 1:
-            raise BadConfig(f"one budget, not {len(asked)}: keep one of --{', --'.join(asked)}")
-        if self.tie and self.embedding != self.hidden:
-            raise BadConfig(
-                f"--tie needs --embedding and --hidden to be equal, not {self.embedding} and "
-                f"{self.hidden}: add --embedding {self.hidden}"
+            raise ConfigError(f"one budget, not {len(asked)}: keep one of --{', --'.join(asked)}")
+        if self.tie_weights and self.embedding_dim != self.hidden_size:
+            raise ConfigError(
+                f"--tie needs --embedding and --hidden to be equal, not {self.embedding_dim} and "
+                f"{self.hidden_size}: add --embedding {self.hidden_size}"
             )
 
 
-UPDATES = 2000  # the budget of a run that was told none
+DEFAULT_MAX_STEPS = 2000  # the budget of a run that was told none
 # What is about a text and the one run that reads it: it says nothing of a task.
-OF_TEXT = (
+TEXT_ONLY_FIELDS = (
     *("glob", "alphabet", "split", "valid_text", "test_text", "time", "epochs", "minutes"),
     *("final", "save_every"),
 )
 
 
-def shares(split: str) -> tuple[Fraction, Fraction, Fraction]:
+def parse_split_ratios(split: str) -> tuple[Fraction, Fraction, Fraction]:
     """'90/5/5' -> (9/10, 1/20, 1/20), exactly."""
     number = r"(\d{1,9}(?:\.\d{1,9})?)"
     found = re.fullmatch(f"{number}/{number}/{number}", split)
     train, valid, test = map(Fraction, found.groups()) if found else (Fraction(0),) * 3
     if not min(train, valid, test):
-        raise BadConfig(
+        raise ConfigError(
             f"--split {split}: three positive shares for train, valid and test, such as 90/5/5"
         )
     whole = train + valid + test
     return train / whole, valid / whole, test / whole
 
 
-def chrono(keep_bias: str, time: int) -> int | None:
+def parse_chrono_bias(keep_bias: str, time: int) -> int | None:
     """How long the units may keep at first, in characters; None: they all have one bias."""
     found = re.fullmatch(r"chrono(?::(\d{1,9}))?", keep_bias)
     if found:
         longest = int(found[1] or time)
         if longest < 3:
-            raise BadConfig(f"--keep-bias {keep_bias}: of at least 3 characters, as in chrono:100")
+            raise ConfigError(f"--keep-bias {keep_bias}: of at least 3 characters, as in chrono:100")
         return longest
     try:
         finite = math.isfinite(float(keep_bias))
     except ValueError:
         finite = False
     if not finite:
-        raise BadConfig(f"--keep-bias {keep_bias}: a number such as 2, chrono, or chrono:100")
+        raise ConfigError(f"--keep-bias {keep_bias}: a number such as 2, chrono, or chrono:100")
     return None
 
 
-def around(block: str) -> str:
+def describe_block(block: str) -> str:
     """How the cells stand in the model, in words for whoever compares."""
     return "bare cells" if block == "none" else "residual blocks"
 
 
-def own(cell: str) -> tuple[Path, str] | None:
+def parse_custom_cell(cell: str) -> tuple[Path, str] | None:
     """FILE.py:CLASS, a cell of the person's own -> the file and the class; None: one of ours."""
     if cell in CELL_NAMES:
         return None
     if ":" not in cell and not cell.endswith(".py"):
-        raise unknown("cell", cell, CELL_NAMES)
+        raise unknown_name_error("cell", cell, CELL_NAMES)
     file, _, kind = cell.rpartition(":")
     if not (file.endswith(".py") and kind.isidentifier()):
-        raise BadConfig(f"--cell {cell}: a cell of your own is FILE.py:CLASS, as in cell.py:MyCell")
+        raise ConfigError(f"--cell {cell}: a cell of your own is FILE.py:CLASS, as in cell.py:MyCell")
     return Path(file), kind
 
 
-def label(cell: str) -> str:
+def cell_label(cell: str) -> str:
     """What a cell is called in tables and in the names of runs."""
     file, _, kind = cell.rpartition(":")
     return f"{Path(file).stem}.{kind}" if file else cell
 
 
-def flag(name: str) -> str:
+def option_name(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
 @cache
-def notes(name: str) -> dict[str, Any]:
+def option_metadata(name: str) -> dict[str, Any]:
     """What `says` said of a field: panel, also, free, and its text as `help`."""
     kind = get_type_hints(Config, include_extras=True)[name]
     said = next(meta for meta in kind.__metadata__ if meta.extra)
     return {**said.extra, "help": said.description}
 
 
-def checked(values: dict[str, Any]) -> Config:
+def validate_config(values: dict[str, Any]) -> Config:
     """A Config of these values, the rest as they are by default."""
     try:
         return msgspec.convert(values, Config)
@@ -239,39 +239,39 @@ def checked(values: dict[str, Any]) -> Config:
         problem, _, name = str(error).partition(" - at `$.")
         name = name.rstrip("`")
         if name not in values:
-            raise BadConfig(problem) from None
-        raise BadConfig(f"{flag(name)} {values[name]}: {problem[0].lower()}{problem[1:]}") from None
+            raise ConfigError(problem) from None
+        raise ConfigError(f"{option_name(name)} {values[name]}: {problem[0].lower()}{problem[1:]}") from None
 
 
-def arguments(config: Config, free: bool = True, without: Sequence[str] = ()) -> list[str]:
+def to_argv(config: Config, free: bool = True, without: Sequence[str] = ()) -> list[str]:
     """The command line that says all this again; without free fields, all that decides a run."""
     words = []
     for name, value in msgspec.structs.asdict(config).items():
-        if name in without or (not free and notes(name)["free"]):
+        if name in without or (not free and option_metadata(name)["free"]):
             continue
         if isinstance(value, bool):
-            words.append(flag(name if value else f"no_{name}"))
+            words.append(option_name(name if value else f"no_{name}"))
         else:
-            words.append(f"{flag(name)}={value}")
+            words.append(f"{option_name(name)}={value}")
     return words
 
 
-def merged(recorded: Config, given: dict[str, Any]) -> Config:
+def resume_config(recorded: Config, given: dict[str, Any]) -> Config:
     """The recorded settings of a run that is resumed, with what may change as now given."""
     differ = [
-        f"{flag(name)} {value} (the run has {getattr(recorded, name)})"
+        f"{option_name(name)} {value} (the run has {getattr(recorded, name)})"
         for name, value in given.items()
-        if value != getattr(recorded, name) and not notes(name)["free"]
+        if value != getattr(recorded, name) and not option_metadata(name)["free"]
     ]
     if differ:
-        raise BadConfig(
+        raise ConfigError(
             f"a resumed run keeps its settings, and these differ: {'; '.join(differ)}. "
             "Leave them out, or start another run with another --run"
         )
-    return checked({**msgspec.structs.asdict(recorded), **given})
+    return validate_config({**msgspec.structs.asdict(recorded), **given})
 
 
-def stream(seed: int, purpose: str, number: int = 0) -> int:
+def derive_seed(seed: int, purpose: str, number: int = 0) -> int:
     """A seed for one purpose at one point of a run: independent streams, none to be carried.
 
     Because weights, order, dropout and sampling each draw from (seed, purpose, number) alone,

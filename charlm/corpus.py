@@ -10,21 +10,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from charlm.alphabet import BYTES, Alphabet, Ids
-from charlm.config import Config, shares, stream
-from charlm.encoder import Digest, Tick
-from charlm.encoding import Encoded, cached, encoded
-from charlm.errors import BadConfig, BadData, Missing
-from charlm.source import absolute, sources
+from charlm.alphabet import BYTE_VOCABULARY, Vocabulary, TokenIds
+from charlm.config import Config, parse_split_ratios, derive_seed
+from charlm.encoder import TextDigest, ProgressCallback
+from charlm.encoding import EncodedText, load_cached, encode
+from charlm.errors import ConfigError, DataError, InputNotFoundError
+from charlm.source import absolute_name, resolve_sources
 
 SPLITS = ("train", "valid", "test")
 
 
-class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CorpusRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a run records of its corpus: enough to find the same text again, and to know it."""
 
     sources: tuple[str, ...]
-    digest: Digest
+    digest: TextDigest
     characters: int | None
     splits: dict[str, tuple[int, int]]  # in symbols of the alphabet: the first, one past the last
     notes: tuple[str, ...]
@@ -33,45 +33,45 @@ class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Corpus:
     """A text as ids, its alphabet and its splits."""
 
-    def __init__(self, text: Text, encoding: Encoded, kind: str) -> None:
-        self.text = text
+    def __init__(self, text: CorpusRecord, encoding: EncodedText, kind: str) -> None:
+        self.record = text
         self.encoding = encoding
-        self.alphabet = BYTES
+        self.vocabulary = BYTE_VOCABULARY
         if kind == "characters":  # ids are given as symbols appear: training's are the first ones
-            seen = np.array(encoding.facts.first) < text.splits["train"][1]
-            self.alphabet = Alphabet("characters", encoding.facts.symbols[: int(seen.sum())])
+            seen = np.array(encoding.facts.first_positions) < text.splits["train"][1]
+            self.vocabulary = Vocabulary("characters", encoding.facts.symbols[: int(seen.sum())])
 
-    def split(self, name: str) -> Ids:
+    def split(self, name: str) -> TokenIds:
         """The ids of a split, (length,); an id that the alphabet has not was never trained."""
-        start, end = self.text.splits[name]
+        start, end = self.record.splits[name]
         return self.encoding.ids[start:end]
 
 
-def load(config: Config, names: Sequence[str], tick: Tick = lambda _: None) -> Corpus:
+def load_corpus(config: Config, names: Sequence[str], tick: ProgressCallback = lambda _: None) -> Corpus:
     """The corpus of these sources, encoded and cut as the settings say."""
-    kind = config.alphabet
-    given = {"valid": config.valid_text, "test": config.test_text}
-    parts = [sources(names, config.glob)]
+    kind = config.vocab
+    given = {"valid": config.valid_file, "test": config.test_file}
+    parts = [resolve_sources(names, config.glob)]
     if "-" in given.values():
-        raise BadConfig("--valid-text and --test-text are files: standard input is for the corpus")
-    parts += [sources([name], config.glob) for name in given.values() if name]
-    encoding = encoded(parts, _known(kind), tick)
+        raise ConfigError("--valid-text and --test-text are files: standard input is for the corpus")
+    parts += [resolve_sources([name], config.glob) for name in given.values() if name]
+    encoding = encode(parts, _fixed_vocabulary(kind), tick)
     shown = " ".join(names)
     if not encoding.size:
-        raise BadData(f"{shown} is empty: there is nothing to learn from")
+        raise DataError(f"{shown} is empty: there is nothing to learn from")
 
     # The corpus itself comes first in the ids; it is shared among the splits not given as files.
     length = encoding.facts.parts[0]
-    characters = encoding.measure(0, length, kind)[0] if kind == "bytes" else length
+    characters = encoding.count_characters_and_bytes(0, length, kind)[0] if kind == "bytes" else length
     count = length if characters is None else characters  # not UTF-8: cut in bytes
-    share = dict(zip(SPLITS, shares(config.split), strict=True))
+    share = dict(zip(SPLITS, parse_split_ratios(config.split_ratios), strict=True))
     own = [name for name in SPLITS if not given.get(name)]
     whole = sum(share[name] for name in own)
     splits: dict[str, tuple[int, int]] = {}
     end, cut = 0, Fraction(0)
     for name in own:
         cut += share[name]
-        start, end = end, encoding.cut(int(count * cut / whole), kind)
+        start, end = end, encoding.token_offset(int(count * cut / whole), kind)
         splits[name] = (start, end)
     for name, ids in zip(
         (n for n in SPLITS if n not in own), encoding.facts.parts[1:], strict=True
@@ -80,39 +80,39 @@ def load(config: Config, names: Sequence[str], tick: Tick = lambda _: None) -> C
         length += ids
     for name, (start, end) in splits.items():
         if given.get(name) and end == start:
-            raise BadData(f"{given[name]} is empty: there is nothing to score in it")
+            raise DataError(f"{given[name]} is empty: there is nothing to score in it")
         if end - start < 1 + (name == "train"):
-            raise BadData(
-                f"{shown} has {count:,} characters: too few to cut into {config.split} for "
+            raise DataError(
+                f"{shown} has {count:,} characters: too few to cut into {config.split_ratios} for "
                 f"{', '.join(own)} ({name} would have {end - start}). Give more text"
             )
     facts = encoding.facts
-    recorded = tuple(map(absolute, names))
-    text = Text(recorded, facts.digest, facts.characters, splits, facts.notes)
+    recorded = tuple(map(absolute_name, names))
+    text = CorpusRecord(recorded, facts.digest, facts.characters, splits, facts.notes)
     return Corpus(text, encoding, kind)
 
 
-def reload(
-    config: Config, text: Text, names: Sequence[str] = (), tick: Tick = lambda _: None
+def reload_corpus(
+    config: Config, text: CorpusRecord, names: Sequence[str] = (), tick: ProgressCallback = lambda _: None
 ) -> Corpus:
     """The corpus of a run: from the cache, else from its sources or these names, if the same."""
-    kept = None if names else cached(text.digest, _known(config.alphabet))
+    kept = None if names else load_cached(text.digest, _fixed_vocabulary(config.vocab))
     if kept:
-        return Corpus(text, kept, config.alphabet)
+        return Corpus(text, kept, config.vocab)
     if not names and "-" in text.sources:
-        raise Missing("the run read standard input, which is gone: pipe the same text in again")
-    corpus = load(config, names or text.sources, tick)
-    if corpus.text.digest != text.digest:
-        raise BadData(
+        raise InputNotFoundError("the run read standard input, which is gone: pipe the same text in again")
+    corpus = load_corpus(config, names or text.sources, tick)
+    if corpus.record.digest != text.digest:
+        raise DataError(
             f"{' '.join(names or text.sources)} is not the text of the run: its SHA-256 is "
-            f"{corpus.text.digest.sha256[:12]}…, the run's {text.digest.sha256[:12]}…. "
+            f"{corpus.record.digest.sha256[:12]}…, the run's {text.digest.sha256[:12]}…. "
             "Name the text that the run read"
         )
-    return Corpus(text, corpus.encoding, config.alphabet)
+    return Corpus(text, corpus.encoding, config.vocab)
 
 
-def _known(kind: str) -> Alphabet | None:
-    return BYTES if kind == "bytes" else None
+def _fixed_vocabulary(kind: str) -> Vocabulary | None:
+    return BYTE_VOCABULARY if kind == "bytes" else None
 
 
 class Batch(NamedTuple):
@@ -120,21 +120,21 @@ class Batch(NamedTuple):
 
     x: Tensor  # (time, batch)
     y: Tensor  # (time, batch): x one character later
-    fresh: bool  # the streams begin here: the state before is the start state
+    is_epoch_start: bool  # the streams begin here: the state before is the start state
 
 
-class Batches:
+class BatchSampler:
     """batches[update]: a pure function of (seed, update), so that a resumed run needs no position.
 
     In an epoch the text is cut into `batch` streams of equal length, read side by side in windows
     of `time` characters. What fills no window is left out at a place drawn anew each epoch.
     """
 
-    def __init__(self, ids: Ids, batch: int, time: int, seed: int, device: str = "cpu") -> None:
+    def __init__(self, ids: TokenIds, batch: int, time: int, seed: int, device: str = "cpu") -> None:
         self.ids, self.batch, self.time, self.seed, self.device = ids, batch, time, seed, device
         self.windows = (len(ids) - 1) // (batch * time)  # updates an epoch
         if not self.windows:
-            raise BadData(
+            raise DataError(
                 f"the training split has {len(ids):,} characters, and one update reads batch × "
                 f"time + 1 = {batch * time + 1:,}: give more text, or a smaller --batch or --time"
             )
@@ -143,8 +143,8 @@ class Batches:
         epoch, window = divmod(update, self.windows)
         length = self.windows * self.time
         spare = len(self.ids) - 1 - self.batch * length
-        shift = random.Random(stream(self.seed, "epoch", epoch)).randint(0, spare)
+        shift = random.Random(derive_seed(self.seed, "epoch", epoch)).randint(0, spare)
         begin = shift + window * self.time + length * np.arange(self.batch)
         read = self.ids[begin + np.arange(self.time + 1)[:, None]].astype(np.int64)
         ids = torch.from_numpy(read).to(self.device)
-        return Batch(ids[:-1], ids[1:], fresh=window == 0)
+        return Batch(ids[:-1], ids[1:], is_epoch_start=window == 0)

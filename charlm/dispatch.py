@@ -19,13 +19,13 @@ import msgspec
 import ray
 from ray.exceptions import AuthenticationError, RayError, RayTaskError, TaskCancelledError
 
-from charlm.cluster import Task, Told, made_by
-from charlm.errors import Locked
-from charlm.workers import start
+from charlm.cluster import RemoteJob, DispatcherMessage, environment_fingerprint
+from charlm.errors import LockedError
+from charlm.workers import start_worker
 
-LOST = 10  # times that a job may lose its machine
+MAX_NODE_FAILURES = 10  # times that a job may lose its machine
 # A machine that was given up may still write: until it notices, or the file server does (90 s).
-AGAIN, PATIENCE = 5.0, 300.0  # seconds
+RETRY_INTERVAL, LOCK_TIMEOUT = 5.0, 300.0  # seconds
 
 
 def main() -> None:
@@ -34,17 +34,17 @@ def main() -> None:
     answers = os.dup(1)
     os.dup2(2, 1)  # Ray prints there, too
 
-    def tell(told: Told) -> None:
+    def tell(told: DispatcherMessage) -> None:
         os.write(answers, msgspec.json.encode(told) + b"\n")
 
-    if why := refused(address):
-        tell(Told(why=f"--ray-address {address}: {why}"))
+    if why := connect_error(address):
+        tell(DispatcherMessage(why=f"--ray-address {address}: {why}"))
     else:
         with open(0, "rb", buffering=0) as asked:
-            serve(asked, tell)
+            run_dispatcher(asked, tell)
 
 
-def refused(address: str) -> str:
+def connect_error(address: str) -> str:
     """Why this process cannot join the cluster; "": it has."""
     try:
         ray.init(address=address, log_to_driver=False, logging_level="critical")
@@ -60,18 +60,18 @@ def refused(address: str) -> str:
     return ""
 
 
-def serve(asked: FileIO, tell: Callable[[Told], None]) -> None:
+def run_dispatcher(asked: FileIO, tell: Callable[[DispatcherMessage], None]) -> None:
     """Has each job done that is asked for, and tells how it ended."""
-    attempts = ray.remote(attempt)
+    attempts = ray.remote(run_job)
     running: dict[ray.ObjectRef, int] = {}
     more = True
     while more or running:
-        tell(resources())
+        tell(cluster_resources())
         ready = select.select([asked] if more else [], [], [], 0.3)[0]
         line = asked.readline() if ready else b""
         if line:
-            task = msgspec.json.decode(line, type=Task)
-            options = {"num_cpus": 1, "num_gpus": task.gpus, "max_retries": LOST}
+            task = msgspec.json.decode(line, type=RemoteJob)
+            options = {"num_cpus": 1, "num_gpus": task.gpus, "max_retries": MAX_NODE_FAILURES}
             running[attempts.options(name=task.name, **options).remote(task)] = task.number
         elif ready:
             more = False
@@ -79,32 +79,32 @@ def serve(asked: FileIO, tell: Callable[[Told], None]) -> None:
                 ray.cancel(one)
         ended = ray.wait(list(running), timeout=0)[0] if running else []
         for one in ended:
-            tell(outcome(one, running.pop(one)))
+            tell(job_result(one, running.pop(one)))
 
 
-def resources() -> Told:
+def cluster_resources() -> DispatcherMessage:
     """What the cluster has; told again and again, it says that it is there."""
     found = ray.cluster_resources()
-    return Told(cpus=int(found.get("CPU", 0)), gpus=int(found.get("GPU", 0)))
+    return DispatcherMessage(cpus=int(found.get("CPU", 0)), gpus=int(found.get("GPU", 0)))
 
 
-def outcome(one: "ray.ObjectRef", number: int) -> Told:
+def job_result(one: "ray.ObjectRef", number: int) -> DispatcherMessage:
     try:
         code, why = ray.get(one)
-        return Told(number, code, why=why)
+        return DispatcherMessage(number, code, why=why)
     except TaskCancelledError:
-        return Told(number, 128 + signal.SIGTERM)
+        return DispatcherMessage(number, 128 + signal.SIGTERM)
     except RayError as error:
         last = -1 if isinstance(error, RayTaskError) else 0  # of a traceback
-        return Told(number, why=f"Ray could not do a job: {str(error).strip().splitlines()[last]}")
+        return DispatcherMessage(number, why=f"Ray could not do a job: {str(error).strip().splitlines()[last]}")
 
 
-def attempt(task: Task) -> tuple[int, str]:
+def run_job(task: RemoteJob) -> tuple[int, str]:
     """On one of the machines: the exit code of the job; or why it cannot be done there."""
     host = os.uname().nodename
-    if made_by() != task.made_by:
-        return 0, f"{host} has {made_by()}, and not {task.made_by}: have the same everywhere"
-    if not (locked(Path(task.shared)) and Path(task.directory).is_dir()):
+    if environment_fingerprint() != task.made_by:
+        return 0, f"{host} has {environment_fingerprint()}, and not {task.made_by}: have the same everywhere"
+    if not (sees_lock(Path(task.shared)) and Path(task.directory).is_dir()):
         return 0, (
             f"{host} does not see that {task.shared} is being written: share that directory, and "
             f"{task.directory}, under the same paths and with file locks between machines"
@@ -114,14 +114,14 @@ def attempt(task: Task) -> tuple[int, str]:
         environment["CUDA_VISIBLE_DEVICES"] = ""
     begun = task.words, Path(task.log), Path(task.directory), environment
     tries = 0.0
-    while (code := ended(start(*begun))) == Locked.code:
-        if (tries := tries + AGAIN) > PATIENCE:
+    while (code := wait_for_exit(start_worker(*begun))) == LockedError.code:
+        if (tries := tries + RETRY_INTERVAL) > LOCK_TIMEOUT:
             break
-        time.sleep(AGAIN)
+        time.sleep(RETRY_INTERVAL)
     return code, ""
 
 
-def locked(shared: Path) -> bool:
+def sees_lock(shared: Path) -> bool:
     """Whether this machine sees the lock that who asks for jobs has there (charlm.run.writer)."""
     try:
         with (shared / "lock").open() as file:
@@ -133,7 +133,7 @@ def locked(shared: Path) -> bool:
     return False
 
 
-def ended(worker: "subprocess.Popen[bytes]") -> int:
+def wait_for_exit(worker: "subprocess.Popen[bytes]") -> int:
     """The exit code of a process, which is told to save and end when Ray interrupts us."""
     try:
         while (code := worker.poll()) is None:

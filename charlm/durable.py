@@ -13,29 +13,29 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from charlm.errors import DiskFailure
+from charlm.errors import StorageError
 
-TEMPORARY = ".tmp-"
-OURS = re.compile(re.escape(TEMPORARY) + r".+-\d+-[0-9a-f]{8}")
+TEMP_PREFIX = ".tmp-"
+TEMP_NAME = re.compile(re.escape(TEMP_PREFIX) + r".+-\d+-[0-9a-f]{8}")
 
 
 @contextmanager
-def disk(doing: str, path: Path) -> Iterator[None]:
+def translate_os_errors(doing: str, path: Path) -> Iterator[None]:
     """What the operating system refuses becomes one line with the place and the space left."""
     try:
         yield
     except OSError as error:
         try:
-            room = f"; {free(path) / 1e6:,.1f} MB are free there"
+            room = f"; {free_bytes(path) / 1e6:,.1f} MB are free there"
         except OSError:
             room = ""
-        raise DiskFailure(
+        raise StorageError(
             f"cannot {doing} {path}: {error.strerror or error}{room}. "
             "Mend that, then run the same command again"
         ) from error
 
 
-def free(path: Path) -> int:
+def free_bytes(path: Path) -> int:
     """Bytes that are free where it is, or would be."""
     place = next(p for p in (path, *path.absolute().parents) if p.exists())
     return shutil.disk_usage(place).free
@@ -69,9 +69,9 @@ def _create(path: Path, data: bytes | memoryview) -> None:
         os.close(descriptor)
 
 
-def _beside(path: Path) -> Path:
+def _temporary_path(path: Path) -> Path:
     """A new name in the same directory, so that the rename stays within one file system."""
-    return path.parent / f"{TEMPORARY}{path.name}-{os.getpid()}-{secrets.token_hex(4)}"
+    return path.parent / f"{TEMP_PREFIX}{path.name}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def cache_directory() -> Path:
@@ -84,14 +84,14 @@ def cache_directory() -> Path:
 
 def make_directory(path: Path) -> None:
     """The directory and its parents, if they are not there."""
-    with disk("create", path):
+    with translate_os_errors("create", path):
         path.mkdir(parents=True, exist_ok=True)
 
 
-def write_file(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes) -> None:
     """The file holds exactly these bytes, whatever was there before."""
-    temporary = _beside(path)
-    with disk("write", path):
+    temporary = _temporary_path(path)
+    with translate_os_errors("write", path):
         try:
             _create(temporary, data)
             os.rename(temporary, path)
@@ -101,10 +101,10 @@ def write_file(path: Path, data: bytes) -> None:
         _sync_directory(path.parent)
 
 
-def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
+def write_directory_atomic(path: Path, files: Mapping[str, bytes]) -> None:
     """A directory with exactly these files appears, whole; one of that name is replaced."""
-    temporary = _beside(path)
-    with disk("write", path):
+    temporary = _temporary_path(path)
+    with translate_os_errors("write", path):
         try:
             os.mkdir(temporary)
             for name, data in files.items():
@@ -119,27 +119,27 @@ def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
         _sync_directory(path.parent)
 
 
-class Growing:
+class AtomicFileWriter:
     """A large file written piece by piece; it appears under its name on `commit`, or never."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.temporary = _beside(path)
+        self.temporary = _temporary_path(path)
         self.size = 0
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with disk("write", path):
+        with translate_os_errors("write", path):
             self.descriptor = os.open(self.temporary, flags, 0o666)
 
-    def __enter__(self) -> "Growing":
+    def __enter__(self) -> "AtomicFileWriter":
         return self
 
     def write(self, data: bytes | memoryview) -> None:
-        with disk("write", self.path):
+        with translate_os_errors("write", self.path):
             _write(self.descriptor, data)
         self.size += len(data)
 
     def commit(self) -> None:
-        with disk("write", self.path):
+        with translate_os_errors("write", self.path):
             os.fsync(self.descriptor)
             if os.fstat(self.descriptor).st_size != self.size:
                 raise OSError(f"{self.size} bytes were written and fewer are there")
@@ -151,31 +151,31 @@ class Growing:
         self.temporary.unlink(missing_ok=True)
 
 
-class Log:
+class AppendOnlyLog:
     """A file of lines that only grows; one write a line, so that only the last can be torn."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        with disk("write", path):
+        with translate_os_errors("write", path):
             self.descriptor = os.open(path, flags, 0o666)
             size = os.fstat(self.descriptor).st_size
             if size and os.pread(self.descriptor, 1, size - 1) != b"\n":
                 _write(self.descriptor, b"\n")  # a torn line stays alone
 
     def append(self, line: bytes) -> None:
-        with disk("write", self.path):
+        with translate_os_errors("write", self.path):
             _write(self.descriptor, line + b"\n")
 
     def sync(self) -> int:
         """Everything appended is on the disk; returns the length of the file in bytes."""
-        with disk("write", self.path):
+        with translate_os_errors("write", self.path):
             os.fsync(self.descriptor)
             return os.fstat(self.descriptor).st_size
 
-    def cut(self, length: int) -> None:
+    def truncate(self, length: int) -> None:
         """Forget what was appended after this length: the run goes back to a checkpoint."""
-        with disk("shorten", self.path):
+        with translate_os_errors("shorten", self.path):
             if os.fstat(self.descriptor).st_size > length:
                 os.ftruncate(self.descriptor, length)
                 os.fsync(self.descriptor)
@@ -186,19 +186,19 @@ class Log:
 
 def remove(path: Path) -> None:
     """A directory of ours goes: first out of sight in one step, then for good."""
-    with disk("remove", path):
-        hidden = path if path.name.startswith(TEMPORARY) else _beside(path)
+    with translate_os_errors("remove", path):
+        hidden = path if path.name.startswith(TEMP_PREFIX) else _temporary_path(path)
         if hidden != path:
             os.rename(path, hidden)
         shutil.rmtree(hidden)
 
 
-def sweep(directory: Path, older: float = 0) -> None:
+def remove_stale_temporaries(directory: Path, older: float = 0) -> None:
     """Remove what a killed writer left half done at least so many seconds ago.
 
     Only for who alone writes there, or where nobody takes so long.
     """
-    for left in directory.glob(f"{TEMPORARY}*"):
+    for left in directory.glob(f"{TEMP_PREFIX}*"):
         with suppress(FileNotFoundError):
-            if OURS.fullmatch(left.name) and time.time() - left.stat().st_mtime >= older:
+            if TEMP_NAME.fullmatch(left.name) and time.time() - left.stat().st_mtime >= older:
                 shutil.rmtree(left) if left.is_dir() else left.unlink()

@@ -8,44 +8,44 @@ import msgspec
 import numpy as np
 
 from charlm import durable
-from charlm.alphabet import BYTES, CODE_POINTS, Alphabet
-from charlm.errors import BadData
-from charlm.source import Source
+from charlm.alphabet import BYTE_VOCABULARY, UNICODE_CODE_POINTS, Vocabulary
+from charlm.errors import DataError
+from charlm.source import TextSource
 
-Tick = Callable[[int], object]  # is told of every stretch of bytes that was read
+ProgressCallback = Callable[[int], object]  # is told of every stretch of bytes that was read
 
 
-class Digest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TextDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What names a text: the hash of its bytes, and the length in bytes of each of its parts."""
 
     sha256: str
     parts: tuple[int, ...]
 
 
-class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class EncodingMetadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is known of an encoded text beside its ids; kept as JSON next to them."""
 
-    digest: Digest
+    digest: TextDigest
     characters: int | None  # None: the bytes are not UTF-8, so there are none to count
     symbols: tuple[int, ...]  # by id: those known before, then the new ones as they appeared
-    first: tuple[int, ...]  # where each symbol appeared first; -1: known before
+    first_positions: tuple[int, ...]  # where each symbol appeared first; -1: known before
     parts: tuple[int, ...]  # how many ids each part of the text is
     width: int  # bytes an id takes on disk
     ids_sha256: str
     notes: tuple[str, ...]  # what is odd about the text and was kept as it is
 
 
-class Encoder:
+class StreamingEncoder:
     """Writes the ids of the parts of a text to a file, in order of first appearance."""
 
-    def __init__(self, file: durable.Growing, known: Alphabet | None, width: int) -> None:
+    def __init__(self, file: durable.AtomicFileWriter, known: Vocabulary | None, width: int) -> None:
         self.file = file
         self.width = width
-        self.bytes_only = known == BYTES
+        self.bytes_only = known == BYTE_VOCABULARY
         self.refuses_nul = known is None  # to learn from; to be scored, it is a character as any
-        self.symbols = list(known.symbols) if known else []
+        self.symbols = list(known.tokens) if known else []
         self.first = [-1] * len(self.symbols)
-        self.table = np.full(CODE_POINTS, -1, dtype=np.int32)
+        self.table = np.full(UNICODE_CODE_POINTS, -1, dtype=np.int32)
         self.table[self.symbols] = np.arange(len(self.symbols))
         self.ids = 0
         self.parts: list[int] = []  # in ids
@@ -54,7 +54,7 @@ class Encoder:
         self.text_digest, self.ids_digest = hashlib.sha256(), hashlib.sha256()
         self.notes: list[str] = []
 
-    def part(self, part: Sequence[Source], tick: Tick) -> bool:
+    def encode_part(self, part: Sequence[TextSource], tick: ProgressCallback) -> bool:
         """Encode one part of the text; False: there are more symbols than ids of this width."""
         self.lengths.append(0)
         before = self.ids
@@ -62,8 +62,8 @@ class Encoder:
         self.parts.append(self.ids - before)
         return done
 
-    def _read(self, text: Source, tick: Tick) -> bool:
-        reader = _Reader(text.name, self.refuses_nul)
+    def _read(self, text: TextSource, tick: ProgressCallback) -> bool:
+        reader = _Utf8Decoder(text.name, self.refuses_nul)
         chunks = text.chunks()
         chunk = b"more"
         while chunk:
@@ -97,12 +97,12 @@ class Encoder:
             self.characters += len(ids)
         return True
 
-    def _put_bytes(self, chunk: bytes, reader: "_Reader") -> None:
+    def _put_bytes(self, chunk: bytes, reader: "_Utf8Decoder") -> None:
         self._write(chunk, len(chunk))
         if self.characters is not None:
             try:
                 self.characters += len(reader.decode(chunk))
-            except BadData:
+            except DataError:
                 self.characters = None
                 self.notes.append(f"{reader.name} is not UTF-8: the splits are cut in bytes")
 
@@ -111,12 +111,12 @@ class Encoder:
         self.file.write(data)
         self.ids += ids
 
-    def facts(self) -> Facts:
-        return Facts(
-            digest=Digest(self.text_digest.hexdigest(), tuple(self.lengths)),
+    def facts(self) -> EncodingMetadata:
+        return EncodingMetadata(
+            digest=TextDigest(self.text_digest.hexdigest(), tuple(self.lengths)),
             characters=self.characters,
             symbols=tuple(self.symbols),
-            first=tuple(self.first),
+            first_positions=tuple(self.first),
             parts=tuple(self.parts),
             width=self.width,
             ids_sha256=self.ids_digest.hexdigest(),
@@ -124,7 +124,7 @@ class Encoder:
         )
 
 
-class _Reader:
+class _Utf8Decoder:
     """Decodes one source, and knows where it is to say so when something is wrong there."""
 
     def __init__(self, name: str, refuses_nul: bool) -> None:
@@ -143,7 +143,7 @@ class _Reader:
         text = self.decode(chunk)
         if self.refuses_nul and "\0" in text:
             before = text[: text.index("\0")]
-            raise BadData(
+            raise DataError(
                 f"{self.name} has a NUL on line {line + before.count(chr(10))}: it is not text. "
                 "Read it with --alphabet bytes"
             )
@@ -161,7 +161,7 @@ class _Reader:
             column = len(before.rpartition("\n")[2]) + (1 if "\n" in before else self.column)
             wide = self.offset == 0 and chunk[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
             cure = "it looks like UTF-16: convert it with iconv -f utf-16 -t utf-8, or read"
-            raise BadData(
+            raise DataError(
                 f"{self.name} is not UTF-8 at byte {self.offset - len(held) + error.start} "
                 f"(line {line}, column {column}): {cure if wide else 'convert it, or read'} it "
                 "with --alphabet bytes"

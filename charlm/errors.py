@@ -7,61 +7,61 @@ class CharlmError(Exception):
     code = 70
 
 
-class BadData(CharlmError):
+class DataError(CharlmError):
     """Text or a run that is damaged, or is not what it claims to be."""
 
     code = 65
 
 
-class Missing(CharlmError):
+class InputNotFoundError(CharlmError):
     """An input that is not there or cannot be read."""
 
     code = 66
 
 
-class NoCluster(CharlmError):
+class ClusterError(CharlmError):
     """A cluster that does not answer, or is lost."""
 
     code = 69
 
 
-class Exists(CharlmError):
+class OutputExistsError(CharlmError):
     """An output that is already there and would be overwritten."""
 
     code = 73
 
 
-class DiskFailure(CharlmError):
+class StorageError(CharlmError):
     """The disk is full or failed."""
 
     code = 74
 
 
-class Locked(CharlmError):
+class LockedError(CharlmError):
     """Another process is writing here."""
 
     code = 75
 
 
-class NonFinite(CharlmError):
+class DivergedError(CharlmError):
     """The loss or its gradient stopped being a number."""
 
     code = 76
 
 
-class BadConfig(CharlmError):
+class ConfigError(CharlmError):
     """Settings that contradict each other, the run, or this machine."""
 
     code = 78
 
 
-class OutOfMemory(CharlmError):
+class InsufficientMemoryError(CharlmError):
     """More memory than there is."""
 
     code = 79
 
 
-class BrokenPromise(CharlmError):
+class CellCheckError(CharlmError):
     """A cell does not do what every cell must."""
 
     code = 80
@@ -75,7 +75,7 @@ class Interrupted(BaseException):
         self.signal = signal
 
 
-MEANING = {  # shown by charlm --help and in the README
+EXIT_CODES = {  # shown by charlm --help and in the README
     0: "done",
     2: "usage: an option or argument that the command does not take",
     65: "bad data: text or a checkpoint that cannot be used as it is",

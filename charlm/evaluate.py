@@ -9,66 +9,66 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from charlm.alphabet import Alphabet, Ids
-from charlm.encoder import Tick
-from charlm.encoding import Encoded
-from charlm.errors import BadData, NonFinite
+from charlm.alphabet import Vocabulary, TokenIds
+from charlm.encoder import ProgressCallback
+from charlm.encoding import EncodedText
+from charlm.errors import DataError, DivergedError
 from charlm.model import CharLM
-from charlm.reader import expected
+from charlm.reader import iter_logits
 from charlm.resample import Numbers
-from charlm.verdict import edges
+from charlm.verdict import block_edges
 
-PROTOCOL = "one-stream"  # every character once, the first from the start state, state carried
-QUICK = "quick"  # many streams over the beginning of the text, for steering only
-CALL = 2048  # characters per call of the model: bounds memory, whatever training used
+STREAMING_PROTOCOL = "one-stream"  # every character once, the first from the start state, state carried
+SUBSAMPLED_PROTOCOL = "quick"  # many streams over the beginning of the text, for steering only
+TOKENS_PER_FORWARD = 2048  # characters per call of the model: bounds memory, whatever training used
 QUICK_STREAMS, QUICK_CHARACTERS = 32, 1 << 17
 
 
-def nats(logits: Tensor, targets: Tensor) -> Tensor:
+def token_nll(logits: Tensor, targets: Tensor) -> Tensor:
     """What each target cost: logits (..., symbols), targets (...) -> (...), in float64."""
     scores = logits.double().log_softmax(-1)
     return -scores.gather(-1, targets[..., None])[..., 0]
 
 
-def seen_or_escape(ids: Ids, alphabet: Alphabet) -> Ids:
+def map_unknown(ids: TokenIds, alphabet: Vocabulary) -> TokenIds:
     """ids as the model knows them: those from the escape on are the escape."""
     wide = ids.astype(np.int64)
-    return wide if alphabet.escape is None else np.minimum(wide, alphabet.escape)
+    return wide if alphabet.unk_id is None else np.minimum(wide, alphabet.unk_id)
 
 
 @torch.inference_mode()  # of the walk, not of who looks at it in between
-def costs(
-    model: CharLM, ids: Ids, alphabet: Alphabet, tick: Tick = lambda _: None
+def iter_token_nll(
+    model: CharLM, ids: TokenIds, alphabet: Vocabulary, tick: ProgressCallback = lambda _: None
 ) -> Iterator[Tensor]:
     """ids (length, streams) -> nats of each, window by window, (time, streams), float64 on the CPU.
 
     Each stream is read once, in order, from the start state on, without dropout. Draws no random
     numbers and leaves the model as it was: looking never changes what is learnt.
     """
-    window = max(1, CALL // ids.shape[1])
+    window = max(1, TOKENS_PER_FORWARD // ids.shape[1])
     pieces = (
-        torch.from_numpy(seen_or_escape(ids[at : at + window], alphabet))
+        torch.from_numpy(map_unknown(ids[at : at + window], alphabet))
         for at in range(0, len(ids), window)
     )
     was_training = model.training
     model.eval()
     try:
-        for x, logits in expected(model, pieces, model.start(ids.shape[1])):
-            cost = nats(logits, x)
-            if alphabet.escape is not None:
-                cost += alphabet.escape_nats * (x == alphabet.escape)
+        for x, logits in iter_logits(model, pieces, model.initial_state(ids.shape[1])):
+            cost = token_nll(logits, x)
+            if alphabet.unk_id is not None:
+                cost += alphabet.unk_cost_nats * (x == alphabet.unk_id)
             yield cost.cpu()
             tick(x.numel())
     finally:
         model.train(was_training)
 
 
-def score(
+def evaluate(
     model: CharLM,
-    alphabet: Alphabet,
-    text: Encoded,
+    alphabet: Vocabulary,
+    text: EncodedText,
     span: tuple[int, int],
-    tick: Tick = lambda _: None,
+    tick: ProgressCallback = lambda _: None,
 ) -> dict[str, Any]:
     """The exact score of text[span]: nats are summed in float64 and divided once.
 
@@ -80,21 +80,21 @@ def score(
     """
     start, end = span
     if end == start:
-        raise BadData("the text is empty: there is nothing to score")
+        raise DataError("the text is empty: there is nothing to score")
     ids = text.ids[start:end, None]
-    blocks = by_block(costs(model, ids, alphabet, tick), end - start)
+    blocks = sum_by_block(iter_token_nll(model, ids, alphabet, tick), end - start)
     total = math.fsum(blocks)
     if not math.isfinite(total):
-        raise NonFinite(
+        raise DivergedError(
             f"the score is {total}: the model's training had gone astray. "
             "Train again with a lower --learning-rate"
         )
-    characters, size = text.measure(start, end, alphabet.kind)
+    characters, size = text.count_characters_and_bytes(start, end, alphabet.kind)
     unseen = 0
-    if alphabet.escape is not None:
-        unseen = sum(int((block >= alphabet.escape).sum()) for block in text.blocks(start, end))
-    cuts = (start + edges(end - start)).tolist()
-    sizes = [text.measure(*block, alphabet.kind) for block in pairwise(cuts)]
+    if alphabet.unk_id is not None:
+        unseen = sum(int((block >= alphabet.unk_id).sum()) for block in text.iter_chunks(start, end))
+    cuts = (start + block_edges(end - start)).tolist()
+    sizes = [text.count_characters_and_bytes(*block, alphabet.kind) for block in pairwise(cuts)]
     return {
         "bits_per_char": total / math.log(2) / characters if characters else None,
         "bits_per_byte": total / math.log(2) / size,
@@ -103,7 +103,7 @@ def score(
         "bytes": size,
         "symbols": end - start,
         "unseen": unseen,
-        "protocol": PROTOCOL,
+        "protocol": STREAMING_PROTOCOL,
         "corpus_sha256": text.facts.digest.sha256,
         "text_sha256": text.sha256(start, end, alphabet.kind),
         "block_bits": (blocks / math.log(2)).tolist(),
@@ -111,9 +111,9 @@ def score(
     }
 
 
-def by_block(windows: Iterator[Tensor], symbols: int) -> Numbers:
+def sum_by_block(windows: Iterator[Tensor], symbols: int) -> Numbers:
     """Nats of a text of so many symbols, window by window, (time, 1) -> of its blocks, (blocks,)"""
-    ends = edges(symbols)[1:]
+    ends = block_edges(symbols)[1:]
     sums, at = np.zeros(len(ends)), 0
     for window in windows:
         block = np.searchsorted(ends, np.arange(at, at + len(window)), side="right")
@@ -122,11 +122,11 @@ def by_block(windows: Iterator[Tensor], symbols: int) -> Numbers:
     return sums
 
 
-def quick_bits(model: CharLM, ids: Ids, alphabet: Alphabet) -> float:
+def validation_bpc(model: CharLM, ids: TokenIds, alphabet: Vocabulary) -> float:
     """Bits per symbol on the beginning of a split, read in many streams: for steering only."""
     ids = ids[:QUICK_CHARACTERS]
     streams = max(1, min(QUICK_STREAMS, len(ids) // 64))
     length = len(ids) // streams
     side_by_side = ids[: streams * length].reshape(streams, length).T
-    total = math.fsum(float(window.sum()) for window in costs(model, side_by_side, alphabet))
+    total = math.fsum(float(window.sum()) for window in iter_token_nll(model, side_by_side, alphabet))
     return total / math.log(2) / side_by_side.size

@@ -18,16 +18,16 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from charlm.show.numbers import exact, mark
-from charlm.visible import visible
+from charlm.show.numbers import format_number, format_tick
+from charlm.visible import escape_control_characters
 
 SIZE = 380, 220  # in pixels of a page that shows it as large as it was drawn
 COLORS = 7  # of lines: the style of the page has them as --line-0 and so on
-DASHES = ("", "6 2", "2 2")  # of the first families that have all these colours, the second, ...
-INK = "#010101"  # stands for the page's colour of text
-LINE = "#0102"  # with two digits more, for the page's colour of that line
-DEEP = 1e12  # times below the largest value: a logarithmic axis shows no more
-FEW = 24  # points of a line that are drawn as such
+DASHES = ("", "6 2", "2 2")  # of the first groups that have all these colours, the second, ...
+FOREGROUND_PLACEHOLDER = "#010101"  # stands for the page's colour of text
+COLOR_PLACEHOLDER = "#0102"  # with two digits more, for the page's colour of that line
+LOG_AXIS_RANGE = 1e12  # times below the largest value: a logarithmic axis shows no more
+MAX_POINTS_WITH_MARKERS = 24  # points of a line that are drawn as such
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -36,24 +36,24 @@ STYLE: dict[Any, Any] = {
     "axes.formatter.limits": (-6, 6),
     "axes.spines.top": False,
     "axes.spines.right": False,
-    **dict.fromkeys(["text.color", "axes.edgecolor", "grid.color"], INK),
-    **dict.fromkeys(["xtick.color", "ytick.color"], INK),
+    **dict.fromkeys(["text.color", "axes.edgecolor", "grid.color"], FOREGROUND_PLACEHOLDER),
+    **dict.fromkeys(["xtick.color", "ytick.color"], FOREGROUND_PLACEHOLDER),
 }
 
 
 @dataclass(frozen=True)
-class Line:
+class Series:
     """What is drawn of one run; y is None where there is nothing."""
 
     name: str
-    family: str  # those who share a colour and a mean: the runs of one cell
+    group: str  # those who share a colour and a mean: the runs of one cell
     x: Sequence[float]
     y: Sequence[float | None]
     band: tuple[Sequence[float | None], Sequence[float | None]] | None = None  # low, high
-    said: Sequence[str] | None = None  # each y in words, for the table
+    value_labels: Sequence[str] | None = None  # each y in words, for the table
 
 
-class Plan(NamedTuple):
+class FigureSpec(NamedTuple):
     """What a figure shows, and how."""
 
     title: str
@@ -62,13 +62,13 @@ class Plan(NamedTuple):
     log_x: bool = False
     log_y: bool = False
     chance: float | None = None  # on the y axis
-    joined: bool = True  # whether a line goes through the points
+    connect_points: bool = True  # whether a line goes through the points
 
 
-class Key(NamedTuple):
-    """How the lines of a family look."""
+class LegendEntry(NamedTuple):
+    """How the lines of a group look."""
 
-    family: str
+    group: str
     color: int
     dash: str
 
@@ -76,43 +76,43 @@ class Key(NamedTuple):
 class Figure(NamedTuple):
     """A figure, and its numbers for who cannot see it or wants to have them."""
 
-    plan: Plan
+    plan: FigureSpec
     svg: Markup
     heads: list[str]
     rows: list[tuple[str, ...]]
-    key: Sequence[Key] = ()  # of its own, where the page has not one for all
+    key: Sequence[LegendEntry] = ()  # of its own, where the page has not one for all
 
 
-def keys(families: Sequence[str]) -> list[Key]:
-    """A look for each family, in this order."""
+def make_legend(groups: Sequence[str]) -> list[LegendEntry]:
+    """A look for each group, in this order."""
     return [
-        Key(family, number % COLORS, DASHES[number // COLORS % len(DASHES)])
-        for number, family in enumerate(dict.fromkeys(families))
+        LegendEntry(group, number % COLORS, DASHES[number // COLORS % len(DASHES)])
+        for number, group in enumerate(dict.fromkeys(groups))
     ]
 
 
-def draw(name: str, plan: Plan, lines: Sequence[Line], looks: Sequence[Key]) -> Figure:
-    """Runs thin, the mean of their family thick; `name` is the figure's alone within its page."""
+def draw_figure(name: str, plan: FigureSpec, lines: Sequence[Series], looks: Sequence[LegendEntry]) -> Figure:
+    """Runs thin, the mean of their group thick; `name` is the figure's alone within its page."""
 
     def paint(axes: Any) -> None:
         axes.grid(axis="y", alpha=0.15)
         for look in looks:
-            family = [line for line in lines if line.family == look.family]
-            _draw_family(axes, look, family, plan.joined)
+            group = [line for line in lines if line.group == look.group]
+            _draw_family(axes, look, group, plan.connect_points)
         xs = [x for line in lines for x in line.x]
         ys = [y for line in lines for y in line.y if y is not None]
         if plan.chance is not None:
             ys.append(plan.chance)
-            axes.axhline(plan.chance, color=INK, linewidth=1, linestyle=(0, (1, 2)))
+            axes.axhline(plan.chance, color=FOREGROUND_PLACEHOLDER, linewidth=1, linestyle=(0, (1, 2)))
         _scale(axes.set_xscale, axes.xaxis, plan.log_x, xs, powers_of_two(xs))
         _scale(axes.set_yscale, axes.yaxis, plan.log_y, ys)
         if plan.log_y:
-            axes.set_ylim(bottom=max(axes.get_ylim()[0], max(ys) / DEEP))
+            axes.set_ylim(bottom=max(axes.get_ylim()[0], max(ys) / LOG_AXIS_RANGE))
 
-    return Figure(plan, painted(name, plan, paint), *_table(plan.x, lines))
+    return Figure(plan, render_svg(name, plan, paint), *_table(plan.x, lines))
 
 
-def painted(name: str, plan: Plan, paint: Callable[[Any], None]) -> Markup:
+def render_svg(name: str, plan: FigureSpec, paint: Callable[[Any], None]) -> Markup:
     """What is painted on these axes, as an element of a page."""
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
         canvas = Canvas(figsize=(SIZE[0] / 72, SIZE[1] / 72), layout="constrained")
@@ -125,11 +125,11 @@ def painted(name: str, plan: Plan, paint: Callable[[Any], None]) -> Markup:
     return _inline(buffer.getvalue(), plan)
 
 
-def _draw_family(axes: Any, look: Key, lines: Sequence[Line], joined: bool) -> None:
+def _draw_family(axes: Any, look: LegendEntry, lines: Sequence[Series], joined: bool) -> None:
     drawn = [line for line in lines if any(y is not None for y in line.y)]
     if not drawn:
         return
-    style: dict[str, Any] = {"color": f"{LINE}{look.color:02x}"}
+    style: dict[str, Any] = {"color": f"{COLOR_PLACEHOLDER}{look.color:02x}"}
     if look.dash:
         style["linestyle"] = (0, tuple(float(part) for part in look.dash.split()))
     if len(drawn) == 1:
@@ -141,13 +141,13 @@ def _draw_family(axes: Any, look: Key, lines: Sequence[Line], joined: bool) -> N
     else:
         for line in drawn:
             axes.plot(line.x, [_or_nan(y) for y in line.y], linewidth=0.8, alpha=0.5, **style)
-        x, y = mean(drawn)
-    marker = "o" if len(x) <= FEW or not joined else None
+        x, y = mean_series(drawn)
+    marker = "o" if len(x) <= MAX_POINTS_WITH_MARKERS or not joined else None
     width, size = (2, 3.5) if joined else (0, 6)
     axes.plot(x, y, linewidth=width, marker=marker, markersize=size, **style)
 
 
-def mean(lines: Sequence[Line]) -> tuple[list[float], list[float]]:
+def mean_series(lines: Sequence[Series]) -> tuple[list[float], list[float]]:
     """Of lines whose points belong together one by one; a point that one lacks has no mean."""
     xs = [fmean(together) for together in zip(*(line.x for line in lines), strict=False)]
     ys = [
@@ -182,32 +182,32 @@ def _scale(
         axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axis.set_minor_locator(NullLocator())
     if log or max(map(abs, values)) >= 10_000:  # else they are written by matplotlib, all alike
-        axis.set_major_formatter(FuncFormatter(lambda value, _: mark(value)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: format_tick(value)))
 
 
-def _inline(svg: str, plan: Plan) -> Markup:
+def _inline(svg: str, plan: FigureSpec) -> Markup:
     """matplotlib's file as an element of a page, which says what it is; unused ids go."""
     body = svg[svg.index("<g id=") : svg.rindex("</svg>")]
     used = set(re.findall(r"#([\w.]+)", body))
     body = re.sub(r' id="([\w.]+)"', lambda one: one[0] if one[1] in used else "", body)
-    body = re.sub(r" font-family: [^;]+;", "", body)
-    body = re.sub(rf"{LINE}([0-9a-f]{{2}})", lambda one: f"var(--line-{int(one[1], 16)})", body)
-    body = re.sub(r' transform="rotate\(-0 [^"]+"', "", body.replace(INK, "currentColor"))
+    body = re.sub(r" font-group: [^;]+;", "", body)
+    body = re.sub(rf"{COLOR_PLACEHOLDER}([0-9a-f]{{2}})", lambda one: f"var(--line-{int(one[1], 16)})", body)
+    body = re.sub(r' transform="rotate\(-0 [^"]+"', "", body.replace(FOREGROUND_PLACEHOLDER, "currentColor"))
     body = re.sub(r"\s+", " ", body).replace("> <", "><")
     body = re.sub("<[^>]+>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), body)
-    said = visible(f"{plan.title} {plan.y}, against {plan.x}: numbers in the table below".strip())
+    said = escape_control_characters(f"{plan.title} {plan.y}, against {plan.x}: numbers in the table below".strip())
     start = Markup('<svg role="img" aria-label="{}" viewBox="0 0 {} {}">').format(said, *SIZE)
     return start + Markup(body + "</svg>")
 
 
-def _table(x: str, lines: Sequence[Line]) -> tuple[list[str], list[tuple[str, ...]]]:
+def _table(x: str, lines: Sequence[Series]) -> tuple[list[str], list[tuple[str, ...]]]:
     """A row for each x; where lines differ in theirs, each brings its own."""
     shared = all(list(line.x) == list(lines[0].x) for line in lines)
-    heads, columns = [x] if shared else [], [[exact(x) for x in lines[0].x]] if shared else []
+    heads, columns = [x] if shared else [], [[format_number(x) for x in lines[0].x]] if shared else []
     for line in lines:
         if not shared:
             heads.append(f"{line.name}, at")
-            columns.append([exact(x) for x in line.x])
+            columns.append([format_number(x) for x in line.x])
         heads.append(line.name)
-        columns.append(list(line.said) if line.said else [exact(y) for y in line.y])
+        columns.append(list(line.value_labels) if line.value_labels else [format_number(y) for y in line.y])
     return heads, list(zip_longest(*columns, fillvalue=""))

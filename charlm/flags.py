@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from charlm.config import Config, flag, notes
+from charlm.config import Config, option_name, option_metadata
 
 LOG_EVERY = Annotated[
     float, typer.Option(help="Seconds between plain lines, off a terminal.", min=0.01)
@@ -18,7 +18,7 @@ CHECKPOINT = Annotated[
 ]
 DEVICE = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 THREADS = Annotated[int, typer.Option(help="Threads on a CPU.", min=1)]
-BUDGETS = ("updates", "epochs", "minutes")  # 0 says that there is no such budget
+BUDGET_FIELDS = ("updates", "epochs", "minutes")  # 0 says that there is no such budget
 CELL = Annotated[
     str, typer.Option("--cell", help="FILE.py:CLASS of a run that has its cell there: it is run.")
 ]
@@ -36,7 +36,7 @@ CORPUS = Annotated[
 ]
 
 
-def settings(*without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def add_config_options(*without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Gives a command a flag for each field of Config; those used reach it as `given`."""
 
     def with_flags(command: Callable[..., None]) -> Callable[..., None]:
@@ -45,11 +45,11 @@ def settings(*without: str) -> Callable[[Callable[..., None]], Callable[..., Non
         for name, kind in get_type_hints(Config).items():
             if name in without:
                 continue
-            said = notes(name)
+            said = option_metadata(name)
             default = getattr(Config(), name)
             plain = kind if kind in (int, float, bool) else str
-            names = f"{flag(name)}/{flag('no_' + name)}" if kind is bool else flag(name)
-            shown = "" if default == "" or default is False or name in BUDGETS else f" ({default})"
+            names = f"{option_name(name)}/{option_name('no_' + name)}" if kind is bool else option_name(name)
+            shown = "" if default == "" or default is False or name in BUDGET_FIELDS else f" ({default})"
             option = typer.Option(
                 names,
                 *said["also"],

@@ -11,88 +11,88 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from charlm import durable
-from charlm.compare import Planned
-from charlm.config import FORMAT, Config, label
+from charlm.compare import PlannedRun
+from charlm.config import FORMAT_VERSION, Config, cell_label
 from charlm.corpus import Corpus
-from charlm.encoder import Tick
-from charlm.errors import DiskFailure
-from charlm.evaluate import QUICK_CHARACTERS, costs, quick_bits
-from charlm.machine import memory_available
-from charlm.match import Footing
-from charlm.model import make, memory, resolve_kernel
-from charlm.run import KEPT
-from charlm.train import looks_every, seconds_per_update, updates_of
-from charlm.workers import Job, Local, Progress, told, work
+from charlm.encoder import ProgressCallback
+from charlm.errors import StorageError
+from charlm.evaluate import QUICK_CHARACTERS, iter_token_nll, validation_bpc
+from charlm.machine import available_memory
+from charlm.match import BudgetMatch
+from charlm.model import build_char_lm, estimate_training_memory, select_kernel
+from charlm.run import RECENT_CHECKPOINTS
+from charlm.train import validation_interval, measure_step_time, resolve_max_steps
+from charlm.workers import Job, LocalExecutor, JobProgress, describe_executor, run_jobs
 
 # Bytes of a process before it has a model. CUDA's was not measured, for want of a GPU.
-PROCESS = {"cpu": 400_000_000, "cuda": 800_000_000}
-MOMENT = 4096  # symbols that are read to time a reading
-LINE = 192  # bytes of an update in metrics.jsonl, at most
-HEADS = 1 << 14  # bytes of a checkpoint that are not numbers, at most
-SMALL = 1 << 17  # bytes of all other files of a run, at most
+PROCESS_OVERHEAD_BYTES = {"cpu": 400_000_000, "cuda": 800_000_000}
+TIMING_TOKENS = 4096  # symbols that are read to time a reading
+METRICS_BYTES_PER_UPDATE = 192  # bytes of an update in metrics.jsonl, at most
+CHECKPOINT_HEADER_BYTES = 1 << 14  # bytes of a checkpoint that are not numbers, at most
+OTHER_FILES_BYTES = 1 << 17  # bytes of all other files of a run, at most
 
 
-def forecast(
-    every: Mapping[str, Sequence[Planned]],
-    footing: Footing,
+def estimate_cost(
+    every: Mapping[str, Sequence[PlannedRun]],
+    footing: BudgetMatch,
     corpus: Corpus,
     place: Path,
-    here: Local,
-    tick: Tick = lambda _: None,
+    here: LocalExecutor,
+    tick: ProgressCallback = lambda _: None,
 ) -> dict[str, Any]:
     """The plan: each run with what is left of it, and their sums.
 
     every: the runs, by what they are for. seconds: as each cell, alone on this machine, takes now,
     with those that its process takes to begin and to end; memory and disk: bytes.
     """
-    start = starting(here.where)
-    symbols = corpus.alphabet.size
-    cells: dict[Any, tuple[dict[str, Any], Pace]] = {}
+    start = measure_startup_time(here.device)
+    symbols = corpus.vocabulary.size
+    cells: dict[Any, tuple[dict[str, Any], Throughput]] = {}
     runs: list[dict[str, Any]] = []
     for purpose, planned in every.items():
         for one in planned:
-            config, progress = one.config, one.look()
-            kind = config.cell, config.block, config.layers, config.hidden
+            config, progress = one.config, one.progress()
+            kind = config.cell, config.block, config.num_layers, config.hidden_size
             if kind not in cells:
-                pace = pace_of(config, corpus, here.where)
+                pace = measure_throughput(config, corpus, here.device)
                 tick(1)
                 cells[kind] = (
                     {
-                        "cell": label(config.cell),
+                        "cell": cell_label(config.cell),
                         "purpose": purpose,
-                        "hidden": config.hidden,
+                        "hidden": config.hidden_size,
                         "parameters": one.parameters,
                         "flops_per_character": one.flops_per_character,
                         "state_size": one.state_size,
-                        "seconds_per_million": 1e6 * pace.update / (config.batch * config.time),
-                        "residual": footing.residual.get(config.cell),
+                        "seconds_per_million": 1e6 * pace.seconds_per_step / (config.batch_size * config.seq_len),
+                        "residual": footing.relative_errors.get(config.cell),
                     },
                     pace,
                 )
             _, pace = cells[kind]
-            share = 1.0 if progress.ended else progress.done / max(1, progress.whole)
+            share = 1.0 if progress.status else progress.done / max(1, progress.total)
             runs.append(
                 {
                     "run": f"{one.path.parent.name}/{one.path.name}",
                     "purpose": purpose,
-                    "cell": label(config.cell),
+                    "cell": cell_label(config.cell),
                     "seed": config.seed,
-                    "hidden": config.hidden,
+                    "hidden": config.hidden_size,
                     "parameters": one.parameters,
-                    "status": progress.ended or ("begun" if progress.done else "to do"),
+                    "status": progress.status or ("begun" if progress.done else "to do"),
                     "done": share,
                     "seconds": 0.0
-                    if progress.ended
-                    else start + pace.whole(config, corpus) * (1 - share),
-                    "memory": memory_of(config, symbols, here.where),
-                    "disk": disk_left(one, corpus),
+                    if progress.status
+                    else start + pace.run_seconds(config, corpus) * (1 - share),
+                    "memory": estimate_memory(config, symbols, here.device),
+                    "disk": estimate_disk(one, corpus),
                 }
             )
     left = [run for run in runs if run["status"] not in ("done", "diverged")]
-    found, said = packed(here, [run["memory"] for run in left or runs])
-    side_by_side = found.side_by_side
+    found, said = fit_to_memory(here, [run["memory"] for run in left or runs])
+    side_by_side = found.max_parallel
     return {
-        "format": FORMAT,
+        "format": FORMAT_VERSION,
         "equal": footing.facts,
         "side_by_side": side_by_side,
         "where": said,
@@ -101,99 +101,99 @@ def forecast(
         "runs": runs,
         "left": {
             "runs": len(left),
-            "seconds": together((run["seconds"] for run in left), side_by_side),
+            "seconds": makespan((run["seconds"] for run in left), side_by_side),
             "memory": sum(sorted(run["memory"] for run in left)[-side_by_side:]),
             "disk": sum(run["disk"] for run in left),
         },
-        "free": {"memory": memory_available(here.where), "disk": durable.free(place)},
+        "free": {"memory": available_memory(here.device), "disk": durable.free_bytes(place)},
     }
 
 
-def starting(where: str) -> float:
+def measure_startup_time(where: str) -> float:
     """Seconds of a process that has next to nothing to train, as the work's other jobs are."""
     with TemporaryDirectory() as name:
         place = Path(name).absolute()
         (place / "text").write_text("to be or not to be, " * 9)
         words = ["train", str(place / "text"), "--run", str(place / "run"), f"--device={where}"]
         words += ["--cell=rnn", "--kernel=loop", "--hidden=4", "--batch=1", "--time=2"]
-        job = Job("a run to time", place / "run", [*words, "--updates=1"], Progress)
+        job = Job("a run to time", place / "run", [*words, "--updates=1"], JobProgress)
         begun = perf_counter()
-        deque(work([job], place, Local(1, where), lambda: False), maxlen=0)
+        deque(run_jobs([job], place, LocalExecutor(1, where), lambda: False), maxlen=0)
         return perf_counter() - begun
 
 
-class Pace(NamedTuple):
+class Throughput(NamedTuple):
     """Seconds: of an update, of a character that is looked at in validation, of one scored."""
 
-    update: float
-    looked: float
-    scored: float
+    seconds_per_step: float
+    seconds_per_validation_token: float
+    seconds_per_scored_token: float
 
-    def whole(self, config: Config, corpus: Corpus) -> float:
+    def run_seconds(self, config: Config, corpus: Corpus) -> float:
         """Of a run from its first update to its score."""
-        updates = updates_of(config, corpus.split("train"))
-        looks = math.ceil(updates / looks_every(config, updates))
-        looked = looks * min(len(corpus.split("valid")), QUICK_CHARACTERS) * self.looked
-        scored = 0 if config.final == "none" else len(corpus.split(config.final)) * self.scored
-        return updates * self.update + looked + scored
+        updates = resolve_max_steps(config, corpus.split("train"))
+        looks = math.ceil(updates / validation_interval(config, updates))
+        looked = looks * min(len(corpus.split("valid")), QUICK_CHARACTERS) * self.seconds_per_validation_token
+        scored = 0 if config.final_eval == "none" else len(corpus.split(config.final_eval)) * self.seconds_per_scored_token
+        return updates * self.seconds_per_step + looked + scored
 
 
-def pace_of(config: Config, corpus: Corpus, device: str) -> Pace:
+def measure_throughput(config: Config, corpus: Corpus, device: str) -> Throughput:
     """A scratch model, for a moment each."""
-    kernel, _ = resolve_kernel(config, device)
-    symbols, train = corpus.alphabet.size, corpus.split("train")
-    updates = updates_of(config, train)
-    each = seconds_per_update(config, updates, symbols, kernel, device, train)
-    model = make(config, symbols, kernel, device)
-    ids = corpus.split("valid")[:MOMENT]
+    kernel, _ = select_kernel(config, device)
+    symbols, train = corpus.vocabulary.size, corpus.split("train")
+    updates = resolve_max_steps(config, train)
+    each = measure_step_time(config, updates, symbols, kernel, device, train)
+    model = build_char_lm(config, symbols, kernel, device)
+    ids = corpus.split("valid")[:TIMING_TOKENS]
     begun = perf_counter()
-    quick_bits(model, ids, corpus.alphabet)
+    validation_bpc(model, ids, corpus.vocabulary)
     looked = perf_counter()
-    deque(costs(model, ids[:, None], corpus.alphabet), maxlen=0)
+    deque(iter_token_nll(model, ids[:, None], corpus.vocabulary), maxlen=0)
     scored = perf_counter()
-    return Pace(each, (looked - begun) / len(ids), (scored - looked) / len(ids))
+    return Throughput(each, (looked - begun) / len(ids), (scored - looked) / len(ids))
 
 
-def memory_of(config: Config, symbols: int, device: str) -> int:
+def estimate_memory(config: Config, symbols: int, device: str) -> int:
     """Bytes that the process of a run takes, about."""
-    return memory(config, symbols) + PROCESS[device.partition(":")[0]]
+    return estimate_training_memory(config, symbols) + PROCESS_OVERHEAD_BYTES[device.partition(":")[0]]
 
 
-def disk_left(planned: Planned, corpus: Corpus) -> int:
+def estimate_disk(planned: PlannedRun, corpus: Corpus) -> int:
     """Bytes that the run will still write: checkpoints, one more than are kept, and a line an
     update."""
-    if planned.look().ended:
+    if planned.progress().status:
         return 0
     config = planned.config
     # Weights and two moments; the state of each stream. The best is kept beside the newest.
-    checkpoint = 4 * (3 * planned.parameters + config.batch * planned.state_size) + HEADS
-    whole = (KEPT + 2) * checkpoint + LINE * updates_of(config, corpus.split("train")) + SMALL
+    checkpoint = 4 * (3 * planned.parameters + config.batch_size * planned.state_size) + CHECKPOINT_HEADER_BYTES
+    whole = (RECENT_CHECKPOINTS + 2) * checkpoint + METRICS_BYTES_PER_UPDATE * resolve_max_steps(config, corpus.split("train")) + OTHER_FILES_BYTES
     there = (file.stat().st_size for file in planned.path.rglob("*") if file.is_file())
     return max(0, whole - sum(there))
 
 
-def refuse_full(place: Path, needed: int) -> None:
+def check_disk_space(place: Path, needed: int) -> None:
     """A disk that is too small for what is left ends here, before anything is begun."""
-    if needed > (free := durable.free(place)):
-        raise DiskFailure(
+    if needed > (free := durable.free_bytes(place)):
+        raise StorageError(
             f"the runs that are left need about {needed / 1e6:,.1f} MB at {place}, and "
             f"{free / 1e6:,.1f} MB are free there: make room, or name another place with --out"
         )
 
 
-def packed(here: Local, needs: Sequence[int]) -> tuple[Local, str]:
+def fit_to_memory(here: LocalExecutor, needs: Sequence[int]) -> tuple[LocalExecutor, str]:
     """So many runs side by side, and that in words: no more than asked for, and than fit into the
     device's memory, whichever they are. needs: bytes of each."""
-    available = memory_available(here.where)
+    available = available_memory(here.device)
     fit = sum(need <= available for need in accumulate(sorted(needs, reverse=True)))
-    found = Local(max(1, min(here.side_by_side, fit)), here.where)
-    said = told(found)
-    if fit < min(here.side_by_side, len(needs)):
+    found = LocalExecutor(max(1, min(here.max_parallel, fit)), here.device)
+    said = describe_executor(found)
+    if fit < min(here.max_parallel, len(needs)):
         said += f": no more fit into {available / 1e9:,.1f} GB"
     return found, said
 
 
-def together(seconds: Iterable[float], side_by_side: int) -> float:
+def makespan(seconds: Iterable[float], side_by_side: int) -> float:
     """How long jobs take that are begun in this order, so many at a time."""
     ends = [0.0] * side_by_side
     for one in seconds:

@@ -11,21 +11,21 @@ from torch import Tensor
 
 from charlm import zoo
 from charlm.cell import Cell
-from charlm.config import label
+from charlm.config import cell_label
 from charlm.corpus import Corpus
-from charlm.encoder import Tick
-from charlm.errors import BadConfig, BadData, NonFinite
-from charlm.evaluate import PROTOCOL, costs
+from charlm.encoder import ProgressCallback
+from charlm.errors import ConfigError, DataError, DivergedError
+from charlm.evaluate import STREAMING_PROTOCOL, iter_token_nll
 from charlm.model import CharLM
-from charlm.observe import Seen, observing
-from charlm.passage import Passage
+from charlm.observe import LayerActivations, capture_activations
+from charlm.passage import TextSpan
 from charlm.run import Run
-from charlm.survey import Survey, rounded, survey
+from charlm.survey import UnitSurvey, round_values, survey_units
 
-BEGINNING, LONGEST = 300, 1000  # symbols of a page: by default, and at most
+DEFAULT_LENGTH, MAX_LENGTH = 300, 1000  # symbols of a page: by default, and at most
 
 
-class Row(msgspec.Struct, frozen=True):
+class ActivationTrace(msgspec.Struct, frozen=True):
     """A letter of a cell's equations, symbol by symbol."""
 
     letter: str
@@ -34,29 +34,29 @@ class Row(msgspec.Struct, frozen=True):
     values: list[float]
 
 
-class Unit(msgspec.Struct, frozen=True):
+class UnitTrace(msgspec.Struct, frozen=True):
     """What a unit did; layers and units count from 1."""
 
     layer: int
     unit: int
     kept: float | None  # the share that it always keeps, where that is no gate's
-    rows: list[Row]
+    rows: list[ActivationTrace]
 
 
-class Equations(msgspec.Struct, frozen=True):
+class LayerEquations(msgspec.Struct, frozen=True):
     """The layers of a kind, and their cell as it is written."""
 
     layers: list[int]
     written: str
 
 
-class Inspection(msgspec.Struct, frozen=True, kw_only=True):
+class InspectionReport(msgspec.Struct, frozen=True, kw_only=True):
     """All that there is to see."""
 
     run: str
     cell: str
     paper: str
-    equations: list[Equations]
+    equations: list[LayerEquations]
     weights_sha256: str
     text: str  # where it is from
     kind: str  # of its symbols
@@ -64,91 +64,91 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     symbols: list[str]
     unseen: list[bool]
     bits: list[float]  # what each symbol cost
-    survey: Survey | None  # None: the run's held-out text is too short
-    units: list[Unit]
+    survey: UnitSurvey | None  # None: the run's held-out text is too short
+    units: list[UnitTrace]
 
 
-def inspected(
+def inspect_run(
     run: Run,
     weights_sha256: str,
     model: CharLM,
     corpus: Corpus,
-    text: Passage,
+    text: TextSpan,
     where: str,
     asked: Sequence[tuple[int, int]],
-    tick: Tick,
-) -> Inspection:
+    tick: ProgressCallback,
+) -> InspectionReport:
     """asked: (layer, unit) both from 1; none: those that track something."""
-    alphabet = run.alphabet
+    alphabet = run.vocabulary
     model.eval()
     if not len(text.ids):
-        raise BadData("the text is empty: there is nothing to read")
+        raise DataError("the text is empty: there is nothing to read")
     for layer, unit in asked:
-        if not (1 <= layer <= len(model.recurrent) and 1 <= unit <= model.hidden):
-            raise BadConfig(
-                f"--units {layer}:{unit}: the run has layers 1 to {len(model.recurrent)}, "
+        if not (1 <= layer <= len(model.cells) and 1 <= unit <= model.hidden):
+            raise ConfigError(
+                f"--units {layer}:{unit}: the run has layers 1 to {len(model.cells)}, "
                 f"each with units 1 to {model.hidden}"
             )
-    with observing(model) as seen:
-        nats = torch.cat(list(costs(model, text.ids[:, None], alphabet)))[:, 0]
+    with capture_activations(model) as seen:
+        nats = torch.cat(list(iter_token_nll(model, text.ids[:, None], alphabet)))[:, 0]
     if not nats.isfinite().all():
-        raise NonFinite(
+        raise DivergedError(
             "the text costs more than a number can be: the model's training had gone astray. "
             "Train again with a lower --learning-rate"
         )
-    surveyed = survey(model, corpus, alphabet, tick)
+    surveyed = survey_units(model, corpus, alphabet, tick)
     trackers = surveyed.trackers if surveyed else []
     places = list(asked) or list(dict.fromkeys((one.layer, one.unit) for one in trackers))
-    escape = alphabet.size if alphabet.escape is None else alphabet.escape
-    return Inspection(
+    escape = alphabet.size if alphabet.unk_id is None else alphabet.unk_id
+    return InspectionReport(
         run=run.path.resolve().name,
-        cell=label(run.record.config.cell),
-        paper=zoo.paper(type(model.recurrent[0])),
-        equations=equations(model),
+        cell=cell_label(run.record.config.cell),
+        paper=zoo.citation(type(model.cells[0])),
+        equations=layer_equations(model),
         weights_sha256=weights_sha256,
         text=where,
         kind=alphabet.kind,
-        protocol=PROTOCOL,
+        protocol=STREAMING_PROTOCOL,
         symbols=text.symbols,
         unseen=(text.ids >= escape).tolist(),
-        bits=rounded(nats / math.log(2)),
+        bits=round_values(nats / math.log(2)),
         survey=surveyed,
-        units=[doing(model, seen, *place) for place in places or [liveliest(seen)]],
+        units=[trace_unit(model, seen, *place) for place in places or [most_variable_unit(seen)]],
     )
 
 
-def liveliest(seen: Sequence[Seen]) -> tuple[int, int]:
+def most_variable_unit(seen: Sequence[LayerActivations]) -> tuple[int, int]:
     """The unit whose output varies most over the text: for want of one that tracks something."""
-    outputs = [next(iter(one.held.values())).var((0, 1), correction=0) for one in seen]
+    outputs = [next(iter(one.states.values())).var((0, 1), correction=0) for one in seen]
     layer = max(range(len(outputs)), key=lambda layer: float(outputs[layer].max()))
     return layer + 1, int(outputs[layer].argmax()) + 1
 
 
-def doing(model: CharLM, seen: Sequence[Seen], layer: int, number: int) -> Unit:
+def trace_unit(model: CharLM, seen: Sequence[LayerActivations], layer: int, number: int) -> UnitTrace:
     """What it holds first, then its gates and what is new, its output last."""
-    cell, one = model.recurrent[layer - 1], seen[layer - 1]
-    (output, h), *held = one.held.items()
+    cell, one = model.cells[layer - 1], seen[layer - 1]
+    (output, h), *held = one.states.items()
 
-    def row(letter: str, says: str, kind: Literal["gate", "signed"], values: Tensor) -> Row:
-        return Row(letter, says, kind, rounded(values[:, 0, number - 1]))
+    def row(letter: str, says: str, kind: Literal["gate", "signed"], values: Tensor) -> ActivationTrace:
+        return ActivationTrace(letter, says, kind, round_values(values[:, 0, number - 1]))
 
     rows = [row(letter, "what it holds", "signed", values) for letter, values in held]
-    rows += [row(letter, says, "gate", one.letters[letter]) for letter, says in cell.gates.items()]
-    if one.kept is not None and cell.keeps not in cell.gates and not cell.alike:
-        rows.append(row(cell.keeps, "share kept", "gate", one.kept))
-    if cell.candidate:
-        rows.append(row(cell.candidate, "candidate", "signed", one.letters[cell.candidate]))
+    rows += [row(letter, says, "gate", one.gates[letter]) for letter, says in cell.gate_descriptions.items()]
+    if one.retention is not None and cell.retention_expression not in cell.gate_descriptions and not cell.retention_is_constant:
+        rows.append(row(cell.retention_expression, "share kept", "gate", one.retention))
+    if cell.candidate_name:
+        rows.append(row(cell.candidate_name, "candidate", "signed", one.gates[cell.candidate_name]))
     rows.append(row(output, "output" if held else "what it holds, its output", "signed", h))
-    kept = float(one.kept[0, 0, number - 1]) if one.kept is not None and cell.alike else None
-    return Unit(layer, number, kept, rows)
+    kept = float(one.retention[0, 0, number - 1]) if one.retention is not None and cell.retention_is_constant else None
+    return UnitTrace(layer, number, kept, rows)
 
 
-def equations(model: CharLM) -> list[Equations]:
+def layer_equations(model: CharLM) -> list[LayerEquations]:
     """Of each kind of layer: what its cell's docstring says before its parameters."""
     kinds: dict[type[Cell], list[int]] = {}
-    for layer, cell in enumerate(model.recurrent, start=1):
+    for layer, cell in enumerate(model.cells, start=1):
         kinds.setdefault(type(cell), []).append(layer)
     return [
-        Equations(layers, cleandoc(kind.__doc__ or "").partition("\n\nParameters:")[0])
+        LayerEquations(layers, cleandoc(kind.__doc__ or "").partition("\n\nParameters:")[0])
         for kind, layers in kinds.items()
     ]

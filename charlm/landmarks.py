@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from charlm.closers import MARKS
+from charlm.closers import QUOTE_PAIRS
 
-Marks = NDArray[np.float64]  # (length,), of each character once it is read
+FeatureValues = NDArray[np.float64]  # (length,), of each character once it is read
 
 OPENERS, CLOSERS = "([{", ")]}"
 
 
-def landmarks(symbols: Sequence[str]) -> dict[str, Marks]:
+def text_features(symbols: Sequence[str]) -> dict[str, FeatureValues]:
     """Of a text, symbol by symbol: where each is. All is known once the symbol is read, but for
     the end of a word, which is only seen at the next.
 
@@ -31,8 +31,8 @@ def landmarks(symbols: Sequence[str]) -> dict[str, Marks]:
             margin &= symbol in " \t\r"
             indent += margin and symbol != "\r"
         if quote:
-            quote = "" if symbol in MARKS[quote] else quote
-        elif symbol in MARKS:
+            quote = "" if symbol in QUOTE_PAIRS[quote] else quote
+        elif symbol in QUOTE_PAIRS:
             quote = symbol
         depth = max(0, depth + (symbol in OPENERS) - (symbol in CLOSERS))
         following = symbols[at + 1 : at + 2]

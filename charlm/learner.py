@@ -10,21 +10,21 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from charlm.adamw import AdamW
-from charlm.checkpoint import Progress, Tensors
-from charlm.config import Config, stream
+from charlm.checkpoint import TrainingProgress, Tensors
+from charlm.config import Config, derive_seed
 from charlm.corpus import Batch
-from charlm.errors import BadData, NonFinite
-from charlm.model import Model, ModelState, detached, load_weights
-from charlm.ranks import ALONE, Ranks
-from charlm.weight_dropout import dropped, recurrent
+from charlm.errors import DataError, DivergedError
+from charlm.model import Model, ModelState, detach_state, load_weights
+from charlm.ranks import SINGLE_PROCESS, ProcessGroup
+from charlm.weight_dropout import drop_weights, recurrent_weights
 
-FLOOR = 0.02  # of the highest learning rate: where the schedule ends
+FINAL_LR_FRACTION = 0.02  # of the highest learning rate: where the schedule ends
 
 
-class Updated(msgspec.Struct, frozen=True):
+class StepMetrics(msgspec.Struct, frozen=True):
     """One optimiser update."""
 
-    update: int  # how many were done, this one included
+    step: int  # how many were done, this one included
     characters: int  # read so far
     bits: float  # per symbol of this batch, before the update
     gradient_norm: float  # before clipping
@@ -36,74 +36,74 @@ def learning_rate(config: Config, update: int, updates: int) -> float:
 
     The way up takes `warmup` updates, or a tenth of a run that is shorter than ten times that.
     """
-    warmup = min(config.warmup, updates // 10)
+    warmup = min(config.warmup_steps, updates // 10)
     if update < warmup:
         return config.learning_rate * (update + 1) / (warmup + 1)
     done = (update - warmup) / max(1, updates - warmup)
-    left = 1 - done if config.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
-    return config.learning_rate * (FLOOR + (1 - FLOOR) * left)
+    left = 1 - done if config.lr_schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
+    return config.learning_rate * (FINAL_LR_FRACTION + (1 - FINAL_LR_FRACTION) * left)
 
 
-class Learner(Generic[Model]):
+class Trainer(Generic[Model]):
     """All that training changes: what a checkpoint holds, and what a resumed run begins from.
 
     Where several processes train together, each has a share of the streams; all else is the same
     in every one of them.
     """
 
-    def __init__(self, model: Model, config: Config, updates: int, ranks: Ranks = ALONE) -> None:
-        self.model, self.config, self.updates, self.ranks = model, config, updates, ranks
-        starts = set(model.starts)  # learned start states are (1, hidden), but no matrices
+    def __init__(self, model: Model, config: Config, updates: int, ranks: ProcessGroup = SINGLE_PROCESS) -> None:
+        self.model, self.config, self.max_steps, self.process_group = model, config, updates, ranks
+        starts = set(model.initial_states)  # learned start states are (1, hidden), but no matrices
         matrices = [p for p in model.parameters() if p.dim() > 1 and p not in starts]
         vectors = [p for p in model.parameters() if p.dim() <= 1 or p in starts]
         self.optimizer = AdamW(
             [(matrices, config.weight_decay), (vectors, 0.0)],
-            betas=(config.momentum, 0.99),  # 0.999 remembers longer than such short runs last
+            betas=(config.beta1, 0.99),  # 0.999 remembers longer than such short runs last
         )
-        self.recurrent = recurrent(model.recurrent)
+        self.recurrent_weights = recurrent_weights(model.cells)
         self.carried: ModelState | None = None
-        self.update = 0
+        self.step = 0
         self.seconds = 0.0
         self.best: tuple[int, float] | None = None
         model.train()
 
-    def learn(self, batch: Batch) -> Updated:
+    def train_step(self, batch: Batch) -> StepMetrics:
         """One update. A loss or gradient that is not finite raises before anything is changed."""
         began = time.perf_counter()
-        rate = learning_rate(self.config, self.update, self.updates)
+        rate = learning_rate(self.config, self.step, self.max_steps)
         # Dropout draws from (seed, update) alone: there is no random state to save or to disturb.
-        seed = stream(self.config.seed, "dropout", self.update)
+        seed = derive_seed(self.config.seed, "dropout", self.step)
         # Not torch.manual_seed: for devices that are not there it keeps each call and its stack.
         torch.default_generator.manual_seed(seed)
         if batch.x.is_cuda:
             torch.cuda.manual_seed(seed)
-        mine = self.ranks.share(batch)
-        before = self.model.start(mine.x.shape[1]) if batch.fresh else self.carried
+        mine = self.process_group.local_batch(batch)
+        before = self.model.initial_state(mine.x.shape[1]) if batch.is_epoch_start else self.carried
         assert before is not None, "a window that continues a stream needs the state before it"
 
         self.model.zero_grad()
-        with dropped(self.recurrent, self.config.weight_dropout):
-            if not self.ranks.first:  # the weights dropped are the same for all, the outputs not
-                torch.manual_seed(stream(seed, "rank", self.ranks.rank))
+        with drop_weights(self.recurrent_weights, self.config.weight_dropout):
+            if not self.process_group.is_main:  # the weights dropped are the same for all, the outputs not
+                torch.manual_seed(derive_seed(seed, "rank", self.process_group.rank))
             loss, after = self.model.loss(mine, before)
             loss.backward()
-            self.ranks.average(self.model.parameters())
-        norm = clip_grad_norm_(self.model.parameters(), self.config.clip)
-        nats, gradient = self.ranks.mean(loss.item()), norm.item()
+            self.process_group.all_reduce_gradients(self.model.parameters())
+        norm = clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
+        nats, gradient = self.process_group.mean(loss.item()), norm.item()
         if not (math.isfinite(nats) and math.isfinite(gradient)):
-            raise NonFinite(
-                f"update {self.update + 1}: the loss is {nats}, its gradient's norm {gradient}. "
+            raise DivergedError(
+                f"update {self.step + 1}: the loss is {nats}, its gradient's norm {gradient}. "
                 "The last good checkpoint is kept; train with a lower --learning-rate or --clip"
             )
         self.optimizer.step(rate)
-        self.carried = detached(after)
-        self.update += 1
+        self.carried = detach_state(after)
+        self.step += 1
         self.seconds += time.perf_counter() - began
-        return Updated(
-            self.update, self.update * batch.x.numel(), nats / math.log(2), gradient, rate
+        return StepMetrics(
+            self.step, self.step * batch.x.numel(), nats / math.log(2), gradient, rate
         )
 
-    def tensors(self) -> Tensors:
+    def state_tensors(self) -> Tensors:
         """Weights under "model"; moments and the carried state of all streams under "training".
 
         Where several processes train together, all must ask.
@@ -112,12 +112,12 @@ class Learner(Generic[Model]):
         for name, parameter in self.model.named_parameters():
             for moment, value in self.optimizer.moments.get(parameter, {}).items():
                 training[f"{moment}/{name}"] = value
-        for layer, state in enumerate(self.ranks.whole(self.carried or ())):
+        for layer, state in enumerate(self.process_group.gather_state(self.carried or ())):
             for part, value in enumerate(state):
                 training[f"carried/{layer}/{part}"] = value
         return {"model": self.model.state_dict(), "training": training}
 
-    def restore(self, tensors: Tensors, progress: Progress) -> None:
+    def load_state(self, tensors: Tensors, progress: TrainingProgress) -> None:
         """Exactly as it was when these were saved."""
         device = self.model.bias.device
         load_weights(self.model, tensors)
@@ -132,20 +132,20 @@ class Learner(Generic[Model]):
                 moments = self.optimizer.moments.setdefault(parameters[which], {})
                 moments[kind] = value.to(device)
             else:
-                raise BadData(f"the checkpoint has moments of an unknown weight {which}")
+                raise DataError(f"the checkpoint has moments of an unknown weight {which}")
         every = tuple(tuple(carried[layer]) for layer in sorted(carried))
-        self.carried = self.ranks.own(every) or None
-        self.update, self.seconds = progress.update, progress.seconds
-        if progress.best_update is not None and progress.best_bits is not None:
-            self.best = progress.best_update, progress.best_bits
+        self.carried = self.process_group.local_state(every) or None
+        self.step, self.seconds = progress.step, progress.seconds
+        if progress.best_step is not None and progress.best_bits is not None:
+            self.best = progress.best_step, progress.best_bits
 
-    def progress(self, metrics_bytes: int, valid_bits: float | None) -> Progress:
+    def progress(self, metrics_bytes: int, valid_bits: float | None) -> TrainingProgress:
         best_update, best_bits = self.best or (None, None)
-        return Progress(
-            update=self.update,
+        return TrainingProgress(
+            step=self.step,
             seconds=self.seconds,
             metrics_bytes=metrics_bytes,
             valid_bits=valid_bits,
-            best_update=best_update,
+            best_step=best_update,
             best_bits=best_bits,
         )

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
-from charlm.errors import BadConfig
+from charlm.errors import ConfigError
 
 
-def prepare(asked: str, threads: int) -> tuple[str, str]:
+def select_device(asked: str, threads: int) -> tuple[str, str]:
     """Sets threads and determinism; (device, why it was chosen). An absent one is an error."""
     torch.set_num_threads(threads)
-    keep_freed_memory()
+    disable_malloc_trim()
     device = asked
     why = "asked for"
     if asked == "auto":
@@ -25,17 +25,17 @@ def prepare(asked: str, threads: int) -> tuple[str, str]:
     if device != "cpu":
         kind, _, number = device.partition(":")
         if kind != "cuda" or (number and not number.isdigit()):
-            raise BadConfig(f"--device {asked}: one of auto, cpu, cuda, cuda:N")
+            raise ConfigError(f"--device {asked}: one of auto, cpu, cuda, cuda:N")
         there = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(number or 0) >= there:
-            raise BadConfig(f"--device {asked}: {there} CUDA devices are there; --device cpu works")
+            raise ConfigError(f"--device {asked}: {there} CUDA devices are there; --device cpu works")
         # cuDNN's recurrences and cuBLAS repeat exactly only so; it must be set before CUDA starts.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
     return device, why
 
 
-def keep_freed_memory() -> None:
+def disable_malloc_trim() -> None:
     """Lets glibc keep what training gives back at each update, instead of asking for it again.
 
     Fresh pages are filled with zeros by the kernel, tens of megabytes at each update. Other C
@@ -48,7 +48,7 @@ def keep_freed_memory() -> None:
         mallopt(*no_more_given_back)
 
 
-def memory_available(device: str) -> int:
+def available_memory(device: str) -> int:
     """Bytes that can still be taken on the device."""
     if device.startswith("cuda"):
         free, _ = torch.cuda.mem_get_info(torch.device(device))
@@ -65,7 +65,7 @@ def memory_available(device: str) -> int:
     return min(bounds) if limit == resource.RLIM_INFINITY else min(*bounds, limit)
 
 
-def cores() -> int:
+def available_cores() -> int:
     """Cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -10,21 +10,21 @@ from torch.nn.functional import cross_entropy, linear
 from torch.overrides import TorchFunctionMode
 
 from charlm import kernels as kernels
-from charlm.beginning import begin
-from charlm.block import Bare, Residual
-from charlm.cell import Cell, State, projected
-from charlm.config import Config, stream
+from charlm.beginning import initialize_cell
+from charlm.block import IdentityBlock, ResidualBlock
+from charlm.cell import Cell, State, projection_size
+from charlm.config import Config, derive_seed
 from charlm.corpus import Batch
-from charlm.errors import BadConfig, BadData, OutOfMemory
-from charlm.unroll import FASTEST, choose, refusal, table_or_text
-from charlm.unroll import kernels as kernels_of
-from charlm.zoo import find
+from charlm.errors import ConfigError, DataError, InsufficientMemoryError
+from charlm.unroll import KERNEL_PRIORITY, get_kernel, unsupported_reason, embed_if_shorter
+from charlm.unroll import supported_kernels as kernels_of
+from charlm.zoo import get_cell
 
 # One per layer; and in residual blocks the last output, as the first character is expected from it.
 ModelState = tuple[State, ...]
 
 
-class Recurrence(nn.Module):
+class RecurrentModel(nn.Module):
     """Layer by layer a cell and what stands around it (block.py).
 
     What comes before (numbers for each character) and after (what is made of the output) is a
@@ -35,71 +35,71 @@ class Recurrence(nn.Module):
 
     def __init__(self, config: Config, kernel: str, device: str) -> None:
         super().__init__()
-        self.hidden, self.kernel = config.hidden, kernel
-        layers = cells(config)
+        self.hidden, self.kernel = config.hidden_size, kernel
+        layers = build_cells(config)
         for layer in layers:
-            begin(layer, config)
+            initialize_cell(layer, config)
         self.layers = nn.ModuleList(layers)
-        self.starts = nn.ParameterList()
-        if config.start == "learned":
-            self.starts = nn.ParameterList(
+        self.initial_states = nn.ParameterList()
+        if config.initial_state == "learned":
+            self.initial_states = nn.ParameterList(
                 nn.Parameter(part)
-                for layer in self.recurrent
-                for name, part in zip(layer.states, layer.start(1), strict=True)
-                if name not in layer.given
+                for layer in self.cells
+                for name, part in zip(layer.states, layer.initial_state(1), strict=True)
+                if name not in layer.fixed_initial_states
             )
         self.residual = config.block == "residual"
-        self.lift: nn.Module = nn.Identity()
+        self.input_projection: nn.Module = nn.Identity()
         self.norm: nn.Module = nn.Identity()
-        self.blocks = nn.ModuleList(Bare(config.dropout) for _ in layers)
+        self.blocks = nn.ModuleList(IdentityBlock(config.dropout) for _ in layers)
         if self.residual:
-            width = config.hidden
-            if config.embedding != width:
-                self.lift = nn.Linear(config.embedding, width, bias=False)
+            width = config.hidden_size
+            if config.embedding_dim != width:
+                self.input_projection = nn.Linear(config.embedding_dim, width, bias=False)
             self.norm = nn.RMSNorm(width, eps=1e-6)
-            self.blocks = nn.ModuleList(Residual(width, config.dropout) for _ in layers)
-        self.unrolls = [choose(kernel, layer, device) for layer in layers]
+            self.blocks = nn.ModuleList(ResidualBlock(width, config.dropout) for _ in layers)
+        self.unrolls = [get_kernel(kernel, layer, device) for layer in layers]
 
     @property
-    def recurrent(self) -> list[Cell]:
+    def cells(self) -> list[Cell]:
         """The cells, first layer first."""
         return cast(list[Cell], list(self.layers))
 
     @property
-    def around(self) -> list[Bare]:
+    def layer_blocks(self) -> list[IdentityBlock]:
         """What stands around each of them."""
-        return cast(list[Bare], list(self.blocks))
+        return cast(list[IdentityBlock], list(self.blocks))
 
-    def start(self, batch: int) -> ModelState:
+    def initial_state(self, batch: int) -> ModelState:
         """The state before the first character of each of `batch` streams."""
-        states = tuple(layer.start(batch) for layer in self.recurrent)
-        if len(self.starts):
-            learned = iter(self.starts)
+        states = tuple(layer.initial_state(batch) for layer in self.cells)
+        if len(self.initial_states):
+            learned = iter(self.initial_states)
             states = tuple(
                 tuple(
-                    part if name in layer.given else next(learned).expand_as(part)
+                    part if name in layer.fixed_initial_states else next(learned).expand_as(part)
                     for name, part in zip(layer.states, state, strict=True)
                 )
-                for layer, state in zip(self.recurrent, states, strict=True)
+                for layer, state in zip(self.cells, states, strict=True)
             )
         return (*states, (self.bias.new_zeros(batch, self.hidden),)) if self.residual else states
 
-    def walk(self, x: Tensor, ids: Tensor | None, state: ModelState) -> tuple[Tensor, ModelState]:
+    def unroll(self, x: Tensor, ids: Tensor | None, state: ModelState) -> tuple[Tensor, ModelState]:
         """x (time, batch, embedding), or a table (symbols, embedding) that ids (time, batch) pick
         from -> what the last layer hands on, (time, batch, width), and the state after."""
-        h = self.lift(x)
+        h = self.input_projection(x)
         after = []
-        layers = zip(self.unrolls, self.recurrent, self.around, state, strict=False)
+        layers = zip(self.unrolls, self.cells, self.layer_blocks, state, strict=False)
         for unroll, layer, block, before in layers:
-            outputs, last = unroll(layer, block.read(h), before, ids)
+            outputs, last = unroll(layer, block.pre_cell(h), before, ids)
             after.append(last)
-            h, ids = block.hand_on(h, ids, outputs), None
+            h, ids = block.post_cell(h, ids, outputs), None
         h = self.norm(h)
         if self.residual:
             after.append((h[-1],))
         return h, tuple(after)
 
-    def cost(self, predictions: Tensor, y: Tensor) -> Tensor:
+    def loss_fn(self, predictions: Tensor, y: Tensor) -> Tensor:
         """What forward makes of x, and y (time, batch) -> the mean cost, to be made small, of a
         target; -100 is none."""
         raise NotImplementedError
@@ -107,29 +107,29 @@ class Recurrence(nn.Module):
     def loss(self, batch: Batch, state: ModelState) -> tuple[Tensor, ModelState]:
         """What the batch cost per target, and the state after it."""
         predictions, after = self(batch.x, state)
-        return self.cost(predictions, batch.y), after
+        return self.loss_fn(predictions, batch.y), after
 
 
-Model = TypeVar("Model", bound=Recurrence)
-Kind = Callable[[Config, int, str, str], Model]  # settings, symbols, kernel and device
+Model = TypeVar("Model", bound=RecurrentModel)
+ModelFactory = Callable[[Config, int, str, str], Model]  # settings, symbols, kernel and device
 
 
-class CharLM(Recurrence):
+class CharLM(RecurrentModel):
     """A character language model of `symbols` ids: embed, recur, predict."""
 
     def __init__(
         self, config: Config, symbols: int, kernel: str = "loop", device: str = "cpu"
     ) -> None:
-        embed = nn.Embedding(symbols, config.embedding)  # random numbers: before those of the cells
+        embed = nn.Embedding(symbols, config.embedding_dim)  # random numbers: before those of the cells
         super().__init__(config, kernel, device)
         self.embed = embed
         self.bias = nn.Parameter(torch.zeros(symbols))
         self.weight = (  # of the prediction
-            None if config.tie else nn.Parameter(torch.empty(symbols, config.hidden))
+            None if config.tie_weights else nn.Parameter(torch.empty(symbols, config.hidden_size))
         )
-        nn.init.normal_(self.embed.weight, std=config.embedding**-0.5)
+        nn.init.normal_(self.embed.weight, std=config.embedding_dim**-0.5)
         if self.weight is not None:
-            bound = config.hidden**-0.5
+            bound = config.hidden_size**-0.5
             nn.init.uniform_(self.weight, -bound, bound)
 
     def predict(self, h: Tensor) -> Tensor:
@@ -138,19 +138,19 @@ class CharLM(Recurrence):
         # A slice that takes all would still cost a copy on the way back.
         return linear(h if h.shape[-1] == self.hidden else h[..., : self.hidden], weight, self.bias)
 
-    def expect(self, state: ModelState) -> Tensor:
+    def next_token_logits(self, state: ModelState) -> Tensor:
         """Logits of the character that follows this state (batch, symbols): the first one, too."""
         return self.predict(state[-1][0])
 
     def forward(self, ids: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
         """ids (time, batch), state before -> logits (time, batch, symbols), state after."""
         # The first layer may project the table of characters instead of a longer text.
-        h, after = self.walk(*table_or_text(self.embed.weight, ids), state)
+        h, after = self.unroll(*embed_if_shorter(self.embed.weight, ids), state)
         return self.predict(h), after
 
-    def read(self, ids: Tensor, state: ModelState) -> ModelState:
+    def advance(self, ids: Tensor, state: ModelState) -> ModelState:
         """The state after ids (time, batch), without predicting what follows each."""
-        _, after = self.walk(*table_or_text(self.embed.weight, ids), state)
+        _, after = self.unroll(*embed_if_shorter(self.embed.weight, ids), state)
         return after
 
     def cost(self, predictions: Tensor, y: Tensor) -> Tensor:
@@ -158,29 +158,29 @@ class CharLM(Recurrence):
         return cross_entropy(predictions.flatten(0, 1), y.flatten())
 
 
-def cells(config: Config) -> list[Cell]:
+def build_cells(config: Config) -> list[Cell]:
     """New cells, first layer first."""
-    kind, hidden = find(config.cell), config.hidden
+    kind, hidden = get_cell(config.cell), config.hidden_size
     if config.block == "residual":
-        layers = [kind(hidden, hidden) for _ in range(config.layers)]
-        if layers[0].width != hidden:
-            raise BadConfig(
+        layers = [kind(hidden, hidden) for _ in range(config.num_layers)]
+        if layers[0].output_size != hidden:
+            raise ConfigError(
                 f"--block residual: {config.cell} hands on more than its output, which cannot be "
                 "added to what it reads. Use --block none"
             )
         return layers
-    layers = [kind(config.embedding, hidden)]
-    while len(layers) < config.layers:
-        layers.append(layers[-1].above(layers[-1]))
+    layers = [kind(config.embedding_dim, hidden)]
+    while len(layers) < config.num_layers:
+        layers.append(layers[-1].make_upper_layer(layers[-1]))
     return layers
 
 
-def detached(state: ModelState) -> ModelState:
+def detach_state(state: ModelState) -> ModelState:
     """The same numbers, without the graph that made them: truncated BPTT stops here."""
     return tuple(tuple(part.detach() for part in layer) for layer in state)
 
 
-class Unfilled(TorchFunctionMode):
+class SkipInitialization(TorchFunctionMode):
     """Nothing is drawn for weights: on the meta device there is nothing to fill, and to find that
     out PyTorch would load its compiler, which takes longer than all else that a command does."""
 
@@ -192,90 +192,90 @@ class Unfilled(TorchFunctionMode):
 
 
 @contextmanager
-def unmade() -> Iterator[None]:
+def meta_device() -> Iterator[None]:
     """A model that is made here has sizes, but neither memory nor numbers."""
-    with torch.device("meta"), Unfilled():
+    with torch.device("meta"), SkipInitialization():
         yield
 
 
-def resolve_kernel(config: Config, device: str = "cpu") -> tuple[str, str]:
+def select_kernel(config: Config, device: str = "cpu") -> tuple[str, str]:
     """The concrete kernel for this device that every layer has, and why it was chosen."""
-    with unmade():
-        layers = CharLM(config, 1).recurrent
+    with meta_device():
+        layers = CharLM(config, 1).cells
     if config.kernel != "auto":
         for layer in layers:
-            choose(config.kernel, layer, device)
+            get_kernel(config.kernel, layer, device)
         return config.kernel, "asked for"
     able = [kernels_of(layer, device) for layer in layers]
     if config.threads > 1 and device == "cpu" and all("fused" in names for names in able):
         return "fused", f"PyTorch's own uses all {config.threads} threads, compiled ones only one"
     fastest = next(name for name in able[0] if all(name in names for names in able))
-    before = FASTEST[device.partition(":")[0]]
+    before = KERNEL_PRIORITY[device.partition(":")[0]]
     passed = before[: before.index(fastest)]
     why = [
         why
         for name in passed
-        if not (why := refusal(name, layers[0], device)).endswith(name + " kernel")
+        if not (why := unsupported_reason(name, layers[0], device)).endswith(name + " kernel")
     ]
     return fastest, "; ".join(["the fastest here", *why])
 
 
-def size(config: Config, symbols: int, kind: Kind[Recurrence] = CharLM) -> tuple[int, int]:
+def count_parameters_and_state(config: Config, symbols: int, kind: ModelFactory[RecurrentModel] = CharLM) -> tuple[int, int]:
     """(parameters, floats carried per stream) of the model, without making it.
 
     An output that its cell only reads from the rest of its state is not carried.
     """
-    with unmade():
+    with meta_device():
         model = kind(config, symbols, "loop", "cpu")
         state = sum(
             part.numel()
-            for layer, parts in zip(model.recurrent, model.start(1), strict=False)
-            for part in parts[layer.read_out :]
+            for layer, parts in zip(model.cells, model.initial_state(1), strict=False)
+            for part in parts[layer.output_is_readout :]
         )
     return sum(p.numel() for p in model.parameters()), state
 
 
-def make(config: Config, symbols: int, kernel: str, device: str) -> CharLM:
+def build_char_lm(config: Config, symbols: int, kernel: str, device: str) -> CharLM:
     """A new model of characters with its seed's weights, the same on every device."""
-    return made(CharLM, config, symbols, kernel, device)
+    return build_model(CharLM, config, symbols, kernel, device)
 
 
-def made(kind: Kind[Model], config: Config, symbols: int, kernel: str, device: str) -> Model:
+def build_model(kind: ModelFactory[Model], config: Config, symbols: int, kernel: str, device: str) -> Model:
     """Likewise, of any kind."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(config.seed, "weights"))
+        torch.manual_seed(derive_seed(config.seed, "weights"))
         return kind(config, symbols, kernel, device).to(device)
 
 
-def load_weights(model: Recurrence, tensors: dict[str, dict[str, Tensor]]) -> None:
+def load_weights(model: RecurrentModel, tensors: dict[str, dict[str, Tensor]]) -> None:
     """The weights of a checkpoint, which may come from anybody, into the model they must fit."""
     try:
         model.load_state_dict(tensors["model"])
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise BadData(
+        raise DataError(
             f"the checkpoint's weights are not those of its settings: {reason}"
         ) from error
 
 
-def memory(config: Config, symbols: int) -> int:
+def estimate_training_memory(config: Config, symbols: int) -> int:
     """Bytes that training needs, about: weights, gradients and moments; what BPTT keeps; logits."""
-    parameters, state = size(config, symbols)
-    with unmade():
-        cell, *_ = cells(config)
-    gates = projected(cell)
-    characters = config.batch * config.time
+    parameters, state = count_parameters_and_state(config, symbols)
+    with meta_device():
+        cell, *_ = build_cells(config)
+    gates = projection_size(cell)
+    characters = config.batch_size * config.seq_len
     around = 12 if config.block == "residual" else 0  # two norms, a gated MLP, two sums
-    layer = 2 * gates + (4 + around) * config.hidden
-    kept = config.layers * layer + config.embedding + 3 * symbols
-    carried = 8 * config.batch * state  # joined with what is read, laid out anew, and gradients
+    layer = 2 * gates + (4 + around) * config.hidden_size
+    kept = config.num_layers * layer + config.embedding_dim + 3 * symbols
+    carried = 8 * config.batch_size * state  # joined with what is read, laid out anew, and gradients
     return 4 * (4 * parameters + carried + characters * kept)
 
 
-def refuse_more_than(available: int, need: int) -> None:
+def check_memory(available: int, need: int) -> None:
     """More memory than there is ends here, before anything is allocated; both in bytes."""
     if need > available:
-        raise OutOfMemory(
+        raise InsufficientMemoryError(
             f"this needs about {need / 1e9:,.1f} GB and {available / 1e9:,.1f} GB are there: "
             "make --hidden, --layers, --batch or --time smaller"
         )

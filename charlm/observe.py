@@ -13,47 +13,47 @@ import torch
 from torch import Tensor
 
 from charlm.cell import Cell, State
-from charlm.errors import BadConfig
-from charlm.model import Recurrence
-from charlm.unroll import projected
+from charlm.errors import ConfigError
+from charlm.model import RecurrentModel
+from charlm.unroll import project_tokens
 
 METHODS = ("step", "coefficients", "read")  # where a cell's equations are
 
 
-class Seen(NamedTuple):
+class LayerActivations(NamedTuple):
     """What a layer did, by the names of its cell's equations; each (time, batch, hidden)."""
 
-    held: dict[str, Tensor]  # after each character; the output first, what is kept last
-    letters: dict[str, Tensor]  # its gates, and what is new
-    kept: Tensor | None  # the share that each unit kept of what it held
+    states: dict[str, Tensor]  # after each character; the output first, what is kept last
+    gates: dict[str, Tensor]  # its gates, and what is new
+    retention: Tensor | None  # the share that each unit kept of what it held
 
 
-class Observer:
+class RecordingUnroll:
     """An unroll that is the loop; `seen` gets what each cell did that it walked."""
 
     def __init__(self) -> None:
-        self.seen: list[Seen] = []
+        self.seen: list[LayerActivations] = []
 
     def __call__(
         self, cell: Cell, x: Tensor, state: State, ids: Tensor | None = None
     ) -> tuple[Tensor, State]:
         outputs, held, named, kept = [], [], [], []
-        for Wx in projected(cell, x, ids):
-            with letters_of(cell) as letters:
+        for Wx in project_tokens(cell, x, ids):
+            with capture_step_locals(cell) as letters:
                 state = cell.step(Wx, state)
             outputs.append(state[0])
-            held.append(cell.held(state))
-            named.append({name: letters[name] for name in (*cell.gates, cell.candidate) if name})
-            kept.append({cell.keeps: cell.share_kept(letters)} if cell.keeps else {})
-        parts = [together(rows, cell.hidden, state[0]) for rows in (held, named, kept)]
-        self.seen.append(Seen(parts[0], parts[1], parts[2].get(cell.keeps)))
+            held.append(cell.unit_states(state))
+            named.append({name: letters[name] for name in (*cell.gate_descriptions, cell.candidate_name) if name})
+            kept.append({cell.retention_expression: cell.retention(letters)} if cell.retention_expression else {})
+        parts = [stack_activations(rows, cell.hidden_size, state[0]) for rows in (held, named, kept)]
+        self.seen.append(LayerActivations(parts[0], parts[1], parts[2].get(cell.retention_expression)))
         return torch.stack(outputs), state
 
 
 @contextmanager
-def observing(model: Recurrence) -> Iterator[list[Seen]]:
+def capture_activations(model: RecurrentModel) -> Iterator[list[LayerActivations]]:
     """Until the block ends, each call of the model appends what its layers did, the first first."""
-    before, observer = model.unrolls, Observer()
+    before, observer = model.unrolls, RecordingUnroll()
     model.unrolls = [observer for _ in before]
     try:
         yield observer.seen
@@ -61,17 +61,17 @@ def observing(model: Recurrence) -> Iterator[list[Seen]]:
         model.unrolls = before
 
 
-class Letters(dict[str, Tensor]):
+class StepLocals(dict[str, Tensor]):
     """What a step has in its letters when it ends."""
 
     def __missing__(self, letter: str) -> Tensor:
-        raise BadConfig(f"the cell's `gates` name {letter}, and its step computes no {letter}")
+        raise ConfigError(f"the cell's `gates` name {letter}, and its step computes no {letter}")
 
 
 @contextmanager
-def letters_of(cell: Cell) -> Iterator[Letters]:
+def capture_step_locals(cell: Cell) -> Iterator[StepLocals]:
     """Those of the step in the block: of each of the cell's methods as it ends, `step` the last."""
-    letters = Letters()
+    letters = StepLocals()
 
     def look(frame: FrameType, event: str, _: Any) -> None:
         if event == "return" and frame.f_code.co_name in METHODS:
@@ -87,7 +87,7 @@ def letters_of(cell: Cell) -> Iterator[Letters]:
         sys.setprofile(before)
 
 
-def together(rows: list[dict[str, Tensor]], hidden: int, like: Tensor) -> dict[str, Tensor]:
+def stack_activations(rows: list[dict[str, Tensor]], hidden: int, like: Tensor) -> dict[str, Tensor]:
     """Of each character, by name -> (time, batch, hidden) by name.
 
     A head's number is that of each of its units; what has no batch is the same in each stream.
@@ -97,7 +97,7 @@ def together(rows: list[dict[str, Tensor]], hidden: int, like: Tensor) -> dict[s
         value = value.expand(len(like), -1) if value.dim() == 1 else value.flatten(1)
         width = value.shape[1]
         if not width or hidden % width:
-            raise BadConfig(
+            raise ConfigError(
                 f"{name} has {width} numbers, and there are {hidden} units: one for each, or one "
                 "for as many of them each"
             )

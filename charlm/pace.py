@@ -15,27 +15,27 @@ import msgspec
 import torch
 
 from charlm import durable
-from charlm.alphabet import Ids
-from charlm.checkpoint import decoded, read, readable
-from charlm.config import Config, checked
-from charlm.encoder import Tick
-from charlm.machine import memory_available
-from charlm.match import COUNTED, REFERENCE, TOLERANCE, Footing, Sizes, reference, with_units
-from charlm.model import CharLM, memory, refuse_more_than, resolve_kernel
-from charlm.train import timed
-from charlm.zoo import find, sha256
+from charlm.alphabet import TokenIds
+from charlm.checkpoint import decode_json, read_bytes, encode_json
+from charlm.config import Config, validate_config
+from charlm.encoder import ProgressCallback
+from charlm.machine import available_memory
+from charlm.match import BUDGET_MEASURES, REFERENCE_CELL, TOLERANCE, BudgetMatch, SizeSearch, reference_config, with_hidden_size
+from charlm.model import CharLM, estimate_training_memory, check_memory, select_kernel
+from charlm.train import iter_step_times
+from charlm.zoo import get_cell, loaded_cell_sha256
 
 # Sizes that are tried at most; updates of each, beside as many of the LSTM's; and a share so near
 # to 1 ends the search: first roughly, then around what was found.
-ROUGH, FINE = (6, 9, 0.02), (4, 36, TOLERANCE)
+COARSE_SEARCH, FINE_SEARCH = (6, 9, 0.02), (4, 36, TOLERANCE)
 # The settings on which the seconds of an update depend.
-DECIDES = (
+TIMING_FIELDS = (
     *("cell", "layers", "embedding", "dropout", "weight_dropout", "tie", "start", "block"),
     *("kernel", "batch", "time"),
 )
 
 
-class Found(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TimedSize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What timing came to: for all that decides it, the hidden size, and by what share of the
     LSTM's its seconds then differ."""
 
@@ -44,60 +44,60 @@ class Found(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     residual: float
 
 
-def equal(
+def match_step_time(
     settings: Mapping[str, Any],
     cells: Sequence[str],
     parameters: int,
     symbols: int,
-    ids: Ids,
+    ids: TokenIds,
     device: str,
     place: Path,
-    tick: Tick = lambda _: None,
-) -> Footing:
+    tick: ProgressCallback = lambda _: None,
+) -> BudgetMatch:
     """Cells whose updates take as long as those of an LSTM of so many parameters."""
     path = place / "seconds.json"
-    kept = decoded(read(path), list[Found], path) if path.exists() else []
-    like = reference(settings, symbols)(parameters)
+    kept = decode_json(read_bytes(path), list[TimedSize], path) if path.exists() else []
+    like = reference_config(settings, symbols)(parameters)
     chosen = {}
     for cell in cells:
-        config = checked({**settings, "cell": cell})
-        decides = {name: getattr(config, name) for name in DECIDES}
-        decides |= {"file": sha256(cell), "device": device, "symbols": symbols}
+        config = validate_config({**settings, "cell": cell})
+        decides = {name: getattr(config, name) for name in TIMING_FIELDS}
+        decides |= {"file": loaded_cell_sha256(cell), "device": device, "symbols": symbols}
         of = {**decides, "parameters": parameters}
         found = next((one for one in kept if one.of == of), None)
-        if cell == REFERENCE:
-            found = Found(of, like.hidden, 0.0)
+        if cell == REFERENCE_CELL:
+            found = TimedSize(of, like.hidden_size, 0.0)
         elif found is None:
 
             def share(config: Config, pairs: int) -> float:
                 tick(1)
-                return share_of(config, like, symbols, ids, device, pairs)
+                return relative_step_time(config, like, symbols, ids, device, pairs)
 
-            found = Found(of, *solved(share, config, like, symbols))
+            found = TimedSize(of, *find_matching_size(share, config, like, symbols))
             kept.append(found)
-            durable.write_file(path, readable(kept))
+            durable.write_atomic(path, encode_json(kept))
         chosen[cell] = found
     hidden = {cell: one.hidden for cell, one in chosen.items()}
     residual = {cell: one.residual for cell, one in chosen.items()}
-    return Footing("seconds", parameters, 1, hidden, residual)
+    return BudgetMatch("seconds", parameters, 1, hidden, residual)
 
 
-def solved(
+def find_matching_size(
     share: Callable[[Config, int], float], config: Config, like: Config, symbols: int
 ) -> tuple[int, float]:
     """The hidden size whose share of the seconds of `like` is nearest to 1; how far it is off."""
-    flops = COUNTED["flops"](like, symbols, CharLM)
-    hidden = Sizes(config, symbols, "flops", CharLM).nearest(flops)
-    for looks, pairs, near in (ROUGH, FINE):
+    flops = BUDGET_MEASURES["flops"](like, symbols, CharLM)
+    hidden = SizeSearch(config, symbols, "flops", CharLM).nearest(flops)
+    for looks, pairs, near in (COARSE_SEARCH, FINE_SEARCH):
 
         def at(units: int, pairs: int = pairs) -> float:
-            return share(with_units(config, units), pairs)
+            return share(with_hidden_size(config, units), pairs)
 
-        hidden, found = searched(at, hidden, find(config.cell).multiple, looks, near)
+        hidden, found = secant_search(at, hidden, get_cell(config.cell).hidden_size_multiple, looks, near)
     return hidden, found - 1
 
 
-def searched(
+def secant_search(
     share: Callable[[int], float], first: int, multiple: int, looks: int, near: float
 ) -> tuple[int, float]:
     """Of so many hidden sizes, that whose share is nearest to 1, and its share.
@@ -119,17 +119,17 @@ def searched(
     return best, seen[best]
 
 
-def share_of(
-    config: Config, like: Config, symbols: int, ids: Ids, device: str, pairs: int
+def relative_step_time(
+    config: Config, like: Config, symbols: int, ids: TokenIds, device: str, pairs: int
 ) -> float:
     """Seconds of an update, by those of another model's: the median of pairs, one after another, so
     that what else the machine does strikes both."""
     both = []
     for one in (config, msgspec.structs.replace(like, kernel="auto")):
-        refuse_more_than(memory_available(device), memory(one, symbols))
+        check_memory(available_memory(device), estimate_training_memory(one, symbols))
         slow = msgspec.structs.replace(one, learning_rate=1e-6)  # nothing diverges
-        kernel, _ = resolve_kernel(slow, device)
-        both.append(timed(slow, pairs + 1, symbols, kernel, device, ids))
+        kernel, _ = select_kernel(slow, device)
+        both.append(iter_step_times(slow, pairs + 1, symbols, kernel, device, ids))
     with torch.random.fork_rng(devices=[]):
         ratios = [mine / other for mine, other in zip(*both, strict=True)]
     return statistics.median(islice(ratios, 1, None))  # the first pays for what is made once

@@ -7,14 +7,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from charlm import __version__
-from charlm.show import duration, large
-from charlm.visible import visible
+from charlm.show import format_duration, format_count
+from charlm.visible import escape_control_characters
 
 
-def shown(value: Any) -> Any:
+def escape_value(value: Any) -> Any:
     """What a template is about to show: foreign text made safe; markup of our own as it is."""
     if isinstance(value, str) and not isinstance(value, Markup):
-        return visible(value, keep="\n\t")
+        return escape_control_characters(value, keep="\n\t")
     return value
 
 
@@ -22,14 +22,14 @@ TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "pages"),
     autoescape=True,
     undefined=StrictUndefined,
-    finalize=shown,
+    finalize=escape_value,
     trim_blocks=True,
     lstrip_blocks=True,
 )
 TEMPLATES.globals["charlm"] = __version__
-TEMPLATES.filters |= {"large": large, "duration": duration}
+TEMPLATES.filters |= {"large": format_count, "duration": format_duration}
 
 
-def render(template: str, **values: Any) -> bytes:
+def render_template(template: str, **values: Any) -> bytes:
     """The page that a template of charlm/pages makes of these values."""
     return TEMPLATES.get_template(template).render(values).encode()

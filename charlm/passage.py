@@ -4,33 +4,33 @@ from typing import NamedTuple
 
 import numpy as np
 
-from charlm.alphabet import Alphabet, Ids
-from charlm.encoding import Encoded
+from charlm.alphabet import Vocabulary, TokenIds
+from charlm.encoding import EncodedText
 
 
-class Passage(NamedTuple):
+class TextSpan(NamedTuple):
     """ids, those from the escape on unseen; and how each is written."""
 
-    ids: Ids
+    ids: TokenIds
     symbols: list[str]
 
 
-def given(text: str, most: int, alphabet: Alphabet) -> Passage:
+def span_from_string(text: str, most: int, alphabet: Vocabulary) -> TextSpan:
     """The beginning of what the person wrote."""
     ids = np.array(alphabet.encode(text)[:most], np.int64)
     characters = alphabet.kind == "characters"
-    return Passage(ids, list(text[:most]) if characters else list(map(byte, ids)))
+    return TextSpan(ids, list(text[:most]) if characters else list(map(format_byte, ids)))
 
 
-def taken(encoding: Encoded, span: tuple[int, int], most: int, alphabet: Alphabet) -> Passage:
+def span_from_corpus(encoding: EncodedText, span: tuple[int, int], most: int, alphabet: Vocabulary) -> TextSpan:
     """The beginning of a stretch of an encoded text."""
     start, end = span
     ids = np.array(encoding.ids[start : min(end, start + most)], np.int64)
     if alphabet.kind == "bytes":
-        return Passage(ids, list(map(byte, ids)))
-    return Passage(ids, [chr(encoding.facts.symbols[place]) for place in ids])
+        return TextSpan(ids, list(map(format_byte, ids)))
+    return TextSpan(ids, [chr(encoding.facts.symbols[place]) for place in ids])
 
 
-def byte(value: int) -> str:
+def format_byte(value: int) -> str:
     """As it is where it is ASCII, else as Python writes it."""
     return chr(value) if value < 0x80 else f"\\x{value:02x}"

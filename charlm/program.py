@@ -8,29 +8,29 @@ from contextlib import suppress
 from typing import NoReturn
 
 from charlm import show
-from charlm.errors import CharlmError, DiskFailure, Interrupted, Missing, OutOfMemory
-from charlm.signals import check, interrupt, received
-from charlm.torchrun import several
+from charlm.errors import CharlmError, StorageError, Interrupted, InputNotFoundError, InsufficientMemoryError
+from charlm.signals import raise_pending, raise_interrupted, received_signals
+from charlm.torchrun import world_size
 
 
-def _exit_code(error: BaseException) -> int:
+def report_error(error: BaseException) -> int:
     """Says in one line what went wrong, and how to mend it."""
     from typer.exceptions import Abort, TyperException
 
-    if received and not isinstance(error, CharlmError | Interrupted):
-        error = Interrupted(received[0])
+    if received_signals and not isinstance(error, CharlmError | Interrupted):
+        error = Interrupted(received_signals[0])
     if isinstance(error, CharlmError):
-        show.say(f"charlm: {error}")
+        show.print_message(f"charlm: {error}")
         return error.code
     if isinstance(error, Interrupted | Abort):
         number = error.signal if isinstance(error, Interrupted) else signal.SIGINT
-        show.say(f"charlm: {error or 'interrupted'}")
+        show.print_message(f"charlm: {error or 'interrupted'}")
         return 128 + number
     if isinstance(error, TyperException):
         if type(error).__name__ != "NoArgsIsHelpError":  # whose help is already shown
             command = getattr(getattr(error, "ctx", None), "command_path", "charlm")
             said = " ".join(error.format_message().split()).rstrip(".")
-            show.say(f"charlm: {said}. See '{command} --help'")
+            show.print_message(f"charlm: {said}. See '{command} --help'")
         return error.exit_code
     if isinstance(error, BrokenPipeError | SystemExit):
         # The reader of our output has seen enough; Typer makes a SystemExit of it, and only of it.
@@ -38,13 +38,13 @@ def _exit_code(error: BaseException) -> int:
         return 128 + signal.SIGPIPE
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
-        show.say(f"charlm: {place}{error.strerror or error}. Check the path and the disk")
+        show.print_message(f"charlm: {place}{error.strerror or error}. Check the path and the disk")
         missing = isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError)
-        return Missing.code if missing else DiskFailure.code
+        return InputNotFoundError.code if missing else StorageError.code
     if isinstance(error, MemoryError) or "allocate" in str(error) or "out of memory" in str(error):
-        show.say("charlm: there is not enough memory. Make the model or the batch smaller")
-        return OutOfMemory.code
-    show.say(
+        show.print_message("charlm: there is not enough memory. Make the model or the batch smaller")
+        return InsufficientMemoryError.code
+    show.print_message(
         f"charlm: a fault in charlm itself: {type(error).__name__}: {error}. "
         "Please report it; CHARLM_DEBUG=1 shows where it happened"
     )
@@ -53,8 +53,8 @@ def _exit_code(error: BaseException) -> int:
 
 def main() -> NoReturn:
     """The program: every way out goes through here."""
-    signal.signal(signal.SIGINT, interrupt)  # first of all: loading what follows takes a while
-    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGINT, raise_interrupted)  # first of all: loading what follows takes a while
+    signal.signal(signal.SIGTERM, raise_interrupted)
     if "CHARLM_DEBUG" not in os.environ:
         warnings.simplefilter("ignore")  # of the libraries: nothing foreign is shown raw
     for name in ("stdout", "stderr"):
@@ -67,12 +67,12 @@ def main() -> NoReturn:
 
         code = app(standalone_mode=False, prog_name="charlm")
         sys.stdout.flush()
-        check()
+        raise_pending()
     except BaseException as error:
         if "CHARLM_DEBUG" in os.environ and not isinstance(error, CharlmError):
             raise
-        code = _exit_code(error)
-    if several() > 1:
+        code = report_error(error)
+    if world_size() > 1:
         # At once: threads of PyTorch's gloo outlive its process group and, one time in twenty on a
         # busy machine, abort a Python that is tidying up.
         with suppress(OSError):

@@ -14,11 +14,11 @@ from torch import Tensor
 from charlm.cell import State
 from charlm.config import Config
 from charlm.corpus import Batch
-from charlm.errors import BadConfig
-from charlm.torchrun import several
+from charlm.errors import ConfigError
+from charlm.torchrun import world_size
 
 
-class Ranks:
+class ProcessGroup:
     """The processes and which of them this one is; the first alone writes and speaks.
 
     What is exchanged is exchanged in the same order by all of them.
@@ -28,23 +28,23 @@ class Ranks:
         self.rank, self.size, self.device = rank, size, device
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         return self.rank == 0
 
-    def share(self, batch: Batch) -> Batch:
+    def local_batch(self, batch: Batch) -> Batch:
         """Of all streams, those of this process."""
         if self.size == 1:
             return batch
-        return Batch(self._mine(batch.x, 1), self._mine(batch.y, 1), batch.fresh)
+        return Batch(self._mine(batch.x, 1), self._mine(batch.y, 1), batch.is_epoch_start)
 
-    def own(self, state: tuple[State, ...]) -> tuple[State, ...]:
+    def local_state(self, state: tuple[State, ...]) -> tuple[State, ...]:
         """Of the states of all streams, those of this process."""
         return tuple(tuple(self._mine(part, 0) for part in layer) for layer in state)
 
     def _mine(self, all_streams: Tensor, dim: int) -> Tensor:
         return all_streams.chunk(self.size, dim)[self.rank]
 
-    def whole(self, state: tuple[State, ...]) -> tuple[State, ...]:
+    def gather_state(self, state: tuple[State, ...]) -> tuple[State, ...]:
         """The states of all streams, from those of each process."""
         return tuple(tuple(self._all(part) for part in layer) for layer in state)
 
@@ -55,7 +55,7 @@ class Ranks:
         dist.all_gather(parts, mine.contiguous())
         return torch.cat(parts)
 
-    def average(self, weights: Iterable[Tensor]) -> None:
+    def all_reduce_gradients(self, weights: Iterable[Tensor]) -> None:
         """Makes the gradients the mean of all processes'.
 
         All in one piece, which always has the same layout: so each number is summed in the same
@@ -79,9 +79,9 @@ class Ranks:
         """Whether it is so in one of the processes."""
         return self._sum(flag) > 0
 
-    def told(self, value: float | None) -> float:
+    def broadcast_value(self, value: float | None) -> float:
         """The first one's value; that of others does not count."""
-        return self._sum(value if self.first and value is not None else 0.0)
+        return self._sum(value if self.is_main and value is not None else 0.0)
 
     def _sum(self, value: float) -> float:
         if self.size == 1:
@@ -90,36 +90,36 @@ class Ranks:
         dist.all_reduce(held)
         return held.item()
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until all processes are here."""
         self._sum(0.0)
 
-    def leave(self) -> None:
+    def shutdown(self) -> None:
         """All at once: who still waits for another must not find it gone."""
-        self.wait()
+        self.barrier()
         if self.size > 1:
             dist.destroy_process_group()
 
 
-ALONE = Ranks(0, 1)
+SINGLE_PROCESS = ProcessGroup(0, 1)
 
 
-def of_one(config: Config) -> Config:
+def per_process_config(config: Config) -> Config:
     """What each of the processes trains: its share of the streams. It costs its time and memory."""
-    return msgspec.structs.replace(config, batch=config.batch // several())
+    return msgspec.structs.replace(config, batch=config.batch_size // world_size())
 
 
-def join(device: str, streams: int) -> Ranks:
+def init_process_group(device: str, streams: int) -> ProcessGroup:
     """Meets the other processes, if there are any, to share so many streams."""
-    size = several()
+    size = world_size()
     if size == 1:
-        return ALONE
+        return SINGLE_PROCESS
     if streams % size:
-        raise BadConfig(
+        raise ConfigError(
             f"--batch {streams}: {size} processes cannot have as many streams each. "
             f"Try --batch {-(-streams // size) * size}"
         )
     if device.startswith("cuda"):
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-    return Ranks(dist.get_rank(), size, device)
+    return ProcessGroup(dist.get_rank(), size, device)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from typing import TypeVar
 
-from charlm.errors import BadConfig
+from charlm.errors import ConfigError
 
 T = TypeVar("T")
 
@@ -17,7 +17,7 @@ class Registry(dict[str, T]):
         super().__init__()
         self.kind = kind
 
-    def add(self, name: str) -> Callable[[T], T]:
+    def register(self, name: str) -> Callable[[T], T]:
         def put(thing: T) -> T:
             assert name not in self, f"two {self.kind}s are called {name!r}"
             self[name] = thing
@@ -26,18 +26,18 @@ class Registry(dict[str, T]):
         return put
 
     def __missing__(self, name: str) -> T:
-        raise unknown(self.kind, name, self)
+        raise unknown_name_error(self.kind, name, self)
 
 
-def unknown(kind: str, name: str, there: Iterable[str]) -> BadConfig:
+def unknown_name_error(kind: str, name: str, there: Iterable[str]) -> ConfigError:
     """What is said of a name that is not there."""
     names = list(there)
     near = get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    return BadConfig(f"no {kind} is called {name!r}; {hint}there are {', '.join(names)}")
+    return ConfigError(f"no {kind} is called {name!r}; {hint}there are {', '.join(names)}")
 
 
-def paragraphs(doc: str, names: Sequence[str]) -> dict[str, str]:
+def docstring_sections(doc: str, names: Sequence[str]) -> dict[str, str]:
     """What a docstring says under each of these names, which begin its paragraphs, with a colon."""
     found = {}
     for name in names:

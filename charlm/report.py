@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from charlm.verdict import Verdict, verdicts
+from charlm.verdict import Verdict, compute_verdicts
 
 Report = dict[str, Any]
 
 
-class Look(NamedTuple):
+class ValidationPoint(NamedTuple):
     """A quick look at the validation split: what was read by then, how long that took, the bits."""
 
     characters: int
@@ -21,10 +21,10 @@ class Look(NamedTuple):
     bits: float
 
 
-Curve = list[Look]
+ValidationCurve = list[ValidationPoint]
 
 
-def spread(values: list[float | None]) -> dict[str, Any]:
+def mean_and_range(values: list[float | None]) -> dict[str, Any]:
     """Mean, lowest and highest over seeds; all None where a seed has no result."""
     whole = [value for value in values if value is not None]
     if len(whole) < len(values) or not whole:
@@ -32,7 +32,7 @@ def spread(values: list[float | None]) -> dict[str, Any]:
     return {"mean": fmean(whole), "low": min(whole), "high": max(whole), "per_seed": values}
 
 
-def row(name: str, reports: Sequence[Report], residual: float) -> Report:
+def summarize_cell(name: str, reports: Sequence[Report], residual: float) -> Report:
     """What a cell's runs, one a seed, have shown together under this name; residual: how far it
     misses what is equal."""
     first = reports[0]
@@ -45,10 +45,10 @@ def row(name: str, reports: Sequence[Report], residual: float) -> Report:
         "residual": residual,
         "state_size": first["state_size"],
         "flops_per_character": first["flops_per_character"],
-        "bits_per_char": spread(
+        "bits_per_char": mean_and_range(
             [report["score"] and report["score"]["bits_per_char"] for report in reports]
         ),
-        "bits_per_byte": spread(
+        "bits_per_byte": mean_and_range(
             [report["score"] and report["score"]["bits_per_byte"] for report in reports]
         ),
         "seeds": [report["seed"] for report in reports],
@@ -56,7 +56,7 @@ def row(name: str, reports: Sequence[Report], residual: float) -> Report:
     }
 
 
-def taken(reports: Sequence[Report]) -> Report:
+def summarize_timing(reports: Sequence[Report]) -> Report:
     """What a cell's runs took on the clock, the mean of those that came to the end."""
     done = [report for report in reports if report["score"]]
     return {
@@ -65,7 +65,7 @@ def taken(reports: Sequence[Report]) -> Report:
     }
 
 
-def unit_of(rows: list[Report]) -> str:
+def score_unit(rows: list[Report]) -> str:
     """What rows are ordered by: bytes that are not UTF-8 have no characters to be divided by."""
 
     def known(unit: str) -> bool:
@@ -75,13 +75,13 @@ def unit_of(rows: list[Report]) -> str:
     return "bits_per_byte" if bytes_only else "bits_per_char"
 
 
-def ordered(rows: list[Report]) -> list[Report]:
+def sort_rows(rows: list[Report]) -> list[Report]:
     """Lowest mean first, of equals by name, those without one last; the order is no verdict."""
-    unit = unit_of(rows)
+    unit = score_unit(rows)
     return sorted(rows, key=lambda r: (r[unit]["mean"] is None, r[unit]["mean"] or 0.0, r["cell"]))
 
 
-def judged(
+def compute_report_verdicts(
     reports: Mapping[str, Sequence[Report]], baseline: str, margin: float
 ) -> tuple[dict[str, Verdict], int]:
     """cell -> what its runs, one a seed, say beside the baseline's; and by how many blocks of text.
@@ -97,16 +97,16 @@ def judged(
     }
     seeds, diverged = len(bits[baseline]), int(np.isinf(bits[baseline][:, 0]).sum())
     word = f"diverged {diverged} of {seeds}" if diverged else "baseline"
-    beside = verdicts(bits, lengths, baseline, margin)
-    return {**beside, baseline: Verdict(word=word)}, len(lengths) if scores else 0
+    beside = compute_verdicts(bits, lengths, baseline, margin)
+    return {**beside, baseline: Verdict(verdict=word)}, len(lengths) if scores else 0
 
 
-def curve(run: Path) -> Curve:
+def load_validation_curve(run: Path) -> ValidationCurve:
     """The quick looks at the validation split of a run, in order."""
     metrics, events = (_lines(run / f"{name}.jsonl") for name in ("metrics", "events"))
     seconds = {one["update"]: one["seconds"] for one in events if one["event"] == "validated"}
     return [
-        Look(one["characters"], seconds[one["update"]], one["valid_bits"])
+        ValidationPoint(one["characters"], seconds[one["update"]], one["valid_bits"])
         for one in metrics
         if "valid_bits" in one and one["update"] in seconds
     ]

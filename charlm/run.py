@@ -20,36 +20,36 @@ import filelock
 import msgspec
 
 from charlm import checkpoint, durable, zoo
-from charlm.alphabet import Alphabet
-from charlm.checkpoint import Checkpoint, Progress, Tensors, decoded, read, readable
-from charlm.config import FORMAT, Config
-from charlm.corpus import Text
-from charlm.errors import BadConfig, BadData, Exists, Locked, Missing
+from charlm.alphabet import Vocabulary
+from charlm.checkpoint import Checkpoint, TrainingProgress, Tensors, decode_json, read_bytes, encode_json
+from charlm.config import FORMAT_VERSION, Config
+from charlm.corpus import CorpusRecord
+from charlm.errors import ConfigError, DataError, OutputExistsError, LockedError, InputNotFoundError
 
-KEPT = 2  # newest checkpoints kept beside the best: one may be damaged
+RECENT_CHECKPOINTS = 2  # newest checkpoints kept beside the best: one may be damaged
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """run.json: what decides the run, and what was decided when it was made."""
 
     format: int
     config: Config
-    text: Text
-    updates: int  # the budget, whatever it was given in
+    text: CorpusRecord
+    max_steps: int  # the budget, whatever it was given in
     kernel: str
-    kernel_why: str
+    kernel_reason: str
     cell_sha256: str = ""  # of the file, where the cell is the person's own
     parameters: int
     state_size: int  # floats carried per stream
-    made_by: dict[str, str]
+    environment: dict[str, str]
 
-    def facts(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """What a report says of any run, however it ended."""
         config = self.config
         return {
             "cell": config.cell,
-            "hidden": config.hidden,
-            "layers": config.layers,
+            "hidden": config.hidden_size,
+            "layers": config.num_layers,
             "parameters": self.parameters,
             "state_size": self.state_size,
             "seed": config.seed,
@@ -63,34 +63,34 @@ class Run:
         """Reads what never changes; raises Missing or BadData when it is not there or not sound."""
         self.path = path
         if not path.is_dir():
-            raise Missing(f"there is no run {path}: name a directory that charlm train has made")
+            raise InputNotFoundError(f"there is no run {path}: name a directory that charlm train has made")
         if not (path / "run.json").exists():
-            raise Missing(f"{path} is not a run: it has no run.json")
-        self.decided = {name: read(path / name) for name in checkpoint.DECIDED}
-        data = self.decided["run.json"]
-        known = decoded(data, dict[str, Any], path / "run.json").get("format")
-        if known != FORMAT:
-            raise BadConfig(
-                f"{path} has format {known}, and this charlm reads format {FORMAT}: "
+            raise InputNotFoundError(f"{path} is not a run: it has no run.json")
+        self.metadata = {name: read_bytes(path / name) for name in checkpoint.RUN_METADATA_FILES}
+        data = self.metadata["run.json"]
+        known = decode_json(data, dict[str, Any], path / "run.json").get("format")
+        if known != FORMAT_VERSION:
+            raise ConfigError(
+                f"{path} has format {known}, and this charlm reads format {FORMAT_VERSION}: "
                 "use the charlm that made it"
             )
-        self.record = decoded(data, Record, path / "run.json")
-        self.alphabet = decoded(self.decided["alphabet.json"], Alphabet, path / "alphabet.json")
+        self.record = decode_json(data, RunRecord, path / "run.json")
+        self.vocabulary = decode_json(self.metadata["alphabet.json"], Vocabulary, path / "alphabet.json")
 
-    def admit(self, cell: str) -> None:
+    def load_custom_cell(self, cell: str) -> None:
         """Before its model is made: loads a cell in a file, if the person names it now, as `cell`;
         the settings then have it under that name, for the file may have been moved."""
         record = self.record
-        admitted = zoo.admit(record.config.cell, record.cell_sha256, cell)
+        admitted = zoo.load_recorded_cell(record.config.cell, record.cell_sha256, cell)
         config = msgspec.structs.replace(record.config, cell=admitted)
         self.record = msgspec.structs.replace(record, config=config)
 
     @staticmethod
-    def make(path: Path, record: Record, alphabet: Alphabet) -> "Run":
+    def create(path: Path, record: RunRecord, alphabet: Vocabulary) -> "Run":
         """A new run in this directory, which the caller has locked."""
         durable.make_directory(path / "checkpoints")
-        durable.write_file(path / "alphabet.json", readable(alphabet))
-        durable.write_file(path / "run.json", readable(record))  # last: with it, it is a run
+        durable.write_atomic(path / "alphabet.json", encode_json(alphabet))
+        durable.write_atomic(path / "run.json", encode_json(record))  # last: with it, it is a run
         return Run(path)
 
     @property
@@ -103,61 +103,61 @@ class Run:
     def report(self) -> dict[str, Any] | None:
         """The final numbers; None while the run is not finished."""
         path = self.path / "report.json"
-        return decoded(read(path), dict[str, Any], path) if path.exists() else None
+        return decode_json(read_bytes(path), dict[str, Any], path) if path.exists() else None
 
-    def finish(self, report: Mapping[str, Any]) -> None:
-        durable.write_file(self.path / "report.json", readable(report))
+    def write_report(self, report: Mapping[str, Any]) -> None:
+        durable.write_atomic(self.path / "report.json", encode_json(report))
 
     @property
     def diverged(self) -> bool:
         """Whether training ended because the loss was no longer finite."""
         return (self.path / "diverged.json").exists()
 
-    def diverge(self, why: str) -> None:
+    def mark_diverged(self, why: str) -> None:
         """So that a comparison need not find it out again."""
-        durable.write_file(self.path / "diverged.json", readable({"why": why}))
+        durable.write_atomic(self.path / "diverged.json", encode_json({"why": why}))
 
-    def save(self, progress: Progress, tensors: Tensors) -> Path:
+    def save(self, progress: TrainingProgress, tensors: Tensors) -> Path:
         """A checkpoint, whole or not at all; then all but the best and the newest go."""
-        place = checkpoint.write(self.path / "checkpoints", progress, tensors, self.decided)
+        place = checkpoint.save_checkpoint(self.path / "checkpoints", progress, tensors, self.metadata)
         self._prune(progress)
         return place
 
-    def _prune(self, progress: Progress) -> None:
-        kept = {progress.best_update, *list(self.checkpoints)[-KEPT:]}
+    def _prune(self, progress: TrainingProgress) -> None:
+        kept = {progress.best_step, *list(self.checkpoints)[-RECENT_CHECKPOINTS:]}
         for update, path in self.checkpoints.items():
             if update not in kept:
                 durable.remove(path)
 
-    def forget_after(self, update: int) -> None:
+    def remove_checkpoints_after(self, update: int) -> None:
         """Damaged checkpoints of updates that will be done again go."""
         for later, path in self.checkpoints.items():
             if later > update:
                 durable.remove(path)
 
-    def load(self, which: str, say: Callable[[str], None]) -> Checkpoint:
+    def load_checkpoint(self, which: str, say: Callable[[str], None]) -> Checkpoint:
         """The best or last checkpoint, every hash verified; else the newest sound one, said so."""
         sound: dict[int, Checkpoint] = {}
         problems = []
         for update, path in reversed(self.checkpoints.items()):
             try:
-                sound[update] = checkpoint.load(path, self.path)
-            except BadData as error:
+                sound[update] = checkpoint.load_checkpoint(path, self.path)
+            except DataError as error:
                 problems.append(str(error))
                 continue
             if which == "last":
                 break
         if not sound:
-            raise BadData(
+            raise DataError(
                 problems[0] + "; no other checkpoint is sound: train the run again"
                 if problems
                 else f"{self.path} has no checkpoint yet: let charlm train reach its first"
             )
         newest = sound[max(sound)]
-        chosen = newest.progress.best_update if which == "best" else newest.progress.update
-        found = sound.get(newest.progress.update if chosen is None else chosen, newest)
+        chosen = newest.progress.best_step if which == "best" else newest.progress.step
+        found = sound.get(newest.progress.step if chosen is None else chosen, newest)
         for problem in problems:
-            say(f"{problem}; going on with update {found.progress.update}")
+            say(f"{problem}; going on with update {found.progress.step}")
         return found
 
 
@@ -165,36 +165,36 @@ def is_run(path: Path) -> bool:
     return (path / "run.json").exists()
 
 
-def refuse_existing(path: Path) -> None:
+def check_not_existing(path: Path) -> None:
     """A directory is not overwritten unless all in it is what a killed start left: no run yet."""
     begun = {"lock", "alphabet.json", "checkpoints"}
     if not path.exists():
         return
     if not path.is_dir():
-        raise Exists(f"{path} is a file: name another place")
-    left = [p.name for p in path.iterdir() if not p.name.startswith(durable.TEMPORARY)]
+        raise OutputExistsError(f"{path} is a file: name another place")
+    left = [p.name for p in path.iterdir() if not p.name.startswith(durable.TEMP_PREFIX)]
     if set(left) - begun:
-        raise Exists(f"{path} exists: continue it with --resume, or name another place")
+        raise OutputExistsError(f"{path} exists: continue it with --resume, or name another place")
 
 
 @contextmanager
-def writer(path: Path) -> Iterator[None]:
+def exclusive_lock(path: Path) -> Iterator[None]:
     """The only writer of this directory until the block ends or the process dies."""
     made = not path.exists()
     durable.make_directory(path)
     lock = filelock.FileLock(path / "lock")
-    with durable.disk("write", path / "lock"):
+    with durable.translate_os_errors("write", path / "lock"):
         try:
             lock.acquire(blocking=False)
         except filelock.Timeout:
             owner = (path / "lock").read_text(errors="replace")[:100] or "unknown"
-            raise Locked(
+            raise LockedError(
                 f"{path} is being written by another process ({owner}): wait for it, or stop it"
             ) from None
     try:
         (path / "lock").write_text(f"process {os.getpid()} on {os.uname().nodename}")
-        durable.sweep(path)
-        durable.sweep(path / "checkpoints")
+        durable.remove_stale_temporaries(path)
+        durable.remove_stale_temporaries(path / "checkpoints")
         yield
     finally:
         if made and [p.name for p in path.iterdir()] == ["lock"]:  # nothing came of it
@@ -203,5 +203,5 @@ def writer(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def now() -> float:
+def timestamp() -> float:
     return round(time.time(), 3)

@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from charlm.alphabet import Alphabet
-from charlm.config import stream
-from charlm.errors import NonFinite
+from charlm.alphabet import Vocabulary
+from charlm.config import derive_seed
+from charlm.errors import DivergedError
 from charlm.model import CharLM
-from charlm.unroll import STEPPERS, Stepper
+from charlm.unroll import SINGLE_STEP_KERNELS, SingleStep
 
 
-def pick(
+def sample_token(
     logits: Tensor, temperature: float, top_k: int, top_p: float, generator: torch.Generator
 ) -> int:
     """One id from logits (symbols,), in float64; temperature 0 takes the likeliest.
@@ -25,7 +25,7 @@ def pick(
     scores = logits.double().numpy()
     largest = scores.max()
     if not math.isfinite(largest):
-        raise NonFinite(
+        raise DivergedError(
             "the model's expectations are not finite: its training had gone astray by then. "
             "Try --checkpoint best, or train again with a lower --learning-rate"
         )
@@ -48,38 +48,38 @@ def pick(
     return place if place < len(mass) else int(chances.nonzero()[0][-1])  # rounded up to the end
 
 
-class Reader:
+class IncrementalDecoder:
     """A model that reads one stream a character at a time and says what it expects next."""
 
     def __init__(self, model: CharLM) -> None:
         model.eval()
-        self.model, start = model, model.start(1)
-        self.layers = list(zip(model.recurrent, model.around, strict=True))
-        stepper = STEPPERS.get(model.kernel, Stepper)
+        self.model, start = model, model.initial_state(1)
+        self.layers = list(zip(model.cells, model.layer_blocks, strict=True))
+        stepper = SINGLE_STEP_KERNELS.get(model.kernel, SingleStep)
         self.steppers = [
             stepper(layer, state) for (layer, _), state in zip(self.layers, start, strict=False)
         ]
         # What the first layer reads, and what its cell makes of it, for each character at once.
-        self.read_as = model.lift(model.embed.weight)
+        self.embeddings = model.input_projection(model.embed.weight)
         cell, block = self.layers[0]
-        self.said = cell.project(block.read(self.read_as))
-        self.expected = model.expect(start)[0]
+        self.input_projections = cell.project_inputs(block.pre_cell(self.embeddings))
+        self.next_logits = model.next_token_logits(start)[0]
 
-    def read(self, symbol: int) -> Tensor:
+    def advance(self, symbol: int) -> Tensor:
         """The logits (symbols,) of what follows this character and all those before it."""
-        h, Wx = self.read_as[symbol, None], self.said[symbol, None]
+        h, Wx = self.embeddings[symbol, None], self.input_projections[symbol, None]
         for place, (cell, block) in enumerate(self.layers):
             if place:
-                Wx = cell.project(block.read(h))
-            h = block.hand_on(h, None, self.steppers[place](Wx))
-        self.expected = self.model.predict(self.model.norm(h))[0]
-        return self.expected
+                Wx = cell.project_inputs(block.pre_cell(h))
+            h = block.post_cell(h, None, self.steppers[place](Wx))
+        self.next_logits = self.model.predict(self.model.norm(h))[0]
+        return self.next_logits
 
 
 @torch.inference_mode()  # of the walk, not of who reads it in between
-def write(
+def generate(
     model: CharLM,
-    alphabet: Alphabet,
+    alphabet: Vocabulary,
     prompt: str,
     length: int,
     *,
@@ -94,15 +94,15 @@ def write(
     The text is a function of the arguments alone: sample `number` is the same however many are
     asked for. The escape is never written, as it stands for no particular character.
     """
-    written = [alphabet.decode(np.array([place])) for place in range(len(alphabet.symbols))]
-    generator = torch.Generator().manual_seed(stream(seed, "sample", number))
-    reader = Reader(model)
-    logits = reader.expected
+    written = [alphabet.decode(np.array([place])) for place in range(len(alphabet.tokens))]
+    generator = torch.Generator().manual_seed(derive_seed(seed, "sample", number))
+    reader = IncrementalDecoder(model)
+    logits = reader.next_logits
     for symbol in alphabet.encode(prompt):
-        logits = reader.read(symbol)
+        logits = reader.advance(symbol)
     for _ in range(length):
-        if alphabet.escape is not None:
-            logits[alphabet.escape] = -torch.inf
-        symbol = pick(logits, temperature, top_k, top_p, generator)
+        if alphabet.unk_id is not None:
+            logits[alphabet.unk_id] = -torch.inf
+        symbol = sample_token(logits, temperature, top_k, top_p, generator)
         yield written[symbol]
-        logits = reader.read(symbol)
+        logits = reader.advance(symbol)

@@ -10,23 +10,23 @@ from typing import NoReturn
 from charlm import show
 from charlm.errors import Interrupted
 
-received: list[int] = []  # signals that were raised as errors
+received_signals: list[int] = []  # signals that were raised as errors
 
 
-def interrupt(number: int, _: FrameType | None) -> NoReturn:
+def raise_interrupted(number: int, _: FrameType | None) -> NoReturn:
     """The handler while nothing needs to be finished."""
-    received.append(number)
+    received_signals.append(number)
     raise Interrupted(number)
 
 
-def check() -> None:
+def raise_pending() -> None:
     """Raises again a signal that somebody has swallowed: what loads libraries runs others' code."""
-    if received:
-        raise Interrupted(received[0])
+    if received_signals:
+        raise Interrupted(received_signals[0])
 
 
 @contextmanager
-def deferred(doing: str) -> Iterator[list[int]]:
+def defer_signals(doing: str) -> Iterator[list[int]]:
     """The first signal is only noted, for the block to finish and save; the second leaves.
 
     doing: what is said of it; nothing, if it is empty.
@@ -38,7 +38,7 @@ def deferred(doing: str) -> Iterator[list[int]]:
             os._exit(128 + number)
         signalled.append(number)
         if doing:
-            show.say(f"{doing}; once more to leave at once")
+            show.print_message(f"{doing}; once more to leave at once")
 
     before = [(number, signal.signal(number, note)) for number in (signal.SIGINT, signal.SIGTERM)]
     try:

@@ -19,9 +19,9 @@ from functools import partial
 from pathlib import Path
 from typing import IO, cast
 
-from charlm.errors import BadConfig, BadData, Missing
+from charlm.errors import ConfigError, DataError, InputNotFoundError
 
-CHUNK = 1 << 22
+CHUNK_BYTES = 1 << 22
 
 
 def _plain(path: Path) -> IO[bytes]:
@@ -36,7 +36,7 @@ OPENERS: dict[str, Callable[[Path], IO[bytes]]] = {
 
 
 @dataclass(frozen=True)
-class Source:
+class TextSource:
     """One stretch of text: what to call it, and how to read it from its beginning, any time."""
 
     name: str
@@ -45,33 +45,33 @@ class Source:
     def chunks(self) -> Iterator[bytes]:
         try:
             with self.open() as file:
-                while chunk := file.read(CHUNK):
+                while chunk := file.read(CHUNK_BYTES):
                     yield chunk
         except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
-            raise BadData(f"{self.name} cannot be unpacked: {error}. Pack it again") from error
+            raise DataError(f"{self.name} cannot be unpacked: {error}. Pack it again") from error
         except OSError as error:
             if error.errno is None:  # bz2 says "Invalid data stream" as an OSError
-                raise BadData(f"{self.name} cannot be unpacked: {error}. Pack it again") from error
-            raise _unreadable(self.name, error) from error
+                raise DataError(f"{self.name} cannot be unpacked: {error}. Pack it again") from error
+            raise _read_error(self.name, error) from error
 
 
-def _unreadable(name: str, error: OSError) -> Missing:
-    return Missing(f"{name} cannot be read: {error.strerror}. Check the path and its permissions")
+def _read_error(name: str, error: OSError) -> InputNotFoundError:
+    return InputNotFoundError(f"{name} cannot be read: {error.strerror}. Check the path and its permissions")
 
 
-def python_docs() -> list[Source]:
+def python_docs() -> list[TextSource]:
     """Python's own reference prose, as `help()` prints it: on every machine with Python."""
     try:
         from pydoc_data.topics import topics
     except ImportError as error:
-        raise Missing(
+        raise InputNotFoundError(
             "this Python has no pydoc_data: name a file instead of python-docs"
         ) from error
     text = "\n".join(topics[name] for name in sorted(topics))
-    return [Source("python-docs", partial(io.BytesIO, text.encode()))]
+    return [TextSource("python-docs", partial(io.BytesIO, text.encode()))]
 
 
-def python_source() -> list[Source]:
+def python_source() -> list[TextSource]:
     """The standard library's .py files in sorted order, without tests and site-packages."""
     library = Path(sysconfig.get_path("stdlib"))
     left_out = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
@@ -81,69 +81,69 @@ def python_source() -> list[Source]:
         if not left_out & set(file.relative_to(library).parts)
     )
     if not files:
-        raise Missing(f"no .py files under {library}: name a file instead of python-source")
+        raise InputNotFoundError(f"no .py files under {library}: name a file instead of python-source")
     return [_file(file) for file in files]
 
 
-CORPORA: dict[str, Callable[[], list[Source]]] = {
+NAMED_CORPORA: dict[str, Callable[[], list[TextSource]]] = {
     "python-docs": python_docs,
     "python-source": python_source,
 }
 
 
-def _file(path: Path) -> Source:
-    return Source(str(path), partial(OPENERS.get(path.suffix, _plain), path))
+def _file(path: Path) -> TextSource:
+    return TextSource(str(path), partial(OPENERS.get(path.suffix, _plain), path))
 
 
-def _laid_aside(name: str, once: IO[bytes]) -> Source:
+def _spool_to_disk(name: str, once: IO[bytes]) -> TextSource:
     """What can be read but once (standard input, a pipe) is laid aside in a file without a name."""
     aside, place = tempfile.mkstemp()
     os.unlink(place)
     with os.fdopen(os.dup(aside), "wb") as copy:
-        shutil.copyfileobj(once, copy, CHUNK)
+        shutil.copyfileobj(once, copy, CHUNK_BYTES)
 
     def again() -> IO[bytes]:
         os.lseek(aside, 0, os.SEEK_SET)
         return os.fdopen(os.dup(aside), "rb")
 
-    return Source(name, again)
+    return TextSource(name, again)
 
 
-def sources(names: Sequence[str], glob: str) -> list[Source]:
+def resolve_sources(names: Sequence[str], glob: str) -> list[TextSource]:
     """What the words on the command line stand for, in their order; directories in sorted order."""
-    found: list[Source] = []
+    found: list[TextSource] = []
     for name in names:
         try:
             found += _sources(name, Path(name), glob)
         except OSError as error:
-            raise _unreadable(name, error) from error
+            raise _read_error(name, error) from error
     return found
 
 
-def _sources(name: str, path: Path, glob: str) -> list[Source]:
+def _sources(name: str, path: Path, glob: str) -> list[TextSource]:
     if name == "-":
         if sys.stdin is None:
-            raise Missing("standard input is closed: there is nothing to read")
-        return [_laid_aside(name, sys.stdin.buffer)]
-    if name in CORPORA:
-        return CORPORA[name]()
+            raise InputNotFoundError("standard input is closed: there is nothing to read")
+        return [_spool_to_disk(name, sys.stdin.buffer)]
+    if name in NAMED_CORPORA:
+        return NAMED_CORPORA[name]()
     if path.is_dir():
         for _ in os.walk(path, onerror=_raise):  # what cannot be listed would glob as empty
             pass
         try:
             files = sorted(file for file in path.glob(glob) if file.is_file())
         except (ValueError, NotImplementedError) as error:
-            raise BadConfig(f"--glob {glob}: {error}") from error
+            raise ConfigError(f"--glob {glob}: {error}") from error
         if not files:
-            raise Missing(f"no file in {name} matches {glob}: choose others with --glob")
+            raise InputNotFoundError(f"no file in {name} matches {glob}: choose others with --glob")
         return [_file(file) for file in files]
     if path.is_file():
         return [_file(path)]
     if path.exists():
         with path.open("rb") as pipe:
-            return [_laid_aside(name, pipe)]
-    raise Missing(
-        f"there is no file {name}, and no corpus of that name; the corpora are {', '.join(CORPORA)}"
+            return [_spool_to_disk(name, pipe)]
+    raise InputNotFoundError(
+        f"there is no file {name}, and no corpus of that name; the corpora are {', '.join(NAMED_CORPORA)}"
     )
 
 
@@ -151,6 +151,6 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def absolute(name: str) -> str:
+def absolute_name(name: str) -> str:
     """The name as a run records it: it must mean the same from another directory."""
-    return name if name == "-" or name in CORPORA else str(Path(name).absolute())
+    return name if name == "-" or name in NAMED_CORPORA else str(Path(name).absolute())

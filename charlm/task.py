@@ -8,25 +8,25 @@ import msgspec
 import torch
 from torch import Tensor
 
-from charlm.config import stream
-from charlm.errors import BadConfig
-from charlm.model import CharLM, Kind
-from charlm.registry import Registry, paragraphs
+from charlm.config import derive_seed
+from charlm.errors import ConfigError
+from charlm.model import CharLM, ModelFactory
+from charlm.registry import Registry, docstring_sections
 
-NONE = -100  # a target that there is none
-PURPOSES = ("train", "valid", "test")
-TOLD = ("source", "question", "protocol", "distance", "oracle", "chance")
+IGNORE_INDEX = -100  # a target that there is none
+SPLITS = ("train", "valid", "test")
+DOCUMENTED_SECTIONS = ("source", "question", "protocol", "distance", "oracle", "chance")
 
 
-class Drawn(NamedTuple):
+class TaskBatch(NamedTuple):
     """Sequences side by side."""
 
     x: Tensor  # what is read: (time, streams), or of numbers (time, streams, symbols)
     y: Tensor  # (time, streams), what is to be predicted and trained on; NONE where nothing is
-    asked: Tensor  # (time, streams), booleans: where an answer counts
+    answer_mask: Tensor  # (time, streams), booleans: where an answer counts
 
 
-class Level(msgspec.Struct, frozen=True):
+class TaskScore(msgspec.Struct, frozen=True):
     """How good predictions are."""
 
     loss: float  # nats per target, or the mean squared error
@@ -42,35 +42,35 @@ class Task:
     """
 
     name: str
-    told: dict[str, str]  # its docstring's paragraphs
-    letters: str  # one for each symbol, to show them by; of numbers, one for each that is read
-    model: Kind[Any] = CharLM
-    whole: ClassVar[bool] = False  # whether all that a sequence is asked is one answer
-    practises: ClassVar[bool] = False  # whether chance loses at targets that are no answers, too
-    shortest: ClassVar[int] = 1  # distance
+    documentation: dict[str, str]  # its docstring's paragraphs
+    symbol_names: str  # one for each symbol, to show them by; of numbers, one for each that is read
+    model: ModelFactory[Any] = CharLM
+    score_whole_sequence: ClassVar[bool] = False  # whether all that a sequence is asked is one answer
+    has_auxiliary_targets: ClassVar[bool] = False  # whether chance loses at targets that are no answers, too
+    min_distance: ClassVar[int] = 1  # distance
 
     @property
     def symbols(self) -> int:
         """How many there are; of numbers, how many are read at a time."""
-        return len(self.letters)
+        return len(self.symbol_names)
 
-    def length(self, distance: int) -> int:
+    def sequence_length(self, distance: int) -> int:
         """Of a sequence."""
         raise NotImplementedError
 
-    def batch(self, distance: int, streams: int, generator: torch.Generator) -> Drawn:
+    def sample_batch(self, distance: int, streams: int, generator: torch.Generator) -> TaskBatch:
         """That many sequences of this distance."""
         raise NotImplementedError
 
-    def oracle(self, x: Sequence[Any]) -> list[Any]:
+    def solve(self, x: Sequence[Any]) -> list[Any]:
         """One sequence, as a list -> what is to be predicted at each time: from x alone."""
         raise NotImplementedError
 
-    def chance(self, distance: int) -> Level:
+    def chance_score(self, distance: int) -> TaskScore:
         """What is reached without any memory, exactly."""
         raise NotImplementedError
 
-    def right(self, predictions: Tensor, y: Tensor) -> Tensor:
+    def is_correct(self, predictions: Tensor, y: Tensor) -> Tensor:
         """What the model predicts (time, streams, ...), and y -> whether it is right."""
         return predictions.argmax(-1) == y
 
@@ -78,28 +78,28 @@ class Task:
 TASKS: Registry[Task] = Registry("task")
 
 
-def task(name: str) -> Callable[[type[Task]], type[Task]]:
+def register_task(name: str) -> Callable[[type[Task]], type[Task]]:
     """Registers a kind of task under a name."""
 
     def put(kind: type[Task]) -> type[Task]:
-        made = TASKS.add(name)(kind())
-        made.name, made.told = name, paragraphs(kind.__doc__ or "", TOLD)
+        made = TASKS.register(name)(kind())
+        made.name, made.documentation = name, docstring_sections(kind.__doc__ or "", DOCUMENTED_SECTIONS)
         return kind
 
     return put
 
 
-def source(name: str, distance: int, purpose: str, seed: int, number: int) -> torch.Generator:
+def batch_generator(name: str, distance: int, purpose: str, seed: int, number: int) -> torch.Generator:
     """Of the sequences of one batch.
 
     Its seed's last two bits are the purpose's alone: no test batch can be a training batch, though
     PyTorch's generator looks only at the last 32 bits of a seed.
     """
-    drawn = stream(seed, f"{name}/{distance}", number)
-    return torch.Generator().manual_seed(drawn - drawn % 4 + PURPOSES.index(purpose))
+    drawn = derive_seed(seed, f"{name}/{distance}", number)
+    return torch.Generator().manual_seed(drawn - drawn % 4 + SPLITS.index(purpose))
 
 
-def distances(text: str, shortest: int = 1) -> list[int]:
+def parse_distances(text: str, shortest: int = 1) -> list[int]:
     """'10..100' -> 10, 20, 50 and 100, in steps of 1, 2 and 5; '10,30' -> these two."""
     found = re.fullmatch(r"(\d{1,7})\.\.(\d{1,7})", text)
     if found:
@@ -110,11 +110,11 @@ def distances(text: str, shortest: int = 1) -> list[int]:
         chosen = sorted({int(one) for one in text.split(",")})
         low = chosen[0]
     else:
-        raise BadConfig(f"--distance {text}: a range such as 10..1000, or a list such as 10,30,100")
+        raise ConfigError(f"--distance {text}: a range such as 10..1000, or a list such as 10,30,100")
     if low < shortest:
-        raise BadConfig(f"--distance {text}: the shortest of this task is {shortest}")
+        raise ConfigError(f"--distance {text}: the shortest of this task is {shortest}")
     if not chosen:
-        raise BadConfig(
+        raise ConfigError(
             f"--distance {text}: none of 1, 2, 5, 10, 20, 50 … is in it. Give a range such as "
             "10..1000, or a list"
         )

@@ -13,20 +13,20 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from charlm.config import Config, flag, stream
-from charlm.errors import BadConfig
+from charlm.config import Config, option_name, derive_seed
+from charlm.errors import ConfigError
 from charlm.trials import expected_best
 
-TRIALS = 6  # of each cell, if the person says neither how many nor a learning rate
-SEED = 1000  # of every trial: those of a comparison's runs are below
-SHARES = 9, 3, 1  # one in so many of a run's updates
-FEWEST = 2  # trials that go on: one of them is chosen
+DEFAULT_TRIALS = 6  # of each cell, if the person says neither how many nor a learning rate
+TUNING_SEED = 1000  # of every trial: those of a comparison's runs are below
+RUNG_FRACTIONS = 9, 3, 1  # one in so many of a run's updates
+MIN_SURVIVORS = 2  # trials that go on: one of them is chosen
 GOLDEN = (math.sqrt(5) - 1) / 2
-EDGE = 0.1  # of the range of learning rates, on a logarithmic scale: at either end
+BOUNDARY_FRACTION = 0.1  # of the range of learning rates, on a logarithmic scale: at either end
 
-Space = dict[str, Sequence[Any]]  # setting -> what it may be; learning_rate: from the first to last
+SearchSpace = dict[str, Sequence[Any]]  # setting -> what it may be; learning_rate: from the first to last
 
-SPACE: Space = {
+SPACE: SearchSpace = {
     "learning_rate": (3e-4, 3e-2),
     "dropout": (0.0, 0.1, 0.2, 0.3),
     "keep_bias": ("0", "1", "chrono"),
@@ -34,37 +34,37 @@ SPACE: Space = {
 }
 
 
-class Search(NamedTuple):
+class SearchSettings(NamedTuple):
     """So many trials of each cell, and in which space."""
 
     trials: int
-    space: Space
+    space: SearchSpace
 
 
-class Outcome(NamedTuple):
+class TrialResult(NamedTuple):
     """What a trial came to at a rung; bits are None where it diverged."""
 
     number: int
-    updates: int
+    steps: int
     bits: float | None
 
 
-def search(trials: int, given: Mapping[str, Any], rates: str) -> Search:
+def make_search(trials: int, given: Mapping[str, Any], rates: str) -> SearchSettings:
     """Of all that the person has not given. rates: 3e-4..3e-2, or "" for the usual ones."""
-    if trials < FEWEST:
-        raise BadConfig(f"--trials {trials}: to choose is among {FEWEST} or more")
+    if trials < MIN_SURVIVORS:
+        raise ConfigError(f"--trials {trials}: to choose is among {MIN_SURVIVORS} or more")
     if rates and "learning_rate" in given:
-        raise BadConfig("--lr-range searches what --lr gives: leave one of them out")
+        raise ConfigError("--lr-range searches what --lr gives: leave one of them out")
     space = {name: choices for name, choices in SPACE.items() if name not in given}
-    if "keep_bias" in space and given.get("time", Config().time) < 3:  # too short for chrono
+    if "keep_bias" in space and given.get("time", Config().seq_len) < 3:  # too short for chrono
         space["keep_bias"] = tuple(one for one in space["keep_bias"] if one != "chrono")
     if not space:
-        told = ", ".join(flag(name) for name in SPACE)
-        raise BadConfig(f"--trials: there is nothing left to search: leave one of {told} out")
-    return Search(trials, {**space, "learning_rate": between(rates)} if rates else space)
+        told = ", ".join(option_name(name) for name in SPACE)
+        raise ConfigError(f"--trials: there is nothing left to search: leave one of {told} out")
+    return SearchSettings(trials, {**space, "learning_rate": parse_lr_range(rates)} if rates else space)
 
 
-def between(rates: str) -> tuple[float, float]:
+def parse_lr_range(rates: str) -> tuple[float, float]:
     """'3e-4..3e-2' -> both."""
     low, _, high = rates.partition("..")
     try:
@@ -72,11 +72,11 @@ def between(rates: str) -> tuple[float, float]:
     except ValueError:
         found = 0.0, 0.0
     if not 0 < found[0] < found[1] <= 1000:
-        raise BadConfig(f"--lr-range {rates}: two learning rates, the lower first: 3e-4..3e-2")
+        raise ConfigError(f"--lr-range {rates}: two learning rates, the lower first: 3e-4..3e-2")
     return found
 
 
-def drawn(space: Space, number: int) -> dict[str, Any]:
+def sample_settings(space: SearchSpace, number: int) -> dict[str, Any]:
     """The settings of the trial with this number. The first has what a cell has untuned, or what is
     nearest to it in the space, so that few trials do no harm. Of others each is drawn by (its name,
     number) alone, so that all cells are tried with the same, however many trials there are and
@@ -95,63 +95,63 @@ def drawn(space: Space, number: int) -> dict[str, Any]:
     for name, choices in space.items():
         if name == "learning_rate":
             low, high = choices
-            share = (_share(name, 0) + number * GOLDEN) % 1
+            share = (_uniform(name, 0) + number * GOLDEN) % 1
             settings[name] = float(f"{low * (high / low) ** share:.3g}")
         else:
-            settings[name] = choices[int(_share(name, number) * len(choices))]
+            settings[name] = choices[int(_uniform(name, number) * len(choices))]
     return settings
 
 
-def _share(name: str, number: int) -> float:
+def _uniform(name: str, number: int) -> float:
     """Drawn evenly, from 0 to below 1."""
-    return (stream(SEED, f"trial {name}", number) >> 10) / 2**53
+    return (derive_seed(TUNING_SEED, f"trial {name}", number) >> 10) / 2**53
 
 
-def rungs(trials: int, updates: int) -> dict[int, int]:
+def rung_schedule(trials: int, updates: int) -> dict[int, int]:
     """Updates -> how many of the trials have so many, where a whole run has `updates`.
 
     A rung that none would leave decides nothing, and is not climbed.
     """
     counts = [trials]
-    while len(counts) < len(SHARES):
-        counts.append(min(counts[-1], max(FEWEST, math.ceil(counts[-1] / 3))))
+    while len(counts) < len(RUNG_FRACTIONS):
+        counts.append(min(counts[-1], max(MIN_SURVIVORS, math.ceil(counts[-1] / 3))))
     found: dict[int, int] = {}
-    for share, count, after in zip(SHARES, counts, [*counts[1:], 0], strict=True):
+    for share, count, after in zip(RUNG_FRACTIONS, counts, [*counts[1:], 0], strict=True):
         if after < count:
             found.setdefault(max(1, updates // share), count)
     return found
 
 
-def asked(search: Search, updates: int) -> dict[str, Any]:
+def describe_search(search: SearchSettings, updates: int) -> dict[str, Any]:
     """For the plan and report.json; cost: of each cell's trials, in whole runs."""
-    counts = rungs(search.trials, updates)
+    counts = rung_schedule(search.trials, updates)
     return {
         "trials": search.trials,
-        "seed": SEED,
+        "seed": TUNING_SEED,
         "space": search.space,
         "rungs": [{"updates": length, "trials": count} for length, count in counts.items()],
         "cost": sum(length * count for length, count in counts.items()) / updates,
     }
 
 
-def best_first(rung: Sequence[Outcome]) -> list[int]:
+def rank_trials(rung: Sequence[TrialResult]) -> list[int]:
     """The numbers of a rung's trials, of equals the lower first; those that diverged are out."""
     sound = sorted((one.bits, one.number) for one in rung if one.bits is not None)
     return [number for _, number in sound]
 
 
-def chosen(outcomes: Sequence[Outcome]) -> Outcome:
+def select_best(outcomes: Sequence[TrialResult]) -> TrialResult:
     """The best of the longest rung; one that diverged anywhere only if all did."""
     lost = {one.number for one in outcomes if one.bits is None}
 
-    def order(one: Outcome) -> tuple[bool, int, float, int]:
+    def order(one: TrialResult) -> tuple[bool, int, float, int]:
         bits = math.inf if one.bits is None else one.bits
-        return one.number in lost, -one.updates, bits, one.number
+        return one.number in lost, -one.steps, bits, one.number
 
     return min(outcomes, key=order)
 
 
-def edge(rates: Mapping[int, float], taken: Outcome, space: Sequence[float]) -> str:
+def boundary_side(rates: Mapping[int, float], taken: TrialResult, space: Sequence[float]) -> str:
     """The end of the space, low or high, near which the chosen learning rate is: beyond it may be a
     better one; else "".
 
@@ -159,24 +159,24 @@ def edge(rates: Mapping[int, float], taken: Outcome, space: Sequence[float]) -> 
     """
     low, high = space
     place = math.log(rates[taken.number] / low) / math.log(high / low)
-    return "low" if place < EDGE else "high" if place > 1 - EDGE else ""
+    return "low" if place < BOUNDARY_FRACTION else "high" if place > 1 - BOUNDARY_FRACTION else ""
 
 
-def told(space: Space, outcomes: Sequence[Outcome], uniform: float) -> dict[str, Any]:
+def summarize_tuning(space: SearchSpace, outcomes: Sequence[TrialResult], uniform: float) -> dict[str, Any]:
     """Of a cell, for report.json: every trial, and which was chosen.
 
     expected_best: of 1, 2, … trials of the first rung, where all were tried alike. One that
     diverged there, or costs more than a uniform code, costs what that does: `uniform` bits.
     """
-    climbed: dict[int, list[Outcome]] = {}
+    climbed: dict[int, list[TrialResult]] = {}
     for one in sorted(outcomes):
         climbed.setdefault(one.number, []).append(one)
-    settings = {number: drawn(space, number) for number in climbed}
-    taken = chosen(outcomes)
+    settings = {number: sample_settings(space, number) for number in climbed}
+    taken = select_best(outcomes)
     at = ""
     if "learning_rate" in space:
         rates = {number: one["learning_rate"] for number, one in settings.items()}
-        at = edge(rates, taken, space["learning_rate"])
+        at = boundary_side(rates, taken, space["learning_rate"])
     first = [those[0].bits for those in climbed.values()]
     return {
         "chosen": {**taken._asdict(), "settings": settings[taken.number]},
@@ -185,7 +185,7 @@ def told(space: Space, outcomes: Sequence[Outcome], uniform: float) -> dict[str,
             {
                 "number": number,
                 "settings": settings[number],
-                "updates": [one.updates for one in those],
+                "updates": [one.steps for one in those],
                 "bits": [one.bits for one in those],
             }
             for number, those in climbed.items()

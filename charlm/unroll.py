@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import embedding
 
 from charlm.cell import Cell, LinearCell, State
-from charlm.errors import BadConfig
+from charlm.errors import ConfigError
 
 # (cell, x, state before, ids) -> outputs (time, batch, width), state after. x: (time, batch,
 # inputs); or, where ids (time, batch) are given, a table (symbols, inputs) that they pick from.
@@ -16,25 +16,25 @@ Unroll = Callable[[Cell, Tensor, State, Tensor | None], tuple[Tensor, State]]
 
 
 class Kernel(NamedTuple):
-    kind: type[Cell]  # which cells it can walk: this one, or all where it is Cell or LinearCell
+    cell_type: type[Cell]  # which cells it can walk: this one, or all where it is Cell or LinearCell
     unroll: Unroll
-    unless: Callable[[Cell, str], str]  # why it cannot walk this cell on this device, or ""
+    unsupported_reason: Callable[[Cell, str], str]  # why it cannot walk this cell on this device, or ""
 
 
 KERNELS: dict[str, list[Kernel]] = {}
 # The first that can is taken. The CPU's order was measured; CUDA's was not, for want of a GPU.
-FASTEST = {
+KERNEL_PRIORITY = {
     "cpu": ("compiled", "scan", "fused", "loop", "bptt"),
     "cuda": ("fused", "scan", "loop", "bptt"),
 }
 
 
-def never(cell: Cell, device: str) -> str:  # noqa: ARG001
+def always_supported(cell: Cell, device: str) -> str:  # noqa: ARG001
     return ""
 
 
-def kernel(
-    name: str, *kinds: type[Cell], unless: Callable[[Cell, str], str] = never
+def register_kernel(
+    name: str, *kinds: type[Cell], unless: Callable[[Cell, str], str] = always_supported
 ) -> Callable[[Unroll], Unroll]:
     """Registers an unroll under a name for kinds of cell."""
 
@@ -45,30 +45,30 @@ def kernel(
     return put
 
 
-def table_or_text(x: Tensor, ids: Tensor | None) -> tuple[Tensor, Tensor | None]:
+def embed_if_shorter(x: Tensor, ids: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """A table and ids as they are where the text is longer than the table; else x of each time."""
     if ids is not None and ids.numel() < len(x):
         return embedding(ids, x), None
     return x, ids
 
 
-def projected(cell: Cell, x: Tensor, ids: Tensor | None) -> Tensor:
+def project_tokens(cell: Cell, x: Tensor, ids: Tensor | None) -> Tensor:
     """What x says at each time, (time, batch, any)."""
-    x, ids = table_or_text(x, ids)
-    return cell.project(x) if ids is None else embedding(ids, cell.project(x))
+    x, ids = embed_if_shorter(x, ids)
+    return cell.project_inputs(x) if ids is None else embedding(ids, cell.project_inputs(x))
 
 
-@kernel("loop", Cell)
-def loop(cell: Cell, x: Tensor, state: State, ids: Tensor | None = None) -> tuple[Tensor, State]:
+@register_kernel("loop", Cell)
+def unroll_loop(cell: Cell, x: Tensor, state: State, ids: Tensor | None = None) -> tuple[Tensor, State]:
     """(time, batch, inputs) -> (time, batch, width), state after: what every kernel equals."""
     outputs = []
-    for Wx in projected(cell, x, ids):
+    for Wx in project_tokens(cell, x, ids):
         state = cell.step(Wx, state)
         outputs.append(state[0])
     return torch.stack(outputs), state
 
 
-class Stepper:
+class SingleStep:
     """A cell that reads one stream a character at a time, and carries its state itself.
 
     A kernel that walks whole texts has nothing to gain there: the steps are the cell's own.
@@ -84,49 +84,49 @@ class Stepper:
 
 
 # Of the kernels that have a faster one: (cell, state before) -> as Stepper.
-STEPPERS: dict[str, Callable[[Cell, State], Callable[[Tensor], Tensor]]] = {}
+SINGLE_STEP_KERNELS: dict[str, Callable[[Cell, State], Callable[[Tensor], Tensor]]] = {}
 
 
-def _serving(name: str, cell: Cell) -> Kernel | None:
+def _find_kernel(name: str, cell: Cell) -> Kernel | None:
     """The kernel of that name that was written for this cell: the nearest kind's.
 
     One written for a particular cell's equations does not serve a subclass that changes them.
     """
     kind = type(cell)
-    found = [k for k in KERNELS.get(name, []) if issubclass(kind, k.kind)]
-    same = [k for k in found if _unchanged(kind, k.kind)]
-    return max(same, key=lambda k: len(k.kind.__mro__), default=None)
+    found = [k for k in KERNELS.get(name, []) if issubclass(kind, k.cell_type)]
+    same = [k for k in found if _inherits_equations(kind, k.cell_type)]
+    return max(same, key=lambda k: len(k.cell_type.__mro__), default=None)
 
 
-def _unchanged(kind: type[Cell], parent: type[Cell]) -> bool:
+def _inherits_equations(kind: type[Cell], parent: type[Cell]) -> bool:
     if parent is LinearCell:  # who changes the step says what a scan must shift for it
         assert issubclass(kind, LinearCell)
-        return kind.step is LinearCell.step or kind.shifted is not LinearCell.shifted
+        return kind.step is LinearCell.step or kind.apply_input_shift is not LinearCell.apply_input_shift
     return parent is Cell or kind is parent
 
 
-def refusal(name: str, cell: Cell, device: str) -> str:
+def unsupported_reason(name: str, cell: Cell, device: str) -> str:
     """Why this kernel cannot walk this cell on this device; "" if it can."""
-    serving = _serving(name, cell)
+    serving = _find_kernel(name, cell)
     if serving is None:
         return f"{type(cell).__name__} has no {name} kernel"
-    return serving.unless(cell, device.partition(":")[0])
+    return serving.unsupported_reason(cell, device.partition(":")[0])
 
 
-def kernels(cell: Cell, device: str) -> list[str]:
+def supported_kernels(cell: Cell, device: str) -> list[str]:
     """The names of the kernels that can walk this cell on this device, fastest first."""
-    fastest = FASTEST[device.partition(":")[0]]
+    fastest = KERNEL_PRIORITY[device.partition(":")[0]]
     rest = (name for name in KERNELS if name not in fastest)
-    return [name for name in (*fastest, *rest) if not refusal(name, cell, device)]
+    return [name for name in (*fastest, *rest) if not unsupported_reason(name, cell, device)]
 
 
-def choose(name: str, cell: Cell, device: str) -> Unroll:
+def get_kernel(name: str, cell: Cell, device: str) -> Unroll:
     """The kernel of that name for this cell, or an error: never silently another one."""
     if name not in KERNELS:
-        raise BadConfig(f"no kernel is called {name!r}; there are {', '.join(KERNELS)}")
-    if why := refusal(name, cell, device):
-        there = ", ".join(kernels(cell, device))
-        raise BadConfig(f"--kernel {name}: {why}; this cell has {there}")
-    serving = _serving(name, cell)
+        raise ConfigError(f"no kernel is called {name!r}; there are {', '.join(KERNELS)}")
+    if why := unsupported_reason(name, cell, device):
+        there = ", ".join(supported_kernels(cell, device))
+        raise ConfigError(f"--kernel {name}: {why}; this cell has {there}")
+    serving = _find_kernel(name, cell)
     assert serving is not None
     return serving.unroll

@@ -25,44 +25,44 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from charlm.resample import Numbers, Spread, resampled, shares, spread
+from charlm.resample import Numbers, DifferenceEstimate, studentized_bootstrap, draw_resampling_weights, estimate_difference
 
-MARGIN = 0.01  # bits per character: a difference below it makes none
-LEVEL = 0.05  # of a false verdict, among all cells together
+EQUIVALENCE_MARGIN = 0.01  # bits per character: a difference below it makes none
+SIGNIFICANCE_LEVEL = 0.05  # of a false verdict, among all cells together
 POWER = 0.8
 # A test that assumes nothing of the noise, by flipping signs, has p >= 2 / 2^5 = 6 % with 5 seeds.
-FEWEST_SEEDS = 6
-FEWEST_BLOCKS = 20
-MOST_BLOCKS = 50  # neighbours are alike: of a long text the blocks are long, not many
-BLOCK = 1000  # symbols, at least
+MIN_SEEDS = 6
+MIN_BLOCKS = 20
+MAX_BLOCKS = 50  # neighbours are alike: of a long text the blocks are long, not many
+MIN_BLOCK_LENGTH = 1000  # symbols, at least
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """A cell beside the baseline, in bits per character; None where it cannot be told."""
 
-    word: str  # better, worse, equivalent, inconclusive, or diverged k of n
+    verdict: str  # better, worse, equivalent, inconclusive, or diverged k of n
     note: str = ""  # what a conclusion would take
     difference: float | None = None  # mean over seeds; below 0 the cell is better
-    low: float | None = None  # 95 % interval of this difference alone
-    high: float | None = None
+    ci_low: float | None = None  # 95 % interval of this difference alone
+    ci_high: float | None = None
     p: float | None = None  # of no difference, for this cell alone,
     p_holm: float | None = None  # and among all cells (Holm 1979)
-    p_equivalent: float | None = None  # of a difference of the margin or more, among all cells
-    seed_spread: float | None = None  # standard deviation of the difference over seeds
-    text_error: float | None = None  # standard error that no further seed would lessen
+    p_tost_holm: float | None = None  # of a difference of the margin or more, among all cells
+    seed_std: float | None = None  # standard deviation of the difference over seeds
+    text_standard_error: float | None = None  # standard error that no further seed would lessen
 
 
-def edges(symbols: int) -> NDArray[np.int64]:
+def block_edges(symbols: int) -> NDArray[np.int64]:
     """Where the blocks of a text begin and end, (blocks + 1,): equally long, to one symbol."""
-    blocks = max(1, min(symbols // BLOCK, MOST_BLOCKS))
+    blocks = max(1, min(symbols // MIN_BLOCK_LENGTH, MAX_BLOCKS))
     return np.arange(blocks + 1, dtype=np.int64) * symbols // blocks
 
 
-def verdicts(
+def compute_verdicts(
     bits: Mapping[str, Numbers],
     lengths: NDArray[np.int64],
     baseline: str,
-    margin: float = MARGIN,
+    margin: float = EQUIVALENCE_MARGIN,
     seed: int = 0,
 ) -> dict[str, Verdict]:
     """What every other cell's bits of each block, (seeds, blocks), say beside the baseline's.
@@ -75,54 +75,54 @@ def verdicts(
     seeds, blocks = bits[baseline].shape
     diverged = {cell: int((~np.isfinite(of)).any(1).sum()) for cell, of in bits.items()}
     others = [cell for cell in bits if cell != baseline]
-    missing = lacking(seeds, blocks, diverged[baseline])
-    drawn = shares(seeds, blocks, seed)
+    missing = insufficient_data_reason(seeds, blocks, diverged[baseline])
+    drawn = draw_resampling_weights(seeds, blocks, seed)
     tests = {}
     for cell in others:
         if not (missing or diverged[cell]):
-            found = spread(bits[cell] - bits[baseline], lengths)
-            tests[cell] = found, resampled(found, drawn)
-    unequal = holm({cell: one.p() for cell, (_, one) in tests.items()}, len(others))
-    beyond = holm({cell: one.p_beyond(margin) for cell, (_, one) in tests.items()}, len(others))
+            found = estimate_difference(bits[cell] - bits[baseline], lengths)
+            tests[cell] = found, studentized_bootstrap(found, drawn)
+    unequal = holm_adjust({cell: one.p_two_sided() for cell, (_, one) in tests.items()}, len(others))
+    beyond = holm_adjust({cell: one.p_tost(margin) for cell, (_, one) in tests.items()}, len(others))
 
     concluded = {}
     for cell in others:
         if diverged[cell]:
-            concluded[cell] = Verdict(word=f"diverged {diverged[cell]} of {seeds}")
+            concluded[cell] = Verdict(verdict=f"diverged {diverged[cell]} of {seeds}")
         elif diverged[baseline]:
-            concluded[cell] = Verdict(word="inconclusive", note=missing)
+            concluded[cell] = Verdict(verdict="inconclusive", note=missing)
         elif missing:
             mean = float((bits[cell] - bits[baseline]).mean(0).sum() / lengths.sum())
-            concluded[cell] = Verdict(word="inconclusive", note=missing, difference=mean)
+            concluded[cell] = Verdict(verdict="inconclusive", note=missing, difference=mean)
         else:
             found, one = tests[cell]
-            word = _word(found.mean, unequal[cell], beyond[cell])
-            low, high = one.interval(LEVEL)
+            word = _classify(found.mean, unequal[cell], beyond[cell])
+            low, high = one.interval(SIGNIFICANCE_LEVEL)
             concluded[cell] = Verdict(
-                word=word,
-                note=_missing(found, margin, len(others)) if word == "inconclusive" else "",
+                verdict=word,
+                note=_power_note(found, margin, len(others)) if word == "inconclusive" else "",
                 difference=found.mean,
-                low=low,
-                high=high,
-                p=one.p(),
+                ci_low=low,
+                ci_high=high,
+                p=one.p_two_sided(),
                 p_holm=unequal[cell],
-                p_equivalent=beyond[cell],
-                seed_spread=found.seeds,
-                text_error=found.text,
+                p_tost_holm=beyond[cell],
+                seed_std=found.seeds,
+                text_standard_error=found.text,
             )
     return concluded
 
 
-def _word(mean: float, unequal: float, beyond: float) -> str:
+def _classify(mean: float, unequal: float, beyond: float) -> str:
     """A difference that is sure, but surely below the margin, is none: equivalent comes first."""
-    if beyond <= LEVEL:
+    if beyond <= SIGNIFICANCE_LEVEL:
         return "equivalent"
-    if unequal <= LEVEL:
+    if unequal <= SIGNIFICANCE_LEVEL:
         return "better" if mean < 0 else "worse"
     return "inconclusive"
 
 
-def holm(p: Mapping[str, float], tests: int) -> dict[str, float]:
+def holm_adjust(p: Mapping[str, float], tests: int) -> dict[str, float]:
     """p values adjusted for that many tests, of which those not given show nothing (Holm 1979)."""
     adjusted, highest = {}, 0.0
     for place, cell in enumerate(sorted(p, key=lambda cell: p[cell])):
@@ -131,33 +131,33 @@ def holm(p: Mapping[str, float], tests: int) -> dict[str, float]:
     return adjusted
 
 
-def lacking(seeds: int, blocks: int, diverged: int = 0) -> str:
+def insufficient_data_reason(seeds: int, blocks: int, diverged: int = 0) -> str:
     """Why no cell can be told from the baseline; empty if it can."""
     if diverged:
         return f"the baseline diverged in {diverged} of {seeds} seeds: choose another"
-    if seeds < FEWEST_SEEDS:
-        return f"{FEWEST_SEEDS} seeds or more are needed, there are {seeds}"
-    if blocks < FEWEST_BLOCKS:
-        least = FEWEST_BLOCKS * BLOCK
+    if seeds < MIN_SEEDS:
+        return f"{MIN_SEEDS} seeds or more are needed, there are {seeds}"
+    if blocks < MIN_BLOCKS:
+        least = MIN_BLOCKS * MIN_BLOCK_LENGTH
         return (
             f"a test text of {least:,} characters or more is needed: "
-            f"this has {blocks} of {FEWEST_BLOCKS} blocks"
+            f"this has {blocks} of {MIN_BLOCKS} blocks"
         )
     return ""
 
 
-def seeds_needed(found: Spread, margin: float, tests: int) -> int | None:
+def required_seeds(found: DifferenceEstimate, margin: float, tests: int) -> int | None:
     """Seeds that would show a difference of the margin in 4 of 5 tries, in the strictest of tests;
     None if no number would, as the text is too short (Guenther 1981, Sample size formulas)."""
-    z = NormalDist().inv_cdf(1 - LEVEL / tests / 2)
+    z = NormalDist().inv_cdf(1 - SIGNIFICANCE_LEVEL / tests / 2)
     error = margin / (z + NormalDist().inv_cdf(POWER))
     room = error**2 - found.text**2
     return math.ceil(found.seeds**2 / room + z**2 / 2) if room > 0 else None
 
 
-def _missing(found: Spread, margin: float, tests: int) -> str:
+def _power_note(found: DifferenceEstimate, margin: float, tests: int) -> str:
     """What it would take to tell a difference of the margin, at the spread that was seen."""
-    seeds = seeds_needed(found, margin, tests)
+    seeds = required_seeds(found, margin, tests)
     if seeds is None:
         return f"the test text is too short to tell {margin:g} bits, whatever the seeds"
-    return f"about {max(seeds, FEWEST_SEEDS)} seeds would tell {margin:g} bits"
+    return f"about {max(seeds, MIN_SEEDS)} seeds would tell {margin:g} bits"

@@ -10,15 +10,15 @@ from torch.nn import Parameter
 from charlm.cell import Cell
 
 
-def recurrent(cells: list[Cell]) -> list[Parameter]:
+def recurrent_weights(cells: list[Cell]) -> list[Parameter]:
     """The weights that hold the cells' matrices from state to state."""
-    held = {m.untyped_storage().data_ptr() for cell in cells for m in cell.recurrent()}
+    held = {m.untyped_storage().data_ptr() for cell in cells for m in cell.recurrent_matrices()}
     weights = (p for cell in cells for p in cell.parameters())
     return [p for p in weights if p.untyped_storage().data_ptr() in held]
 
 
 @contextmanager
-def dropped(weights: list[Parameter], share: float) -> Iterator[None]:
+def drop_weights(weights: list[Parameter], share: float) -> Iterator[None]:
     """Within it a share of the weights is 0 at all times, and the rest is as much larger; the
     gradients that are made there are those of the whole weights."""
     if not share:

@@ -14,21 +14,21 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from charlm import durable
-from charlm.errors import CharlmError, NonFinite
-from charlm.torchrun import TOLD
+from charlm.errors import CharlmError, DivergedError
+from charlm.torchrun import TORCHRUN_VARIABLES
 
-STOPPED = 130, 143  # exit codes of who was told to stop, and saved; not by us, who would not ask
-LOST = 3  # times that the process of a job may be killed from without
-WORKER = "CHARLM_PARENT"  # tells a worker who started it: it stops when that process is gone
+SIGNAL_EXIT_CODES = 130, 143  # exit codes of who was told to stop, and saved; not by us, who would not ask
+MAX_RESTARTS = 3  # times that the process of a job may be killed from without
+PARENT_PID_VARIABLE = "CHARLM_PARENT"  # tells a worker who started it: it stops when that process is gone
 
 
-class Progress(NamedTuple):
+class JobProgress(NamedTuple):
     """How far a job is, as its directory says."""
 
-    ended: str = ""  # done or diverged
+    status: str = ""  # done or diverged
     done: int = 0
-    whole: int = 0  # what `done` will be at the end; 0 while that is not known
-    said: str = ""  # what it has come to so far
+    total: int = 0  # what `done` will be at the end; 0 while that is not known
+    message: str = ""  # what it has come to so far
 
 
 @dataclass(frozen=True)
@@ -37,22 +37,22 @@ class Job:
 
     name: str
     path: Path
-    words: Sequence[str]  # of charlm's command line
-    look: Callable[[], Progress]  # from its directory: no worker needs to tell
+    argv: Sequence[str]  # of charlm's command line
+    poll_progress: Callable[[], JobProgress]  # from its directory: no worker needs to tell
 
 
 @dataclass
-class State:
+class JobState:
     """A job among others."""
 
     job: Job
-    progress: Progress = Progress()
+    progress: JobProgress = JobProgress()
     status: str = "waiting"  # running, done, diverged
     killed: int = 0  # times
 
-    def look(self) -> None:
-        self.progress = self.job.look()
-        self.status = self.progress.ended or self.status
+    def refresh(self) -> None:
+        self.progress = self.job.poll_progress()
+        self.status = self.progress.status or self.status
 
 
 class Worker(Protocol):
@@ -68,13 +68,13 @@ class Worker(Protocol):
         """Until it has ended."""
 
 
-class Engine(Protocol):
+class Executor(Protocol):
     """Where jobs are done."""
 
     @property
-    def where(self) -> str: ...
+    def description(self) -> str: ...
 
-    def room(self) -> int:
+    def capacity(self) -> int:
         """How many jobs may be under way now."""
 
     def start(self, job: Job, log: Path) -> Worker:
@@ -82,27 +82,32 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True)
-class Local:
+class LocalExecutor:
     """This machine."""
 
-    side_by_side: int
-    where: str  # the device
+    max_parallel: int
+    device: str
 
-    def room(self) -> int:
-        return self.side_by_side
+    @property
+    def description(self) -> str:
+        """The device."""
+        return self.device
+
+    def capacity(self) -> int:
+        return self.max_parallel
 
     def start(self, job: Job, log: Path) -> Worker:
-        return start(job.words, log, Path.cwd())
+        return start_worker(job.argv, log, Path.cwd())
 
 
-def told(engine: Engine) -> str:
+def describe_executor(engine: Executor) -> str:
     """How many jobs are done at once there, in words."""
-    return f"{engine.room()} side by side on {engine.where}"
+    return f"{engine.capacity()} side by side on {engine.description}"
 
 
-def work(
-    jobs: Sequence[Job], place: Path, engine: Engine, stop: Callable[[], int]
-) -> Iterator[list[State]]:
+def run_jobs(
+    jobs: Sequence[Job], place: Path, engine: Executor, stop: Callable[[], int]
+) -> Iterator[list[JobState]]:
     """Do what is not done, as many at a time as there is room for; yields the state of all jobs a
     few times a second.
 
@@ -110,15 +115,15 @@ def work(
     process was killed, as by a system that is short of memory, or stopped by somebody else, is
     begun again: it goes on from what its directory has.
     """
-    states = [State(job) for job in jobs]
+    states = [JobState(job) for job in jobs]
     for state in states:
-        state.look()
+        state.refresh()
     waiting = [state for state in states if state.status == "waiting"]
-    running: list[tuple[Worker, State]] = []
+    running: list[tuple[Worker, JobState]] = []
     durable.make_directory(place / "logs")
     try:
         while waiting or running:
-            while waiting and len(running) < engine.room() and not stop():
+            while waiting and len(running) < engine.capacity() and not stop():
                 state = waiting.pop(0)
                 running.append((engine.start(state.job, _log(state.job, place)), state))
                 state.status = "running"
@@ -126,17 +131,17 @@ def work(
                 return
             time.sleep(0.5)
             for worker, state in list(running):
-                state.look()
+                state.refresh()
                 code = worker.poll()
                 if code is None:
                     continue
                 running.remove((worker, state))
-                if (code < 0 or code in STOPPED) and state.killed < LOST:
+                if (code < 0 or code in SIGNAL_EXIT_CODES) and state.killed < MAX_RESTARTS:
                     state.killed += 1
                     state.status = "waiting"
                     waiting.insert(0, state)
                 else:
-                    state.status = _ended(code, state.job, place)
+                    state.status = _job_status(code, state.job, place)
             yield states
     finally:
         for worker, _ in running:
@@ -150,11 +155,11 @@ def _log(job: Job, place: Path) -> Path:
     return place / "logs" / f"{job.path.name}.log"
 
 
-def start(
+def start_worker(
     words: Sequence[str], log: Path, place: Path, environment: Mapping[str, str] = os.environ
 ) -> "subprocess.Popen[bytes]":
     """charlm, begun in this directory, in a session of its own: Ctrl-C reaches only us."""
-    kept = {name: value for name, value in environment.items() if not TOLD.fullmatch(name)}
+    kept = {name: value for name, value in environment.items() if not TORCHRUN_VARIABLES.fullmatch(name)}
     with log.open("ab") as file:
         return subprocess.Popen(
             [sys.executable, "-m", "charlm", *words],
@@ -162,35 +167,35 @@ def start(
             stdout=subprocess.DEVNULL,
             stderr=file,
             start_new_session=True,
-            env={**kept, WORKER: str(os.getpid())},
+            env={**kept, PARENT_PID_VARIABLE: str(os.getpid())},
             cwd=place,
         )
 
 
-def _ended(code: int, job: Job, place: Path) -> str:
+def _job_status(code: int, job: Job, place: Path) -> str:
     """What a worker's exit code says of its job; any failure but divergence ends all of them."""
     if code == 0:
         return "done"
-    if code == NonFinite.code:
+    if code == DivergedError.code:
         return "diverged"
-    if code < 0 or code in STOPPED:
+    if code < 0 or code in SIGNAL_EXIT_CODES:
         killer = -code if code < 0 else code - 128
-        raise WorkerFailed(
-            f"{job.name}: its process was killed {LOST + 1} times, by signal {killer}. What it had "
+        raise JobFailedError(
+            f"{job.name}: its process was killed {MAX_RESTARTS + 1} times, by signal {killer}. What it had "
             "saved is kept: mend that (use fewer --jobs where memory is short), then the same "
             "command goes on"
         )
     lines = _log(job, place).read_text(errors="replace").strip().splitlines()
-    problem = WorkerFailed(f"{job.name}: {lines[-1].removeprefix('charlm: ') if lines else code}")
+    problem = JobFailedError(f"{job.name}: {lines[-1].removeprefix('charlm: ') if lines else code}")
     problem.code = code
     raise problem
 
 
-class WorkerFailed(CharlmError):
+class JobFailedError(CharlmError):
     """A job failed; its exit code is ours."""
 
 
-def orphaned() -> bool:
+def is_orphaned() -> bool:
     """Whether the process that started this one is gone."""
-    parent = os.environ.get(WORKER)
+    parent = os.environ.get(PARENT_PID_VARIABLE)
     return parent is not None and os.getppid() != int(parent)

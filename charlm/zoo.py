@@ -14,13 +14,13 @@ from types import CodeType
 
 from charlm import cells as cells
 from charlm.cell import CELLS, Cell
-from charlm.config import own
-from charlm.errors import BadConfig, BadData, Missing
+from charlm.config import parse_custom_cell
+from charlm.errors import ConfigError, DataError, InputNotFoundError
 
-OWN: dict[str, tuple[type[Cell], str]] = {}  # FILE.py:CLASS, as the person said it -> and SHA-256
+CUSTOM_CELLS: dict[str, tuple[type[Cell], str]] = {}  # FILE.py:CLASS, as the person said it -> and SHA-256
 
 
-class Loader(SourceFileLoader):
+class HashedSourceLoader(SourceFileLoader):
     """Runs the very bytes whose hash was taken: no compiled copy is read, and none is left."""
 
     def __init__(self, name: str, path: Path, data: bytes) -> None:
@@ -31,107 +31,107 @@ class Loader(SourceFileLoader):
         return self.source_to_code(self.data, self.path)
 
 
-def source(name: str) -> tuple[Path, str, bytes]:
+def read_custom_cell(name: str) -> tuple[Path, str, bytes]:
     """FILE.py:CLASS -> the file, the class and what is in the file."""
-    named = own(name)
+    named = parse_custom_cell(name)
     assert named is not None, f"{name} is one of charlm's"
     file, kind = named
     try:
         return file, kind, file.read_bytes()
     except OSError as error:
-        raise Missing(f"--cell {name}: {file} cannot be read: {error.strerror}") from None
+        raise InputNotFoundError(f"--cell {name}: {file} cannot be read: {error.strerror}") from None
 
 
-def load(name: str) -> None:
+def load_custom_cell(name: str) -> None:
     """Runs the file of FILE.py:CLASS, which the person has named: from then on `find` knows it."""
-    file, wanted, data = source(name)
+    file, wanted, data = read_custom_cell(name)
     digest = hashlib.sha256(data).hexdigest()
     module_name = f"charlm_cell_{digest[:12]}"
-    spec = spec_from_file_location(module_name, file, loader=Loader(module_name, file, data))
+    spec = spec_from_file_location(module_name, file, loader=HashedSourceLoader(module_name, file, data))
     assert spec is not None and spec.loader is not None
     module = module_from_spec(spec)
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # whatever a foreign file does
-        problem = f"{told(error)}{line_in(file, error)}"
-        raise BadData(f"--cell {name}: {file} cannot be loaded: {problem}") from None
+        problem = f"{format_exception(error)}{error_line(file, error)}"
+        raise DataError(f"--cell {name}: {file} cannot be loaded: {problem}") from None
     there = {key: kind for key, kind in vars(module).items() if isinstance(kind, type)}
     kind = there.get(wanted)
     if kind is None:
         ours = [key for key, kind in there.items() if kind.__module__ == module_name]
-        raise BadConfig(
+        raise ConfigError(
             f"--cell {name}: {file} has no class {wanted}; it has {', '.join(ours) or 'none'}"
         )
     if not issubclass(kind, Cell):
-        raise BadConfig(
+        raise ConfigError(
             f"--cell {name}: {wanted} is not a Cell: write `class {wanted}(Cell)`, "
             "with `from charlm.cell import Cell`"
         )
-    OWN[name] = kind, digest
+    CUSTOM_CELLS[name] = kind, digest
 
 
-def told(error: BaseException) -> str:
+def format_exception(error: BaseException) -> str:
     """What foreign code raised, on one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
 
 
-def line_in(file: Path, error: BaseException) -> str:
+def error_line(file: Path, error: BaseException) -> str:
     """Where in the file it was raised; a SyntaxError says it by itself."""
     lines = [at.lineno for at in extract_tb(error.__traceback__) if at.filename == str(file)]
     return f" (line {lines[-1]})" if lines else ""
 
 
-def find(name: str) -> type[Cell]:
+def get_cell(name: str) -> type[Cell]:
     """The class of this name, which is one of charlm's or was loaded before."""
-    if own(name) is None:
+    if parse_custom_cell(name) is None:
         return CELLS[name]
-    if name not in OWN:
-        raise BadConfig(
+    if name not in CUSTOM_CELLS:
+        raise ConfigError(
             f"the cell {name} is in a file, whose code would run: "
             f"say --cell {name} if you trust it, with the path where it is now"
         )
-    return OWN[name][0]
+    return CUSTOM_CELLS[name][0]
 
 
-def admit(recorded: str, sha256: str, given: str) -> str:
+def load_recorded_cell(recorded: str, sha256: str, given: str) -> str:
     """The cell of a saved run under the name that the person gives it now: only that is loaded, and
     only if it is the file that the run was made with.
 
     recorded and sha256: what the run says; given: "" where the person names none.
     """
-    named = own(recorded)
+    named = parse_custom_cell(recorded)
     if named is None:
         if given not in ("", recorded):
-            raise BadConfig(f"--cell {given}: the run's cell is {recorded}; leave --cell out")
+            raise ConfigError(f"--cell {given}: the run's cell is {recorded}; leave --cell out")
         return recorded
     if not given:
-        raise BadConfig(
+        raise ConfigError(
             f"the run's cell is {recorded}, in a file whose code would run: "
             f"say --cell FILE.py:{named[1]} (compare-cells: --cells) if you trust it"
         )
-    if own(given) is None or own(given)[1] != named[1]:  # type: ignore[index]
-        raise BadConfig(f"--cell {given}: the run's cell is {recorded}")
-    if (found := digest(given)) != sha256:
-        raise BadData(
-            f"{source(given)[0]} is not the file that the run was made with: its SHA-256 is "
+    if parse_custom_cell(given) is None or parse_custom_cell(given)[1] != named[1]:  # type: ignore[index]
+        raise ConfigError(f"--cell {given}: the run's cell is {recorded}")
+    if (found := custom_cell_sha256(given)) != sha256:
+        raise DataError(
+            f"{read_custom_cell(given)[0]} is not the file that the run was made with: its SHA-256 is "
             f"{found[:12]}…, not {sha256[:12]}…. Bring that one back, or train another run"
         )
-    load(given)
+    load_custom_cell(given)
     return given
 
 
-def digest(name: str) -> str:
+def custom_cell_sha256(name: str) -> str:
     """The SHA-256 of the file of FILE.py:CLASS, of which nothing runs."""
-    _, _, data = source(name)
+    _, _, data = read_custom_cell(name)
     return hashlib.sha256(data).hexdigest()
 
 
-def sha256(name: str) -> str:
+def loaded_cell_sha256(name: str) -> str:
     """Of the file of a loaded cell; "" for one of charlm's."""
-    return "" if own(name) is None else OWN[name][1]
+    return "" if parse_custom_cell(name) is None else CUSTOM_CELLS[name][1]
 
 
-def paper(kind: type[Cell]) -> str:
+def citation(kind: type[Cell]) -> str:
     """Author (year), "title", from the first line of the cell's file."""
     return " ".join((sys.modules[kind.__module__].__doc__ or "").split())

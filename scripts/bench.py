@@ -30,19 +30,19 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 
-from charlm.alphabet import Alphabet
+from charlm.alphabet import Vocabulary
 from charlm.cell import CELLS, Cell, State
-from charlm.config import Config, checked
-from charlm.corpus import Batches, load
-from charlm.evaluate import costs, quick_bits
-from charlm.learner import Learner
-from charlm.machine import keep_freed_memory
-from charlm.match import Sizes
-from charlm.model import CharLM, make
-from charlm.sample import write
+from charlm.config import Config, validate_config
+from charlm.corpus import BatchSampler, load_corpus
+from charlm.evaluate import iter_token_nll, validation_bpc
+from charlm.learner import Trainer
+from charlm.machine import disable_malloc_trim
+from charlm.match import SizeSearch
+from charlm.model import CharLM, build_char_lm
+from charlm.sample import generate
 from charlm.show import progress
-from charlm.train import new_run, train
-from charlm.unroll import Unroll, choose, kernels
+from charlm.train import create_run, train
+from charlm.unroll import Unroll, get_kernel, supported_kernels
 
 SYMBOLS = 65
 Step = Callable[[], object]
@@ -84,7 +84,7 @@ def plain(cell: str, layers: int, hidden: int, batch: int, length: int) -> Step:
     head = nn.Linear(hidden, SYMBOLS)
     parameters = [p for module in (embed, recur, head) for p in module.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=1e-3)
-    batches = Batches(some_ids(), batch, length, 0)
+    batches = BatchSampler(some_ids(), batch, length, 0)
     state, update = None, 0
 
     def step() -> None:
@@ -92,7 +92,7 @@ def plain(cell: str, layers: int, hidden: int, batch: int, length: int) -> Step:
         read = batches[update]
         update += 1
         optimizer.zero_grad()
-        h, after = recur(embed(read.x), None if read.fresh else state)
+        h, after = recur(embed(read.x), None if read.is_epoch_start else state)
         state = tuple(s.detach() for s in after) if cell == "lstm" else after.detach()
         cross_entropy(head(h).flatten(0, 1), read.y.flatten()).backward()
         clip_grad_norm_(parameters, 1.0)
@@ -103,22 +103,22 @@ def plain(cell: str, layers: int, hidden: int, batch: int, length: int) -> Step:
 
 def settings(cell: str, layers: int, hidden: int, batch: int, length: int) -> Config:
     shape = {"layers": layers, "hidden": hidden, "embedding": hidden}
-    return checked({"cell": cell, **shape, "batch": batch, "time": length})
+    return validate_config({"cell": cell, **shape, "batch": batch, "time": length})
 
 
 def best(cell: str, inputs: int, hidden: int) -> str:
     """The kernel that `auto` stands for on this machine."""
-    return kernels(CELLS[cell](inputs, hidden), "cpu")[0]
+    return supported_kernels(CELLS[cell](inputs, hidden), "cpu")[0]
 
 
 def ours(config: Config, kernel: str, unroll: Unroll | None = None) -> Step:
     """One of our updates; its layers walked by `unroll` where there is one."""
-    model = make(config, SYMBOLS, kernel, "cpu")
+    model = build_char_lm(config, SYMBOLS, kernel, "cpu")
     if unroll:
-        model.unrolls = [unroll] * config.layers
-    learner = Learner(model, config, 10**6)
-    batches = Batches(some_ids(), config.batch, config.time, 0)
-    return lambda: learner.learn(batches[learner.update])
+        model.unrolls = [unroll] * config.num_layers
+    learner = Trainer(model, config, 10**6)
+    batches = BatchSampler(some_ids(), config.batch_size, config.seq_len, 0)
+    return lambda: learner.train_step(batches[learner.step])
 
 
 def floor(cell: str, layers: int, hidden: int, batch: int, length: int) -> float:
@@ -156,7 +156,7 @@ def textbook(
     """The loop of a paper: each character is embedded, projected and stepped by itself."""
     outputs = []
     for now in x if ids is None else nn.functional.embedding(ids, x):
-        state = cell.step(cell.project(now), state)
+        state = cell.step(cell.project_inputs(now), state)
         outputs.append(state[0])
     return torch.stack(outputs), state
 
@@ -167,22 +167,22 @@ def zoo(pairs: int, parameters: int, batch: int, length: int) -> Iterator[str]:
     shape = {"embedding": 32, "batch": batch, "time": length}
     of_lstm = None
     for cell in ("lstm", *(name for name in CELLS if name != "lstm")):
-        config = checked({"cell": cell, **shape})
-        sizes = Sizes(config, SYMBOLS, "parameters", CharLM)
+        config = validate_config({"cell": cell, **shape})
+        sizes = SizeSearch(config, SYMBOLS, "parameters", CharLM)
         config = msgspec.structs.replace(config, hidden=sizes.nearest(parameters))
-        kernel = best(cell, 32, config.hidden)
+        kernel = best(cell, 32, config.hidden_size)
         _, b, ratio = paired(ours(config, "loop", textbook), ours(config, kernel), pairs)
         of_lstm = of_lstm or b
         row = f"{b * 1e6 / batch / length:9.2f} {b / of_lstm:11.2f} {ratio:15.2f}"
-        yield f"  {cell:<17}{config.hidden:4} {kernel:<9} {row}"
+        yield f"  {cell:<17}{config.hidden_size:4} {kernel:<9} {row}"
 
 
 def walker(cell: Cell, kernel: str, x: Tensor) -> Step:
     """There and back once."""
-    unroll = choose(kernel, cell, "cpu")
+    unroll = get_kernel(kernel, cell, "cpu")
 
     def walk() -> None:
-        outputs, _ = unroll(cell, x, cell.start(x.shape[1]), None)
+        outputs, _ = unroll(cell, x, cell.initial_state(x.shape[1]), None)
         outputs.sum().backward()
 
     return walk
@@ -194,7 +194,7 @@ def scans(pairs: int, batch: int, hidden: int, length: int) -> Iterator[str]:
     for name in ("mingru", "minlstm", "qrnn", "rg-lru", "lru", "matrix-lstm"):
         cell = CELLS[name](hidden, hidden)
         x = torch.randn(length, batch, hidden)
-        for kernel in (k for k in kernels(cell, "cpu") if k in ("compiled", "scan")):
+        for kernel in (k for k in supported_kernels(cell, "cpu") if k in ("compiled", "scan")):
             a, b, ratio = paired(walker(cell, "loop", x), walker(cell, kernel, x), pairs)
             yield f"  {name:<15}{kernel:<10} {a * 1e3:9.0f} {b * 1e3:9.0f} {ratio:11.2f}"
 
@@ -212,11 +212,11 @@ def writers(cell: str, hidden: int, count: int) -> tuple[Step, Step]:
                 symbol = torch.multinomial(head(h[0]).softmax(-1), 1)
 
     config = settings(cell, 2, hidden, 1, 1)
-    model = make(config, SYMBOLS, best(cell, hidden, hidden), "cpu")
-    return theirs, lambda: list(write(model, ALPHABET, "", count))
+    model = build_char_lm(config, SYMBOLS, best(cell, hidden, hidden), "cpu")
+    return theirs, lambda: list(generate(model, ALPHABET, "", count))
 
 
-ALPHABET = Alphabet("characters", tuple(range(32, 32 + SYMBOLS - 1)))
+ALPHABET = Vocabulary("characters", tuple(range(32, 32 + SYMBOLS - 1)))
 
 
 def writing(pairs: int, hidden: int) -> Iterator[str]:
@@ -227,7 +227,7 @@ def writing(pairs: int, hidden: int) -> Iterator[str]:
 
 
 def scorer(model: CharLM, ids: np.ndarray) -> Step:
-    return lambda: list(costs(model, ids, ALPHABET))
+    return lambda: list(iter_token_nll(model, ids, ALPHABET))
 
 
 def scoring(pairs: int, hidden: int, length: int) -> Iterator[str]:
@@ -236,7 +236,7 @@ def scoring(pairs: int, hidden: int, length: int) -> Iterator[str]:
     for cell in THEIRS:
         config = settings(cell, 2, hidden, 1, 1)
         both = ("fused", best(cell, hidden, hidden))
-        theirs, mine = (make(config, SYMBOLS, kernel, "cpu") for kernel in both)
+        theirs, mine = (build_char_lm(config, SYMBOLS, kernel, "cpu") for kernel in both)
         a, b, ratio = paired(scorer(theirs, ids), scorer(mine, ids), pairs)
         yield f"  {cell:<5}                    {length / a:9.0f} {length / b:9.0f} {ratio:10.2f}"
 
@@ -246,19 +246,19 @@ def extras(updates: int) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as directory:
         text = Path(directory) / "text.txt"
         text.write_bytes(bytes(some_ids(300_000) + 32))
-        config = checked({"hidden": 128, "updates": updates, "valid_every": updates})
-        corpus = load(config, [str(text)])
-        run = new_run(Path(directory) / "run", config, corpus, "cpu")
-        model = make(config, corpus.alphabet.size, run.record.kernel, "cpu")
-        learner = Learner(model, config, updates)
-        shown = progress.Training(updates, config.batch * config.time, None, 1.0)
+        config = validate_config({"hidden": 128, "updates": updates, "valid_every": updates})
+        corpus = load_corpus(config, [str(text)])
+        run = create_run(Path(directory) / "run", config, corpus, "cpu")
+        model = build_char_lm(config, corpus.vocabulary.size, run.record.kernel, "cpu")
+        learner = Trainer(model, config, updates)
+        shown = progress.TrainingProgress(updates, config.batch_size * config.seq_len, None, 1.0)
         began = time.perf_counter()
         for happened in train(run, learner, corpus):
-            shown.see(happened)
+            shown.update(happened)
         shown.close()
         whole = time.perf_counter() - began
         began = time.perf_counter()
-        quick_bits(model, corpus.split("valid"), corpus.alphabet)
+        validation_bpc(model, corpus.split("valid"), corpus.vocabulary)
         whole -= time.perf_counter() - began
     share = (whole - learner.seconds) / whole
     yield f"progress, logging and checkpoints (target 2 %): {share:.1%} of {whole:.1f} s"
@@ -273,7 +273,7 @@ def linear(hidden: int) -> Iterator[str]:
         each = median(ours(config, kernel), 7) / length
         first = first or each
         yield f"  window of {length:5} characters      {each / first:6.2f}"
-    model = make(settings("lstm", 1, hidden, 1, 1), SYMBOLS, kernel, "cpu")
+    model = build_char_lm(settings("lstm", 1, hidden, 1, 1), SYMBOLS, kernel, "cpu")
     first = None
     for length in (4_000, 40_000, 160_000):
         ids = some_ids(length)[:, None] % (SYMBOLS - 1)
@@ -309,7 +309,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="tiny shapes: only to see it work")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    keep_freed_memory()  # as charlm does: the plain loop gains by it, too
+    disable_malloc_trim()  # as charlm does: the plain loop gains by it, too
     small, pairs = asked.small, asked.pairs
     parts: dict[str, Callable[[], Iterator[str]]] = {
         "train": lambda: training(pairs, {"s": (1, 16, 4, 8)} if small else SHAPES),

@@ -16,10 +16,10 @@ from typing import Any
 from markupsafe import escape
 
 from charlm import durable
-from charlm.figures import SIZE, Figure, Key, keys
-from charlm.pages.comparison import differences
-from charlm.pages.probes import section
-from charlm.pages.tuning import section as tuned
+from charlm.figures import SIZE, Figure, LegendEntry, make_legend
+from charlm.pages.comparison import difference_figures
+from charlm.pages.probes import probe_section
+from charlm.pages.tuning import tuning_section as tuned
 
 BASE = Path(__file__).parent.parent / "charlm" / "pages" / "base.html"
 KEY = 24  # pixels above the figure for a row of whose its lines are,
@@ -35,7 +35,7 @@ def style() -> str:
     return f"<style>:root {{{light}}} {dark} {ink}</style>"
 
 
-def standing_alone(figure: Figure, looks: Sequence[Key]) -> str:
+def standing_alone(figure: Figure, looks: Sequence[LegendEntry]) -> str:
     """An SVG file: the figure, what it shows, and whose its lines are."""
     width, height = SIZE
     inner = str(figure.svg)
@@ -49,7 +49,7 @@ def standing_alone(figure: Figure, looks: Sequence[Key]) -> str:
         dash = f' stroke-dasharray="{look.dash}"' if look.dash else ""
         said.append(
             f'<path d="M{x} {y}h20" stroke="var(--line-{look.color})" stroke-width="2"{dash}/>'
-            f'<text x="{x + 26}" y="{y + 4}" fill="currentColor">{escape(look.family)}</text>'
+            f'<text x="{x + 26}" y="{y + 4}" fill="currentColor">{escape(look.group)}</text>'
         )
     names = escape(f"{figure.plan.title}: {figure.plan.y}, against {figure.plan.x}")
     axes = escape(f"{figure.plan.y}, against {figure.plan.x}")
@@ -69,11 +69,11 @@ Drawn = Iterator[tuple[str, list[Figure]]]
 def of_probes(told: dict[str, Any]) -> Drawn:
     """name -> its figures."""
     for name, one in told["probes"].items():
-        yield name, section(name, one, told["runs"]).drawn
+        yield name, probe_section(name, one, told["runs"]).drawn
 
 
-def of_comparison(told: dict[str, Any], looks: list[Key]) -> Drawn:
-    yield "differences", differences(told, looks)
+def of_comparison(told: dict[str, Any], looks: list[LegendEntry]) -> Drawn:
+    yield "differences", difference_figures(told, looks)
     if told["tuning"]:
         yield "tuning", tuned(told["tuning"], looks).drawn
 
@@ -81,14 +81,14 @@ def of_comparison(told: dict[str, Any], looks: list[Key]) -> Drawn:
 def main(report: Path, place: Path) -> None:
     told = json.loads(report.read_text())
     durable.make_directory(place)
-    looks = keys([one["cell"] for one in told["runs" if "probes" in told else "rows"]])
+    looks = make_legend([one["cell"] for one in told["runs" if "probes" in told else "rows"]])
     every = of_probes(told) if "probes" in told else of_comparison(told, looks)
     for name, drawn in every:
         for number, figure in enumerate(drawn):
             said = "-".join(re.findall(r"\w+", figure.plan.title or figure.plan.y)).lower()
             path = place / f"{name}-{number}-{said}.svg"
             shown = figure.key if "probes" not in told and figure.key else [*looks, *figure.key]
-            durable.write_file(path, standing_alone(figure, shown).encode())
+            durable.write_atomic(path, standing_alone(figure, shown).encode())
             print(path)
 
 

@@ -26,9 +26,9 @@ import numpy as np
 import torch
 
 from charlm import durable
-from charlm.cli.given import with_weights
-from charlm.corpus import reload
-from charlm.evaluate import costs
+from charlm.cli.given import load_model
+from charlm.corpus import reload_corpus
+from charlm.evaluate import iter_token_nll
 from charlm.run import Run
 
 NOUNS = ("bird", "boy", "cat", "dog", "farmer", "girl", "king", "painter")
@@ -148,8 +148,8 @@ def write(path: Path, distance: float, characters: int, seed: int) -> dict[str, 
     """The corpus, and beside it what is known of it, as .json."""
     grammar = agreement(distance)
     known = {"distance": distance, "seed": seed, **facts(grammar), "grammar": grammar}
-    durable.write_file(path, text(grammar, characters, seed).encode())
-    durable.write_file(path.with_suffix(".json"), json.dumps(known, indent=1).encode() + b"\n")
+    durable.write_atomic(path, text(grammar, characters, seed).encode())
+    durable.write_atomic(path.with_suffix(".json"), json.dumps(known, indent=1).encode() + b"\n")
     return known
 
 
@@ -157,14 +157,14 @@ def measure(path: Path, known: dict[str, Any]) -> dict[str, Any]:
     """How far a run is from the optimum, on the whole sentences of its test split."""
     grammar = {state: [Choice(*c) for c in choices] for state, choices in known["grammar"].items()}
     run = Run(path)
-    _, model = with_weights(run, "best", "auto", "cpu", 1)
-    corpus = reload(run.record.config, run.record.text)
+    _, model = load_model(run, "best", "auto", "cpu", 1)
+    corpus = reload_corpus(run.record.config, run.record.text)
     ids = corpus.split("test")
     read = "".join(chr(corpus.encoding.facts.symbols[i]) for i in ids.tolist())
     begin, end = read.find("\n") + 1, read.rfind("\n") + 1
     if begin == end:
         raise SystemExit(f"{path}: its test split has no whole sentence: write a longer corpus")
-    spent = torch.cat(list(costs(model, ids[:, None], run.alphabet)))[:, 0] / math.log(2)
+    spent = torch.cat(list(iter_token_nll(model, ids[:, None], run.vocabulary)))[:, 0] / math.log(2)
     best, agrees = zip(*optimal(grammar, read[begin:end]), strict=True)
     over = spent[begin:end] - torch.tensor(best, dtype=torch.float64)
     agreeing = torch.tensor(agrees)

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from charlm.config import checked
-from charlm.corpus import Batches, Corpus, load
-from charlm.evaluate import score
-from charlm.learner import Learner
-from charlm.machine import keep_freed_memory
-from charlm.model import make, resolve_kernel
+from charlm.config import validate_config
+from charlm.corpus import BatchSampler, Corpus, load_corpus
+from charlm.evaluate import evaluate
+from charlm.learner import Trainer
+from charlm.machine import disable_malloc_trim
+from charlm.model import build_char_lm, select_kernel
 
 
 class Recipe(NamedTuple):
@@ -72,20 +72,20 @@ SMALL = {"hidden": 16, "embedding": 8, "batch": 4, "time": 8, "updates": 5}
 
 def raced(settings: dict[str, Any], seed: int, corpus: Corpus) -> tuple[float, float]:
     """CPU seconds of training, and nats per character of the last 10 %."""
-    config = checked(settings | {"seed": seed})
-    kernel, _ = resolve_kernel(config)
-    symbols = corpus.alphabet.size
-    batches = Batches(corpus.split("train"), config.batch, config.time, config.seed)
+    config = validate_config(settings | {"seed": seed})
+    kernel, _ = select_kernel(config)
+    symbols = corpus.vocabulary.size
+    batches = BatchSampler(corpus.split("train"), config.batch_size, config.seq_len, config.seed)
     # What is built and loaded once a machine: the cell's C, the optimiser's code.
-    Learner(make(config, symbols, kernel, "cpu"), config, 1).learn(batches[0])
+    Trainer(build_char_lm(config, symbols, kernel, "cpu"), config, 1).train_step(batches[0])
 
-    learner = Learner(make(config, symbols, kernel, "cpu"), config, config.updates)
+    learner = Trainer(build_char_lm(config, symbols, kernel, "cpu"), config, config.max_steps)
     began = time.process_time()
-    for update in range(config.updates):
-        learner.learn(batches[update])
+    for update in range(config.max_steps):
+        learner.train_step(batches[update])
     seconds = time.process_time() - began
-    last = corpus.text.splits["valid"][0], corpus.text.splits["test"][1]
-    return seconds, score(learner.model, corpus.alphabet, corpus.encoding, last)["nats_per_char"]
+    last = corpus.record.splits["valid"][0], corpus.record.splits["test"][1]
+    return seconds, evaluate(learner.model, corpus.vocabulary, corpus.encoding, last)["nats_per_char"]
 
 
 def main() -> None:
@@ -99,9 +99,9 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="tiny models: only to see it work")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    keep_freed_memory()
-    corpus = load(checked({"split": "90/5/5"}), [asked.corpus])
-    print(f"corpus {corpus.text.digest.sha256}")
+    disable_malloc_trim()
+    corpus = load_corpus(validate_config({"split": "90/5/5"}), [asked.corpus])
+    print(f"corpus {corpus.record.digest.sha256}")
     print("recipe   seed    CPU s   nats/char   target")
     for name in [asked.only] if asked.only else RECIPES:
         recipe = RECIPES[name]

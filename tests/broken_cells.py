@@ -5,7 +5,7 @@ from torch import Tensor, cat, nn, sigmoid, tanh
 from torch.nn.functional import embedding
 
 from charlm.cell import Cell, State
-from charlm.unroll import kernel, loop
+from charlm.unroll import register_kernel, unroll_loop
 
 
 class Sound(Cell):
@@ -35,7 +35,7 @@ class OfAnotherShape(Sound):
     __doc__ = Sound.__doc__
 
     def start(self, batch: int) -> State:
-        return (self.U.weight.new_zeros(batch, self.hidden, 1),)
+        return (self.U.weight.new_zeros(batch, self.hidden_size, 1),)
 
     def step(self, Wx: Tensor, state: State) -> State:
         return super().step(Wx, (state[0].flatten(1),))
@@ -45,7 +45,7 @@ class StreamsBeginApart(Sound):
     __doc__ = Sound.__doc__
 
     def start(self, batch: int) -> State:
-        return (self.U.weight.new_ones(batch, self.hidden).cumsum(0),)
+        return (self.U.weight.new_ones(batch, self.hidden_size).cumsum(0),)
 
 
 class WritesIntoItsState(Sound):
@@ -104,7 +104,7 @@ class MixesStreams(Sound):
 
 class SaysItsOutputIsOnlyRead(Sound):
     __doc__ = Sound.__doc__
-    read_out = True
+    output_is_readout = True
 
 
 class CarriesItsOutputForNothing(Sound):
@@ -174,14 +174,14 @@ class MultipliesTwice(Sound):
     __doc__ = Sound.__doc__
 
     def project(self, x: Tensor) -> Tensor:
-        return self.W(self.W(x)[..., : self.inputs] + x)
+        return self.W(self.W(x)[..., : self.input_size] + x)
 
 
 class CopiesItsMatrix(Sound):
     __doc__ = Sound.__doc__
 
     def recurrent(self):
-        yield self.U.weight.data[: self.hidden].clone()
+        yield self.U.weight.data[: self.hidden_size].clone()
 
 
 class MatrixIsNotSquare(Sound):
@@ -215,7 +215,7 @@ class LearnsAside(Sound):
 
     def project(self, x: Tensor) -> Tensor:
         if x.dtype == torch.float32:  # so that no other promise is broken
-            self.mean += 0.1 * x.detach().mean(0).flatten()[: self.inputs]
+            self.mean += 0.1 * x.detach().mean(0).flatten()[: self.input_size]
         return self.W(x - self.mean)
 
 
@@ -249,23 +249,23 @@ class Rounded(Sound):
     __doc__ = Sound.__doc__
 
 
-@kernel("forgets", Forgotten)
+@register_kernel("forgets", Forgotten)
 def forgets(cell, x, state, ids):
-    return loop(cell, x, tuple(torch.zeros_like(part) for part in state), ids)
+    return unroll_loop(cell, x, tuple(torch.zeros_like(part) for part in state), ids)
 
 
-@kernel("picks-others", Unpicked)
+@register_kernel("picks-others", Unpicked)
 def picks_others(cell, x, state, ids):
-    return loop(cell, x, state, ids if ids is None else ids.flip(0))
+    return unroll_loop(cell, x, state, ids if ids is None else ids.flip(0))
 
 
-@kernel("keeps-its-end", Kept)
+@register_kernel("keeps-its-end", Kept)
 def keeps_its_end(cell, x, state, ids):
-    outputs, _ = loop(cell, x, state, ids)
+    outputs, _ = unroll_loop(cell, x, state, ids)
     return outputs, state
 
 
-@kernel("detaches", Detached)
+@register_kernel("detaches", Detached)
 def detaches(cell, x, state, ids):
     x = x if ids is None else embedding(ids, x)
     outputs = []
@@ -275,7 +275,7 @@ def detaches(cell, x, state, ids):
     return torch.stack(outputs), state
 
 
-@kernel("rounds", Rounded)
+@register_kernel("rounds", Rounded)
 def rounds(cell, x, state, ids):
     coarse = x.half().float() if x.dtype == torch.float32 else x
-    return loop(cell, coarse, state, ids)
+    return unroll_loop(cell, coarse, state, ids)

@@ -17,10 +17,10 @@ import torch
 from browser import FOUND, Browser, browser
 from forked import Done
 
-from charlm.config import FORMAT, Config, checked
-from charlm.corpus import Corpus, load
-from charlm.model import resolve_kernel, size
-from charlm.run import Record, Run
+from charlm.config import FORMAT_VERSION, Config, validate_config
+from charlm.corpus import Corpus, load_corpus
+from charlm.model import select_kernel, count_parameters_and_state
+from charlm.run import RunRecord, Run
 
 torch.set_num_threads(1)
 
@@ -75,22 +75,22 @@ TINY = {"hidden": 8, "embedding": 4, "batch": 4, "time": 16, "updates": 12, "war
 
 def make_run(path: Path, text: Path, **settings: object) -> tuple[Run, Corpus, Config]:
     """A run directory as `charlm train` makes it, without a first update."""
-    config = checked({**TINY, **settings})
-    corpus = load(config, [str(text)])
-    parameters, state_size = size(config, corpus.alphabet.size)
-    kernel, why = resolve_kernel(config)
-    record = Record(
-        format=FORMAT,
+    config = validate_config({**TINY, **settings})
+    corpus = load_corpus(config, [str(text)])
+    parameters, state_size = count_parameters_and_state(config, corpus.vocabulary.size)
+    kernel, why = select_kernel(config)
+    record = RunRecord(
+        format=FORMAT_VERSION,
         config=config,
-        text=corpus.text,
-        updates=config.updates,
+        text=corpus.record,
+        max_steps=config.max_steps,
         kernel=kernel,
-        kernel_why=why,
+        kernel_reason=why,
         parameters=parameters,
         state_size=state_size,
-        made_by={},
+        environment={},
     )
-    return Run.make(path, record, corpus.alphabet), corpus, config
+    return Run.create(path, record, corpus.vocabulary), corpus, config
 
 
 def command(*words: object) -> list[str]:

@@ -8,11 +8,11 @@ from torch.testing import assert_close
 from charlm import contract
 from charlm.cell import State
 from charlm.cells.attention import Attention
-from charlm.config import checked
-from charlm.contract import everything
-from charlm.kernels.windowed import windowed
-from charlm.model import make, memory
-from charlm.unroll import Unroll, loop
+from charlm.config import validate_config
+from charlm.contract import forward_and_gradients
+from charlm.kernels.windowed import windowed_attention
+from charlm.model import build_char_lm, estimate_training_memory
+from charlm.unroll import Unroll, unroll_loop
 
 TIME, BATCH, INPUTS, SLOPES = 23, 3, 5, (1, 1 / 4, 1 / 16, 1 / 64)
 
@@ -34,7 +34,7 @@ def some(*shape: int) -> Tensor:
 
 def somewhere(cell: Attention) -> State:
     """One stream at its beginning, one whose window is half full, and one whose is full."""
-    h, K, V, _ = cell.start(BATCH)
+    h, K, V, _ = cell.initial_state(BATCH)
     t = torch.tensor([[0], [cell.window // 2], [cell.window]]).double()
     return h, torch.randn_like(K), torch.randn_like(V), t
 
@@ -46,17 +46,17 @@ def by_hand(cell: Attention, x: Tensor) -> Tensor:
     d = now[:, None] - now
     found = torch.empty_like(v)
     for head, slope in enumerate(SLOPES):
-        match = q[:, head::4] @ k[:, head::4].T / (cell.hidden / 4) ** 0.5 - slope * d
+        match = q[:, head::4] @ k[:, head::4].T / (cell.hidden_size / 4) ** 0.5 - slope * d
         a = match.masked_fill((d < 0) | (d > cell.window), -torch.inf).softmax(-1)
         found[:, head::4] = a @ v[:, head::4]
     return found @ cell.O.weight.T
 
 
-@pytest.mark.parametrize("walk", [loop, windowed])
+@pytest.mark.parametrize("walk", [unroll_loop, windowed_attention])
 @pytest.mark.parametrize("hidden", [8, 6])  # two heads of 6 units have two of them, two have one
 def test_it_is_softmax_attention_over_a_band(walk: Unroll, hidden: int) -> None:
     cell, x = made(hidden), some(TIME, BATCH, INPUTS)
-    outputs, _ = walk(cell, x, cell.start(BATCH), None)
+    outputs, _ = walk(cell, x, cell.initial_state(BATCH), None)
     for stream in range(BATCH):
         assert_close(outputs[:, stream], by_hand(cell, x[:, stream]), rtol=0, atol=1e-12)
 
@@ -66,29 +66,29 @@ def test_a_window_at_once_is_the_walk_whatever_the_window_holds(kind: type[Atten
     """Outputs, last state and every gradient, over several windows, the last of them cut short."""
     cell = made(6, kind)
     x, start = some(cell.window * 2 + 3, BATCH, INPUTS), somewhere(cell)
-    wanted = everything(cell, loop, x, start)
+    wanted = forward_and_gradients(cell, unroll_loop, x, start)
     assert wanted["the gradient of start K"][1:].norm() > 0
     assert (wanted["the last t"] == cell.window).all()
-    contract.same("windowed", everything(cell, windowed, x, start), wanted)
+    contract.assert_same("windowed", forward_and_gradients(cell, windowed_attention, x, start), wanted)
 
 
-@pytest.mark.parametrize("walk", [loop, windowed])
+@pytest.mark.parametrize("walk", [unroll_loop, windowed_attention])
 def test_what_is_further_back_than_the_window_is_forgotten(walk: Unroll) -> None:
     cell, x = made(8), some(TIME, BATCH, INPUTS)
     other = x.clone()
     other[7] += 1
-    one, two = (walk(cell, text, cell.start(BATCH), None)[0] for text in (x, other))
+    one, two = (walk(cell, text, cell.initial_state(BATCH), None)[0] for text in (x, other))
     changed = (one != two).any(-1).any(-1)
     assert changed.nonzero().flatten().tolist() == list(range(7, 7 + cell.window + 1))
 
 
-@pytest.mark.parametrize("walk", [loop, windowed])
+@pytest.mark.parametrize("walk", [unroll_loop, windowed_attention])
 def test_of_the_window_only_t_characters_are_there(walk: Unroll) -> None:
     """So the first character sees itself alone, whatever a window that is empty holds."""
     cell, x = made(8), some(1, BATCH, INPUTS)
     h, K, V, t = somewhere(cell)
     outputs, _ = walk(cell, x, (h, K, V, torch.zeros_like(t)), None)
-    v = cell.project(x)[..., -8:]
+    v = cell.project_inputs(x)[..., -8:]
     assert_close(outputs, cell.O(v), rtol=0, atol=1e-12)
     K2 = K.clone()
     K2[1, : cell.window // 2] += 1  # before the stream whose window is half full began
@@ -99,8 +99,8 @@ def test_of_the_window_only_t_characters_are_there(walk: Unroll) -> None:
 
 def test_the_window_is_counted_in_the_memory_that_training_needs() -> None:
     """What the way back needs, measured: the estimate is more, but not twice as much."""
-    config = checked({"cell": "attention", "block": "residual", "layers": 3, "hidden": 66})
-    model = make(config, 65, "fused", "cpu")
+    config = validate_config({"cell": "attention", "block": "residual", "layers": 3, "hidden": 66})
+    model = build_char_lm(config, 65, "fused", "cpu")
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -109,14 +109,14 @@ def test_the_window_is_counted_in_the_memory_that_training_needs() -> None:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        logits, _ = model(torch.zeros(config.time, config.batch).long(), model.start(config.batch))
-    assert sum(kept.values()) < memory(config, 65) < 2 * sum(kept.values())
+        logits, _ = model(torch.zeros(config.seq_len, config.batch_size).long(), model.initial_state(config.batch_size))
+    assert sum(kept.values()) < estimate_training_memory(config, 65) < 2 * sum(kept.values())
 
 
 def test_a_learned_start_has_no_window() -> None:
     """K and V of a window that is empty would be weights that nothing can train."""
-    config = checked({"cell": "attention", "block": "residual", "start": "learned", "hidden": 8})
-    model = make(config, 5, "fused", "cpu")
-    assert [tuple(part.shape) for part in model.starts] == [(1, 8)]
-    (h, K, V, t), _ = model.start(3)
+    config = validate_config({"cell": "attention", "block": "residual", "start": "learned", "hidden": 8})
+    model = build_char_lm(config, 5, "fused", "cpu")
+    assert [tuple(part.shape) for part in model.initial_states] == [(1, 8)]
+    (h, K, V, t), _ = model.initial_state(3)
     assert h.requires_grad and not any(part.requires_grad or part.any() for part in (K, V, t))

@@ -16,11 +16,11 @@ from conftest import TINY, prose
 
 from charlm import baselines as house
 from charlm import encoding, ngram
-from charlm.alphabet import CODE_POINTS
-from charlm.baselines import Baseline, baselines
-from charlm.config import checked
-from charlm.corpus import Corpus, load
-from charlm.evaluate import score
+from charlm.alphabet import UNICODE_CODE_POINTS
+from charlm.baselines import Baseline, measure_baselines
+from charlm.config import validate_config
+from charlm.corpus import Corpus, load_corpus
+from charlm.evaluate import evaluate
 from charlm.model import CharLM
 
 
@@ -30,11 +30,11 @@ def corpus_of(path: Path, train: str, valid: str, test: str, **settings: object)
         names[name] = path / f"{name}.txt"
         names[name].write_bytes(text.encode("utf-8", "surrogateescape"))
     given = {"valid_text": str(names["valid"]), "test_text": str(names["test"])}
-    return load(checked({**TINY, **settings, **given}), [str(names["train"])])
+    return load_corpus(validate_config({**TINY, **settings, **given}), [str(names["train"])])
 
 
 def measured(corpus: Corpus) -> dict[str, Baseline]:
-    return {one["name"]: one for one in baselines(corpus)}
+    return {one["name"]: one for one in measure_baselines(corpus)}
 
 
 def random_text(characters: int, seed: int = 0) -> str:
@@ -45,12 +45,12 @@ def test_evenly_is_what_a_model_that_knows_nothing_scores_and_unseen_characters_
     tmp_path: Path,
 ) -> None:
     corpus = corpus_of(tmp_path, "abcabcabca" * 5, "abc", "abé☃a" * 3)
-    model = CharLM(checked(TINY), corpus.alphabet.size)
+    model = CharLM(validate_config(TINY), corpus.vocabulary.size)
     for weight in model.parameters():
         torch.nn.init.zeros_(weight)
-    run = score(model, corpus.alphabet, corpus.encoding, corpus.text.splits["test"])
+    run = evaluate(model, corpus.vocabulary, corpus.encoding, corpus.record.splits["test"])
     found = measured(corpus)["uniform"]
-    assert found["bits_per_char"] == pytest.approx(2 + 0.4 * math.log2(CODE_POINTS), rel=1e-12)
+    assert found["bits_per_char"] == pytest.approx(2 + 0.4 * math.log2(UNICODE_CODE_POINTS), rel=1e-12)
     for unit in ("bits_per_char", "bits_per_byte"):  # é has 2 bytes, ☃ has 3
         assert found[unit] == pytest.approx(run[unit], rel=1e-6)
     assert found["bits_per_byte"] == pytest.approx(found["bits_per_char"] * 5 / 8, rel=1e-12)
@@ -60,7 +60,7 @@ def test_one_character_alone_is_as_by_hand(tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path, "aaaaaabbbc", "abc", "abz")  # and the escape: four symbols
     left = ngram.DISCOUNT * 3 / 4  # taken from a, b and c, for the four of them
     chances = [(6 - ngram.DISCOUNT + left) / 10, (3 - ngram.DISCOUNT + left) / 10, left / 10]
-    bits = sum(-math.log2(chance) for chance in chances) + math.log2(CODE_POINTS)
+    bits = sum(-math.log2(chance) for chance in chances) + math.log2(UNICODE_CODE_POINTS)
     found = measured(corpus)["unigram"]
     assert found["bits_per_char"] == pytest.approx(bits / 3, rel=1e-12)
     assert found["protocol"].startswith("static")
@@ -74,7 +74,7 @@ def test_the_order_is_chosen_on_validation_though_another_suits_the_test(tmp_pat
     def bits(split: str, order: int) -> float:
         text = corpus.split(split).astype(np.int64)
         at = np.arange(len(text))
-        nats = ngram.costs(corpus.split("train"), text, at, corpus.alphabet.size, order)
+        nats = ngram.token_nll(corpus.split("train"), text, at, corpus.vocabulary.size, order)
         return float(nats.mean()) / math.log(2)
 
     best, other = (min(range(2, 9), key=lambda n: bits(of, n)) for of in ("valid", "test"))
@@ -97,7 +97,7 @@ def test_of_a_long_text_the_last_part_is_counted_and_that_is_said(
 def test_compressors_cost_what_the_test_split_adds_to_train(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding, "CHUNK", 1000)  # they are fed piece by piece
+    monkeypatch.setattr(encoding, "CHUNK_BYTES", 1000)  # they are fed piece by piece
     train, test = "é" + prose(20000), prose(3000, seed=1) + "☃"
     found = measured(corpus_of(tmp_path, train, "valid", test))
     best = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME}]
@@ -123,7 +123,7 @@ def test_a_compressor_looks_as_far_back_as_it_says(
     for name in ("xz", "zstd"):
         assert "back at all of it" in found[name]["protocol"]
         assert found[name]["bits_per_char"] < 0.1
-    monkeypatch.setattr(house, "DICTIONARY", 1 << 16)
+    monkeypatch.setattr(house, "MAX_COMPRESSION_WINDOW", 1 << 16)
     for name, short in measured(corpus).items():
         if name in ("xz", "zstd"):
             assert "looks 64 KiB back" in short["protocol"] and short["bits_per_char"] > 3
@@ -133,15 +133,15 @@ def test_no_more_of_a_long_text_is_packed_than_is_looked_back_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    packed = house._packed
+    packed = house._compressed_size
 
-    def counted(packer: house.Packer, pieces: Iterable[bytes]) -> int:
+    def counted(packer: house.Compressor, pieces: Iterable[bytes]) -> int:
         whole = list(pieces)
         sizes.append(sum(map(len, whole)))
         return packed(packer, whole)
 
     monkeypatch.setattr(house, "_packed", counted)
-    monkeypatch.setattr(house, "DICTIONARY", 5000)
+    monkeypatch.setattr(house, "MAX_COMPRESSION_WINDOW", 5000)
     measured(corpus_of(tmp_path, prose(20_000), "valid", prose(1000, seed=1)))
     assert len(sizes) >= 6 and set(sizes) == {5000, 6000}
 
@@ -161,7 +161,7 @@ def test_what_is_kept_is_not_measured_again_unless_it_was_not_there(
 ) -> None:
     def kept(corpus: Corpus) -> tuple[list[Baseline], list[str]]:
         begun: list[str] = []
-        return house.kept(corpus, tmp_path, begun.append), begun
+        return house.load_or_measure_baselines(corpus, tmp_path, begun.append), begun
 
     corpus = corpus_of(tmp_path, prose(2000), "valid", "test of it")
     with monkeypatch.context() as patched:
@@ -179,7 +179,7 @@ def test_what_is_kept_is_not_measured_again_unless_it_was_not_there(
 def test_bytes_that_are_no_text_are_measured_per_byte(tmp_path: Path) -> None:
     data = bytes(random.Random(2).choices(range(256), k=3000)).decode("utf-8", "surrogateescape")
     corpus = corpus_of(tmp_path, data, data[:200], data[:200], alphabet="bytes")
-    for one in baselines(corpus):
+    for one in measure_baselines(corpus):
         assert one["bits_per_char"] is None, one
         assert one["bits_per_byte"] > 0 and one["seconds"] >= 0
     assert measured(corpus)["uniform"]["bits_per_byte"] == 8

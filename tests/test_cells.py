@@ -13,32 +13,32 @@ from charlm.cell import CELLS, Cell, State
 from charlm.cells.gru import GRU
 from charlm.cells.lstm import LSTM
 from charlm.cells.rnn import RNN
-from charlm.config import checked
-from charlm.contract import PROMISES, arithmetic
-from charlm.errors import BadConfig, BrokenPromise
-from charlm.model import CharLM, resolve_kernel
-from charlm.unroll import choose, loop
+from charlm.config import validate_config
+from charlm.contract import CHECKS, evaluate_parameter_formula
+from charlm.errors import ConfigError, CellCheckError
+from charlm.model import CharLM, select_kernel
+from charlm.unroll import get_kernel, unroll_loop
 
 TIME, BATCH, INPUTS, HIDDEN = 11, 3, 5, 7
 
 
-@pytest.mark.parametrize("promise", PROMISES)
+@pytest.mark.parametrize("promise", CHECKS)
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_cell_keeps_its_promise(cell: str, promise: str) -> None:
-    contract.hold(cell, [promise])
+    contract.require(cell, [promise])
 
 
 def test_each_cell_has_a_file_of_its_name_and_a_paper() -> None:
     for name, kind in CELLS.items():
         assert kind.__module__ == f"charlm.cells.{name.replace('-', '_')}"
-        assert re.match(r"\w.+ \(\d{4}\), \"", zoo.paper(kind)), name
+        assert re.match(r"\w.+ \(\d{4}\), \"", zoo.citation(kind)), name
 
 
 # Faults planted for good. Those who walk a cell may stumble over any of its faults.
 
 BROKEN = Path(__file__).parent / "broken_cells.py"
-STATES, PURE, FUTURE, CUT, STREAMS, PROJECTION, LOOKS, GATES = list(PROMISES)[:8]
-GRADIENTS, COUNT, FLOPS, MATRICES, SAVED, KERNELS, FLOAT32, TRAINING = list(PROMISES)[8:]
+STATES, PURE, FUTURE, CUT, STREAMS, PROJECTION, LOOKS, GATES = list(CHECKS)[:8]
+GRADIENTS, COUNT, FLOPS, MATRICES, SAVED, KERNELS, FLOAT32, TRAINING = list(CHECKS)[8:]
 FAULTS: dict[str, tuple[set[str], str]] = {
     "Sound": (set(), ""),
     "WithoutItsSecondState": (
@@ -59,8 +59,8 @@ FAULTS: dict[str, tuple[set[str], str]] = {
     ),
     "ReadsNothing": ({FUTURE}, "another character 1 changes nothing at all"),
     "MixesStreams": ({STREAMS}, "another stream 2 changes streams 1 and 3 by 5.3e-01"),
-    "SaysItsOutputIsOnlyRead": ({LOOKS}, "changes the step by .*read_out = False"),
-    "CarriesItsOutputForNothing": ({LOOKS}, "changes nothing: say read_out = True"),
+    "SaysItsOutputIsOnlyRead": ({LOOKS}, "changes the step by .*output_is_readout = False"),
+    "CarriesItsOutputForNothing": ({LOOKS}, "changes nothing: say output_is_readout = True"),
     "NamesAGateThatIsNotThere": ({GATES}, "its step computes no z"),
     "NamesWhatIsNoGate": ({GATES}, "f is from -[0-9.]+ to "),
     "HasAGateOfTwiceTheUnits": ({GATES}, "both has 18 numbers, and there are 9 units"),
@@ -85,22 +85,22 @@ FAULTS: dict[str, tuple[set[str], str]] = {
 @pytest.mark.parametrize("kind", FAULTS)
 def test_a_broken_promise_is_named(kind: str) -> None:
     name = f"{BROKEN}:{kind}"
-    zoo.load(name)
+    zoo.load_custom_cell(name)
     breaks, says = FAULTS[kind]
-    found = {promise for promise in PROMISES if contract.problem(name, promise)}
+    found = {promise for promise in CHECKS if contract.run_check(name, promise)}
     follow = {KERNELS, FLOAT32, TRAINING} if breaks else set()
     assert breaks <= found <= breaks | follow
     if breaks:
-        first = next(promise for promise in PROMISES if promise in breaks)
-        with pytest.raises(BrokenPromise, match=f"{kind}: {first}, but with 5 inputs.*: .*{says}"):
-            contract.hold(name, [promise for promise in PROMISES if promise in breaks])
+        first = next(promise for promise in CHECKS if promise in breaks)
+        with pytest.raises(CellCheckError, match=f"{kind}: {first}, but with 5 inputs.*: .*{says}"):
+            contract.require(name, [promise for promise in CHECKS if promise in breaks])
 
 
 def test_what_a_cell_raises_breaks_its_promise() -> None:
     name = f"{BROKEN}:Raises"
-    zoo.load(name)
-    with pytest.raises(BrokenPromise, match="begins with the output, but with .*: RuntimeError: "):
-        contract.hold(name, PROMISES)
+    zoo.load_custom_cell(name)
+    with pytest.raises(CellCheckError, match="begins with the output, but with .*: RuntimeError: "):
+        contract.require(name, CHECKS)
 
 
 def test_every_fault_is_tried() -> None:
@@ -110,12 +110,12 @@ def test_every_fault_is_tried() -> None:
 
 def test_a_formula_is_read_as_it_is_written() -> None:
     sizes = {"X": 5, "H": 8}
-    assert arithmetic("3H(X + 1) + H", sizes) == 3 * 8 * 6 + 8
-    assert arithmetic("HX + 4H(X +\n H/4 - 1)", sizes) == 40 + 32 * 6
-    assert arithmetic("9H*H/16 + (X + 1)(H + 1) + H^2", sizes) == 36 + 54 + 64
+    assert evaluate_parameter_formula("3H(X + 1) + H", sizes) == 3 * 8 * 6 + 8
+    assert evaluate_parameter_formula("HX + 4H(X +\n H/4 - 1)", sizes) == 40 + 32 * 6
+    assert evaluate_parameter_formula("9H*H/16 + (X + 1)(H + 1) + H^2", sizes) == 36 + 54 + 64
     for wrong in ("4Y", "", "H(X", "H**X()", "H.real", "2.5H"):
-        with pytest.raises(BrokenPromise):
-            arithmetic(wrong, sizes)
+        with pytest.raises(CellCheckError):
+            evaluate_parameter_formula(wrong, sizes)
 
 
 # PyTorch's own
@@ -134,7 +134,7 @@ def some(*shape: int) -> Tensor:
 
 
 def somewhere(cell: Cell) -> State:
-    return tuple(some(*part.shape) for part in cell.start(BATCH))
+    return tuple(some(*part.shape) for part in cell.initial_state(BATCH))
 
 
 def copied(ours: RNN | GRU | LSTM, theirs: nn.RNNBase) -> None:
@@ -161,7 +161,7 @@ def test_it_is_pytorchs_own(kind: type, theirs: type) -> None:
     x2 = x.detach().clone().requires_grad_()
     start = tuple(part.requires_grad_() for part in somewhere(ours))
     start2 = tuple(part.detach().clone().requires_grad_() for part in start)
-    outputs, last = loop(ours, x, start, None)
+    outputs, last = unroll_loop(ours, x, start, None)
     given = tuple(part[None] for part in start2)
     outputs2, last2 = module(x2, given if kind is LSTM else given[0])
     last2 = tuple(part[0] for part in (last2 if kind is LSTM else (last2,)))
@@ -189,15 +189,15 @@ def test_gates_that_keep_begin_open() -> None:
 
 
 def test_a_kernel_that_a_cell_has_not_is_an_error_and_never_another() -> None:
-    with pytest.raises(BadConfig, match="--kernel fused: IRNN has no fused kernel; this cell has"):
-        choose("fused", CELLS["irnn"](INPUTS, HIDDEN), "cpu")
-    with pytest.raises(BadConfig, match="no kernel is called 'warp'; there are loop, "):
-        choose("warp", LSTM(INPUTS, HIDDEN), "cpu")
+    with pytest.raises(ConfigError, match="--kernel fused: IRNN has no fused kernel; this cell has"):
+        get_kernel("fused", CELLS["irnn"](INPUTS, HIDDEN), "cpu")
+    with pytest.raises(ConfigError, match="no kernel is called 'warp'; there are loop, "):
+        get_kernel("warp", LSTM(INPUTS, HIDDEN), "cpu")
 
 
 def test_an_unknown_cell_is_told_its_nearest() -> None:
-    with pytest.raises(BadConfig, match="no cell is called 'lsmt'; did you mean lstm"):
-        zoo.find("lsmt")
+    with pytest.raises(ConfigError, match="no cell is called 'lsmt'; did you mean lstm"):
+        zoo.get_cell("lsmt")
 
 
 # the model around it
@@ -205,13 +205,13 @@ def test_an_unknown_cell_is_told_its_nearest() -> None:
 
 @pytest.mark.parametrize("cell_name", CELLS)
 def test_a_model_of_two_layers_may_be_cut_anywhere_too(cell_name: str) -> None:
-    hidden = contract.subjects(cell_name)[0].hidden  # of which there are compiled kernels by now
-    config = checked({"cell": cell_name, "layers": 2, "hidden": hidden, "embedding": 4})
+    hidden = contract.cell_cases(cell_name)[0].hidden  # of which there are compiled kernels by now
+    config = validate_config({"cell": cell_name, "layers": 2, "hidden": hidden, "embedding": 4})
     torch.manual_seed(0)
-    model = CharLM(config, 9, resolve_kernel(config)[0]).double().eval()
+    model = CharLM(config, 9, select_kernel(config)[0]).double().eval()
     ids = torch.randint(9, (TIME, BATCH))
-    whole, end = model(ids, model.start(BATCH))
-    first, between = model(ids[:4], model.start(BATCH))
+    whole, end = model(ids, model.initial_state(BATCH))
+    first, between = model(ids[:4], model.initial_state(BATCH))
     second, after = model(ids[4:], between)
     assert_close(torch.cat((first, second)), whole, rtol=0, atol=1e-12)
     assert_close(after, end, rtol=0, atol=1e-12)
@@ -219,23 +219,23 @@ def test_a_model_of_two_layers_may_be_cut_anywhere_too(cell_name: str) -> None:
 
 @pytest.mark.parametrize("layers", [1, 2])
 def test_dropout_acts_on_what_each_layer_hands_on_and_in_training_only(layers: int) -> None:
-    config = checked({"dropout": 0.5, "layers": layers, "hidden": 6, "embedding": 4})
+    config = validate_config({"dropout": 0.5, "layers": layers, "hidden": 6, "embedding": 4})
     model = CharLM(config, 9)
     ids = torch.randint(9, (TIME, BATCH))
-    one, state = model(ids, model.start(BATCH))
-    two, other = model(ids, model.start(BATCH))
+    one, state = model(ids, model.initial_state(BATCH))
+    two, other = model(ids, model.initial_state(BATCH))
     assert not torch.equal(one, two)
     assert_close(state[0], other[0], rtol=0, atol=0)  # never on what a layer itself carries on
     model.eval()
-    one, _ = model(ids, model.start(BATCH))
-    two, _ = model(ids, model.start(BATCH))
+    one, _ = model(ids, model.initial_state(BATCH))
+    two, _ = model(ids, model.initial_state(BATCH))
     assert torch.equal(one, two)
 
 
 def test_tied_weights_are_one_table() -> None:
-    tied = CharLM(checked({"tie": True, "embedding": 6, "hidden": 6}), 9)
-    free = CharLM(checked({"embedding": 6, "hidden": 6}), 9)
+    tied = CharLM(validate_config({"tie": True, "embedding": 6, "hidden": 6}), 9)
+    free = CharLM(validate_config({"embedding": 6, "hidden": 6}), 9)
     count = [sum(p.numel() for p in model.parameters()) for model in (tied, free)]
     assert count[1] - count[0] == 9 * 6
-    with pytest.raises(BadConfig, match="--embedding 256"):
-        checked({"tie": True})
+    with pytest.raises(ConfigError, match="--embedding 256"):
+        validate_config({"tie": True})

@@ -18,10 +18,10 @@ import pytest
 from conftest import charlm, command, make_run
 
 from charlm import checkpoint, durable
-from charlm.config import FORMAT
-from charlm.errors import BadConfig, BadData, DiskFailure, Exists, Locked, Missing
-from charlm.run import Run, refuse_existing, writer
-from charlm.train import begin, train
+from charlm.config import FORMAT_VERSION
+from charlm.errors import ConfigError, DataError, StorageError, OutputExistsError, LockedError, InputNotFoundError
+from charlm.run import Run, check_not_existing, exclusive_lock
+from charlm.train import restore_trainer, train
 
 
 @pytest.fixture
@@ -29,18 +29,18 @@ def run(tmp_path: Path, book: Path) -> Run:
     made, corpus, config = make_run(
         tmp_path / "run", book, hidden=3, embedding=2, batch=2, updates=6, valid_every=2
     )
-    model, _ = begin(made, "cpu", config, print)
+    model, _ = restore_trainer(made, "cpu", config, print)
     list(train(made, model, corpus))
     return made
 
 
-def broken(run: Run, path: Path, change: Callable[[bytes], bytes]) -> BadData | None:
+def broken(run: Run, path: Path, change: Callable[[bytes], bytes]) -> DataError | None:
     """What loading the last checkpoint says when a file's bytes are changed."""
     before = path.read_bytes()
     path.write_bytes(change(before))
     try:
-        checkpoint.load(run.checkpoints[max(run.checkpoints)], run.path)
-    except BadData as error:
+        checkpoint.load_checkpoint(run.checkpoints[max(run.checkpoints)], run.path)
+    except DataError as error:
         return error
     finally:
         path.write_bytes(before)
@@ -92,28 +92,28 @@ def test_every_truncation_and_every_longer_file_is_found(run: Run) -> None:
 
 def test_damage_is_said_with_its_place_and_the_newest_sound_one_is_used(run: Run) -> None:
     said: list[str] = []
-    assert run.load("last", said.append).progress.update == 6 and not said
+    assert run.load_checkpoint("last", said.append).progress.step == 6 and not said
     updates = list(run.checkpoints)
     (run.checkpoints[6] / "model.safetensors").write_bytes(b"junk")
-    found = run.load("last", said.append)
-    assert found.progress.update == updates[-2]
+    found = run.load_checkpoint("last", said.append)
+    assert found.progress.step == updates[-2]
     assert "update-00000006/model.safetensors is damaged" in said[0]
     assert f"going on with update {updates[-2]}" in said[0]
-    assert run.load("best", said.append).progress.update in updates[:-1]
+    assert run.load_checkpoint("best", said.append).progress.step in updates[:-1]
     for path in run.checkpoints.values():
         (path / "manifest.json").unlink()
-    with pytest.raises(BadData, match="no other checkpoint is sound"):
-        run.load("best", said.append)
+    with pytest.raises(DataError, match="no other checkpoint is sound"):
+        run.load_checkpoint("best", said.append)
 
 
 def test_files_of_two_checkpoints_cannot_be_mixed(run: Run) -> None:
     older, newer = list(run.checkpoints.values())[-2:]
     shutil.copy(older / "training.safetensors", newer / "training.safetensors")
-    with pytest.raises(BadData, match="training.safetensors is damaged"):
-        checkpoint.load(newer, run.path)
+    with pytest.raises(DataError, match="training.safetensors is damaged"):
+        checkpoint.load_checkpoint(newer, run.path)
     shutil.copytree(older, older.parent / "update-00000099")
-    with pytest.raises(BadData, match="manifest.json is damaged"):
-        checkpoint.load(older.parent / "update-00000099", run.path)
+    with pytest.raises(DataError, match="manifest.json is damaged"):
+        checkpoint.load_checkpoint(older.parent / "update-00000099", run.path)
 
 
 def test_a_manifest_names_its_files_and_no_others(run: Run) -> None:
@@ -122,11 +122,11 @@ def test_a_manifest_names_its_files_and_no_others(run: Run) -> None:
 
     for change in ({}, {"../../secret": {"bytes": 0, "sha256": ""}}):
         manifest = msgspec.json.decode(true, type=checkpoint.Manifest)
-        stored = msgspec.convert(change, dict[str, checkpoint.Stored])
+        stored = msgspec.convert(change, dict[str, checkpoint.FileDigest])
         forged = msgspec.structs.replace(manifest, files=stored)
-        (path / "manifest.json").write_bytes(forged.sealed())
-        with pytest.raises(BadData, match="does not name the files"):
-            checkpoint.load(path, run.path)
+        (path / "manifest.json").write_bytes(forged.canonical_bytes())
+        with pytest.raises(DataError, match="does not name the files"):
+            checkpoint.load_checkpoint(path, run.path)
 
 
 def test_the_best_and_the_last_two_are_kept(
@@ -136,24 +136,24 @@ def test_the_best_and_the_last_two_are_kept(
     bits = [5.0, 4.0, 3.5, 4.5, 3.0, 3.0, 3.25, 4.0, 5.0, 3.5, 6.0, 4.0]
     looks = iter(bits)
     monkeypatch.setattr("charlm.train.quick_bits", lambda *_: next(looks))
-    model, _ = begin(run, "cpu", config, print)
+    model, _ = restore_trainer(run, "cpu", config, print)
     list(train(run, model, corpus))
     assert set(run.checkpoints) == {5, 11, 12}  # the first of two equally good ones
-    assert run.load("best", print).progress.valid_bits == 3.0
-    assert run.load("last", print).progress.update == 12
+    assert run.load_checkpoint("best", print).progress.valid_bits == 3.0
+    assert run.load_checkpoint("last", print).progress.step == 12
 
 
 def test_a_checkpoint_of_other_settings_is_refused(run: Run, tmp_path: Path, book: Path) -> None:
     other, _, _ = make_run(tmp_path / "other", book, hidden=4)
     shutil.copytree(run.path / "checkpoints", other.path / "checkpoints", dirs_exist_ok=True)
-    with pytest.raises(BadData, match="run.json is damaged"):
-        other.load("last", print)
+    with pytest.raises(DataError, match="run.json is damaged"):
+        other.load_checkpoint("last", print)
 
 
 def test_a_run_of_another_format_names_the_way_out(run: Run) -> None:
     path = run.path / "run.json"
-    path.write_text(path.read_text().replace(f'"format": {FORMAT}', '"format": 99'))
-    with pytest.raises(BadConfig, match=f"has format 99, and this charlm reads format {FORMAT}"):
+    path.write_text(path.read_text().replace(f'"format": {FORMAT_VERSION}', '"format": 99'))
+    with pytest.raises(ConfigError, match=f"has format 99, and this charlm reads format {FORMAT_VERSION}"):
         Run(run.path)
 
 
@@ -161,33 +161,33 @@ def test_a_run_of_another_format_names_the_way_out(run: Run) -> None:
 def test_an_alphabet_that_is_none_is_damage(run: Run, symbols: str) -> None:
     path = run.path / "alphabet.json"
     path.write_text(f'{{"kind": "characters", "symbols": {symbols}}}')
-    with pytest.raises(BadData, match="alphabet.json is damaged"):
+    with pytest.raises(DataError, match="alphabet.json is damaged"):
         Run(run.path)
 
 
 def test_a_torn_line_stays_alone(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"one\ntw")
-    log = durable.Log(tmp_path / "log")
+    log = durable.AppendOnlyLog(tmp_path / "log")
     log.append(b"three")
     log.close()
     assert (tmp_path / "log").read_bytes() == b"one\ntw\nthree\n"
 
 
 def test_what_is_no_run_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(Missing, match="there is no run"):
+    with pytest.raises(InputNotFoundError, match="there is no run"):
         Run(tmp_path / "none")
-    with pytest.raises(Missing, match="is not a run"):
+    with pytest.raises(InputNotFoundError, match="is not a run"):
         Run(tmp_path)
 
 
 def test_a_run_is_not_overwritten_but_a_killed_beginning_is(tmp_path: Path, run: Run) -> None:
-    with pytest.raises(Exists, match="continue it with --resume"):
-        refuse_existing(run.path)
+    with pytest.raises(OutputExistsError, match="continue it with --resume"):
+        check_not_existing(run.path)
     (tmp_path / "begun").mkdir()
     (tmp_path / "begun" / "alphabet.json").touch()
     (tmp_path / "begun" / ".tmp-run.json-1-0123abcd").touch()
-    refuse_existing(tmp_path / "begun")
-    refuse_existing(tmp_path / "nothing")
+    check_not_existing(tmp_path / "begun")
+    check_not_existing(tmp_path / "nothing")
 
 
 # writing
@@ -223,7 +223,7 @@ def test_a_disk_that_fails_at_any_operation_loses_nothing(
     run: Run, monkeypatch: pytest.MonkeyPatch, error: int
 ) -> None:
     """SQLite's way: fail the 1st, the 2nd, the 3rd … until a save gets through."""
-    before = run.load("last", print)
+    before = run.load_checkpoint("last", print)
     progress = checkpoint.msgspec.structs.replace(before.progress, update=7)
     for nth in range(1, 200):
         faulty = Faulty(nth, error)
@@ -232,11 +232,11 @@ def test_a_disk_that_fails_at_any_operation_loses_nothing(
             try:
                 run.save(progress, before.tensors)
                 failed = False
-            except DiskFailure as failure:
+            except StorageError as failure:
                 failed = True
                 assert "Mend that, then run the same command again" in str(failure)
         assert not list((run.path / "checkpoints").glob(".tmp-*")), f"left after {nth}"
-        assert run.load("last", pytest.fail).progress.update in ({6, 7} if failed else {7})
+        assert run.load_checkpoint("last", pytest.fail).progress.step in ({6, 7} if failed else {7})
         if not failed:
             assert nth > 15
             return
@@ -252,7 +252,7 @@ def test_a_disk_that_takes_less_than_it_is_given_is_given_the_rest(
         return os.write(descriptor, data[: max(1, len(data) // 3)])
 
     monkeypatch.setattr(durable, "os", SimpleNamespace(**{**vars(os), "write": short}))
-    durable.write_file(tmp_path / "x", bytes(range(256)) * 5)
+    durable.write_atomic(tmp_path / "x", bytes(range(256)) * 5)
     assert (tmp_path / "x").read_bytes() == bytes(range(256)) * 5
 
 
@@ -279,16 +279,16 @@ def test_everything_is_on_the_disk_before_it_gets_its_name(
     faked = {"open": opened, "fsync": synced, "rename": renamed}
     monkeypatch.setattr(durable, "os", SimpleNamespace(**{**vars(os), **faked}))
     place = ("sync", tmp_path.name.split("-")[0])
-    durable.write_directory(tmp_path / "c", {"a": b"1", "b": b"2"})
+    durable.write_directory_atomic(tmp_path / "c", {"a": b"1", "b": b"2"})
     assert happened == [
         *(("sync", "a"), ("sync", "b"), ("sync", ".tmp")),
         *(("rename", "c"), place),
     ]
     happened.clear()
-    durable.write_file(tmp_path / "d", b"3")
+    durable.write_atomic(tmp_path / "d", b"3")
     assert happened == [("sync", ".tmp"), ("rename", "d"), place]
     happened.clear()
-    with durable.Growing(tmp_path / "e") as growing:
+    with durable.AtomicFileWriter(tmp_path / "e") as growing:
         growing.write(b"4")
         growing.commit()
     assert happened == [("sync", ".tmp"), ("rename", "e"), place]
@@ -297,8 +297,8 @@ def test_everything_is_on_the_disk_before_it_gets_its_name(
 def test_links_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("kept")
     (tmp_path / "metrics.jsonl").symlink_to(tmp_path / "secret")
-    with pytest.raises(DiskFailure):
-        durable.Log(tmp_path / "metrics.jsonl")
+    with pytest.raises(StorageError):
+        durable.AppendOnlyLog(tmp_path / "metrics.jsonl")
     assert (tmp_path / "secret").read_text() == "kept"
 
 
@@ -313,9 +313,9 @@ def test_a_directory_that_is_no_run_is_left_as_it_is(tmp_path: Path, book: Path)
         assert charlm(*words, tmp_path / "home").returncode == 73
     assert charlm("compare-cells", book, "--out", tmp_path / "home").returncode == 73
     assert (tmp_path / "home" / "lock").read_text() == "mine"
-    with writer(tmp_path / "home"):  # even whoever writes there sweeps only what is ours
+    with exclusive_lock(tmp_path / "home"):  # even whoever writes there sweeps only what is ours
         (tmp_path / "home" / ".tmp-x-1-0123abcd").touch()
-    with writer(tmp_path / "home"):
+    with exclusive_lock(tmp_path / "home"):
         left = {path.name for path in (tmp_path / "home").iterdir()}
     assert left == {".tmp-precious", "lock", "runs"}
 
@@ -326,22 +326,22 @@ def test_a_start_that_failed_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_vouches_for_what_the_run_began_with(run: Run) -> None:
-    found = run.load("last", print)
+    found = run.load_checkpoint("last", print)
     text = (run.path / "run.json").read_text()
     (run.path / "run.json").write_text(text.replace('"seed": 0', '"seed": 7'))
     run.save(found.progress, found.tensors)
-    with pytest.raises(BadData, match="run.json is damaged"):
-        Run(run.path).load("last", print)
+    with pytest.raises(DataError, match="run.json is damaged"):
+        Run(run.path).load_checkpoint("last", print)
 
 
 def test_a_second_writer_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
     with (
-        writer(tmp_path / "r"),
-        pytest.raises(Locked, match=f"process {os.getpid()} on "),
-        writer(tmp_path / "r"),
+        exclusive_lock(tmp_path / "r"),
+        pytest.raises(LockedError, match=f"process {os.getpid()} on "),
+        exclusive_lock(tmp_path / "r"),
     ):
         pass
-    with writer(tmp_path / "r"):
+    with exclusive_lock(tmp_path / "r"):
         second = charlm("train", "--run", tmp_path / "r", "--resume")
     assert second.returncode == 75 and b"is being written by another" in second.stderr
 

@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 from conftest import charlm, command, on_terminal, prose
 
-from charlm.errors import MEANING, CharlmError
-from charlm.show.progress import SideBySide
-from charlm.visible import visible
-from charlm.workers import Job, Progress, State
+from charlm.errors import EXIT_CODES, CharlmError
+from charlm.show.progress import JobsProgress
+from charlm.visible import escape_control_characters
+from charlm.workers import Job, JobProgress, JobState
 
 SMALL = ["--hidden", 8, "--embedding", 4, "--batch", 4, "--time", 16, "--updates", 2]
 
@@ -305,10 +305,10 @@ def test_an_error_is_one_line_with_cause_and_way_out(
 
 def test_every_exit_code_is_documented() -> None:
     codes = {kind.code for kind in CharlmError.__subclasses__()}
-    assert codes | {0, 2, 70, 130, 141, 143} == set(MEANING)
+    assert codes | {0, 2, 70, 130, 141, 143} == set(EXIT_CODES)
     readme = (Path(__file__).parent.parent / "README.md").read_text()
     (listed,) = re.findall(r"\*\*Exit codes\.\*\*(.*?)\n\n", readme, re.S)
-    assert set(map(int, re.findall(r"\b\d+\b", listed))) == set(MEANING)
+    assert set(map(int, re.findall(r"\b\d+\b", listed))) == set(EXIT_CODES)
     told = set(
         map(
             int,
@@ -317,7 +317,7 @@ def test_every_exit_code_is_documented() -> None:
             ),
         )
     )
-    assert told == set(MEANING)
+    assert told == set(EXIT_CODES)
 
 
 @pytest.mark.parametrize(
@@ -584,11 +584,11 @@ def test_names_of_jobs_side_by_side_are_only_ever_text(monkeypatch: pytest.Monke
     drawn = Terminal()
     monkeypatch.setattr(sys, "stderr", drawn)
     monkeypatch.setenv("TERM", "xterm")
-    shown = SideBySide(1.0)
+    shown = JobsProgress(1.0)
     name = "[/x]\x1b[2J[red]m.C seed 0"
     for where in ("", "[/at] 1.2"):
-        job = Job(name, Path("m"), [], lambda: Progress())
-        shown.see([State(job, Progress("", 1, 2, where), "running")])
+        job = Job(name, Path("m"), [], lambda: JobProgress())
+        shown.update([JobState(job, JobProgress("", 1, 2, where), "running")])
     shown.close()
     safe = "[/x]\\x1b[2J[red]m.C seed 0"
     assert safe in drawn.getvalue() and "[/at] 1.2" in drawn.getvalue()
@@ -600,19 +600,19 @@ def test_a_terminal_has_a_bar_for_each_job_under_way_and_a_line_for_each_that_ha
     drawn = Terminal()
     monkeypatch.setattr(sys, "stderr", drawn)
     monkeypatch.setenv("TERM", "xterm")
-    shown = SideBySide(1.0)
+    shown = JobsProgress(1.0)
     states = [
-        State(Job(name, Path(name), [], Progress), Progress(ended, 0, 9, "1.5 bits"), status)
+        JobState(Job(name, Path(name), [], JobProgress), JobProgress(ended, 0, 9, "1.5 bits"), status)
         for name, ended, status in (
             *(("old", "done", "done"), ("one", "", "running"), ("other", "", "running")),
             ("later", "", "waiting"),
         )
     ]
-    shown.see(states)
+    shown.update(states)
     assert {*shown.tasks} == {"", "one", "other"}
     states[1].status, states[2].status, states[2].killed = "done", "waiting", 1
     states[3].status = "running"
-    shown.see(states)
+    shown.update(states)
     shown.close()
     assert {*shown.tasks} == {"", "later"}
     lines = [line.strip() for line in drawn.getvalue().replace("\r", "\n").splitlines()]
@@ -627,11 +627,11 @@ def test_a_terminal_has_a_bar_for_each_job_under_way_and_a_line_for_each_that_ha
 
 def test_foreign_text_cannot_drive_a_terminal() -> None:
     hostile = "a\x1b[31m\x9b\x07\x7f\u202e\u2066\u200b\ufeff\u2028\ud800\x00\r\U000e0041z\n\té漢"
-    shown = visible(hostile, keep="\n\t")
+    shown = escape_control_characters(hostile, keep="\n\t")
     assert shown.startswith("a\\x1b[31m\\x9b\\x07\\x7f\\u202e\\u2066\\u200b\\ufeff")
     assert shown.endswith("z\n\té漢") and "\\x00\\r" in shown and "\\U000e0041" in shown
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", shown)
-    assert visible("a\nb") == "a\\nb"
+    assert escape_control_characters("a\nb") == "a\\nb"
 
 
 def test_a_model_of_hostile_text_writes_it_raw_only_into_a_pipe(tmp_path: Path) -> None:

@@ -16,21 +16,21 @@ from torch import Tensor, nn
 
 from charlm import climb, compare_task
 from charlm.cell import CELLS
-from charlm.climb import Outcome, attempt, measured, outcomes, solved, training
-from charlm.config import Config, checked, notes
-from charlm.errors import BadConfig, NonFinite, OutOfMemory
-from charlm.learner import Learner
-from charlm.match import equal
-from charlm.model import ModelState, made
+from charlm.climb import LevelResult, train_level, evaluate_task, load_level_results, is_solved, train_on_task
+from charlm.config import Config, validate_config, option_metadata
+from charlm.errors import ConfigError, DivergedError, InsufficientMemoryError
+from charlm.learner import Trainer
+from charlm.match import match_budget
+from charlm.model import ModelState, build_model
 from charlm.show import tasks as drawing
-from charlm.task import NONE, TASKS, Level, Task
+from charlm.task import IGNORE_INDEX, TASKS, TaskScore, Task
 
 SMALL = {"hidden": 24, "embedding": 8, "batch": 32, "learning_rate": 0.02, "kernel": "loop"}
 
 
-def learner(task: Task, distance: int, **settings: Any) -> Learner[Any]:
-    config = checked({**SMALL, "time": task.length(distance), **settings})
-    return Learner(made(task.model, config, task.symbols, "loop", "cpu"), config, config.updates)
+def learner(task: Task, distance: int, **settings: Any) -> Trainer[Any]:
+    config = validate_config({**SMALL, "time": task.sequence_length(distance), **settings})
+    return Trainer(build_model(task.model, config, task.symbols, "loop", "cpu"), config, config.max_steps)
 
 
 def nothing(updates: int) -> None:
@@ -42,9 +42,9 @@ def nothing(updates: int) -> None:
 def test_every_cell_learns_what_is_very_easy(cell: str, name: str, distance: int) -> None:
     task = TASKS[name]
     learns = learner(task, distance, cell=cell, updates=150, valid_every=10)
-    for check in training(task, learns, distance, nothing):  # noqa: B007 (the last is looked at)
+    for check in train_on_task(task, learns, distance, nothing):  # noqa: B007 (the last is looked at)
         pass
-    assert check.loss < 0.5 * task.chance(distance).loss
+    assert check.loss < 0.5 * task.chance_score(distance).loss
 
 
 class Fake(nn.Module):
@@ -61,24 +61,24 @@ class Fake(nn.Module):
 
     def forward(self, x: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
         del state
-        y = torch.tensor([self.task.oracle(one.tolist()) for one in x.unbind(1)]).T
+        y = torch.tensor([self.task.solve(one.tolist()) for one in x.unbind(1)]).T
         if self.wrong:
             for stream in y.T[::2]:
-                last = (stream != NONE).nonzero().max()
+                last = (stream != IGNORE_INDEX).nonzero().max()
                 stream[last] = (stream[last] + 1) % self.task.symbols
         if self.task.name == "adding":
             return y, ()
         return 40.0 * nn.functional.one_hot(y.clamp(min=0), self.task.symbols).float(), ()
 
     def cost(self, predictions: Tensor, y: Tensor) -> Tensor:
-        made = self.task.model(checked(SMALL), self.task.symbols, "loop", "cpu")
+        made = self.task.model(validate_config(SMALL), self.task.symbols, "loop", "cpu")
         cost: Tensor = made.cost(predictions, y)
         return cost
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_an_oracle_is_found_to_be_one(name: str) -> None:
-    level = measured(Fake(TASKS[name], False), TASKS[name], 5, "test", 64)  # type: ignore[arg-type]
+    level = evaluate_task(Fake(TASKS[name], False), TASKS[name], 5, "test", 64)  # type: ignore[arg-type]
     assert level.accuracy == 1 and level.loss == pytest.approx(0, abs=1e-9)
 
 
@@ -89,17 +89,17 @@ def test_an_oracle_is_found_to_be_one(name: str) -> None:
 )
 def test_one_wrong_answer_counts_as_much_as_it_should(name: str, accuracy: float) -> None:
     """Of copy one in ten answers, of parity the only one; a whole of anbn is wrong with a part."""
-    level = measured(Fake(TASKS[name], True), TASKS[name], 5, "test", 64)  # type: ignore[arg-type]
+    level = evaluate_task(Fake(TASKS[name], True), TASKS[name], 5, "test", 64)  # type: ignore[arg-type]
     assert level.accuracy == pytest.approx(accuracy) and level.loss > 0
 
 
 def test_solved_is_99_percent_right_or_one_percent_of_chances_loss() -> None:
-    chance = Level(2.0, 0.1)
+    chance = TaskScore(2.0, 0.1)
     for task in (TASKS["copy"], TASKS["dyck"]):
-        assert solved(task, Level(1.0, 0.99), chance)
-        assert not solved(task, Level(1.0, 0.989), chance)
-    assert solved(TASKS["copy"], Level(0.02, 0.5), chance)
-    assert not solved(TASKS["copy"], Level(0.0201, 0.5), chance)
+        assert is_solved(task, TaskScore(1.0, 0.99), chance)
+        assert not is_solved(task, TaskScore(1.0, 0.989), chance)
+    assert is_solved(TASKS["copy"], TaskScore(0.02, 0.5), chance)
+    assert not is_solved(TASKS["copy"], TaskScore(0.0201, 0.5), chance)
 
 
 class Forgets(Fake):
@@ -131,25 +131,25 @@ def test_what_is_only_trained_on_does_not_make_up_for_wrong_answers(
 ) -> None:
     """Most brackets close at once, and most parities are of fewer bits."""
     task = TASKS[name]
-    level = measured(Forgets(task, reach), task, distance, "test", 64)  # type: ignore[arg-type]
-    assert level.accuracy < 0.7 and level.loss < 0.01 * task.chance(distance).loss
-    assert not solved(task, level, task.chance(distance))
+    level = evaluate_task(Forgets(task, reach), task, distance, "test", 64)  # type: ignore[arg-type]
+    assert level.accuracy < 0.7 and level.loss < 0.01 * task.chance_score(distance).loss
+    assert not is_solved(task, level, task.chance_score(distance))
 
 
 def test_training_ends_when_two_checks_in_a_row_are_solved(monkeypatch: Any) -> None:
     accuracies = iter([0.5, 1.0, 0.9, 1.0, 1.0, 1.0])
-    monkeypatch.setattr(climb, "measured", lambda *_: Level(1.0, next(accuracies)))
+    monkeypatch.setattr(climb, "measured", lambda *_: TaskScore(1.0, next(accuracies)))
     learns = learner(TASKS["parity"], 3, updates=100, valid_every=2)
-    checks = list(training(TASKS["parity"], learns, 3, nothing))
-    assert [check.update for check in checks] == [2, 4, 6, 8, 10] and learns.update == 10
+    checks = list(train_on_task(TASKS["parity"], learns, 3, nothing))
+    assert [check.step for check in checks] == [2, 4, 6, 8, 10] and learns.step == 10
 
 
 def test_every_distance_is_trained_on_its_own_sequences_from_new_weights(tmp_path: Path) -> None:
     """So what comes of one does not depend on which were tried before, and repeats exactly."""
-    task, config = TASKS["adding"], checked({**SMALL, "cell": "gru", "updates": 60})
+    task, config = TASKS["adding"], validate_config({**SMALL, "cell": "gru", "updates": 60})
 
-    def came_of(distance: int) -> Level | None:
-        return attempt(tmp_path, task, config, distance, "cpu", nothing).test
+    def came_of(distance: int) -> TaskScore | None:
+        return train_level(tmp_path, task, config, distance, "cpu", nothing).test
 
     first = came_of(3)
     other = came_of(4)
@@ -164,83 +164,83 @@ def test_units_may_keep_for_as_long_as_a_sequence_is(tmp_path: Path, monkeypatch
     seen = []
 
     def noted(kind: Any, config: Config, *rest: Any) -> Any:
-        seen.append(config.time)
-        return made(kind, config, *rest)
+        seen.append(config.seq_len)
+        return build_model(kind, config, *rest)
 
     monkeypatch.setattr(climb, "made", noted)
-    config = checked({**SMALL, "keep_bias": "chrono", "updates": 1})
-    attempt(tmp_path, TASKS["copy"], config, 7, "cpu", nothing)
+    config = validate_config({**SMALL, "keep_bias": "chrono", "updates": 1})
+    train_level(tmp_path, TASKS["copy"], config, 7, "cpu", nothing)
     assert seen == [27]
 
 
 def test_a_loss_that_is_not_finite_is_recorded_and_ends_the_climb(tmp_path: Path) -> None:
     wild = {"cell": "irnn", "updates": 300, "learning_rate": 1000.0, "clip": 1e9}
-    config = checked({**SMALL, **wild})
-    found = list(climb.climb(tmp_path, "adding", config, [60, 80], "cpu", nothing))
-    assert [(one.distance, one.solved, one.test) for one in found] == [(60, False, None)]
-    assert "the loss is" in found[0].diverged and found[0].updates < 300
-    assert not list(climb.climb(tmp_path, "adding", config, [60, 80], "cpu", nothing))
+    config = validate_config({**SMALL, **wild})
+    found = list(climb.run_curriculum(tmp_path, "adding", config, [60, 80], "cpu", nothing))
+    assert [(one.length, one.solved, one.test) for one in found] == [(60, False, None)]
+    assert "the loss is" in found[0].diverged and found[0].steps < 300
+    assert not list(climb.run_curriculum(tmp_path, "adding", config, [60, 80], "cpu", nothing))
 
 
 def test_a_test_that_is_not_finite_is_recorded_as_diverged(tmp_path: Path) -> None:
     """The one update looks sound; what it has made of the weights does not."""
     wild = {"cell": "irnn", "updates": 1, "learning_rate": 1000.0, "clip": 1e9}
-    config = checked({**SMALL, **wild})
-    list(climb.climb(tmp_path, "adding", config, [60], "cpu", nothing))
-    (found,) = outcomes(tmp_path, [60])
-    assert (found.solved, found.test, found.updates) == (False, None, 1)
+    config = validate_config({**SMALL, **wild})
+    list(climb.run_curriculum(tmp_path, "adding", config, [60], "cpu", nothing))
+    (found,) = load_level_results(tmp_path, [60])
+    assert (found.solved, found.test, found.steps) == (False, None, 1)
     assert found.diverged == "at distance 60 the loss is nan"
 
 
 def test_what_is_not_finite_farther_than_trained_is_not_right_there(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
-    def overflowing(model: Any, task: Task, distance: int, *rest: Any) -> Level:
+    def overflowing(model: Any, task: Task, distance: int, *rest: Any) -> TaskScore:
         if distance == 6:
-            raise NonFinite("at distance 6 the loss is inf")
-        return Level(0.0, 1.0)
+            raise DivergedError("at distance 6 the loss is inf")
+        return TaskScore(0.0, 1.0)
 
     monkeypatch.setattr(climb, "measured", overflowing)
-    config = checked({**SMALL, "updates": 2, "valid_every": 1})
-    found = attempt(tmp_path, TASKS["parity"], config, 3, "cpu", nothing)
-    assert found.solved and found.farther == {"2": 0.0, "4": 1.0}
+    config = validate_config({**SMALL, "updates": 2, "valid_every": 1})
+    found = train_level(tmp_path, TASKS["parity"], config, 3, "cpu", nothing)
+    assert found.solved and found.extrapolation == {"2": 0.0, "4": 1.0}
     assert found.diverged == "at distance 6 the loss is inf"
-    said = drawing.outcome(msgspec.to_builtins(found))
+    said = drawing.format_level_result(msgspec.to_builtins(found))
     assert said.startswith("distance 3: solved") and said.endswith("the loss is inf")
-    assert compare_task.at(3, [[found]])["diverged"] == 0
+    assert compare_task.summarize_level(3, [[found]])["diverged"] == 0
 
 
 def test_a_climb_goes_on_above_what_was_solved_and_only_there(tmp_path: Path) -> None:
     def came_of(distance: int, well: bool) -> None:
-        one = Outcome(
-            distance=distance,
+        one = LevelResult(
+            length=distance,
             solved=well,
-            updates=1,
+            steps=1,
             seconds=1.0,
             kernel="loop",
-            chance=Level(1.0, 0.5),
-            test=Level(0.5, 0.5),
-            farther={},
+            chance=TaskScore(1.0, 0.5),
+            test=TaskScore(0.5, 0.5),
+            extrapolation={},
         )
-        (tmp_path / f"distance-{distance}.json").write_bytes(climb.readable(one))
+        (tmp_path / f"distance-{distance}.json").write_bytes(climb.encode_json(one))
 
     came_of(10, True)
     came_of(50, False)
     came_of(100, True)
     for steps, seen in {(10,): [10], (10, 50, 100): [10, 50], (10, 20, 50): [10]}.items():
-        assert [one.distance for one in outcomes(tmp_path, steps)] == seen
-    assert climb.ended(outcomes(tmp_path, [10, 50, 100]), [10, 50, 100])
-    assert climb.ended(outcomes(tmp_path, [10]), [10])
-    assert not climb.ended(outcomes(tmp_path, [10, 20]), [10, 20])
-    assert not climb.ended([], [10])
+        assert [one.length for one in load_level_results(tmp_path, steps)] == seen
+    assert climb.is_finished(load_level_results(tmp_path, [10, 50, 100]), [10, 50, 100])
+    assert climb.is_finished(load_level_results(tmp_path, [10]), [10])
+    assert not climb.is_finished(load_level_results(tmp_path, [10, 20]), [10, 20])
+    assert not climb.is_finished([], [10])
 
 
 def test_a_directory_keeps_its_settings(tmp_path: Path) -> None:
-    climb.begin(tmp_path, "copy", Config(updates=5))
-    climb.begin(tmp_path, "copy", Config(updates=5, kernel="loop", device="cpu", threads=2))
-    for task, config in (("copy", Config(updates=6)), ("parity", Config(updates=5))):
-        with pytest.raises(BadConfig, match="other settings"):
-            climb.begin(tmp_path, task, config)
+    climb.initialize_curriculum_dir(tmp_path, "copy", Config(max_steps=5))
+    climb.initialize_curriculum_dir(tmp_path, "copy", Config(max_steps=5, kernel="loop", device="cpu", threads=2))
+    for task, config in (("copy", Config(max_steps=6)), ("parity", Config(max_steps=5))):
+        with pytest.raises(ConfigError, match="other settings"):
+            climb.initialize_curriculum_dir(tmp_path, task, config)
 
 
 # comparisons
@@ -249,15 +249,15 @@ def test_a_directory_keeps_its_settings(tmp_path: Path) -> None:
 @pytest.mark.parametrize("task", ["copy", "adding"])
 def test_a_plan_is_equal_in_parameters_of_the_tasks_own_model(task: str, tmp_path: Path) -> None:
     kind, symbols = TASKS[task].model, TASKS[task].symbols
-    footing = equal({"embedding": 8}, ["gru", "lstm", "sru"], 20_000, symbols, kind=kind)
+    footing = match_budget({"embedding": 8}, ["gru", "lstm", "sru"], 20_000, symbols, kind=kind)
 
-    def planned(**changed: Any) -> list[compare_task.Planned]:
+    def planned(**changed: Any) -> list[compare_task.PlannedCurriculum]:
         words = {"footing": footing, "seeds": 2, "task": task}
         words |= {"settings": {"embedding": 8}, "distances": [10, 20], "place": tmp_path}
-        return compare_task.plan(**{**words, **changed})
+        return compare_task.plan_curricula(**{**words, **changed})
 
     for one in planned():
-        model = made(kind, one.config, symbols, "loop", "cpu")
+        model = build_model(kind, one.config, symbols, "loop", "cpu")
         assert sum(p.numel() for p in model.parameters()) == one.parameters
         assert abs(one.parameters - 20_000) <= 200
     paths = {one.path for one in planned()}
@@ -268,23 +268,23 @@ def test_a_plan_is_equal_in_parameters_of_the_tasks_own_model(task: str, tmp_pat
     assert not {one.path for one in planned(task="parity")} & paths
 
 
-def came(distance: int, accuracy: float | None) -> Outcome:
-    return Outcome(
-        distance=distance,
+def came(distance: int, accuracy: float | None) -> LevelResult:
+    return LevelResult(
+        length=distance,
         solved=accuracy is not None and accuracy >= 0.99,
-        updates=100 * distance,
+        steps=100 * distance,
         seconds=1.0,
         kernel="loop",
-        chance=Level(1.0, 0.5),
-        test=None if accuracy is None else Level(0.1, accuracy),
-        farther={} if accuracy is None else {"2": accuracy / 2, "4": accuracy / 4},
+        chance=TaskScore(1.0, 0.5),
+        test=None if accuracy is None else TaskScore(0.1, accuracy),
+        extrapolation={} if accuracy is None else {"2": accuracy / 2, "4": accuracy / 4},
         diverged="the loss is nan" if accuracy is None else "",
     )
 
 
 def test_a_seed_that_stopped_below_has_not_solved_what_is_above() -> None:
     climbs = [[came(1, 1.0), came(2, 1.0)], [came(1, 1.0), came(2, None)], [came(1, 0.5)]]
-    first, second = (compare_task.at(distance, climbs) for distance in (1, 2))
+    first, second = (compare_task.summarize_level(distance, climbs) for distance in (1, 2))
     assert (first["solved"], first["of"], first["tried"], first["diverged"]) == (2, 3, 3, 0)
     assert (second["solved"], second["of"], second["tried"], second["diverged"]) == (1, 3, 2, 1)
     assert second["accuracy"] == [1.0, None, None] and second["updates"] == [200, None, None]
@@ -299,12 +299,12 @@ def test_a_seed_that_stopped_below_has_not_solved_what_is_above() -> None:
 def test_the_median_of_an_even_number_of_seeds_is_a_distance_that_was_trained(
     tmp_path: Path,
 ) -> None:
-    footing = equal({"embedding": 8}, ["gru"], 20_000, TASKS["copy"].symbols)
-    climbs = compare_task.plan({"embedding": 8}, 2, footing, "copy", [10, 20], tmp_path)
+    footing = match_budget({"embedding": 8}, ["gru"], 20_000, TASKS["copy"].symbols)
+    climbs = compare_task.plan_curricula({"embedding": 8}, 2, footing, "copy", [10, 20], tmp_path)
     for one, accuracy in zip(climbs, (1.0, 0.5), strict=True):
         one.path.mkdir(parents=True)
-        (one.path / "distance-10.json").write_bytes(climb.readable(came(10, accuracy)))
-    farthest = compare_task.row("gru", climbs, 0.0)["farthest"]
+        (one.path / "distance-10.json").write_bytes(climb.encode_json(came(10, accuracy)))
+    farthest = compare_task.summarize_cell("gru", climbs, 0.0)["farthest"]
     assert farthest == {"median": 0, "per_seed": [10, 0]}
 
 
@@ -369,17 +369,17 @@ def test_a_distance_that_memory_is_too_small_for_is_refused_before_anything_is_t
     done = charlm("compare-cells", *words, cwd=tmp_path)
     assert done.returncode == 79 and b"charlm: --distance 9999999 needs about" in done.stderr
     assert not list(tmp_path.glob("out/climbs")) and not list(tmp_path.glob("out/logs"))
-    one = checked(SMALL)
+    one = validate_config(SMALL)
     task = TASKS["copy"]
-    need = climb.memory(msgspec.structs.replace(one, time=task.length(50)), task.symbols)
+    need = climb.estimate_training_memory(msgspec.structs.replace(one, time=task.sequence_length(50)), task.symbols)
     monkeypatch.setattr(climb, "memory_available", lambda _: 2 * need)
-    climb.refuse_too_far([one] * 3, task, 50, "cpu", side_by_side=2)
-    with pytest.raises(OutOfMemory, match="climb less far, fewer side by side"):
-        climb.refuse_too_far([one] * 3, task, 50, "cpu", side_by_side=3)
+    climb.check_length_fits_memory([one] * 3, task, 50, "cpu", side_by_side=2)
+    with pytest.raises(InsufficientMemoryError, match="climb less far, fewer side by side"):
+        climb.check_length_fits_memory([one] * 3, task, 50, "cpu", side_by_side=3)
 
 
 def test_help_says_how_often_tasks_are_checked() -> None:
-    assert f"on a task {climb.EVERY}" in notes("valid_every")["help"]
+    assert f"on a task {climb.EVERY}" in option_metadata("valid_every")["help"]
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ import pytest
 from conftest import charlm, command
 
 from charlm import cluster
-from charlm.errors import BadConfig, NoCluster
-from charlm.run import writer
-from charlm.workers import Job, Progress, work
+from charlm.errors import ConfigError, ClusterError
+from charlm.run import exclusive_lock
+from charlm.workers import Job, JobProgress, run_jobs
 
 WORDS = ["--cells", "rnn", "--seeds", 2, "--parameters", 30_000, "--embedding", 8, "--batch", 4]
 WORDS += ["--time", 16, "--updates", 2000, "--save-every", 0.3, "--log-every", 0.2]
@@ -32,10 +32,10 @@ needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not inst
 @contextmanager
 def played(
     script: str, place: Path, patch: pytest.MonkeyPatch, device: str = "auto", jobs: int = 0
-) -> Iterator[cluster.Cluster]:
+) -> Iterator[cluster.RayExecutor]:
     head = "import json, sys\ndef tell(**told): print(json.dumps(told), flush=True)\n"
-    patch.setattr(cluster, "DISPATCH", [sys.executable, "-c", head + script])
-    with cluster.joined("head:6379", device, jobs, place) as one:
+    patch.setattr(cluster, "DISPATCHER_COMMAND", [sys.executable, "-c", head + script])
+    with cluster.connect("head:6379", device, jobs, place) as one:
         yield one
 
 
@@ -49,10 +49,10 @@ for line in sys.stdin:
     tell(number=task["number"], code={"good": 0, "bad": 76}[task["words"][0]])
 """
     names = ["good", "bad", "good", "good"]
-    jobs = [Job(f"{n}", tmp_path / f"{n}", [name], Progress) for n, name in enumerate(names)]
+    jobs = [Job(f"{n}", tmp_path / f"{n}", [name], JobProgress) for n, name in enumerate(names)]
     with played(script, tmp_path, monkeypatch) as machines:
-        assert (machines.room(), machines.where) == (3, "cpu in the cluster at head:6379")
-        *_, states = work(jobs, tmp_path, machines, lambda: 0)
+        assert (machines.capacity(), machines.description) == (3, "cpu in the cluster at head:6379")
+        *_, states = run_jobs(jobs, tmp_path, machines, lambda: 0)
     assert [state.status for state in states] == ["done", "diverged", "done", "done"]
 
 
@@ -70,8 +70,8 @@ tell(number=task["number"], code=143)
 """
     stops = iter([0, 0, 1, 1])
     with played(script, tmp_path, monkeypatch) as machines:
-        job = Job("rnn seed 0", tmp_path / "x", ["train"], Progress)
-        list(work([job], tmp_path, machines, lambda: next(stops)))
+        job = Job("rnn seed 0", tmp_path / "x", ["train"], JobProgress)
+        list(run_jobs([job], tmp_path, machines, lambda: next(stops)))
         assert (tmp_path / "saved").exists()
 
 
@@ -90,14 +90,14 @@ tell(number=task["number"], code=143)
 def test_a_cluster_that_refuses_or_is_lost_says_so_in_a_line(
     script: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "ANSWERS", 1.0 if "sleep" in script else 30.0)
+    monkeypatch.setattr(cluster, "CLUSTER_TIMEOUT", 1.0 if "sleep" in script else 30.0)
     began = time.monotonic()
     with (
-        pytest.raises(NoCluster, match=said) as raised,
+        pytest.raises(ClusterError, match=said) as raised,
         played(script, tmp_path, monkeypatch) as machines,
     ):
-        jobs = [Job(name, tmp_path / name, ["train"], Progress) for name in ("one", "other")]
-        list(work(jobs, tmp_path, machines, lambda: 0))
+        jobs = [Job(name, tmp_path / name, ["train"], JobProgress) for name in ("one", "other")]
+        list(run_jobs(jobs, tmp_path, machines, lambda: 0))
     assert "\n" not in str(raised.value) and raised.value.code == 69
     assert time.monotonic() - began < 30
 
@@ -111,19 +111,19 @@ for line in sys.stdin:
     tell(number=1, code=round(100 * json.loads(line)["gpus"]))
 """
     with played(script, tmp_path, monkeypatch, jobs=4) as machines:
-        assert (machines.room(), machines.device) == (8, "cuda")
-        job = Job("rnn seed 0", tmp_path / "x", ["train"], Progress)
+        assert (machines.capacity(), machines.device) == (8, "cuda")
+        job = Job("rnn seed 0", tmp_path / "x", ["train"], JobProgress)
         assert machines.start(job, tmp_path / "x.log").wait() == 25
     with played(script, tmp_path, monkeypatch, "cpu", 4) as machines:
-        assert machines.room() == 4
+        assert machines.capacity() == 4
         assert machines.start(job, tmp_path / "x.log").wait() == 0
     with (
-        pytest.raises(BadConfig, match="Ray chooses"),
+        pytest.raises(ConfigError, match="Ray chooses"),
         played(script, tmp_path, monkeypatch, "cuda:1"),
     ):
         pass
     with (
-        pytest.raises(BadConfig, match="no GPU"),
+        pytest.raises(ConfigError, match="no GPU"),
         played("tell(cpus=1); sys.stdin.read()", tmp_path, monkeypatch, "cuda"),
     ):
         pass
@@ -160,10 +160,10 @@ def test_a_cluster_that_wants_a_token_is_told_from_none(
     assert said in dispatch.refused("head:6379")
 
 
-def task(place: Path, words: Sequence[str] = ("--version",), **changed: Any) -> cluster.Task:
+def task(place: Path, words: Sequence[str] = ("--version",), **changed: Any) -> cluster.RemoteJob:
     told = {"number": 1, "name": "rnn seed 0", "words": words, "log": str(place / "log")}
-    told |= {"directory": str(place), "shared": str(place), "made_by": cluster.made_by()}
-    return cluster.Task(**{**told, "gpus": 0.0, **changed})
+    told |= {"directory": str(place), "shared": str(place), "made_by": cluster.environment_fingerprint()}
+    return cluster.RemoteJob(**{**told, "gpus": 0.0, **changed})
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def test_a_machine_does_nothing_where_it_does_not_see_who_writes(
         assert code == 0 and f"does not see that {place} is being written" in why
     (tmp_path / "lock").touch()  # and nobody holds it
     assert "file locks between machines" in dispatch.attempt(task(tmp_path))[1]
-    with writer(tmp_path):
+    with exclusive_lock(tmp_path):
         _, why = dispatch.attempt(task(tmp_path, directory=str(tmp_path / "not there")))
         assert f"{tmp_path / 'not there'}, under the same paths" in why
         _, why = dispatch.attempt(task(tmp_path, made_by="charlm 0 with torch 0"))
@@ -213,9 +213,9 @@ def test_a_run_that_another_machine_still_writes_is_waited_for(
     naps: list[float] = []
     monkeypatch.setattr(dispatch, "start", lambda *begun: Scripted(next(codes)))
     monkeypatch.setattr(dispatch.time, "sleep", naps.append)
-    with writer(tmp_path):
+    with exclusive_lock(tmp_path):
         assert dispatch.attempt(task(tmp_path)) == (76, "")
-        assert naps == [dispatch.AGAIN] * 2
+        assert naps == [dispatch.RETRY_INTERVAL] * 2
         codes = iter([75] * 1000)
         assert dispatch.attempt(task(tmp_path)) == (75, "")
     assert sum(naps[2:]) == dispatch.PATIENCE
@@ -239,7 +239,7 @@ def test_only_who_was_given_a_gpu_sees_one(
 
     monkeypatch.setattr(dispatch, "start", start)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")  # as Ray has set it
-    with writer(tmp_path):
+    with exclusive_lock(tmp_path):
         for gpus in (0.0, 0.5):
             assert dispatch.attempt(task(tmp_path, gpus=gpus)) == (0, "")
     assert seen == ["", "3"]

@@ -23,29 +23,29 @@ from charlm.catalogue import flops_per_character
 from charlm.cell import CELLS
 from charlm.cli import app
 from charlm.cli.compare import compare_cells
-from charlm.compare import Planned, kept, plan
-from charlm.config import arguments, checked
-from charlm.corpus import Batches, Text, load
-from charlm.encoder import Digest
-from charlm.errors import BadData, CharlmError
-from charlm.match import equal
-from charlm.model import CharLM, Kind
-from charlm.regression import Regression
+from charlm.compare import PlannedRun, run_path, plan_runs
+from charlm.config import to_argv, validate_config
+from charlm.corpus import BatchSampler, CorpusRecord, load_corpus
+from charlm.encoder import TextDigest
+from charlm.errors import DataError, CharlmError
+from charlm.match import match_budget
+from charlm.model import CharLM, ModelFactory
+from charlm.regression import RecurrentRegressor
 from charlm.run import Run
-from charlm.verdict import FEWEST_SEEDS
+from charlm.verdict import MIN_SEEDS
 
 WORDS = ["--cells", "rnn,gru", "--seeds", 2, "--parameters", 30_000, "--embedding", 8]
 WORDS += ["--batch", 4, "--time", 16, "--log-every", 0.2, "--no-transformer"]
 WORDS += ["--trials", 0]
-TEXT = Text((), Digest("ab" * 32, (100,)), 100, {"train": (0, 90)}, ())
+TEXT = CorpusRecord((), TextDigest("ab" * 32, (100,)), 100, {"train": (0, 90)}, ())
 
 
 def test_a_plan_is_a_pure_function_of_its_arguments(tmp_path: Path) -> None:
-    def planned(**changed: Any) -> list[Planned]:
+    def planned(**changed: Any) -> list[PlannedRun]:
         cells = changed.pop("cells", ["rnn", "lstm"])
-        words = {"footing": equal({}, cells, 150_000, 90), "seeds": 2, "text": TEXT}
+        words = {"footing": match_budget({}, cells, 150_000, 90), "seeds": 2, "text": TEXT}
         words |= {"settings": {"updates": 10}, "symbols": 90, "place": tmp_path}
-        return plan(**{**words, **changed})
+        return plan_runs(**{**words, **changed})
 
     assert planned() == planned()
     assert [one.job([]).name for one in planned()] == [
@@ -58,7 +58,7 @@ def test_a_plan_is_a_pure_function_of_its_arguments(tmp_path: Path) -> None:
     assert {one.path for one in planned(seeds=3, cells=["rnn", "lstm", "gru"])} > paths
     assert {one.path for one in planned(settings={"updates": 10, "save_every": 2.0})} == paths
     assert not paths & {one.path for one in planned(settings={"updates": 11})}
-    other = msgspec.structs.replace(TEXT, digest=Digest("cd" * 32, (100,)))
+    other = msgspec.structs.replace(TEXT, digest=TextDigest("cd" * 32, (100,)))
     assert not paths & {one.path for one in planned(text=other)}
     cut = msgspec.structs.replace(TEXT, splits={"train": (0, 80)})  # as with another --test-text
     assert not paths & {one.path for one in planned(text=cut)}
@@ -70,24 +70,24 @@ def test_a_run_of_another_text_is_not_taken_for_one_of_the_comparison(
     tmp_path: Path, book: Path
 ) -> None:
     _, corpus, config = make_run(tmp_path / "run", book)
-    for text, fits in ((corpus.text, True), (TEXT, False)):
-        planned = Planned(config, kept(config, text, tmp_path), 1, 1, 1)
+    for text, fits in ((corpus.record, True), (TEXT, False)):
+        planned = PlannedRun(config, run_path(config, text, tmp_path), 1, 1, 1)
         (tmp_path / "run").rename(planned.path)
         if fits:
-            assert planned.look().whole == config.updates
+            assert planned.progress().total == config.max_steps
         else:
-            with pytest.raises(BadData, match="has read another text"):
-                planned.look()
+            with pytest.raises(DataError, match="has read another text"):
+                planned.progress()
         planned.path.rename(tmp_path / "run")
 
 
 def test_a_runs_arguments_say_its_settings_again() -> None:
 
-    config = checked({**TINY, "tie": True, "embedding": 8, "hidden": 8, "dropout": 0.25})
+    config = validate_config({**TINY, "tie": True, "embedding": 8, "hidden": 8, "dropout": 0.25})
 
-    parsed = typer.main.get_command(app).commands["train"].make_context("", arguments(config))  # type: ignore
+    parsed = typer.main.get_command(app).commands["train"].make_context("", to_argv(config))  # type: ignore
     again = {k: v for k, v in parsed.params.items() if k in type(config).__struct_fields__}
-    assert checked(again) == config
+    assert validate_config(again) == config
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -100,19 +100,19 @@ def test_a_runs_arguments_say_its_settings_again() -> None:
     ],
     ids=str,
 )
-@pytest.mark.parametrize("kind", [CharLM, Regression])
+@pytest.mark.parametrize("kind", [CharLM, RecurrentRegressor])
 def test_flops_are_those_that_pytorch_counts(
-    kind: Kind[CharLM], settings: dict[str, Any], cell: str
+    kind: ModelFactory[CharLM], settings: dict[str, Any], cell: str
 ) -> None:
-    config = checked({"embedding": 8, **settings, "cell": cell})
-    if kind is Regression:
+    config = validate_config({"embedding": 8, **settings, "cell": cell})
+    if kind is RecurrentRegressor:
         config = msgspec.structs.replace(config, tie=False)
     if cell == "depth-gated-lstm" and config.block == "residual":
         return  # it does not stand in one
     model = kind(config, 90, "loop", "cpu")
     x = torch.zeros(1, 1, dtype=torch.long) if kind is CharLM else torch.zeros(1, 1, 90)
     with FlopCounterMode(display=False) as counter:
-        model(x, model.start(1))
+        model(x, model.initial_state(1))
     assert flops_per_character(config, 90, kind) == counter.get_total_flops()
 
 
@@ -127,13 +127,13 @@ def test_a_kernel_that_cannot_walk_a_cell_is_refused_before_anything_is_measured
 
 
 def test_all_cells_read_the_same_data_in_the_same_order(book: Path) -> None:
-    corpus = load(checked({}), [str(book)])
+    corpus = load_corpus(validate_config({}), [str(book)])
     orders = []
-    symbols = corpus.alphabet.size
-    footing = equal(TINY, ["rnn", "lstm"], 3000, symbols)
-    for one in plan({**TINY}, 1, footing, TEXT, symbols, Path("x")):
+    symbols = corpus.vocabulary.size
+    footing = match_budget(TINY, ["rnn", "lstm"], 3000, symbols)
+    for one in plan_runs({**TINY}, 1, footing, TEXT, symbols, Path("x")):
         config = one.config
-        batches = Batches(corpus.split("train"), config.batch, config.time, config.seed)
+        batches = BatchSampler(corpus.split("train"), config.batch_size, config.seq_len, config.seed)
         orders.append([batches[update].x for update in range(100)])
     assert all(torch.equal(a, b) for a, b in zip(*orders, strict=True))
 
@@ -166,7 +166,7 @@ def reports(cell: str, bits: list[float | None]) -> list[report.Report]:
 
 
 def made(cell: str, bits: list[float | None]) -> report.Report:
-    return report.row(cell, reports(cell, bits), -0.01)
+    return report.summarize_cell(cell, reports(cell, bits), -0.01)
 
 
 def test_a_row_has_the_mean_and_the_spread_of_its_seeds() -> None:
@@ -184,23 +184,23 @@ def test_a_row_has_the_mean_and_the_spread_of_its_seeds() -> None:
 def test_what_runs_took_is_told_apart_and_of_those_that_came_to_the_end() -> None:
     of = reports("gru", [2.0, None, 3.0])
     of[1]["chars_per_second"] = 1.0  # it diverged
-    assert report.taken(of) == {"seconds_per_million": 10_000.0, "minutes": 1.0}
-    assert not report.row("gru", of, 0.0).keys() & report.taken(of).keys()
-    lost = report.taken(reports("gru", [None]))
+    assert report.summarize_timing(of) == {"seconds_per_million": 10_000.0, "minutes": 1.0}
+    assert not report.summarize_cell("gru", of, 0.0).keys() & report.summarize_timing(of).keys()
+    lost = report.summarize_timing(reports("gru", [None]))
     assert lost == {"seconds_per_million": None, "minutes": None}
 
 
 def test_rows_stand_by_their_mean_and_those_without_one_come_last() -> None:
     rows = [made("far", [2.4, 2.5]), made("lost", [1.0, None]), made("near", [2.1, 2.3])]
     rows.append(made("first", [2.0, 2.2]))
-    assert [row["cell"] for row in report.ordered(rows)] == ["first", "near", "far", "lost"]
+    assert [row["cell"] for row in report.sort_rows(rows)] == ["first", "near", "far", "lost"]
     assert rows[1]["bits_per_char"]["mean"] is None and rows[1]["diverged"] == 1
 
 
 def words(bits: dict[str, list[float | None]], baseline: str = "base") -> dict[str, str]:
-    found, blocks = report.judged({c: reports(c, of) for c, of in bits.items()}, baseline, 0.01)
+    found, blocks = report.compute_verdicts({c: reports(c, of) for c, of in bits.items()}, baseline, 0.01)
     assert blocks in (0, 20)
-    return {cell: one.word for cell, one in found.items()}
+    return {cell: one.verdict for cell, one in found.items()}
 
 
 def test_the_words_are_those_of_seeds_and_blocks_beside_the_baseline() -> None:
@@ -229,18 +229,18 @@ def test_beside_a_baseline_that_diverged_nothing_is_told() -> None:
 
 def test_few_seeds_carry_no_verdict_and_say_how_many_would() -> None:
     few: dict[str, list[float | None]] = {"base": [2.0] * 5, "far": [9.0] * 5}
-    found, _ = report.judged({cell: reports(cell, of) for cell, of in few.items()}, "base", 0.01)
-    assert found["far"].word == "inconclusive" and found["far"].difference == pytest.approx(7)
+    found, _ = report.compute_verdicts({cell: reports(cell, of) for cell, of in few.items()}, "base", 0.01)
+    assert found["far"].verdict == "inconclusive" and found["far"].difference == pytest.approx(7)
     assert "6 seeds or more are needed, there are 5" in found["far"].note
 
 
 def test_bytes_that_are_no_text_are_ordered_by_the_byte() -> None:
     rows = [made("a", [2.0, 2.2]), made("b", [1.0, 1.2])]
     for row in rows:
-        row["bits_per_char"] = report.spread([None, None])
-    assert report.unit_of(rows) == "bits_per_byte"
-    assert [row["cell"] for row in report.ordered(rows)] == ["b", "a"]
-    assert report.unit_of([made("a", [2.0, None])]) == "bits_per_char"
+        row["bits_per_char"] = report.mean_and_range([None, None])
+    assert report.score_unit(rows) == "bits_per_byte"
+    assert [row["cell"] for row in report.sort_rows(rows)] == ["b", "a"]
+    assert report.score_unit([made("a", [2.0, None])]) == "bits_per_char"
 
 
 def test_a_diverged_run_is_a_result_and_is_not_done_again(tmp_path: Path, book: Path) -> None:
@@ -259,8 +259,8 @@ def test_a_diverged_run_is_a_result_and_is_not_done_again(tmp_path: Path, book: 
 
 def test_a_comparison_that_is_told_nothing_else_has_the_seeds_that_a_verdict_needs() -> None:
     seeds = inspect.signature(compare_cells).parameters["seeds"]
-    assert seeds.default == FEWEST_SEEDS
-    assert f"with fewer than {FEWEST_SEEDS}, no verdict" in str(
+    assert seeds.default == MIN_SEEDS
+    assert f"with fewer than {MIN_SEEDS}, no verdict" in str(
         seeds.annotation.__metadata__[0].help
     )
 
@@ -283,7 +283,7 @@ def test_a_tied_table_is_as_wide_as_each_cells_units(tmp_path: Path, book: Path)
     assert report["settings"]["tie"] and "embedding" not in report["settings"]
     hidden = {row["cell"]: row["hidden"] for row in report["rows"]}
     runs = [Run(path).record.config for path in (tmp_path / "o" / "runs").iterdir()]
-    assert {one.cell: one.embedding for one in runs} == hidden and len(set(hidden.values())) == 2
+    assert {one.cell: one.embedding_dim for one in runs} == hidden and len(set(hidden.values())) == 2
     told = charlm("compare-cells", book, *words, "--embedding", 9)
     assert told.returncode == 78 and b"--tie: the table is as wide as each cell" in told.stderr
 
@@ -446,7 +446,7 @@ def test_a_worker_trains_alone_though_the_comparison_is_one_of_several_processes
     done = charlm("compare-cells", book, *words, env={**os.environ, **told})
     assert done.returncode == 0, done.stderr
     one = dict.fromkeys(told, "3") | {"PATH": "p", "SLURM_JOB_ID": "7"}
-    assert [name for name in one if not torchrun.TOLD.fullmatch(name)] == ["PATH", "SLURM_JOB_ID"]
+    assert [name for name in one if not torchrun.TORCHRUN_VARIABLES.fullmatch(name)] == ["PATH", "SLURM_JOB_ID"]
 
 
 class Scripted:
@@ -477,10 +477,10 @@ def test_a_worker_that_is_killed_or_stopped_by_others_is_begun_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers.time, "sleep", lambda _: None)
-    jobs = [workers.Job(name, tmp_path / name, [], workers.Progress) for name in ("one", "other")]
+    jobs = [workers.Job(name, tmp_path / name, [], workers.JobProgress) for name in ("one", "other")]
 
-    def ended(codes: list[int]) -> list[workers.State]:
-        *_, states = workers.work(jobs, tmp_path, Scripted(codes), lambda: False)
+    def ended(codes: list[int]) -> list[workers.JobState]:
+        *_, states = workers.run_jobs(jobs, tmp_path, Scripted(codes), lambda: False)
         return states
 
     one, other = ended([-9, 143, -15, 0, 130, 76])
@@ -497,16 +497,16 @@ def test_a_worker_that_is_killed_or_stopped_by_others_is_begun_again(
 
 
 def test_a_worker_that_fails_ends_the_comparison_with_its_own_words(tmp_path: Path) -> None:
-    job = workers.Job("lstm seed 0", tmp_path / "runs" / "x", [], workers.Progress)
+    job = workers.Job("lstm seed 0", tmp_path / "runs" / "x", [], workers.JobProgress)
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "x.log").write_text("note\ncharlm: cannot write here\n")
-    assert workers._ended(0, job, tmp_path) == "done"
-    assert workers._ended(76, job, tmp_path) == "diverged"
+    assert workers._job_status(0, job, tmp_path) == "done"
+    assert workers._job_status(76, job, tmp_path) == "diverged"
     with pytest.raises(CharlmError, match="lstm seed 0: cannot write here") as raised:
-        workers._ended(74, job, tmp_path)
+        workers._job_status(74, job, tmp_path)
     assert raised.value.code == 74
     with pytest.raises(CharlmError) as raised:
-        workers._ended(-9, job, tmp_path)
+        workers._job_status(-9, job, tmp_path)
     assert raised.value.code == 70
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn, sigmoid, tanh
 from torch.testing import assert_close
 
-from charlm.alphabet import Alphabet
+from charlm.alphabet import Vocabulary
 from charlm.cell import CELLS, Cell, State
 from charlm.cells.gru import GRU
 from charlm.cells.indrnn import IndRNN
@@ -24,21 +24,21 @@ from charlm.cells.matrix_lstm import MatrixLSTM
 from charlm.cells.mingru import MinGRU
 from charlm.cells.rnn import RNN
 from charlm.cells.slstm import SLSTM
-from charlm.config import checked
+from charlm.config import validate_config
 from charlm.engine import build, walk
-from charlm.engine.adjoint import pull
-from charlm.engine.emit import emit
+from charlm.engine.adjoint import differentiate
+from charlm.engine.emit import generate_c
 from charlm.engine.graph import Graph
-from charlm.engine.products import OwnProducts
-from charlm.engine.trace import Step, trace
-from charlm.errors import BadConfig
-from charlm.evaluate import costs, nats
+from charlm.engine.products import CompiledLinearMode
+from charlm.engine.trace import TracedStep, trace_step
+from charlm.errors import ConfigError
+from charlm.evaluate import iter_token_nll, token_nll
 from charlm.kernels.scan import scan
 from charlm.model import CharLM
-from charlm.sample import Reader
-from charlm.unroll import choose, kernels, loop, refusal
+from charlm.sample import IncrementalDecoder
+from charlm.unroll import get_kernel, supported_kernels, unroll_loop, unsupported_reason
 
-needs_compiler = pytest.mark.skipif(bool(build.refusal()), reason=build.refusal() or "-")
+needs_compiler = pytest.mark.skipif(bool(build.unavailable_reason()), reason=build.unavailable_reason() or "-")
 
 
 class Own(Cell):
@@ -78,9 +78,9 @@ def test_a_step_that_cannot_be_traced_is_refused_with_what_it_does(
 ) -> None:
     cell = own(more)
     for name in ("compiled", "bptt"):
-        with pytest.raises(BadConfig, match=f"--kernel {name}: .*({reason})"):
-            choose(name, cell, "cpu")
-    assert kernels(cell, "cpu") == ["loop"]
+        with pytest.raises(ConfigError, match=f"--kernel {name}: .*({reason})"):
+            get_kernel(name, cell, "cpu")
+    assert supported_kernels(cell, "cpu") == ["loop"]
 
 
 @needs_compiler
@@ -110,7 +110,7 @@ def test_what_a_step_may_use_is_differentiated_rightly(
     for name in ("loop", "compiled", "bptt"):
         given = [t.clone().requires_grad_() for t in (x, start)]
         cell.zero_grad()
-        outputs, (last,) = choose(name, cell, "cpu")(cell, given[0], (given[1],), None)
+        outputs, (last,) = get_kernel(name, cell, "cpu")(cell, given[0], (given[1],), None)
         ((outputs * weight).sum() + (last**2).sum()).backward()
         gradients = [t.grad for t in (*given, *cell.parameters())]
         found[name] = [outputs, last, *gradients]
@@ -122,16 +122,16 @@ def test_a_number_that_a_whole_row_shares_gets_the_gradient_of_the_whole_row() -
     """A sum over the row has one gradient for all of it; no step of the zoo has such a sum."""
     graph = Graph()
     row, number = graph.leaf("s0", 0, 4), graph.leaf("s1", 0, 1)
-    step = Step(graph, ((row,), (graph.total((row + number,)),)), (4, 1), 4)
-    gradient = pull(step).leaves[number]
+    step = TracedStep(graph, ((row,), (graph.row_sum((row + number,)),)), (4, 1), 4)
+    gradient = differentiate(step).leaves[number]
     assert gradient is graph.leaf("a1", 0, 1) * 4.0
 
 
 def test_equal_things_are_computed_once_and_the_gradient_of_x_is_that_of_the_product() -> None:
-    source = emit(trace(LSTM(3, 4)), lambda _: True)
-    assert source.same  # nothing is written twice on the way back
+    source = generate_c(trace_step(LSTM(3, 4)), lambda _: True)
+    assert source.input_gradient_is_deltas  # nothing is written twice on the way back
     assert source.stash == 5 * 4  # i, f, g, o and tanh c: c itself is in the state
-    assert not emit(trace(GRU(3, 4)), lambda _: True).same
+    assert not generate_c(trace_step(GRU(3, 4)), lambda _: True).input_gradient_is_deltas
 
 
 @needs_compiler
@@ -142,11 +142,11 @@ def test_what_is_no_number_stays_none_and_large_gates_do_not_overflow(kind: type
     x = torch.randn(4, 2, 3)
     wide = 300.0 if kind is LSTM else 30.0  # far beyond where an exponential overflows
     with torch.no_grad():
-        got, _ = choose("compiled", cell, "cpu")(cell, x * wide, cell.start(2), None)
-        wanted, _ = loop(cell, x * wide, cell.start(2))
+        got, _ = get_kernel("compiled", cell, "cpu")(cell, x * wide, cell.initial_state(2), None)
+        wanted, _ = unroll_loop(cell, x * wide, cell.initial_state(2))
         assert_close(got, wanted, rtol=1e-5, atol=1e-5)
         x[1, 0, 0] = math.nan
-        got, last = choose("compiled", cell, "cpu")(cell, x, cell.start(2), None)
+        got, last = get_kernel("compiled", cell, "cpu")(cell, x, cell.initial_state(2), None)
     assert got[1:, 0].isnan().any(-1).all() and last[0][0].isnan().any()
     assert not got[:1].isnan().any() and not got[:, 1].isnan().any()
 
@@ -155,7 +155,7 @@ def test_what_is_no_number_stays_none_and_large_gates_do_not_overflow(kind: type
 def afresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
     """A machine on which nothing was built yet."""
     monkeypatch.setenv("CHARLM_CACHE", str(tmp_path / "cache"))
-    made = (build.compiler, build._identity, build.library, build.refusal, walk.built)
+    made = (build.compiler, build._identity, build.load_library, build.unavailable_reason, walk.load_functions)
     for function in made:
         function.cache_clear()
     yield monkeypatch
@@ -169,9 +169,9 @@ def test_without_a_compiler_the_reason_is_said_and_another_kernel_is_taken(
 ) -> None:
     afresh.setenv("CC", "no-such-compiler")
     cell = LSTM(3, 4)
-    with pytest.raises(BadConfig, match="--kernel compiled: no C compiler is there.*has fused"):
-        choose("compiled", cell, "cpu")
-    assert kernels(cell, "cpu")[0] == "fused"
+    with pytest.raises(ConfigError, match="--kernel compiled: no C compiler is there.*has fused"):
+        get_kernel("compiled", cell, "cpu")
+    assert supported_kernels(cell, "cpu")[0] == "fused"
 
 
 def test_a_compiler_that_fails_is_one_line(afresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -179,8 +179,8 @@ def test_a_compiler_that_fails_is_one_line(afresh: pytest.MonkeyPatch, tmp_path:
     broken.write_text("#!/bin/sh\necho 'kernel.c:1: error: the moon is full' >&2\nexit 1\n")
     broken.chmod(0o755)
     afresh.setenv("CC", str(broken))
-    with pytest.raises(BadConfig, match="cannot build the kernel .*the moon is full") as raised:
-        choose("compiled", LSTM(3, 4), "cpu")
+    with pytest.raises(ConfigError, match="cannot build the kernel .*the moon is full") as raised:
+        get_kernel("compiled", LSTM(3, 4), "cpu")
     assert "\n" not in str(raised.value)
 
 
@@ -198,8 +198,8 @@ def test_what_is_no_library_or_comes_too_late_is_one_line_and_not_kept(
         odd.write_text(f'#!/bin/sh\n[ "$1" = --version ] || {{ {does}; }}\n' if does else "\0")
         odd.chmod(0o755)
         build._identity.cache_clear()
-        with pytest.raises(BadConfig, match=f"cannot build the kernel .*{reason}"):
-            build.library("int seven(void) { return 7; }\n")
+        with pytest.raises(ConfigError, match=f"cannot build the kernel .*{reason}"):
+            build.load_library("int seven(void) { return 7; }\n")
     assert not list((tmp_path / "cache").rglob("*.so"))
 
 
@@ -208,10 +208,10 @@ def test_kernels_are_not_taken_from_where_others_may_write(
     afresh: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     place = tmp_path / "cache" / "kernels"
-    build.library("int seven(void) { return 7; }\n")
+    build.load_library("int seven(void) { return 7; }\n")
     assert place.stat().st_mode & 0o777 == 0o700
     place.chmod(0o777)
-    assert "others may write into" in refusal("compiled", LSTM(3, 4), "cpu")
+    assert "others may write into" in unsupported_reason("compiled", LSTM(3, 4), "cpu")
 
 
 @needs_compiler
@@ -242,8 +242,8 @@ def test_a_subclass_that_changes_the_step_is_not_served_by_its_parents_kernel() 
             return 2 * h, c
 
     cell = Louder(3, 4)
-    assert "fused" not in kernels(cell, "cpu")
-    assert "no fused kernel" in refusal("fused", cell, "cpu")
+    assert "fused" not in supported_kernels(cell, "cpu")
+    assert "no fused kernel" in unsupported_reason("fused", cell, "cpu")
 
 
 def test_a_scan_is_as_stable_as_the_loop_over_4096_characters() -> None:
@@ -252,9 +252,9 @@ def test_a_scan_is_as_stable_as_the_loop_over_4096_characters() -> None:
     narrow = MinGRU(8, 16)
     narrow.load_state_dict(exact.state_dict())
     x = 3 * torch.randn(4096, 2, 8).double()
-    wanted, _ = loop(exact, x, exact.start(2))
-    for name in ("scan", *(["compiled"] if not build.refusal() else [])):
-        got, _ = choose(name, narrow, "cpu")(narrow, x.float(), narrow.start(2), None)
+    wanted, _ = unroll_loop(exact, x, exact.initial_state(2))
+    for name in ("scan", *(["compiled"] if not build.unavailable_reason() else [])):
+        got, _ = get_kernel(name, narrow, "cpu")(narrow, x.float(), narrow.initial_state(2), None)
         assert (got - wanted).square().mean().sqrt() / wanted.square().mean().sqrt() < 1e-6
 
 
@@ -275,8 +275,8 @@ def test_the_matrix_lstm_is_the_same_over_many_chunks() -> None:
     torch.manual_seed(0)
     cell = MatrixLSTM(5, 8).double()
     x = torch.randn(100, 2, 5).double()
-    wanted, end = loop(cell, x, cell.start(2))
-    got, last = choose("scan", cell, "cpu")(cell, x, cell.start(2), None)
+    wanted, end = unroll_loop(cell, x, cell.initial_state(2))
+    got, last = get_kernel("scan", cell, "cpu")(cell, x, cell.initial_state(2), None)
     assert_close(got, wanted, rtol=0, atol=1e-10)
     assert_close(last, end, rtol=0, atol=1e-10)
 
@@ -290,21 +290,21 @@ def test_the_matrix_lstm_is_the_same_over_many_chunks() -> None:
 )
 def test_who_writes_expects_what_is_scored(cell: str, block: str) -> None:
     """Character by character and all at once: the same distribution, in float32."""
-    config = checked({"cell": cell, "layers": 2, "hidden": 16, "embedding": 8, "block": block})
-    alphabet = Alphabet("characters", tuple(range(97, 97 + 8)))
+    config = validate_config({"cell": cell, "layers": 2, "hidden": 16, "embedding": 8, "block": block})
+    alphabet = Vocabulary("characters", tuple(range(97, 97 + 8)))
     ids = np.random.default_rng(0).integers(0, 8, (40, 1), dtype=np.uint8)
     torch.manual_seed(0)
-    for kernel in ("loop", kernels(CELLS[cell](8, 16), "cpu")[0]):
+    for kernel in ("loop", supported_kernels(CELLS[cell](8, 16), "cpu")[0]):
         model = CharLM(config, 9, kernel)
         for parameter in model.parameters():
             nn.init.normal_(parameter, std=0.3)
-        scored = torch.cat(list(costs(model, ids, alphabet)))[:, 0]
+        scored = torch.cat(list(iter_token_nll(model, ids, alphabet)))[:, 0]
         with torch.inference_mode():
-            reader = Reader(model)
+            reader = IncrementalDecoder(model)
             expected = []
             for symbol in ids[:, 0]:
-                expected.append(nats(reader.expected, torch.tensor(int(symbol))))
-                reader.read(int(symbol))
+                expected.append(token_nll(reader.next_logits, torch.tensor(int(symbol))))
+                reader.advance(int(symbol))
         assert_close(torch.stack(expected), scored, rtol=0, atol=1e-5)
 
 
@@ -322,7 +322,7 @@ def test_the_product_of_a_long_text_is_pytorchs(
     x = x if rows % 2 == 0 else torch.randn(rows, columns, dtype=dtype, requires_grad=True)
     weight = torch.randn(*x.shape[:-1], outputs, dtype=dtype)
     found = []
-    for mode in (OwnProducts(), contextlib.nullcontext()):
+    for mode in (CompiledLinearMode(), contextlib.nullcontext()):
         x.grad = None
         layer.zero_grad()
         with mode:
@@ -340,7 +340,7 @@ def test_the_way_back_may_be_walked_again_but_not_with_other_weights(kernel: str
     torch.manual_seed(0)
     cell = LSTM(3, 4).double()
     x = torch.randn(5, 2, 3).double()
-    outputs, _ = choose(kernel, cell, "cpu")(cell, x, cell.start(2), None)
+    outputs, _ = get_kernel(kernel, cell, "cpu")(cell, x, cell.initial_state(2), None)
     once = torch.autograd.grad(outputs[2].sum(), cell.U.weight, retain_graph=True)
     assert_close(torch.autograd.grad(outputs[2].sum(), cell.U.weight, retain_graph=True), once)
     with torch.no_grad():
@@ -353,9 +353,9 @@ def test_the_way_back_may_be_walked_again_but_not_with_other_weights(kernel: str
 def test_an_id_beyond_the_table_is_an_error_and_other_integers_are_read_rightly() -> None:
     cell = RNN(3, 4)
     table, ids = torch.randn(5, 3), torch.randint(5, (6, 2))
-    walked = choose("compiled", cell, "cpu")
-    wanted, _ = loop(cell, table, cell.start(2), ids)
-    assert_close(walked(cell, table, cell.start(2), ids.to(torch.int32))[0], wanted)
+    walked = get_kernel("compiled", cell, "cpu")
+    wanted, _ = unroll_loop(cell, table, cell.initial_state(2), ids)
+    assert_close(walked(cell, table, cell.initial_state(2), ids.to(torch.int32))[0], wanted)
     ids[3, 1] = 5
     with pytest.raises(IndexError, match="table of 5 symbols"):
-        walked(cell, table, cell.start(2), ids)
+        walked(cell, table, cell.initial_state(2), ids)

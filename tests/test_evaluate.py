@@ -12,13 +12,13 @@ from torch.nn.functional import cross_entropy
 
 from charlm import evaluate
 from charlm import sample as sampling
-from charlm.config import checked
-from charlm.corpus import Corpus, load
-from charlm.encoding import encoded
-from charlm.errors import BadData, NonFinite
-from charlm.evaluate import costs, quick_bits, score
-from charlm.model import CharLM, make
-from charlm.source import sources
+from charlm.config import validate_config
+from charlm.corpus import Corpus, load_corpus
+from charlm.encoding import encode
+from charlm.errors import DataError, DivergedError
+from charlm.evaluate import iter_token_nll, validation_bpc, evaluate
+from charlm.model import CharLM, build_char_lm
+from charlm.source import resolve_sources
 
 
 def scored(
@@ -27,13 +27,13 @@ def scored(
     """The score of a text under an untrained model of an alphabet; and the model."""
     (path / "train.txt").write_text((train or prose(2000)) * 2)
     (path / "text.txt").write_bytes(text.encode() if isinstance(text, str) else text)
-    config = checked({**TINY, **settings})
-    alphabet = load(config, [str(path / "train.txt")]).alphabet
-    model = make(config, alphabet.size, "loop", "cpu")
+    config = validate_config({**TINY, **settings})
+    alphabet = load_corpus(config, [str(path / "train.txt")]).vocabulary
+    model = build_char_lm(config, alphabet.size, "loop", "cpu")
     torch.manual_seed(0)
     torch.nn.init.normal_(model.bias)
-    encoding = encoded([sources([str(path / "text.txt")], "")], alphabet)
-    return score(model, alphabet, encoding, (0, encoding.size)), model
+    encoding = encode([resolve_sources([str(path / "text.txt")], "")], alphabet)
+    return evaluate(model, alphabet, encoding, (0, encoding.size)), model
 
 
 def by_hand(model: CharLM, ids: list[int]) -> float:
@@ -41,9 +41,9 @@ def by_hand(model: CharLM, ids: list[int]) -> float:
     model = model.double().eval()
     total = 0.0
     with torch.no_grad():
-        state = model.start(1)
+        state = model.initial_state(1)
         for symbol in ids:
-            logits = model.expect(state)
+            logits = model.next_token_logits(state)
             total += float(cross_entropy(logits, torch.tensor([symbol])))
             _, state = model(torch.tensor([[symbol]]), state)
     return total
@@ -53,7 +53,7 @@ def test_the_score_is_its_definition(tmp_path: Path) -> None:
     """Every character once, the first from the start state; summed, then divided once."""
     text = prose(700, seed=5)
     found, model = scored(tmp_path, text, start="learned", layers=2)
-    alphabet = load(checked(TINY), [str(tmp_path / "train.txt")]).alphabet
+    alphabet = load_corpus(validate_config(TINY), [str(tmp_path / "train.txt")]).vocabulary
     nats = by_hand(model, alphabet.encode(text))
     assert found["nats_per_char"] == pytest.approx(nats / 700, rel=1e-6)
     assert found["bits_per_char"] == pytest.approx(nats / 700 / math.log(2), rel=1e-6)
@@ -66,7 +66,7 @@ def test_the_score_is_its_definition(tmp_path: Path) -> None:
 
 def test_one_character_is_a_text(tmp_path: Path) -> None:
     found, model = scored(tmp_path, "T")
-    alphabet = load(checked(TINY), [str(tmp_path / "train.txt")]).alphabet
+    alphabet = load_corpus(validate_config(TINY), [str(tmp_path / "train.txt")]).vocabulary
     chances = (
         model.bias.detach().double().softmax(0)
     )  # the start state is zero: only the bias speaks
@@ -74,16 +74,16 @@ def test_one_character_is_a_text(tmp_path: Path) -> None:
 
 
 def test_an_empty_text_has_no_score(tmp_path: Path) -> None:
-    with pytest.raises(BadData, match="nothing to score"):
+    with pytest.raises(DataError, match="nothing to score"):
         scored(tmp_path, "")
 
 
 def test_an_unseen_character_costs_the_escape_and_one_of_all_code_points(tmp_path: Path) -> None:
     text = "The cat é sees \0 a house."  # a NUL, too, is a character that can be scored
     found, model = scored(tmp_path, text)
-    alphabet = load(checked(TINY), [str(tmp_path / "train.txt")]).alphabet
+    alphabet = load_corpus(validate_config(TINY), [str(tmp_path / "train.txt")]).vocabulary
     ids = alphabet.encode(text)
-    assert ids.count(alphabet.escape) == 2 == found["unseen"]
+    assert ids.count(alphabet.unk_id) == 2 == found["unseen"]
     nats = by_hand(model, ids) + 2 * math.log(1_114_112)
     assert found["nats_per_char"] == pytest.approx(nats / len(text), rel=1e-6)
     assert found["characters"] == len(text)
@@ -115,7 +115,7 @@ def test_the_blocks_of_a_text_are_what_it_costs_wherever_it_is_read(
     text = prose(3100, seed=5)
     monkeypatch.setattr(evaluate, "CALL", 700)
     found, model = scored(tmp_path, text)
-    alphabet = load(checked(TINY), [str(tmp_path / "train.txt")]).alphabet
+    alphabet = load_corpus(validate_config(TINY), [str(tmp_path / "train.txt")]).vocabulary
     assert found["block_lengths"] == [1033, 1033, 1034]
     first = by_hand(model, alphabet.encode(text[:1033])) / math.log(2)
     assert found["block_bits"][0] == pytest.approx(first, rel=1e-6)
@@ -147,11 +147,11 @@ def test_the_score_knows_nothing_of_how_training_read(
 def test_the_state_is_carried_through_the_whole_text(tmp_path: Path) -> None:
     """A model that knows only what it read 5,000 characters ago still knows it."""
     text = "a" + "b" * 5000
-    config = checked({**TINY, "cell": "rnn", "hidden": 1, "embedding": 1})
+    config = validate_config({**TINY, "cell": "rnn", "hidden": 1, "embedding": 1})
     (tmp_path / "t.txt").write_text("ab" * 100)
-    alphabet = load(config, [str(tmp_path / "t.txt")]).alphabet
-    model = make(config, alphabet.size, "loop", "cpu").eval()
-    (cell,) = model.recurrent
+    alphabet = load_corpus(config, [str(tmp_path / "t.txt")]).vocabulary
+    model = build_char_lm(config, alphabet.size, "loop", "cpu").eval()
+    (cell,) = model.cells
     with torch.no_grad():
         model.embed.weight.copy_(torch.tensor([[1.0], [0.0], [0.0]]))
         cell.W.weight.fill_(10.0)  # "a" sets the unit, and nothing clears it
@@ -161,9 +161,9 @@ def test_the_state_is_carried_through_the_whole_text(tmp_path: Path) -> None:
         model.weight.copy_(torch.tensor([[-5.0], [5.0], [-5.0]]))
         model.bias.zero_()
     ids = np.array(alphabet.encode(text))[:, None]
-    last = list(costs(model, ids, alphabet))[-1]
+    last = list(iter_token_nll(model, ids, alphabet))[-1]
     assert float(last[-1, 0]) < 1e-3
-    without = list(costs(model, ids[1:], alphabet))[-1]
+    without = list(iter_token_nll(model, ids[1:], alphabet))[-1]
     assert float(without[-1, 0]) > 1
 
 
@@ -173,7 +173,7 @@ def test_evaluation_uses_no_dropout_and_leaves_training_on(tmp_path: Path) -> No
     again, other = scored(tmp_path, prose(500), dropout=0.9)
     assert first == again
     other.train()
-    quick_bits(other, np.zeros(200, dtype=np.int64), load_alphabet(tmp_path))
+    validation_bpc(other, np.zeros(200, dtype=np.int64), load_alphabet(tmp_path))
     assert other.training
 
 
@@ -181,15 +181,15 @@ def test_between_two_looks_gradients_are_as_they_were(tmp_path: Path) -> None:
     _, model = scored(tmp_path, "The")
     alphabet = load_alphabet(tmp_path)
     for looking in (
-        costs(model, np.zeros((5000, 1), dtype=np.uint8), alphabet),
-        sampling.write(model, alphabet, "The", 3),
+        iter_token_nll(model, np.zeros((5000, 1), dtype=np.uint8), alphabet),
+        sampling.generate(model, alphabet, "The", 3),
     ):
         for _ in looking:
             assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
 
 
 def load_alphabet(path: Path):
-    return load(checked(TINY), [str(path / "train.txt")]).alphabet
+    return load_corpus(validate_config(TINY), [str(path / "train.txt")]).vocabulary
 
 
 def test_the_quick_look_reads_many_streams_and_counts_the_escape_too(tmp_path: Path) -> None:
@@ -199,24 +199,24 @@ def test_the_quick_look_reads_many_streams_and_counts_the_escape_too(tmp_path: P
     streams = ids.reshape(3, 64).T
     nats = sum(by_hand(model, list(stream)) for stream in streams.T.tolist())
     model.float()
-    assert quick_bits(model, ids, alphabet) == pytest.approx(nats / math.log(2) / 192, rel=1e-5)
+    assert validation_bpc(model, ids, alphabet) == pytest.approx(nats / math.log(2) / 192, rel=1e-5)
     unseen = ids.copy()
-    unseen[5] = alphabet.escape + 3  # of the corpus, but not of its training split
-    assert alphabet.escape_nats / math.log(2) / 192 < quick_bits(model, unseen, alphabet)
+    unseen[5] = alphabet.unk_id + 3  # of the corpus, but not of its training split
+    assert alphabet.unk_cost_nats / math.log(2) / 192 < validation_bpc(model, unseen, alphabet)
 
 
 def test_the_fused_kernels_score_as_the_loop_does(tmp_path: Path, book: Path) -> None:
     for cell in ("rnn", "gru", "lstm"):
         run, corpus, config = make_run(tmp_path / cell, book, cell=cell, hidden=32)
         bits = [
-            whole(make(config, run.alphabet.size, kernel, "cpu"), corpus)
+            whole(build_char_lm(config, run.vocabulary.size, kernel, "cpu"), corpus)
             for kernel in ("loop", "fused")
         ]
         assert bits[0] == pytest.approx(bits[1], rel=1e-6)
 
 
 def whole(model: CharLM, corpus: Corpus) -> float:
-    found = score(model, corpus.alphabet, corpus.encoding, corpus.text.splits["test"])
+    found = evaluate(model, corpus.vocabulary, corpus.encoding, corpus.record.splits["test"])
     bits = found["bits_per_char"]
     assert bits is not None
     return bits
@@ -229,7 +229,7 @@ def drawn(logits: list[float], **how: float) -> set[int]:
     generator = torch.Generator().manual_seed(0)
     usual = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, **how}
     return {
-        sampling.pick(torch.tensor(logits), **usual, generator=generator)  # type: ignore[arg-type]
+        sampling.sample_token(torch.tensor(logits), **usual, generator=generator)  # type: ignore[arg-type]
         for _ in range(300)
     }
 
@@ -238,7 +238,7 @@ def test_sampling_draws_what_evaluation_expects() -> None:
     logits = torch.tensor([2.0, 1.0, 0.0, -torch.inf])
     generator = torch.Generator().manual_seed(0)
     counts = np.bincount(
-        [sampling.pick(logits, 1.0, 0, 1.0, generator) for _ in range(20000)], minlength=4
+        [sampling.sample_token(logits, 1.0, 0, 1.0, generator) for _ in range(20000)], minlength=4
     )
     wanted = logits.softmax(0).numpy()
     assert counts[3] == 0
@@ -247,15 +247,15 @@ def test_sampling_draws_what_evaluation_expects() -> None:
 
 @pytest.mark.parametrize("wild", [math.nan, math.inf])
 def test_a_model_gone_astray_neither_writes_nor_has_a_score(tmp_path: Path, wild: float) -> None:
-    with pytest.raises(NonFinite, match="expectations are not finite"):
+    with pytest.raises(DivergedError, match="expectations are not finite"):
         drawn([0.0, wild])
     _, model = scored(tmp_path, "The")
     with torch.no_grad():
         model.bias.fill_(wild)
     alphabet = load_alphabet(tmp_path)
-    encoding = encoded([sources([str(tmp_path / "text.txt")], "")], alphabet)
-    with pytest.raises(NonFinite, match="the score is"):
-        score(model, alphabet, encoding, (0, 3))
+    encoding = encode([resolve_sources([str(tmp_path / "text.txt")], "")], alphabet)
+    with pytest.raises(DivergedError, match="the score is"):
+        evaluate(model, alphabet, encoding, (0, 3))
 
 
 def test_temperature_top_k_and_top_p_keep_what_they_say() -> None:
@@ -279,13 +279,13 @@ def test_a_sample_carries_the_true_state_and_never_writes_the_escape(tmp_path: P
     _, model = scored(tmp_path, "The", hidden=16)
     alphabet = load_alphabet(tmp_path)
     with torch.no_grad():
-        model.bias[alphabet.escape] = 100.0
+        model.bias[alphabet.unk_id] = 100.0
     prompt = "The 漢 dog\n"
-    text = b"".join(sampling.write(model, alphabet, prompt, 30, temperature=0.0)).decode()
+    text = b"".join(sampling.generate(model, alphabet, prompt, 30, temperature=0.0)).decode()
     assert len(text) == 30  # the prompt is not counted
     ids = alphabet.encode(prompt + text)
-    logits, _ = model(torch.tensor(ids)[:, None], model.start(1))
-    logits[..., alphabet.escape] = -torch.inf
+    logits, _ = model(torch.tensor(ids)[:, None], model.initial_state(1))
+    logits[..., alphabet.unk_id] = -torch.inf
     wanted = logits[len(prompt) - 1 : -1, 0].argmax(-1)
     assert alphabet.encode(text) == wanted.tolist()
 
@@ -295,7 +295,7 @@ def test_the_same_seed_writes_the_same_text_however_many_are_asked_for(tmp_path:
     alphabet = load_alphabet(tmp_path)
 
     def text(**how: int) -> bytes:
-        return b"".join(sampling.write(model, alphabet, "", 50, **how))  # type: ignore[arg-type]
+        return b"".join(sampling.generate(model, alphabet, "", 50, **how))  # type: ignore[arg-type]
 
     assert text(seed=1) == text(seed=1) != text(seed=2)
     assert text(seed=1, number=1) == text(seed=1, number=1) != text(seed=1)

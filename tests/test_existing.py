@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from conftest import charlm, make_run, prose
 
-from charlm.checkpoint import readable
-from charlm.compare import begin, refuse_another
-from charlm.conclusion import Judge, concluded
-from charlm.errors import BadConfig, Exists
-from charlm.existing import compared, grouped, opened, refuse_incomparable
+from charlm.checkpoint import encode_json
+from charlm.compare import initialize_comparison_dir, check_comparison_dir
+from charlm.conclusion import VerdictSettings, build_report
+from charlm.errors import ConfigError, OutputExistsError
+from charlm.existing import summarize_runs, group_by_config, load_runs, check_comparable
 from charlm.run import Run
 
 BLOCKS = 20
@@ -28,22 +28,22 @@ def finished(
     """A run that has come to a score of so many bits; None: it diverged."""
     run, corpus, config = make_run(place, text, **settings)
     if bits is None:
-        run.diverge("the loss is nan")
+        run.mark_diverged("the loss is nan")
         return run
-    start, end = corpus.text.splits["test"]
+    start, end = corpus.record.splits["test"]
     told = {
         "bits_per_char": bits,
         "bits_per_byte": bits,
         "protocol": "one-stream",
-        "text_sha256": corpus.encoding.sha256(start, end, run.alphabet.kind),
+        "text_sha256": corpus.encoding.sha256(start, end, run.vocabulary.kind),
         "block_bits": [1000 * bits + config.seed % 2 + at % 3 for at in range(BLOCKS)],
         "block_lengths": [1000] * BLOCKS,
     }
     timed = {"chars_per_second": 100.0, "seconds": 1.0}
-    facts = {"format": 3, **run.record.facts(), "updates": config.updates, "split": config.final}
+    facts = {"format": 3, **run.record.summary(), "updates": config.max_steps, "split": config.final_eval}
     facts["weights_sha256"] = f"those of {bits}"
-    run.finish(
-        {**facts, **timed, "score": told | (score or {}) if config.final != "none" else None}
+    run.write_report(
+        {**facts, **timed, "score": told | (score or {}) if config.final_eval != "none" else None}
     )
     return run
 
@@ -54,11 +54,11 @@ def test_runs_that_differ_in_their_seed_alone_are_one_row(tmp_path: Path, book: 
         for seed in (3, 0, 7)
         for cell in ("lstm", "gru")
     ]
-    refuse_incomparable(runs)
-    named = grouped(runs)
+    check_comparable(runs)
+    named = group_by_config(runs)
     assert list(named) == ["lstm", "gru"]
     assert [run.record.config.seed for run in named["gru"]] == [0, 3, 7]
-    report = concluded(compared(named, "lstm"), Judge("lstm", 0.01))
+    report = build_report(summarize_runs(named, "lstm"), VerdictSettings("lstm", 0.01))
     (gru,) = (row for row in report["rows"] if row["cell"] == "gru")
     assert gru["seeds"] == [0, 3, 7] and gru["runs"] == ["gru-0", "gru-3", "gru-7"]
     assert gru["bits_per_char"]["per_seed"] == [2.0, 2.3, 2.7]
@@ -73,7 +73,7 @@ def test_what_has_a_cell_for_itself_is_called_like_it_else_like_its_directory(
             finished(tmp_path / str(number) / place, book, **of)
             for number, (place, of) in enumerate(zip(places, settings, strict=False))
         ]
-        found = list(grouped(runs))
+        found = list(group_by_config(runs))
         for run in runs:
             run.path.rename(tmp_path / f"old-{len(list(tmp_path.iterdir()))}")
         return found
@@ -91,13 +91,13 @@ def test_what_has_a_cell_for_itself_is_called_like_it_else_like_its_directory(
 def test_runs_of_other_seeds_or_the_same_twice_are_not_compared(tmp_path: Path, book: Path) -> None:
     one = finished(tmp_path / "one", book, seed=1)
     other = finished(tmp_path / "other", book, cell="gru", seed=2)
-    with pytest.raises(BadConfig, match="lstm has runs of seed 1, and gru of 2: seeds are comp"):
-        grouped([one, other])
+    with pytest.raises(ConfigError, match="lstm has runs of seed 1, and gru of 2: seeds are comp"):
+        group_by_config([one, other])
     again = finished(tmp_path / "again", book, seed=1, save_every=9.0)
-    assert grouped([one, again, one]) == {"lstm": [one]}  # as where two comparisons share a run
+    assert group_by_config([one, again, one]) == {"lstm": [one]}  # as where two comparisons share a run
     other = finished(tmp_path / "better", book, 1.9, seed=1)
-    with pytest.raises(BadConfig, match="one and .*/better differ in nothing that decides a run"):
-        grouped([one, other])
+    with pytest.raises(ConfigError, match="one and .*/better differ in nothing that decides a run"):
+        group_by_config([one, other])
 
 
 @pytest.mark.parametrize(
@@ -124,9 +124,9 @@ def test_what_was_scored_otherwise_is_refused_with_the_reason(
     text = tmp_path / "other.txt" if settings.pop("text", None) else book
     (tmp_path / "other.txt").write_text(prose(6000, seed=9))
     other = finished(tmp_path / "other", text, cell="gru", **settings)
-    refuse_incomparable([one, one])
-    with pytest.raises(BadConfig, match=f"{other.path} .*{why}") as raised:
-        refuse_incomparable([one, other])
+    check_comparable([one, one])
+    with pytest.raises(ConfigError, match=f"{other.path} .*{why}") as raised:
+        check_comparable([one, other])
     assert "\n" not in str(raised.value)
 
 
@@ -135,17 +135,17 @@ def test_a_run_that_diverged_is_a_result_and_one_that_is_not_finished_is_none(
 ) -> None:
     lost = finished(tmp_path / "lost", book, None, cell="gru")
     one = finished(tmp_path / "one", book)
-    refuse_incomparable([lost, one])
-    report = concluded(compared(grouped([lost, one]), "lstm"), Judge("lstm", 0.01))
+    check_comparable([lost, one])
+    report = build_report(summarize_runs(group_by_config([lost, one]), "lstm"), VerdictSettings("lstm", 0.01))
     assert [row["verdict"]["word"] for row in report["rows"]] == ["baseline", "diverged 1 of 1"]
     begun, _, _ = make_run(tmp_path / "begun", book, cell="rnn")
-    with pytest.raises(BadConfig, match="begun is not finished: go on with charlm train --run .*"):
-        refuse_incomparable([one, begun])
+    with pytest.raises(ConfigError, match="begun is not finished: go on with charlm train --run .*"):
+        check_comparable([one, begun])
 
 
 def test_it_is_said_what_is_alike_and_what_is_not(tmp_path: Path, book: Path) -> None:
     runs = [finished(tmp_path / "a", book), finished(tmp_path / "b", book, dropout=0.5, updates=24)]
-    report = concluded(compared(grouped(runs), "a"), Judge("a", 0.01))
+    report = build_report(summarize_runs(group_by_config(runs), "a"), VerdictSettings("a", 0.01))
     assert report["differ"] == {
         "dropout": {"a": 0.0, "b": 0.5},
         "updates": {"a": 12, "b": 24},
@@ -167,50 +167,50 @@ def test_a_comparison_stands_for_the_runs_that_its_report_is_about(
         }
         finished(place / "runs" / "attention-s0", book, cell="attention")  # and not judged
         (place / "runs" / "half").mkdir()  # a start that was killed at once
-        named = grouped(list(runs.values()))
-        report = concluded(compared(named, baseline), Judge(baseline, 0.01))
-        (place / "report.json").write_bytes(readable(report))
+        named = group_by_config(list(runs.values()))
+        report = build_report(summarize_runs(named, baseline), VerdictSettings(baseline, 0.01))
+        (place / "report.json").write_bytes(encode_json(report))
         return str(place)
 
     one = comparison(tmp_path / "a", {"gru": 2.0, "lstm": 2.1}, "lstm")
     two = comparison(tmp_path / "b", {"lstm": 2.1, "rnn": 2.3}, "rnn")
-    runs, base = opened([one, two])
+    runs, base = load_runs([one, two])
     assert [run.path.parent.parent.name for run in runs] == ["a", "a", "b", "b"]
-    assert {name: len(of) for name, of in grouped(runs).items()} == {"gru": 1, "lstm": 1, "rnn": 1}
+    assert {name: len(of) for name, of in group_by_config(runs).items()} == {"gru": 1, "lstm": 1, "rnn": 1}
     assert base.path == tmp_path / "a" / "runs" / "lstm-s0"
     lone = tmp_path / "b" / "runs" / "rnn-s0"
-    assert opened([str(lone), one])[1].path == lone
+    assert load_runs([str(lone), one])[1].path == lone
 
-    with pytest.raises(BadConfig, match="is not finished: the command that began it goes on"):
-        opened([str(tmp_path)])
-    (tmp_path / "report.json").write_bytes(readable({"rows": [{"cell": "gru"}]}))
-    with pytest.raises(BadConfig, match="is no comparison that has made runs on a text"):
-        opened([str(tmp_path)])
+    with pytest.raises(ConfigError, match="is not finished: the command that began it goes on"):
+        load_runs([str(tmp_path)])
+    (tmp_path / "report.json").write_bytes(encode_json({"rows": [{"cell": "gru"}]}))
+    with pytest.raises(ConfigError, match="is no comparison that has made runs on a text"):
+        load_runs([str(tmp_path)])
 
 
 def test_a_directory_that_has_anything_else_is_left_alone(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    refuse_another(out, "text")
+    check_comparison_dir(out, "text")
     out.mkdir()
     for left in ("lock", "standard-input.txt", "seconds.json"):  # by a start that was refused
         (out / left).touch()
     (out / "logs").mkdir()
-    refuse_another(out, "text")
+    check_comparison_dir(out, "text")
     (out / "notes.txt").touch()
     for place in (out, out / "notes.txt"):
-        with pytest.raises(Exists, match="name another place with --out"):
-            refuse_another(place, "text")
-    begin(out, "text")
-    refuse_another(out, "text")
-    with pytest.raises(Exists, match="has a comparison of another kind, text: name another --out"):
-        refuse_another(out, "runs")
-    (out / "comparison.json").write_bytes(readable({"format": 3}))  # of an older charlm
-    refuse_another(out, "text")
+        with pytest.raises(OutputExistsError, match="name another place with --out"):
+            check_comparison_dir(place, "text")
+    initialize_comparison_dir(out, "text")
+    check_comparison_dir(out, "text")
+    with pytest.raises(OutputExistsError, match="has a comparison of another kind, text: name another --out"):
+        check_comparison_dir(out, "runs")
+    (out / "comparison.json").write_bytes(encode_json({"format": 3}))  # of an older charlm
+    check_comparison_dir(out, "text")
     for kind in ("runs", "task"):
-        with pytest.raises(Exists, match="of another kind, text"):
-            refuse_another(out, kind)
+        with pytest.raises(OutputExistsError, match="of another kind, text"):
+            check_comparison_dir(out, kind)
     (out / "climbs").mkdir()
-    refuse_another(out, "task")
+    check_comparison_dir(out, "task")
 
 
 @pytest.mark.parametrize(

@@ -9,23 +9,23 @@ import pytest
 from conftest import TINY, charlm, make_run
 
 from charlm import durable, forecast
-from charlm.compare import Planned, kept
-from charlm.config import checked
-from charlm.corpus import load
-from charlm.errors import DiskFailure
-from charlm.match import COUNTED
-from charlm.model import CharLM, size
+from charlm.compare import PlannedRun, run_path
+from charlm.config import validate_config
+from charlm.corpus import load_corpus
+from charlm.errors import StorageError
+from charlm.match import BUDGET_MEASURES
+from charlm.model import CharLM, count_parameters_and_state
 from charlm.run import Run
 from charlm.show import forecast as show
-from charlm.train import begin, train
-from charlm.workers import Local
+from charlm.train import restore_trainer, train
+from charlm.workers import LocalExecutor
 
 
 def test_jobs_that_are_begun_in_order_end_when_the_last_does() -> None:
-    assert forecast.together([3, 1, 1, 5, 2], 1) == 12
-    assert forecast.together([3, 1, 1, 5, 2], 2) == 7  # 3 then 2 beside 1, 1, 5
-    assert forecast.together([3, 1, 1, 5, 2], 9) == 5
-    assert forecast.together([], 2) == 0
+    assert forecast.makespan([3, 1, 1, 5, 2], 1) == 12
+    assert forecast.makespan([3, 1, 1, 5, 2], 2) == 7  # 3 then 2 beside 1, 1, 5
+    assert forecast.makespan([3, 1, 1, 5, 2], 9) == 5
+    assert forecast.makespan([], 2) == 0
 
 
 def test_a_gpu_is_packed_as_far_as_its_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,9 +33,9 @@ def test_a_gpu_is_packed_as_far_as_its_memory_allows(monkeypatch: pytest.MonkeyP
     needs = [int(3e9), int(1e9), int(4e9), int(2e9)]
 
     def packed(jobs: int, device: str, needs: list[int] = needs) -> tuple[int, str]:
-        found, said = forecast.packed(Local(jobs, device), needs)
+        found, said = forecast.fit_to_memory(LocalExecutor(jobs, device), needs)
         assert found.where == device
-        return found.side_by_side, said
+        return found.max_parallel, said
 
     alone = 3, "3 side by side on cuda:1: no more fit into 9.5 GB"
     assert packed(16, "cuda:1") == alone  # 4 + 3 + 2, whichever come together
@@ -43,34 +43,34 @@ def test_a_gpu_is_packed_as_far_as_its_memory_allows(monkeypatch: pytest.MonkeyP
     assert packed(16, "cpu") == (4, "4 side by side on cpu")
     # One that does not fit by itself says so when it is begun.
     assert packed(4, "cuda:1", [int(11e9)])[0] == 1
-    config = checked(TINY)
-    there, here = (forecast.memory_of(config, 90, device) for device in ("cuda:1", "cpu"))
-    assert there - here == forecast.PROCESS["cuda"] - forecast.PROCESS["cpu"] > 0
+    config = validate_config(TINY)
+    there, here = (forecast.estimate_memory(config, 90, device) for device in ("cuda:1", "cpu"))
+    assert there - here == forecast.PROCESS_OVERHEAD_BYTES["cuda"] - forecast.PROCESS_OVERHEAD_BYTES["cpu"] > 0
 
 
-def planned(run: Run, corpus: Any) -> Planned:
+def planned(run: Run, corpus: Any) -> PlannedRun:
     symbols = corpus.alphabet.size
-    flops = COUNTED["flops"](run.record.config, symbols, CharLM)
-    return Planned(run.record.config, run.path, *size(run.record.config, symbols), flops)
+    flops = BUDGET_MEASURES["flops"](run.record.config, symbols, CharLM)
+    return PlannedRun(run.record.config, run.path, *count_parameters_and_state(run.record.config, symbols), flops)
 
 
 @pytest.mark.parametrize("cell", ["gru", "matrix-lstm"])
 def test_a_run_takes_no_more_disk_than_was_said(tmp_path: Path, book: Path, cell: str) -> None:
     settings = {**TINY, "hidden": 64, "updates": 60, "valid_every": 20, "cell": cell}
-    corpus = load(checked(settings), [str(book)])
-    path = kept(checked(settings), corpus.text, tmp_path)
+    corpus = load_corpus(validate_config(settings), [str(book)])
+    path = run_path(validate_config(settings), corpus.record, tmp_path)
     run, _, config = make_run(path, book, **settings)
-    nothing = Planned(config, tmp_path / "none", *size(config, corpus.alphabet.size), 1)
-    whole = forecast.disk_left(nothing, corpus)
-    learner, _ = begin(run, "cpu", config, print)
+    nothing = PlannedRun(config, tmp_path / "none", *count_parameters_and_state(config, corpus.vocabulary.size), 1)
+    whole = forecast.estimate_disk(nothing, corpus)
+    learner, _ = restore_trainer(run, "cpu", config, print)
     list(train(run, learner, corpus))
     taken = sum(file.stat().st_size for file in run.path.rglob("*") if file.is_file())
     written = (run.path / "metrics.jsonl").stat().st_size
-    assert len(run.checkpoints) >= 2 and written <= 60 * forecast.LINE
+    assert len(run.checkpoints) >= 2 and written <= 60 * forecast.METRICS_BYTES_PER_UPDATE
     assert whole / 6 < taken < whole
-    assert forecast.disk_left(planned(run, corpus), corpus) == whole - taken
-    run.finish({"format": 3})
-    assert forecast.disk_left(planned(run, corpus), corpus) == 0
+    assert forecast.estimate_disk(planned(run, corpus), corpus) == whole - taken
+    run.write_report({"format": 3})
+    assert forecast.estimate_disk(planned(run, corpus), corpus) == 0
 
 
 def test_a_disk_that_is_too_small_is_said_before_anything_is_begun(
@@ -78,9 +78,9 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_begun(
 ) -> None:
     usage = SimpleNamespace(free=5_000_000)
     monkeypatch.setattr(durable.shutil, "disk_usage", lambda place: (place.stat(), usage)[1])
-    forecast.refuse_full(tmp_path / "not" / "there", 5_000_000)
-    with pytest.raises(DiskFailure, match="need about 6.0 MB at .*, and 5.0 MB are free there"):
-        forecast.refuse_full(tmp_path / "not" / "there", 6_000_000)
+    forecast.check_disk_space(tmp_path / "not" / "there", 5_000_000)
+    with pytest.raises(StorageError, match="need about 6.0 MB at .*, and 5.0 MB are free there"):
+        forecast.check_disk_space(tmp_path / "not" / "there", 6_000_000)
 
 
 WORDS = ["--cells", "rnn,gru", "--seeds", 2, "--parameters", 30_000, "--embedding", 8]
@@ -105,7 +105,7 @@ def test_a_plan_names_every_run_and_begins_none(
     assert 0.5 < plan["starting"] < 60  # PyTorch alone takes a second
     assert plan["left"]["runs"] == 4
     assert plan["left"]["disk"] == sum(run["disk"] for run in plan["runs"])
-    show.forecast(plan)
+    show.print_cost_estimate(plan)
     shown = capsys.readouterr().out
     assert all(len(line) <= 80 for line in shown.splitlines()) and "4 runs are left: " in shown
     assert shown.startswith(f"All have {plan['equal']['amount']} floats of state")

@@ -9,37 +9,37 @@ from torch.testing import assert_close
 
 from charlm import cells as cells
 from charlm.cell import CELLS, Cell, LinearCell, State
-from charlm.config import checked
-from charlm.errors import BadConfig
+from charlm.config import validate_config
+from charlm.errors import ConfigError
 from charlm.model import CharLM
-from charlm.observe import Observer, Seen, observing
-from charlm.unroll import loop
+from charlm.observe import RecordingUnroll, LayerActivations, capture_activations
+from charlm.unroll import unroll_loop
 
 TIME, BATCH, INPUTS, HIDDEN = 9, 3, 5, 8
 LAYERS = [(name, above) for name in CELLS for above in (False, True)]
-KEEPING = [name for name in CELLS if CELLS[name].keeps]
+KEEPING = [name for name in CELLS if CELLS[name].retention_expression]
 
 
 def made(name: str, above: bool = False) -> Cell:
     """A cell in float64, none of whose weights is at its convenient beginning."""
     torch.manual_seed(1)
     cell = CELLS[name](INPUTS, HIDDEN)
-    cell = (cell.above(cell) if above else cell).double()
+    cell = (cell.make_upper_layer(cell) if above else cell).double()
     for parameter in cell.parameters():
         parameter.data += 0.3 * torch.randn(parameter.shape, dtype=torch.float64)
     return cell
 
 
 @torch.no_grad()
-def seen(cell: Cell, x: Tensor) -> tuple[Seen, Tensor, State]:
-    observer = Observer()
-    outputs, state = observer(cell, x, cell.start(x.shape[1]))
+def seen(cell: Cell, x: Tensor) -> tuple[LayerActivations, Tensor, State]:
+    observer = RecordingUnroll()
+    outputs, state = observer(cell, x, cell.initial_state(x.shape[1]))
     (found,) = observer.seen
     return found, outputs, state
 
 
 def text(cell: Cell, time: int = TIME) -> Tensor:
-    return torch.randn(time, BATCH, cell.inputs, dtype=torch.float64)
+    return torch.randn(time, BATCH, cell.input_size, dtype=torch.float64)
 
 
 @pytest.mark.parametrize(("name", "above"), LAYERS)
@@ -47,7 +47,7 @@ def test_who_looks_changes_nothing(name: str, above: bool) -> None:
     cell = made(name, above)
     x = text(cell)
     _, outputs, state = seen(cell, x)
-    wanted, last = loop(cell, x, cell.start(BATCH))
+    wanted, last = unroll_loop(cell, x, cell.initial_state(BATCH))
     assert torch.equal(outputs, wanted)
     assert all(map(torch.equal, state, last))
     assert sys.getprofile() is None
@@ -57,13 +57,13 @@ def test_who_looks_changes_nothing(name: str, above: bool) -> None:
 def test_each_gate_has_one_value_between_0_and_1_for_each_unit(name: str, above: bool) -> None:
     cell = made(name, above)
     found, outputs, _ = seen(cell, text(cell))
-    assert set(found.letters) == {*cell.gates, cell.candidate} - {""}
-    for values in (*found.held.values(), *found.letters.values()):
+    assert set(found.gates) == {*cell.gate_descriptions, cell.candidate_name} - {""}
+    for values in (*found.states.values(), *found.gates.values()):
         assert values.shape == (TIME, BATCH, HIDDEN)
-    for gate in cell.gates:
-        values = found.letters[gate]
+    for gate in cell.gate_descriptions:
+        values = found.gates[gate]
         assert 0 <= values.min() < values.max() <= 1, gate
-    assert torch.equal(next(iter(found.held.values())), outputs[..., :HIDDEN])
+    assert torch.equal(next(iter(found.states.values())), outputs[..., :HIDDEN])
 
 
 HOLDS = {  # what is held after a character, of what was held before it and the gates
@@ -90,11 +90,11 @@ def test_the_equation_of_what_is_held_is_true_of_what_is_seen(name: str) -> None
     cell = made(name)
     found, _, _ = seen(cell, text(cell))
     state, equation = HOLDS[name]
-    held = found.held[state]
-    assert found.kept is not None
-    words = {**found.letters, state if state.isalpha() else "held": held[:-1]}
-    words |= {key: words[key][1:] for key in found.letters}
-    assert_close(equation(**words, kept=found.kept[1:]), held[1:], rtol=0, atol=1e-12)
+    held = found.states[state]
+    assert found.retention is not None
+    words = {**found.gates, state if state.isalpha() else "held": held[:-1]}
+    words |= {key: words[key][1:] for key in found.gates}
+    assert_close(equation(**words, kept=found.retention[1:]), held[1:], rtol=0, atol=1e-12)
 
 
 # Where what is held does not reach the gates, by its place in the state.
@@ -108,13 +108,13 @@ def test_the_share_kept_is_what_is_left_of_a_difference(name: str) -> None:
     x = text(cell)
     _, _, before = seen(cell, x)
     other = tuple(part + (place == APART[name]) for place, part in enumerate(before))
-    observer = Observer()
+    observer = RecordingUnroll()
     with torch.no_grad():
         ends = [observer(cell, x[:1], state)[1] for state in (before, other)]
     was, now = (
-        [list(cell.held(state).values())[-1] for state in pair] for pair in ((before, other), ends)
+        [list(cell.unit_states(state).values())[-1] for state in pair] for pair in ((before, other), ends)
     )
-    kept = observer.seen[0].kept
+    kept = observer.seen[0].retention
     assert kept is not None
     assert_close(now[1] - now[0], kept[0] * (was[1] - was[0]), rtol=0, atol=1e-12)
 
@@ -124,10 +124,10 @@ def test_each_unit_keeps_a_share(name: str) -> None:
     """Which is a gate's value, where the equations write it as a gate."""
     cell = made(name)
     found, _, _ = seen(cell, text(cell))
-    assert found.kept is not None and found.kept.shape == (TIME, BATCH, HIDDEN)
-    assert found.kept.min() >= 0
-    if cell.keeps in cell.gates:
-        assert torch.equal(found.kept, found.letters[cell.keeps])
+    assert found.retention is not None and found.retention.shape == (TIME, BATCH, HIDDEN)
+    assert found.retention.min() >= 0
+    if cell.retention_expression in cell.gate_descriptions:
+        assert torch.equal(found.retention, found.gates[cell.retention_expression])
 
 
 def test_units_of_a_linear_recurrence_keep_what_their_equations_say() -> None:
@@ -137,16 +137,16 @@ def test_units_of_a_linear_recurrence_keep_what_their_equations_say() -> None:
     }.items():
         cell = made(name)
         found, _, _ = seen(cell, text(cell))
-        assert found.kept is not None
-        assert_close(found.kept, wanted(cell).detach().double().expand_as(found.kept))
+        assert found.retention is not None
+        assert_close(found.retention, wanted(cell).detach().double().expand_as(found.retention))
 
 
 def test_a_unit_of_the_indrnn_keeps_a_share_where_relu_lets_it_through() -> None:
     cell = made("indrnn")
     found, outputs, _ = seen(cell, text(cell))
     assert 0.2 < (outputs > 0).double().mean() < 0.8
-    assert found.kept is not None
-    assert_close(found.kept, (cell.u.abs() * (outputs > 0)).detach())
+    assert found.retention is not None
+    assert_close(found.retention, (cell.u.abs() * (outputs > 0)).detach())
 
 
 def test_a_head_s_forget_gate_is_that_of_each_of_its_units() -> None:
@@ -154,14 +154,14 @@ def test_a_head_s_forget_gate_is_that_of_each_of_its_units() -> None:
     x = text(cell)
     found, _, _ = seen(cell, x)
     wanted = sigmoid(cell.W(x)[..., -4:]).repeat_interleave(HIDDEN // 4, dim=-1)
-    assert found.kept is not None
-    assert_close(found.kept, wanted.detach())
+    assert found.retention is not None
+    assert_close(found.retention, wanted.detach())
 
 
 def test_a_module_of_the_clockwork_changes_when_its_clock_says_so() -> None:
     cell = made("clockwork")
     found, _, _ = seen(cell, text(cell))
-    h, due = found.held["h"], found.letters["due"]
+    h, due = found.states["h"], found.gates["due"]
     assert torch.equal(h[1:][due[1:] == 0], h[:-1][due[1:] == 0])
     assert (h[1:][due[1:] == 1] != h[:-1][due[1:] == 1]).all()
 
@@ -170,23 +170,23 @@ def test_the_upper_layer_s_depth_gate_lets_the_cell_state_below_in() -> None:
     cell = made("depth-gated-lstm", above=True)
     x = text(cell)
     found, _, _ = seen(cell, x)
-    d, f, i, g = (found.letters[name][1:] for name in "dfig")
-    c, e = found.held["c"], x.chunk(2, dim=-1)[1]
+    d, f, i, g = (found.gates[name][1:] for name in "dfig")
+    c, e = found.states["c"], x.chunk(2, dim=-1)[1]
     assert_close(c[1:], d * e[1:] + f * c[:-1] + i * g, rtol=0, atol=1e-12)
 
 
 def test_a_model_is_seen_layer_by_layer_and_then_walks_as_before() -> None:
     torch.manual_seed(0)
-    config = checked({"cell": "gru", "layers": 2, "hidden": 8, "embedding": 4})
+    config = validate_config({"cell": "gru", "layers": 2, "hidden": 8, "embedding": 4})
     model = CharLM(config, 5).eval()
     ids, before = torch.randint(5, (TIME, 2)), model.unrolls
     with torch.no_grad():
-        wanted, _ = model(ids, model.start(2))
-        with observing(model) as found:
-            logits, _ = model(ids, model.start(2))
+        wanted, _ = model(ids, model.initial_state(2))
+        with capture_activations(model) as found:
+            logits, _ = model(ids, model.initial_state(2))
     assert torch.equal(logits, wanted)
-    assert [layer.held["h"].shape for layer in found] == [(TIME, 2, 8)] * 2
-    assert torch.equal(model.predict(found[1].held["h"]), wanted)
+    assert [layer.states["h"].shape for layer in found] == [(TIME, 2, 8)] * 2
+    assert torch.equal(model.predict(found[1].states["h"]), wanted)
     assert model.unrolls is before
 
 
@@ -212,8 +212,8 @@ class Own(LinearCell):
 def test_a_cell_of_one_s_own_is_seen_in_all_its_methods() -> None:
     cell = Own(INPUTS, HIDDEN).double()
     found, _, _ = seen(cell, text(cell))
-    assert_close(found.letters["half"], found.letters["f"] / 2)
-    assert torch.equal(found.kept, found.letters["f"])
+    assert_close(found.gates["half"], found.gates["f"] / 2)
+    assert torch.equal(found.retention, found.gates["f"])
 
 
 @pytest.mark.parametrize("width", [16, 3])
@@ -224,13 +224,13 @@ def test_a_gate_that_has_not_one_number_for_each_unit_is_an_error(width: int) ->
             return (half[:, :1] * super().step(Wx, state)[0],)
 
     cell = Odd(INPUTS, HIDDEN).double()
-    with pytest.raises(BadConfig, match=f"half has {width} numbers, and there are 8 units"):
+    with pytest.raises(ConfigError, match=f"half has {width} numbers, and there are 8 units"):
         seen(cell, text(cell))
 
 
 def test_a_gate_that_no_step_computes_is_an_error() -> None:
     cell = Own(INPUTS, HIDDEN).double()
-    cell.gates = {"q": "a gate that is not there"}
-    with pytest.raises(BadConfig, match="gates` name q, and its step computes no q"):
+    cell.gate_descriptions = {"q": "a gate that is not there"}
+    with pytest.raises(ConfigError, match="gates` name q, and its step computes no q"):
         seen(cell, text(cell))
     assert sys.getprofile() is None

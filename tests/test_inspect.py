@@ -13,23 +13,23 @@ from browser import Browser
 from conftest import charlm, make_run, prose
 
 from charlm.cell import CELLS
-from charlm.cli.inspect import places
+from charlm.cli.inspect import parse_units
 from charlm.corpus import Corpus
-from charlm.errors import BadConfig, BadData
-from charlm.evaluate import costs, score
-from charlm.inspection import Inspection, inspected
-from charlm.landmarks import landmarks
-from charlm.model import CharLM, make
+from charlm.errors import ConfigError, DataError
+from charlm.evaluate import iter_token_nll, evaluate
+from charlm.inspection import InspectionReport, inspect_run
+from charlm.landmarks import text_features
+from charlm.model import CharLM, build_char_lm
 from charlm.pages import inspect as page
-from charlm.passage import given, taken
+from charlm.passage import span_from_string, span_from_corpus
 from charlm.run import Run
-from charlm.survey import survey
+from charlm.survey import survey_units
 
 
 def opened(path: Path, book: Path, **settings: object) -> tuple[Run, Corpus, CharLM]:
     """A run, its text, and a model whose weights are none of the beginning's."""
     run, corpus, config = make_run(path / "run", book, **settings)
-    model = make(config, corpus.alphabet.size, "loop", "cpu")
+    model = build_char_lm(config, corpus.vocabulary.size, "loop", "cpu")
     torch.manual_seed(2)
     for parameter in model.parameters():
         parameter.data += 0.2 * torch.randn(parameter.shape)
@@ -38,9 +38,9 @@ def opened(path: Path, book: Path, **settings: object) -> tuple[Run, Corpus, Cha
 
 def looked(
     run: Run, corpus: Corpus, model: CharLM, text: str, *asked: tuple[int, int]
-) -> Inspection:
-    passage = given(text, 1000, run.alphabet)
-    return inspected(run, "0" * 64, model, corpus, passage, "a text", asked, lambda _: None)
+) -> InspectionReport:
+    passage = span_from_string(text, 1000, run.vocabulary)
+    return inspect_run(run, "0" * 64, model, corpus, passage, "a text", asked, lambda _: None)
 
 
 class Page(HTMLParser):
@@ -65,11 +65,11 @@ class Page(HTMLParser):
 def test_bits_are_those_of_eval(tmp_path: Path, book: Path) -> None:
     """To the digits that are told: of the same characters, read from the same start."""
     run, corpus, model = opened(tmp_path, book, layers=2)
-    start, end = corpus.text.splits["test"]
-    passage = taken(corpus.encoding, (start, end), 10_000, run.alphabet)
+    start, end = corpus.record.splits["test"]
+    passage = span_from_corpus(corpus.encoding, (start, end), 10_000, run.vocabulary)
     assert "".join(passage.symbols) == book.read_text()[start:end]
-    found = inspected(run, "", model, corpus, passage, "", [], lambda _: None)
-    exact = score(model, run.alphabet, corpus.encoding, (start, end))
+    found = inspect_run(run, "", model, corpus, passage, "", [], lambda _: None)
+    exact = evaluate(model, run.vocabulary, corpus.encoding, (start, end))
     assert sum(found.bits) / len(found.bits) == pytest.approx(exact["bits_per_char"], abs=1e-4)
 
 
@@ -78,8 +78,8 @@ def test_a_character_never_seen_costs_the_escape_and_its_name(tmp_path: Path, bo
     found = looked(run, corpus, model, "The oldé")
     assert found.unseen == [False] * 7 + [True]
     assert found.bits[-1] > 20  # naming one of 1,114,112 costs 20.09 bits
-    ids = given("The oldé", 100, run.alphabet).ids[:, None]
-    nats = torch.cat(list(costs(model, ids, run.alphabet)))[:, 0]
+    ids = span_from_string("The oldé", 100, run.vocabulary).ids[:, None]
+    nats = torch.cat(list(iter_token_nll(model, ids, run.vocabulary)))[:, 0]
     assert found.bits == pytest.approx((nats / torch.log(torch.tensor(2.0))).tolist(), abs=1e-4)
 
 
@@ -88,12 +88,12 @@ def test_every_cell_is_shown_with_what_it_has(cell: str, tmp_path: Path, book: P
     hidden = 8
     run, corpus, model = opened(tmp_path, book, cell=cell, layers=2, hidden=hidden)
     found = looked(run, corpus, model, "The old cat\tsees a dog.\n", (1, 1), (2, hidden))
-    for unit, layer in zip(found.units, model.recurrent, strict=True):
+    for unit, layer in zip(found.units, model.cells, strict=True):
         letters = [row.letter for row in unit.rows]
         always = cell in ("lru", "clockwork")
-        kept = {layer.keeps} - {""} if not always else set()
-        assert {row.letter for row in unit.rows if row.kind == "gate"} == {*layer.gates, *kept}
-        assert (layer.candidate in letters) == bool(layer.candidate)
+        kept = {layer.retention_expression} - {""} if not always else set()
+        assert {row.letter for row in unit.rows if row.kind == "gate"} == {*layer.gate_descriptions, *kept}
+        assert (layer.candidate_name in letters) == bool(layer.candidate_name)
         assert all(len(row.values) == 24 for row in unit.rows)
         assert (unit.kept is not None) == always
     shown = Page(page.render(msgspec.to_builtins(found)))
@@ -103,25 +103,25 @@ def test_every_cell_is_shown_with_what_it_has(cell: str, tmp_path: Path, book: P
     cells = [words for tag, words in shown.tags if tag == "i" and "title" in words]
     assert len(cells) == sum(len(row.values) for unit in found.units for row in unit.rows)
     gates = {saturation.letter for saturation in found.survey.saturation} if found.survey else None
-    assert gates == {gate for layer in model.recurrent for gate in layer.gates}
+    assert gates == {gate for layer in model.cells for gate in layer.gate_descriptions}
 
 
 def test_a_share_that_is_always_kept_is_told_as_a_time() -> None:
     """1/e is left of the state of a clockwork's unit when its clock has gone round."""
-    assert page.forgets(math.exp(-1 / 64)) == "It forgets in about 64 characters, always alike."
-    assert page.forgets(1.01) == "It does not forget." and page.forgets(None) == ""
+    assert page.describe_retention(math.exp(-1 / 64)) == "It forgets in about 64 characters, always alike."
+    assert page.describe_retention(1.01) == "It does not forget." and page.describe_retention(None) == ""
 
 
 def test_rows_are_what_the_unit_did(tmp_path: Path, book: Path) -> None:
     """By hand: a forget gate that is its bias, an input gate that opens for one character."""
     run, corpus, model = opened(tmp_path, book, hidden=8, embedding=8)
-    cell = model.recurrent[0]
+    cell = model.cells[0]
     with torch.no_grad():
         for parameter in (cell.W.weight, cell.U.weight, cell.W.bias, model.embed.weight):
             parameter.zero_()
         cell.W.bias[:8], cell.W.bias[8:16] = -20, torch.tensor(0.75).logit()
         cell.W.bias[16:24] = 20
-        model.embed.weight[run.alphabet.encode("a")[0], 0] = 1
+        model.embed.weight[run.vocabulary.encode("a")[0], 0] = 1
         cell.W.weight[2, 0] = 40  # the input gate of unit 3
     (unit,) = looked(run, corpus, model, "cat, ", (1, 3)).units
     assert [row.letter for row in unit.rows] == ["c", "i", "f", "o", "g", "h"]
@@ -135,7 +135,7 @@ def test_a_unit_that_counts_brackets_is_found(tmp_path: Path) -> None:
     each stream begins outside of all brackets."""
     (tmp_path / "book.txt").write_text("(ab) [(cd)] " * 1600)
     run, corpus, model = opened(tmp_path, tmp_path / "book.txt", hidden=8, embedding=8)
-    cell = model.recurrent[0]
+    cell = model.cells[0]
     with torch.no_grad():
         cell.W.weight[:, :2] = 0
         cell.W.weight[[4, 12, 20]], cell.U.weight[[4, 12, 20]] = 0, 0
@@ -143,13 +143,13 @@ def test_a_unit_that_counts_brackets_is_found(tmp_path: Path) -> None:
         cell.W.weight[4, 0], cell.W.weight[20, 1] = 40, 40
         model.embed.weight[:, :2] = 0
         for symbols, sign in (("([", 1), (")]", -1)):
-            for place in run.alphabet.encode(symbols):
+            for place in run.vocabulary.encode(symbols):
                 model.embed.weight[place, 0], model.embed.weight[place, 1] = 1, sign
-    found = survey(model, corpus, run.alphabet, lambda _: None)
+    found = survey_units(model, corpus, run.vocabulary, lambda _: None)
     assert found is not None
-    (tracker,) = [one for one in found.trackers if one.landmark == "bracket depth"]
+    (tracker,) = [one for one in found.trackers if one.feature == "bracket depth"]
     assert (tracker.layer, tracker.unit, tracker.letter) == (1, 5, "c")
-    assert tracker.found > 0.99 and tracker.score > 0.99
+    assert tracker.selection_correlation > 0.99 and tracker.heldout_correlation > 0.99
     assert found.absent == ["inside a quote", "indentation"]
     (keep,) = [one for one in found.saturation if one.letter == "f"]
     assert keep.high[4] == 1 and keep.low[4] == 0
@@ -162,22 +162,22 @@ def test_the_score_is_not_from_where_the_unit_was_found(tmp_path: Path) -> None:
     (tmp_path / "book.txt").write_text((inside + outside) * 120 + inside * 40 + outside * 40)
     split = {"split": "75/12.5/12.5"}
     run, corpus, model = opened(tmp_path, tmp_path / "book.txt", hidden=8, embedding=8, **split)
-    cell = model.recurrent[0]
+    cell = model.cells[0]
     with torch.no_grad():
         cell.W.weight[:, 0], model.embed.weight[:, 0] = 0, 0
         cell.W.weight[24:], cell.U.weight[24:] = 0, 0
         for letter, sign in (("y", 1), ("z", -1)):
-            model.embed.weight[run.alphabet.encode(letter)[0], 0] = sign
+            model.embed.weight[run.vocabulary.encode(letter)[0], 0] = sign
         cell.W.weight[16, 0] = 9
-    found = survey(model, corpus, run.alphabet, lambda _: None)
+    found = survey_units(model, corpus, run.vocabulary, lambda _: None)
     assert found is not None and found.symbols.keys() == {"valid", "test"}
-    (tracker,) = [one for one in found.trackers if one.landmark == "bracket depth"]
-    assert abs(tracker.found) > 0.5 and tracker.found * tracker.score < 0
+    (tracker,) = [one for one in found.trackers if one.feature == "bracket depth"]
+    assert abs(tracker.selection_correlation) > 0.5 and tracker.selection_correlation * tracker.heldout_correlation < 0
 
 
 def test_dropout_is_of_training_alone(tmp_path: Path, book: Path) -> None:
     run, corpus, model = opened(tmp_path, book, layers=2, dropout=0.5)
-    model.recurrent[1].W.weight.data *= 30  # so that gates are saturated
+    model.cells[1].W.weight.data *= 30  # so that gates are saturated
     found, again = (looked(run, corpus, model.train(), "The old cat.") for _ in range(2))
     assert found == again
 
@@ -195,7 +195,7 @@ def test_a_text_without_landmarks_has_no_trackers(tmp_path: Path) -> None:
 def test_landmarks_are_where_a_person_sees_them() -> None:
     marks = {
         name: "".join(f"{int(one):x}" for one in mark)
-        for name, mark in landmarks('x "(y" [z]\n  w\n').items()
+        for name, mark in text_features('x "(y" [z]\n  w\n').items()
     }
     assert marks == {
         "inside a quote": "001110000000000",
@@ -208,14 +208,14 @@ def test_landmarks_are_where_a_person_sees_them() -> None:
 
 @pytest.mark.parametrize("empty", ["\n", " \n"])
 def test_an_empty_line_ends_what_was_never_closed(empty: str) -> None:
-    marks = landmarks('("\n' + empty + "y")
+    marks = text_features('("\n' + empty + "y")
     assert marks["inside a quote"][[1, 2, -1]].tolist() == [1, 1, 0]
     assert marks["bracket depth"][[1, 2, -1]].tolist() == [1, 1, 0]
-    assert landmarks(")(")["bracket depth"].tolist() == [0, 1]
+    assert text_features(")(")["bracket depth"].tolist() == [0, 1]
 
 
 def test_lines_may_end_as_on_windows() -> None:
-    marks = landmarks('("\r\n  \r\n x\r\n')
+    marks = text_features('("\r\n  \r\n x\r\n')
     assert marks["inside a quote"].tolist() == [0, 1, 1, 1] + [1, 1, 1, 0] + [0] * 4
     assert marks["bracket depth"].tolist() == [1, 1, 1, 1] + [1, 1, 1, 0] + [0] * 4
     assert marks["indentation"].tolist() == [0, 0, 0, 0] + [1, 2, 2, 0] + [1, 1, 1, 0]
@@ -232,7 +232,7 @@ def test_lines_may_end_as_on_windows() -> None:
     ],
 )
 def test_a_quote_is_opened_and_closed_by_marks_of_a_kind(text: str, inside: str) -> None:
-    assert "".join(f"{int(one)}" for one in landmarks(text)["inside a quote"]) == inside
+    assert "".join(f"{int(one)}" for one in text_features(text)["inside a quote"]) == inside
 
 
 # the command
@@ -281,20 +281,20 @@ def test_a_text_of_one_s_own_is_cut_where_its_bytes_are_too_many(
 
 
 def test_units_are_named_by_layer_and_number() -> None:
-    assert places("") == [] and places("2:31, 1:7,2:31") == [(2, 31), (1, 7)]
+    assert parse_units("") == [] and parse_units("2:31, 1:7,2:31") == [(2, 31), (1, 7)]
     for wrong in ("7", "1:x", "1:2,", "-1:2"):
-        with pytest.raises(BadConfig, match="LAYER:UNIT"):
-            places(wrong)
-    with pytest.raises(BadConfig, match="8 at most"):
-        places(",".join(f"1:{unit}" for unit in range(1, 10)))
+        with pytest.raises(ConfigError, match="LAYER:UNIT"):
+            parse_units(wrong)
+    with pytest.raises(ConfigError, match="8 at most"):
+        parse_units(",".join(f"1:{unit}" for unit in range(1, 10)))
 
 
 def test_what_cannot_be_shown_is_one_line(tmp_path: Path, book: Path) -> None:
     run, corpus, model = opened(tmp_path, book)
     for asked in ((2, 1), (1, 9), (0, 1), (1, 0)):
-        with pytest.raises(BadConfig, match="the run has layers 1 to 1, each with units 1 to 8"):
+        with pytest.raises(ConfigError, match="the run has layers 1 to 1, each with units 1 to 8"):
             looked(run, corpus, model, "text", asked)
-    with pytest.raises(BadData, match="the text is empty"):
+    with pytest.raises(DataError, match="the text is empty"):
         looked(run, corpus, model, "")
 
 

@@ -8,22 +8,22 @@ from torch import Tensor
 from torch.nn.functional import embedding, rms_norm, silu
 from torch.testing import assert_close
 
-from charlm.alphabet import Alphabet
+from charlm.alphabet import Vocabulary
 from charlm.cell import CELLS
-from charlm.config import checked
-from charlm.errors import BadConfig
-from charlm.evaluate import costs
-from charlm.model import CharLM, make, memory, resolve_kernel, size
-from charlm.sample import write
-from charlm.unroll import loop
+from charlm.config import validate_config
+from charlm.errors import ConfigError
+from charlm.evaluate import iter_token_nll
+from charlm.model import CharLM, build_char_lm, estimate_training_memory, select_kernel, count_parameters_and_state
+from charlm.sample import generate
+from charlm.unroll import unroll_loop
 
 SYMBOLS, TIME, BATCH = 9, 20, 3
 BLOCK = {"block": "residual", "hidden": 8, "embedding": 4, "layers": 2}
 
 
 def made(**settings: object) -> CharLM:
-    config = checked({**TINY, **settings})
-    return make(config, SYMBOLS, resolve_kernel(config)[0], "cpu")
+    config = validate_config({**TINY, **settings})
+    return build_char_lm(config, SYMBOLS, select_kernel(config)[0], "cpu")
 
 
 # beginnings
@@ -38,31 +38,31 @@ def test_what_is_not_asked_for_changes_nothing() -> None:
 
 
 def test_a_number_is_the_bias_of_every_unit_that_keeps() -> None:
-    for layer in made(cell="lstm", layers=2, keep_bias="2.5").recurrent:
+    for layer in made(cell="lstm", layers=2, keep_bias="2.5").cells:
         assert (layer.W.bias[8:16] == 2.5).all()
         assert not (layer.W.bias[:8] == -2.5).any()  # the input gate keeps its own
-    (gru,) = made(cell="mingru", keep_bias="-3").recurrent
+    (gru,) = made(cell="mingru", keep_bias="-3").cells
     assert (gru.W.bias[:8] == 3).all()
 
 
 def test_chrono_lets_units_keep_from_one_to_n_characters() -> None:
     """Tallec & Ollivier (2018): b_f = log u, u uniform in [1, N - 1], and b_i = -b_f."""
     model = made(cell="lstm", hidden=2000, layers=2, keep_bias="chrono:500")
-    drawn = [layer.W.bias[2000:4000].detach() for layer in model.recurrent]
+    drawn = [layer.W.bias[2000:4000].detach() for layer in model.cells]
     assert not torch.equal(*drawn)
-    for layer, bias in zip(model.recurrent, drawn, strict=True):
+    for layer, bias in zip(model.cells, drawn, strict=True):
         assert torch.equal(layer.W.bias[:2000], -bias)
         spans = bias.exp()
         assert spans.min().item() > 0.999 and spans.max().item() < 499.1
         assert float(spans.mean()) == pytest.approx(250, rel=0.05)
-    short = made(cell="lstm", hidden=2000, keep_bias="chrono", time=32).recurrent[0]
+    short = made(cell="lstm", hidden=2000, keep_bias="chrono", time=32).cells[0]
     assert 30.5 < short.W.bias[2000:4000].exp().max().item() < 31.1  # N is --time
 
 
 def test_orthogonal_matrices_are_orthogonal() -> None:
     for cell in ("lstm", "gru", "irnn", "mul-lstm"):
-        for layer in made(cell=cell, layers=2, recurrent_init="orthogonal").recurrent:
-            for matrix in layer.recurrent():
+        for layer in made(cell=cell, layers=2, recurrent_init="orthogonal").cells:
+            for matrix in layer.recurrent_matrices():
                 assert_close(matrix @ matrix.T, torch.eye(8), rtol=0, atol=1e-5)
 
 
@@ -81,7 +81,7 @@ def test_orthogonal_matrices_are_orthogonal() -> None:
     ids=str,
 )
 def test_what_cannot_be_is_refused(settings: dict[str, object], says: str) -> None:
-    with pytest.raises(BadConfig, match=says):
+    with pytest.raises(ConfigError, match=says):
         made(**settings)
 
 
@@ -98,9 +98,9 @@ def by_hand(model: CharLM, ids: Tensor) -> Tensor:
     x = embedding(ids, weights["embed.weight"])
     if "lift.weight" in weights:
         x = x @ weights["lift.weight"].T
-    for number, cell in enumerate(model.recurrent):
+    for number, cell in enumerate(model.cells):
         part = f"blocks.{number}."
-        outputs, _ = loop(cell, norm(x, part + "before_cell.weight"), cell.start(ids.shape[1]))
+        outputs, _ = unroll_loop(cell, norm(x, part + "before_cell.weight"), cell.initial_state(ids.shape[1]))
         x = x + outputs
         up = norm(x, part + "before_mlp.weight") @ weights[part + "up.weight"].T
         gate, value = up.chunk(2, dim=-1)
@@ -117,7 +117,7 @@ def test_the_residual_block_is_what_it_says(cell: str, time: int, embed: int) ->
     for parameter in model.parameters():
         parameter.data += 0.3 * torch.randn_like(parameter)
     ids = torch.randint(SYMBOLS, (time, BATCH))
-    logits, _ = model(ids, model.start(BATCH))
+    logits, _ = model(ids, model.initial_state(BATCH))
     assert_close(logits, by_hand(model, ids), rtol=0, atol=1e-10)
 
 
@@ -132,10 +132,10 @@ def test_what_is_expected_next_is_in_the_state(start: str) -> None:
     """Evaluation and sampling go from the state alone; of the first character, too."""
     model = made(**BLOCK, start=start).double().eval()
     ids = torch.randint(SYMBOLS, (TIME, BATCH))
-    state = model.start(BATCH)
-    assert_close(model.expect(state), model.bias.expand(BATCH, SYMBOLS))
+    state = model.initial_state(BATCH)
+    assert_close(model.next_token_logits(state), model.bias.expand(BATCH, SYMBOLS))
     whole, end = model(ids, state)
-    assert_close(model.expect(end), whole[-1], rtol=0, atol=1e-12)
+    assert_close(model.next_token_logits(end), whole[-1], rtol=0, atol=1e-12)
     for cut in range(1, TIME):
         first, between = model(ids[:cut], state)
         second, _ = model(ids[cut:], between)
@@ -143,16 +143,16 @@ def test_what_is_expected_next_is_in_the_state(start: str) -> None:
 
 
 def test_a_residual_model_is_scored_and_writes() -> None:
-    alphabet = Alphabet("characters", tuple(range(97, 97 + SYMBOLS - 1)))
+    alphabet = Vocabulary("characters", tuple(range(97, 97 + SYMBOLS - 1)))
     model = made(**BLOCK).double()
     ids = np.random.default_rng(0).integers(0, SYMBOLS - 1, (3000, 1))
-    found = torch.cat(list(costs(model, ids, alphabet)))
+    found = torch.cat(list(iter_token_nll(model, ids, alphabet)))
     with torch.no_grad():
         logits = by_hand(model, torch.from_numpy(ids))
     before = torch.cat((model.bias.detach().expand(1, 1, SYMBOLS), logits[:-1]))
     wanted = -before.log_softmax(-1).gather(-1, torch.from_numpy(ids)[..., None])[..., 0]
     assert_close(found, wanted, rtol=0, atol=1e-9)
-    text = b"".join(write(model, alphabet, "abc", 30, temperature=0)).decode()
+    text = b"".join(generate(model, alphabet, "abc", 30, temperature=0)).decode()
     read = torch.tensor(alphabet.encode("abc" + text))[:, None]
     best = by_hand(model, read)[2:-1, 0].argmax(-1)
     assert alphabet.encode(text) == best.tolist()
@@ -161,35 +161,35 @@ def test_a_residual_model_is_scored_and_writes() -> None:
 def test_dropout_acts_on_each_branch_and_in_training_only() -> None:
     model = made(**BLOCK, dropout=0.5).double()
     ids = torch.randint(SYMBOLS, (TIME, BATCH))
-    one, other = (model(ids, model.start(BATCH))[0] for _ in range(2))
+    one, other = (model(ids, model.initial_state(BATCH))[0] for _ in range(2))
     assert not torch.equal(one, other)
     model.eval()
-    assert_close(model(ids, model.start(BATCH))[0], by_hand(model, ids), rtol=0, atol=1e-10)
+    assert_close(model(ids, model.initial_state(BATCH))[0], by_hand(model, ids), rtol=0, atol=1e-10)
 
 
 def test_a_gradient_reaches_every_weight() -> None:
     for settings in (BLOCK, {**BLOCK, "embedding": 8, "tie": True, "start": "learned"}):
         model = made(**settings)
         ids = torch.randint(SYMBOLS, (TIME, BATCH))
-        model(ids, model.start(BATCH))[0].square().sum().backward()
+        model(ids, model.initial_state(BATCH))[0].square().sum().backward()
         for name, parameter in model.named_parameters():
             assert parameter.grad is not None and parameter.grad.norm() > 0, name
 
 
 @pytest.mark.parametrize("cell", [cell for cell in CELLS if cell != "depth-gated-lstm"])
 def test_the_block_is_counted(cell: str) -> None:
-    config = checked({**TINY, **BLOCK, "hidden": 24, "cell": cell})
-    bare = checked({**TINY, **BLOCK, "hidden": 24, "cell": cell, "block": "none"})
-    parameters, state = size(config, SYMBOLS)
-    model = make(config, SYMBOLS, "loop", "cpu")
+    config = validate_config({**TINY, **BLOCK, "hidden": 24, "cell": cell})
+    bare = validate_config({**TINY, **BLOCK, "hidden": 24, "cell": cell, "block": "none"})
+    parameters, state = count_parameters_and_state(config, SYMBOLS)
+    model = build_char_lm(config, SYMBOLS, "loop", "cpu")
     assert parameters == sum(p.numel() for p in model.parameters())
-    cells = sum(p.numel() for layer in model.recurrent for p in layer.parameters())
+    cells = sum(p.numel() for layer in model.cells for p in layer.parameters())
     # two norms and 3 matrices of 24 by 32 a layer; lift, last norm, embedding and prediction
     around = 2 * (2 * 24 + 3 * 24 * 32) + 4 * 24 + 24 + SYMBOLS * (4 + 24 + 1)
     assert parameters == cells + around
-    assert memory(config, SYMBOLS) > memory(bare, SYMBOLS)
+    assert estimate_training_memory(config, SYMBOLS) > estimate_training_memory(bare, SYMBOLS)
     carried = sum(
-        part.numel() for layer in model.recurrent for part in layer.start(1)[layer.read_out :]
+        part.numel() for layer in model.cells for part in layer.initial_state(1)[layer.output_is_readout :]
     )
     assert state == carried  # the last output is not carried: no layer reads it
 
@@ -197,11 +197,11 @@ def test_the_block_is_counted(cell: str) -> None:
 def test_the_block_has_half_the_weights_of_an_lstm_s_recurrence() -> None:
     model = made(block="residual", hidden=96, embedding=96)
     mlp = sum(p.numel() for name, p in model.named_parameters() if "up." in name or "down." in name)
-    (lstm,) = model.recurrent
+    (lstm,) = model.cells
     assert mlp == 4 * 96 * 96 == (lstm.W.weight.numel() + lstm.U.weight.numel()) / 2
 
 
 def test_several_threads_are_left_to_pytorchs_own_kernel_where_the_cell_has_it() -> None:
-    assert resolve_kernel(checked({"cell": "gru", "threads": 2}))[0] == "fused"
-    assert "all 2 threads" in resolve_kernel(checked({"cell": "gru", "threads": 2}))[1]
-    assert resolve_kernel(checked({"cell": "sru", "threads": 2}))[0] != "fused"
+    assert select_kernel(validate_config({"cell": "gru", "threads": 2}))[0] == "fused"
+    assert "all 2 threads" in select_kernel(validate_config({"cell": "gru", "threads": 2}))[1]
+    assert select_kernel(validate_config({"cell": "sru", "threads": 2}))[0] != "fused"

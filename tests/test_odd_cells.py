@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from charlm.cell import CELLS, Cell, LinearCell, State
 from charlm.cells.lstm import LSTM
-from charlm.unroll import choose, kernels, loop, refusal
+from charlm.unroll import get_kernel, supported_kernels, unroll_loop, unsupported_reason
 
 
 class Odd(Cell):
@@ -90,10 +90,10 @@ def of(step: Step) -> Cell:
 
 def everything(cell: Cell, kernel: str, time: int, batch: int) -> list[Tensor]:
     torch.manual_seed(1)
-    x = torch.randn(time, batch, cell.inputs).double().requires_grad_()
+    x = torch.randn(time, batch, cell.input_size).double().requires_grad_()
     # Both states begin equal: a tie, as at every start.
-    start = tuple(torch.full_like(part, 0.2).requires_grad_() for part in cell.start(batch))
-    outputs, last = choose(kernel, cell, "cpu")(cell, x, start, None)
+    start = tuple(torch.full_like(part, 0.2).requires_grad_() for part in cell.initial_state(batch))
+    outputs, last = get_kernel(kernel, cell, "cpu")(cell, x, start, None)
     weights = [torch.randn_like(part) for part in (outputs, *last)]
     loss = sum((p * w).sum() for p, w in zip((outputs, *last), weights, strict=True))
     assert isinstance(loss, Tensor)
@@ -109,7 +109,7 @@ def test_an_odd_step_is_the_loop_or_is_refused(name: str, time: int, batch: int)
     cell = of(STEPS[name])
     wanted = everything(cell, "loop", time, batch)
     for kernel in ("compiled", "bptt"):
-        why = refusal(kernel, cell, "cpu")
+        why = unsupported_reason(kernel, cell, "cpu")
         if name in REFUSED:
             assert REFUSED[name] in why
         elif not why.startswith("no C compiler"):
@@ -129,7 +129,7 @@ class Slower(Cell):
 
     @classmethod
     def above(cls, below: Cell) -> Cell:
-        cell = cls(below.width, below.hidden)
+        cell = cls(below.output_size, below.hidden_size)
         cell.rate = below.rate / 3  # type: ignore[attr-defined]
         return cell
 
@@ -143,24 +143,24 @@ def test_each_cell_is_read_for_itself_and_again_when_it_stops_training() -> None
     above = Slower.above(below)
     x = torch.randn(5, 2, 6)
     for cell in (below, above, above.eval()):
-        wanted, _ = loop(cell, x, cell.start(2))
-        for kernel in kernels(cell, "cpu"):
-            got, _ = choose(kernel, cell, "cpu")(cell, x, cell.start(2), None)
+        wanted, _ = unroll_loop(cell, x, cell.initial_state(2))
+        for kernel in supported_kernels(cell, "cpu"):
+            got, _ = get_kernel(kernel, cell, "cpu")(cell, x, cell.initial_state(2), None)
             assert_close(got, wanted, rtol=0, atol=1e-5)
 
 
 class Sliced(Slower):
     def project(self, x: Tensor) -> Tensor:
         wide = torch.cat((self.W.weight, self.W.weight), dim=1)
-        return functional.linear(x, wide[:, : self.inputs], self.W.bias)
+        return functional.linear(x, wide[:, : self.input_size], self.W.bias)
 
 
 def test_a_long_text_is_projected_by_a_slice_of_a_matrix() -> None:
     cell = Sliced(6, 6).double()
     x = torch.randn(200, 2, 6).double()
-    wanted = torch.autograd.grad(loop(cell, x, cell.start(2))[0].sum(), cell.W.weight)
-    for kernel in kernels(cell, "cpu"):
-        got, _ = choose(kernel, cell, "cpu")(cell, x, cell.start(2), None)
+    wanted = torch.autograd.grad(unroll_loop(cell, x, cell.initial_state(2))[0].sum(), cell.W.weight)
+    for kernel in supported_kernels(cell, "cpu"):
+        got, _ = get_kernel(kernel, cell, "cpu")(cell, x, cell.initial_state(2), None)
         assert_close(torch.autograd.grad(got.sum(), cell.W.weight), wanted, rtol=0, atol=1e-9)
 
 
@@ -182,10 +182,10 @@ class Overridden(Constant):
 def test_a_scan_takes_a_constant_and_not_another_step() -> None:
     cell = Constant(3, 4).double()
     x = torch.randn(7, 2, 3).double()
-    got, _ = choose("scan", cell, "cpu")(cell, x, cell.start(2), None)
-    assert_close(got, loop(cell, x, cell.start(2))[0], rtol=0, atol=1e-12)
-    assert "scan" not in kernels(Overridden(3, 4), "cpu")
-    assert "scan" in kernels(CELLS["qrnn"](3, 4), "cpu")
+    got, _ = get_kernel("scan", cell, "cpu")(cell, x, cell.initial_state(2), None)
+    assert_close(got, unroll_loop(cell, x, cell.initial_state(2))[0], rtol=0, atol=1e-12)
+    assert "scan" not in supported_kernels(Overridden(3, 4), "cpu")
+    assert "scan" in supported_kernels(CELLS["qrnn"](3, 4), "cpu")
 
 
 def test_pytorchs_kernel_does_not_serve_a_subclass_with_other_weights() -> None:
@@ -194,8 +194,8 @@ def test_pytorchs_kernel_does_not_serve_a_subclass_with_other_weights() -> None:
             super().__init__(inputs, hidden)
             self.U = nn.Linear(hidden, 4 * hidden)
 
-    assert "fused" not in kernels(Biased(3, 4), "cpu")
+    assert "fused" not in supported_kernels(Biased(3, 4), "cpu")
 
 
 def test_numbers_that_the_engine_does_not_have_are_refused() -> None:
-    assert "in torch.bfloat16" in refusal("compiled", LSTM(3, 4).bfloat16(), "cpu")
+    assert "in torch.bfloat16" in unsupported_reason("compiled", LSTM(3, 4).bfloat16(), "cpu")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import charlm, command, on_terminal
 
-from charlm.catalogue import entry
+from charlm.catalogue import cell_summary
 from charlm.cell import CELLS
 from charlm.config import CELL_NAMES
 from charlm.run import Run
@@ -79,8 +79,8 @@ def test_what_is_counted_is_what_is_multiplied() -> None:
         "lru": 5 * 64,
         "slstm": 4 * 64 + 4 * 8 * 2,
     }.items():
-        assert entry(name, 8, "cpu")["flops"] == 2 * weights, name
-    assert {name for name in CELLS if entry(name, 8, "cpu")["linear"]} == {
+        assert cell_summary(name, 8, "cpu")["flops"] == 2 * weights, name
+    assert {name for name in CELLS if cell_summary(name, 8, "cpu")["linear"]} == {
         *("lru", "matrix-lstm", "mingru", "minlstm", "qrnn", "rg-lru")
     }
 

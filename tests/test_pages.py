@@ -20,13 +20,13 @@ from PIL import Image
 
 from charlm import report, tuning
 from charlm.config import Config
-from charlm.figures import Line, Plan, draw, keys, mean
+from charlm.figures import Series, FigureSpec, draw_figure, make_legend, mean_series
 from charlm.pages import comparison, numbers, probes, tasks
-from charlm.pages.forest import forest
-from charlm.probe import Curve, Found, Number
-from charlm.show import large
-from charlm.show.numbers import exact, mark
-from charlm.visible import visible
+from charlm.pages.forest import forest_plot
+from charlm.probe import Curve, ProbeResult, ScalarResult
+from charlm.show import format_count
+from charlm.show.numbers import format_number, format_tick
+from charlm.visible import escape_control_characters
 
 CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 FOREIGN = {
@@ -62,12 +62,12 @@ def tuned(cells: Sequence[str]) -> dict[str, Any]:
     all did."""
     found = {}
     for number, cell in enumerate(cells):
-        rates = {n: tuning.drawn(tuning.SPACE, n)["learning_rate"] for n in range(9)}
+        rates = {n: tuning.sample_settings(tuning.SPACE, n)["learning_rate"] for n in range(9)}
         bits = {n: abs(math.log(rate / 0.01)) + number for n, rate in rates.items() if rate < 0.02}
-        first = [tuning.Outcome(n, 300, bits.get(n) if cell != cells[-1] else None) for n in rates]
-        then = [tuning.Outcome(n, 900, bits[n] - 0.1) for n in tuning.best_first(first)[:3]]
-        found[cell] = tuning.told(tuning.SPACE, [*first, *then], 6.0)
-    asked = tuning.asked(tuning.Search(9, tuning.SPACE), 2700)
+        first = [tuning.TrialResult(n, 300, bits.get(n) if cell != cells[-1] else None) for n in rates]
+        then = [tuning.TrialResult(n, 900, bits[n] - 0.1) for n in tuning.rank_trials(first)[:3]]
+        found[cell] = tuning.summarize_tuning(tuning.SPACE, [*first, *then], 6.0)
+    asked = tuning.describe_search(tuning.SearchSettings(9, tuning.SPACE), 2700)
     return {**asked, "uniform_bits": 6.0, "cells": found}
 
 
@@ -106,14 +106,14 @@ def told(foreign: str, cells: tuple[str, ...]) -> tuple[Any, ...]:
         if number == len(names) - 1:
             reports[0]["score"] = None
         of[cell] = reports
-        rows.append(report.row(cell, reports, 0.0))
-    verdicts, blocks = report.judged(of, "rnn", 0.01)
+        rows.append(report.summarize_cell(cell, reports, 0.0))
+    verdicts, blocks = report.compute_verdicts(of, "rnn", 0.01)
     for row in rows:
         row["verdict"] = msgspec.to_builtins(verdicts[row["cell"]])
     looks = {
         cell: [
             [
-                report.Look(1000 * (at + 1), (at + 1) * (1 + number / 9), bits)
+                report.ValidationPoint(1000 * (at + 1), (at + 1) * (1 + number / 9), bits)
                 for at, bits in enumerate(wobbly(number + seed, 2 + number / 10))
             ]
             for seed in range(6)
@@ -135,7 +135,7 @@ def told(foreign: str, cells: tuple[str, ...]) -> tuple[Any, ...]:
             "equal": {"told": "All have 20,000 parameters (within 1 %)", "updates": 100},
             "settings": {**msgspec.to_builtins(Config()), "glob": foreign},
             "made_by": {"charlm": "1", foreign: foreign},
-            "unit": report.unit_of(rows),
+            "unit": report.score_unit(rows),
             "judged": {
                 "baseline": "rnn",
                 "margin": 0.01,
@@ -143,7 +143,7 @@ def told(foreign: str, cells: tuple[str, ...]) -> tuple[Any, ...]:
                 "level": 0.05,
                 "correction": "Holm",
             },
-            "rows": report.ordered(rows),
+            "rows": report.sort_rows(rows),
             "baselines": [
                 {"name": name, "bits_per_char": bits, "protocol": f"{kind}: as told {foreign}"}
                 for name, bits, kind in (
@@ -156,7 +156,7 @@ def told(foreign: str, cells: tuple[str, ...]) -> tuple[Any, ...]:
         },
         {
             "command": f"charlm compare-cells {foreign}",
-            "cells": {cell: report.taken(reports) for cell, reports in of.items()},
+            "cells": {cell: report.summarize_timing(reports) for cell, reports in of.items()},
         },
         looks,
         dict.fromkeys(names[:-1], f"{foreign}\n\twords") | {names[-1]: None},
@@ -169,13 +169,13 @@ KS = [2**power for power in range(13)]
 def answer(run: int, foreign: str) -> dict[str, Any]:
     """What two probes could have found, with figures of every kind."""
     bits = [2 + 2 / k + run / 10 for k in KS]
-    found = Found(
+    found = ProbeResult(
         x=f"characters read before {foreign}",
         y=f"bits per character {foreign}",
         chance=4.5,
         curves=[Curve(x=KS, y=bits, error=[0.05] * 13, count=[300] * 13)],
-        more=[
-            Found(
+        panels=[
+            ProbeResult(
                 title=f"after training {foreign}",
                 x="lag",
                 y="norm",
@@ -185,7 +185,7 @@ def answer(run: int, foreign: str) -> dict[str, Any]:
                     for layer in (1, 2)
                 ],
             ),
-            Found(
+            ProbeResult(
                 title="accuracy",
                 x="distance",
                 y="share",
@@ -194,9 +194,9 @@ def answer(run: int, foreign: str) -> dict[str, Any]:
             ),
         ],
         numbers=[
-            Number(name=f"effective context {foreign}", value=512.0 + run, unit="characters",
+            ScalarResult(name=f"effective context {foreign}", value=512.0 + run, unit="characters",
                    low=430, high=610.5),
-            Number(name="half", value=None, unit="steps", note=f"more than 4,096 {foreign}"),
+            ScalarResult(name="half", value=None, unit="steps", note=f"more than 4,096 {foreign}"),
         ],
         notes=[f"A note {foreign}"],
     )  # fmt: skip
@@ -215,7 +215,7 @@ def answers(foreign: str = "", runs: int = 4) -> dict[str, Any]:
         part: f"{part.capitalize()} it is. {foreign}"
         for part in ("question", "protocol", "unit", "chance", "source")
     }
-    group = Found(x="k", y="gain", curves=[Curve(name=name, x=KS, y=KS) for name in names])
+    group = ProbeResult(x="k", y="gain", curves=[Curve(name=name, x=KS, y=KS) for name in names])
     return {
         "command": f"charlm probe {foreign}",
         "text": {
@@ -350,7 +350,7 @@ def test_foreign_text_is_only_ever_text(name: str, foreign: str) -> None:
     seen, clean = (Seen(PAGES[name](text)) for text in (FOREIGN[foreign], ""))
     assert [tag for tag, _ in seen.tags] == [tag for tag, _ in clean.tags]
     assert seen.style == clean.style
-    assert visible(FOREIGN[foreign]) in seen.text
+    assert escape_control_characters(FOREIGN[foreign]) in seen.text
     assert not re.search("[\x00-\x08\x0b-\x1f\u202e\ud800]", seen.text)
 
 
@@ -387,9 +387,9 @@ def test_a_page_is_the_same_bytes_each_time() -> None:
 # figures
 
 
-def drawn(*lines: Line, **plan: Any) -> str:
-    families = [line.family for line in lines]
-    return draw("one", Plan("title", "x", "y", **plan), lines, keys(families)).svg
+def drawn(*lines: Series, **plan: Any) -> str:
+    families = [line.group for line in lines]
+    return draw_figure("one", FigureSpec("title", "x", "y", **plan), lines, make_legend(families)).svg
 
 
 def strokes(svg: str) -> list[tuple[str, str]]:
@@ -398,9 +398,9 @@ def strokes(svg: str) -> list[tuple[str, str]]:
 
 
 def test_seeds_are_thin_and_means_are_thick() -> None:
-    seeds = [Line(f"gru {seed}", "gru", [1, 2], [1.0, seed]) for seed in (2, 4)]
-    other = Line("rnn 0", "rnn", [1, 2], [0, 3])
-    assert mean(seeds) == ([1, 2], [1, 3])
+    seeds = [Series(f"gru {seed}", "gru", [1, 2], [1.0, seed]) for seed in (2, 4)]
+    other = Series("rnn 0", "rnn", [1, 2], [0, 3])
+    assert mean_series(seeds) == ([1, 2], [1, 3])
     lines = [width for color, width in strokes(drawn(*seeds, other)) if color == "var(--line-0)"]
     assert lines.count("0.8") == 2 and "2" in lines
     assert "0.8" not in [
@@ -409,22 +409,22 @@ def test_seeds_are_thin_and_means_are_thick() -> None:
 
 
 def test_a_gap_in_a_line_is_a_gap() -> None:
-    whole, gap = (drawn(Line("a", "a", [1, 2, 3, 4], [1, y, 3, 4])) for y in (2, None))
+    whole, gap = (drawn(Series("a", "a", [1, 2, 3, 4], [1, y, 3, 4])) for y in (2, None))
     assert re.search(r'd="M \S+ \S+ L \S+ \S+ L \S+ \S+ L \S+ \S+ "', whole)
     assert not re.search(r'd="M \S+ \S+ L \S+ \S+ L \S+ \S+ L \S+ \S+ "', gap)
-    assert math.isnan(mean([Line("a", "a", [1], [None]), Line("b", "a", [1], [2])])[1][0])
+    assert math.isnan(mean_series([Series("a", "a", [1], [None]), Series("b", "a", [1], [2])])[1][0])
 
 
 def test_points_that_are_not_joined_have_no_line() -> None:
     joined, points = (
-        drawn(Line("b", "gru", range(30), [1] * 30), joined=each) for each in (True, False)
+        drawn(Series("b", "gru", range(30), [1] * 30), joined=each) for each in (True, False)
     )
     marks = [len(re.findall("<use[^>]+var", svg)) for svg in (joined, points)]
     assert strokes(joined) and not strokes(points) and marks == [0, 30]
 
 
 def test_text_in_figures_is_text_in_the_pages_colours() -> None:
-    svg = drawn(Line("a", "a", [1, 1000], [0.001, 1]), log_x=True, log_y=True, chance=0.5)
+    svg = drawn(Series("a", "a", [1, 1000], [0.001, 1]), log_x=True, log_y=True, chance=0.5)
     for said in ("1,000", "0.001"):
         assert f">{said}</text>" in svg
     assert set(re.findall(r"(?:stroke|fill): ([^;\"]+)", svg)) <= {
@@ -434,19 +434,19 @@ def test_text_in_figures_is_text_in_the_pages_colours() -> None:
 
 
 def test_more_cells_than_colours_differ_in_their_dashes() -> None:
-    looks = keys([f"cell {number}" for number in range(21)])
+    looks = make_legend([f"cell {number}" for number in range(21)])
     assert len({(look.color, look.dash) for look in looks}) == 21
 
 
 def test_what_cannot_stand_on_an_axis_is_left_out() -> None:
-    svg = drawn(Line("a", "a", [0, 1, 2], [0, -1, 0]), log_x=True, log_y=True)
+    svg = drawn(Series("a", "a", [0, 1, 2], [0, -1, 0]), log_x=True, log_y=True)
     assert "nan" not in svg.lower() and "inf" not in svg.lower()
-    deep = drawn(Line("a", "a", [1, 2, 3], [1, 1e-6, 1e-300]), log_y=True)
+    deep = drawn(Series("a", "a", [1, 2, 3], [1, 1e-6, 1e-300]), log_y=True)
     assert "10⁻¹²" in deep and "10⁻³⁰⁰" not in deep
 
 
 def test_marks_and_numbers_are_short_and_true() -> None:
-    said = [mark(value) for value in (0, 1e-5, 2e-5, 0.001, 1, -0.5, 4096, 2e4, 1e6, 2.5e12, 1e24)]
+    said = [format_tick(value) for value in (0, 1e-5, 2e-5, 0.001, 1, -0.5, 4096, 2e4, 1e6, 2.5e12, 1e24)]
     assert said == [
         "0",
         "10⁻⁵",
@@ -460,9 +460,9 @@ def test_marks_and_numbers_are_short_and_true() -> None:
         "2.5T",
         "1e+24",
     ]
-    said = [large(value) for value in (999.4, 999.6, 45_600, 999_499, 999_960, 1e6, 999.6e6, 2e9)]
+    said = [format_count(value) for value in (999.4, 999.6, 45_600, 999_499, 999_960, 1e6, 999.6e6, 2e9)]
     assert said == ["999", "1k", "45.6k", "999k", "1M", "1M", "1G", "2G"]
-    said = [exact(value) for value in (None, 0.0, 3.0, -1.23456, 1234.56, 123456.7, 1e-9)]
+    said = [format_number(value) for value in (None, 0.0, 3.0, -1.23456, 1234.56, 123456.7, 1e-9)]
     assert said == ["–", "0", "3", "−1.235", "1,234.6", "123,457", "1e−09"]
 
 
@@ -478,7 +478,7 @@ def test_a_comparisons_answer_is_what_its_verdicts_say() -> None:
         beside = [{"name": "zstd", "b": None, "protocol": "not installed"}]
         beside += [{"name": name, "b": b, "protocol": kind} for name, b, kind in others]
         told = {"rows": rows, "unit": "b", "baselines": beside}
-        return comparison.answer({**told, "judged": {"baseline": baseline, "margin": 0.02}})
+        return comparison.summary_sentence({**told, "judged": {"baseline": baseline, "margin": 0.02}})
 
     base, near, far = (
         *(row("gru", 2.0, "baseline"), row("rnn", 2.1, "inconclusive")),
@@ -508,9 +508,9 @@ def test_a_curve_is_drawn_against_what_was_read_and_what_it_took() -> None:
     page = compared().decode()
     tables = re.findall(r'<table>\n<tr><th scope="col">(.+?)</table>', page, re.S)
     _, *first = (re.findall("<td>(.*?)</td>", table)[:4] for table in tables)
-    assert first[0][0] == "1,000" and first[0][1] == exact(wobbly(0, 2)[0])
+    assert first[0][0] == "1,000" and first[0][1] == format_number(wobbly(0, 2)[0])
     assert first[1][0] == "1"  # second of rnn seed 0
-    assert first[2][0] == exact(1000 * 3 * 40_000)  # FLOPs: forward, and twice that backward
+    assert first[2][0] == format_number(1000 * 3 * 40_000)  # FLOPs: forward, and twice that backward
 
 
 def test_differences_stand_about_zero_with_their_intervals_in_the_order_of_the_table() -> None:
@@ -519,8 +519,8 @@ def test_differences_stand_about_zero_with_their_intervals_in_the_order_of_the_t
         return {"cell": cell, "verdict": {**told, "p": 0.01, "p_holm": 0.02, "p_equivalent": 1.0}}
 
     rows = [row("gru", -2, -1), row("rnn", 2, 4)]
-    looks = keys(["rnn", "base", "gru"])
-    figure = forest(rows, 1.0, looks)
+    looks = make_legend(["rnn", "base", "gru"])
+    figure = forest_plot(rows, 1.0, looks)
     assert figure.rows[0][:4] == ("gru", "-1.5000", "-2.0000", "-1.0000")
     drawn = re.findall(r'd="M (\S+) (\S+) L (\S+) (\S+) "[^>]*?var\(--line-(\d)\)', figure.svg)
     (left, top, right, same, first), (low, bottom, high, _, second) = drawn
@@ -534,27 +534,27 @@ def test_differences_stand_about_zero_with_their_intervals_in_the_order_of_the_t
 def test_what_all_runs_have_alike_stands_in_each_figure() -> None:
     mine, yours, counts = ({"name": name, "y": [name]} for name in ("", "", "n-gram"))
     yours["y"] = ["other"]
-    found = probes.split([("a", mine), ("a", counts), ("b", yours), ("b", counts)], several=True)
+    found = probes.split_by_curve([("a", mine), ("a", counts), ("b", yours), ("b", counts)], several=True)
     assert found == {"": [("a", mine), ("b", yours), ("n-gram", counts)]}
-    alone = probes.split([("a", mine), ("a", counts)], several=False)
+    alone = probes.split_by_curve([("a", mine), ("a", counts)], several=False)
     assert alone == {"": [("a", mine), ("n-gram", counts)]}
 
 
 def test_numbers_have_their_interval_or_their_seeds() -> None:
     one = {"value": 512.0, "note": "", "low": 430.0, "high": 610.5}
     beyond = {"value": None, "note": "more than 4,096", "low": None, "high": None}
-    assert numbers.said([one]) == "512 (430 to 610.5)"
-    assert numbers.said([one, {**one, "value": 514.0}]) == "513 (512, 514)"
-    assert numbers.said([one, beyond]) == "512, more than 4,096"  # which has no mean
-    assert numbers.said([beyond]) == "more than 4,096" and numbers.said([]) == "–"
+    assert numbers.format_scalars([one]) == "512 (430 to 610.5)"
+    assert numbers.format_scalars([one, {**one, "value": 514.0}]) == "513 (512, 514)"
+    assert numbers.format_scalars([one, beyond]) == "512, more than 4,096"  # which has no mean
+    assert numbers.format_scalars([beyond]) == "more than 4,096" and numbers.format_scalars([]) == "–"
 
 
 def test_what_a_group_found_of_a_run_is_the_runs() -> None:
     number = {"value": 1.0, "unit": "steps", "note": "", "low": None, "high": None}
     found = {"group": {"numbers": [{**number, "name": "r = 1", "run": run} for run in "abc"]}}
-    of = numbers.numbers_of(found)
-    groups = numbers.grouped(of, {"a": "gru", "b": "rnn", "c": "gru"})
-    assert numbers.tabled(of, groups) == (
+    of = numbers.scalars_by_run(found)
+    groups = numbers.group_runs(of, {"a": "gru", "b": "rnn", "c": "gru"})
+    assert numbers.scalar_table(of, groups) == (
         ["", "gru", "rnn"],
         [["r = 1, steps", "1 (1, 1)", "1"]],
     )
@@ -562,9 +562,9 @@ def test_what_a_group_found_of_a_run_is_the_runs() -> None:
 
 def test_a_run_may_be_called_like_a_number() -> None:
     """Its name does not make it the owner of another run's "slope, trained"."""
-    number = Number(name="slope, trained", value=1.0, unit="")
-    one = msgspec.to_builtins(Found(x="", y="", numbers=[number]))
-    of = numbers.numbers_of({"gru": one, "slope": one})
+    number = ScalarResult(name="slope, trained", value=1.0, unit="")
+    one = msgspec.to_builtins(ProbeResult(x="", y="", numbers=[number]))
+    of = numbers.scalars_by_run({"gru": one, "slope": one})
     assert {run: list(there) for run, there in of.items()} == dict.fromkeys(
         ("gru", "slope"), ["slope, trained"]
     )
@@ -574,14 +574,14 @@ def test_a_note_says_whose_it_is_unless_it_is_of_all() -> None:
     found = {
         run: {"notes": ["all", *notes]} for run, notes in {"a": ["z"], "b": ["z"], "c": []}.items()
     }
-    assert probes.noted({"gru": ["a", "b"], "rnn": ["c"]}, found) == [("", "all"), ("gru", "z")]
+    assert probes.grouped_notes({"gru": ["a", "b"], "rnn": ["c"]}, found) == [("", "all"), ("gru", "z")]
 
 
 def test_what_is_not_measurable_says_why() -> None:
     page = probed(runs=2).decode()
     assert "Not measurable here: no bracket" in page
     some = {"a": {"not_measurable": "no"}, "b": {}, "c": {"not_measurable": "no"}}
-    assert probes.silent(some) == [("a, c", "no")]
+    assert probes.not_measurable_notes(some) == [("a, c", "no")]
 
 
 # in a browser
@@ -671,9 +671,9 @@ def test_the_browsers_measures_see_what_is_wrong(chromium: Browser, tmp_path: Pa
 def test_a_run_that_is_about_to_diverge_spoils_no_figure() -> None:
     row = {"cell": "gru", "seeds": [0, 1], "flops_per_character": 10.0}
     said = {"settings": {"alphabet": "characters"}, "rows": [row]}
-    lost = [report.Look(320, 1.0, 5.0), report.Look(640, 2.0, 1e24)]
-    never = [report.Look(320, 1.0, 1e22)]
-    drawn = comparison.learning(said, {"gru": [lost, never]}, keys(["gru"]))
+    lost = [report.ValidationPoint(320, 1.0, 5.0), report.ValidationPoint(640, 2.0, 1e24)]
+    never = [report.ValidationPoint(320, 1.0, 1e22)]
+    drawn = comparison.learning_curves(said, {"gru": [lost, never]}, make_legend(["gru"]))
     assert len(drawn) == 3
     assert "1e+2" not in drawn[0].svg
     assert all("seed 1" not in str(one.heads) for one in drawn)
@@ -704,7 +704,7 @@ def test_probed_runs_are_told_apart_as_the_rows_of_the_comparison_are() -> None:
     del found["runs"][1]
     for one in found["probes"].values():
         one["found"].pop("run-1", None)
-    first, *_ = comparison.sections(found, rows)
+    first, *_ = comparison.probe_sections(found, rows)
     heads, *_ = first.numbers
     assert heads[1:] == ["slow", "fast"]
     shown = {head for head in first.drawn[0].heads if head.startswith("run-")}

@@ -11,12 +11,12 @@ from conftest import charlm, prose
 
 from charlm import ask
 from charlm.cli import given
-from charlm.corpus import reload
-from charlm.errors import BadConfig, Exists, Interrupted
-from charlm.model import load_weights, make
-from charlm.probe import PROBES, Curve, Found, NotMeasurable, Number, Probe, Reading
+from charlm.corpus import reload_corpus
+from charlm.errors import ConfigError, OutputExistsError, Interrupted
+from charlm.model import load_weights, build_char_lm
+from charlm.probe import PROBES, Curve, ProbeResult, ProbeNotApplicable, ScalarResult, Probe, ProbeContext
 from charlm.run import Run
-from charlm.workers import Local
+from charlm.workers import LocalExecutor
 
 SMALL = ["--embedding=6", "--batch=8", "--time=32", "--updates=30", "--split=40/10/50"]
 
@@ -41,28 +41,28 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def asking(run: Path, place: Path, *wanted: Probe, seed: int = 0) -> None:
     """What `charlm probe` does with one run, but with probes of a test's own."""
     opened = Run(run)
-    corpus = reload(opened.record.config, opened.record.text)
-    weights = opened.load("best", print)
-    model = make(opened.record.config, opened.alphabet.size, "loop", "cpu")
+    corpus = reload_corpus(opened.record.config, opened.record.text)
+    weights = opened.load_checkpoint("best", print)
+    model = build_char_lm(opened.record.config, opened.vocabulary.size, "loop", "cpu")
     load_weights(model, weights.tensors)
-    asked = ask.Asked("test", 500, seed)
-    told = ask.about(opened, corpus, weights, asked)
+    asked = ask.ProbeRequest("test", 500, seed)
+    told = ask.describe_run(opened, corpus, weights, asked)
 
     def shown(what: str) -> nullcontext[object]:
         return nullcontext(lambda _: None)
 
     place.mkdir(exist_ok=True)
-    ask.of_run(opened, corpus, told, model, asked, wanted, place, shown)  # type: ignore[arg-type]
+    ask.probe_run(opened, corpus, told, model, asked, wanted, place, shown)  # type: ignore[arg-type]
 
 
-def counting(name: str, value: float = 1.0) -> tuple[Probe, list[Reading]]:
+def counting(name: str, value: float = 1.0) -> tuple[Probe, list[ProbeContext]]:
     """A probe that notes when it is asked."""
-    asked: list[Reading] = []
+    asked: list[ProbeContext] = []
 
-    def measure(reading: Reading) -> Found:
+    def measure(reading: ProbeContext) -> ProbeResult:
         asked.append(reading)
-        number = Number(name="length", value=value, unit="characters")
-        return Found(x="x", y="y", curves=[Curve(x=[1], y=[value])], numbers=[number])
+        number = ScalarResult(name="length", value=value, unit="characters")
+        return ProbeResult(x="x", y="y", curves=[Curve(x=[1], y=[value])], numbers=[number])
 
     return Probe(name, measure, None, "", {}), asked
 
@@ -103,7 +103,7 @@ def test_what_was_answered_is_not_asked_again(runs: Path, tmp_path: Path) -> Non
 def test_answers_before_an_interruption_are_kept(runs: Path, tmp_path: Path) -> None:
     one, asked = counting("one")
 
-    def interrupted(reading: Reading) -> Found:
+    def interrupted(reading: ProbeContext) -> ProbeResult:
         raise Interrupted(2)
 
     with pytest.raises(Interrupted):
@@ -119,24 +119,24 @@ def test_a_probe_sees_the_text_that_the_run_was_not_trained_on(runs: Path, tmp_p
     asking(runs / "gru", tmp_path / "p", one)
     (reading,) = asked
     text = (runs / "book.txt").read_text()
-    alphabet = reading.alphabet
+    alphabet = reading.vocabulary
     assert alphabet.decode(reading.ids).decode() == text[4500:5000]
-    assert alphabet.decode(reading.elsewhere).decode() == text[:3600]
-    assert reading.model is not None and not reading.model.training
-    assert reading.fresh is not None
-    trained, fresh = reading.model.state_dict(), reading.fresh().state_dict()
+    assert alphabet.decode(reading.train_ids).decode() == text[:3600]
+    assert reading.char_lm is not None and not reading.char_lm.training
+    assert reading.make_untrained_model is not None
+    trained, fresh = reading.char_lm.state_dict(), reading.make_untrained_model().state_dict()
     assert any((trained[name] != fresh[name]).any() for name in trained)
 
 
 def test_why_a_question_cannot_be_asked_is_its_answer(runs: Path, tmp_path: Path) -> None:
-    def mute(reading: Reading) -> Found:
-        raise NotMeasurable("the text has no brackets")
+    def mute(reading: ProbeContext) -> ProbeResult:
+        raise ProbeNotApplicable("the text has no brackets")
 
     asking(runs / "gru", tmp_path / "p", Probe("mute", mute, None, "", {}))
     told = json.loads((tmp_path / "p" / "mute.json").read_text())
     assert told["found"] == {"not_measurable": "the text has no brackets"}
-    group = Probe("group", None, lambda kept: Found(x="", y=""), "mute", {})
-    assert ask.of_group(group, {"gru": tmp_path / "p"}) == {
+    group = Probe("group", None, lambda kept: ProbeResult(x="", y=""), "mute", {})
+    assert ask.evaluate_group_probe(group, {"gru": tmp_path / "p"}) == {
         "not_measurable": "mute was not measurable for gru"
     }
 
@@ -161,21 +161,21 @@ def test_an_answer_that_was_damaged_is_asked_again(runs: Path, tmp_path: Path) -
 
 
 def test_answers_of_another_run_are_left_alone(runs: Path, tmp_path: Path) -> None:
-    asked = ask.Asked("test", 500, 0)
+    asked = ask.ProbeRequest("test", 500, 0)
     gru, lstm = Run(runs / "gru"), Run(runs / "lstm")
-    ask.begin(tmp_path, [gru], asked, "best")
-    ask.begin(tmp_path, [gru], asked, "best")
+    ask.initialize_output_dir(tmp_path, [gru], asked, "best")
+    ask.initialize_output_dir(tmp_path, [gru], asked, "best")
     for other in ([lstm], asked, "best"), ([gru], asked._replace(seed=1), "best"):
-        with pytest.raises(Exists, match="name another --out"):
-            ask.begin(tmp_path, *other)
+        with pytest.raises(OutputExistsError, match="name another --out"):
+            ask.initialize_output_dir(tmp_path, *other)
 
 
 def test_runs_of_other_texts_or_of_one_name_are_not_compared(runs: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadConfig, match="read different texts"):
-        ask.refuse_other_texts([Run(runs / "gru"), Run(runs / "x")])
+    with pytest.raises(ConfigError, match="read different texts"):
+        ask.check_same_text([Run(runs / "gru"), Run(runs / "x")])
     shutil.copytree(runs / "gru", tmp_path / "gru")
-    with pytest.raises(BadConfig, match="two runs are called gru"):
-        ask.refuse_other_texts([Run(runs / "gru"), Run(tmp_path / "gru")])
+    with pytest.raises(ConfigError, match="two runs are called gru"):
+        ask.check_same_text([Run(runs / "gru"), Run(tmp_path / "gru")])
 
 
 def test_every_file_of_a_probe_is_on_the_list() -> None:
@@ -188,16 +188,16 @@ def test_runs_of_two_cells_of_one_name_are_not_compared(runs: Path) -> None:
     for run, cell, digest in zip(mine, ("a/my.py:C", "b/my.py:C"), ("ab", "cd"), strict=True):
         config = msgspec.structs.replace(run.record.config, cell=cell)
         run.record = msgspec.structs.replace(run.record, config=config, cell_sha256=digest)
-    ask.refuse_other_texts(mine[:1])
-    with pytest.raises(BadConfig, match=r"two different cells are called my\.C"):
-        ask.refuse_other_texts(mine)
+    ask.check_same_text(mine[:1])
+    with pytest.raises(ConfigError, match=r"two different cells are called my\.C"):
+        ask.check_same_text(mine)
 
 
 def test_a_probe_that_needs_another_brings_it_along() -> None:
-    assert [probe.name for probe in ask.chosen(["recl"])] == ["context", "recl"]
-    assert [probe.name for probe in ask.chosen([])] == list(PROBES)
-    with pytest.raises(BadConfig, match="did you mean context"):
-        ask.chosen(["contxt"])
+    assert [probe.name for probe in ask.select_probes(["recl"])] == ["context", "recl"]
+    assert [probe.name for probe in ask.select_probes([])] == list(PROBES)
+    with pytest.raises(ConfigError, match="did you mean context"):
+        ask.select_probes(["contxt"])
 
 
 def test_a_directory_with_something_else_in_it_is_left_alone(runs: Path, tmp_path: Path) -> None:
@@ -213,13 +213,13 @@ def test_the_runs_of_a_comparison_are_asked_on_its_device_and_on_a_gpu_one_at_a_
     told = []
     monkeypatch.setattr(given, "probed", lambda *of: told.append(of))
     for device, side_by_side in (("cpu", 5), ("cuda:1", 1)):
-        given.probes_of([], given.Work(tmp_path, Local(5, device), 9.0))
+        given.probe_comparison_runs([], given.Execution(tmp_path, LocalExecutor(5, device), 9.0))
         ((_, wanted, words, work),) = told
         assert words == [f"--device={device}"] and len(wanted) == len(PROBES)
-        assert work == given.Work(tmp_path / "probes", Local(side_by_side, device), 9.0)
+        assert work == given.Execution(tmp_path / "probes", LocalExecutor(side_by_side, device), 9.0)
         told.clear()
 
 
 def test_where_there_is_nothing_to_do_nothing_is_begun(tmp_path: Path) -> None:
-    given.do([], given.Work(tmp_path, Local(1, "cpu"), 9.0))
+    given.run_jobs([], given.Execution(tmp_path, LocalExecutor(1, "cpu"), 9.0))
     assert not list(tmp_path.iterdir())

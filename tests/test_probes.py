@@ -15,21 +15,21 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from charlm import reader
-from charlm.alphabet import BYTES, Alphabet
-from charlm.characters import characters, which
-from charlm.closers import blocks, brackets, quotations
-from charlm.config import CELL_NAMES, checked
-from charlm.model import CharLM, make, resolve_kernel
-from charlm.probe import PROBES, Found, NotMeasurable, Reading
-from charlm.probes.closing import binned, closing
-from charlm.probes.context import context
-from charlm.probes.gradient import gradient
-from charlm.probes.recl import recl
-from charlm.probes.repeat import repeat, share
-from charlm.probes.replace import replace
-from charlm.probes.shuffle import disordered, shuffle
+from charlm.alphabet import BYTE_VOCABULARY, Vocabulary
+from charlm.characters import ids_to_text, vocabulary_mask
+from charlm.closers import match_indented_blocks, match_brackets, match_quotes
+from charlm.config import CELL_NAMES, validate_config
+from charlm.model import CharLM, build_char_lm, select_kernel
+from charlm.probe import PROBES, ProbeResult, ProbeNotApplicable, ProbeContext
+from charlm.probes.closing import bin_by_distance, closing_delimiters
+from charlm.probes.context import context_truncation
+from charlm.probes.gradient import gradient_norm
+from charlm.probes.recl import relative_effective_context_length
+from charlm.probes.repeat import verbatim_recall, ratio_with_error
+from charlm.probes.replace import context_replacement
+from charlm.probes.shuffle import shuffle_words, context_shuffle
 from charlm.probes.timescales import timescales
-from charlm.reach import reach
+from charlm.reach import effective_context_length
 
 State = tuple[tuple[Tensor, ...], ...]
 Guess = Callable[[Tensor], Tensor]  # what was read last (batch, memory), -1: nothing -> (batch,)
@@ -68,15 +68,15 @@ def back(distance: int, history: Tensor) -> Tensor:
     return history[:, -distance]
 
 
-def alphabet_of(text: str) -> Alphabet:
-    return Alphabet("characters", tuple(map(ord, sorted(set(text)))))
+def alphabet_of(text: str) -> Vocabulary:
+    return Vocabulary("characters", tuple(map(ord, sorted(set(text)))))
 
 
-def reading(fake: tuple[int, Guess], text: str, elsewhere: str, seed: int = 0) -> Reading:
+def reading(fake: tuple[int, Guess], text: str, elsewhere: str, seed: int = 0) -> ProbeContext:
     alphabet = alphabet_of(text + elsewhere)
     ids, other = (np.array(alphabet.encode(one)) for one in (text, elsewhere))
-    return Reading(
-        reader=Fake(alphabet.size, *fake), ids=ids, alphabet=alphabet, elsewhere=other, seed=seed
+    return ProbeContext(
+        model=Fake(alphabet.size, *fake), ids=ids, vocabulary=alphabet, train_ids=other, seed=seed
     )
 
 
@@ -94,20 +94,20 @@ def names(length: int) -> str:
     return ", ".join(word.capitalize() for word in words)
 
 
-def remembers(memory: int) -> Reading:
+def remembers(memory: int) -> ProbeContext:
     """One that expects the character 20 back, in a text where that is always right."""
     return reading((memory, partial(back, 20)), cyclic(0), cyclic(1))
 
 
-def y(found: Found, curve: int = 0) -> np.ndarray:
+def y(found: ProbeResult, curve: int = 0) -> np.ndarray:
     return np.array(found.curves[curve].y)
 
 
 # how far back
 
 
-@pytest.mark.parametrize("asked", [context, replace, shuffle])
-def test_who_looks_20_back_falls_off_a_cliff_at_exactly_20(asked: Callable[..., Found]) -> None:
+@pytest.mark.parametrize("asked", [context_truncation, context_replacement, context_shuffle])
+def test_who_looks_20_back_falls_off_a_cliff_at_exactly_20(asked: Callable[..., ProbeResult]) -> None:
     found = asked(remembers(20), ks=CLIFF, places=300)
     lost = y(found) - y(found)[-1]
     assert (lost[:5] > 1).all()
@@ -116,48 +116,48 @@ def test_who_looks_20_back_falls_off_a_cliff_at_exactly_20(asked: Callable[..., 
     assert (number.value, number.low, number.high, number.note) == (20, 20, 20, "")
 
 
-@pytest.mark.parametrize("asked", [context, replace, shuffle])
-def test_who_remembers_19_has_no_cliff(asked: Callable[..., Found]) -> None:
+@pytest.mark.parametrize("asked", [context_truncation, context_replacement, context_shuffle])
+def test_who_remembers_19_has_no_cliff(asked: Callable[..., ProbeResult]) -> None:
     found = asked(remembers(19), ks=CLIFF, places=300)
     assert_allclose(y(found), y(found)[-1], atol=1e-12)
     assert found.numbers[0].value == 15  # the least that was asked
 
 
-@pytest.mark.parametrize("asked", [context, replace, shuffle])
-def test_what_is_asked_at_most_may_not_be_enough(asked: Callable[..., Found]) -> None:
+@pytest.mark.parametrize("asked", [context_truncation, context_replacement, context_shuffle])
+def test_what_is_asked_at_most_may_not_be_enough(asked: Callable[..., ProbeResult]) -> None:
     number = asked(remembers(20), ks=[5, 10], places=300).numbers[0]
     assert (number.value, number.high, number.note) == (None, None, "more than 10")
 
 
-def tiny_reading(length: int, **settings: object) -> Reading:
+def tiny_reading(length: int, **settings: object) -> ProbeContext:
     """A model of the words of prose that is far from indifferent, in float64."""
     alphabet = alphabet_of(prose(3000))
-    model = make(checked({**TINY, **settings}), alphabet.size, "loop", "cpu").double().eval()
+    model = build_char_lm(validate_config({**TINY, **settings}), alphabet.size, "loop", "cpu").double().eval()
     for parameter in model.parameters():
         parameter.data *= 3
     ids, other = (np.array(alphabet.encode(prose(n, seed))) for n, seed in ((length, 1), (3000, 2)))
-    return Reading(reader=model, ids=ids, alphabet=alphabet, elsewhere=other)
+    return ProbeContext(model=model, ids=ids, vocabulary=alphabet, train_ids=other)
 
 
 def costs_by_hand(model: CharLM, ids: np.ndarray) -> list[float]:
     """Bits of each id after those before it, from the start state."""
-    state, costs = model.start(1), []
+    state, costs = model.initial_state(1), []
     with torch.no_grad():
         for symbol in ids:
-            costs.append(float(-model.expect(state)[0].log_softmax(0)[symbol] / math.log(2)))
+            costs.append(float(-model.next_token_logits(state)[0].log_softmax(0)[symbol] / math.log(2)))
             _, state = model(torch.tensor([[symbol]]), state)
     return costs
 
 
 def test_context_is_its_definition_and_a_larger_k_has_a_part_of_the_places() -> None:
     asked = tiny_reading(300, layers=2, block="residual")
-    found = context(asked, ks=[1, 4, 16], places=24, read_at_most=192)
+    found = context_truncation(asked, ks=[1, 4, 16], places=24, read_at_most=192)
     kept, (line,) = found.kept, found.curves
     at, losses = kept["places"].tolist(), kept["bits"].numpy()
     assert (at[0], at[-1], len(at)) == (16, 299, 24)
     assert line.count == [24, 24, 12]
     assert np.isnan(losses[2, 1::2]).all()
-    model = asked.reader
+    model = asked.model
     assert isinstance(model, CharLM)
     full = np.array(costs_by_hand(model, asked.ids))
     assert_allclose(asked.bits, full, rtol=1e-9)
@@ -170,14 +170,14 @@ def test_context_is_its_definition_and_a_larger_k_has_a_part_of_the_places() -> 
         assert line.y[row] == pytest.approx(asked.bits.mean() + lost.mean(), rel=1e-9)
         assert line.error is not None
         assert line.error[row] == pytest.approx(lost.std(ddof=1) / len(lost) ** 0.5, rel=1e-9)
-    counts = np.bincount(asked.elsewhere, minlength=asked.alphabet.size)
+    counts = np.bincount(asked.train_ids, minlength=asked.vocabulary.size)
     assert found.chance == pytest.approx(
         -np.log2((counts / counts.sum())[asked.ids]).mean(), rel=0.01
     )
 
 
-@pytest.mark.parametrize("asked", [replace, shuffle])
-def test_a_place_is_read_as_far_as_it_is_scored(asked: Callable[..., Found]) -> None:
+@pytest.mark.parametrize("asked", [context_replacement, context_shuffle])
+def test_a_place_is_read_as_far_as_it_is_scored(asked: Callable[..., ProbeResult]) -> None:
     """Whatever the number of streams side by side, and of places that a larger k still has."""
     found = asked(tiny_reading(900), ks=[1, 4, 16, 32], places=48, read_at_most=320)
     assert found.curves[0].count == [48, 48, 12, 6]
@@ -188,21 +188,21 @@ def test_a_place_is_read_as_far_as_it_is_scored(asked: Callable[..., Found]) -> 
 
 SHORT = {"ks": [1, 4, 16], "places": 60, "read_at_most": 240}
 ASKED = [
-    *(partial(asked, **SHORT) for asked in (context, replace, shuffle)),
-    partial(repeat, fillers=[16, 64], lists=20),
-    partial(closing, least=20),
+    *(partial(asked, **SHORT) for asked in (context_truncation, context_replacement, context_shuffle)),
+    partial(verbatim_recall, fillers=[16, 64], lists=20),
+    partial(closing_delimiters, least=20),
 ]
 
 
 @pytest.mark.parametrize("asked", ASKED[:4], ids=("context", "replace", "shuffle", "repeat"))
 def test_how_many_are_read_side_by_side_changes_nothing(
-    asked: Callable[..., Found], monkeypatch: pytest.MonkeyPatch
+    asked: Callable[..., ProbeResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = names(4000)
     alphabet = alphabet_of(text)
     ids = np.array(alphabet.encode(text))
-    model = make(checked(TINY), alphabet.size, "loop", "cpu").double().eval()
-    few = Reading(reader=model, ids=ids[:900], alphabet=alphabet, elsewhere=ids)
+    model = build_char_lm(validate_config(TINY), alphabet.size, "loop", "cpu").double().eval()
+    few = ProbeContext(model=model, ids=ids[:900], vocabulary=alphabet, train_ids=ids)
     usual = asked(few)
     monkeypatch.setattr(reader, "STREAMS", 3)  # so that none of some is left for a larger k
     monkeypatch.setattr(reader, "CALL", 33)
@@ -210,15 +210,15 @@ def test_how_many_are_read_side_by_side_changes_nothing(
 
 
 @pytest.mark.parametrize("asked", ASKED, ids=("context", "replace", "shuffle", "repeat", "closing"))
-def test_every_kernel_gives_the_same_answer(asked: Callable[..., Found]) -> None:
-    fastest, _ = resolve_kernel(checked(TINY))
+def test_every_kernel_gives_the_same_answer(asked: Callable[..., ProbeResult]) -> None:
+    fastest, _ = select_kernel(validate_config(TINY))
     assert fastest != "loop"
     text = names(4000).replace("a", "(").replace("b", ")")
     alphabet = alphabet_of(text)
     ids = np.array(alphabet.encode(text))
-    models = (make(checked(TINY), alphabet.size, name, "cpu").eval() for name in ("loop", fastest))
+    models = (build_char_lm(validate_config(TINY), alphabet.size, name, "cpu").eval() for name in ("loop", fastest))
     one, other = (
-        asked(Reading(reader=model, ids=ids[:1000], alphabet=alphabet, elsewhere=ids))
+        asked(ProbeContext(model=model, ids=ids[:1000], vocabulary=alphabet, train_ids=ids))
         for model in models
     )
     assert one.curves[0].x == other.curves[0].x
@@ -227,60 +227,60 @@ def test_every_kernel_gives_the_same_answer(asked: Callable[..., Found]) -> None
 
 @pytest.mark.parametrize("name", CELL_NAMES)
 def test_streams_can_be_picked_from_the_state_of_every_cell(name: str) -> None:
-    config = checked({**TINY, "cell": name, "layers": 2, "block": "residual"})
+    config = validate_config({**TINY, "cell": name, "layers": 2, "block": "residual"})
     if name == "depth-gated-lstm":
-        config = checked({**TINY, "cell": name, "layers": 2})
-    model = make(config, 9, "loop", "cpu").double().eval()
+        config = validate_config({**TINY, "cell": name, "layers": 2})
+    model = build_char_lm(config, 9, "loop", "cpu").double().eval()
     ids = torch.arange(40).reshape(10, 4) % 9
     with torch.inference_mode():
-        state = model.read(ids[:5], model.start(4))
-        some = reader.picked(state, torch.tensor([2, 0]))
-        found = model.expect(model.read(ids[5:, [2, 0]], some))
-        logits, _ = model(ids[:, [2, 0]], model.start(2))
+        state = model.advance(ids[:5], model.initial_state(4))
+        some = reader.select_streams(state, torch.tensor([2, 0]))
+        found = model.next_token_logits(model.advance(ids[5:, [2, 0]], some))
+        logits, _ = model(ids[:, [2, 0]], model.initial_state(2))
     assert_allclose(found, logits[-1], rtol=1e-9)
 
 
 def test_a_text_that_is_too_short_says_so() -> None:
     whole = remembers(20)
-    for length, asked in itertools.product((0, 1, 255), (context, replace, shuffle)):
-        short = Reading(
-            reader=whole.reader,
+    for length, asked in itertools.product((0, 1, 255), (context_truncation, context_replacement, context_shuffle)):
+        short = ProbeContext(
+            model=whole.model,
             ids=whole.ids[:length],
-            alphabet=whole.alphabet,
-            elsewhere=whole.elsewhere,
+            vocabulary=whole.vocabulary,
+            train_ids=whole.train_ids,
         )
-        with pytest.raises(NotMeasurable, match=f"the text has {length} characters, and .* needed"):
+        with pytest.raises(ProbeNotApplicable, match=f"the text has {length} characters, and .* needed"):
             asked(short)
-    found = context(whole, places=10)
+    found = context_truncation(whole, places=10)
     assert found.curves[0].x[-1] == 768
     assert found.notes == ["a text of 2,000 characters is too short for more than 768"]
 
 
 def test_a_text_without_spaces_has_no_words_to_shuffle() -> None:
     text = cyclic(0).replace(" ", "x")
-    with pytest.raises(NotMeasurable, match="before 0 of 464 places there are two words"):
-        shuffle(reading((20, partial(back, 20)), text, text), places=464)
+    with pytest.raises(ProbeNotApplicable, match="before 0 of 464 places there are two words"):
+        context_shuffle(reading((20, partial(back, 20)), text, text), places=464)
 
 
 def test_a_place_without_two_words_before_it_is_not_asked() -> None:
     """In a text whose second half is one word only the places of the first lose something."""
     text = cyclic(0) + "x" * 2000
     asked = reading((600, partial(back, 20)), text, text)
-    found = shuffle(asked, ks=[2, 4], places=1000)
+    found = context_shuffle(asked, ks=[2, 4], places=1000)
     words = [len(text[at - 512 : at].split()) for at in np.linspace(512, 3995, 1000).astype(int)]
     there = sum(many > 1 for many in words)
     assert 500 < there < 600 and found.curves[0].count == [there, there]
     assert found.notes == [
         f"{1000 - there} of 1,000 places are left out: the 512 characters before have not two words"
     ]
-    with pytest.raises(NotMeasurable, match="before 1.. of 250 places there are two words"):
-        shuffle(asked, ks=[2, 4], places=250)
+    with pytest.raises(ProbeNotApplicable, match="before 1.. of 250 places there are two words"):
+        context_shuffle(asked, ks=[2, 4], places=250)
 
 
 def test_a_training_text_that_is_too_short_says_so() -> None:
     short = reading((20, partial(back, 20)), cyclic(0), cyclic(1)[:255])
-    with pytest.raises(NotMeasurable, match="the training text has 255 characters, and 256 are"):
-        replace(short)
+    with pytest.raises(ProbeNotApplicable, match="the training text has 255 characters, and 256 are"):
+        context_replacement(short)
 
 
 def test_only_the_last_512_characters_are_in_disorder() -> None:
@@ -293,9 +293,9 @@ def test_only_the_last_512_characters_are_in_disorder() -> None:
             heard.extend(ids.T.numpy() if len(ids) == 512 else [])
             return super().read(ids, state)
 
-    fake = Hears(asked.alphabet.size, 600, partial(back, 600))
+    fake = Hears(asked.vocabulary.size, 600, partial(back, 600))
     asked = dataclasses.replace(asked, reader=fake)
-    found = shuffle(asked, ks=CLIFF, places=30)
+    found = context_shuffle(asked, ks=CLIFF, places=30)
     assert_allclose(y(found), 0, atol=1e-12)
     starts = np.linspace(512, 2000 - 25 - 1, 30).astype(int)
     for start, words in zip(starts, heard, strict=True):
@@ -309,21 +309,21 @@ def test_what_is_further_back_than_the_disorder_is_read_as_it_is(
     monkeypatch.setattr("charlm.probes.shuffle.HORIZON", 8)
     monkeypatch.setattr("charlm.probes.shuffle.disordered", lambda text, *_: text[::-1].copy())
     asked = tiny_reading(300)
-    found = shuffle(asked, ks=[2, 4], places=10)
+    found = context_shuffle(asked, ks=[2, 4], places=10)
     lost = []
     for start in np.linspace(8, 295, 10).astype(int):
         backwards = asked.ids[start - 8 : start][::-1]
         text = np.concatenate((asked.ids[: start - 8], backwards, asked.ids[start : start + 3]))
-        lost.append(costs_by_hand(asked.reader, text)[-1] - asked.bits[start + 2])
+        lost.append(costs_by_hand(asked.model, text)[-1] - asked.bits[start + 2])
     assert y(found)[0] == pytest.approx(np.mean(lost), rel=1e-9)
 
 
 def test_words_in_disorder_are_the_same_words_in_another_order() -> None:
     alphabet = alphabet_of("abcdefgh \n")
-    blank = which(alphabet, str.isspace)
+    blank = vocabulary_mask(alphabet, str.isspace)
     text = "ab cde \n f\ngh  a b c d e f g h"
     draw = np.random.default_rng(0)
-    found = characters(disordered(np.array(alphabet.encode(text)), blank, draw), alphabet)
+    found = ids_to_text(shuffle_words(np.array(alphabet.encode(text)), blank, draw), alphabet)
     assert found != text and sorted(found) == sorted(text)
     assert all(word in found for word in ("ab ", "cde \n ", "f\n", "gh  "))
 
@@ -336,12 +336,12 @@ def test_the_reach_is_the_first_k_within_a_hundredth_and_its_interval_that_of_st
     lost[0], lost[1, :320] = 1.0, 0.2
     lost[2, ::7] = 0.34
     assert lost[1].mean() == pytest.approx(0.1) and 0.048 < lost[2].mean() < 0.05
-    number = reach("reach", asked, [1, 2, 4, 8], lost)
+    number = effective_context_length("reach", asked, [1, 2, 4, 8], lost)
     assert (number.value, number.low, number.high) == (4, 4, 8)
     lost[2, 320:] = np.nan  # places that are not scored do not count
-    assert reach("reach", asked, [1, 2, 4, 8], lost).value == 4
+    assert effective_context_length("reach", asked, [1, 2, 4, 8], lost).value == 4
     lost[3] = 0.06
-    number = reach("reach", asked, [1, 2, 4, 8], lost + 0.01)
+    number = effective_context_length("reach", asked, [1, 2, 4, 8], lost + 0.01)
     assert (number.value, number.low, number.high) == (None, None, None)
     assert number.note == "more than 8"
 
@@ -360,7 +360,7 @@ def test_recl_is_its_definition_by_hand() -> None:
         "good": kept([4, 2, 1, 1], [2, 2, 1, nan], [2, 2, 1, nan]),
         "poor": kept([5, 3, 2, 1], [3, 4, 1, nan], [2.9, 4, 0.97, nan]),
     }
-    found = recl(group)
+    found = relative_effective_context_length(group)
     half, whole = found.more
     assert [one.title for one in (found, half, whole)] == ["r = 0.1", "r = 0.5", "r = 1"]
     assert found.curves[0].x == [1, 2]
@@ -373,20 +373,20 @@ def test_recl_is_its_definition_by_hand() -> None:
     values = {(one.run, one.name): (one.value, one.note) for one in found.numbers}
     assert values["good", "r = 1"] == values["poor", "r = 1"] == (2, "")
     group["poor"]["bits"][2, 2] = 0.9
-    found = recl(group)
+    found = relative_effective_context_length(group)
     assert found.numbers[-1].value is None and found.numbers[-1].note == "more than 2"
     assert found.notes == []
 
 
 def test_a_single_run_has_a_recl_against_itself() -> None:
-    found = recl({"one": kept([4.0, 2.0], [3.0, 2.0], [3.0, 2.0])})
+    found = relative_effective_context_length({"one": kept([4.0, 2.0], [3.0, 2.0], [3.0, 2.0])})
     assert found.notes == ["one run alone is measured against itself"]
     assert found.numbers[-1].value == 2
 
 
 def test_recl_doubles_the_context_whatever_else_was_asked() -> None:
     bits = torch.tensor([[4.0, 2.0], [3.0, 2.0], [1.0, 1.0], [2.0, 2.0]])
-    found = recl({"one": {"ks": torch.tensor([1, 2, 3, 4]), "bits": bits}})
+    found = relative_effective_context_length({"one": {"ks": torch.tensor([1, 2, 3, 4]), "bits": bits}})
     assert found.more[1].curves[0].x == [1, 2]
     assert_allclose(y(found.more[1]), [1 - 2**-0.5] * 2, rtol=1e-9)
 
@@ -406,8 +406,8 @@ def test_who_remembers_an_opener_for_30_characters_closes_no_further() -> None:
     distances = np.random.default_rng(0).permutation(np.tile(np.arange(2, 51), 4))
     text = "".join("(" + "a" * (distance - 1) + ") " for distance in distances)
     asked = reading((30, last_opener), text, text[:3000])
-    assert asked.alphabet.symbols == tuple(map(ord, " ()a"))
-    bits = closing(asked, least=40)
+    assert asked.vocabulary.tokens == tuple(map(ord, " ()a"))
+    bits = closing_delimiters(asked, least=40)
     (share,) = bits.more
     assert (bits.title, bits.y, share.y) == ("brackets", "bits per closer", "share expected most")
     assert share.curves[0].count == [14 * 4, 16 * 4, 19 * 4]  # 8 to 15 are only 32
@@ -431,7 +431,7 @@ def test_a_block_is_closed_where_its_indentation_ends_whatever_comes() -> None:
         space = torch.tensor(sorted(set(text)).index(" "))
         return torch.where(history[:, -1] == space, space, -1)
 
-    found = closing(reading((1, more_space), text, text), least=100)
+    found = closing_delimiters(reading((1, more_space), text, text), least=100)
     (share,) = found.more
     assert found.title == "blocks"
     assert share.curves[0].x == pytest.approx([14, 16])
@@ -445,17 +445,17 @@ def test_a_block_is_closed_where_its_indentation_ends_whatever_comes() -> None:
 
 
 def test_a_text_that_closes_nothing_says_so() -> None:
-    with pytest.raises(NotMeasurable, match="closes no brackets, no quotation marks, no blocks"):
-        closing(remembers(20))
+    with pytest.raises(ProbeNotApplicable, match="closes no brackets, no quotation marks, no blocks"):
+        closing_delimiters(remembers(20))
     with pytest.raises(
-        NotMeasurable, match="closes only 2 brackets, no quotation marks, no blocks"
+        ProbeNotApplicable, match="closes only 2 brackets, no quotation marks, no blocks"
     ):
-        closing(reading((1, partial(back, 1)), "(a) [b]", "(a)"))
+        closing_delimiters(reading((1, partial(back, 1)), "(a) [b]", "(a)"))
 
 
 def test_bins_have_enough_events_each_and_the_far_ones_their_own() -> None:
     distance = np.repeat([1, 2, 4, 8, 16, 32, 64], [90, 500, 30, 190, 210, 150, 60])
-    groups = binned(distance, 200)
+    groups = bin_by_distance(distance, 200)
     assert [sorted(set(distance[group].tolist())) for group in groups] == [
         [1, 2],
         [4, 8],
@@ -468,25 +468,25 @@ def test_bins_have_enough_events_each_and_the_far_ones_their_own() -> None:
 @pytest.mark.parametrize(
     ("find", "text", "pairs"),
     [
-        (brackets, "a(b[c]{d})", ["[c]", "{d}", "(b[c]{d})"]),
-        (brackets, "1) one (two) :( (x]y) (z)", ["(two)", "(z)"]),  # what does not fit ends all
-        (quotations, 'He said "yes" and\n"no". "', []),  # one is left over
-        (quotations, 'He said "yes" and\n"no".\n\n" "a', ['"yes"', '"no"', '" "']),
-        (quotations, 'say "a\n\nb" now', []),  # a paragraph ends between them
-        (quotations, "x = 'it' + \"don't\" + 'x'", ['"don\'t"', "'it'", "'x'"]),
-        (quotations, "the dogs' and 'cat' don't", []),  # a possessive: nothing is certain
-        (quotations, "b'x' + y", []),
-        (quotations, r'"a \" b"', [r'"a \" b"']),
-        (quotations, "“a ‘b’ c’d” «f»", ["“a ‘b’ c’d”", "‘b’", "«f»"]),
-        (quotations, "„e“ und „f“", ["„e“", "„f“"]),
-        (quotations, "»e« und »f«", []),
-        (quotations, '"""Doc."""', []),  # a delimiter is no pair of marks
-        (quotations, 'f("a")\n"""One "b".\n\nTwo.\n"""\ng(\'c\')', ['"a"', '"b"', "'c'"]),
-        (quotations, "x = '''a''' + ''", ["''"]),
-        (blocks, "a:\n  b:\n    c\n\n  d\ne", ["b:\n    c\n\n  d", "a:\n  b:\n    c\n\n  d\ne"]),
-        (blocks, "a\n\tb\n    c\nd", ["a\n\tb\n    c", "a\n\tb\n    c\nd"]),  # a tab: 8 columns
+        (match_brackets, "a(b[c]{d})", ["[c]", "{d}", "(b[c]{d})"]),
+        (match_brackets, "1) one (two) :( (x]y) (z)", ["(two)", "(z)"]),  # what does not fit ends all
+        (match_quotes, 'He said "yes" and\n"no". "', []),  # one is left over
+        (match_quotes, 'He said "yes" and\n"no".\n\n" "a', ['"yes"', '"no"', '" "']),
+        (match_quotes, 'say "a\n\nb" now', []),  # a paragraph ends between them
+        (match_quotes, "x = 'it' + \"don't\" + 'x'", ['"don\'t"', "'it'", "'x'"]),
+        (match_quotes, "the dogs' and 'cat' don't", []),  # a possessive: nothing is certain
+        (match_quotes, "b'x' + y", []),
+        (match_quotes, r'"a \" b"', [r'"a \" b"']),
+        (match_quotes, "“a ‘b’ c’d” «f»", ["“a ‘b’ c’d”", "‘b’", "«f»"]),
+        (match_quotes, "„e“ und „f“", ["„e“", "„f“"]),
+        (match_quotes, "»e« und »f«", []),
+        (match_quotes, '"""Doc."""', []),  # a delimiter is no pair of marks
+        (match_quotes, 'f("a")\n"""One "b".\n\nTwo.\n"""\ng(\'c\')', ['"a"', '"b"', "'c'"]),
+        (match_quotes, "x = '''a''' + ''", ["''"]),
+        (match_indented_blocks, "a:\n  b:\n    c\n\n  d\ne", ["b:\n    c\n\n  d", "a:\n  b:\n    c\n\n  d\ne"]),
+        (match_indented_blocks, "a\n\tb\n    c\nd", ["a\n\tb\n    c", "a\n\tb\n    c\nd"]),  # a tab: 8 columns
         (
-            blocks,
+            match_indented_blocks,
             "a\n   b\n  c\n d\ne",
             ["a\n   b\n  c", "a\n   b\n  c\n d", "a\n   b\n  c\n d\ne"],
         ),
@@ -501,10 +501,10 @@ def test_what_closes_what(
 def test_of_a_long_training_text_the_end_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "(a) [b] " * 300
     asked = reading((1, partial(back, 1)), text, names(3000) + text)
-    end = closing(dataclasses.replace(asked, elsewhere=asked.elsewhere[-1000:]), least=20)
-    whole = closing(asked, least=20)
+    end = closing_delimiters(dataclasses.replace(asked, elsewhere=asked.train_ids[-1000:]), least=20)
+    whole = closing_delimiters(asked, least=20)
     monkeypatch.setattr("charlm.ngram.COUNTED", 1000)
-    found = closing(asked, least=20)
+    found = closing_delimiters(asked, least=20)
     assert found.curves == end.curves != whole.curves
     note = "the n-gram is counted on the last 1,000 characters of training"
     assert note in found.notes and note not in whole.notes
@@ -522,13 +522,13 @@ def test_who_looks_back_by_one_distance_repeats_after_the_filler_of_that_length(
         was = back(106, history)
         return torch.where(was > 1, was, -1)
 
-    found = repeat(reading((106, letter), text, text), fillers=[16, 64, 256])
+    found = verbatim_recall(reading((106, letter), text, text), fillers=[16, 64, 256])
     again, first_of_them, others = (y(found, curve) for curve in range(3))
     assert again[1] < 1e-6 and first_of_them[1] < 1e-6
     assert (again[[0, 2]] > 5).all()  # it is sure, and wrong
     assert (others > 5).all()
     assert found.numbers[1].value == again[1] and found.chance == 1
-    forgot = repeat(reading((105, letter), text, text), fillers=[16, 64, 256])
+    forgot = verbatim_recall(reading((105, letter), text, text), fillers=[16, 64, 256])
     assert_allclose([y(forgot, curve) for curve in range(3)], 1, rtol=1e-9)
 
 
@@ -543,11 +543,11 @@ def test_names_are_unseen_and_the_control_is_a_list_that_was_not_read(
 
     class Hears(Fake):
         def __call__(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
-            heard.extend(characters(stream.numpy(), asked.alphabet) for stream in ids.T)
+            heard.extend(ids_to_text(stream.numpy(), asked.vocabulary) for stream in ids.T)
             return super().__call__(ids, state)
 
-    always = Hears(asked.alphabet.size, 1, lambda history: torch.full(history.shape[:1], 20))
-    found = repeat(dataclasses.replace(asked, reader=always), fillers=[16], lists=10)
+    always = Hears(asked.vocabulary.size, 1, lambda history: torch.full(history.shape[:1], 20))
+    found = verbatim_recall(dataclasses.replace(asked, reader=always), fillers=[16], lists=10)
     lists = [one.split(", ")[1:] for one in heard]
     assert len(lists) == 30 and lists[:10] == lists[10:20] == [*lists[21:], lists[20]]
     words = {name for one in lists for name in one}
@@ -565,7 +565,7 @@ def test_the_error_of_a_ratio_is_how_much_it_varies() -> None:
     draw = np.random.default_rng(0)
     first = draw.normal(100, 20, (2000, 50))
     second = 0.7 * first + draw.normal(0, 10, (2000, 50))
-    found = np.array([share(*both) for both in zip(second, first, strict=True)])
+    found = np.array([ratio_with_error(*both) for both in zip(second, first, strict=True)])
     assert found[:, 0].mean() == pytest.approx(0.7, abs=0.001)
     assert found[:, 1].mean() == pytest.approx(found[:, 0].std(), rel=0.05)
 
@@ -580,41 +580,41 @@ def test_the_error_of_a_ratio_is_how_much_it_varies() -> None:
     ],
 )
 def test_names_need_letters_commas_and_some_text(text: str, why: str) -> None:
-    with pytest.raises(NotMeasurable, match=why):
-        repeat(reading((1, partial(back, 1)), text, text))
+    with pytest.raises(ProbeNotApplicable, match=why):
+        verbatim_recall(reading((1, partial(back, 1)), text, text))
 
 
 def test_bytes_can_be_asked_everything() -> None:
     """They are characters where they are ASCII."""
-    model = make(checked({**TINY, "alphabet": "bytes"}), 256, "loop", "cpu").eval()
+    model = build_char_lm(validate_config({**TINY, "alphabet": "bytes"}), 256, "loop", "cpu").eval()
     ids = np.frombuffer(f"{prose(2000)}(é) “(b)”\xa0".encode(), np.uint8)
     assert (
-        characters(ids[-14:], BYTES)
+        ids_to_text(ids[-14:], BYTE_VOCABULARY)
         == "\ufffd) \ufffd\ufffd\ufffd(b)\ufffd\ufffd\ufffd\ufffd\ufffd"
     )
-    with pytest.raises(NotMeasurable, match="letters"):
-        repeat(Reading(reader=model, ids=ids, alphabet=BYTES, elsewhere=ids[:1].repeat(2000)))
+    with pytest.raises(ProbeNotApplicable, match="letters"):
+        verbatim_recall(ProbeContext(model=model, ids=ids, vocabulary=BYTE_VOCABULARY, train_ids=ids[:1].repeat(2000)))
 
 
 def test_of_bytes_nothing_is_said_in_characters() -> None:
-    model = make(checked({**TINY, "alphabet": "bytes"}), 256, "loop", "cpu").eval()
+    model = build_char_lm(validate_config({**TINY, "alphabet": "bytes"}), 256, "loop", "cpu").eval()
     ids, other = (
         np.frombuffer(text.encode(), np.uint8) for text in (prose(2000) + "(b)" * 20, names(2000))
     )
-    asked = Reading(reader=model, ids=ids, alphabet=BYTES, elsewhere=other, model=model)
+    asked = ProbeContext(model=model, ids=ids, vocabulary=BYTE_VOCABULARY, train_ids=other, char_lm=model)
     asked = dataclasses.replace(asked, fresh=lambda: model)
     smaller = dict(zip(("context", "replace", "shuffle", "repeat", "closing"), ASKED, strict=True))
-    smaller["context"] = partial(context, ks=[1, 2, 4], places=60)
-    smaller["gradient"] = partial(gradient, most=64, places=4)
+    smaller["context"] = partial(context_truncation, ks=[1, 2, 4], places=60)
+    smaller["gradient"] = partial(gradient_norm, most=64, places=4)
     smaller["timescales"] = partial(timescales, counted=64)
     kept = {}
     for name, probe in PROBES.items():
         if probe.measure is None:
-            found = recl({"one": kept})
+            found = relative_effective_context_length({"one": kept})
         else:
             found = smaller[name](asked)
             kept = found.kept or kept
-            with pytest.raises(NotMeasurable, match="bytes|closes no"):
+            with pytest.raises(ProbeNotApplicable, match="bytes|closes no"):
                 short = dataclasses.replace(asked, ids=ids[:50], elsewhere=other[:50])
                 probe.measure(short)
         said = [
@@ -629,4 +629,4 @@ def test_of_bytes_nothing_is_said_in_characters() -> None:
 def test_every_probe_tells_what_it_asks() -> None:
     assert {"context", "replace", "shuffle", "recl", "closing", "repeat"} <= set(PROBES)
     for probe in PROBES.values():
-        assert all(len(said) > 20 for said in probe.told.values())
+        assert all(len(said) > 20 for said in probe.documentation.values())

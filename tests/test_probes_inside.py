@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, cat, nn
 from torch.testing import assert_close
 
-from charlm.alphabet import Alphabet
+from charlm.alphabet import Vocabulary
 from charlm.cell import Cell, LinearCell, State
-from charlm.config import checked, stream
+from charlm.config import validate_config, derive_seed
 from charlm.model import CharLM
-from charlm.probe import Curve, Found, NotMeasurable, Number, Reading
-from charlm.probes.gradient import gradient, sizes_of
-from charlm.probes.timescales import autocorrelated, timescales
+from charlm.probe import Curve, ProbeResult, ProbeNotApplicable, ScalarResult, ProbeContext
+from charlm.probes.gradient import gradient_norm, gradient_norms
+from charlm.probes.timescales import decorrelation_times, timescales
 
-ALPHABET = Alphabet("characters", tuple(map(ord, "abcdefg")))
+ALPHABET = Vocabulary("characters", tuple(map(ord, "abcdefg")))
 KEPT, SLOTS = 0.95, 16
 
 
@@ -49,29 +49,29 @@ def model_of(
 ) -> CharLM:
     monkeypatch.setattr("charlm.model.find", lambda name: kind)
     torch.manual_seed(0)
-    config = checked({"hidden": SLOTS, "embedding": 5, **settings})
+    config = validate_config({"hidden": SLOTS, "embedding": 5, **settings})
     return CharLM(config, ALPHABET.size, kernel).eval()
 
 
-def reading(model: CharLM, fresh: CharLM | None = None, length: int = 4096) -> Reading:
+def reading(model: CharLM, fresh: CharLM | None = None, length: int = 4096) -> ProbeContext:
     ids = np.random.default_rng(0).integers(0, 7, length)
     untrained = model if fresh is None else fresh
-    return Reading(
-        reader=model,
-        ids=ids,
-        alphabet=ALPHABET,
-        elsewhere=ids,
+    return ProbeContext(
         model=model,
-        fresh=lambda: untrained,
+        ids=ids,
+        vocabulary=ALPHABET,
+        train_ids=ids,
+        char_lm=model,
+        make_untrained_model=lambda: untrained,
     )
 
 
-def curve(found: Found, name: str) -> Curve:
+def curve(found: ProbeResult, name: str) -> Curve:
     (one,) = [curve for curve in found.curves if curve.name == name]
     return one
 
 
-def number(found: Found, name: str) -> Number:
+def number(found: ProbeResult, name: str) -> ScalarResult:
     (one,) = [number for number in found.numbers if number.name == name]
     return one
 
@@ -80,7 +80,7 @@ def number(found: Found, name: str) -> Number:
 def test_a_leaky_sum_s_gradient_falls_as_what_it_keeps(
     kernel: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = gradient(reading(model_of(Leaky, monkeypatch, kernel)), most=256, places=6, at_once=4)
+    found = gradient_norm(reading(model_of(Leaky, monkeypatch, kernel)), most=256, places=6, at_once=4)
     assert [one.name for one in found.curves] == [
         f"{what}, {when}" for when in ("trained", "untrained") for what in ("loss", "state")
     ]
@@ -94,14 +94,14 @@ def test_a_leaky_sum_s_gradient_falls_as_what_it_keeps(
 
 
 def test_what_does_not_fall_within_the_text_has_no_lag(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = gradient(reading(model_of(Leaky, monkeypatch)), most=64, places=4)
+    found = gradient_norm(reading(model_of(Leaky, monkeypatch)), most=64, places=4)
     lag = number(found, "lag at 0.001, loss, trained")
     assert lag.value is None and lag.note == "more than 64"
     assert curve(found, "loss, trained").x[-1] == 64
 
 
 def test_a_delay_line_s_gradient_ends_at_its_last_slot(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = gradient(reading(model_of(Delay, monkeypatch)), most=64, places=20)
+    found = gradient_norm(reading(model_of(Delay, monkeypatch)), most=64, places=20)
     loss, state = curve(found, "loss, trained"), curve(found, "state, trained")
     for lag, share in zip(loss.x, loss.y, strict=True):
         assert (share is not None) == (lag < SLOTS)
@@ -112,7 +112,7 @@ def test_a_delay_line_s_gradient_ends_at_its_last_slot(monkeypatch: pytest.Monke
 
 def test_trained_and_untrained_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     other = model_of(Delay, monkeypatch)
-    found = gradient(reading(model_of(Leaky, monkeypatch), fresh=other), most=64, places=4)
+    found = gradient_norm(reading(model_of(Leaky, monkeypatch), fresh=other), most=64, places=4)
     assert curve(found, "loss, trained").y[-1] is not None
     assert curve(found, "loss, untrained").y[-1] is None
 
@@ -122,19 +122,19 @@ def test_both_gradients_are_those_of_autograd() -> None:
     that are carried, one that is not, and a clock."""
     for cell in ("lstm", "qrnn", "clockwork"):
         torch.manual_seed(3)
-        config = checked({"cell": cell, "layers": 2, "hidden": 8, "embedding": 5})
+        config = validate_config({"cell": cell, "layers": 2, "hidden": 8, "embedding": 5})
         model = CharLM(config, ALPHABET.size).double().eval()
         asked = reading(model, length=200)
         at, farthest = np.array([90, 150]), 8
-        (_, _, of_loss), (_, lags, of_state) = sizes_of(model, asked, at, farthest, 2)
-        draw = torch.Generator().manual_seed(stream(0, "gradient"))
+        (_, _, of_loss), (_, lags, of_state) = gradient_norms(model, asked, at, farthest, 2)
+        draw = torch.Generator().manual_seed(derive_seed(0, "gradient"))
         begin = at[:, None] + np.arange(-farthest - farthest // 4, 2)
         ids = torch.from_numpy(asked.ids[begin].T)
-        _, state = model(ids[: farthest // 4], model.start(2))
+        _, state = model(ids[: farthest // 4], model.initial_state(2))
         x = [one[None].detach().requires_grad_() for one in model.embed(ids[farthest // 4 : -1])]
         states = []
         for one in x:
-            h, state = model.walk(one, None, state)
+            h, state = model.unroll(one, None, state)
             states.append(state)
         loss = -model.predict(h)[0].log_softmax(-1).gather(1, ids[-1][:, None]).sum()
         wanted = torch.autograd.grad(loss, x, retain_graph=True)
@@ -167,7 +167,7 @@ class Idle(Leaky):
 def test_what_the_next_step_does_not_look_at_has_no_gradient(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found = gradient(reading(model_of(Idle, monkeypatch)), most=64, places=8)
+    found = gradient_norm(reading(model_of(Idle, monkeypatch)), most=64, places=8)
     loss, state = curve(found, "loss, trained"), curve(found, "state, trained")
     assert loss.y == pytest.approx([KEPT**lag for lag in loss.x], rel=1e-3)
     ratios = [now / before for before, now in itertools.pairwise(state.y)]
@@ -178,9 +178,9 @@ def test_a_state_that_is_the_same_everywhere_is_not_followed_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked = reading(model_of(Leaky, monkeypatch))
-    alone = gradient(asked, most=64, places=4, at_once=1)  # alike is said of all places, not of one
+    alone = gradient_norm(asked, most=64, places=4, at_once=1)  # alike is said of all places, not of one
     assert len(alone.curves) == 4 and not alone.notes
-    found = gradient(dataclasses.replace(asked, ids=0 * asked.ids), most=64, places=4)
+    found = gradient_norm(dataclasses.replace(asked, ids=0 * asked.ids), most=64, places=4)
     assert [one.name for one in found.curves] == ["loss, trained", "loss, untrained"]
     assert curve(found, "loss, trained").y[0] == pytest.approx(KEPT, rel=1e-3)
     assert found.notes == [
@@ -193,9 +193,9 @@ def test_a_text_too_short_to_look_back_in_is_not_measurable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = model_of(Leaky, monkeypatch)
-    with pytest.raises(NotMeasurable, match="127 characters, and 128 are needed"):
-        gradient(reading(model, length=127))
-    found = gradient(reading(model, length=300), places=4)
+    with pytest.raises(ProbeNotApplicable, match="127 characters, and 128 are needed"):
+        gradient_norm(reading(model, length=127))
+    found = gradient_norm(reading(model, length=300), places=4)
     assert curve(found, "loss, trained").x[-1] == 128
 
 
@@ -215,15 +215,15 @@ def test_a_leaky_sum_s_gate_and_state_tell_the_same_time(monkeypatch: pytest.Mon
 def test_units_are_sorted_by_the_geometric_mean_of_what_they_keep() -> None:
     """Forget gates of an LSTM that sees nothing are its biases; the second layer's swing."""
     torch.manual_seed(0)
-    config = checked({"cell": "lstm", "layers": 2, "hidden": 8, "embedding": 7})
+    config = validate_config({"cell": "lstm", "layers": 2, "hidden": 8, "embedding": 7})
     model = CharLM(config, ALPHABET.size).eval()
     model.embed.weight.data.copy_(torch.eye(8)[:, :7])
     shares = torch.tensor([0.5, 0.99, 0.9, 0.2, 0.95, 0.7, 0.3, 0.8])
-    for layer in model.recurrent:
+    for layer in model.cells:
         layer.W.weight.data.zero_()
         layer.U.weight.data.zero_()
         layer.W.bias.data[8:16] = shares.logit()
-    model.recurrent[0].W.weight.data[8, 0] = 5  # unit 0 keeps more where it reads an a
+    model.cells[0].W.weight.data[8, 0] = 5  # unit 0 keeps more where it reads an a
     asked = reading(model, length=20_000)
     found = timescales(asked)
     still = sorted((-1 / shares.log()).tolist())
@@ -247,9 +247,9 @@ def test_what_is_not_forgotten_is_beyond_what_can_be_told(monkeypatch: pytest.Mo
 
 def test_a_cell_without_a_gate_that_keeps_has_the_autocorrelation_alone() -> None:
     torch.manual_seed(0)
-    model = CharLM(checked({"cell": "irnn", "hidden": 8, "embedding": 5}), ALPHABET.size).eval()
-    model.recurrent[0].W.bias.data[:3] = -9.0  # these units never wake
-    model.recurrent[0].U.weight.data *= 0.5
+    model = CharLM(validate_config({"cell": "irnn", "hidden": 8, "embedding": 5}), ALPHABET.size).eval()
+    model.cells[0].W.bias.data[:3] = -9.0  # these units never wake
+    model.cells[0].U.weight.data *= 0.5
     found = timescales(reading(model))
     assert [one.name for one in found.curves] == ["layer 1, autocorrelation"]
     assert len(found.curves[0].x) == 5
@@ -264,14 +264,14 @@ def test_a_wave_ceases_to_resemble_itself_at_a_fifth_of_its_length() -> None:
     time = np.arange(2048)[:, None, None] + np.array([0, 7])[None, :, None]
     waves = np.cos(2 * np.pi * time / np.array([64, 200, 64])).astype(np.float32)
     waves += np.array([[0, 5, 9], [0, 5, -9]], dtype=np.float32)
-    assert autocorrelated(waves, 512).tolist() == [13, 39, np.inf]
+    assert decorrelation_times(waves, 512).tolist() == [13, 39, np.inf]
 
 
 def test_a_series_is_not_taken_for_a_ring() -> None:
     """By the definition; the end of a random walk is far from its beginning."""
     walks = np.random.default_rng(1).standard_normal((300, 1, 6)).cumsum(0).astype(np.float32)
     centred = (walks - walks.mean(0))[:, 0].astype(np.float64)
-    for unit, lag in enumerate(autocorrelated(walks, 150)):
+    for unit, lag in enumerate(decorrelation_times(walks, 150)):
         x = centred[:, unit]
         alike = [np.mean(x[: 300 - d] * x[d:]) / np.mean(x * x) for d in range(151)]
         assert lag == next(d for d, share in enumerate(alike) if share < 1 / math.e)
@@ -280,5 +280,5 @@ def test_a_series_is_not_taken_for_a_ring() -> None:
 def test_a_text_too_short_for_eight_streams_is_not_measurable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with pytest.raises(NotMeasurable, match="511 characters, and 512 are needed"):
+    with pytest.raises(ProbeNotApplicable, match="511 characters, and 512 are needed"):
         timescales(reading(model_of(Leaky, monkeypatch), length=511))

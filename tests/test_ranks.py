@@ -13,8 +13,8 @@ import safetensors.torch
 import torch
 
 from charlm.corpus import Batch
-from charlm.errors import BadConfig
-from charlm.ranks import Ranks, join
+from charlm.errors import ConfigError
+from charlm.ranks import ProcessGroup, init_process_group
 from charlm.run import Run
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
@@ -112,7 +112,7 @@ def test_a_run_of_three_processes_that_was_stopped_ends_in_the_same_bits(tmp_pat
 def test_each_process_has_its_own_streams() -> None:
     numbers = torch.arange(12).view(2, 6)
     batch = Batch(numbers, numbers + 1, True)
-    shares = [Ranks(rank, 3).share(batch) for rank in range(3)]
+    shares = [ProcessGroup(rank, 3).local_batch(batch) for rank in range(3)]
     assert [share.x.tolist() for share in shares] == [
         [[0, 1], [6, 7]],
         [[2, 3], [8, 9]],
@@ -120,7 +120,7 @@ def test_each_process_has_its_own_streams() -> None:
     ]
     assert all(torch.equal(share.y, share.x + 1) for share in shares)
     state = ((torch.arange(6)[:, None],),)
-    assert [Ranks(r, 3).own(state)[0][0].flatten().tolist() for r in range(3)] == [
+    assert [ProcessGroup(r, 3).local_state(state)[0][0].flatten().tolist() for r in range(3)] == [
         [0, 1],
         [2, 3],
         [4, 5],
@@ -130,5 +130,5 @@ def test_each_process_has_its_own_streams() -> None:
 def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
     monkeypatch.setenv("WORLD_SIZE", "4")
-    with pytest.raises(BadConfig, match="--batch 30: 4 processes .* Try --batch 32"):
-        join("cpu", 30)
+    with pytest.raises(ConfigError, match="--batch 30: 4 processes .* Try --batch 32"):
+        init_process_group("cpu", 30)

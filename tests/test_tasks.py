@@ -8,28 +8,28 @@ import pytest
 import torch
 
 from charlm import tasks as tasks
-from charlm.config import stream
-from charlm.errors import BadConfig
-from charlm.regression import Regression
-from charlm.task import NONE, PURPOSES, TASKS, Task, distances, source
+from charlm.config import derive_seed
+from charlm.errors import ConfigError
+from charlm.regression import RecurrentRegressor
+from charlm.task import IGNORE_INDEX, SPLITS, TASKS, Task, parse_distances, batch_generator
 
-SYMBOLIC = [name for name, one in TASKS.items() if one.model is not Regression]
+SYMBOLIC = [name for name, one in TASKS.items() if one.model is not RecurrentRegressor]
 
 
 def drawn(one: Task, distance: int, streams: int, number: int = 0) -> tuple[torch.Tensor, ...]:
-    return one.batch(distance, streams, source(one.name, distance, "train", 0, number))
+    return one.sample_batch(distance, streams, batch_generator(one.name, distance, "train", 0, number))
 
 
 @pytest.mark.parametrize("name", TASKS)
 @pytest.mark.parametrize("farther", [0, 1, 2, 9, 40])
 def test_the_oracle_is_right_from_what_is_read_alone(name: str, farther: int) -> None:
     one = TASKS[name]
-    distance = one.shortest + farther
+    distance = one.min_distance + farther
     x, y, asked = drawn(one, distance, 500)
-    assert x.shape[:2] == y.shape == asked.shape == (one.length(distance), 500)
-    assert (y != NONE)[asked].all() and asked.any(0).all()
+    assert x.shape[:2] == y.shape == asked.shape == (one.sequence_length(distance), 500)
+    assert (y != IGNORE_INDEX)[asked].all() and asked.any(0).all()
     for stream_x, stream_y in zip(x.unbind(1), y.unbind(1), strict=True):
-        assert one.oracle(stream_x.tolist()) == pytest.approx(stream_y.tolist(), abs=1e-5)
+        assert one.solve(stream_x.tolist()) == pytest.approx(stream_y.tolist(), abs=1e-5)
 
 
 @pytest.mark.parametrize("name", SYMBOLIC)
@@ -37,9 +37,9 @@ def test_a_tasks_picture_shows_its_rule(name: str) -> None:
     one = TASKS[name]
     *_, picture = re.split(r"\n\s*\n", (type(one).__doc__ or "").rstrip())
     read, answers = (line[8:] for line in picture.splitlines())
-    y = [NONE if letter == " " else one.letters.index(letter) for letter in answers]
-    y += [NONE] * (len(read) - len(y))
-    assert one.oracle([one.letters.index(letter) for letter in read]) == y
+    y = [IGNORE_INDEX if letter == " " else one.symbol_names.index(letter) for letter in answers]
+    y += [IGNORE_INDEX] * (len(read) - len(y))
+    assert one.solve([one.symbol_names.index(letter) for letter in read]) == y
 
 
 def test_a_bracket_is_closed_as_one_finds_by_crossing_out_pairs() -> None:
@@ -68,17 +68,17 @@ def test_a_bracket_is_closed_as_one_finds_by_crossing_out_pairs() -> None:
 def test_chance_is_what_the_best_guess_without_reading_comes_to(name: str, farther: int) -> None:
     """Guesses are learnt, for each time, from 20,000 sequences and tried on as many others."""
     one = TASKS[name]
-    distance = one.shortest + farther
+    distance = one.min_distance + farther
     _, seen, _ = drawn(one, distance, 20_000)
     _, y, asked = drawn(one, distance, 20_000, 1)
     count = torch.stack([(seen == symbol).sum(1) for symbol in range(one.symbols)], 1).double()
     share = (count + 1e-9) / (count + 1e-9).sum(1, keepdim=True)
     times = torch.arange(len(y))[:, None].expand_as(y)
-    scored = y != NONE
+    scored = y != IGNORE_INDEX
     loss = -share[times[scored], y[scored]].log().mean().item()
-    chance = one.chance(distance)
+    chance = one.chance_score(distance)
     assert loss == pytest.approx(chance.loss, abs=0.01)
-    if one.whole:  # the best guess of the whole: one of those that are most frequent
+    if one.score_whole_sequence:  # the best guess of the whole: one of those that are most frequent
         wholes = Counter(tuple(sequence) for sequence in seen.T.tolist())
         guess = torch.tensor(wholes.most_common(1)[0][0])[:, None]
         accuracy = ((guess == y) | ~asked).all(0).double().mean().item()
@@ -89,10 +89,10 @@ def test_chance_is_what_the_best_guess_without_reading_comes_to(name: str, farth
 
 @pytest.mark.parametrize("name", SYMBOLIC)
 def test_chance_loses_where_nothing_is_asked_only_in_tasks_that_practise(name: str) -> None:
-    _, y, asked = drawn(TASKS[name], TASKS[name].shortest + 7, 500)
-    others = y.where(~asked, NONE)
-    known = all(len({int(target) for target in time} - {NONE}) < 2 for time in others)
-    assert known != TASKS[name].practises
+    _, y, asked = drawn(TASKS[name], TASKS[name].min_distance + 7, 500)
+    others = y.where(~asked, IGNORE_INDEX)
+    known = all(len({int(target) for target in time} - {IGNORE_INDEX}) < 2 for time in others)
+    assert known != TASKS[name].has_auxiliary_targets
 
 
 @pytest.mark.parametrize("distance", [2, 9])
@@ -102,16 +102,16 @@ def test_chance_of_adding_is_that_of_the_mean(distance: int) -> None:
     assert y[asked].mean().item() == pytest.approx(1, abs=0.01)
     guess = torch.ones_like(y)
     assert (guess - y)[asked].square().mean().item() == pytest.approx(1 / 6, abs=0.003)
-    assert one.chance(distance).loss == 1 / 6
-    found = one.right(guess, y)[asked].double().mean().item()
-    assert found == pytest.approx(one.chance(distance).accuracy, abs=0.005)
+    assert one.chance_score(distance).loss == 1 / 6
+    found = one.is_correct(guess, y)[asked].double().mean().item()
+    assert found == pytest.approx(one.chance_score(distance).accuracy, abs=0.005)
     marks = x[..., 1]
     assert (marks[: distance // 2].sum(0) == 1).all() and (marks[distance // 2 :].sum(0) == 1).all()
 
 
 @pytest.mark.parametrize(("T", "printed"), [(100, 0.1733), (500, 0.0400), (1000, 0.0204)])
 def test_the_memoryless_loss_of_copy_memory_is_the_published_one(T: int, printed: float) -> None:
-    loss = TASKS["copy"].chance(T).loss
+    loss = TASKS["copy"].chance_score(T).loss
     assert loss == 10 * math.log(8) / (T + 20) and round(loss, 4) == printed
 
 
@@ -123,10 +123,10 @@ def test_no_sequence_at_twice_the_distance_is_as_short_as_one_in_training(name: 
 
 def test_no_test_sequence_has_a_seed_that_training_could_have() -> None:
     seeds = defaultdict(set)
-    for purpose in PURPOSES:
+    for purpose in SPLITS:
         for seed in range(20):
             for number in range(200):
-                generator = source("copy", 10, purpose, seed, number)
+                generator = batch_generator("copy", 10, purpose, seed, number)
                 # PyTorch's generator takes no more of a seed than this.
                 seeds[purpose].add(generator.initial_seed() % 2**32)
     assert {purpose: {seed % 4 for seed in found} for purpose, found in seeds.items()} == {
@@ -135,7 +135,7 @@ def test_no_test_sequence_has_a_seed_that_training_could_have() -> None:
         "test": {2},
     }
     # The purpose would not be enough by itself: a stream's last bits are anything.
-    assert {stream(0, "copy/10", number) % 4 for number in range(50)} == {0, 1, 2, 3}
+    assert {derive_seed(0, "copy/10", number) % 4 for number in range(50)} == {0, 1, 2, 3}
     assert len(seeds["train"]) > 3990
 
 
@@ -146,10 +146,10 @@ def test_sequences_are_new_in_each_update_and_the_same_again() -> None:
 
 
 def test_distances_go_in_steps_of_one_two_and_five() -> None:
-    assert distances("10..1000") == [10, 20, 50, 100, 200, 500, 1000]
-    assert distances("30..300") == [50, 100, 200]
-    assert distances("30,10,10,100") == [10, 30, 100]
-    assert distances("7") == [7]
+    assert parse_distances("10..1000") == [10, 20, 50, 100, 200, 500, 1000]
+    assert parse_distances("30..300") == [50, 100, 200]
+    assert parse_distances("30,10,10,100") == [10, 30, 100]
+    assert parse_distances("7") == [7]
     for text, said in {
         "0": "the shortest of this task is 1",
         "0..10": "the shortest of this task is 1",
@@ -158,7 +158,7 @@ def test_distances_go_in_steps_of_one_two_and_five() -> None:
         "ten": "a range such as",
         "10,": "a range such as",
     }.items():
-        with pytest.raises(BadConfig, match=f"--distance {text}: {said}"):
-            distances(text)
-    with pytest.raises(BadConfig, match="this task is 3"):
-        distances("2,5", 3)
+        with pytest.raises(ConfigError, match=f"--distance {text}: {said}"):
+            parse_distances(text)
+    with pytest.raises(ConfigError, match="this task is 3"):
+        parse_distances("2,5", 3)

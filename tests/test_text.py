@@ -15,30 +15,30 @@ import pytest
 from conftest import prose
 
 from charlm import encoding, source
-from charlm.alphabet import BYTES, CODE_POINTS, Alphabet
-from charlm.config import checked, shares
-from charlm.corpus import Corpus, load, reload
-from charlm.encoding import Encoded, encoded
-from charlm.errors import BadConfig, BadData, Missing
-from charlm.source import Source, sources
+from charlm.alphabet import BYTE_VOCABULARY, UNICODE_CODE_POINTS, Vocabulary
+from charlm.config import validate_config, parse_split_ratios
+from charlm.corpus import Corpus, load_corpus, reload_corpus
+from charlm.encoding import EncodedText, encode
+from charlm.errors import ConfigError, DataError, InputNotFoundError
+from charlm.source import TextSource, resolve_sources
 
 
-def text_of(found: list[Source]) -> bytes:
+def text_of(found: list[TextSource]) -> bytes:
     return b"".join(chunk for one in found for chunk in one.chunks())
 
 
-def encode(data: bytes, known: Alphabet | None = None, name: str = "x") -> Encoded:
-    return encoded([[Source(name, lambda: io.BytesIO(data))]], known)
+def encode(data: bytes, known: Vocabulary | None = None, name: str = "x") -> EncodedText:
+    return encode([[TextSource(name, lambda: io.BytesIO(data))]], known)
 
 
 def corpus_of(path: Path, data: bytes | str, **settings: object) -> Corpus:
     file = path / "text.txt"
     file.write_bytes(data.encode() if isinstance(data, str) else data)
-    return load(checked(settings), [str(file)])
+    return load_corpus(validate_config(settings), [str(file)])
 
 
 def decoded(corpus: Corpus, split: str) -> str:
-    start, end = corpus.text.splits[split]
+    start, end = corpus.record.splits[split]
     symbols = corpus.encoding.facts.symbols
     return "".join(chr(symbols[i]) for i in corpus.encoding.ids[start:end])
 
@@ -56,21 +56,21 @@ def test_files_directories_and_their_compressed_kinds_are_read_in_order(tmp_path
     (tmp_path / "d" / "e" / "y.txt").write_bytes(b"five")
     (tmp_path / "d" / "other.md").write_bytes(b"no")
     names = [str(tmp_path / name) for name in ("a.txt", "b.txt.gz", "c.xz", "c.bz2", "d")]
-    assert text_of(sources(names, "**/*.txt")) == b"one\r\ntwothreefourfivesix"
-    assert text_of(sources(names[-1:], "*.md")) == b"no"
+    assert text_of(resolve_sources(names, "**/*.txt")) == b"one\r\ntwothreefourfivesix"
+    assert text_of(resolve_sources(names[-1:], "*.md")) == b"no"
 
 
 def test_standard_input_can_be_read_more_than_once(monkeypatch: pytest.MonkeyPatch) -> None:
     given = io.TextIOWrapper(io.BytesIO(b"from a pipe"))
     monkeypatch.setattr("sys.stdin", given)
-    found = sources(["-"], "")
+    found = resolve_sources(["-"], "")
     assert text_of(found) == text_of(found) == b"from a pipe"
 
 
-@pytest.mark.parametrize("name", source.CORPORA)
+@pytest.mark.parametrize("name", source.NAMED_CORPORA)
 def test_the_named_corpora_are_on_every_machine(name: str) -> None:
-    data = text_of(sources([name], ""))
-    assert data == text_of(sources([name], ""))
+    data = text_of(resolve_sources([name], ""))
+    assert data == text_of(resolve_sources([name], ""))
     least, most = {"python-docs": (0.3e6, 0.9e6), "python-source": (8e6, 25e6)}[name]
     assert least < len(data.decode()) < most
 
@@ -82,15 +82,15 @@ def test_a_truncated_or_false_archive_is_bad_data(tmp_path: Path, kind: str, cut
     for data in (packed[:-cut], b"plain text"):
         file = tmp_path / f"x.{kind}"
         file.write_bytes(data)
-        with pytest.raises(BadData, match=f"x.{kind} cannot be unpacked"):
-            text_of(sources([str(file)], ""))
+        with pytest.raises(DataError, match=f"x.{kind} cannot be unpacked"):
+            text_of(resolve_sources([str(file)], ""))
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(Missing, match="no file nowhere.txt.*python-docs, python-source"):
-        sources(["nowhere.txt"], "")
-    with pytest.raises(Missing, match=r"matches \*\*/\*\.txt: choose others with --glob"):
-        sources([str(tmp_path)], "**/*.txt")
+    with pytest.raises(InputNotFoundError, match="no file nowhere.txt.*python-docs, python-source"):
+        resolve_sources(["nowhere.txt"], "")
+    with pytest.raises(InputNotFoundError, match=r"matches \*\*/\*\.txt: choose others with --glob"):
+        resolve_sources([str(tmp_path)], "**/*.txt")
 
 
 # encoding
@@ -102,13 +102,13 @@ def test_any_text_comes_back_exactly() -> None:
     for length in [1, 2, 17, 300] * 20:
         text = "".join(chr(draw.randint(*draw.choice(ranges))) for _ in range(length))
         data = text.encode()
-        for known in (None, BYTES, Alphabet("characters", (ord("e"), ord("a")))):
+        for known in (None, BYTE_VOCABULARY, Vocabulary("characters", (ord("e"), ord("a")))):
             kept = encode(data, known)
-            kind = "bytes" if known == BYTES else "characters"
-            whole = Alphabet(kind, kept.facts.symbols)
+            kind = "bytes" if known == BYTE_VOCABULARY else "characters"
+            whole = Vocabulary(kind, kept.facts.symbols)
             assert whole.decode(kept.ids) == data
             assert kept.facts.digest.sha256 == hashlib.sha256(data).hexdigest()
-            assert kept.measure(0, kept.size, kind) == (len(text), len(data))
+            assert kept.count_characters_and_bytes(0, kept.size, kind) == (len(text), len(data))
             assert kept.sha256(0, kept.size, kind) == hashlib.sha256(data).hexdigest()
 
 
@@ -116,16 +116,16 @@ def test_ids_are_given_in_order_of_first_appearance_across_chunks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     text = "".join(chr(c) for c in range(0x4E00, 0x4E00 + 400)) * 2 + "a"
-    monkeypatch.setattr(source, "CHUNK", 7)  # cuts characters of three bytes
-    monkeypatch.setattr(encoding, "CHUNK", 5)
+    monkeypatch.setattr(source, "CHUNK_BYTES", 7)  # cuts characters of three bytes
+    monkeypatch.setattr(encoding, "CHUNK_BYTES", 5)
     kept = encode(text.encode())
     assert kept.ids.tolist() == [*range(400), *range(400), 400]
-    assert kept.facts.first == (*range(400), 800)
+    assert kept.facts.first_positions == (*range(400), 800)
     assert kept.facts.width == 2
     assert kept.sha256(0, kept.size, "characters") == hashlib.sha256(text.encode()).hexdigest()
-    held = encode(text.encode(), BYTES)
+    held = encode(text.encode(), BYTE_VOCABULARY)
     for cut in (0, 1, 399, 801):
-        assert held.cut(cut, "bytes") == len(text[:cut].encode())
+        assert held.token_offset(cut, "bytes") == len(text[:cut].encode())
 
 
 def test_more_symbols_than_sixteen_bits_hold_get_wider_ids() -> None:
@@ -137,13 +137,13 @@ def test_more_symbols_than_sixteen_bits_hold_get_wider_ids() -> None:
 def test_the_cache_is_keyed_by_content_and_mends_itself(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_text("first" * 20)
-    one = load(checked({}), [str(file)])
+    one = load_corpus(validate_config({}), [str(file)])
     file.write_text("other" * 20)  # same name, same length
-    two = load(checked({}), [str(file)])
+    two = load_corpus(validate_config({}), [str(file)])
     assert decoded(one, "train") == "first" * 18 and decoded(two, "train") == "other" * 18
     path = two.encoding.path
     path.write_bytes(b"\1" * path.stat().st_size)
-    assert decoded(load(checked({}), [str(file)]), "train") == "other" * 18
+    assert decoded(load_corpus(validate_config({}), [str(file)]), "train") == "other" * 18
 
 
 def test_the_users_file_may_vanish_while_its_text_is_in_use(tmp_path: Path) -> None:
@@ -166,10 +166,10 @@ def test_what_is_not_text_is_refused_at_its_place(
     monkeypatch: pytest.MonkeyPatch, data: bytes, says: str
 ) -> None:
     for chunk in (4096, 2):  # the place is told right when the text comes in pieces, too
-        monkeypatch.setattr(source, "CHUNK", chunk)
-        with pytest.raises(BadData, match=re.escape(says)):
+        monkeypatch.setattr(source, "CHUNK_BYTES", chunk)
+        with pytest.raises(DataError, match=re.escape(says)):
             encode(data)
-        assert encode(data, BYTES).ids.tolist() == list(data)
+        assert encode(data, BYTE_VOCABULARY).ids.tolist() == list(data)
 
 
 def test_odd_but_sound_text_is_kept_and_noted() -> None:
@@ -179,7 +179,7 @@ def test_odd_but_sound_text_is_kept_and_noted() -> None:
         "w.txt begins with a byte order mark",
         "w.txt ends lines with CRLF",
     ]
-    assert "bytes" in encode(b"a\xff", BYTES).facts.notes[0]
+    assert "bytes" in encode(b"a\xff", BYTE_VOCABULARY).facts.notes[0]
 
 
 # splits and alphabets
@@ -194,11 +194,11 @@ def test_splits_are_contiguous_exact_and_decided_in_characters(tmp_path: Path) -
     data = corpus_of(tmp_path, text, alphabet="bytes")
     for split in ("train", "valid", "test"):
         assert bytes(data.split(split).tolist()).decode() == decoded(characters, split)
-    assert shares("90/5/5") == shares("0.9/0.05/0.05")
+    assert parse_split_ratios("90/5/5") == parse_split_ratios("0.9/0.05/0.05")
 
 
 def test_the_published_split_of_tiny_shakespeare_is_met_exactly() -> None:
-    train, _, _ = shares("90/5/5")
+    train, _, _ = parse_split_ratios("90/5/5")
     assert int(1_115_394 * train) == 1_003_854
 
 
@@ -208,21 +208,21 @@ def test_given_files_are_the_splits_and_the_corpus_is_shared_by_the_rest(tmp_pat
     assert decoded(corpus, "train") == prose(950)[:900]
     assert decoded(corpus, "valid") == "valid!"
     assert decoded(corpus, "test") == prose(950)[900:]
-    assert "!" not in map(chr, corpus.alphabet.symbols)
+    assert "!" not in map(chr, corpus.vocabulary.tokens)
     # the same bytes, otherwise divided, are another corpus
     whole = corpus_of(tmp_path, prose(950) + "valid!")
-    assert whole.text.digest.sha256 == corpus.text.digest.sha256
-    assert whole.text.splits != corpus.text.splits
+    assert whole.record.digest.sha256 == corpus.record.digest.sha256
+    assert whole.record.splits != corpus.record.splits
 
 
 def test_the_alphabet_is_of_the_training_split_alone(tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path, "ab" * 45 + "c" * 5 + "d" * 5)
-    assert corpus.alphabet.symbols == (ord("a"), ord("b"))
-    assert corpus.alphabet.escape == 2 and corpus.alphabet.size == 3
-    assert corpus.alphabet.encode("abcz") == [0, 1, 2, 2]
-    assert corpus.alphabet.escape_nats == math.log(1_114_112) == math.log(CODE_POINTS)
+    assert corpus.vocabulary.tokens == (ord("a"), ord("b"))
+    assert corpus.vocabulary.unk_id == 2 and corpus.vocabulary.size == 3
+    assert corpus.vocabulary.encode("abcz") == [0, 1, 2, 2]
+    assert corpus.vocabulary.unk_cost_nats == math.log(1_114_112) == math.log(UNICODE_CODE_POINTS)
     data = corpus_of(tmp_path, "ab" * 45 + "c" * 5 + "d" * 5, alphabet="bytes")
-    assert data.alphabet.size == 256 and data.alphabet.escape is None
+    assert data.vocabulary.size == 256 and data.vocabulary.unk_id is None
 
 
 @pytest.mark.parametrize(
@@ -230,26 +230,26 @@ def test_the_alphabet_is_of_the_training_split_alone(tmp_path: Path) -> None:
     [("", "is empty"), ("a", "has 1 characters: too few"), ("abc", "too few to cut into 90/5/5")],
 )
 def test_too_little_text_is_refused(tmp_path: Path, text: str, says: str) -> None:
-    with pytest.raises(BadData, match=says):
+    with pytest.raises(DataError, match=says):
         corpus_of(tmp_path, text)
 
 
 @pytest.mark.parametrize("split", ["90/10", "a/b/c", "90/0/10", "90/-5/15", "nan/5/5", "1/0/0", ""])
 def test_a_split_is_three_positive_shares(split: str) -> None:
-    with pytest.raises(BadConfig, match="--split"):
-        checked({"split": split})
+    with pytest.raises(ConfigError, match="--split"):
+        validate_config({"split": split})
 
 
 def test_a_run_knows_its_text_again_or_refuses_another(tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path, prose(3000))
-    config = checked({})
-    assert np.array_equal(reload(config, corpus.text).split("test"), corpus.split("test"))
+    config = validate_config({})
+    assert np.array_equal(reload_corpus(config, corpus.record).split("test"), corpus.split("test"))
     other = tmp_path / "other.txt"
     other.write_text(prose(3000, seed=1))
-    with pytest.raises(BadData, match="is not the text of the run"):
-        reload(config, corpus.text, [str(other)])
+    with pytest.raises(DataError, match="is not the text of the run"):
+        reload_corpus(config, corpus.record, [str(other)])
     moved = tmp_path / "moved.txt"
     moved.write_text(prose(3000))
     assert np.array_equal(
-        reload(config, corpus.text, [str(moved)]).split("test"), corpus.split("test")
+        reload_corpus(config, corpus.record, [str(moved)]).split("test"), corpus.split("test")
     )

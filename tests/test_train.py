@@ -16,43 +16,43 @@ from charlm import evaluate, learner
 from charlm import sample as sampling
 from charlm.adamw import AdamW
 from charlm.cell import CELLS
-from charlm.config import checked
-from charlm.corpus import Batches, load, reload
-from charlm.errors import BadConfig, BadData, NonFinite
-from charlm.learner import Learner, Updated, learning_rate
-from charlm.model import make, size
+from charlm.config import validate_config
+from charlm.corpus import BatchSampler, load_corpus, reload_corpus
+from charlm.errors import ConfigError, DataError, DivergedError
+from charlm.learner import Trainer, StepMetrics, learning_rate
+from charlm.model import build_char_lm, count_parameters_and_state
 from charlm.run import Run
-from charlm.train import Validated, begin, new_run, seconds_per_update, train
-from charlm.weight_dropout import dropped
+from charlm.train import ValidationMetrics, restore_trainer, create_run, measure_step_time, train
+from charlm.weight_dropout import drop_weights
 
 # batches
 
 
 def test_batches_are_a_pure_function_of_seed_and_update() -> None:
     ids = np.random.default_rng(0).integers(0, 50, 1000, dtype=np.uint8)
-    one, other = Batches(ids, 4, 16, 7), Batches(ids, 4, 16, 7)
+    one, other = BatchSampler(ids, 4, 16, 7), BatchSampler(ids, 4, 16, 7)
     order = [5, 40, 0, 5, 17]
     for update in order:
         a, b = one[update], other[update]
-        assert torch.equal(a.x, b.x) and torch.equal(a.y, b.y) and a.fresh == b.fresh
-    assert any(not torch.equal(one[u].x, Batches(ids, 4, 16, 8)[u].x) for u in order)
+        assert torch.equal(a.x, b.x) and torch.equal(a.y, b.y) and a.is_epoch_start == b.is_epoch_start
+    assert any(not torch.equal(one[u].x, BatchSampler(ids, 4, 16, 8)[u].x) for u in order)
 
 
 def test_a_stream_goes_on_where_it_was_until_the_epoch_ends() -> None:
     ids = np.arange(60_000, dtype=np.uint16)[:1000]
-    batches = Batches(ids, 4, 16, 0)
+    batches = BatchSampler(ids, 4, 16, 0)
     for update in range(2 * batches.windows):
         batch = batches[update]
-        assert batch.fresh == (update % batches.windows == 0)
+        assert batch.is_epoch_start == (update % batches.windows == 0)
         assert torch.equal(batch.y, batch.x + 1)  # the next character; none wraps to the start
         assert torch.equal(batch.x[1:], batch.y[:-1])
-        if not batch.fresh:
+        if not batch.is_epoch_start:
             assert torch.equal(batch.x[0], batches[update - 1].y[-1])
 
 
 def test_an_epoch_reads_each_character_once_but_for_less_than_a_window() -> None:
     ids = np.arange(1000, dtype=np.uint16)
-    batches = Batches(ids, 4, 16, 0)
+    batches = BatchSampler(ids, 4, 16, 0)
     left_out = []
     for epoch in range(6):
         updates = range(epoch * batches.windows, (epoch + 1) * batches.windows)
@@ -63,9 +63,9 @@ def test_an_epoch_reads_each_character_once_but_for_less_than_a_window() -> None
 
 
 def test_text_shorter_than_a_window_is_refused() -> None:
-    with pytest.raises(BadData, match="65: give more text, or a smaller --batch or --time"):
-        Batches(np.zeros(64, dtype=np.uint8), 4, 16, 0)
-    assert Batches(np.zeros(65, dtype=np.uint8), 4, 16, 0).windows == 1
+    with pytest.raises(DataError, match="65: give more text, or a smaller --batch or --time"):
+        BatchSampler(np.zeros(64, dtype=np.uint8), 4, 16, 0)
+    assert BatchSampler(np.zeros(65, dtype=np.uint8), 4, 16, 0).windows == 1
 
 
 # the schedule, the loop
@@ -73,7 +73,7 @@ def test_text_shorter_than_a_window_is_refused() -> None:
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_the_learning_rate_rises_in_a_line_and_falls_to_two_hundredths(schedule: str) -> None:
-    config = checked({"schedule": schedule, "warmup": 10, "learning_rate": 1.0})
+    config = validate_config({"schedule": schedule, "warmup": 10, "learning_rate": 1.0})
     rates = [learning_rate(config, update, 100) for update in range(100)]
     assert rates[:10] == pytest.approx([(n + 1) / 11 for n in range(10)])
     assert rates[10] == 1 and all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
@@ -88,9 +88,9 @@ def test_the_learning_rate_rises_in_a_line_and_falls_to_two_hundredths(schedule:
 
 def test_training_learns(tmp_path: Path, book: Path) -> None:
     run, corpus, config = make_run(tmp_path / "r", book, updates=60, hidden=24, learning_rate=0.02)
-    model = begin(run, "cpu", config, print)[0]
-    bits = [h.bits for h in train(run, model, corpus) if isinstance(h, Updated)]
-    first = math.log2(run.alphabet.size)
+    model = restore_trainer(run, "cpu", config, print)[0]
+    bits = [h.bits for h in train(run, model, corpus) if isinstance(h, StepMetrics)]
+    first = math.log2(run.vocabulary.size)
     assert bits[0] == pytest.approx(first, abs=0.5)
     assert np.mean(bits[-5:]) < first - 1
 
@@ -99,8 +99,8 @@ def test_the_state_is_carried_within_an_epoch_and_reset_at_its_edge(
     tmp_path: Path, book: Path
 ) -> None:
     run, corpus, config = make_run(tmp_path / "r", book, kernel="loop")
-    model, _ = begin(run, "cpu", config, print)
-    batches = Batches(corpus.split("train"), config.batch, config.time, config.seed)
+    model, _ = restore_trainer(run, "cpu", config, print)
+    batches = BatchSampler(corpus.split("train"), config.batch_size, config.seq_len, config.seed)
     seen: list[tuple[bool, bool]] = []
 
     def spy(module: torch.nn.Module, given: tuple[object, ...]) -> None:
@@ -111,24 +111,24 @@ def test_the_state_is_carried_within_an_epoch_and_reset_at_its_edge(
 
     model.model.register_forward_pre_hook(spy)
     for update in range(batches.windows + 1):
-        model.learn(batches[update])
+        model.train_step(batches[update])
     assert [zero for zero, _ in seen] == [True] + [False] * (batches.windows - 1) + [True]
     assert all(detached for _, detached in seen)
 
 
 def test_a_learned_start_is_learned(tmp_path: Path, book: Path) -> None:
     run, corpus, config = make_run(tmp_path / "r", book, start="learned", cell="lstm")
-    model, _ = begin(run, "cpu", config, print)
-    before = [p.clone() for p in model.model.starts]
+    model, _ = restore_trainer(run, "cpu", config, print)
+    before = [p.clone() for p in model.model.initial_states]
     list(train(run, model, corpus))
     assert len(before) == 2
-    assert all(not torch.equal(a, b) for a, b in zip(before, model.model.starts, strict=True))
+    assert all(not torch.equal(a, b) for a, b in zip(before, model.model.initial_states, strict=True))
 
 
 def test_only_matrices_decay() -> None:
-    config = checked({**TINY, "start": "learned"})
-    model = make(config, 9, "loop", "cpu")
-    (matrices, some), (vectors, none) = Learner(model, config, 1).optimizer.groups
+    config = validate_config({**TINY, "start": "learned"})
+    model = build_char_lm(config, 9, "loop", "cpu")
+    (matrices, some), (vectors, none) = Trainer(model, config, 1).optimizer.groups
     assert (some, none) == (0.01, 0)
     names = {id(p): name for name, p in model.named_parameters()}
     assert {names[id(p)] for p in matrices} == {
@@ -159,11 +159,11 @@ def test_an_update_is_that_of_pytorch_s_adamw() -> None:
 
 
 def test_momentum_is_how_much_of_the_direction_is_of_before() -> None:
-    batches = Batches(np.arange(200, dtype=np.uint8) % 7, 4, 16, 0)
+    batches = BatchSampler(np.arange(200, dtype=np.uint8) % 7, 4, 16, 0)
     for momentum in (0.0, 0.75):
-        config = checked({**TINY, "momentum": momentum})
-        learner = Learner(make(config, 7, "loop", "cpu"), config, 1)
-        learner.learn(batches[0])
+        config = validate_config({**TINY, "momentum": momentum})
+        learner = Trainer(build_char_lm(config, 7, "loop", "cpu"), config, 1)
+        learner.train_step(batches[0])
         weight = learner.model.bias
         assert weight.grad is not None
         kept = learner.optimizer.moments[weight]["exp_avg"]
@@ -171,30 +171,30 @@ def test_momentum_is_how_much_of_the_direction_is_of_before() -> None:
 
 
 def test_dropped_weights_are_not_learnt_in_that_update_and_then_are_there_again() -> None:
-    batches = Batches(np.arange(200, dtype=np.uint8) % 7, 4, 16, 0)
-    config = checked(TINY | {"cell": "gru-cho", "layers": 2, "weight_dropout": 0.25})
-    learner = Learner(make(config, 7, "loop", "cpu"), config, 1)
+    batches = BatchSampler(np.arange(200, dtype=np.uint8) % 7, 4, 16, 0)
+    config = validate_config(TINY | {"cell": "gru-cho", "layers": 2, "weight_dropout": 0.25})
+    learner = Trainer(build_char_lm(config, 7, "loop", "cpu"), config, 1)
     names = {id(p): name for name, p in learner.model.named_parameters()}
-    assert {names[id(p)] for p in learner.recurrent} == {
+    assert {names[id(p)] for p in learner.recurrent_weights} == {
         f"layers.{layer}.{matrix}.weight" for layer in (0, 1) for matrix in ("U", "U_n")
     }
-    before = [p.detach().clone() for p in learner.recurrent]
-    with dropped(learner.recurrent, 0.25):
-        for weight, whole in zip(learner.recurrent, before, strict=True):
+    before = [p.detach().clone() for p in learner.recurrent_weights]
+    with drop_weights(learner.recurrent_weights, 0.25):
+        for weight, whole in zip(learner.recurrent_weights, before, strict=True):
             there = weight != 0
             assert 0.5 < there.double().mean() < 0.95
             torch.testing.assert_close(weight[there], whole[there] / 0.75)
-    assert all(torch.equal(a, b) for a, b in zip(learner.recurrent, before, strict=True))
-    learner.learn(batches[0])
-    for weight in learner.recurrent:
+    assert all(torch.equal(a, b) for a, b in zip(learner.recurrent_weights, before, strict=True))
+    learner.train_step(batches[0])
+    for weight in learner.recurrent_weights:
         assert weight.grad is not None
         assert 0.5 < (weight.grad != 0).double().mean() < 0.95
 
 
 def test_the_gradient_is_clipped_by_its_whole_norm(tmp_path: Path, book: Path) -> None:
     run, corpus, config = make_run(tmp_path / "r", book, clip=1e-3)
-    model, _ = begin(run, "cpu", config, print)
-    told = model.learn(Batches(corpus.split("train"), 4, 16, 0)[0])
+    model, _ = restore_trainer(run, "cpu", config, print)
+    told = model.train_step(BatchSampler(corpus.split("train"), 4, 16, 0)[0])
     norm = torch.stack([p.grad.norm() for p in model.model.parameters()]).norm()  # type: ignore
     assert told.gradient_norm > 1e-2 and norm == pytest.approx(1e-3, rel=1e-3)
 
@@ -208,33 +208,33 @@ def test_the_gradient_is_clipped_by_its_whole_norm(tmp_path: Path, book: Path) -
 def test_a_budget_becomes_updates(
     tmp_path: Path, book: Path, budget: dict[str, float], updates: int
 ) -> None:
-    config = checked({**{k: v for k, v in TINY.items() if k != "updates"}, **budget})
-    corpus = load(config, [str(book)])
-    assert Batches(corpus.split("train"), 4, 16, 0).windows == 84
-    assert new_run(tmp_path / "r", config, corpus, "cpu").record.updates == updates
+    config = validate_config({**{k: v for k, v in TINY.items() if k != "updates"}, **budget})
+    corpus = load_corpus(config, [str(book)])
+    assert BatchSampler(corpus.split("train"), 4, 16, 0).windows == 84
+    assert create_run(tmp_path / "r", config, corpus, "cpu").record.max_steps == updates
 
 
 def test_minutes_become_updates_once_by_timing(
     tmp_path: Path, book: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = checked({**TINY, "updates": 0, "minutes": 0.05})
-    corpus = load(config, [str(book)])
+    config = validate_config({**TINY, "updates": 0, "minutes": 0.05})
+    corpus = load_corpus(config, [str(book)])
     timed: list[float] = []
 
     def timing(*args: Any, **options: Any) -> float:
-        timed.append(seconds_per_update(*args, **options))
+        timed.append(measure_step_time(*args, **options))
         return timed[-1]
 
     monkeypatch.setattr("charlm.train.seconds_per_update", timing)
-    record = new_run(tmp_path / "r", config, corpus, "cpu").record
+    record = create_run(tmp_path / "r", config, corpus, "cpu").record
     assert len(timed) == 1 and timed[0] > 0
-    assert record.updates == max(1, round(3 / timed[0]))
-    assert Run(tmp_path / "r").record.updates == record.updates
+    assert record.max_steps == max(1, round(3 / timed[0]))
+    assert Run(tmp_path / "r").record.max_steps == record.max_steps
 
 
 def test_two_budgets_are_one_too_many() -> None:
-    with pytest.raises(BadConfig, match="keep one of --updates, --minutes"):
-        checked({"updates": 3, "minutes": 1.0})
+    with pytest.raises(ConfigError, match="keep one of --updates, --minutes"):
+        validate_config({"updates": 3, "minutes": 1.0})
 
 
 # a stop loses nothing
@@ -242,17 +242,17 @@ def test_two_budgets_are_one_too_many() -> None:
 HARD = {"dropout": 0.3, "layers": 2, "schedule": "cosine", "start": "learned", "valid_every": 5}
 
 
-def walk(run: Run, *, stop_after: int = 0, abandon_after: int = 0) -> Learner:
+def walk(run: Run, *, stop_after: int = 0, abandon_after: int = 0) -> Trainer:
     """Train until the end, or a stop, or a kill: then the generator is dropped where it is."""
 
     config = run.record.config
-    corpus = reload(config, run.record.text)
-    model, metrics = begin(run, "cpu", config, print)
+    corpus = reload_corpus(config, run.record.text)
+    model, metrics = restore_trainer(run, "cpu", config, print)
     happenings: Iterator[object] = train(
-        run, model, corpus, metrics, lambda: model.update == stop_after
+        run, model, corpus, metrics, lambda: model.step == stop_after
     )
     for happened in happenings:
-        if isinstance(happened, Updated) and happened.update == abandon_after:
+        if isinstance(happened, StepMetrics) and happened.step == abandon_after:
             break
     return model
 
@@ -267,9 +267,9 @@ def result_of(run: Run) -> dict[str, bytes]:
     found["progress"] = json.dumps(progress).encode()
     found["metrics"] = (run.path / "metrics.jsonl").read_bytes()
     config = run.record.config
-    model = make(config, run.alphabet.size, "loop", "cpu")
-    model.load_state_dict(run.load("best", print).tensors["model"])
-    found["sample"] = b"".join(sampling.write(model, run.alphabet, "The ", 40, seed=3))
+    model = build_char_lm(config, run.vocabulary.size, "loop", "cpu")
+    model.load_state_dict(run.load_checkpoint("best", print).tensors["model"])
+    found["sample"] = b"".join(sampling.generate(model, run.vocabulary, "The ", 40, seed=3))
     return found
 
 
@@ -290,13 +290,13 @@ def test_training_that_was_stopped_anywhere_ends_in_the_same_bytes(
     """Weights, moments, carried state, metrics and samples; dropout, schedule, two epoch edges."""
     (tmp_path / "book.txt").write_text(prose(450))
     run, corpus, _ = make_run(tmp_path / "whole", tmp_path / "book.txt", **model, **HARD)
-    assert Batches(corpus.split("train"), 4, 16, 0).windows == 6  # 12 updates: two epochs
+    assert BatchSampler(corpus.split("train"), 4, 16, 0).windows == 6  # 12 updates: two epochs
     walk(run)
     whole = result_of(run)
     for k in range(1, 12):
         stopped, _, _ = make_run(tmp_path / f"stopped{k}", tmp_path / "book.txt", **model, **HARD)
-        assert walk(stopped, stop_after=k).update == k
-        assert walk(stopped).update == 12
+        assert walk(stopped, stop_after=k).step == k
+        assert walk(stopped).step == 12
         assert result_of(stopped) == whole, f"stopped after {k}"
 
 
@@ -326,9 +326,9 @@ def test_training_goes_on_from_the_newest_sound_checkpoint(tmp_path: Path, book:
     older, newer = list(damaged.checkpoints.items())[-2:]
     (newer[1] / "progress.json").write_bytes(b"{}")
     said: list[str] = []
-    corpus = reload(damaged.record.config, damaged.record.text)
-    model, metrics = begin(damaged, "cpu", damaged.record.config, said.append)
-    assert model.update == older[0] < newer[0] == 9
+    corpus = reload_corpus(damaged.record.config, damaged.record.text)
+    model, metrics = restore_trainer(damaged, "cpu", damaged.record.config, said.append)
+    assert model.step == older[0] < newer[0] == 9
     assert "progress.json is damaged" in said[0] and f"with update {older[0]}" in said[0]
     assert newer[0] not in damaged.checkpoints
     list(train(damaged, model, corpus, metrics))
@@ -344,16 +344,16 @@ def test_each_thing_in_a_checkpoint_is_needed(
     walk(run)
     stopped, _, _ = make_run(tmp_path / "stopped", book)
     walk(stopped, stop_after=5)
-    restore = Learner.restore
+    restore = Trainer.load_state
 
-    def forgetful(self: Learner, tensors: learner.Tensors, progress: learner.Progress) -> None:
+    def forgetful(self: Trainer, tensors: learner.Tensors, progress: learner.TrainingProgress) -> None:
         training = {
             name: torch.zeros_like(value) if name.split("/")[0] == what else value
             for name, value in tensors["training"].items()
         }
         restore(self, {**tensors, "training": training}, progress)
 
-    monkeypatch.setattr(Learner, "restore", forgetful)
+    monkeypatch.setattr(Trainer, "restore", forgetful)
     walk(stopped)
     assert result_of(stopped) != result_of(run)
 
@@ -374,17 +374,17 @@ def test_evaluating_otherwise_never_changes_training(tmp_path: Path, book: Path)
     for number, every in enumerate((1, 5, 12)):
         settings = {**HARD, "valid_every": every}
         run, corpus, config = make_run(tmp_path / str(number), book, **settings)
-        model, _ = begin(run, "cpu", config, print)
+        model, _ = restore_trainer(run, "cpu", config, print)
         happened = []
         for one in train(run, model, corpus):
             happened.append(one)
             if every == 5:
-                evaluate.score(
-                    model.model, corpus.alphabet, corpus.encoding, corpus.text.splits["test"]
+                evaluate.evaluate(
+                    model.model, corpus.vocabulary, corpus.encoding, corpus.record.splits["test"]
                 )
                 torch.rand(5)  # nor does anybody else's use of the global generator
-        updates.append([one for one in happened if isinstance(one, Updated)])
-        assert sum(isinstance(one, Validated) for one in happened) == {1: 12, 5: 3, 12: 1}[every]
+        updates.append([one for one in happened if isinstance(one, StepMetrics)])
+        assert sum(isinstance(one, ValidationMetrics) for one in happened) == {1: 12, 5: 3, 12: 1}[every]
     assert updates[0] == updates[1] == updates[2]
 
 
@@ -392,8 +392,8 @@ def test_weights_order_and_dropout_depend_on_the_seed(tmp_path: Path, book: Path
     bits = []
     for seed in (0, 0, 1):
         run, corpus, config = make_run(tmp_path / f"{len(bits)}", book, seed=seed, **HARD)
-        model, _ = begin(run, "cpu", config, print)
-        bits.append([h.bits for h in train(run, model, corpus) if isinstance(h, Updated)])
+        model, _ = restore_trainer(run, "cpu", config, print)
+        bits.append([h.bits for h in train(run, model, corpus) if isinstance(h, StepMetrics)])
     assert bits[0] == bits[1] != bits[2]
 
 
@@ -415,31 +415,31 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched(
         model.carried[0][0][0, 0] = math.inf
     before = {name: value.clone() for name, value in model.model.state_dict().items()}
 
-    with pytest.raises(NonFinite, match="update 7: the loss is .*nan"):
-        list(train(run, model, reload(config, run.record.text), 10**9))
+    with pytest.raises(DivergedError, match="update 7: the loss is .*nan"):
+        list(train(run, model, reload_corpus(config, run.record.text), 10**9))
     after = model.model.state_dict()
     assert all(torch.equal(before[n].nan_to_num(7), after[n].nan_to_num(7)) for n in before)
     assert {n: p.read_bytes() for n, p in files_of(run).items()} == kept
-    assert walk(run).update == 12
+    assert walk(run).step == 12
 
 
 def test_a_validation_that_is_not_finite_stops_too(
     tmp_path: Path, book: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, corpus, config = make_run(tmp_path / "r", book, valid_every=5)
-    model, _ = begin(run, "cpu", config, print)
+    model, _ = restore_trainer(run, "cpu", config, print)
     monkeypatch.setattr("charlm.train.quick_bits", lambda *_: math.inf)
-    with pytest.raises(NonFinite, match="update 5: validation gives inf bits"):
+    with pytest.raises(DivergedError, match="update 5: validation gives inf bits"):
         list(train(run, model, corpus))
 
 
 def test_timing_meets_no_fault_and_changes_nothing(tmp_path: Path, book: Path) -> None:
-    config = checked({**TINY, "cell": "rnn", "learning_rate": 1000.0, "clip": 1e9, "warmup": 0})
-    corpus = load(config, [str(book)])
+    config = validate_config({**TINY, "cell": "rnn", "learning_rate": 1000.0, "clip": 1e9, "warmup": 0})
+    corpus = load_corpus(config, [str(book)])
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    ids, symbols = corpus.split("train"), corpus.alphabet.size
-    assert seconds_per_update(config, 400, symbols, "loop", "cpu", ids) > 0
+    ids, symbols = corpus.split("train"), corpus.vocabulary.size
+    assert measure_step_time(config, 400, symbols, "loop", "cpu", ids) > 0
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -448,8 +448,8 @@ def test_metrics_that_lost_lines_are_bad_data(tmp_path: Path, book: Path) -> Non
     walk(run, stop_after=6)
     path = run.path / "metrics.jsonl"
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(BadData, match="metrics.jsonl has lost lines"):
-        begin(run, "cpu", config, print)
+    with pytest.raises(DataError, match="metrics.jsonl has lost lines"):
+        restore_trainer(run, "cpu", config, print)
 
 
 def files_of(run: Run) -> dict[str, Path]:
@@ -461,8 +461,8 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, book: Path)
     model = walk(run, stop_after=6)
     with torch.no_grad():
         model.model.embed.weight[0, 0] = math.nan
-    with pytest.raises(NonFinite, match="embed.weight is not finite after update 6"):
-        run.save(model.progress(0, None), model.tensors())
+    with pytest.raises(DivergedError, match="embed.weight is not finite after update 6"):
+        run.save(model.progress(0, None), model.state_tensors())
 
 
 # sizes
@@ -470,11 +470,11 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, book: Path)
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_size_of_a_model_is_known_before_it_is_made(cell: str) -> None:
-    config = checked({**TINY, "cell": cell, "layers": 2, "start": "learned"})
-    parameters, state = size(config, 9)
-    model = make(config, 9, "loop", "cpu")
+    config = validate_config({**TINY, "cell": cell, "layers": 2, "start": "learned"})
+    parameters, state = count_parameters_and_state(config, 9)
+    model = build_char_lm(config, 9, "loop", "cpu")
     assert parameters == sum(p.numel() for p in model.parameters())
     carried = [
-        part for layer in model.recurrent for part in layer.start(1)[layer.read_out :]
+        part for layer in model.cells for part in layer.initial_state(1)[layer.output_is_readout :]
     ]  # an output that is only read from the rest is not
     assert state == sum(part.numel() for part in carried)

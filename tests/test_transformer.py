@@ -8,20 +8,20 @@ from typing import Any
 from conftest import TINY, charlm
 
 from charlm import transformer
-from charlm.compare import Planned, plan
-from charlm.corpus import Text
-from charlm.encoder import Digest
-from charlm.match import equal
-from charlm.tuning import SPACE, drawn
+from charlm.compare import PlannedRun, plan_runs
+from charlm.corpus import CorpusRecord
+from charlm.encoder import TextDigest
+from charlm.match import match_budget
+from charlm.tuning import SPACE, sample_settings
 
-TEXT = Text((), Digest("ab" * 32, (100,)), 100, {"train": (0, 90)}, ())
+TEXT = CorpusRecord((), TextDigest("ab" * 32, (100,)), 100, {"train": (0, 90)}, ())
 SETTINGS = {**TINY, "embedding": 8, "keep_bias": "chrono", "recurrent_init": "orthogonal"}
 SETTINGS |= {"weight_dropout": 0.5, "kernel": "compiled", "learning_rate": 0.02}
 
 
-def planned(said: list[str], parameters: int = 30_000, **settings: Any) -> list[Planned]:
+def planned(said: list[str], parameters: int = 30_000, **settings: Any) -> list[PlannedRun]:
     given = {**SETTINGS, **settings}
-    return transformer.planned(given, 2, parameters, TEXT, 50, Path("x"), said.append)
+    return transformer.plan_transformer_runs(given, 2, parameters, TEXT, 50, Path("x"), said.append)
 
 
 def test_it_is_trained_as_the_cells_are_but_for_what_attention_has_not() -> None:
@@ -31,26 +31,26 @@ def test_it_is_trained_as_the_cells_are_but_for_what_attention_has_not() -> None
     for one in runs:
         assert abs(one.parameters - 30_000) <= 600
         config = one.config
-        assert (config.cell, config.block, config.layers) == ("attention", "residual", 4)
-        assert (config.learning_rate, config.updates, config.batch) == (0.02, 12, 4)
+        assert (config.cell, config.block, config.num_layers) == ("attention", "residual", 4)
+        assert (config.learning_rate, config.max_steps, config.batch_size) == (0.02, 12, 4)
 
 
 def test_what_the_comparison_has_among_its_cells_is_trained_once() -> None:
     runs = planned([])
-    assert [job.name for job in transformer.jobs(runs, [], [])] == [
+    assert [job.name for job in transformer.transformer_jobs(runs, [], [])] == [
         *("transformer seed 0", "transformer seed 1")
     ]
-    own = {**SETTINGS, **transformer.SETTINGS}
-    footing = equal(own, ["attention", "lstm"], 30_000, 50, tolerance=transformer.TOLERANCE)
-    cells = plan(own, 1, footing, TEXT, 50, Path("x"))
-    assert [job.name for job in transformer.jobs(runs, cells, [])] == ["transformer seed 1"]
+    own = {**SETTINGS, **transformer.TRANSFORMER_OVERRIDES}
+    footing = match_budget(own, ["attention", "lstm"], 30_000, 50, tolerance=transformer.TOLERANCE)
+    cells = plan_runs(own, 1, footing, TEXT, 50, Path("x"))
+    assert [job.name for job in transformer.transformer_jobs(runs, cells, [])] == ["transformer seed 1"]
 
 
 def test_where_none_has_so_few_parameters_the_cells_are_compared_without_it() -> None:
     said: list[str] = []
     assert planned(said, 700) == []
     assert len(said) == 1 and said[0].startswith("no transformer stands beside the cells: ")
-    told = transformer.baseline([], tuned=False)
+    told = transformer.summarize_transformer([], tuned=False)
     assert told["bits_per_char"] is None and "no size of 4 blocks" in told["protocol"]
 
 
@@ -69,7 +69,7 @@ def test_where_cells_are_tuned_it_is_tuned_too(tmp_path: Path, book: Path) -> No
     of = report["tuning"]["cells"]["transformer"]
     space = {**SPACE, "learning_rate": [0.01, 0.02]}
     space.pop("keep_bias")  # attention has no gate that keeps
-    assert [one["settings"] for one in of["trials"]] == [drawn(space, 0), drawn(space, 1)]
-    (told,) = (one for one in report["baselines"] if one["name"] == transformer.NAME)
+    assert [one["settings"] for one in of["trials"]] == [sample_settings(space, 0), sample_settings(space, 1)]
+    (told,) = (one for one in report["baselines"] if one["name"] == transformer.REFERENCE_NAME)
     assert "tuned as the cells were" in told["protocol"] and told["bits_per_char"] > 0
     assert len(list((tmp_path / "o" / "trials").iterdir())) == 4

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from charlm import resample
-from charlm.resample import Numbers, shares
+from charlm.resample import Numbers, draw_resampling_weights
 from charlm.trials import expected_best
-from charlm.verdict import BLOCK, MARGIN, edges, holm, seeds_needed, spread, verdicts
+from charlm.verdict import MIN_BLOCK_LENGTH, EQUIVALENCE_MARGIN, block_edges, holm_adjust, required_seeds, estimate_difference, compute_verdicts
 
 LENGTH = 1000
 
@@ -51,8 +51,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def intervals(differences: Numbers, sizes: np.ndarray) -> Numbers:
     """Low and high end, (count, 2), for each of the differences (count, seeds, blocks)."""
     _, seeds, blocks = differences.shape
-    taken = shares(seeds, blocks, 0)
-    found = [resample.resampled(spread(one, sizes), taken) for one in differences]
+    taken = draw_resampling_weights(seeds, blocks, 0)
+    found = [resample.studentized_bootstrap(estimate_difference(one, sizes), taken) for one in differences]
     return np.array([one.interval(0.05) for one in found])
 
 
@@ -85,7 +85,7 @@ def test_intervals_of_95_percent_cover_93_to_97(
 
 def test_a_plain_bootstrap_of_six_seeds_promises_too_much(quick: None) -> None:
     draw = np.random.default_rng(2)
-    taken = shares(6, 50, 0)
+    taken = draw_resampling_weights(6, 50, 0)
     found = []
     for one in drawn(draw, 1000, 6, 50, (0.02, 0.002, 0.002)):
         means = ((taken.blocks @ one.T) * taken.seeds).sum(1)
@@ -117,7 +117,7 @@ def test_blocks_that_are_like_their_neighbours_are_worth_fewer(
 def test_a_long_text_is_cut_into_long_blocks_that_are_less_alike(quick: None) -> None:
     draw = np.random.default_rng(3)
     same = drawn(draw, 300, 6, 500, (0.001, 0.0, 0.02)) + alike(draw, 300, 500, 0.8)
-    cut = edges(500 * LENGTH)
+    cut = block_edges(500 * LENGTH)
     long = np.add.reduceat(same, cut[:-1] // LENGTH, axis=2)
     assert 0.92 <= covered(intervals(long, np.diff(cut))) <= 0.98
 
@@ -125,8 +125,8 @@ def test_a_long_text_is_cut_into_long_blocks_that_are_less_alike(quick: None) ->
 def words(cells: Numbers, seed: int = 0) -> list[str]:
     """Verdicts on cells, (cells, seeds, blocks), beside the first of them."""
     bits = {str(place): cell for place, cell in enumerate(cells)}
-    found = verdicts(bits, lengths(cells.shape[2]), "0", seed=seed)
-    return [one.word for one in found.values()]
+    found = compute_verdicts(bits, lengths(cells.shape[2]), "0", seed=seed)
+    return [one.verdict for one in found.values()]
 
 
 @pytest.mark.parametrize("skewed", [False, True])
@@ -145,7 +145,7 @@ def test_among_five_equal_cells_at_most_one_table_in_twenty_sees_a_difference(
 def test_cells_apart_by_the_margin_are_seldom_called_equivalent(quick: None) -> None:
     draw = np.random.default_rng(5)
     tables = 400
-    false = {MARGIN: 0, -MARGIN: 0}
+    false = {EQUIVALENCE_MARGIN: 0, -EQUIVALENCE_MARGIN: 0}
     for table in range(tables):
         for apart in false:
             cells = drawn(draw, 4, 6, 20, (0.002, 0.004, 0.004))
@@ -160,13 +160,13 @@ def test_more_seeds_tell_more_and_as_many_as_are_said_tell_the_margin(quick: Non
     deviations = (0.009, 0.01, 0.01)
 
     def told(seeds: int) -> float:
-        cells = drawn(draw, 500, seeds, 50, deviations) + MARGIN * LENGTH
+        cells = drawn(draw, 500, seeds, 50, deviations) + EQUIVALENCE_MARGIN * LENGTH
         return float((intervals(cells, lengths(50))[:, 0] > 0).mean())
 
     power = [told(seeds) for seeds in (6, 9, 14)]
     assert power[0] + 0.1 < power[1] < power[2] - 0.1
-    tries = [spread(one, lengths(50)) for one in drawn(draw, 300, 6, 50, deviations)]
-    needed = [seeds_needed(one, MARGIN, 1) for one in tries]
+    tries = [estimate_difference(one, lengths(50)) for one in drawn(draw, 300, 6, 50, deviations)]
+    needed = [required_seeds(one, EQUIVALENCE_MARGIN, 1) for one in tries]
     enough = math.ceil(np.median([n for n in needed if n]))
     assert 0.76 < told(enough) < 0.86
 
@@ -174,26 +174,26 @@ def test_more_seeds_tell_more_and_as_many_as_are_said_tell_the_margin(quick: Non
 def test_text_that_is_too_short_is_not_mended_by_seeds() -> None:
     draw = np.random.default_rng(7)
     one = drawn(draw, 1, 6, 20, (0.001, 0.2, 0.001))[0]
-    verdict = verdicts({"a": 0 * one, "b": one}, lengths(20), "a")["b"]
-    assert verdict.word == "inconclusive" and "too short to tell 0.01 bits" in verdict.note
+    verdict = compute_verdicts({"a": 0 * one, "b": one}, lengths(20), "a")["b"]
+    assert verdict.verdict == "inconclusive" and "too short to tell 0.01 bits" in verdict.note
     each = one.mean(0) - one.mean()
     r = (each[1:] @ each[:-1]) / (each @ each)
     r = max(0, r + (1 + 4 * r) / 20)
     error = each.std(ddof=1) / LENGTH / 20**0.5 * ((1 + r) / (1 - r)) ** 0.5
-    assert verdict.text_error == pytest.approx(error, rel=0.01)
+    assert verdict.text_standard_error == pytest.approx(error, rel=0.01)
 
 
 def test_too_few_seeds_or_too_little_text_prove_nothing_however_far_apart() -> None:
     draw = np.random.default_rng(8)
     for seeds, blocks, says in ((5, 50, "6 seeds or more"), (1, 50, "6 seeds"), (9, 19, "20,000")):
         near, far = drawn(draw, 2, seeds, blocks, (0.01, 0.01, 0.01))
-        verdict = verdicts({"near": near, "far": far + 3 * LENGTH}, lengths(blocks), "near")["far"]
-        assert verdict.word == "inconclusive" and says in verdict.note
+        verdict = compute_verdicts({"near": near, "far": far + 3 * LENGTH}, lengths(blocks), "near")["far"]
+        assert verdict.verdict == "inconclusive" and says in verdict.note
         assert verdict.difference == pytest.approx(3, abs=0.1)
-        assert verdict.low is None and verdict.p is None
+        assert verdict.ci_low is None and verdict.p is None
     near, far = drawn(draw, 2, 6, 20, (0.01, 0.01, 0.01))
-    verdict = verdicts({"near": near, "far": far + 3 * LENGTH}, lengths(20), "near")["far"]
-    assert verdict.word == "worse" and verdict.note == ""
+    verdict = compute_verdicts({"near": near, "far": far + 3 * LENGTH}, lengths(20), "near")["far"]
+    assert verdict.verdict == "worse" and verdict.note == ""
 
 
 def test_what_its_other_seeds_did_is_no_evidence_for_a_cell_that_diverged() -> None:
@@ -203,13 +203,13 @@ def test_what_its_other_seeds_did_is_no_evidence_for_a_cell_that_diverged() -> N
     torn -= LENGTH
     torn[2:4] = np.inf
     bits = {"base": base, "torn": torn, "good": good}
-    found = verdicts(bits, lengths(20), "base")
+    found = compute_verdicts(bits, lengths(20), "base")
     assert found["torn"] == msgspec.structs.replace(found["torn"], word="diverged 2 of 6")
     assert found["torn"].difference is None and found["torn"].p_holm is None
-    assert found["good"].word == "better"
+    assert found["good"].verdict == "better"
     assert found["good"].p_holm == 2 * found["good"].p  # the cell that diverged was compared, too
-    for one in verdicts(bits, lengths(20), "torn").values():
-        assert one.word == "inconclusive" and one.difference is None
+    for one in compute_verdicts(bits, lengths(20), "torn").values():
+        assert one.verdict == "inconclusive" and one.difference is None
         assert one.note.startswith("the baseline diverged in 2 of 6 seeds")
 
 
@@ -217,46 +217,46 @@ def test_a_cell_is_equivalent_to_itself_and_a_sure_but_small_difference_is_none(
     draw = np.random.default_rng(10)
     base = drawn(draw, 1, 6, 20, (0.1, 0.1, 0.1))[0]
     small = base + LENGTH * (0.003 + 0.0005 * draw.standard_normal((6, 20)))
-    found = verdicts({"base": base, "same": base.copy(), "small": small}, lengths(20), "base")
-    assert found["same"].word == "equivalent"
+    found = compute_verdicts({"base": base, "same": base.copy(), "small": small}, lengths(20), "base")
+    assert found["same"].verdict == "equivalent"
     assert (found["same"].difference, found["same"].p) == (0, 1)
-    assert found["small"].p_holm < 0.01 and found["small"].word == "equivalent"
-    at = verdicts({"base": base, "small": small}, lengths(20), "base", margin=0.002)
-    assert at["small"].word == "worse"
+    assert found["small"].p_holm < 0.01 and found["small"].verdict == "equivalent"
+    at = compute_verdicts({"base": base, "small": small}, lengths(20), "base", margin=0.002)
+    assert at["small"].verdict == "worse"
 
 
 def test_the_difference_is_that_of_all_bits_over_all_characters() -> None:
     draw = np.random.default_rng(11)
     sizes = draw.integers(1000, 2000, 20)
     base, cell = draw.uniform(1000, 3000, (2, 6, 20)) * sizes / 1000
-    found = verdicts({"base": base, "cell": cell}, sizes, "base")["cell"]
+    found = compute_verdicts({"base": base, "cell": cell}, sizes, "base")["cell"]
     seeds = (cell - base).sum(1) / sizes.sum()
     assert found.difference == pytest.approx(seeds.mean(), rel=1e-12)
-    assert found.seed_spread == pytest.approx(seeds.std(ddof=1), rel=1e-9)
-    assert found.low < found.difference < found.high
+    assert found.seed_std == pytest.approx(seeds.std(ddof=1), rel=1e-9)
+    assert found.ci_low < found.difference < found.ci_high
 
 
 def test_the_same_costs_give_the_same_bytes_in_any_order_of_cells() -> None:
     draw = np.random.default_rng(12)
     bits = dict(zip("abc", drawn(draw, 3, 6, 30, (0.01, 0.01, 0.01)), strict=True))
-    one = verdicts(bits, lengths(30), "b")
-    two = verdicts(dict(reversed(bits.items())), lengths(30), "b")
+    one = compute_verdicts(bits, lengths(30), "b")
+    two = compute_verdicts(dict(reversed(bits.items())), lengths(30), "b")
     assert msgspec.json.encode([one["a"], one["c"]]) == msgspec.json.encode([two["a"], two["c"]])
 
 
 def test_holm_is_as_by_hand() -> None:
     p = {"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}
-    assert holm(p, 4) == pytest.approx({"d": 0.02, "a": 0.03, "c": 0.06, "b": 0.06})
-    assert holm({"a": 0.01, "b": 0.4}, 5) == pytest.approx({"a": 0.05, "b": 1.0})
+    assert holm_adjust(p, 4) == pytest.approx({"d": 0.02, "a": 0.03, "c": 0.06, "b": 0.06})
+    assert holm_adjust({"a": 0.01, "b": 0.4}, 5) == pytest.approx({"a": 0.05, "b": 1.0})
 
 
 def test_blocks_are_whole_text_equally_cut_and_no_shorter_than_a_thousand() -> None:
     for symbols in (1, 999, 2999, 23_253, 49_999, 1_000_003):
-        cut = edges(symbols)
+        cut = block_edges(symbols)
         assert cut[0] == 0 and cut[-1] == symbols
         assert np.ptp(np.diff(cut)) <= 1 and len(cut) <= 51
-        assert symbols < BLOCK or np.diff(cut).min() >= BLOCK
-    assert len(edges(23_253)) == 24
+        assert symbols < MIN_BLOCK_LENGTH or np.diff(cut).min() >= MIN_BLOCK_LENGTH
+    assert len(block_edges(23_253)) == 24
 
 
 def test_the_best_to_be_expected_is_the_mean_over_all_ways_to_draw_trials() -> None:

@@ -11,8 +11,8 @@ from charlm.cell import CELLS, Cell, LinearCell, State
 from charlm.cells.depth_gated_lstm import Upper
 from charlm.cells.lru import LRU
 from charlm.cells.qrnn import QRNN
-from charlm.errors import BadConfig
-from charlm.unroll import loop
+from charlm.errors import ConfigError
+from charlm.unroll import unroll_loop
 
 TIME, BATCH, INPUTS, HIDDEN = 20, 3, 5, 8
 NO_GATE = {"rnn", "irnn", "indrnn", "clockwork", "lru", "attention"}
@@ -32,13 +32,13 @@ def some(*shape: int) -> Tensor:
 
 
 def somewhere(cell: Cell) -> State:
-    return tuple(some(*part.shape) for part in cell.start(BATCH))
+    return tuple(some(*part.shape) for part in cell.initial_state(BATCH))
 
 
 def walked(cell: Cell, x: Tensor, state: State) -> list[State]:
     """The state after each character."""
     states = []
-    for Wx in cell.project(x):
+    for Wx in cell.project_inputs(x):
         state = cell.step(Wx, state)
         states.append(state)
     return states
@@ -46,7 +46,7 @@ def walked(cell: Cell, x: Tensor, state: State) -> list[State]:
 
 def same(one: Cell, other: Cell, x: Tensor, state: State) -> None:
     with torch.no_grad():
-        assert_close(loop(one, x, state), loop(other, x, state), rtol=0, atol=1e-12)
+        assert_close(unroll_loop(one, x, state), unroll_loop(other, x, state), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,9 @@ def test_without_what_is_new_in_it_it_is_the_lstm(name: str, silenced: str) -> N
         if key.partition(".")[0] in {silenced, {"Q": "R"}.get(silenced)}:
             nn.init.zeros_(parameter)
     x, (h, c) = some(TIME, BATCH, INPUTS), somewhere(lstm)
-    wanted, last = loop(lstm, x, (h, c))
+    wanted, last = unroll_loop(lstm, x, (h, c))
     joined = name == "depth-gated-lstm"
-    got, end = loop(cell, x, (torch.cat((h, c), dim=-1),) if joined else (h, c))
+    got, end = unroll_loop(cell, x, (torch.cat((h, c), dim=-1),) if joined else (h, c))
     assert_close(got[..., :HIDDEN], wanted, rtol=0, atol=1e-12)
     assert_close(torch.cat(end, dim=-1), torch.cat(last, dim=-1), rtol=0, atol=1e-12)
 
@@ -80,15 +80,15 @@ def test_the_depth_gate_lets_the_cell_state_below_through() -> None:
     """Shut, the layer is an LSTM of h below; open, the whole cell state below is added."""
     below = made("depth-gated-lstm")
     torch.manual_seed(3)
-    upper = below.above(below).double()
-    assert isinstance(upper, Upper) and isinstance(upper.above(upper), Upper)
+    upper = below.make_upper_layer(below).double()
+    assert isinstance(upper, Upper) and isinstance(upper.make_upper_layer(upper), Upper)
     lstm = CELLS["lstm"](HIDDEN, HIDDEN).double()
     lstm.W.weight.data = upper.W.weight.data[: 4 * HIDDEN]
     lstm.W.bias.data = upper.W.bias.data[: 4 * HIDDEN]
     lstm.U.weight.data = upper.U.weight.data
     x, e = some(BATCH, HIDDEN), some(BATCH, HIDDEN)
     h, c = somewhere(lstm)
-    _, plain = lstm.step(lstm.project(x), (h, c))
+    _, plain = lstm.step(lstm.project_inputs(x), (h, c))
     for bias, added in ((-1e3, 0), (1e3, 1)):
         nn.init.constant_(upper.W.bias.data[4 * HIDDEN :], bias)
         (after,) = upper.step(
@@ -134,7 +134,7 @@ def test_both_grus_are_one_where_the_reset_gate_is_open_or_shut(open_: bool) -> 
     x, state = some(TIME, BATCH, INPUTS), somewhere(after)
     same(before, after, x, state)
     before.W.bias.data[:HIDDEN] = after.W.bias.data[:HIDDEN] = 0
-    assert not torch.allclose(loop(before, x, state)[0], loop(after, x, state)[0])
+    assert not torch.allclose(unroll_loop(before, x, state)[0], unroll_loop(after, x, state)[0])
 
 
 def test_the_grus_candidate_sees_the_past_reset_before_the_product() -> None:
@@ -155,7 +155,7 @@ def test_the_irnn_holds_a_value_for_ever_at_first() -> None:
 
 
 def test_a_module_of_the_clockwork_moves_at_its_period_also_where_the_text_is_cut() -> None:
-    cell, start = made("clockwork"), CELLS["clockwork"](INPUTS, HIDDEN).double().start(BATCH)
+    cell, start = made("clockwork"), CELLS["clockwork"](INPUTS, HIDDEN).double().initial_state(BATCH)
     x = some(300, BATCH, INPUTS)
     whole = [h for h, _ in walked(cell, x, start)]
     first = walked(cell, x[:131], start)
@@ -171,7 +171,7 @@ def test_a_module_of_the_clockwork_moves_at_its_period_also_where_the_text_is_cu
 def test_a_module_of_the_clockwork_reads_only_itself_and_slower_ones() -> None:
     cell = made("clockwork")
     h, t = some(1, HIDDEN).requires_grad_(), torch.zeros(1, 1).double()
-    out, _ = cell.step(cell.project(some(1, INPUTS)), (h, t))
+    out, _ = cell.step(cell.project_inputs(some(1, INPUTS)), (h, t))
     for unit in range(HIDDEN):
         (reads,) = torch.autograd.grad(out[0, unit], h, retain_graph=True)
         assert (reads[0] != 0).tolist() == [other >= unit for other in range(HIDDEN)]
@@ -180,7 +180,7 @@ def test_a_module_of_the_clockwork_reads_only_itself_and_slower_ones() -> None:
 def test_what_enters_the_gates_of_the_layernorm_lstm_has_mean_0_and_variance_1() -> None:
     cell = CELLS["layernorm-lstm"](INPUTS, HIDDEN).double()
     nn.init.zeros_(cell.b)
-    Wx = cell.project(100 * some(BATCH, INPUTS))
+    Wx = cell.project_inputs(100 * some(BATCH, INPUTS))
     assert_close(Wx.mean(-1), torch.zeros(BATCH).double())
     assert_close(Wx.var(-1, correction=0), torch.ones(BATCH).double(), rtol=0, atol=1e-3)
 
@@ -195,7 +195,7 @@ def test_what_enters_the_gates_of_the_layernorm_lstm_has_mean_0_and_variance_1()
         c2.var(-1, keepdim=True, correction=0) + 1e-5
     ) ** 0.5
     h2 = sigmoid(o) * tanh(normed * cell.norm_c.weight + cell.norm_c.bias)
-    assert_close(cell.step(cell.project(x), (h, c)), (h2, c2))
+    assert_close(cell.step(cell.project_inputs(x), (h, c)), (h2, c2))
 
 
 def test_the_mul_lstm_is_an_lstm_of_the_product() -> None:
@@ -203,27 +203,27 @@ def test_the_mul_lstm_is_an_lstm_of_the_product() -> None:
     lstm.load_state_dict({k: v for k, v in cell.state_dict().items() if "_m" not in k})
     x, (h, c) = some(BATCH, INPUTS), somewhere(lstm)
     m = (x @ cell.W_m.weight.T) * (h @ cell.U_m.weight.T)
-    assert_close(cell.step(cell.project(x), (h, c)), lstm.step(lstm.project(x), (m, c)))
+    assert_close(cell.step(cell.project_inputs(x), (h, c)), lstm.step(lstm.project_inputs(x), (m, c)))
 
 
 def test_the_mogrifier_gates_x_and_h_by_turns() -> None:
     cell, lstm = made("mogrifier"), made("lstm")
     lstm.load_state_dict({k: v for k, v in cell.state_dict().items() if k[0] in "WU"})
     x, (h, c) = some(BATCH, INPUTS), somewhere(lstm)
-    assert torch.equal(cell.project(x), x)
+    assert torch.equal(cell.project_inputs(x), x)
     wanted = cell.step(x, (h, c))
     for odd in range(3):
         x = 2 * sigmoid(h @ cell.Q[odd].weight.T) * x
         if odd < 2:
             h = 2 * sigmoid(x @ cell.R[odd].weight.T) * h
-    assert_close(wanted, lstm.step(lstm.project(x), (h, c)))
+    assert_close(wanted, lstm.step(lstm.project_inputs(x), (h, c)))
 
 
 @pytest.mark.parametrize("name", ["mingru", "minlstm", "qrnn"])
 def test_it_mixes_what_it_holds_with_the_candidate_and_never_exceeds_both(name: str) -> None:
     cell = made(name)
     assert isinstance(cell, LinearCell)
-    Wx, _ = cell.shifted(cell.project(some(TIME, BATCH, INPUTS)), somewhere(cell))
+    Wx, _ = cell.apply_input_shift(cell.project_inputs(some(TIME, BATCH, INPUTS)), somewhere(cell))
     a, b = cell.coefficients(Wx)
     n = tanh(Wx[..., :HIDDEN]) if name == "qrnn" else Wx[..., -HIDDEN:]
     assert ((a > 0) & (a < 1)).all()
@@ -245,21 +245,21 @@ def test_all_of_time_at_once_is_the_walk(name: str) -> None:
     cell = made(name)
     assert isinstance(cell, LinearCell)
     x, state = some(TIME, BATCH, INPUTS), somewhere(cell)
-    outputs, last = loop(cell, x, state)
-    Wx, rest = cell.shifted(cell.project(x), state)
+    outputs, last = unroll_loop(cell, x, state)
+    Wx, rest = cell.apply_input_shift(cell.project_inputs(x), state)
     a, b = cell.coefficients(Wx)
-    s = [state[int(cell.read_out)]]
+    s = [state[int(cell.output_is_readout)]]
     for now in range(TIME):
         s.append(a[now] * s[-1] + b[now])
     held = torch.stack(s[1:])
-    assert_close(cell.read(Wx, held) if cell.read_out else held, outputs, rtol=0, atol=1e-12)
-    assert_close((outputs[-1], s[-1], *rest)[not cell.read_out :], last, rtol=0, atol=1e-12)
+    assert_close(cell.read_out(Wx, held) if cell.output_is_readout else held, outputs, rtol=0, atol=1e-12)
+    assert_close((outputs[-1], s[-1], *rest)[not cell.output_is_readout :], last, rtol=0, atol=1e-12)
 
 
 def test_the_qrnn_is_a_convolution_of_width_2_and_a_pool() -> None:
     cell = made("qrnn")
     assert isinstance(cell, QRNN)
-    x, start = some(TIME, BATCH, INPUTS), CELLS["qrnn"](INPUTS, HIDDEN).double().start(BATCH)
+    x, start = some(TIME, BATCH, INPUTS), CELLS["qrnn"](INPUTS, HIDDEN).double().initial_state(BATCH)
     kernel = torch.stack((cell.V.weight, cell.W.weight), dim=-1)
     padded = torch.cat((torch.zeros(1, BATCH, INPUTS), x)).permute(1, 2, 0)  # (batch, inputs, time)
     z, f, o = conv1d(padded, kernel, cell.W.bias).permute(2, 0, 1).chunk(3, dim=-1)
@@ -278,7 +278,7 @@ def test_the_sru_lets_the_input_by(inputs: int) -> None:
     skip = 3**0.5 * x if cell.S is None else x @ cell.S.weight.T
     f, r = sigmoid(f + v_f * c), sigmoid(r + v_r * c)
     c2 = f * c + (1 - f) * (x @ cell.W_u.weight.T)
-    got = cell.step(cell.project(x), (some(BATCH, HIDDEN), c))
+    got = cell.step(cell.project_inputs(x), (some(BATCH, HIDDEN), c))
     assert_close(got, (r * c2 + (1 - r) * skip, c2))
     count = 4 * HIDDEN * inputs + 4 * HIDDEN - (HIDDEN * inputs if inputs == HIDDEN else 0)
     assert sum(p.numel() for p in cell.parameters()) == count
@@ -288,14 +288,14 @@ def test_the_sru_lets_the_input_by(inputs: int) -> None:
 def test_the_srus_output_is_as_large_as_its_input_at_first(inputs: int) -> None:
     torch.manual_seed(0)
     cell = CELLS["sru"](inputs, 64).double()
-    outputs, _ = loop(cell, some(200, 64, inputs), cell.start(64))
+    outputs, _ = unroll_loop(cell, some(200, 64, inputs), cell.initial_state(64))
     assert 0.75 < outputs[100:].std() < 1.25
 
 
 def test_a_unit_of_the_indrnn_sees_only_itself() -> None:
     cell = made("indrnn")
     (h,) = (part.requires_grad_() for part in somewhere(cell))
-    x = cell.project(some(BATCH, INPUTS)) + 10
+    x = cell.project_inputs(some(BATCH, INPUTS)) + 10
     (out,) = cell.step(x, (h,))
     assert_close(out, (x + cell.u * h).clamp(min=0))
     (reads,) = torch.autograd.grad(out.sum(), h)
@@ -314,7 +314,7 @@ def test_the_lru_is_its_complex_recurrence_and_its_convolution() -> None:
     L = torch.exp(-torch.exp(cell.nu) + 1j * torch.exp(cell.theta))
     assert_close(cell.spectrum(), L)
     Bx = torch.exp(cell.gamma) * (x.to(B.dtype) @ B.T)
-    assert_close(cell.drive(cell.project(x)), Bx)
+    assert_close(cell.drive(cell.project_inputs(x)), Bx)
     first = torch.complex(*state[1].chunk(2, dim=-1))
     s = first
     for now, (y, carried) in enumerate(walked(cell, x, state)):
@@ -334,7 +334,7 @@ def test_the_lru_begins_on_its_ring_and_its_state_has_the_size_of_what_drives_it
     assert_close(torch.exp(cell.gamma) ** 2, 1 - size**2, rtol=0, atol=1e-5)
     angle = cell.spectrum().angle()
     assert angle.min() < -3 and angle.max() > 3
-    _, (_, s) = loop(cell, some(300, 20, INPUTS), (some(20, 500), 0.5**0.5 * some(20, 1000)))
+    _, (_, s) = unroll_loop(cell, some(300, 20, INPUTS), (some(20, 500), 0.5**0.5 * some(20, 1000)))
     assert 0.6 < s.std() < 0.8  # re and im share the variance 1
 
 
@@ -372,13 +372,13 @@ def naive_slstm(cell: Cell, x: Tensor) -> list[Tensor]:
 
 def test_the_slstm_is_its_equations_without_the_stabiliser() -> None:
     cell, x = made("slstm"), some(TIME, BATCH, INPUTS)
-    states = walked(cell, x, cell.start(BATCH))
+    states = walked(cell, x, cell.initial_state(BATCH))
     assert_close([h for h, *_ in states], naive_slstm(cell, x), rtol=0, atol=1e-12)
     assert all((n >= 1).all() for _, _, n, _ in states)
     shifted = [part.clone() for part in states[4]]
     shifted[1], shifted[2] = shifted[1] * torch.e, shifted[2] * torch.e
     shifted[3] = shifted[3] - 1
-    after, _ = loop(cell, x[5:], tuple(shifted))
+    after, _ = unroll_loop(cell, x[5:], tuple(shifted))
     assert_close(after, torch.stack([h for h, *_ in states[5:]]), rtol=0, atol=1e-12)
 
 
@@ -386,7 +386,7 @@ def test_the_slstm_is_its_equations_without_the_stabiliser() -> None:
 def test_no_exponential_overflows(name: str) -> None:
     cell = CELLS[name](INPUTS, HIDDEN)
     nn.init.normal_(cell.W.weight, std=300)
-    outputs, last = loop(cell, torch.randn(TIME, BATCH, INPUTS), cell.start(BATCH))
+    outputs, last = unroll_loop(cell, torch.randn(TIME, BATCH, INPUTS), cell.initial_state(BATCH))
     sum(part.sum() for part in last).backward()
     assert outputs.isfinite().all() and outputs.abs().max() > 0
     assert all(p.grad.isfinite().all() for p in cell.parameters() if p.grad is not None)
@@ -395,7 +395,7 @@ def test_no_exponential_overflows(name: str) -> None:
 def test_the_matrix_lstm_is_a_sum_over_the_past() -> None:
     """h = o sum(w v (k q)) / max(|sum(w k q)|, 1): w the input gate and the forget gates since."""
     cell, x = made("matrix-lstm"), some(TIME, BATCH, INPUTS)
-    outputs, _ = loop(cell, x, cell.start(BATCH))
+    outputs, _ = unroll_loop(cell, x, cell.initial_state(BATCH))
     Wx = cell.W(x)
     q, k, v = (part.unflatten(-1, (4, 2)) for part in Wx[..., : 3 * HIDDEN].chunk(3, dim=-1))
     o, i, f = Wx[..., 3 * HIDDEN :].split([HIDDEN, 4, 4], dim=-1)
@@ -432,10 +432,10 @@ def test_keep_is_the_share_of_what_is_held_that_stays(name: str) -> None:
     if name == "matrix-lstm":  # each head has one gate
         share = share[::2, None, None]
     for write in (None, some(HIDDEN)):
-        cell.keep(bias, write)
-        start = cell.start(BATCH)
+        cell.init_retention_bias(bias, write)
+        start = cell.initial_state(BATCH)
         held(cell, start).normal_() if "m" not in cell.states else start[1].normal_()
-        after = cell.step(cell.project(torch.zeros(BATCH, INPUTS).double()), start)
+        after = cell.step(cell.project_inputs(torch.zeros(BATCH, INPUTS).double()), start)
         assert held(cell, start).abs().min() > 0
         assert_close(held(cell, after) / held(cell, start), share.expand_as(held(cell, start)))
 
@@ -444,7 +444,7 @@ def test_keep_is_the_share_of_what_is_held_that_stays(name: str) -> None:
 def test_a_gate_begins_by_keeping_sigmoid_1(name: str) -> None:
     cell = CELLS[name](INPUTS, HIDDEN)
     before = {key: value.clone() for key, value in cell.state_dict().items()}
-    cell.keep(torch.ones(HIDDEN))
+    cell.init_retention_bias(torch.ones(HIDDEN))
     if name == "rg-lru":  # which begins at every pace
         before.pop("L")
     for key, value in before.items():
@@ -453,8 +453,8 @@ def test_a_gate_begins_by_keeping_sigmoid_1(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(NO_GATE))
 def test_a_cell_without_a_gate_that_keeps_says_so(name: str) -> None:
-    with pytest.raises(BadConfig, match="has no gate that keeps"):
-        CELLS[name](INPUTS, HIDDEN).keep(torch.ones(HIDDEN))
+    with pytest.raises(ConfigError, match="has no gate that keeps"):
+        CELLS[name](INPUTS, HIDDEN).init_retention_bias(torch.ones(HIDDEN))
 
 
 LSTMS = ["lstm", "peephole-lstm", "mul-lstm", "mogrifier", "depth-gated-lstm", "layernorm-lstm"]
@@ -466,9 +466,9 @@ def test_the_gate_that_writes_is_set_where_it_is_one_of_its_own(name: str) -> No
     bias = {"layernorm-lstm": "b", "rg-lru": "V.bias"}.get(name, "W.bias")
     at = {"matrix-lstm": slice(-8, -4), "rg-lru": slice(8, 16)}.get(name, slice(8))
     write, before = some(HIDDEN), cell.get_parameter(bias)[at].clone()
-    cell.keep(some(HIDDEN))
+    cell.init_retention_bias(some(HIDDEN))
     assert torch.equal(cell.get_parameter(bias)[at], before)
-    cell.keep(some(HIDDEN), write)
+    cell.init_retention_bias(some(HIDDEN), write)
     assert_close(cell.get_parameter(bias)[at], write[::2] if name == "matrix-lstm" else write)
 
 
@@ -480,13 +480,13 @@ def test_the_gate_that_writes_is_set_where_it_is_one_of_its_own(name: str) -> No
 )
 def test_the_recurrent_matrices_are_all_there_and_views(name: str, count: int) -> None:
     cell = made(name)
-    assert len(list(cell.recurrent())) == count
-    for matrix in cell.recurrent():
+    assert len(list(cell.recurrent_matrices())) == count
+    for matrix in cell.recurrent_matrices():
         assert matrix.shape[0] == matrix.shape[1]
         matrix.zero_()
     state = [part.requires_grad_() for part in somewhere(cell)]
     if count:  # then the output before is not heard, but where a gate keeps it
-        Wx = cell.project(some(BATCH, INPUTS))
+        Wx = cell.project_inputs(some(BATCH, INPUTS))
         (new,) = torch.autograd.grad(cell.step(Wx, tuple(state))[0].sum(), state[0])
         other_ways = {"gru", "gru-cho", "depth-gated-lstm", "mogrifier"}
         assert bool(new.any()) == (name in other_ways)

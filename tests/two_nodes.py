@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from ray.cluster_utils import Cluster
+from ray.cluster_utils import RayExecutor
 
 SOON = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500}
 SOON |= {"health_check_failure_threshold": 4, "health_check_timeout_ms": 2000}
@@ -41,7 +41,7 @@ def main() -> None:
         (Path(place) / "ray").mkdir()
         size = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
         head = {**size, "include_dashboard": False, "temp_dir": place, "_system_config": SOON}
-        cluster = Cluster(initialize_head=True, head_node_args=head)
+        cluster = RayExecutor(initialize_head=True, head_node_args=head)
         other = cluster.add_node(**size)
         cluster.wait_for_nodes()
         print(cluster.address, flush=True)

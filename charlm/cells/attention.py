@@ -4,12 +4,12 @@ import torch
 from torch import Tensor, cat, einsum, nn, where
 from torch.nn.functional import pad
 
-from charlm.cell import Cell, State, cell
+from charlm.cell import Cell, State, register_cell
 
 HEADS = 4
 
 
-@cell("attention")
+@register_cell("attention")
 class Attention(Cell):
     """q, k, v = W x                             query, key and value of each of 4 heads
     a = softmax(q K / sqrt(H/4) - slope d)    over this character and the 128 before it
@@ -27,7 +27,7 @@ class Attention(Cell):
 
     states = ("h", "K", "V", "t")
     given = ("K", "V", "t")  # the window is empty at first
-    read_out = True
+    output_is_readout = True
     window = 128
 
     def __init__(self, inputs: int, hidden: int) -> None:
@@ -38,13 +38,13 @@ class Attention(Cell):
     @property
     def flops(self) -> int:
         """With the match of q with each key, and the sum over each value; heads are filled up."""
-        filled = self.hidden + -self.hidden % HEADS
+        filled = self.hidden_size + -self.hidden_size % HEADS
         return super().flops + 2 * 2 * filled * (self.window + 1)
 
     def start(self, batch: int) -> State:
         zeros = self.W.weight.new_zeros
-        K, V = (zeros(batch, self.window, self.hidden) for _ in "KV")
-        return zeros(batch, self.hidden), K, V, zeros(batch, 1)
+        K, V = (zeros(batch, self.window, self.hidden_size) for _ in "KV")
+        return zeros(batch, self.hidden_size), K, V, zeros(batch, 1)
 
     def after(self, Wx: Tensor, state: State) -> tuple[Tensor, Tensor, Tensor, State]:
         """(time, batch, any) and the state before -> q, K and V of all these characters, the last
@@ -57,12 +57,12 @@ class Attention(Cell):
 
     def heads(self, x: Tensor) -> Tensor:
         """(batch, any, hidden) -> (batch, heads, any, share), filled up with zeros."""
-        filled = pad(x, (0, -self.hidden % HEADS))
+        filled = pad(x, (0, -self.hidden_size % HEADS))
         return filled.unflatten(-1, (-1, HEADS)).movedim(-1, 1).contiguous()
 
     def read(self, found: Tensor) -> Tensor:
         """What the heads found (batch, heads, time, share) -> h (time, batch, hidden)."""
-        h: Tensor = self.O(found.permute(2, 0, 3, 1).flatten(2)[..., : self.hidden])
+        h: Tensor = self.O(found.permute(2, 0, 3, 1).flatten(2)[..., : self.hidden_size])
         return h
 
     def nearness(self, time: int, t: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ class Attention(Cell):
     def step(self, Wx: Tensor, state: State) -> State:
         q, K, V, after = self.after(Wx[None], state)
         match = einsum("bhtk,bhsk->bhts", self.heads(q), self.heads(K))
-        match = match / (self.hidden / HEADS) ** 0.5
+        match = match / (self.hidden_size / HEADS) ** 0.5
         a = (match + self.nearness(1, state[-1])).softmax(-1)
         h = self.read(einsum("bhts,bhsv->bhtv", a, self.heads(V)))
         return h[0], *after

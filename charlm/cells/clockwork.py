@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor, cat, exp, nn, remainder, tanh, where
 
-from charlm.cell import Cell, State, cell
+from charlm.cell import Cell, State, register_cell
 
 MODULES = 8
 
 
-@cell("clockwork")
+@register_cell("clockwork")
 class Clockwork(Cell):
     """h_k' = tanh(W_k x + sum over j >= k of U_kj h_j + b_k)      if t mod 2^k = 0
     h_k' = h_k                                                  else
@@ -39,11 +39,11 @@ class Clockwork(Cell):
 
     def start(self, batch: int) -> State:
         zeros = self.W.weight.new_zeros
-        return zeros(batch, self.hidden), zeros(batch, 1)
+        return zeros(batch, self.hidden_size), zeros(batch, 1)
 
     def step(self, Wx: Tensor, state: State) -> State:
         h, t = state
-        share = self.hidden // MODULES
+        share = self.hidden_size // MODULES
         Uh = cat([U(h[..., k * share :]) for k, U in enumerate(self.blocks)], dim=-1)
         due = remainder(t, self.period) < 1
         h = where(due, tanh(Wx + Uh), h)

@@ -4,10 +4,10 @@ its forget gate leaves, here without peepholes."""
 import torch
 from torch import Tensor, nn, sigmoid, tanh
 
-from charlm.cell import Cell, State, cell
+from charlm.cell import Cell, State, register_cell
 
 
-@cell("coupled-lstm")
+@register_cell("coupled-lstm")
 class CoupledLSTM(Cell):
     """f, o = sigmoid(W x + U h + b)         forget (1 keeps, 0 replaces) and output gate
     g = tanh(W_g x + U_g h + b_g)         candidate

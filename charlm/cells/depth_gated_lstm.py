@@ -5,10 +5,10 @@ from typing import Self
 import torch
 from torch import Tensor, cat, nn, sigmoid, tanh
 
-from charlm.cell import Cell, State, cell
+from charlm.cell import Cell, State, register_cell
 
 
-@cell("depth-gated-lstm")
+@register_cell("depth-gated-lstm")
 class DepthGatedLSTM(Cell):
     """The lowest layer is an LSTM that hands on [h|c], so that the layer above can read both.
 
@@ -38,11 +38,11 @@ class DepthGatedLSTM(Cell):
 
     @property
     def width(self) -> int:
-        return 2 * self.hidden
+        return 2 * self.hidden_size
 
     @classmethod
     def above(cls, below: Self) -> Cell:
-        return Upper(below.width, below.hidden)
+        return Upper(below.width, below.hidden_size)
 
     def start(self, batch: int) -> State:
         return (self.U.weight.new_zeros(batch, self.width),)
@@ -60,7 +60,7 @@ class DepthGatedLSTM(Cell):
         return {"h": h, "c": c}
 
     def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
-        i, f, _, _ = self.W.bias.data[: 4 * self.hidden].chunk(4)
+        i, f, _, _ = self.W.bias.data[: 4 * self.hidden_size].chunk(4)
         f.copy_(bias)
         if write is not None:
             i.copy_(write)
@@ -76,7 +76,7 @@ class Upper(DepthGatedLSTM):
     again and has no matrix. b_d, w_c and w_e begin at 0, so that half of e comes up at first.
     """
 
-    gates = {**DepthGatedLSTM.gates, "d": "depth gate: 1 lets the cell state below in"}
+    gates = {**DepthGatedLSTM.gate_descriptions, "d": "depth gate: 1 lets the cell state below in"}
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
@@ -84,16 +84,16 @@ class Upper(DepthGatedLSTM):
         self.w_c = nn.Parameter(torch.zeros(hidden))
         self.w_e = nn.Parameter(torch.zeros(hidden))
         nn.init.zeros_(self.W.bias.data[4 * hidden :])
-        self.keep(torch.ones(hidden))
+        self.init_retention_bias(torch.ones(hidden))
 
     def project(self, x: Tensor) -> Tensor:
         x, e = x.chunk(2, dim=-1)
-        gates, d = self.W(x).split([4 * self.hidden, self.hidden], dim=-1)
+        gates, d = self.W(x).split([4 * self.hidden_size, self.hidden_size], dim=-1)
         return cat((gates, d + self.w_e * e, e), dim=-1)
 
     def step(self, Wx: Tensor, state: State) -> State:
         h, c = state[0].chunk(2, dim=-1)
-        gates, d, e = Wx.split([4 * self.hidden, self.hidden, self.hidden], dim=-1)
+        gates, d, e = Wx.split([4 * self.hidden_size, self.hidden_size, self.hidden_size], dim=-1)
         i, f, g, o = (gates + self.U(h)).chunk(4, dim=-1)
         i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
         d = sigmoid(d + self.w_c * c)

@@ -5,10 +5,10 @@ in cuDNN and PyTorch."""
 import torch
 from torch import Tensor, nn, sigmoid, tanh
 
-from charlm.cell import Cell, State, cell
+from charlm.cell import Cell, State, register_cell
 
 
-@cell("gru")
+@register_cell("gru")
 class GRU(Cell):
     """r = sigmoid(W_r x + U_r h + b_r)              reset: how much of the past the candidate sees
     z = sigmoid(W_z x + U_z h + b_z)              keep: 1 keeps the past, 0 takes the candidate

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn, sigmoid, tanh
 
-from charlm.cell import Cell, State, cell
+from charlm.cell import Cell, State, register_cell
 
 
-@cell("gru-cho")
+@register_cell("gru-cho")
 class GRUCho(Cell):
     """r = sigmoid(W_r x + U_r h + b_r)      reset: how much of the past the candidate sees
     z = sigmoid(W_z x + U_z h + b_z)      keep: 1 keeps the past, 0 takes the candidate
@@ -49,5 +49,5 @@ class GRUCho(Cell):
         z.copy_(bias)
 
     def recurrent(self) -> Iterator[Tensor]:
-        yield from super().recurrent()
+        yield from super().recurrent_matrices()
         yield self.U_n.weight.data

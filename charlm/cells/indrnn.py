@@ -4,10 +4,10 @@ RNN"."""
 import torch
 from torch import Tensor, nn, relu
 
-from charlm.cell import Cell, State, cell
+from charlm.cell import Cell, State, register_cell
 
 
-@cell("indrnn")
+@register_cell("indrnn")
 class IndRNN(Cell):
     """h' = relu(W x + u h + b)      each unit sees only itself of the past
 

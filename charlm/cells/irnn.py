@@ -3,10 +3,10 @@ units"."""
 
 from torch import Tensor, nn, relu
 
-from charlm.cell import Cell, State, cell
+from charlm.cell import Cell, State, register_cell
 
 
-@cell("irnn")
+@register_cell("irnn")
 class IRNN(Cell):
     """h' = relu(W x + U h + b)
 

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn, sigmoid, tanh
 
-from charlm.cell import Cell, State, cell
+from charlm.cell import Cell, State, register_cell
 
 
-@cell("layernorm-lstm")
+@register_cell("layernorm-lstm")
 class LayerNormLSTM(Cell):
     """i, f, o = sigmoid(LN(W x) + LN(U h) + b)      input, forget (1 keeps, 0 forgets), output gate
     g = tanh(LN(W_g x) + LN(U_g h) + b_g)         candidate

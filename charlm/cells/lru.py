@@ -5,12 +5,12 @@ from math import tau
 import torch
 from torch import Tensor, cat, complex, cos, exp, log, nn, sin
 
-from charlm.cell import Cell, State, cell
+from charlm.cell import Cell, State, register_cell
 
 R_MIN, R_MAX = 0.9, 0.999  # the ring in which the eigenvalues begin
 
 
-@cell("lru")
+@register_cell("lru")
 class LRU(Cell):
     """s' = L s + exp(gamma) B x          L = exp(-exp(nu) + i exp(theta)), H complex numbers
     y = Re(C s') + D x                 B and C are complex, D is real
@@ -23,7 +23,7 @@ class LRU(Cell):
     """
 
     states = ("h", "s")
-    read_out = True
+    output_is_readout = True
     keeps = "|L|"
     alike = True
 
@@ -41,7 +41,7 @@ class LRU(Cell):
 
     def start(self, batch: int) -> State:
         zeros = self.nu.new_zeros
-        return zeros(batch, self.hidden), zeros(batch, 2 * self.hidden)
+        return zeros(batch, self.hidden_size), zeros(batch, 2 * self.hidden_size)
 
     def project(self, x: Tensor) -> Tensor:
         re, im, Dx = self.W(x).chunk(3, dim=-1)

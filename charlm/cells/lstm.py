@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn, sigmoid, tanh
 
-from charlm.cell import Cell, State, cell
+from charlm.cell import Cell, State, register_cell
 
 
-@cell("lstm")
+@register_cell("lstm")
 class LSTM(Cell):
     """i, f, o = sigmoid(W x + U h + b)      input, forget (1 keeps, 0 forgets) and output gate
     g = tanh(W_g x + U_g h + b_g)         candidate

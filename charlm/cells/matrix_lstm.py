@@ -4,12 +4,12 @@ import torch
 from torch import Tensor, einsum, exp, maximum, nn, sigmoid
 from torch.nn.functional import logsigmoid
 
-from charlm.cell import Cell, State, cell
+from charlm.cell import Cell, State, register_cell
 
 HEADS = 4
 
 
-@cell("matrix-lstm")
+@register_cell("matrix-lstm")
 class MatrixLSTM(Cell):
     """q, k, v = W x + b, k / sqrt(H / 4)      query, key and value of each of 4 heads
     i = exp(W_i x + b_i)                    input gate of a head, exponential
@@ -28,7 +28,7 @@ class MatrixLSTM(Cell):
 
     states = ("h", "C", "n", "m")
     multiple = HEADS
-    read_out = True
+    output_is_readout = True
     gates = {"i": "input gate of the head, divided by exp(m')", "o": "output gate"}
     candidate = "v"
     keeps = "f"
@@ -42,26 +42,26 @@ class MatrixLSTM(Cell):
     @property
     def flops(self) -> int:
         """With C' q and n' q."""
-        return super().flops + 2 * self.hidden * (self.share + 1)
+        return super().flops + 2 * self.hidden_size * (self.share + 1)
 
     def start(self, batch: int) -> State:
         zeros = self.W.weight.new_zeros
         C, n = zeros(batch, HEADS, self.share, self.share), zeros(batch, HEADS, self.share)
-        return zeros(batch, self.hidden), C, n, zeros(batch, HEADS)
+        return zeros(batch, self.hidden_size), C, n, zeros(batch, HEADS)
 
     def vectors(self, Wx: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """q, k and v, each (..., heads, hidden / heads), of one character or of all of them."""
-        q, k, v = Wx[..., : 3 * self.hidden].unflatten(-1, (3, HEADS, self.share)).unbind(-3)
+        q, k, v = Wx[..., : 3 * self.hidden_size].unflatten(-1, (3, HEADS, self.share)).unbind(-3)
         return q, k / self.share**0.5, v
 
     def exponents(self, Wx: Tensor) -> tuple[Tensor, Tensor]:
         """log i and log f, each (..., heads)."""
-        i, f = Wx[..., 4 * self.hidden :].chunk(2, dim=-1)
+        i, f = Wx[..., 4 * self.hidden_size :].chunk(2, dim=-1)
         return i, logsigmoid(f)
 
     def read(self, Wx: Tensor, Cq: Tensor, nq: Tensor, m: Tensor) -> Tensor:
         """h (..., hidden) of C q (..., heads, hidden / heads), n q and m (..., heads)."""
-        o = sigmoid(Wx[..., 3 * self.hidden : 4 * self.hidden])
+        o = sigmoid(Wx[..., 3 * self.hidden_size : 4 * self.hidden_size])
         return o * (Cq / maximum(nq.abs(), exp(-m))[..., None]).flatten(-2)
 
     def step(self, Wx: Tensor, state: State) -> State:
@@ -82,7 +82,7 @@ class MatrixLSTM(Cell):
 
     def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
         """A head's gate takes the bias of the head's first unit."""
-        i, f = self.W.bias.data[4 * self.hidden :].chunk(2)
+        i, f = self.W.bias.data[4 * self.hidden_size :].chunk(2)
         f.copy_(bias[:: self.share])
         if write is not None:
             i.copy_(write[:: self.share])

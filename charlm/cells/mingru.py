@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn, sigmoid
 
-from charlm.cell import LinearCell, cell
+from charlm.cell import LinearCell, register_cell
 
 
-@cell("mingru")
+@register_cell("mingru")
 class MinGRU(LinearCell):
     """z = sigmoid(W_z x + b_z)      1 takes the candidate, 0 keeps the past
     n = W_n x + b_n               candidate

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn, sigmoid
 from torch.nn.functional import logsigmoid
 
-from charlm.cell import LinearCell, cell
+from charlm.cell import LinearCell, register_cell
 
 
-@cell("minlstm")
+@register_cell("minlstm")
 class MinLSTM(LinearCell):
     """f, i = sigmoid(W x + b)                    forget (1 keeps) and input gate
     n = W_n x + b_n                            candidate

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn, sigmoid, tanh
 
-from charlm.cell import Cell, State, cell
+from charlm.cell import Cell, State, register_cell
 
 
-@cell("mogrifier")
+@register_cell("mogrifier")
 class Mogrifier(Cell):
     """x = 2 sigmoid(Q_r h) x      in rounds r = 1, 3, 5: the past says what of x counts
     h = 2 sigmoid(R_r x) h      in rounds r = 2, 4: and x, what of the past

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, cat, nn, sigmoid, tanh
 
-from charlm.cell import Cell, State, cell
+from charlm.cell import Cell, State, register_cell
 
 
-@cell("mul-lstm")
+@register_cell("mul-lstm")
 class MulLSTM(Cell):
     """m = (W_m x) (U_m h)                   what is read of h depends on the character
     i, f, o = sigmoid(W x + U m + b)      input, forget (1 keeps, 0 forgets) and output gate
@@ -42,7 +42,7 @@ class MulLSTM(Cell):
 
     def step(self, Wx: Tensor, state: State) -> State:
         h, c = state
-        Wx, m = Wx.split([4 * self.hidden, self.hidden], dim=-1)
+        Wx, m = Wx.split([4 * self.hidden_size, self.hidden_size], dim=-1)
         m = m * self.U_m(h)
         i, f, g, o = (Wx + self.U(m)).chunk(4, dim=-1)
         i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
@@ -57,5 +57,5 @@ class MulLSTM(Cell):
             i.copy_(write)
 
     def recurrent(self) -> Iterator[Tensor]:
-        yield from super().recurrent()
+        yield from super().recurrent_matrices()
         yield self.U_m.weight.data

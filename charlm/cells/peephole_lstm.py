@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn, sigmoid, tanh
 
-from charlm.cell import Cell, State, cell
+from charlm.cell import Cell, State, register_cell
 
 
-@cell("peephole-lstm")
+@register_cell("peephole-lstm")
 class PeepholeLSTM(Cell):
     """i = sigmoid(W_i x + U_i h + p_i c + b_i)       input gate: it sees the cell state
     f = sigmoid(W_f x + U_f h + p_f c + b_f)       forget gate: 1 keeps, 0 forgets

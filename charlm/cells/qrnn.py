@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, cat, nn, sigmoid, tanh
 
-from charlm.cell import LinearCell, State, cell
+from charlm.cell import LinearCell, State, register_cell
 
 
-@cell("qrnn")
+@register_cell("qrnn")
 class QRNN(LinearCell):
     """z = tanh(W_z x + V_z y + b_z)          candidate, where y is the x before
     f, o = sigmoid(W x + V y + b)          forget (1 keeps, 0 replaces) and output gate
@@ -18,7 +18,7 @@ class QRNN(LinearCell):
     """
 
     states = ("h", "c", "before")
-    read_out = True
+    output_is_readout = True
     gates = {"f": "forget gate: 1 keeps, 0 replaces", "o": "output gate"}
     candidate = "z"
     keeps = "f"
@@ -31,7 +31,7 @@ class QRNN(LinearCell):
 
     def start(self, batch: int) -> State:
         zeros = self.W.weight.new_zeros
-        return zeros(batch, self.hidden), zeros(batch, self.hidden), zeros(batch, 3 * self.hidden)
+        return zeros(batch, self.hidden_size), zeros(batch, self.hidden_size), zeros(batch, 3 * self.hidden_size)
 
     def project(self, x: Tensor) -> Tensor:
         return cat((self.W(x), self.V(x)), dim=-1)

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, cat, exp, nn, sigmoid, sqrt
 from torch.nn.functional import logsigmoid
 
-from charlm.cell import LinearCell, cell
+from charlm.cell import LinearCell, register_cell
 
 
-@cell("rg-lru")
+@register_cell("rg-lru")
 class RGLRU(LinearCell):
     """u = W x                               the width of the units
     r, i = sigmoid(V u + b)              recurrence and input gate

@@ -2,10 +2,10 @@
 
 from torch import Tensor, nn, tanh
 
-from charlm.cell import Cell, State, cell
+from charlm.cell import Cell, State, register_cell
 
 
-@cell("rnn")
+@register_cell("rnn")
 class RNN(Cell):
     """h' = tanh(W x + U h + b)
 

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, exp, maximum, nn, sigmoid, tanh, where
 from torch.nn.functional import logsigmoid
 
-from charlm.cell import Cell, State, block_linear, cell
+from charlm.cell import Cell, State, block_diagonal_linear, register_cell
 
 HEADS = 4
 
 
-@cell("slstm")
+@register_cell("slstm")
 class SLSTM(Cell):
     """i = exp(W_i x + R_i h + b_i)          input gate, exponential
     f = sigmoid(W_f x + R_f h + b_f)      forget gate: 1 keeps, 0 forgets
@@ -43,12 +43,12 @@ class SLSTM(Cell):
         self.keep(torch.ones(hidden))
 
     def start(self, batch: int) -> State:
-        h, c, n, m = super().start(batch)
+        h, c, n, m = super().initial_state(batch)
         return h, c, n, m - 100
 
     def step(self, Wx: Tensor, state: State) -> State:
         h, c, n, m = state
-        i, f, z, o = (Wx + block_linear(h, self.R)).chunk(4, dim=-1)
+        i, f, z, o = (Wx + block_diagonal_linear(h, self.R)).chunk(4, dim=-1)
         z, o = tanh(z), sigmoid(o)
         f = logsigmoid(f) + m
         m = maximum(f, i)

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, cat, nn, sigmoid
 
-from charlm.cell import Cell, State, cell
+from charlm.cell import Cell, State, register_cell
 
 
-@cell("sru")
+@register_cell("sru")
 class SRU(Cell):
     """f = sigmoid(W_f x + v_f c + b_f)      forget gate: 1 keeps, 0 replaces
     r = sigmoid(W_r x + v_r c + b_r)      reset gate: 1 reads the cell, 0 the input
@@ -20,7 +20,7 @@ class SRU(Cell):
     """
 
     states = ("h", "c")
-    read_out = True
+    output_is_readout = True
     gates = {
         "f": "forget gate: 1 keeps, 0 replaces",
         "r": "reset gate: 1 reads the cell, 0 the input",

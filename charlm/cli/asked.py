@@ -5,16 +5,16 @@ from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 from charlm import tuning
-from charlm.config import Config, checked, label
-from charlm.errors import BadConfig
+from charlm.config import Config, validate_config, cell_label
+from charlm.errors import ConfigError
 
-CELLS = ["rnn", "gru", "lstm"]  # if none are named
+DEFAULT_CELLS = ["rnn", "gru", "lstm"]  # if none are named
 
 
-class Asked(NamedTuple):
+class ComparisonRequest(NamedTuple):
     """What is compared, and how."""
 
-    given: dict[str, Any]  # the settings
+    config_overrides: dict[str, Any]  # the settings
     corpus: list[str]  # texts, or runs
     cells: list[str] | None
     baseline: str
@@ -24,48 +24,48 @@ class Asked(NamedTuple):
     parameters: int
     plan: bool
     in_cluster: bool
-    search: tuning.Search | None
+    search: tuning.SearchSettings | None
     probe: bool
     transformer: bool
     task: str
     distance: str
-    said: AbstractSet[str]  # the options that were given, by name
+    explicit_options: AbstractSet[str]  # the options that were given, by name
 
     @property
-    def names(self) -> list[str]:
+    def cell_names(self) -> list[str]:
         """The cells that are yet to be trained."""
-        return list(dict.fromkeys(CELLS if self.cells is None else self.cells))
+        return list(dict.fromkeys(DEFAULT_CELLS if self.cells is None else self.cells))
 
     @property
     def settings(self) -> dict[str, Any]:
         """What all of these are told alike."""
         # Until each cell's own width is chosen, both are this.
-        tied = {"hidden": Config().embedding} if self.given.get("tie") else {}
-        return {**self.given, **tied}
+        tied = {"hidden": Config().embedding_dim} if self.config_overrides.get("tie") else {}
+        return {**self.config_overrides, **tied}
 
 
-class Done(NamedTuple):
+class ComparisonOutcome(NamedTuple):
     """What came of it."""
 
     report: dict[str, Any]
-    draw: Callable[[], None]  # on stdout
-    left: str  # what is in --out now, in words
+    print_report: Callable[[], None]  # on stdout
+    output_description: str  # what is in --out now, in words
 
 
-def refuse_cells(asked: Asked) -> None:
+def validate_cells(asked: ComparisonRequest) -> None:
     """Cells that cannot be had with these settings, or not be told apart."""
-    if asked.given.get("tie") and "embedding" in asked.given:
-        raise BadConfig("--tie: the table is as wide as each cell: leave --embedding out")
-    checked(asked.settings)
-    if not asked.names:
-        raise BadConfig("--cells: name at least one, such as --cells rnn,gru,lstm")
+    if asked.config_overrides.get("tie") and "embedding" in asked.config_overrides:
+        raise ConfigError("--tie: the table is as wide as each cell: leave --embedding out")
+    validate_config(asked.settings)
+    if not asked.cell_names:
+        raise ConfigError("--cells: name at least one, such as --cells rnn,gru,lstm")
     called: dict[str, str] = {}
-    for name in asked.names:
-        checked({**asked.settings, "cell": name})
-        if (other := called.setdefault(label(name), name)) != name:
-            raise BadConfig(
-                f"--cells: {other} and {name} would both be called {label(name)}: give one's file "
+    for name in asked.cell_names:
+        validate_config({**asked.settings, "cell": name})
+        if (other := called.setdefault(cell_label(name), name)) != name:
+            raise ConfigError(
+                f"--cells: {other} and {name} would both be called {cell_label(name)}: give one's file "
                 "or class another name"
             )
-    if asked.baseline and label(asked.baseline) not in called:
-        raise BadConfig(f"--baseline {asked.baseline}: one of --cells, {', '.join(asked.names)}")
+    if asked.baseline and cell_label(asked.baseline) not in called:
+        raise ConfigError(f"--baseline {asked.baseline}: one of --cells, {', '.join(asked.cell_names)}")

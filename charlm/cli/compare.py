@@ -8,17 +8,17 @@ import typer
 
 from charlm import show, tuning
 from charlm.cli import on_runs, on_task, on_text
-from charlm.cli.asked import Asked
-from charlm.cli.given import Work, engine_of, from_anywhere
+from charlm.cli.asked import ComparisonRequest
+from charlm.cli.given import Execution, make_executor, make_paths_absolute
 from charlm.cli.root import app
 from charlm.config import Config
-from charlm.errors import BadConfig
-from charlm.flags import CORPUS, JSON, LOG_EVERY, settings
-from charlm.signals import check
+from charlm.errors import ConfigError
+from charlm.flags import CORPUS, JSON, LOG_EVERY, add_config_options
+from charlm.signals import raise_pending
 
 
 @app.command(name="compare-cells")
-@settings("cell", "hidden", "seed", "minutes", "final", "threads")
+@add_config_options("cell", "hidden", "seed", "minutes", "final", "threads")
 def compare_cells(
     context: typer.Context,
     given: dict[str, Any],
@@ -123,12 +123,12 @@ def compare_cells(
     its GPUs, --jobs says how many runs share one.
     """
     if bool(task) != bool(distance):
-        raise BadConfig("--task and --distance go together, as in --task copy --distance 10..1000")
-    kind = on_task if task else on_runs if on_runs.are_runs(corpus or []) else on_text
+        raise ConfigError("--task and --distance go together, as in --task copy --distance 10..1000")
+    kind = on_task if task else on_runs if on_runs.is_run_list(corpus or []) else on_text
     if trials is None:
-        trials = tuning.TRIALS if kind is on_text and "learning_rate" not in given else 0
-    asked = Asked(
-        given=from_anywhere(given),
+        trials = tuning.DEFAULT_TRIALS if kind is on_text and "learning_rate" not in given else 0
+    asked = ComparisonRequest(
+        config_overrides=make_paths_absolute(given),
         corpus=corpus or [],
         cells=None
         if cells is None
@@ -140,44 +140,44 @@ def compare_cells(
         parameters=parameters,
         plan=plan,
         in_cluster=engine == "ray",
-        search=tuning.search(trials, given, lr_range) if trials else None,
+        search=tuning.make_search(trials, given, lr_range) if trials else None,
         probe=probe,
         transformer=transformer,
         task=task,
         distance=distance,
-        said={name for name in context.params if _given(context, name)},
+        explicit_options={name for name in context.params if _is_explicit(context, name)},
     )
-    kind.refuse(asked)
+    kind.validate(asked)
     if lr_range and not trials:
-        raise BadConfig("--lr-range is what trials search, and there are none: leave it out")
+        raise ConfigError("--lr-range is what trials search, and there are none: leave it out")
     if ray_address and engine != "ray":
-        raise BadConfig("--ray-address is a cluster's: say --engine ray, too, or leave it out")
+        raise ConfigError("--ray-address is a cluster's: say --engine ray, too, or leave it out")
     if engine == "ray" and find_spec("ray") is None:
-        raise BadConfig("--engine ray needs Ray: pip install 'charlm[ray]'")
-    from charlm.compare import refuse_another
-    from charlm.machine import cores, prepare
-    from charlm.run import writer
+        raise ConfigError("--engine ray needs Ray: pip install 'charlm[ray]'")
+    from charlm.compare import check_comparison_dir
+    from charlm.machine import available_cores, select_device
+    from charlm.run import exclusive_lock
 
-    check()
-    kind.prepare(asked)
-    wanted = asked.given.get("device", Config().device)
-    here, _ = prepare(wanted if engine == "local" else "cpu", 1)
+    raise_pending()
+    kind.load_cells(asked)
+    wanted = asked.config_overrides.get("device", Config().device)
+    here, _ = select_device(wanted if engine == "local" else "cpu", 1)
     device = here if engine == "local" else wanted  # of the cluster's machines
-    refuse_another(out, kind.KIND)
-    with writer(out):
+    check_comparison_dir(out, kind.COMPARISON_KIND)
+    with exclusive_lock(out):
         alone = here != "cpu" and kind is not on_text  # what packs nothing into a GPU's memory
-        side_by_side = jobs or (0 if engine == "ray" else 1 if alone else cores())
-        with engine_of(engine, ray_address, device, side_by_side, out) as there:
-            done = kind.compare(Work(out, there, log_every), asked)
+        side_by_side = jobs or (0 if engine == "ray" else 1 if alone else available_cores())
+        with make_executor(engine, ray_address, device, side_by_side, out) as there:
+            done = kind.compare_runs(Execution(out, there, log_every), asked)
     if json:
-        show.result_json(done.report)
+        show.print_json(done.report)
     else:
-        done.draw()
-    if done.left:
-        show.say(f"in {out}: {done.left}")
+        done.print_report()
+    if done.output_description:
+        show.print_message(f"in {out}: {done.output_description}")
 
 
-def _given(context: typer.Context, name: str) -> bool:
+def _is_explicit(context: typer.Context, name: str) -> bool:
     """Whether the person gave this option."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"

@@ -5,11 +5,11 @@ from typing import Annotated
 import typer
 
 from charlm import show
-from charlm.cli.given import with_weights
+from charlm.cli.given import load_model
 from charlm.cli.root import app
-from charlm.errors import BadConfig
+from charlm.errors import ConfigError
 from charlm.flags import CELL, CHECKPOINT, DEVICE, JSON, KERNEL, RUN, THREADS
-from charlm.signals import check
+from charlm.signals import raise_pending
 
 
 @app.command(name="eval")
@@ -34,44 +34,44 @@ def evaluate(
     charlm eval runs/code --text other.txt --json
     """
     if text and split:
-        raise BadConfig("--text and --split: one of them, for --text scores the whole file")
+        raise ConfigError("--text and --split: one of them, for --text scores the whole file")
     if split not in ("", "test", "valid", "train"):
-        raise BadConfig(f"--split {split}: test, valid or train")
-    from charlm.corpus import reload
-    from charlm.encoding import encoded
-    from charlm.evaluate import score
-    from charlm.machine import prepare
+        raise ConfigError(f"--split {split}: test, valid or train")
+    from charlm.corpus import reload_corpus
+    from charlm.encoding import encode
+    from charlm.evaluate import evaluate
+    from charlm.machine import select_device
     from charlm.run import Run
     from charlm.show import progress, tables
-    from charlm.source import sources
+    from charlm.source import resolve_sources
 
-    check()
+    raise_pending()
     opened = Run(run)
-    opened.admit(cell)
+    opened.load_custom_cell(cell)
     record = opened.record
-    device, _ = prepare(device, threads)
-    weights, model = with_weights(opened, checkpoint, kernel, device, threads)
+    device, _ = select_device(device, threads)
+    weights, model = load_model(opened, checkpoint, kernel, device, threads)
     split = split or "test"
-    with progress.reading("reading the text", 10.0) as tick:
+    with progress.progress_counter("reading the text", 10.0) as tick:
         if text:
-            encoding = encoded([sources([text], record.config.glob)], opened.alphabet, tick)
+            encoding = encode([resolve_sources([text], record.config.glob)], opened.vocabulary, tick)
             span = (0, encoding.size)
         else:
-            encoding = reload(record.config, record.text, corpus or [], tick).encoding
+            encoding = reload_corpus(record.config, record.text, corpus or [], tick).encoding
             span = record.text.splits[split]
-    with progress.reading("scoring", 10.0) as tick:
-        exact = score(model, opened.alphabet, encoding, span, tick)
+    with progress.progress_counter("scoring", 10.0) as tick:
+        exact = evaluate(model, opened.vocabulary, encoding, span, tick)
     told = {
         **exact,
         "split": None if text else split,
         "run_corpus_sha256": record.text.digest.sha256,
         "weights_sha256": weights.sha256,
-        "update": weights.progress.update,
+        "update": weights.progress.step,
         "kernel": model.kernel,
     }
     if json:
-        show.result_json(told)
+        show.print_json(told)
     else:
-        tables.score(told, text or split)
-        show.result(f"weights    {weights.sha256} (update {weights.progress.update})")
-        show.result(f"kernel     {model.kernel}")
+        tables.print_score(told, text or split)
+        show.print_result(f"weights    {weights.sha256} (update {weights.progress.step})")
+        show.print_result(f"kernel     {model.kernel}")

@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from charlm import show
-from charlm.cli.given import with_weights
+from charlm.cli.given import load_model
 from charlm.cli.root import app
-from charlm.errors import BadConfig
+from charlm.errors import ConfigError
 from charlm.flags import CELL, CHECKPOINT, JSON, RUN
-from charlm.signals import check
+from charlm.signals import raise_pending
 
-MOST = 8  # units of a page
+MAX_UNITS = 8  # units of a page
 
 
 @app.command()
@@ -49,61 +49,61 @@ def inspect(
 
     charlm inspect runs/code --text "def add(a, b):" --units 1:7,2:31 --out add.html
     """
-    asked = places(units)
+    asked = parse_units(units)
     import msgspec
 
     from charlm import durable
-    from charlm.corpus import reload
-    from charlm.encoding import encoded
-    from charlm.inspection import BEGINNING, LONGEST, inspected
-    from charlm.machine import prepare
+    from charlm.corpus import reload_corpus
+    from charlm.encoding import encode
+    from charlm.inspection import DEFAULT_LENGTH, MAX_LENGTH, inspect_run
+    from charlm.machine import select_device
     from charlm.pages import inspect as page
-    from charlm.passage import given, taken
+    from charlm.passage import span_from_string, span_from_corpus
     from charlm.run import Run
     from charlm.show import progress
-    from charlm.source import sources
+    from charlm.source import resolve_sources
 
-    check()
+    raise_pending()
     opened = Run(run)
-    opened.admit(cell)
-    record, alphabet = opened.record, opened.alphabet
-    prepare("cpu", 1)
-    weights, model = with_weights(opened, checkpoint, "loop", "cpu", 1)
-    with progress.reading("reading the text", 10.0) as tick:
-        known = reload(record.config, record.text, corpus or [], tick)
+    opened.load_custom_cell(cell)
+    record, alphabet = opened.record, opened.vocabulary
+    select_device("cpu", 1)
+    weights, model = load_model(opened, checkpoint, "loop", "cpu", 1)
+    with progress.progress_counter("reading the text", 10.0) as tick:
+        known = reload_corpus(record.config, record.text, corpus or [], tick)
         if text is None:
-            passage = taken(known.encoding, record.text.splits["test"], BEGINNING, alphabet)
+            passage = span_from_corpus(known.encoding, record.text.splits["test"], DEFAULT_LENGTH, alphabet)
             where = "the beginning of the test split"
         elif os.path.exists(text):
-            encoding = encoded([sources([text], record.config.glob)], alphabet, tick)
-            passage = taken(encoding, (0, encoding.size), LONGEST, alphabet)
-            where = text if encoding.size <= LONGEST else f"the beginning of {text}"
+            encoding = encode([resolve_sources([text], record.config.glob)], alphabet, tick)
+            passage = span_from_corpus(encoding, (0, encoding.size), MAX_LENGTH, alphabet)
+            where = text if encoding.size <= MAX_LENGTH else f"the beginning of {text}"
         else:
-            passage = given(text, LONGEST, alphabet)
+            passage = span_from_string(text, MAX_LENGTH, alphabet)
             whole = len(passage.ids) == len(alphabet.encode(text))
             where = "a text of your own" + ("" if whole else ", its beginning")
-    with progress.reading("looking inside", 10.0) as tick:
-        found = inspected(opened, weights.sha256, model, known, passage, where, asked, tick)
+    with progress.progress_counter("looking inside", 10.0) as tick:
+        found = inspect_run(opened, weights.sha256, model, known, passage, where, asked, tick)
     told = msgspec.to_builtins(found)
     if json:
-        show.result_json(told)
+        show.print_json(told)
         return
-    durable.write_file(out, page.render(told))
+    durable.write_atomic(out, page.render(told))
     bits = sum(found.bits) / len(found.bits)
     each = found.kind.removesuffix("s")
-    show.result(f"{bits:.4f} bits/{each} on {len(found.bits):,} {found.kind}: {where}")
+    show.print_result(f"{bits:.4f} bits/{each} on {len(found.bits):,} {found.kind}: {where}")
     for one in found.survey.trackers if found.survey else []:
         place = f"layer {one.layer}, unit {one.unit}"
-        show.result(f"{one.landmark:<18} {place:<20} correlation {one.score:+.2f}")
-    show.result(f"page {out}")
+        show.print_result(f"{one.feature:<18} {place:<20} correlation {one.heldout_correlation:+.2f}")
+    show.print_result(f"page {out}")
 
 
-def places(units: str) -> list[tuple[int, int]]:
+def parse_units(units: str) -> list[tuple[int, int]]:
     """2:31,1:7 -> layers and units, each once."""
     words = [word.strip() for word in units.split(",")] if units else []
     if wrong := [word for word in words if not re.fullmatch(r"[0-9]{1,9}:[0-9]{1,9}", word)]:
-        raise BadConfig(f"--units {wrong[0]}: LAYER:UNIT, both counted from 1, such as 1:7,2:31")
-    if len(words) > MOST:
-        raise BadConfig(f"--units: a page shows {MOST} at most, and these are {len(words)}")
+        raise ConfigError(f"--units {wrong[0]}: LAYER:UNIT, both counted from 1, such as 1:7,2:31")
+    if len(words) > MAX_UNITS:
+        raise ConfigError(f"--units: a page shows {MAX_UNITS} at most, and these are {len(words)}")
     pairs = (word.split(":") for word in words)
     return list(dict.fromkeys((int(layer), int(unit)) for layer, unit in pairs))

@@ -3,10 +3,10 @@
 import sys
 from typing import TYPE_CHECKING
 
-from charlm.cli.asked import Asked, Done, refuse_cells
-from charlm.cli.given import Work, do, load_own
-from charlm.config import OF_TEXT, flag
-from charlm.errors import BadConfig
+from charlm.cli.asked import ComparisonRequest, ComparisonOutcome, validate_cells
+from charlm.cli.given import Execution, run_jobs, load_and_check_custom_cells
+from charlm.config import TEXT_ONLY_FIELDS, option_name
+from charlm.errors import ConfigError
 
 if TYPE_CHECKING:
     from charlm.task import Task
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 KIND = "task"
 
 
-def refuse(asked: Asked) -> None:
+def validate(asked: ComparisonRequest) -> None:
     """What is of a text."""
-    of_text = [*asked.corpus, *(flag(name) for name in OF_TEXT if name in asked.given)]
+    of_text = [*asked.corpus, *(option_name(name) for name in TEXT_ONLY_FIELDS if name in asked.config_overrides)]
     if of_text:
-        raise BadConfig(f"--task {asked.task} reads no text: leave {of_text[0]} out")
+        raise ConfigError(f"--task {asked.task} reads no text: leave {of_text[0]} out")
     for why, option in {
         "--probe asks runs on a text": "probe",
         "--plan cannot know how far climbs get": "plan",
@@ -29,51 +29,51 @@ def refuse(asked: Asked) -> None:
         "--margin judges bits of a text": "margin",
         "--transformer is a baseline of a text": "transformer",
     }.items():
-        if option in asked.said:
-            raise BadConfig(f"{why}: leave it out, or --task")
+        if option in asked.explicit_options:
+            raise ConfigError(f"{why}: leave it out, or --task")
     if asked.match == "seconds":
-        raise BadConfig("--match seconds is of updates on a text: leave it out, or --task")
-    refuse_cells(asked)
+        raise ConfigError("--match seconds is of updates on a text: leave it out, or --task")
+    validate_cells(asked)
 
 
-def prepare(asked: Asked) -> None:
+def load_cells(asked: ComparisonRequest) -> None:
     """Refuses what only the task knows, and loads the cells."""
-    steps(asked)
-    load_own(asked.names, compared=True)
+    parse_task(asked)
+    load_and_check_custom_cells(asked.cell_names, compared=True)
 
 
-def steps(asked: Asked) -> "tuple[Task, list[int]]":
+def parse_task(asked: ComparisonRequest) -> "tuple[Task, list[int]]":
     """The task, and the distances that are climbed."""
     from charlm import tasks as tasks
-    from charlm.task import TASKS, distances
+    from charlm.task import TASKS, parse_distances
 
     task = TASKS[asked.task]
-    return task, distances(asked.distance, task.shortest)
+    return task, parse_distances(asked.distance, task.min_distance)
 
 
-def compare(work: Work, asked: Asked) -> Done:
+def compare_on_task(work: Execution, asked: ComparisonRequest) -> ComparisonOutcome:
     """Climbs of every cell and seed."""
     from charlm import compare_task, match
-    from charlm.climb import refuse_too_far
-    from charlm.compare import begin
+    from charlm.climb import check_length_fits_memory
+    from charlm.compare import initialize_comparison_dir
     from charlm.show import tasks
-    from charlm.workers import Local, told
+    from charlm.workers import LocalExecutor, describe_executor
 
-    task, distances = steps(asked)
-    footing = match.equal(
-        *(asked.settings, asked.names, asked.parameters, task.symbols, asked.match, task.model)
+    task, distances = parse_task(asked)
+    footing = match.match_budget(
+        *(asked.settings, asked.cell_names, asked.parameters, task.symbols, asked.match, task.model)
     )
-    planned = compare_task.plan(
-        *(asked.settings, asked.seeds, footing, asked.task, distances, work.place)
+    planned = compare_task.plan_curricula(
+        *(asked.settings, asked.seeds, footing, asked.task, distances, work.directory)
     )
-    left = [one.config for one in planned if not one.look().ended]
-    if isinstance(work.engine, Local):  # in a cluster each climb looks at its own machine
+    left = [one.config for one in planned if not one.progress().status]
+    if isinstance(work.engine, LocalExecutor):  # in a cluster each climb looks at its own machine
         here = work.engine
-        refuse_too_far(left, task, distances[-1], here.where, here.side_by_side)
-    begin(work.place, KIND)
-    tasks.planned(planned, footing, told(work.engine), work.place)
-    do([one.job for one in planned], work)
-    report = compare_task.conclude(planned, footing, work.place, ["charlm", *sys.argv[1:]])
-    return Done(
-        report, lambda: tasks.comparison(report), "report.html, report.json and every climb"
+        check_length_fits_memory(left, task, distances[-1], here.device, here.max_parallel)
+    initialize_comparison_dir(work.directory, KIND)
+    tasks.print_plan(planned, footing, describe_executor(work.engine), work.directory)
+    run_jobs([one.job for one in planned], work)
+    report = compare_task.build_report(planned, footing, work.directory, ["charlm", *sys.argv[1:]])
+    return ComparisonOutcome(
+        report, lambda: tasks.print_report(report), "report.html, report.json and every climb"
     )

@@ -4,204 +4,204 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from charlm import show, tuning
-from charlm.cli.asked import Asked, Done, refuse_cells
-from charlm.cli.given import Work, do, load_own, probes_of
-from charlm.config import checked, label
-from charlm.errors import BadConfig
+from charlm.cli.asked import ComparisonRequest, ComparisonOutcome, validate_cells
+from charlm.cli.given import Execution, run_jobs, load_and_check_custom_cells, probe_comparison_runs
+from charlm.config import validate_config, cell_label
+from charlm.errors import ConfigError
 
 if TYPE_CHECKING:
-    from charlm.compare import Planned
+    from charlm.compare import PlannedRun
     from charlm.corpus import Corpus
-    from charlm.match import Footing
+    from charlm.match import BudgetMatch
 
 
 KIND = "text"
 
 
-def refuse(asked: Asked) -> None:
+def validate(asked: ComparisonRequest) -> None:
     """What times this machine, of others."""
     if asked.in_cluster and (asked.plan or asked.match == "seconds"):
         timed = "--plan" if asked.plan else "--match seconds"
-        raise BadConfig(f"{timed} times the cells on this machine: leave --engine ray out of it")
-    refuse_cells(asked)
+        raise ConfigError(f"{timed} times the cells on this machine: leave --engine ray out of it")
+    validate_cells(asked)
 
 
-def prepare(asked: Asked) -> None:
+def load_cells(asked: ComparisonRequest) -> None:
     """Loads the cells."""
-    load_own(asked.names, compared=True)
+    load_and_check_custom_cells(asked.cell_names, compared=True)
 
 
-class Made(NamedTuple):
+class ComparisonPlan(NamedTuple):
     """The text, what is equal on it, and what is done there."""
 
     texts: list[str]  # by name
-    text: "Corpus"
-    footing: "Footing"
-    updates: int
-    planned: "list[Planned]"  # the run of every cell and seed, as it is without its trials
-    small: "list[Planned]"  # the Transformer's
-    every: "dict[str, list[Planned]]"  # all that will be done, by what it is for
+    corpus: "Corpus"
+    footing: "BudgetMatch"
+    max_steps: int
+    planned: "list[PlannedRun]"  # the run of every cell and seed, as it is without its trials
+    transformer_runs: "list[PlannedRun]"  # the Transformer's
+    runs_by_purpose: "dict[str, list[PlannedRun]]"  # all that will be done, by what it is for
 
     @property
-    def tuned(self) -> "dict[str, Planned]":
+    def tuning_targets(self) -> "dict[str, PlannedRun]":
         """What it is called -> one of its runs, whose settings are searched."""
-        from charlm.transformer import NAME
+        from charlm.transformer import REFERENCE_NAME
 
-        names = {label(one.config.cell): one for one in self.planned}
-        return {**names, NAME: self.small[0]} if self.small else names
+        names = {cell_label(one.config.cell): one for one in self.planned}
+        return {**names, REFERENCE_NAME: self.transformer_runs[0]} if self.transformer_runs else names
 
 
-def made(work: Work, asked: Asked) -> Made:
+def plan_comparison(work: Execution, asked: ComparisonRequest) -> ComparisonPlan:
     """Reads the text and finds sizes that are equal; begins nothing."""
     from charlm import match, pace, transformer
-    from charlm.compare import kept_standard_input, plan
-    from charlm.corpus import load
-    from charlm.model import resolve_kernel
+    from charlm.compare import save_stdin, plan_runs
+    from charlm.corpus import load_corpus
+    from charlm.model import select_kernel
     from charlm.show import progress
-    from charlm.train import updates_of
-    from charlm.verdict import edges, lacking
-    from charlm.workers import Local
+    from charlm.train import resolve_max_steps
+    from charlm.verdict import block_edges, insufficient_data_reason
+    from charlm.workers import LocalExecutor
 
-    texts = kept_standard_input(asked.corpus or ["python-docs"], work.place)
-    with progress.reading("reading the text", work.log_every) as tick:
-        text = load(checked(asked.settings), texts, tick)
-    read, symbols, ids = text.text, text.alphabet.size, text.split("train")
-    of = asked.settings, asked.names, asked.parameters, symbols
+    texts = save_stdin(asked.corpus or ["python-docs"], work.directory)
+    with progress.progress_counter("reading the text", work.log_every) as tick:
+        text = load_corpus(validate_config(asked.settings), texts, tick)
+    read, symbols, ids = text.record, text.vocabulary.size, text.split("train")
+    of = asked.settings, asked.cell_names, asked.parameters, symbols
     if asked.match == "seconds":
-        with progress.reading("timing each cell", work.log_every) as tick:
-            footing = pace.equal(*of, ids, work.engine.where, work.place, tick)
+        with progress.progress_counter("timing each cell", work.log_every) as tick:
+            footing = pace.match_step_time(*of, ids, work.engine.description, work.directory, tick)
     else:
-        footing = match.equal(*of, asked.match)
-    planned = plan(asked.settings, asked.seeds, footing, read, symbols, work.place)
-    small = []
+        footing = match.match_budget(*of, asked.match)
+    planned = plan_runs(asked.settings, asked.seeds, footing, read, symbols, work.directory)
+    transformer_runs = []
     if asked.transformer:
-        small = transformer.planned(
-            *(asked.settings, asked.seeds, asked.parameters, read, symbols, work.place), show.say
+        transformer_runs = transformer.plan_transformer_runs(
+            *(asked.settings, asked.seeds, asked.parameters, read, symbols, work.directory), show.print_message
         )
-    if why := lacking(asked.seeds, len(edges(len(text.split("test")))) - 1):
-        show.say(f"note: there can be no verdict: {why}")
-    if isinstance(work.engine, Local) and planned[0].config.kernel != "auto":
-        for one in planned[: len(asked.names)]:  # of each cell: a kernel that cannot walk it
-            resolve_kernel(one.config, work.engine.where)
-    updates = updates_of(planned[0].config, ids)
-    found = Made(texts, text, footing, updates, planned, small, {})
-    return found._replace(every=every(found, asked.search))
+    if why := insufficient_data_reason(asked.seeds, len(block_edges(len(text.split("test")))) - 1):
+        show.print_message(f"note: there can be no verdict: {why}")
+    if isinstance(work.engine, LocalExecutor) and planned[0].config.kernel != "auto":
+        for one in planned[: len(asked.cell_names)]:  # of each cell: a kernel that cannot walk it
+            select_kernel(one.config, work.engine.device)
+    updates = resolve_max_steps(planned[0].config, ids)
+    found = ComparisonPlan(texts, text, footing, updates, planned, transformer_runs, {})
+    return found._replace(runs_by_purpose=runs_by_purpose(found, asked.search))
 
 
-def every(made: Made, search: tuning.Search | None) -> "dict[str, list[Planned]]":
+def runs_by_purpose(made: ComparisonPlan, search: tuning.SearchSettings | None) -> "dict[str, list[PlannedRun]]":
     """All that will be done, by what it is for."""
     from charlm import compare_tuning, transformer
 
-    name, read = transformer.NAME, made.text.text
+    name, read = transformer.REFERENCE_NAME, made.corpus.record
     if not search:
-        return {"run": made.planned, name: transformer.apart(made.small, made.planned)}
-    cells = {of: one for of, one in made.tuned.items() if of != name}
-    beside = {of: one for of, one in made.tuned.items() if of == name}
-    trials, chosen = compare_tuning.foreseen(cells, search, made.updates, read)
-    more, also = compare_tuning.foreseen(beside, search, made.updates, read)
-    planned, small = settled(made, {**chosen, **also})
-    apart = [*transformer.apart(more, trials), *transformer.apart(small, planned)]
+        return {"run": made.planned, name: transformer.exclude_shared(made.transformer_runs, made.planned)}
+    cells = {of: one for of, one in made.tuning_targets.items() if of != name}
+    beside = {of: one for of, one in made.tuning_targets.items() if of == name}
+    trials, chosen = compare_tuning.plan_trials(cells, search, made.max_steps, read)
+    more, also = compare_tuning.plan_trials(beside, search, made.max_steps, read)
+    planned, small = apply_chosen_settings(made, {**chosen, **also})
+    apart = [*transformer.exclude_shared(more, trials), *transformer.exclude_shared(small, planned)]
     return {"trial": trials, "run": planned, name: apart}
 
 
-def settled(
-    made: Made, chosen: dict[str, dict[str, Any] | None]
-) -> "tuple[list[Planned], list[Planned]]":
+def apply_chosen_settings(
+    made: ComparisonPlan, chosen: dict[str, dict[str, Any] | None]
+) -> "tuple[list[PlannedRun], list[PlannedRun]]":
     """The cells' runs and the Transformer's with what was chosen for each."""
     from charlm import compare_tuning, transformer
 
-    read = made.text.text
+    read = made.corpus.record
     planned = [
         run
         for one in made.planned
-        for run in compare_tuning.settled([one], chosen[label(one.config.cell)], read)
+        for run in compare_tuning.apply_chosen_settings([one], chosen[cell_label(one.config.cell)], read)
     ]
-    return planned, compare_tuning.settled(made.small, chosen.get(transformer.NAME), read)
+    return planned, compare_tuning.apply_chosen_settings(made.transformer_runs, chosen.get(transformer.REFERENCE_NAME), read)
 
 
-def compare(work: Work, asked: Asked) -> Done:
+def compare_on_text(work: Execution, asked: ComparisonRequest) -> ComparisonOutcome:
     """The runs, or only the plan of them."""
-    from charlm.compare import begin
+    from charlm.compare import initialize_comparison_dir
 
-    of = made(work, asked)
-    begin(work.place, KIND)
-    return forecast(work, of) if asked.plan else compared(work, asked, of)
+    of = plan_comparison(work, asked)
+    initialize_comparison_dir(work.directory, KIND)
+    return estimate_cost(work, of) if asked.plan else run_comparison(work, asked, of)
 
 
-def forecast(work: Work, made: Made) -> Done:
+def estimate_cost(work: Execution, made: ComparisonPlan) -> ComparisonOutcome:
     """What the runs will take."""
-    from charlm.forecast import forecast
+    from charlm.forecast import estimate_cost
     from charlm.show import forecast as plans
     from charlm.show import progress
-    from charlm.workers import Local
+    from charlm.workers import LocalExecutor
 
-    assert isinstance(work.engine, Local)  # a plan for a cluster was refused
-    with progress.reading("timing each cell", work.log_every) as tick:
-        plan = forecast(made.every, made.footing, made.text, work.place, work.engine, tick)
-    return Done(plan, lambda: plans.forecast(plan), "")
+    assert isinstance(work.engine, LocalExecutor)  # a plan for a cluster was refused
+    with progress.progress_counter("timing each cell", work.log_every) as tick:
+        plan = estimate_cost(made.runs_by_purpose, made.footing, made.corpus, work.directory, work.engine, tick)
+    return ComparisonOutcome(plan, lambda: plans.print_cost_estimate(plan), "")
 
 
-def compared(work: Work, asked: Asked, made: Made) -> Done:
+def run_comparison(work: Execution, asked: ComparisonRequest, made: ComparisonPlan) -> ComparisonOutcome:
     """Does the runs, tuned and probed if so told."""
     from charlm import baselines, compare_tuning, conclusion, transformer
-    from charlm.compare import by_cell, ended
+    from charlm.compare import group_by_cell, finished_runs
     from charlm.show import comparison
     from charlm.show import tuning as tunings
-    from charlm.verdict import MARGIN
+    from charlm.verdict import EQUIVALENCE_MARGIN
 
-    text, planned, small = made.text, made.planned, made.small
-    work, where = fitting(work, made)
-    comparison.planned(planned, text, made.footing, where, work.place, tuned=bool(asked.search))
-    comparison.beside(small)
-    beside = baselines.kept(text, work.place, lambda name: show.say(f"measuring {name}"))
+    text, planned, small = made.corpus, made.planned, made.transformer_runs
+    work, where = fit_to_machine(work, made)
+    comparison.print_plan(planned, text, made.footing, where, work.directory, tuned=bool(asked.search))
+    comparison.print_transformer(small)
+    beside = baselines.load_or_measure_baselines(text, work.directory, lambda name: show.print_message(f"measuring {name}"))
     tried = None
     if asked.search:
-        tunings.planned(tuning.asked(asked.search, made.updates))
-        tried = compare_tuning.tune(
-            *(made.tuned, asked.search, made.updates, text.text, text.alphabet.size),
+        tunings.print_search(tuning.describe_search(asked.search, made.max_steps))
+        tried = compare_tuning.run_tuning(
+            *(made.tuning_targets, asked.search, made.max_steps, text.record, text.vocabulary.size),
             lambda one: one.job(made.texts),
-            lambda jobs: do(jobs, work),
+            lambda jobs: run_jobs(jobs, work),
         )
-        planned, small = settled(
+        planned, small = apply_chosen_settings(
             made, {name: one["chosen"]["settings"] for name, one in tried["cells"].items()}
         )
     jobs = [one.job(made.texts) for one in planned]
-    do([*jobs, *transformer.jobs(small, planned, made.texts)], work)
+    run_jobs([*jobs, *transformer.transformer_jobs(small, planned, made.texts)], work)
     if asked.transformer:
-        beside.append(transformer.baseline(small, tuned=bool(asked.search)))
-    runs = ended(planned)
-    answers = probes_of(runs, work) if asked.probe and runs else None
+        beside.append(transformer.summarize_transformer(small, tuned=bool(asked.search)))
+    runs = finished_runs(planned)
+    answers = probe_comparison_runs(runs, work) if asked.probe and runs else None
     footing = made.footing
-    of = conclusion.Compared(
-        by_cell(planned),
-        {**footing.facts, "updates": made.updates},
-        {label(cell): residual for cell, residual in footing.residual.items()},
+    of = conclusion.ComparedRuns(
+        group_by_cell(planned),
+        {**footing.facts, "updates": made.max_steps},
+        {cell_label(cell): residual for cell, residual in footing.relative_errors.items()},
     )
-    judge = conclusion.Judge(label(asked.baseline or asked.names[0]), asked.margin or MARGIN)
-    report = conclusion.concluded(of, judge, beside, tried)
-    times = conclusion.timing(of.runs, ["charlm", *sys.argv[1:]])
-    conclusion.keep(work.place, of.runs, report, times, answers, show.say)
+    judge = conclusion.VerdictSettings(cell_label(asked.baseline or asked.cell_names[0]), asked.margin or EQUIVALENCE_MARGIN)
+    report = conclusion.build_report(of, judge, beside, tried)
+    times = conclusion.build_timing_report(of.runs, ["charlm", *sys.argv[1:]])
+    conclusion.write_reports(work.directory, of.runs, report, times, answers, show.print_message)
 
     def draw() -> None:
-        comparison.table(report, times)
+        comparison.print_report(report, times)
         if tried:
-            tunings.chosen(tried)
+            tunings.print_chosen(tried)
 
-    return Done(report, draw, "report.html, report.json and every run")
+    return ComparisonOutcome(report, draw, "report.html, report.json and every run")
 
 
-def fitting(work: Work, made: Made) -> tuple[Work, str]:
+def fit_to_machine(work: Execution, made: ComparisonPlan) -> tuple[Execution, str]:
     """So many side by side as fit into memory, and that in words; a disk that is too small ends
     here."""
     from charlm import forecast
-    from charlm.workers import Local, told
+    from charlm.workers import LocalExecutor, describe_executor
 
-    every = [one for some in made.every.values() for one in some]
-    whole = [one for one in every if not one.look().ended] or every
-    forecast.refuse_full(work.place, sum(forecast.disk_left(one, made.text) for one in whole))
-    if not isinstance(work.engine, Local):  # in a cluster each machine has what it has
-        return work, told(work.engine)
-    symbols = made.text.alphabet.size
-    needs = [forecast.memory_of(one.config, symbols, work.engine.where) for one in whole]
-    engine, where = forecast.packed(work.engine, needs)
+    every = [one for some in made.runs_by_purpose.values() for one in some]
+    whole = [one for one in every if not one.progress().status] or every
+    forecast.check_disk_space(work.directory, sum(forecast.estimate_disk(one, made.corpus) for one in whole))
+    if not isinstance(work.engine, LocalExecutor):  # in a cluster each machine has what it has
+        return work, describe_executor(work.engine)
+    symbols = made.corpus.vocabulary.size
+    needs = [forecast.estimate_memory(one.config, symbols, work.engine.device) for one in whole]
+    engine, where = forecast.fit_to_memory(work.engine, needs)
     return work._replace(engine=engine), where

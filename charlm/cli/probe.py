@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 import typer
 
 from charlm import show
-from charlm.cli.given import Work, file_of, probed, with_weights
+from charlm.cli.given import Execution, find_cell_file, probe_runs, load_model
 from charlm.cli.root import app
 from charlm.flags import CHECKPOINT, DEVICE, JSON, KERNEL, LOG_EVERY
-from charlm.signals import check
+from charlm.signals import raise_pending
 
 
 @app.command()
@@ -50,45 +50,45 @@ def probe(
     The same command again goes on where it was stopped.
     """
     from charlm import ask
-    from charlm.corpus import reload
-    from charlm.machine import cores, prepare
-    from charlm.run import Run, refuse_existing, writer
+    from charlm.corpus import reload_corpus
+    from charlm.machine import available_cores, select_device
+    from charlm.run import Run, check_not_existing, exclusive_lock
     from charlm.show import tables
-    from charlm.show.progress import reading
-    from charlm.workers import Local
+    from charlm.show.progress import progress_counter
+    from charlm.workers import LocalExecutor
 
-    check()
-    asked = ask.Asked(split, characters, seed)
-    wanted = ask.chosen([name.strip() for name in only.split(",") if name.strip()])
+    raise_pending()
+    asked = ask.ProbeRequest(split, characters, seed)
+    wanted = ask.select_probes([name.strip() for name in only.split(",") if name.strip()])
     opened = [Run(path) for path in runs]
     for run in opened:
-        run.admit(file_of(run, cell or []))
-    ask.refuse_other_texts(opened)
-    device, _ = prepare(device, 1)
-    if not ask.is_place(out):
-        refuse_existing(out)
-    with writer(out):
-        ask.begin(out, opened, asked, checkpoint)
+        run.load_custom_cell(find_cell_file(run, cell or []))
+    ask.check_same_text(opened)
+    device, _ = select_device(device, 1)
+    if not ask.is_probe_dir(out):
+        check_not_existing(out)
+    with exclusive_lock(out):
+        ask.initialize_output_dir(out, opened, asked, checkpoint)
         if len(opened) == 1:
             (run,) = opened
-            with reading("reading the text", log_every) as tick:
-                text = reload(run.record.config, run.record.text, corpus or [], tick)
-            weights, model = with_weights(run, checkpoint, kernel, device, 1)
-            told = ask.about(run, text, weights, asked)
-            ask.of_run(
-                run, text, told, model, asked, wanted, out, lambda what: reading(what, log_every)
+            with progress_counter("reading the text", log_every) as tick:
+                text = reload_corpus(run.record.config, run.record.text, corpus or [], tick)
+            weights, model = load_model(run, checkpoint, kernel, device, 1)
+            told = ask.describe_run(run, text, weights, asked)
+            ask.probe_run(
+                run, text, told, model, asked, wanted, out, lambda what: progress_counter(what, log_every)
             )
-            report = ask.together([told], [out], wanted, ["charlm", *sys.argv[1:]])
-            ask.keep(report, out)
+            report = ask.build_report([told], [out], wanted, ["charlm", *sys.argv[1:]])
+            ask.write_report(report, out)
         else:
             words = [f"--only={only}", f"--split={split}", f"--characters={characters}"]
             words += [f"--corpus={name}" for name in corpus or []]
             words += [f"--seed={seed}", f"--checkpoint={checkpoint}"]
             words += [f"--kernel={kernel}", f"--device={device}"]
-            engine = Local(jobs or (cores() if device == "cpu" else 1), device)
-            report = probed(opened, wanted, words, Work(out, engine, log_every))
+            engine = LocalExecutor(jobs or (available_cores() if device == "cpu" else 1), device)
+            report = probe_runs(opened, wanted, words, Execution(out, engine, log_every))
     if json:
-        show.result_json(report)
+        show.print_json(report)
     else:
-        tables.probes(report)
-    show.say(f"in {out}: report.html, report.json and every answer")
+        tables.print_probes(report)
+    show.print_message(f"in {out}: report.html, report.json and every answer")

@@ -7,7 +7,7 @@ import typer
 from typer.exceptions import Exit
 
 from charlm import __version__, show
-from charlm.errors import MEANING
+from charlm.errors import EXIT_CODES
 
 app = typer.Typer(
     add_completion=False,
@@ -23,11 +23,11 @@ def _version(asked: bool) -> None:
         from importlib.metadata import version as version_of
 
         python = sys.version.split()[0]
-        show.result(f"charlm {__version__}, torch {version_of('torch')}, Python {python}")
+        show.print_result(f"charlm {__version__}, torch {version_of('torch')}, Python {python}")
         raise Exit
 
 
-CODES = ", ".join(f"{code} {meaning.split(':')[0]}" for code, meaning in MEANING.items())
+EXIT_CODE_HELP = ", ".join(f"{code} {meaning.split(':')[0]}" for code, meaning in EXIT_CODES.items())
 HELP = f"""Train character language models with recurrent cells of every kind, and compare them.
 
 charlm train                      a model of Python's own documentation
@@ -46,12 +46,12 @@ charlm cells                      every cell there is; and one of your own
 
 charlm tasks                      synthetic tasks that ask for memory alone
 
-Exit codes: {CODES}.
+Exit codes: {EXIT_CODE_HELP}.
 """
 
 
 @app.callback(help=HELP)
-def charlm(
+def main_callback(
     version: Annotated[
         bool,
         typer.Option("--version", help="Print the version.", is_eager=True, callback=_version),

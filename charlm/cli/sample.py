@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from charlm import show
-from charlm.cli.given import with_weights
+from charlm.cli.given import load_model
 from charlm.cli.root import app
-from charlm.errors import BadConfig
+from charlm.errors import ConfigError
 from charlm.flags import CELL, CHECKPOINT, KERNEL, RUN
-from charlm.signals import check
+from charlm.signals import raise_pending
 
 
 @app.command()
@@ -43,22 +43,22 @@ def sample(
     echo "Once" | charlm sample runs/code --prompt - --length 1000 -n 3
     """
     if not (math.isfinite(temperature) and math.isfinite(top_p)):
-        raise BadConfig("--temperature and --top-p: finite numbers")
-    from charlm.machine import prepare
+        raise ConfigError("--temperature and --top-p: finite numbers")
+    from charlm.machine import select_device
     from charlm.run import Run
-    from charlm.sample import write
+    from charlm.sample import generate
 
-    check()
+    raise_pending()
     opened = Run(run)
-    opened.admit(cell)
-    prepare("cpu", 1)
-    _, model = with_weights(opened, checkpoint, kernel, "cpu", 1)
+    opened.load_custom_cell(cell)
+    select_device("cpu", 1)
+    _, model = load_model(opened, checkpoint, kernel, "cpu", 1)
     before = sys.stdin.buffer.read() if prompt == "-" else os.fsencode(prompt)
     prompt = before.decode("utf-8", "surrogateescape")  # whatever the locale took it for
     for number in range(count):
-        written = write(
+        written = generate(
             model,
-            opened.alphabet,
+            opened.vocabulary,
             prompt,
             length,
             temperature=temperature,
@@ -70,11 +70,11 @@ def sample(
         if json:
             text = b"".join(written).decode("utf-8", "replace")
             told = {"sample": number, "seed": seed, "kernel": model.kernel, "text": text}
-            show.result_json({"prompt": before.decode("utf-8", "replace"), **told})
+            show.print_json({"prompt": before.decode("utf-8", "replace"), **told})
             continue
         if count > 1:
-            show.say(f"sample {number + 1} of {count}")
-        out = show.Writer()
+            show.print_message(f"sample {number + 1} of {count}")
+        out = show.StreamWriter()
         out.write(before)
         for piece in written:
             out.write(piece)

@@ -8,12 +8,12 @@ import msgspec
 import typer
 
 from charlm import show
-from charlm.cli.given import load_own
+from charlm.cli.given import load_and_check_custom_cells
 from charlm.cli.root import app
-from charlm.config import OF_TEXT, UPDATES, Config, checked
-from charlm.errors import BadConfig, Interrupted
-from charlm.flags import JSON, LOG_EVERY, settings
-from charlm.signals import check
+from charlm.config import TEXT_ONLY_FIELDS, DEFAULT_MAX_STEPS, Config, validate_config
+from charlm.errors import ConfigError, Interrupted
+from charlm.flags import JSON, LOG_EVERY, add_config_options
+from charlm.signals import raise_pending
 
 NAME = Annotated[str, typer.Argument(metavar="TASK", help="One that charlm tasks lists.")]
 DISTANCE = Annotated[
@@ -24,7 +24,7 @@ app.add_typer(tasks, name="tasks")
 
 
 @tasks.callback(invoke_without_command=True)
-def all_tasks(context: typer.Context, json: JSON = False) -> None:
+def tasks_callback(context: typer.Context, json: JSON = False) -> None:
     """List the tasks of memory, show one, climb one.
 
     charlm tasks
@@ -34,28 +34,28 @@ def all_tasks(context: typer.Context, json: JSON = False) -> None:
     charlm compare-cells --task copy --distance 10..1000
     """
     if context.invoked_subcommand is None:
-        listed(json)
+        list_tasks(json)
     elif json:
-        raise BadConfig("--json stands after list, show or climb")
+        raise ConfigError("--json stands after list, show or climb")
 
 
 @tasks.command(name="list")
-def listed(json: JSON = False) -> None:
+def list_tasks(json: JSON = False) -> None:
     """Every task: where it is from, what is asked, what chance and an oracle reach."""
     from charlm import tasks as tasks
     from charlm.show import tasks as drawing
     from charlm.task import TASKS
 
-    check()
-    entries = [{"task": name, **one.told} for name, one in TASKS.items()]
+    raise_pending()
+    entries = [{"task": name, **one.documentation} for name, one in TASKS.items()]
     if json:
-        show.result_json({"tasks": entries})
+        show.print_json({"tasks": entries})
     else:
-        drawing.listed(entries)
+        drawing.print_task_list(entries)
 
 
 @tasks.command(name="show")
-def shown(
+def show_task(
     name: NAME,
     distance: Annotated[int, typer.Option(help="Of the example.", min=1, max=10**6)] = 10,
     seed: Annotated[int, typer.Option(help="Of the example.", min=0)] = 0,
@@ -64,29 +64,29 @@ def shown(
     """Print what a task is, and a sequence of it with what is asked."""
     from charlm import tasks as tasks
     from charlm.show import tasks as drawing
-    from charlm.task import NONE, TASKS, distances, source
+    from charlm.task import IGNORE_INDEX, TASKS, parse_distances, batch_generator
 
-    check()
+    raise_pending()
     task = TASKS[name]
-    distances(str(distance), task.shortest)
-    x, y, asked = task.batch(distance, 1, source(name, distance, "train", seed, 0))
-    chance = task.chance(distance)
+    parse_distances(str(distance), task.min_distance)
+    x, y, asked = task.sample_batch(distance, 1, batch_generator(name, distance, "train", seed, 0))
+    chance = task.chance_score(distance)
     example = {
         "x": x[:, 0].tolist(),
-        "y": [None if answer == NONE else answer for answer in task.oracle(x[:, 0].tolist())],
+        "y": [None if answer == IGNORE_INDEX else answer for answer in task.solve(x[:, 0].tolist())],
         "asked": asked[:, 0].tolist(),
     }
-    report = {"task": name, **task.told, "at": distance, "letters": task.letters}
+    report = {"task": name, **task.documentation, "at": distance, "letters": task.symbol_names}
     report |= {"example": example, "level": msgspec.to_builtins(chance)}
     if json:
-        show.result_json(report)
+        show.print_json(report)
     else:
-        drawing.shown(report, type(task).__doc__ or "")
+        drawing.print_task(report, type(task).__doc__ or "")
 
 
 @tasks.command(name="climb")
-@settings(*OF_TEXT)
-def climbed(
+@add_config_options(*TEXT_ONLY_FIELDS)
+def train_curriculum(
     given: dict[str, Any],
     name: NAME,
     distance: DISTANCE,
@@ -100,37 +100,37 @@ def climbed(
 
     The same command again goes on with the distance at which it was stopped.
     """
-    config = checked({"updates": UPDATES, **given})
+    config = validate_config({"updates": DEFAULT_MAX_STEPS, **given})
     from charlm import climb, workers
-    from charlm.machine import prepare
-    from charlm.run import refuse_existing, writer
+    from charlm.machine import select_device
+    from charlm.run import check_not_existing, exclusive_lock
     from charlm.show import progress
     from charlm.show import tasks as drawing
-    from charlm.task import TASKS, distances
+    from charlm.task import TASKS, parse_distances
 
-    check()
-    steps = distances(distance, TASKS[name].shortest)
-    load_own([given.get("cell", Config().cell)])
-    device, _ = prepare(config.device, config.threads)
+    raise_pending()
+    steps = parse_distances(distance, TASKS[name].min_distance)
+    load_and_check_custom_cells([given.get("cell", Config().cell)])
+    device, _ = select_device(config.device, config.threads)
     if not (run / "climb.json").exists():
-        refuse_existing(run)
-    with writer(run), progress.reading(f"{name}: updates", log_every) as tick:
+        check_not_existing(run)
+    with exclusive_lock(run), progress.progress_counter(f"{name}: updates", log_every) as tick:
 
         def watch(updates: int) -> None:
-            if workers.orphaned():
+            if workers.is_orphaned():
                 raise Interrupted(signal.SIGTERM)
             tick(updates)
 
-        climb.begin(run, name, config)
+        climb.initialize_curriculum_dir(run, name, config)
         try:
-            for outcome in climb.climb(run, name, config, steps, device, watch):
-                show.say(drawing.outcome(msgspec.to_builtins(outcome)))
+            for outcome in climb.run_curriculum(run, name, config, steps, device, watch):
+                show.print_message(drawing.format_level_result(msgspec.to_builtins(outcome)))
         except Interrupted as stop:
             again = "the distances done are kept; the same command goes on"
             raise Interrupted(stop.signal, f"{stop}; {again}") from None
-        found = msgspec.to_builtins(climb.outcomes(run, steps))
+        found = msgspec.to_builtins(climb.load_level_results(run, steps))
     if json:
-        show.result_json({"task": name, "outcomes": found})
+        show.print_json({"task": name, "outcomes": found})
     else:
         for one in found:
-            show.result(drawing.outcome(one))
+            show.print_result(drawing.format_level_result(one))

@@ -9,16 +9,16 @@ from typing import Annotated, Any
 import typer
 
 from charlm import show
-from charlm.cli.given import from_anywhere, load_own
+from charlm.cli.given import make_paths_absolute, load_and_check_custom_cells
 from charlm.cli.root import app
-from charlm.config import Config, checked, label, merged
-from charlm.errors import BadConfig, Interrupted, NonFinite
-from charlm.flags import CORPUS, JSON, LOG_EVERY, settings
-from charlm.signals import check, deferred
+from charlm.config import Config, validate_config, cell_label, resume_config
+from charlm.errors import ConfigError, Interrupted, DivergedError
+from charlm.flags import CORPUS, JSON, LOG_EVERY, add_config_options
+from charlm.signals import raise_pending, defer_signals
 
 
 @app.command()
-@settings()
+@add_config_options()
 def train(
     given: dict[str, Any],
     corpus: CORPUS = None,
@@ -44,42 +44,42 @@ def train(
     torchrun --standalone --nproc-per-node 2 -m -- charlm train book.txt --run runs/two
     """
     if resume and run is None:
-        raise BadConfig("--resume needs --run DIR: the run to go on with")
+        raise ConfigError("--resume needs --run DIR: the run to go on with")
     unnamed = run is None
     if run is None:
         cell = given.get("cell", Config().cell)
-        run = Path("runs") / f"{label(cell)}-{time.strftime('%Y%m%d-%H%M%S')}"
-    given = from_anywhere(given)
-    checked(given)  # a mistake is told before anything is loaded or made
-    from charlm.run import Run, is_run, refuse_existing, writer
+        run = Path("runs") / f"{cell_label(cell)}-{time.strftime('%Y%m%d-%H%M%S')}"
+    given = make_paths_absolute(given)
+    validate_config(given)  # a mistake is told before anything is loaded or made
+    from charlm.run import Run, is_run, check_not_existing, exclusive_lock
     from charlm.show import tables
-    from charlm.torchrun import is_first, several
+    from charlm.torchrun import is_main_process, world_size
 
-    check()
-    if several() > 1 and unnamed:
-        raise BadConfig("several processes that train together need --run DIR: where they meet")
-    if not is_first():
-        _follow(run, resume, corpus or [], given)
+    raise_pending()
+    if world_size() > 1 and unnamed:
+        raise ConfigError("several processes that train together need --run DIR: where they meet")
+    if not is_main_process():
+        _train_worker(run, resume, corpus or [], given)
         return
     if not (resume and is_run(run)):
-        refuse_existing(run)
-        load_own([given.get("cell", Config().cell)])
-    with writer(run):
+        check_not_existing(run)
+        load_and_check_custom_cells([given.get("cell", Config().cell)])
+    with exclusive_lock(run):
         try:
             report = _train(run, resume, corpus or [], given, log_every)
         except Interrupted as stop:
             again = f"; go on with: charlm train --run {shlex.quote(str(run))} --resume"
             raise Interrupted(stop.signal, f"{stop}{again if is_run(run) else ''}") from None
-        except NonFinite as error:
+        except DivergedError as error:
             if is_run(run):
-                Run(run).diverge(str(error))
+                Run(run).mark_diverged(str(error))
             raise
     if json:
-        show.result_json(report)
+        show.print_json(report)
     else:
-        tables.report(report)
+        tables.print_run_report(report)
         named = shlex.quote(str(run))
-        show.say(f"next: charlm sample {named}   or   charlm eval {named}")
+        show.print_message(f"next: charlm sample {named}   or   charlm eval {named}")
 
 
 def _train(
@@ -88,101 +88,101 @@ def _train(
     """Trains the run in this directory, which is locked, to its end; its report."""
     from charlm import corpus as texts
     from charlm import train as training
-    from charlm.machine import prepare
-    from charlm.model import memory
-    from charlm.ranks import join, of_one
-    from charlm.run import Run, is_run, refuse_existing
+    from charlm.machine import select_device
+    from charlm.model import estimate_training_memory
+    from charlm.ranks import init_process_group, per_process_config
+    from charlm.run import Run, is_run, check_not_existing
     from charlm.show import progress, tables
-    from charlm.workers import orphaned
+    from charlm.workers import is_orphaned
 
-    check()
+    raise_pending()
     going_on = resume and is_run(path)
     if going_on:
         run = Run(path)
-        run.admit(given.get("cell", ""))
-        config = merged(run.record.config, given)
+        run.load_custom_cell(given.get("cell", ""))
+        config = resume_config(run.record.config, given)
         if run.report:
             if names:  # of another text it would be another run
-                texts.reload(config, run.record.text, names)
-            show.say(f"{path} is finished: there is nothing to go on with")
+                texts.reload_corpus(config, run.record.text, names)
+            show.print_message(f"{path} is finished: there is nothing to go on with")
             return run.report
     else:
-        refuse_existing(path)
-        config = checked(given)
-    device, why = prepare(config.device, config.threads)
-    ranks = join(device, config.batch)
-    with progress.reading("reading the text", log_every) as tick:
+        check_not_existing(path)
+        config = validate_config(given)
+    device, why = select_device(config.device, config.threads)
+    ranks = init_process_group(device, config.batch_size)
+    with progress.progress_counter("reading the text", log_every) as tick:
         if going_on:
-            corpus = texts.reload(config, run.record.text, names, tick)
+            corpus = texts.reload_corpus(config, run.record.text, names, tick)
         else:
-            corpus = texts.load(config, names or ["python-docs"], tick)
+            corpus = texts.load_corpus(config, names or ["python-docs"], tick)
     if going_on:
-        training.refuse_what_cannot_fit(config, corpus, device)
-        made = run.record.made_by
-        kernel, _ = training.walked_by(run, config, device)
+        training.check_fits_memory(config, corpus, device)
+        made = run.record.environment
+        kernel, _ = training.run_kernel(run, config, device)
         began = [made.get("device"), made.get("threads"), made.get("processes", "1")]
         if [device, str(config.threads), str(ranks.size), kernel] != [*began, run.record.kernel]:
-            show.say(
+            show.print_message(
                 f"note: the run began on {began[0]}, {began[2]} process(es) with {began[1]} "
                 f"thread(s), and the kernel {run.record.kernel}: with others the last digits may "
                 "differ"
             )
     else:
-        run = training.new_run(path, config, corpus, device)
-    record, symbols = run.record, run.alphabet.size
-    kernel, reason = training.walked_by(run, config, device)
-    each = training.seconds_per_update(
-        of_one(config), record.updates, symbols, kernel, device, corpus.split("train")
+        run = training.create_run(path, config, corpus, device)
+    record, symbols = run.record, run.vocabulary.size
+    kernel, reason = training.run_kernel(run, config, device)
+    each = training.measure_step_time(
+        per_process_config(config), record.max_steps, symbols, kernel, device, corpus.split("train")
     )
-    needed = memory(of_one(config), symbols)
-    tables.summary(run, config, each, needed, f"{kernel}: {reason}", f"{device} ({why})")
+    needed = estimate_training_memory(per_process_config(config), symbols)
+    tables.print_run_summary(run, config, each, needed, f"{kernel}: {reason}", f"{device} ({why})")
 
-    ranks.wait()  # the others open what is now there
-    learner, metrics_bytes = training.begin(run, device, config, show.say, ranks)
-    if learner.update:
-        show.say(f"going on after update {learner.update}")
+    ranks.barrier()  # the others open what is now there
+    learner, metrics_bytes = training.restore_trainer(run, device, config, show.print_message, ranks)
+    if learner.step:
+        show.print_message(f"going on after update {learner.step}")
     best = learner.best and learner.best[1]
-    shown = progress.Training(record.updates, config.batch * config.time, best, log_every)
-    with deferred("finishing this update and saving") as signalled:
+    shown = progress.TrainingProgress(record.max_steps, config.batch_size * config.seq_len, best, log_every)
+    with defer_signals("finishing this update and saving") as signalled:
         steps = training.train(
-            run, learner, corpus, metrics_bytes, lambda: bool(signalled) or orphaned()
+            run, learner, corpus, metrics_bytes, lambda: bool(signalled) or is_orphaned()
         )
         try:
             for happened in steps:
-                shown.see(happened)
+                shown.update(happened)
         finally:
             shown.close()
-    ranks.leave()
-    if signalled or learner.update < record.updates:
+    ranks.shutdown()
+    if signalled or learner.step < record.max_steps:
         number = signalled[0] if signalled else signal.SIGTERM
-        raise Interrupted(number, f"saved after update {learner.update}")
-    with progress.reading("scoring exactly", log_every) as tick:
-        return training.conclude(run, corpus, kernel, device, show.say, tick)
+        raise Interrupted(number, f"saved after update {learner.step}")
+    with progress.progress_counter("scoring exactly", log_every) as tick:
+        return training.score_and_report(run, corpus, kernel, device, show.print_message, tick)
 
 
-def _follow(path: Path, resume: bool, names: list[str], given: dict[str, Any]) -> None:
+def _train_worker(path: Path, resume: bool, names: list[str], given: dict[str, Any]) -> None:
     """One of several processes that train together, but not the first: it takes its share of the
     streams, and neither writes nor speaks."""
     from charlm import corpus as texts
     from charlm import train as training
-    from charlm.machine import prepare
-    from charlm.ranks import join
+    from charlm.machine import select_device
+    from charlm.ranks import init_process_group
     from charlm.run import Run, is_run
 
-    config = checked(given)
+    config = validate_config(given)
     if resume and is_run(path):
         if Run(path).report:
             return
-        config = merged(Run(path).record.config, given)
-    device, _ = prepare(config.device, config.threads)
-    ranks = join(device, config.batch)
-    ranks.wait()  # until the run is there
+        config = resume_config(Run(path).record.config, given)
+    device, _ = select_device(config.device, config.threads)
+    ranks = init_process_group(device, config.batch_size)
+    ranks.barrier()  # until the run is there
     run = Run(path)
-    run.admit(given.get("cell", ""))
-    config = merged(run.record.config, given)
-    corpus = texts.reload(config, run.record.text, names)
-    learner, _ = training.begin(run, device, config, lambda _: None, ranks)
-    with deferred("") as signalled:
+    run.load_custom_cell(given.get("cell", ""))
+    config = resume_config(run.record.config, given)
+    corpus = texts.reload_corpus(config, run.record.text, names)
+    learner, _ = training.restore_trainer(run, device, config, lambda _: None, ranks)
+    with defer_signals("") as signalled:
         for _ in training.train(run, learner, corpus, stop=lambda: bool(signalled)):
             pass
-    ranks.leave()
+    ranks.shutdown()

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from charlm.engine.graph import OPS, Graph, Node, Product, leaf_of
-from charlm.engine.trace import Step
+from charlm.engine.trace import TracedStep
 
 
 @dataclass(frozen=True)
-class Pulled:
+class ProductGradient:
     """What of a step's products is needed on the way back.
 
     gradients: of the product's output, column by column. target: the state (part, offset) whose
@@ -26,12 +26,12 @@ class Adjoint:
     """Gradients of a step's leaves as columns of its own graph, made of the leaves a0, a1 … (the
     gradients of the state after), o (that of the output, from above) and the step's nodes."""
 
-    mark: int  # nodes up to this one are the step's own
+    last_forward_index: int  # nodes up to this one are the step's own
     leaves: dict[Node, Node]
-    products: list[Pulled]
+    products: list[ProductGradient]
 
 
-def pull(step: Step) -> Adjoint:
+def differentiate(step: TracedStep) -> Adjoint:
     """o and a0, a1 … -> the gradients of x, of the state before, of vectors and of products."""
     graph = step.graph
     found: dict[Node, Node] = {}
@@ -45,7 +45,7 @@ def pull(step: Step) -> Adjoint:
             return
         if node.width == 1 and width > 1:
             wide = gradient.width > 1
-            gradient = graph.total((gradient,)) if wide else gradient * float(width)
+            gradient = graph.row_sum((gradient,)) if wide else gradient * float(width)
         found[node] = found[node] + gradient if node in found else gradient
 
     for k, columns in enumerate(step.after):
@@ -56,7 +56,7 @@ def pull(step: Step) -> Adjoint:
                 above = above + graph.leaf("o", at, column.width)
             give(column, above, column.width)
 
-    products: list[Pulled] = []
+    products: list[ProductGradient] = []
     for item in sorted(items, key=lambda item: item.index, reverse=True):
         if isinstance(item, Product):
             outputs = graph.leaves(item.buffer, item.width)
@@ -71,14 +71,14 @@ def pull(step: Step) -> Adjoint:
             if item.op == "sum":
                 give(item.args[0], found[item], item.args[0].width)
             else:
-                given = OPS[item.op].pull(found[item], item, *item.args)
+                given = OPS[item.op].vjp(found[item], item, *item.args)
                 for arg, share in zip(item.args, given, strict=True):
                     give(arg, share, item.width)
     return Adjoint(mark, {n: g for n, g in found.items() if n.op == "leaf"}, products)
 
 
-def _back(graph: Graph, product: Product, gradients: tuple[Node, ...]) -> Pulled:
-    place = contiguous(product.inputs)
+def _back(graph: Graph, product: Product, gradients: tuple[Node, ...]) -> ProductGradient:
+    place = contiguous_slice(product.inputs)
     direct = place is not None and place[0].startswith("s")
     buffer = f"p{len(graph.products)}"
     graph.cuts[buffer] = set(accumulate(column.width for column in product.inputs))
@@ -86,10 +86,10 @@ def _back(graph: Graph, product: Product, gradients: tuple[Node, ...]) -> Pulled
         product.weight, gradients, product.rows, product.columns, product.blocks, backwards=True
     )
     target = (int(place[0][1:]), place[1]) if place and direct else None
-    return Pulled(product, gradients, back, target)
+    return ProductGradient(product, gradients, back, target)
 
 
-def contiguous(columns: tuple[Node, ...]) -> tuple[str, int] | None:
+def contiguous_slice(columns: tuple[Node, ...]) -> tuple[str, int] | None:
     """(buffer, offset) where these columns already stand side by side, or None."""
     buffer = leaf_of(columns[0])
     if not buffer:

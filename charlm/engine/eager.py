@@ -17,10 +17,10 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import embedding
 
 from charlm.cell import Cell, State
-from charlm.engine.adjoint import Adjoint, contiguous, pull
+from charlm.engine.adjoint import Adjoint, contiguous_slice, differentiate
 from charlm.engine.graph import Graph, Node, Product
-from charlm.engine.learnt import gathered, learnt
-from charlm.engine.trace import Step, read, trace
+from charlm.engine.learnt import sum_by_weight, weight_gradient
+from charlm.engine.trace import TracedStep, cached_trace, trace_step
 
 
 def _either(of: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Any, Any], Tensor]:
@@ -57,7 +57,7 @@ Buffers = dict[str, Tensor]  # each (batch, width), or (width,) of a vector
 class Program:
     """A cell's step, there and back, in the order in which it can be done."""
 
-    step: Step
+    step: TracedStep
     adjoint: Adjoint
     there: list[Item]
     back: list[Item]
@@ -67,12 +67,12 @@ class Program:
 
 
 def _programmed(cell: Cell) -> Program:
-    return _program(trace(cell))
+    return _program(trace_step(cell))
 
 
 def program_of(cell: Cell) -> Program | str:
     """The program of this cell's step, or what of it the engine cannot say."""
-    return read(cell, _programmed)
+    return cached_trace(cell, _programmed)
 
 
 def refusal(cell: Cell, device: str) -> str:  # noqa: ARG001
@@ -81,14 +81,14 @@ def refusal(cell: Cell, device: str) -> str:  # noqa: ARG001
     return program if isinstance(program, str) else ""
 
 
-def _program(step: Step) -> Program:
+def _program(step: TracedStep) -> Program:
     graph = step.graph
-    adjoint = pull(step)
+    adjoint = differentiate(step)
     ends = [*adjoint.leaves.values(), *(g for p in adjoint.products for g in p.gradients)]
     made = _needed(graph, ends, adjoint)
-    back = [i for i in made if i.index > adjoint.mark or (isinstance(i, Node) and i.op == "const")]
+    back = [i for i in made if i.index > adjoint.last_forward_index or (isinstance(i, Node) and i.op == "const")]
     used = [a for i in back for a in (i.args if isinstance(i, Node) else i.inputs)] + ends
-    needed = [n for n in dict.fromkeys(used) if n.index <= adjoint.mark and n.op != "const"]
+    needed = [n for n in dict.fromkeys(used) if n.index <= adjoint.last_forward_index and n.op != "const"]
     there = _needed(graph, [c for columns in step.after for c in columns] + needed)
     vectors = {
         str(n.where[0])[2:]
@@ -142,7 +142,7 @@ def _do(items: list[Item], buffers: Buffers, values: Values, weights: dict[str, 
 
 def _row(columns: tuple[Node, ...], buffers: Buffers, values: Values) -> Tensor:
     """Columns side by side, (batch, width)."""
-    place = contiguous(columns)
+    place = contiguous_slice(columns)
     width = sum(column.width for column in columns)
     if place and place[0] in buffers:
         return buffers[place[0]][..., place[1] : place[1] + width]
@@ -238,10 +238,10 @@ class Walk:
     def _matrices(self, deltas: list[Tensor]) -> list[Tensor]:
         """The gradient of every matrix: for each product in the step one product over all time."""
         shares = [
-            (p.product.weight, learnt(p.product.blocks, delta, self.read[p.product]))
+            (p.product.weight, weight_gradient(p.product.blocks, delta, self.read[p.product]))
             for p, delta in zip(self.program.adjoint.products, deltas, strict=True)
         ]
-        return gathered(shares, {name: self.weights[name] for name in self.program.matrices})
+        return sum_by_weight(shares, {name: self.weights[name] for name in self.program.matrices})
 
 
 class Through(torch.autograd.Function):

@@ -6,13 +6,13 @@ from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
-from charlm.engine.adjoint import Pulled, contiguous, pull
+from charlm.engine.adjoint import ProductGradient, contiguous_slice, differentiate
 from charlm.engine.graph import OPS, Node, Product, leaf_of
-from charlm.engine.trace import Step
+from charlm.engine.trace import TracedStep
 
 
 @dataclass(frozen=True)
-class Sink:
+class Store:
     """What a loop is for: a column's numbers put somewhere."""
 
     node: Node
@@ -21,7 +21,7 @@ class Sink:
     width: int
 
 
-class Loops:
+class LoopSchedule:
     """One direction of a step: products and the loops between them, level by level.
 
     A level's products read what the loops below it have put down. `stash` is the buffer where a
@@ -29,8 +29,8 @@ class Loops:
     """
 
     def __init__(self, stash: str) -> None:
-        self.stash, self.room = stash, 0
-        self.sinks: list[Sink] = []
+        self.saved_buffer, self.room = stash, 0
+        self.sinks: list[Store] = []
         self.products: dict[str, Product] = {}
         self.kept: dict[Node, int] = {}  # offset in the stash
 
@@ -46,7 +46,7 @@ class Loops:
 
     def put(self, columns: Iterable[Node], buffer: str, offset: int, widths: Iterable[int]) -> None:
         for node, width in zip(columns, widths, strict=True):
-            self.sinks.append(Sink(node, buffer, offset, width))
+            self.sinks.append(Store(node, buffer, offset, width))
             offset += width
 
     def keep(self, node: Node) -> int:
@@ -60,13 +60,13 @@ class Loops:
         """The same for columns that must stand side by side."""
         start = self.room
         for node in columns:
-            self.sinks.append(Sink(node, self.stash, self.room, node.width))
+            self.sinks.append(Store(node, self.saved_buffer, self.room, node.width))
             self.room += node.width
         return start
 
-    def plan(self) -> dict[tuple[int, int], list[Sink]]:
+    def plan(self) -> dict[tuple[int, int], list[Store]]:
         """(level, width) -> the sinks of that loop; what later loops need is kept by the first."""
-        loops: dict[tuple[int, int], list[Sink]] = {}
+        loops: dict[tuple[int, int], list[Store]] = {}
 
         sums: list[Node] = []
         seen: set[Node] = set()
@@ -81,18 +81,18 @@ class Loops:
         for node in sums:
             (arg,) = node.args
             key = (self.level(arg), arg.width)
-            loops.setdefault(key, []).append(Sink(node, self.stash, self.keep(node), 1))
+            loops.setdefault(key, []).append(Store(node, self.saved_buffer, self.keep(node), 1))
         for sink in self.sinks:
             loops.setdefault((self.level(sink.node), sink.width), []).append(sink)
         for node, offset in self.kept.items():
             if node.op != "sum":
                 level = self.level(node)
-                sink = Sink(node, self.stash, offset, node.width)
+                sink = Store(node, self.saved_buffer, offset, node.width)
                 loops.setdefault((level, node.width), []).append(sink)
         self._share(loops)
         return dict(sorted(loops.items()))
 
-    def _share(self, loops: dict[tuple[int, int], list[Sink]]) -> None:
+    def _share(self, loops: dict[tuple[int, int], list[Store]]) -> None:
         """What is dear and needed in several loops is kept by the first of them."""
         users: dict[Node, set[tuple[int, int]]] = {}
 
@@ -100,7 +100,7 @@ class Loops:
             if node in seen or node.op in ("leaf", "const", "sum") or node in self.kept:
                 return
             seen.add(node)
-            if not OPS[node.op].cheap and node.width > 1:
+            if not OPS[node.op].recompute and node.width > 1:
                 users.setdefault(node, set()).add(key)
             for arg in node.args:
                 visit(arg, key, seen)
@@ -112,11 +112,11 @@ class Loops:
         for node, keys in users.items():
             if len(keys) > 1:
                 first = (self.level(node), node.width)
-                sink = Sink(node, self.stash, self.keep(node), node.width)
+                sink = Store(node, self.saved_buffer, self.keep(node), node.width)
                 loops.setdefault(first, []).append(sink)
 
 
-class Learnt(NamedTuple):
+class WeightGradient(NamedTuple):
     """A product in the step whose weight gets its gradient from all of time at once."""
 
     weight: str
@@ -129,7 +129,7 @@ class Learnt(NamedTuple):
 
 
 @dataclass
-class Source:
+class GeneratedCode:
     """The C text, and what its caller must know of the buffers."""
 
     text: str = ""
@@ -138,20 +138,20 @@ class Source:
     vectors: list[str] = field(default_factory=list)  # weights of one dimension, in order
     matrices: list[str] = field(default_factory=list)
     stash: int = 0  # numbers kept for each character
-    room: int = 0  # numbers for each row, for products, on either way
+    workspace_size: int = 0  # numbers for each row, for products, on either way
     packed: int = 0  # numbers of the matrices, packed, on either way
     scratch: int = 0  # numbers for each row, on the way back
     deltas: int = 0  # gradients of products, for each character
-    same: bool = False  # whether the gradient of x is all of the deltas
-    products: list[Learnt] = field(default_factory=list)
+    input_gradient_is_deltas: bool = False  # whether the gradient of x is all of the deltas
+    products: list[WeightGradient] = field(default_factory=list)
 
 
-def emit(step: Step, gradient_of: Callable[[str], bool]) -> Source:
+def generate_c(step: TracedStep, gradient_of: Callable[[str], bool]) -> GeneratedCode:
     """gradient_of: whether a vector of that name is learnt."""
-    source = Source(inputs=step.inputs, widths=step.widths)
-    adjoint = pull(step)
+    source = GeneratedCode(inputs=step.inputs, widths=step.widths)
+    adjoint = differentiate(step)
     graph = step.graph
-    there, back = Loops("v"), Loops("c")
+    there, back = LoopSchedule("v"), LoopSchedule("c")
     source.matrices = list(dict.fromkeys(p.weight for p in graph.products))
     vectors = {leaf_of(n)[2:] for n in graph.nodes.values() if leaf_of(n).startswith("w:")}
     source.vectors = sorted(vectors)
@@ -168,7 +168,7 @@ def emit(step: Step, gradient_of: Callable[[str], bool]) -> Source:
                 after.setdefault(column, (f"n{k}", at))
     reads: dict[Product, tuple[str, int]] = {}
     for product in forwards:
-        place = contiguous(product.inputs)
+        place = contiguous_slice(product.inputs)
         if place is None or not place[0].startswith("s"):
             place = ("v", there.keep_together(product.inputs))
         reads[product] = place
@@ -179,12 +179,12 @@ def emit(step: Step, gradient_of: Callable[[str], bool]) -> Source:
     def again(node: Node) -> Node:
         if node in memory:
             return memory[node]
-        own = node.index <= adjoint.mark
+        own = node.index <= adjoint.last_forward_index
         if node.op == "const" or (node.op == "leaf" and not (own and leaf_of(node)[0] == "p")):
             new = node
         elif own and node in after:
             new = graph.leaf(*after[node], node.width)
-        elif own and (node.op in ("leaf", "sum") or not OPS[node.op].cheap):
+        elif own and (node.op in ("leaf", "sum") or not OPS[node.op].recompute):
             new = graph.leaf("v", there.keep(node), node.width)
         elif node.op == "sum":
             new = graph.intern("sum", (again(node.args[0]),), 1)
@@ -194,7 +194,7 @@ def emit(step: Step, gradient_of: Callable[[str], bool]) -> Source:
         return new
 
     pulled = [
-        Pulled(p.product, tuple(again(g) for g in p.gradients), p.back, p.target)
+        ProductGradient(p.product, tuple(again(g) for g in p.gradients), p.back, p.target)
         for p in adjoint.products
     ]
     for p in pulled:
@@ -206,7 +206,7 @@ def emit(step: Step, gradient_of: Callable[[str], bool]) -> Source:
         widths = [c.width for c in graph.leaves(p.product.buffer, p.product.width)]
         back.put(p.gradients, "d", source.deltas, widths)
         source.products.append(
-            Learnt(
+            WeightGradient(
                 p.product.weight, p.product.blocks, source.deltas, p.product.rows,
                 *reads[p.product], p.product.columns,
             )
@@ -216,14 +216,14 @@ def emit(step: Step, gradient_of: Callable[[str], bool]) -> Source:
     of_x = graph.leaves("x", step.inputs)
     x_gradients = tuple(again(adjoint.leaves.get(leaf, graph.const(0))) for leaf in of_x)
     deltas = [g for p in pulled for g in p.gradients]
-    source.same = list(x_gradients) == deltas
+    source.input_gradient_is_deltas = list(x_gradients) == deltas
     back.put(x_gradients, "dx", 0, [leaf.width for leaf in of_x])
     for name in source.vectors:
         for leaf in (n for n in adjoint.leaves if leaf_of(n) == f"w:{name}"):
             if gradient_of(name):
                 gradient = again(adjoint.leaves[leaf])
                 back.put([gradient], f"dw:{name}", leaf.where[1], [leaf.width])
-    whole: dict[int, Pulled] = {}  # states whose gradient is begun by a product of their full width
+    whole: dict[int, ProductGradient] = {}  # states whose gradient is begun by a product of their full width
     for k, width in enumerate(step.widths):
         leaves = graph.leaves(f"s{k}", width)
         gradients = [again(adjoint.leaves.get(leaf, graph.const(0))) for leaf in leaves]
@@ -243,13 +243,13 @@ def emit(step: Step, gradient_of: Callable[[str], bool]) -> Source:
     text_back = _body(back, source, places, first)
     source.stash, source.scratch = max(1, there.room), max(1, back.room)
     ways = (forwards, [p.back for p in pulled])
-    source.room = max(1, *(sum(p.width for p in way) for way in ways))
+    source.workspace_size = max(1, *(sum(p.width for p in way) for way in ways))
     source.packed = max(sum(map(_packed, way)) for way in ways)
     source.text = _file(source, step, forwards, pulled, text_there, text_back)
     return source
 
 
-def _row(buffer: str, source: Source) -> str:
+def _row(buffer: str, source: GeneratedCode) -> str:
     """The C address of a buffer's row b at time t."""
     kind, rest = buffer[0], buffer[1:]
     if buffer in ("x", "dx"):
@@ -279,13 +279,13 @@ def _c(buffer: str) -> str:
     return "r_" + "".join(c if c.isalnum() else f"_{ord(c)}_" for c in buffer)
 
 
-def _loop(key: tuple[int, int], sinks: list[Sink], loops: Loops, source: Source) -> list[str]:
+def _loop(key: tuple[int, int], sinks: list[Store], loops: LoopSchedule, source: GeneratedCode) -> list[str]:
     """One loop over the rows and the numbers of a column."""
     width = key[1]
     names: dict[Node, str] = {}
     lines: list[str] = []
     buffers: dict[str, None] = {}
-    here = {s.node for s in sinks if s.buffer == loops.stash and loops.kept.get(s.node) == s.offset}
+    here = {s.node for s in sinks if s.buffer == loops.saved_buffer and loops.kept.get(s.node) == s.offset}
 
     def load(buffer: str, offset: int, wide: int) -> str:
         buffers[buffer] = None
@@ -300,7 +300,7 @@ def _loop(key: tuple[int, int], sinks: list[Sink], loops: Loops, source: Source)
             buffer, offset = node.where
             value = load(buffer, offset, node.width)
         elif node in loops.kept and node not in here:
-            value = load(loops.stash, loops.kept[node], node.width)
+            value = load(loops.saved_buffer, loops.kept[node], node.width)
         else:
             value = OPS[node.op].c.format(*(name(arg) for arg in node.args))
         kind = "int" if node.op in ("gt", "ge", "lt", "le", "eq") else "real"
@@ -308,7 +308,7 @@ def _loop(key: tuple[int, int], sinks: list[Sink], loops: Loops, source: Source)
         lines.append(f"const {kind} {names[node]} = {value};")
         return names[node]
 
-    sums: list[tuple[Sink, str]] = []
+    sums: list[tuple[Store, str]] = []
     for sink in sinks:
         if sink.node.op == "sum" and sink.node in here:
             buffers[sink.buffer] = None
@@ -318,7 +318,7 @@ def _loop(key: tuple[int, int], sinks: list[Sink], loops: Loops, source: Source)
         value = name(sink.node)
         target = load(sink.buffer, sink.offset, sink.width)
         if sink.buffer == "dx":
-            if source.same:
+            if source.input_gradient_is_deltas:
                 lines.append(f"if (look) {target} += {value};")
             else:
                 lines.append(f"if (look) {target} += {value}; else {target} = {value};")
@@ -342,8 +342,8 @@ def _loop(key: tuple[int, int], sinks: list[Sink], loops: Loops, source: Source)
 
 
 def _body(
-    loops: Loops,
-    source: Source,
+    loops: LoopSchedule,
+    source: GeneratedCode,
     places: dict[str, tuple[tuple[str, int], tuple[int, int] | None]],
     first: set[str],
 ) -> list[str]:
@@ -376,7 +376,7 @@ def _product(
     offset: int,
     target: tuple[int, int] | None,
     first: bool,
-    source: Source,
+    source: GeneratedCode,
 ) -> str:
     weight = f"m{source.matrices.index(product.weight)}"
     strides = {"v": "STASH", "d": str(source.deltas)}
@@ -408,14 +408,14 @@ def _call(product: Product) -> tuple[str, str]:
     return kind, ", ".join(map(str, product.blocks or (product.rows, product.columns)))
 
 
-PRELUDE = Path(__file__).with_name("prelude.c")
+RUNTIME_SOURCE = Path(__file__).with_name("prelude.c")
 
 
 def _file(
-    source: Source,
-    step: Step,
+    source: GeneratedCode,
+    step: TracedStep,
     forwards: list[Product],
-    pulled: list[Pulled],
+    pulled: list[ProductGradient],
     there: list[str],
     back: list[str],
 ) -> str:
@@ -454,7 +454,7 @@ def _file(
     more_names = "o, d, dx, gradients, next, shares, c"
     unused = "(void)ids; (void)vectors; (void)matrices; (void)v; (void)keep; (void)room;"
     lines = [
-        PRELUDE.read_text(),
+        RUNTIME_SOURCE.read_text(),
         *widths,
         f"#define STASH {source.stash}",
         f"#define SCRATCH {source.scratch}",

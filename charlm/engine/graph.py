@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
-class Untraceable(Exception):
+class UnsupportedOperation(Exception):
     """A step that does what no graph of ours can say; the text says what."""
 
 
@@ -121,7 +121,7 @@ class Graph:
             return same
         return self.intern(op, args, width)
 
-    def total(self, columns: tuple[Node, ...]) -> Node:
+    def row_sum(self, columns: tuple[Node, ...]) -> Node:
         """The sum over the row of all these columns: width 1."""
         sums = [self.intern("sum", (c,), 1) for c in columns]
         whole = sums[0]
@@ -173,8 +173,8 @@ class Op:
     """
 
     c: str
-    pull: Callable[..., tuple[Node | None, ...]]
-    cheap: bool = True
+    vjp: Callable[..., tuple[Node | None, ...]]
+    recompute: bool = True
 
 
 def _where(condition: Node, yes: "Node | float", no: "Node | float") -> Node:
@@ -195,23 +195,23 @@ OPS: dict[str, Op] = {
     "sub": Op("({0} - {1})", lambda g, y, a, b: (g, -g)),
     "mul": Op("({0} * {1})", lambda g, y, a, b: (g * b, g * a)),
     "neg": Op("(-{0})", lambda g, y, a: (-g,)),
-    "div": Op("({0} / {1})", lambda g, y, a, b: (g / b, -(g * y / b)), cheap=False),
-    "sigmoid": Op("SIGMOID({0})", lambda g, y, a: (g.graph.of("sigmoid_back", g, y),), cheap=False),
-    "tanh": Op("TANH({0})", lambda g, y, a: (g.graph.of("tanh_back", g, y),), cheap=False),
+    "div": Op("({0} / {1})", lambda g, y, a, b: (g / b, -(g * y / b)), recompute=False),
+    "sigmoid": Op("SIGMOID({0})", lambda g, y, a: (g.graph.of("sigmoid_back", g, y),), recompute=False),
+    "tanh": Op("TANH({0})", lambda g, y, a: (g.graph.of("tanh_back", g, y),), recompute=False),
     "sigmoid_back": Op("({0} * {1} * (1 - {1}))", _none),
     "tanh_back": Op("({0} * (1 - {1} * {1}))", _none),
     "relu": Op(
         "({0} > 0 ? {0} : ({0} <= 0 ? 0 : {0}))",  # what is no number stays none
         lambda g, y, a: (_where(y.graph.of("gt", y, 0), g, 0),),
-        cheap=False,
+        recompute=False,
     ),
-    "exp": Op("EXP({0})", lambda g, y, a: (g * y,), cheap=False),
-    "log": Op("LOG({0})", lambda g, y, a: (g / a,), cheap=False),
-    "sqrt": Op("SQRT({0})", lambda g, y, a: (g * 0.5 / y,), cheap=False),
-    "cos": Op("COS({0})", lambda g, y, a: (-(g * a.graph.of("sin", a)),), cheap=False),
-    "sin": Op("SIN({0})", lambda g, y, a: (g * a.graph.of("cos", a),), cheap=False),
+    "exp": Op("EXP({0})", lambda g, y, a: (g * y,), recompute=False),
+    "log": Op("LOG({0})", lambda g, y, a: (g / a,), recompute=False),
+    "sqrt": Op("SQRT({0})", lambda g, y, a: (g * 0.5 / y,), recompute=False),
+    "cos": Op("COS({0})", lambda g, y, a: (-(g * a.graph.of("sin", a)),), recompute=False),
+    "sin": Op("SIN({0})", lambda g, y, a: (g * a.graph.of("cos", a),), recompute=False),
     "logsigmoid": Op(
-        "LOGSIGMOID({0})", lambda g, y, a: (g * (1 - y.graph.of("exp", y)),), cheap=False
+        "LOGSIGMOID({0})", lambda g, y, a: (g * (1 - y.graph.of("exp", y)),), recompute=False
     ),
     "abs": Op(
         "FABS({0})",

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-def learnt(blocks: tuple[int, ...], deltas: Tensor, inputs: Tensor) -> Tensor:
+def weight_gradient(blocks: tuple[int, ...], deltas: Tensor, inputs: Tensor) -> Tensor:
     """Gradients of outputs (time, batch, rows), inputs (time, batch, columns) -> of the matrix."""
     deltas, inputs = deltas.flatten(0, 1), inputs.flatten(0, 1)
     if not blocks:
@@ -14,7 +14,7 @@ def learnt(blocks: tuple[int, ...], deltas: Tensor, inputs: Tensor) -> Tensor:
     return torch.einsum("npho,nhi->phoi", deltas, inputs.unflatten(1, (heads, share)))
 
 
-def gathered(shares: list[tuple[str, Tensor]], weights: dict[str, Tensor]) -> list[Tensor]:
+def sum_by_weight(shares: list[tuple[str, Tensor]], weights: dict[str, Tensor]) -> list[Tensor]:
     """The gradient of each weight: the sum of its shares, zeros where it has none."""
     found: dict[str, Tensor] = {}
     for name, share in shares:

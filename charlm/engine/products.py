@@ -12,16 +12,16 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from charlm.engine import build
-from charlm.engine.build import pointer
+from charlm.engine.build import data_pointer
 
 SOURCES = [Path(__file__).with_name(name) for name in ("prelude.c", "products.c")]
-LEAST = 256  # rows: for fewer it is not worth packing the matrix
+MIN_ROWS = 256  # rows: for fewer it is not worth packing the matrix
 
 
 @cache
-def built(dtype: torch.dtype) -> ctypes.CDLL:
+def load_linear_library(dtype: torch.dtype) -> ctypes.CDLL:
     text = "".join(source.read_text() for source in SOURCES)
-    return build.library(f"#define REAL {dtype.itemsize}\n{text}")
+    return build.load_library(f"#define REAL {dtype.itemsize}\n{text}")
 
 
 def _sizes(x: Tensor, weight: Tensor) -> tuple[Any, ...]:
@@ -29,7 +29,7 @@ def _sizes(x: Tensor, weight: Tensor) -> tuple[Any, ...]:
     return ctypes.c_long(x.numel() // x.shape[-1]), ctypes.c_int(rows), ctypes.c_int(columns)
 
 
-class Linear(torch.autograd.Function):
+class CompiledLinear(torch.autograd.Function):
     """x (..., columns), weight (rows, columns), bias (rows,) or None -> (..., rows)."""
 
     @staticmethod
@@ -39,8 +39,8 @@ class Linear(torch.autograd.Function):
         rows, columns = weight.shape
         out = x.new_empty(*x.shape[:-1], rows)
         room = x.new_empty((rows + 32) * columns)
-        built(x.dtype).linear(
-            *_sizes(x, weight), *map(pointer, (x, weight, bias, out, room))
+        load_linear_library(x.dtype).linear(
+            *_sizes(x, weight), *map(data_pointer, (x, weight, bias, out, room))
         )  # fmt: skip
         return out
 
@@ -56,22 +56,22 @@ class Linear(torch.autograd.Function):
             rows, columns = weight.shape
             of_x = torch.empty_like(x)
             room = x.new_empty((columns + 32) * rows)
-            built(x.dtype).linear_back(
-                *_sizes(x, weight), pointer(above), ctypes.c_long(above.stride(0)),
-                *map(pointer, (weight, of_x, room)),
+            load_linear_library(x.dtype).linear_back(
+                *_sizes(x, weight), data_pointer(above), ctypes.c_long(above.stride(0)),
+                *map(data_pointer, (weight, of_x, room)),
             )  # fmt: skip
         of_weight = above.t() @ x.flatten(0, -2)
         return of_x, of_weight, above.sum(0) if ctx.biased else None
 
 
-def _plain(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+def _is_supported(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     """Whether these are what the C reads; all else, errors included, is PyTorch's."""
     kinds = {tensor.dtype for tensor in (x, weight, bias) if tensor is not None}
     one = len(kinds) == 1 and kinds <= {torch.float32, torch.float64}
     return one and weight.dim() == 2 and x.shape[-1] == weight.shape[1] and x.is_cpu
 
 
-class OwnProducts(TorchFunctionMode):
+class CompiledLinearMode(TorchFunctionMode):
     """Within it, torch.nn.functional.linear of a long text on the CPU is `Linear`."""
 
     def __torch_function__(
@@ -80,7 +80,7 @@ class OwnProducts(TorchFunctionMode):
         del types
         if func is functional.linear and not kwargs:
             x, weight, bias = (*args, None)[:3]
-            if x.dim() > 1 and x.shape[:-1].numel() >= LEAST and _plain(x, weight, bias):
+            if x.dim() > 1 and x.shape[:-1].numel() >= MIN_ROWS and _is_supported(x, weight, bias):
                 bias = None if bias is None else bias.contiguous()
-                return Linear.apply(x.contiguous(), weight.contiguous(), bias)
+                return CompiledLinear.apply(x.contiguous(), weight.contiguous(), bias)
         return func(*args, **(kwargs or {}))

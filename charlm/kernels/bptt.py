@@ -4,10 +4,10 @@ from torch import Tensor
 
 from charlm.cell import Cell, State
 from charlm.engine.eager import refusal, through
-from charlm.unroll import kernel, table_or_text
+from charlm.unroll import register_kernel, embed_if_shorter
 
 
-@kernel("bptt", Cell, unless=refusal)
+@register_kernel("bptt", Cell, unless=refusal)
 def bptt(cell: Cell, x: Tensor, state: State, ids: Tensor | None = None) -> tuple[Tensor, State]:
-    x, ids = table_or_text(x, ids)
-    return through(cell, cell.project(x), state, ids)
+    x, ids = embed_if_shorter(x, ids)
+    return through(cell, cell.project_inputs(x), state, ids)

@@ -8,18 +8,18 @@ from torch import Tensor, einsum, exp, maximum
 
 from charlm.cell import Cell, State
 from charlm.cells.matrix_lstm import MatrixLSTM
-from charlm.unroll import kernel, projected
+from charlm.unroll import register_kernel, project_tokens
 
-LENGTH = 32  # of a chunk: pairs of characters cost as much as the state does at about this length
+CHUNK_SIZE = 32  # of a chunk: pairs of characters cost as much as the state does at about this length
 
 
-@kernel("scan", MatrixLSTM)
+@register_kernel("scan", MatrixLSTM)
 def chunkwise(
     cell: Cell, x: Tensor, state: State, ids: Tensor | None = None
 ) -> tuple[Tensor, State]:
     assert isinstance(cell, MatrixLSTM)
     outputs = []
-    for Wx in projected(cell, x, ids).split(LENGTH):
+    for Wx in project_tokens(cell, x, ids).split(CHUNK_SIZE):
         h, state = _chunk(cell, Wx, state)
         outputs.append(h)
     return torch.cat(outputs), state

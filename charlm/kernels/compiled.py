@@ -3,18 +3,18 @@
 from torch import Tensor
 
 from charlm.cell import Cell, State
-from charlm.engine.products import OwnProducts
-from charlm.engine.walk import CompiledStepper, refusal, through
-from charlm.unroll import STEPPERS, kernel, table_or_text
+from charlm.engine.products import CompiledLinearMode
+from charlm.engine.walk import CompiledStepper, unsupported_reason, run_compiled
+from charlm.unroll import SINGLE_STEP_KERNELS, register_kernel, embed_if_shorter
 
-STEPPERS["compiled"] = CompiledStepper
+SINGLE_STEP_KERNELS["compiled"] = CompiledStepper
 
 
-@kernel("compiled", Cell, unless=refusal)
+@register_kernel("compiled", Cell, unless=unsupported_reason)
 def compiled(
     cell: Cell, x: Tensor, state: State, ids: Tensor | None = None
 ) -> tuple[Tensor, State]:
-    x, ids = table_or_text(x, ids)
-    with OwnProducts():
-        Wx = cell.project(x)
-    return through(cell, Wx, state, ids)
+    x, ids = embed_if_shorter(x, ids)
+    with CompiledLinearMode():
+        Wx = cell.project_inputs(x)
+    return run_compiled(cell, Wx, state, ids)

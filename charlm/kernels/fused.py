@@ -13,7 +13,7 @@ from charlm.cell import Cell, State
 from charlm.cells.gru import GRU
 from charlm.cells.lstm import LSTM
 from charlm.cells.rnn import RNN
-from charlm.unroll import kernel
+from charlm.unroll import register_kernel
 
 # cuDNN would copy our separate weights into one piece at each call; they are small.
 warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous")
@@ -24,7 +24,7 @@ def _weights(cell: Cell, recurrent_bias: Tensor) -> list[Tensor]:
     return [cell.W.weight, cell.U.weight, cell.W.bias, recurrent_bias]
 
 
-@kernel("fused", RNN)
+@register_kernel("fused", RNN)
 def rnn(cell: Cell, x: Tensor, state: State, ids: Tensor | None = None) -> tuple[Tensor, State]:
     x = x if ids is None else embedding(ids, x)
     (h,) = state
@@ -35,17 +35,17 @@ def rnn(cell: Cell, x: Tensor, state: State, ids: Tensor | None = None) -> tuple
     return outputs, (h[0],)
 
 
-@kernel("fused", GRU)
+@register_kernel("fused", GRU)
 def gru(cell: Cell, x: Tensor, state: State, ids: Tensor | None = None) -> tuple[Tensor, State]:
     x = x if ids is None else embedding(ids, x)
     (h,) = state
     assert isinstance(cell, GRU)
-    weights = _weights(cell, torch.cat((cell.b.new_zeros(2 * cell.hidden), cell.b)))
+    weights = _weights(cell, torch.cat((cell.b.new_zeros(2 * cell.hidden_size), cell.b)))
     outputs, h = torch.gru(x, h[None], weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
     return outputs, (h[0],)
 
 
-@kernel("fused", LSTM)
+@register_kernel("fused", LSTM)
 def lstm(cell: Cell, x: Tensor, state: State, ids: Tensor | None = None) -> tuple[Tensor, State]:
     x = x if ids is None else embedding(ids, x)
     h, c = state

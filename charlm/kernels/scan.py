@@ -13,10 +13,10 @@ from torch.autograd.function import once_differentiable
 
 from charlm.cell import Cell, LinearCell, State
 from charlm.cells.lru import LRU
-from charlm.unroll import kernel, projected
+from charlm.unroll import register_kernel, project_tokens
 
 
-def walked(a: Tensor, b: Tensor, s: Tensor) -> Tensor:
+def linear_recurrence(a: Tensor, b: Tensor, s: Tensor) -> Tensor:
     """s[t] = a[t] s[t - 1] + b[t], from s before: a, b (time, …), s (…) -> (time, …)."""
     time = len(b)
     length = max(1, math.isqrt(time))
@@ -46,7 +46,7 @@ class Scan(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, s: Tensor) -> Tensor:
-        states = walked(a, b, s)
+        states = linear_recurrence(a, b, s)
         ctx.save_for_backward(a, s, states)
         return states
 
@@ -56,7 +56,7 @@ class Scan(torch.autograd.Function):
         a, s, states = ctx.saved_tensors
         a = a.conj()
         following = torch.cat((torch.zeros_like(a[:1]), a[1:].flip(0)))
-        gradient = walked(following, above.flip(0), torch.zeros_like(s)).flip(0)
+        gradient = linear_recurrence(following, above.flip(0), torch.zeros_like(s)).flip(0)
         before = torch.cat((s[None], states[:-1])).conj()
         return gradient * before, gradient, a[0] * gradient[0]
 
@@ -67,25 +67,25 @@ def scan(a: Tensor, b: Tensor, s: Tensor) -> Tensor:
     return states
 
 
-@kernel("scan", LinearCell)
-def linear(cell: Cell, x: Tensor, state: State, ids: Tensor | None = None) -> tuple[Tensor, State]:
+@register_kernel("scan", LinearCell)
+def scan_linear_cell(cell: Cell, x: Tensor, state: State, ids: Tensor | None = None) -> tuple[Tensor, State]:
     assert isinstance(cell, LinearCell)
-    Wx, rest = cell.shifted(projected(cell, x, ids), state)
+    Wx, rest = cell.apply_input_shift(project_tokens(cell, x, ids), state)
     a, b = cell.coefficients(Wx)  # a may be one number, or the same for all times
     a, b = torch.broadcast_tensors(torch.as_tensor(a, dtype=b.dtype, device=b.device), b)
-    s = scan(a, b, state[1 if cell.read_out else 0])
-    if not cell.read_out:
+    s = scan(a, b, state[1 if cell.output_is_readout else 0])
+    if not cell.output_is_readout:
         return s, (s[-1],)
-    h = cell.read(Wx, s)
+    h = cell.read_out(Wx, s)
     return h, (h[-1], s[-1], *rest)
 
 
-@kernel("scan", LRU)
-def complex_linear(
+@register_kernel("scan", LRU)
+def scan_lru(
     cell: Cell, x: Tensor, state: State, ids: Tensor | None = None
 ) -> tuple[Tensor, State]:
     assert isinstance(cell, LRU)
-    Wx = projected(cell, x, ids)
+    Wx = project_tokens(cell, x, ids)
     b = cell.drive(Wx)
     s = scan(cell.spectrum().expand_as(b), b, torch.complex(*state[1].chunk(2, dim=-1)))
     s = torch.cat((s.real, s.imag), dim=-1)

@@ -6,17 +6,17 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from charlm.cell import Cell, State
 from charlm.cells.attention import HEADS, Attention
-from charlm.unroll import kernel, projected
+from charlm.unroll import register_kernel, project_tokens
 
 
-@kernel("fused", Attention)
-def windowed(
+@register_kernel("fused", Attention)
+def windowed_attention(
     cell: Cell, x: Tensor, state: State, ids: Tensor | None = None
 ) -> tuple[Tensor, State]:
     assert isinstance(cell, Attention)
-    scale = (cell.hidden / HEADS) ** -0.5
+    scale = (cell.hidden_size / HEADS) ** -0.5
     outputs = []
-    for Wx in projected(cell, x, ids).split(cell.window):  # of more, most pairs are too far apart
+    for Wx in project_tokens(cell, x, ids).split(cell.window):  # of more, most pairs are too far apart
         near = cell.nearness(len(Wx), state[-1])
         q, K, V, after = cell.after(Wx, state)
         q, K, V = cell.heads(q), cell.heads(K), cell.heads(V)

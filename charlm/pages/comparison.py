@@ -3,66 +3,66 @@
 from collections.abc import Mapping, Sequence
 
 from charlm import page
-from charlm.config import around, flag
-from charlm.figures import Figure, Key, Line, Plan, draw, keys
+from charlm.config import describe_block, option_name
+from charlm.figures import Figure, LegendEntry, Series, FigureSpec, draw_figure, make_legend
 from charlm.pages import tuning
-from charlm.pages.forest import forest
-from charlm.pages.probes import Section, section
-from charlm.report import Curve, Report
-from charlm.show.numbers import exact
-from charlm.show.rows import baselines, compared, differing, fitted, judged, missing
+from charlm.pages.forest import forest_plot
+from charlm.pages.probes import ProbeSection, probe_section
+from charlm.report import ValidationCurve, Report
+from charlm.show.numbers import format_number
+from charlm.show.rows import baseline_rows, format_row, describe_differences, describe_tuning, describe_statistics, power_notes
 
-TRAINING = 3  # a backward pass costs two forward ones
-WILD = 40  # bits, twice what any character needs: a run that is about to diverge
+TRAINING_FLOP_FACTOR = 3  # a backward pass costs two forward ones
+MAX_PLOTTED_BITS = 40  # bits, twice what any character needs: a run that is about to diverge
 
 
 def render(
     report: Report,
     times: Report,
-    curves: Mapping[str, Sequence[Curve]],
+    curves: Mapping[str, Sequence[ValidationCurve]],
     samples: Mapping[str, str | None],
     probed: Report | None = None,
 ) -> bytes:
     """times: of timing.json; curves: cell -> one a seed; samples: cell -> what it wrote, None where
     it diverged; probed: what the probes found in its runs."""
     rows, unit = report["rows"], report["unit"]
-    looks = keys([row["cell"] for row in rows])
+    looks = make_legend([row["cell"] for row in rows])
     told = [
         {
-            **compared(row, unit),
+            **format_row(row, unit),
             "params": f"{row['parameters']:,}",
             "off by": f"{row['residual']:+.2%}",
-            "s/M": exact(times["cells"][row["cell"]]["seconds_per_million"]),
-            "spread": spread(row, unit),
+            "s/M": format_number(times["cells"][row["cell"]]["seconds_per_million"]),
+            "spread": format_range(row, unit),
         }
         for row in rows
     ]
-    return page.render(
+    return page.render_template(
         "comparison.html",
         report=report,
         command=times["command"],
-        answer=answer(report),
-        judged=judged(report),
-        missing=missing(report),
-        footing=footing(report),
+        answer=summary_sentence(report),
+        judged=describe_statistics(report),
+        missing=power_notes(report),
+        footing=describe_matching(report),
         heads=list(told[0]),
         rows=[list(one.values()) for one in told],
         looks=looks,
-        forest=differences(report, looks),
-        baselines=baselines(report),
-        drawn=learning(report, curves, looks),
-        tuned=tuning.section(report["tuning"], looks) if report["tuning"] else None,
-        sections=sections(probed, rows) if probed else [],
+        forest=difference_figures(report, looks),
+        baselines=baseline_rows(report),
+        drawn=learning_curves(report, curves, looks),
+        tuned=tuning.tuning_section(report["tuning"], looks) if report["tuning"] else None,
+        sections=probe_sections(probed, rows) if probed else [],
         samples=[(row["cell"], samples[row["cell"]]) for row in rows],
-        protocol=protocol(report),
-        settings=[(flag(name), str(value)) for name, value in report["settings"].items()],
+        protocol=provenance(report),
+        settings=[(option_name(name), str(value)) for name, value in report["settings"].items()],
     )
 
 
 WORDS = ("better", "worse", "equivalent", "inconclusive")
 
 
-def answer(report: Report) -> str:
+def summary_sentence(report: Report) -> str:
     """In a few sentences: their words are the verdicts', and the order of the rows says nothing."""
     rows, unit, by = report["rows"], report["unit"], report["judged"]
     (base,) = (row for row in rows if row["cell"] == by["baseline"])
@@ -83,10 +83,10 @@ def answer(report: Report) -> str:
         cells = [row["cell"] for row in rows if row["verdict"]["word"] == word]
         within = f" within {by['margin']:g} bits" if word == "equivalent" else ""
         told += [f"{word}{within}: {', '.join(cells)}"] if cells else []
-    return f"{said}, {'; '.join(told) or 'there is no other cell'}.{lost}{_beaten(report)}"
+    return f"{said}, {'; '.join(told) or 'there is no other cell'}.{lost}{_better_baselines(report)}"
 
 
-def _beaten(report: Report) -> str:
+def _better_baselines(report: Report) -> str:
     """What predicts the text better than each of the cells does, and why it may."""
     unit, best = report["unit"], report["rows"][0][report["unit"]]["mean"]
     lower = [one for one in report["baselines"] if one[unit] is not None and one[unit] < best]
@@ -103,41 +103,41 @@ def _unit(unit: str) -> str:
     return unit.replace("_", " ").replace("char", "character")
 
 
-def spread(row: Report, unit: str) -> str:
+def format_range(row: Report, unit: str) -> str:
     """The lowest and the highest seed."""
     low, high = row[unit]["low"], row[unit]["high"]
     return f"{row['diverged']} diverged" if low is None else f"{low:.3f}–{high:.3f}"
 
 
-def footing(report: Report) -> str:
+def describe_matching(report: Report) -> str:
     """What was equal, and whether each cell was tuned."""
     equal, settings = report["equal"], report["settings"]
     if report["differ"] is not None:
-        return f"{equal['told']}{differing(report)}."
+        return f"{equal['told']}{describe_differences(report)}."
     return (
         f"{equal['told']}, read the same text in the same order, and get "
         f"{equal['updates']:,} updates of {settings['batch']} × {settings['time']} "
-        f"characters; {around(settings['block'])}; {fitted(report)}."
+        f"characters; {describe_block(settings['block'])}; {describe_tuning(report)}."
     )
 
 
-def sections(probed: Report, rows: Sequence[Report]) -> list[Section]:
+def probe_sections(probed: Report, rows: Sequence[Report]) -> list[ProbeSection]:
     """What the probes found, the runs in the order of the rows and called like them: so that
     colours are the same."""
     row_of = {name: row["cell"] for row in rows for name in row["runs"]}
     told = {run["name"]: {**run, "cell": row_of[run["name"]]} for run in probed["runs"]}
     runs = [told[name] for name in row_of if name in told]
-    return [section(name, one, runs) for name, one in probed["probes"].items()]
+    return [probe_section(name, one, runs) for name, one in probed["probes"].items()]
 
 
-def differences(report: Report, looks: Sequence[Key]) -> list[Figure]:
+def difference_figures(report: Report, looks: Sequence[LegendEntry]) -> list[Figure]:
     """A forest plot of the cells that have an interval, if there are any."""
     rows = [row for row in report["rows"] if row["verdict"]["low"] is not None]
-    return [forest(rows, report["judged"]["margin"], looks)] if rows else []
+    return [forest_plot(rows, report["judged"]["margin"], looks)] if rows else []
 
 
-def learning(
-    report: Report, curves: Mapping[str, Sequence[Curve]], looks: Sequence[Key]
+def learning_curves(
+    report: Report, curves: Mapping[str, Sequence[ValidationCurve]], looks: Sequence[LegendEntry]
 ) -> list[Figure]:
     """Validation against what was read, against seconds, and against FLOPs."""
     symbol = "byte" if report["settings"]["alphabet"] == "bytes" else "character"
@@ -146,22 +146,22 @@ def learning(
     for number, axis in enumerate(("characters read", "seconds of training", "training FLOPs")):
         lines = []
         for row in report["rows"]:
-            cost = (1.0, None, TRAINING * row["flops_per_character"])[number]
+            cost = (1.0, None, TRAINING_FLOP_FACTOR * row["flops_per_character"])[number]
             for seed, curve in zip(row["seeds"], curves[row["cell"]], strict=True):
-                line = Line(
+                line = Series(
                     f"{row['cell']} seed {seed}",
                     row["cell"],
                     [look.characters * cost if cost else look.seconds for look in curve],
-                    [look.bits if look.bits < WILD else None for look in curve],
+                    [look.bits if look.bits < MAX_PLOTTED_BITS else None for look in curve],
                 )
                 # a run that diverged at once has none
                 lines += [line] if any(y is not None for y in line.y) else []
         if lines:
-            drawn.append(draw(f"learning-{number}", Plan("", axis, bits, log_x=True), lines, looks))
+            drawn.append(draw_figure(f"learning-{number}", FigureSpec("", axis, bits, log_x=True), lines, looks))
     return drawn
 
 
-def protocol(report: Report) -> list[tuple[str, str]]:
+def provenance(report: Report) -> list[tuple[str, str]]:
     """By what the figures can be had again, and told apart from others."""
     corpus, made_by = report["corpus"], report["made_by"]
     splits = ", ".join(f"{name} {end - start:,}" for name, (start, end) in corpus["splits"].items())

@@ -5,23 +5,23 @@ from typing import Any
 
 from matplotlib.ticker import MaxNLocator
 
-from charlm.figures import INK, LINE, Figure, Key, Plan, painted
+from charlm.figures import FOREGROUND_PLACEHOLDER, COLOR_PLACEHOLDER, Figure, LegendEntry, FigureSpec, render_svg
 from charlm.report import Report
 
-PLAN = Plan(
+FOREST_SPEC = FigureSpec(
     "Differences to the base",
     "bits more than the base; shaded: the margin",
     "in the order of the table, with 95 % intervals",
 )
 
 
-def forest(rows: Sequence[Report], margin: float, looks: Sequence[Key]) -> Figure:
+def forest_plot(rows: Sequence[Report], margin: float, looks: Sequence[LegendEntry]) -> Figure:
     """Of the rows that have an interval, the first at the top."""
-    colors = {look.family: f"{LINE}{look.color:02x}" for look in looks}
+    colors = {look.group: f"{COLOR_PLACEHOLDER}{look.color:02x}" for look in looks}
 
     def paint(axes: Any) -> None:
-        axes.axvspan(-margin, margin, color=INK, alpha=0.12, linewidth=0)
-        axes.axvline(0, color=INK, linewidth=1)
+        axes.axvspan(-margin, margin, color=FOREGROUND_PLACEHOLDER, alpha=0.12, linewidth=0)
+        axes.axvline(0, color=FOREGROUND_PLACEHOLDER, linewidth=1)
         for place, row in enumerate(rows):
             found, style = row["verdict"], {"color": colors[row["cell"]], "linewidth": 2}
             axes.plot([found["low"], found["high"]], [place, place], **style)
@@ -33,8 +33,8 @@ def forest(rows: Sequence[Report], margin: float, looks: Sequence[Key]) -> Figur
 
     told = ("difference", "low", "high", "p", "p_holm", "p_equivalent")
     return Figure(
-        PLAN,
-        painted("forest", PLAN, paint),
+        FOREST_SPEC,
+        render_svg("forest", FOREST_SPEC, paint),
         ["cell", *(name.replace("_", " ") for name in told), "verdict"],
         [
             (

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from charlm import page
-from charlm.visible import visible
+from charlm.visible import escape_control_characters
 
 WIDTH = 32  # characters of a block, which fit side by side on a telephone
 SHADES = 10
-STRONGEST = 8.0  # bits: what costs more is shown no stronger
+MAX_SHADED_BITS = 8.0  # bits: what costs more is shown no stronger
 GLYPHS = {" ": "\xa0", "\n": "↵", "\t": "→"}
 
 
-class Shown(NamedTuple):
+class CharacterView(NamedTuple):
     """A character: what is written, its shade and what it cost, in words."""
 
     glyph: str
@@ -23,7 +23,7 @@ class Shown(NamedTuple):
     ends: bool  # the line
 
 
-class Strip(NamedTuple):
+class HeatmapRow(NamedTuple):
     """A letter's cells under a block: shade and value of each."""
 
     letter: str
@@ -31,15 +31,15 @@ class Strip(NamedTuple):
     cells: list[tuple[str, str]]
 
 
-class Unit(NamedTuple):
+class UnitView(NamedTuple):
     title: str
     tracks: list[str]
     forgets: str  # where it does so always alike
     scales: list[tuple[str, str]]  # letters on both sides of 0, and the value of the strongest
-    blocks: list[tuple[Sequence[Shown], list[Strip]]]
+    blocks: list[tuple[Sequence[CharacterView], list[HeatmapRow]]]
 
 
-class Dots(NamedTuple):
+class SaturationPlot(NamedTuple):
     """Of a gate, where its units lie between shut and open: percent of time."""
 
     title: str
@@ -59,12 +59,12 @@ def render(told: dict[str, Any]) -> bytes:
     units = [unit(one, text, survey["trackers"]) for one in told["units"]]
     layers = sum(len(one["layers"]) for one in told["equations"])
     letters = {row["letter"]: row["says"] for one in told["units"] for row in one["rows"]}
-    return page.render(
+    return page.render_template(
         "inspect.html",
         told=told,
         each=told["kind"].removesuffix("s"),
         bits=sum(told["bits"]) / len(told["bits"]),
-        strongest=STRONGEST,
+        strongest=MAX_SHADED_BITS,
         shades=SHADES,
         ramps={
             "cost": [f"s{n}" for n in range(SHADES + 1)],
@@ -84,12 +84,12 @@ def render(told: dict[str, Any]) -> bytes:
                 one["landmark"],
                 f"layer {one['layer']}, unit {one['unit']}",
                 one["letter"],
-                signed(one["found"]),
-                signed(one["score"]),
+                format_signed(one["found"]),
+                format_signed(one["score"]),
             ]
             for one in survey["trackers"]
         ],
-        gates=[dots(one, layers) for one in survey["saturation"]],
+        gates=[saturation_plot(one, layers) for one in survey["saturation"]],
     )
 
 
@@ -106,29 +106,29 @@ def paragraphs(written: str) -> list[list[tuple[str, str]]]:
     return found
 
 
-def character(symbol: str, unseen: bool, bits: float) -> Shown:
-    shade = f"s{round(SHADES * min(1.0, bits / STRONGEST))}" + (" new" if unseen else "")
+def character(symbol: str, unseen: bool, bits: float) -> CharacterView:
+    shade = f"s{round(SHADES * min(1.0, bits / MAX_SHADED_BITS))}" + (" new" if unseen else "")
     cost = f"{bits:.2f} bits" + (", never seen in training" if unseen else "")
-    return Shown(GLYPHS.get(symbol, visible(symbol)), shade, cost, symbol == "\n")
+    return CharacterView(GLYPHS.get(symbol, escape_control_characters(symbol)), shade, cost, symbol == "\n")
 
 
-def unit(told: dict[str, Any], text: Sequence[Shown], trackers: Sequence[dict[str, Any]]) -> Unit:
+def unit(told: dict[str, Any], text: Sequence[CharacterView], trackers: Sequence[dict[str, Any]]) -> UnitView:
     strips, scales = [], []
     for row in told["rows"]:
         scale = 1.0
         if row["kind"] == "signed":
             scale = max(map(abs, row["values"])) or 1.0
             scales.append((row["letter"], f"{scale:.2g}"))
-        cells = [(shade(value / scale, row["kind"]), f"{value:.2f}") for value in row["values"]]
-        strips.append(Strip(row["letter"], row["says"], cells))
-    return Unit(
+        cells = [(shade_class(value / scale, row["kind"]), f"{value:.2f}") for value in row["values"]]
+        strips.append(HeatmapRow(row["letter"], row["says"], cells))
+    return UnitView(
         f"Layer {told['layer']}, unit {told['unit']}",
         [
-            f"{one['landmark']} ({signed(one['score'])} elsewhere)"
+            f"{one['landmark']} ({format_signed(one['score'])} elsewhere)"
             for one in trackers
             if (one["layer"], one["unit"]) == (told["layer"], told["unit"])
         ],
-        forgets(told["kept"]),
+        describe_retention(told["kept"]),
         scales,
         [
             (
@@ -140,7 +140,7 @@ def unit(told: dict[str, Any], text: Sequence[Shown], trackers: Sequence[dict[st
     )
 
 
-def forgets(kept: float | None) -> str:
+def describe_retention(kept: float | None) -> str:
     """What a share that is always kept comes to; "" where it is a gate's."""
     if kept is None:
         return ""
@@ -149,19 +149,19 @@ def forgets(kept: float | None) -> str:
     return f"It forgets in about {-1 / math.log(max(kept, 1e-9)):.3g} characters, always alike."
 
 
-def shade(share: float, kind: str) -> str:
+def shade_class(share: float, kind: str) -> str:
     """The class of a share from -1 to 1: g0 to g10 of a gate, n10 to n0 and p0 to p10 else."""
     level = round(SHADES * min(1.0, abs(share)))
     return f"g{level}" if kind == "gate" else f"n{level}" if share < 0 else f"p{level}"
 
 
-def signed(share: float) -> str:
+def format_signed(share: float) -> str:
     return f"{share:+.2f}".replace("-", "−")
 
 
-def dots(told: dict[str, Any], layers: int) -> Dots:
+def saturation_plot(told: dict[str, Any], layers: int) -> SaturationPlot:
     low, high = told["low"], told["high"]
     places = {(round(100 * x), round(100 * y)) for x, y in zip(low, high, strict=True)}
     layer = f", layer {told['layer']}" if layers > 1 else ""
     shut, open_ = (sum(share > 0.5 for share in shares) for shares in (low, high))
-    return Dots(told["letter"] + layer, told["says"], sorted(places), shut, open_, len(low))
+    return SaturationPlot(told["letter"] + layer, told["says"], sorted(places), shut, open_, len(low))

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import Any
 
-from charlm.show.numbers import exact
+from charlm.show.numbers import format_number
 
 Found = dict[str, Any]  # a charlm.probe.Found as a report has it
 Numbers = dict[str, dict[str, Any]]  # what it is -> a charlm.probe.Number, likewise
 Row = list[str]
 
 
-def numbers_of(found: dict[str, Found]) -> dict[str, Numbers]:
+def scalars_by_run(found: dict[str, Found]) -> dict[str, Numbers]:
     """The numbers of each run, by what they are; those of a group say whose they are."""
     of: dict[str, Numbers] = {}
     for run, one in found.items():
@@ -22,7 +22,7 @@ def numbers_of(found: dict[str, Found]) -> dict[str, Numbers]:
     return of
 
 
-def grouped(of: Iterable[str], cells: dict[str, str]) -> dict[str, list[str]]:
+def group_runs(of: Iterable[str], cells: dict[str, str]) -> dict[str, list[str]]:
     """Cell -> its runs; what is no run's is no cell's."""
     groups: dict[str, list[str]] = {}
     for run in of:
@@ -30,30 +30,30 @@ def grouped(of: Iterable[str], cells: dict[str, str]) -> dict[str, list[str]]:
     return groups
 
 
-def tabled(of: dict[str, Numbers], groups: dict[str, list[str]]) -> tuple[Row, list[Row]]:
+def scalar_table(of: dict[str, Numbers], groups: dict[str, list[str]]) -> tuple[Row, list[Row]]:
     """Heads and rows: a row for each number, a column for each group of runs."""
     names = dict.fromkeys(name for there in of.values() for name in there)
     rows = [
         [
             name,
-            *(said([of[run][name] for run in runs if name in of[run]]) for runs in groups.values()),
+            *(format_scalars([of[run][name] for run in runs if name in of[run]]) for runs in groups.values()),
         ]
         for name in names
     ]
     return ["", *groups], rows
 
 
-def said(those: Sequence[dict[str, Any]]) -> str:
+def format_scalars(those: Sequence[dict[str, Any]]) -> str:
     """A number with its interval; or a mean, and each of those it is of."""
     if not those:
         return "–"
-    each = [one["note"] or "–" if one["value"] is None else exact(one["value"]) for one in those]
+    each = [one["note"] or "–" if one["value"] is None else format_number(one["value"]) for one in those]
     values = [one["value"] for one in those]
     if len(those) > 1:
-        return ", ".join(each) if None in values else f"{exact(fmean(values))} ({', '.join(each)})"
+        return ", ".join(each) if None in values else f"{format_number(fmean(values))} ({', '.join(each)})"
     (one,) = those
     if one["low"] is not None and one["high"] is not None:
-        each.append(f"({exact(one['low'])} to {exact(one['high'])})")
+        each.append(f"({format_number(one['low'])} to {format_number(one['high'])})")
     if one["value"] is not None and one["note"]:
         each.append(one["note"])
     return " ".join(each)

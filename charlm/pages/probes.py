@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from charlm import page
-from charlm.figures import Figure, Line, Plan, draw, keys
-from charlm.pages.numbers import Found, Row, grouped, numbers_of, tabled
-from charlm.show.numbers import exact
+from charlm.figures import Figure, Series, FigureSpec, draw_figure, make_legend
+from charlm.pages.numbers import Found, Row, group_runs, scalars_by_run, scalar_table
+from charlm.show.numbers import format_number
 
 Curve = dict[str, Any]  # a charlm.probe.Curve as a report has it
 
 
-class Section(NamedTuple):
+class ProbeSection(NamedTuple):
     """A probe: what it asked, and all that it found."""
 
     name: str
@@ -28,13 +28,13 @@ class Section(NamedTuple):
 def render(report: dict[str, Any]) -> bytes:
     """The page of a report of `charlm probe`."""
     runs, text = report["runs"], report["text"]
-    looks = keys([run["cell"] for run in runs])
-    return page.render(
+    looks = make_legend([run["cell"] for run in runs])
+    return page.render_template(
         "probes.html",
         report=report,
         runs=runs,
         looks=looks,
-        sections=[section(name, one, runs) for name, one in report["probes"].items()],
+        sections=[probe_section(name, one, runs) for name, one in report["probes"].items()],
         heads=["run", "cell", "layers", "units", "parameters", "state", "bits/char", "weights"],
         rows=[
             [
@@ -42,8 +42,8 @@ def render(report: dict[str, Any]) -> bytes:
                 run["cell"],
                 str(run["layers"]),
                 str(run["hidden"]),
-                exact(run["parameters"]),
-                exact(run["state_size"]),
+                format_number(run["parameters"]),
+                format_number(run["state_size"]),
                 "–" if run["bits_per_char"] is None else f"{run['bits_per_char']:.4f}",
                 run["weights_sha256"][:16] + "…",
             ]
@@ -57,27 +57,27 @@ def render(report: dict[str, Any]) -> bytes:
     )
 
 
-def section(name: str, one: dict[str, Any], runs: Sequence[dict[str, Any]]) -> Section:
+def probe_section(name: str, one: dict[str, Any], runs: Sequence[dict[str, Any]]) -> ProbeSection:
     """All there is to say of one probe."""
     found = {run: what for run, what in one["found"].items() if "not_measurable" not in what}
     cells = {run["name"]: run["cell"] for run in runs}
-    of = numbers_of(found)
-    groups = grouped(of, cells)
+    of = scalars_by_run(found)
+    groups = group_runs(of, cells)
     told = [(key, one[key]) for key in ("protocol", "unit", "source")]
-    return Section(
+    return ProbeSection(
         name,
         one["question"],
         one["chance"],
         [*told, ("time", f"{sum(one['seconds'].values()):.1f} seconds")],
         figures(name, found, cells),
-        tabled(of, groups),
-        tabled(of, {run: [run] for run in of}) if len(groups) < len(of) else None,
-        silent(one["found"]),
-        noted(grouped(found, cells), found),
+        scalar_table(of, groups),
+        scalar_table(of, {run: [run] for run in of}) if len(groups) < len(of) else None,
+        not_measurable_notes(one["found"]),
+        grouped_notes(group_runs(found, cells), found),
     )
 
 
-def silent(found: dict[str, Any]) -> list[tuple[str, str]]:
+def not_measurable_notes(found: dict[str, Any]) -> list[tuple[str, str]]:
     """Runs, and why it cannot be measured there; nobody's name where all are silent alike."""
     why: dict[str, list[str]] = {}
     for run, one in found.items():
@@ -88,7 +88,7 @@ def silent(found: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def noted(groups: dict[str, list[str]], found: dict[str, Found]) -> list[tuple[str, str]]:
+def grouped_notes(groups: dict[str, list[str]], found: dict[str, Found]) -> list[tuple[str, str]]:
     """Each note once, and of which cells it is if not of all."""
     of: dict[str, list[str]] = {}
     for cell, runs in groups.items():
@@ -109,14 +109,14 @@ def figures(name: str, found: dict[str, Found], cells: dict[str, str]) -> list[F
             panels.setdefault(panel, []).extend((run, curve) for curve in one["curves"])
     drawn: list[Figure] = []
     for (title, x, y), those in panels.items():
-        for curve_name, curves in split(those, several=len(found) > 1).items():
+        for curve_name, curves in split_by_curve(those, several=len(found) > 1).items():
             said = ": ".join(part for part in (title, curve_name) if part)
-            plan = Plan(said, x, y, *axes[title, x, y])
-            drawn += figure(f"{name}-{len(drawn)}", plan, curves, cells)
+            plan = FigureSpec(said, x, y, *axes[title, x, y])
+            drawn += make_figure(f"{name}-{len(drawn)}", plan, curves, cells)
     return drawn
 
 
-def split(those: Sequence[tuple[str, Curve]], several: bool) -> dict[str, list[tuple[str, Curve]]]:
+def split_by_curve(those: Sequence[tuple[str, Curve]], several: bool) -> dict[str, list[tuple[str, Curve]]]:
     """Run and curve -> for each figure its title, and whose each curve is.
 
     A curve that all runs have alike, such as that of a baseline, stands in each figure.
@@ -135,25 +135,25 @@ def split(those: Sequence[tuple[str, Curve]], several: bool) -> dict[str, list[t
     return {name: [*curves, *alike.items()] for name, curves in own.items()} or by_name
 
 
-def figure(
-    name: str, plan: Plan, curves: Sequence[tuple[str, Curve]], cells: dict[str, str]
+def make_figure(
+    name: str, plan: FigureSpec, curves: Sequence[tuple[str, Curve]], cells: dict[str, str]
 ) -> list[Figure]:
     """Drawn, if there is anything to draw; its key says what the page's does not."""
     lines = [
-        Line(whose, cells.get(whose, whose), curve["x"], curve["y"], band(curve), words(curve))
+        Series(whose, cells.get(whose, whose), curve["x"], curve["y"], error_band(curve), value_labels(curve))
         for whose, curve in curves
         if any(y is not None for y in curve["y"])
     ]
     if not lines:
         return []
-    looks = keys([*cells.values(), *(line.family for line in lines)])
-    families = {line.family for line in lines}
-    said = set(cells.values()) if len(cells) > 1 or len(families) == 1 else set()
-    key = [look for look in looks if look.family in families - said]
-    return [draw(name, plan, lines, looks)._replace(key=key)]
+    looks = make_legend([*cells.values(), *(line.group for line in lines)])
+    groups = {line.group for line in lines}
+    said = set(cells.values()) if len(cells) > 1 or len(groups) == 1 else set()
+    key = [look for look in looks if look.group in groups - said]
+    return [draw_figure(name, plan, lines, looks)._replace(key=key)]
 
 
-def band(curve: Curve) -> tuple[list[float | None], list[float | None]] | None:
+def error_band(curve: Curve) -> tuple[list[float | None], list[float | None]] | None:
     """One standard error below and above."""
     if curve["error"] is None:
         return None
@@ -165,12 +165,12 @@ def band(curve: Curve) -> tuple[list[float | None], list[float | None]] | None:
     return low, high
 
 
-def words(curve: Curve) -> list[str]:
+def value_labels(curve: Curve) -> list[str]:
     """Each point, with its standard error and the number of events behind it if it has them."""
-    said = [exact(y) for y in curve["y"]]
+    said = [format_number(y) for y in curve["y"]]
     if curve["error"] is not None:
         errors = curve["error"]
-        said = [s if e is None else f"{s} ± {exact(e)}" for s, e in zip(said, errors, strict=True)]
+        said = [s if e is None else f"{s} ± {format_number(e)}" for s, e in zip(said, errors, strict=True)]
     if curve["count"] is not None:
         said = [f"{s} ({count:,})" for s, count in zip(said, curve["count"], strict=True)]
     return said

@@ -8,20 +8,20 @@ import torch
 from numpy.typing import NDArray
 
 from charlm import ngram
-from charlm.characters import characters, which
-from charlm.closers import blocks, brackets, quotations
-from charlm.probe import Curve, Found, NotMeasurable, Number, Reading, probe
+from charlm.characters import ids_to_text, vocabulary_mask
+from charlm.closers import match_indented_blocks, match_brackets, match_quotes
+from charlm.probe import Curve, ProbeResult, ProbeNotApplicable, ScalarResult, ProbeContext, register_probe
 
-KINDS = {"brackets": brackets, "quotation marks": quotations, "blocks": blocks}
-ASKED = ("bits per closer", "share expected most")
-LEAST = 200  # closers that a mean must be of
+KINDS = {"brackets": match_brackets, "quotation marks": match_quotes, "blocks": match_indented_blocks}
+METRICS = ("bits per closer", "share expected most")
+MIN_EVENTS = 200  # closers that a mean must be of
 Numbers = NDArray[np.float64]
 Places = NDArray[np.int64]
 
 
-@probe("closing")
+@register_probe("closing")
 @torch.inference_mode()
-def closing(reading: Reading, least: int = LEAST) -> Found:
+def closing_delimiters(reading: ProbeContext, least: int = MIN_EVENTS) -> ProbeResult:
     """Does the model still know what is open, when the time comes to close it?
 
     Question: What does a closing bracket, a closing quotation mark or the end of an indented block
@@ -46,7 +46,7 @@ def closing(reading: Reading, least: int = LEAST) -> Found:
     Source: Karpathy, Johnson & Fei-Fei (2015), "Visualizing and Understanding Recurrent Networks",
     section 4.3, for brackets and quotation marks; how they are paired, and blocks, are ours.
     """
-    text = characters(reading.ids, reading.alphabet)
+    text = ids_to_text(reading.ids, reading.vocabulary)
     pairs = {name: np.array(find(text), np.int64).reshape(-1, 2) for name, find in KINDS.items()}
     few = [
         f"{f'only {len(pair)}' if len(pair) else 'no'} {name}"
@@ -55,49 +55,49 @@ def closing(reading: Reading, least: int = LEAST) -> Found:
     ]
     pairs = {name: pair for name, pair in pairs.items() if len(pair) >= least}
     if not pairs:
-        raise NotMeasurable(f"the text closes {', '.join(few)}")
+        raise ProbeNotApplicable(f"the text closes {', '.join(few)}")
     at = np.unique(np.concatenate([pair[:, 1] for pair in pairs.values()]))
-    symbols = reading.alphabet.size
-    counted = reading.elsewhere[-ngram.COUNTED :]
+    symbols = reading.vocabulary.size
+    counted = reading.train_ids[-ngram.MAX_TRAINING_TOKENS :]
     expected = {
-        "": expected_at(reading, at),
-        "n-gram": ngram.chances(counted, reading.ids, at, symbols),
+        "": probabilities_at(reading, at),
+        "n-gram": ngram.next_token_probabilities(counted, reading.ids, at, symbols),
     }
-    inked = which(reading.alphabet, lambda one: one not in " \t")
-    figures: list[Found] = []
-    numbers: list[Number] = []
+    inked = vocabulary_mask(reading.vocabulary, lambda one: one not in " \t")
+    figures: list[ProbeResult] = []
+    numbers: list[ScalarResult] = []
     for name, pair in pairs.items():
         opener, closer = pair.T
         right = (
             np.eye(symbols, dtype=bool)[reading.ids[closer]] if name != "blocks" else inked[None]
         )
         rows = np.searchsorted(at, closer)
-        answers = {of: met(chances[rows], right) for of, chances in expected.items()}
-        groups = binned(closer - opener, least)
-        for y, asked in enumerate(ASKED):
-            curves = [curve(of, closer - opener, groups, found[y]) for of, found in answers.items()]
-            x = f"{reading.alphabet.kind} since the opener"
-            figures.append(Found(title=name, x=x, y=asked, curves=curves))
-        numbers += told(name, *answers.values())
+        answers = {of: bits_and_hits(chances[rows], right) for of, chances in expected.items()}
+        groups = bin_by_distance(closer - opener, least)
+        for y, asked in enumerate(METRICS):
+            curves = [binned_curve(of, closer - opener, groups, found[y]) for of, found in answers.items()]
+            x = f"{reading.vocabulary.kind} since the opener"
+            figures.append(ProbeResult(title=name, x=x, y=asked, curves=curves))
+        numbers += summary_numbers(name, *answers.values())
     notes = [f"the text closes {kind}: not shown" for kind in few]
-    if len(counted) < len(reading.elsewhere):
-        kind = reading.alphabet.kind
+    if len(counted) < len(reading.train_ids):
+        kind = reading.vocabulary.kind
         notes.append(f"the n-gram is counted on the last {len(counted):,} {kind} of training")
     first, *more = figures
     return msgspec.structs.replace(first, more=more, numbers=numbers, notes=notes)
 
 
-def expected_at(reading: Reading, at: Places) -> Numbers:
+def probabilities_at(reading: ProbeContext, at: Places) -> Numbers:
     """What the model expects at these places, the chance of every symbol: (len(at), symbols)."""
     found, start = [], 0
-    for ids, logits in reading.one_stream():
+    for ids, logits in reading.iter_logits():
         here = torch.from_numpy(at[(at >= start) & (at < start + len(ids))] - start)
         found.append(logits[here.to(logits.device), 0].double().softmax(-1).cpu())
         start += len(ids)
     return torch.cat(found).numpy()
 
 
-def met(chances: Numbers, right: NDArray[np.bool_]) -> tuple[Numbers, Numbers]:
+def bits_and_hits(chances: Numbers, right: NDArray[np.bool_]) -> tuple[Numbers, Numbers]:
     """Bits of any symbol that is right, and 1 where the symbol expected most is; each (events,).
 
     chances: (events, symbols); right: as well, or (1, symbols).
@@ -107,7 +107,7 @@ def met(chances: Numbers, right: NDArray[np.bool_]) -> tuple[Numbers, Numbers]:
     return -np.log2((chances * right).sum(1)), hit.astype(float)
 
 
-def binned(distance: Places, least: int) -> list[Places]:
+def bin_by_distance(distance: Places, least: int) -> list[Places]:
     """Events from d to 2d together, nearest first; those of a bin with too few go to the next
     nearer one, and what is left of the nearest to the one beyond it."""
     power = np.floor(np.log2(distance)).astype(int)
@@ -122,7 +122,7 @@ def binned(distance: Places, least: int) -> list[Places]:
     return groups[::-1]
 
 
-def curve(of: str, distance: Places, groups: Sequence[Places], values: Numbers) -> Curve:
+def binned_curve(of: str, distance: Places, groups: Sequence[Places], values: Numbers) -> Curve:
     """The mean of each group with its standard error."""
     return Curve(
         name=of,
@@ -133,18 +133,18 @@ def curve(of: str, distance: Places, groups: Sequence[Places], values: Numbers) 
     )
 
 
-def told(
+def summary_numbers(
     name: str, model: tuple[Numbers, Numbers], counts: tuple[Numbers, Numbers]
-) -> Iterator[Number]:
+) -> Iterator[ScalarResult]:
     """How often all closers of a kind are expected most, and what the model saves on them."""
     (bits, hit), (bits_by_counts, hit_by_counts) = model, counts
     beside = f"the n-gram: {hit_by_counts.mean():.3f}"
-    yield number(f"{name}: expected most", hit, f"of {len(hit):,}", beside)
-    yield number(f"{name}: saved against the n-gram", bits_by_counts - bits, "bits per closer")
+    yield mean_with_interval(f"{name}: expected most", hit, f"of {len(hit):,}", beside)
+    yield mean_with_interval(f"{name}: saved against the n-gram", bits_by_counts - bits, "bits per closer")
 
 
-def number(name: str, values: Numbers, unit: str, note: str = "") -> Number:
+def mean_with_interval(name: str, values: Numbers, unit: str, note: str = "") -> ScalarResult:
     """A mean, with its interval of 95 %."""
     mean, error = float(values.mean()), float(values.std() / len(values) ** 0.5)
     low, high = mean - 1.96 * error, mean + 1.96 * error
-    return Number(name=name, value=mean, unit=unit, low=low, high=high, note=note)
+    return ScalarResult(name=name, value=mean, unit=unit, low=low, high=high, note=note)

@@ -6,29 +6,29 @@ import numpy as np
 import torch
 
 from charlm import ngram
-from charlm.probe import Found, Reading, probe
+from charlm.probe import ProbeResult, ProbeContext, register_probe
 from charlm.reach import (
-    KS,
-    PLACES,
-    READ,
+    CONTEXT_LENGTHS,
+    POSITIONS,
+    MAX_TOKENS_READ,
     Bits,
     Places,
-    bits,
-    curve,
-    evenly,
-    long_enough,
-    reach,
-    side_by_side,
-    step,
+    token_bits,
+    mean_curve,
+    evenly_spaced,
+    usable_context_lengths,
+    effective_context_length,
+    gather_windows,
+    subsampling_stride,
 )
-from charlm.reader import batches, read
+from charlm.reader import stream_batches, advance
 
 
-@probe("context")
+@register_probe("context")
 @torch.inference_mode()
-def context(
-    reading: Reading, ks: Sequence[int] = KS, places: int = PLACES, read_at_most: int = READ
-) -> Found:
+def context_truncation(
+    reading: ProbeContext, ks: Sequence[int] = CONTEXT_LENGTHS, places: int = POSITIONS, read_at_most: int = MAX_TOKENS_READ
+) -> ProbeResult:
     """How much of what stands before a character does the model make use of?
 
     Question: How many bits does a character cost a model that has read only the k before it?
@@ -51,24 +51,24 @@ def context(
     Models Use Context", section 4; the paired difference and the intervals are ours. A start state
     that training seldom saw can cost bits of its own: compare `replace`.
     """
-    length, kind = len(reading.ids), reading.alphabet.kind
-    ks, notes = long_enough(ks, reading)
-    at = evenly(ks[-1], length, places)
+    length, kind = len(reading.ids), reading.vocabulary.kind
+    ks, notes = usable_context_lengths(ks, reading)
+    at = evenly_spaced(ks[-1], length, places)
     lost = np.full((len(ks), len(at)), np.nan)
     for row, k in enumerate(ks):
-        scored = slice(None, None, step(len(at), k, read_at_most))
-        lost[row, scored] = cost_after(reading, at[scored], k) - reading.bits[at[scored]]
+        scored = slice(None, None, subsampling_stride(len(at), k, read_at_most))
+        lost[row, scored] = bits_after_context(reading, at[scored], k) - reading.bits[at[scored]]
     full = float(reading.bits.mean())
     whole = np.arange(length)
-    alone = ngram.costs(reading.elsewhere, reading.ids, whole, reading.alphabet.size, order=1)
-    return Found(
+    alone = ngram.token_nll(reading.train_ids, reading.ids, whole, reading.vocabulary.size, order=1)
+    return ProbeResult(
         x=f"{kind} read before",
         y=f"bits per {kind.removesuffix('s')}",
         chance=float(alone.mean() / np.log(2)),
-        curves=[curve(ks, lost, above=full)],
-        numbers=[reach("effective context", reading, ks, lost)],
+        curves=[mean_curve(ks, lost, above=full)],
+        numbers=[effective_context_length("effective context", reading, ks, lost)],
         notes=notes,
-        kept={
+        artifacts={
             "ks": torch.tensor(ks),
             "places": torch.from_numpy(at),
             "bits": torch.from_numpy(lost + reading.bits[at]).float(),
@@ -77,12 +77,12 @@ def context(
     )
 
 
-def cost_after(reading: Reading, at: Places, k: int) -> Bits:
+def bits_after_context(reading: ProbeContext, at: Places, k: int) -> Bits:
     """Bits of the characters at these places, each read to from the start state k before it."""
     found = []
-    for batch in batches(reading.reader, len(at)):
-        text = side_by_side(reading.ids, at[batch] - k, k + 1)
-        state = read(reading.reader, text[:-1], reading.reader.start(text.shape[1]))
-        found.append(bits(reading.reader.expect(state), text[-1]))
+    for batch in stream_batches(reading.model, len(at)):
+        text = gather_windows(reading.ids, at[batch] - k, k + 1)
+        state = advance(reading.model, text[:-1], reading.model.initial_state(text.shape[1]))
+        found.append(token_bits(reading.model.next_token_logits(state), text[-1]))
         reading.tick(text[:-1].numel())
     return np.concatenate(found)

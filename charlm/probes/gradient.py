@@ -8,25 +8,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from charlm.config import stream
+from charlm.config import derive_seed
 from charlm.model import CharLM, ModelState
-from charlm.probe import Curve, Found, NotMeasurable, Number, Reading, probe
-from charlm.reach import Places, evenly, side_by_side
-from charlm.reader import picked, read
+from charlm.probe import Curve, ProbeResult, ProbeNotApplicable, ScalarResult, ProbeContext, register_probe
+from charlm.reach import Places, evenly_spaced, gather_windows
+from charlm.reader import select_streams, advance
 
-LAGS = 1024  # characters back, at most
-LEAST = 64  # fewer say nothing of memory
+MAX_LAG = 1024  # characters back, at most
+MIN_LENGTH = 64  # fewer say nothing of memory
 PLACES = 32  # of the text, at which a loss and a state are followed back;
 AT_ONCE = 8  # as many at once: the way back keeps every step
-FALLEN = 1e-3
-DRAWN = 60  # lags of a curve, about
+THRESHOLD = 1e-3
+PLOTTED_LAGS = 60  # lags of a curve, about
 Sizes = NDArray[np.float64]  # (lags, places)
 
 
-@probe("gradient")
-def gradient(
-    reading: Reading, most: int = LAGS, places: int = PLACES, at_once: int = AT_ONCE
-) -> Found:
+@register_probe("gradient")
+def gradient_norm(
+    reading: ProbeContext, most: int = MAX_LAG, places: int = PLACES, at_once: int = AT_ONCE
+) -> ProbeResult:
     """How far back does training see what a character did?
 
     Question: How much does the loss, or the state, change with what was read or held d characters
@@ -51,115 +51,115 @@ def gradient(
     is difficult"; Pascanu, Mikolov & Bengio (2013), "On the difficulty of training recurrent neural
     networks"; the estimate of the state's along random vectors is ours.
     """
-    if reading.model is None or reading.fresh is None:
-        raise NotMeasurable("nothing is known of how this reader reads")
-    length, kind = len(reading.ids), reading.alphabet.kind
-    if length < 2 * LEAST:
-        raise NotMeasurable(f"the text has {length:,} {kind}, and {2 * LEAST:,} are needed")
+    if reading.char_lm is None or reading.make_untrained_model is None:
+        raise ProbeNotApplicable("nothing is known of how this reader reads")
+    length, kind = len(reading.ids), reading.vocabulary.kind
+    if length < 2 * MIN_LENGTH:
+        raise ProbeNotApplicable(f"the text has {length:,} {kind}, and {2 * MIN_LENGTH:,} are needed")
     farthest = min(most, 1 << (length // 2).bit_length() - 1)
-    at = evenly(farthest + farthest // 4, length - 1, places)
+    at = evenly_spaced(farthest + farthest // 4, length - 1, places)
     curves, numbers, notes = [], [], []
-    for when, model in (("trained", reading.model), ("untrained", reading.fresh())):
-        followed = list(sizes_of(model, reading, at, farthest, at_once))
+    for when, model in (("trained", reading.char_lm), ("untrained", reading.make_untrained_model())):
+        followed = list(gradient_norms(model, reading, at, farthest, at_once))
         if len(followed) < 2:
             notes.append(f"state, {when}: it is the same at all places, and not followed back")
         for what, lags, sizes in followed:
             name = f"{what}, {when}"
             if not sizes[0].all():
-                raise NotMeasurable(f"the {what} has no gradient at lag 0")
-            curves.append(drawn(name, lags, sizes))
+                raise ProbeNotApplicable(f"the {what} has no gradient at lag 0")
+            curves.append(decay_curve(name, lags, sizes))
             shares = sizes.mean(1) / sizes[0].mean()
             if not np.isfinite(shares).all():
                 notes.append(f"{name}: its gradient is more than a number can be, and not drawn")
-            numbers += figures(name, lags, shares, kind)
-    return Found(
+            numbers += decay_numbers(name, lags, shares, kind)
+    return ProbeResult(
         x=f"{kind} back",
         y="gradient, as a share of that at lag 0",
         log_y=True,
-        chance=FALLEN,
+        chance=THRESHOLD,
         curves=curves,
         numbers=numbers,
         notes=notes,
     )
 
 
-def sizes_of(
-    model: CharLM, reading: Reading, at: Places, farthest: int, at_once: int
+def gradient_norms(
+    model: CharLM, reading: ProbeContext, at: Places, farthest: int, at_once: int
 ) -> Iterator[tuple[str, Sequence[int], Sizes]]:
     """What is followed back, the lags at which, and the norm at each of these places.
 
     No state, where all of it is the same at all of them.
     """
     lags = [0, *(1 << n for n in range(farthest.bit_length()))]  # the last is the farthest
-    draw = torch.Generator().manual_seed(stream(reading.seed, "gradient"))
+    draw = torch.Generator().manual_seed(derive_seed(reading.seed, "gradient"))
     begin = at - farthest
-    warm = side_by_side(reading.ids, begin - farthest // 4, farthest // 4)
-    texts = side_by_side(reading.ids, begin, farthest + 2)
+    warm = gather_windows(reading.ids, begin - farthest // 4, farthest // 4)
+    texts = gather_windows(reading.ids, begin, farthest + 2)
     with torch.no_grad():
-        begun = read(model, warm, model.start(len(at)))
-        ended = carried(model, read(model, texts[:-1], begun))
+        begun = advance(model, warm, model.initial_state(len(at)))
+        ended = carried_state(model, advance(model, texts[:-1], begun))
     moved = [n for n, part in enumerate(ended) if (part != part[:1]).any()]
     of_loss, of_state = [], []
     for rows in np.array_split(np.arange(len(at)), -(-len(at) // at_once)):
-        state = picked(begun, torch.from_numpy(rows))
+        state = select_streams(begun, torch.from_numpy(rows))
         text = texts[:, rows].to(model.bias.device)
         with torch.no_grad():
             x = model.embed(text[:-1])
         x.requires_grad_()
-        h, states = walked(model, x, state, lags[::-1], moved)
+        h, states = unroll_with_states(model, x, state, lags[::-1], moved)
         loss = cross_entropy(model.predict(h), text[-1], reduction="sum")
         (back,) = torch.autograd.grad(loss, x, retain_graph=True)
         of_loss.append(back.flip(0).double().norm(dim=-1))
         if moved:
-            of_state.append(norms(states, draw).flip(0))
+            of_state.append(state_gradient_norms(states, draw).flip(0))
         reading.tick(text.numel())
     yield "loss", range(farthest + 1), torch.cat(of_loss, dim=1).cpu().numpy()
     if moved:
         yield "state", lags, torch.cat(of_state, dim=1).cpu().numpy()
 
 
-def carried(model: CharLM, state: ModelState) -> list[Tensor]:
+def carried_state(model: CharLM, state: ModelState) -> list[Tensor]:
     """The parts of a state that the next step looks at, of all layers."""
-    layers = zip(model.recurrent, state, strict=False)
-    return [part for layer, own in layers for part in own[layer.read_out :]]
+    layers = zip(model.cells, state, strict=False)
+    return [part for layer, own in layers for part in own[layer.output_is_readout :]]
 
 
-def walked(
+def unroll_with_states(
     model: CharLM, x: Tensor, state: ModelState, lags: Sequence[int], moved: Sequence[int]
 ) -> tuple[Tensor, list[list[Tensor]]]:
     """x (time, places, embedding), state before, lags falling to 0 -> the last output, and these
     parts of what is carried on at each lag, each (places, ...)."""
     states, done = [], 0
     for lag in lags:
-        h, state = model.walk(x[done : len(x) - lag], None, state)
+        h, state = model.unroll(x[done : len(x) - lag], None, state)
         done = len(x) - lag
-        parts = carried(model, state)
+        parts = carried_state(model, state)
         states.append([parts[n] for n in moved])
     return h[-1], states
 
 
-def norms(states: list[list[Tensor]], draw: torch.Generator) -> Tensor:
+def state_gradient_norms(states: list[list[Tensor]], draw: torch.Generator) -> Tensor:
     """Of the gradient of the last of these states, along a random unit vector at each place, with
     respect to each of them, (states, places); 0 where it is not looked at again."""
     last = states[-1]
     vectors = [torch.randn(part.shape, generator=draw).to(part) for part in last]
-    length = together(vectors)
+    length = joint_norm(vectors)
     along = sum((part * v).flatten(1).sum(1) for part, v in zip(last, vectors, strict=True))
     back = torch.autograd.grad(
         (along / length).sum(), [part for state in states for part in state], materialize_grads=True
     )
     each = [back[at : at + len(last)] for at in range(0, len(back), len(last))]
-    return torch.stack([together(parts) for parts in each])
+    return torch.stack([joint_norm(parts) for parts in each])
 
 
-def together(parts: Sequence[Tensor]) -> Tensor:
+def joint_norm(parts: Sequence[Tensor]) -> Tensor:
     """The norm of what all parts are together at each place, (places,)."""
     return torch.cat([part.double().flatten(1) for part in parts], dim=1).norm(dim=1)
 
 
-def drawn(name: str, lags: Sequence[int], sizes: Sizes) -> Curve:
+def decay_curve(name: str, lags: Sequence[int], sizes: Sizes) -> Curve:
     """From lag 1 on, and of many lags some; nothing where it is smaller or larger than floats."""
-    rows = np.unique(np.geomspace(1, len(lags) - 1, DRAWN).astype(int))
+    rows = np.unique(np.geomspace(1, len(lags) - 1, PLOTTED_LAGS).astype(int))
     mean, error = sizes.mean(1), sizes.std(1, ddof=1) / sizes.shape[1] ** 0.5
     there = np.isfinite(mean) & (mean > torch.finfo(torch.float32).tiny)
     return Curve(
@@ -170,9 +170,9 @@ def drawn(name: str, lags: Sequence[int], sizes: Sizes) -> Curve:
     )
 
 
-def figures(name: str, lags: Sequence[int], shares: Sizes, kind: str) -> list[Number]:
+def decay_numbers(name: str, lags: Sequence[int], shares: Sizes, kind: str) -> list[ScalarResult]:
     """The slope, and the lag at which the share is a thousandth; shares: of that at lag 0."""
-    fallen = next((row for row, share in enumerate(shares) if share <= FALLEN), None)
+    fallen = next((row for row, share in enumerate(shares) if share <= THRESHOLD), None)
     end = len(lags) if fallen is None else fallen + 1
     rows = np.flatnonzero((shares[:end] > 0) & np.isfinite(shares[:end]))
     x, y = np.array(lags)[rows], np.log10(shares[rows])
@@ -181,9 +181,9 @@ def figures(name: str, lags: Sequence[int], shares: Sizes, kind: str) -> list[Nu
     if fallen is not None:
         lag, note = float(lags[fallen]), ""
         if shares[fallen] > 0:  # between this lag and the one before
-            lag -= float((np.log10(FALLEN) - y[-1]) / (y[-2] - y[-1]) * (x[-1] - x[-2]))
+            lag -= float((np.log10(THRESHOLD) - y[-1]) / (y[-2] - y[-1]) * (x[-1] - x[-2]))
     each = f"powers of ten a {kind.removesuffix('s')}"
     return [
-        Number(name=f"slope, {name}", value=slope, unit=each),
-        Number(name=f"lag at {FALLEN}, {name}", value=lag, unit=kind, note=note),
+        ScalarResult(name=f"slope, {name}", value=slope, unit=each),
+        ScalarResult(name=f"lag at {THRESHOLD}, {name}", value=lag, unit=kind, note=note),
     ]

@@ -6,14 +6,14 @@ import msgspec
 import torch
 from torch import Tensor
 
-from charlm.probe import Curve, Found, Number, group_probe
+from charlm.probe import Curve, ProbeResult, ScalarResult, register_group_probe
 
 RATIOS = (0.1, 0.5, 1.0)
-ENOUGH = 0.01  # of the perplexity
+MIN_RELATIVE_GAIN = 0.01  # of the perplexity
 
 
-@group_probe("recl", of="context")
-def recl(group: dict[str, dict[str, Tensor]]) -> Found:
+@register_group_probe("recl", of="context")
+def relative_effective_context_length(group: dict[str, dict[str, Tensor]]) -> ProbeResult:
     """How long a context helps a model beyond what the best of its group knows from a shorter one?
 
     Question: From which context length on does reading further back no longer help, where the bar
@@ -43,11 +43,11 @@ def recl(group: dict[str, dict[str, Tensor]]) -> Found:
     bits = torch.stack([kept["bits"].double() for kept in group.values()])  # (runs, ks, places)
     figures, numbers = [], []
     for ratio in RATIOS:
-        gains = torch.stack([gain(bits[:, c], bits[:, twice], ratio) for c, twice in doubled])
+        gains = torch.stack([perplexity_gain(bits[:, c], bits[:, twice], ratio) for c, twice in doubled])
         saved = dict(zip(group, gains.T.tolist(), strict=True))
         curves = [Curve(name=run, x=shorter, y=one) for run, one in saved.items()]
         figures.append(
-            Found(
+            ProbeResult(
                 title=f"r = {ratio:g}",
                 x="context that is doubled",
                 y="share of perplexity saved",
@@ -56,16 +56,16 @@ def recl(group: dict[str, dict[str, Tensor]]) -> Found:
             )
         )
         for run, one in saved.items():
-            stop = next((c for c, y in zip(shorter, one, strict=True) if y < ENOUGH), None)
+            stop = next((c for c, y in zip(shorter, one, strict=True) if y < MIN_RELATIVE_GAIN), None)
             note = f"more than {shorter[-1]:,}" if stop is None else ""
             name = f"r = {ratio:g}"
-            numbers.append(Number(name=name, value=stop, unit=kind, note=note, run=run))
+            numbers.append(ScalarResult(name=name, value=stop, unit=kind, note=note, run=run))
     notes = [] if len(group) > 1 else ["one run alone is measured against itself"]
     main, *more = figures
     return msgspec.structs.replace(main, more=more, numbers=numbers, notes=notes)
 
 
-def gain(short: Tensor, long: Tensor, ratio: float) -> Tensor:
+def perplexity_gain(short: Tensor, long: Tensor, ratio: float) -> Tensor:
     """The share of perplexity that each run saves by the longer context, (runs,).
 
     short, long: bits with either context, (runs, places), NaN where not scored.

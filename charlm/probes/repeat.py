@@ -9,22 +9,22 @@ from torch import Tensor
 
 from charlm import ngram
 from charlm.cell import State
-from charlm.characters import characters, which
-from charlm.config import stream
-from charlm.probe import Curve, Found, NotMeasurable, Number, Reading, probe
-from charlm.reach import bits, side_by_side
-from charlm.reader import expected, read
+from charlm.characters import ids_to_text, vocabulary_mask
+from charlm.config import derive_seed
+from charlm.probe import Curve, ProbeResult, ProbeNotApplicable, ScalarResult, ProbeContext, register_probe
+from charlm.reach import token_bits, gather_windows
+from charlm.reader import iter_logits, advance
 
-FILLERS = (16, 64, 256, 1024)  # characters between the two readings
+FILLER_LENGTHS = (16, 64, 256, 1024)  # characters between the two readings
 LISTS, NAMES, LETTERS = 64, 5, 6
-COMMONEST = 20  # letters that names are made of
-BEFORE = 64  # characters of text before the first reading
+NUM_LETTERS = 20  # letters that names are made of
+PREFIX_LENGTH = 64  # characters of text before the first reading
 Names = NDArray[np.int64]
 
 
-@probe("repeat")
+@register_probe("repeat")
 @torch.inference_mode()
-def repeat(reading: Reading, fillers: Sequence[int] = FILLERS, lists: int = LISTS) -> Found:
+def verbatim_recall(reading: ProbeContext, fillers: Sequence[int] = FILLER_LENGTHS, lists: int = LISTS) -> ProbeResult:
     """Can the model repeat what it has read once?
 
     Question: By how much is a list of names that no one has ever seen cheaper when it is read
@@ -46,16 +46,16 @@ def repeat(reading: Reading, fillers: Sequence[int] = FILLERS, lists: int = LIST
     Source: Armeni, Honey & Linzen (2022), "Characterizing Verbatim Short-Term Memory in Neural
     Language Models", whose items are nouns; random names, for characters, are ours.
     """
-    reader, kind = reading.reader, reading.alphabet.kind
-    apart = reading.alphabet.encode(", ")
-    draw = np.random.default_rng(stream(reading.seed, "repeat"))
-    if len(reading.elsewhere) < (most := max(BEFORE, fillers[-1])):
-        raise NotMeasurable(
-            f"the training text has {len(reading.elsewhere):,} {kind}, and {most:,} are needed"
+    reader, kind = reading.model, reading.vocabulary.kind
+    apart = reading.vocabulary.encode(", ")
+    draw = np.random.default_rng(derive_seed(reading.seed, "repeat"))
+    if len(reading.train_ids) < (most := max(PREFIX_LENGTH, fillers[-1])):
+        raise ProbeNotApplicable(
+            f"the training text has {len(reading.train_ids):,} {kind}, and {most:,} are needed"
         )
-    if reading.alphabet.escape in apart:
-        raise NotMeasurable("the training text has no comma, or no space")
-    names = unseen(reading, lists * NAMES, draw).reshape(lists, NAMES, LETTERS)
+    if reading.vocabulary.unk_id in apart:
+        raise ProbeNotApplicable("the training text has no comma, or no space")
+    names = sample_unseen_names(reading, lists * NAMES, draw).reshape(lists, NAMES, LETTERS)
     comma = np.tile(apart, (lists, NAMES, 1))
     # Each name after a comma, (length, lists), and the comma that ends the list.
     text = torch.from_numpy(np.concatenate((comma, names), axis=2).reshape(lists, -1).T)
@@ -63,31 +63,31 @@ def repeat(reading: Reading, fillers: Sequence[int] = FILLERS, lists: int = LIST
 
     def costs(state: tuple[State, ...], text: Tensor) -> NDArray[np.float64]:
         """Bits of each name, (lists, names), read on from this state."""
-        ((ids, logits),) = expected(reader, [text], state)
+        ((ids, logits),) = iter_logits(reader, [text], state)
         reading.tick(text.numel())
-        each = bits(logits, ids).T.reshape(lists, NAMES, -1)
+        each = token_bits(logits, ids).T.reshape(lists, NAMES, -1)
         return each[:, :, len(apart) :].sum(2)
 
     def other(length: int) -> Tensor:
         """Text of elsewhere, (length, lists)."""
-        start = draw.integers(len(reading.elsewhere) - length + 1, size=lists)
-        return side_by_side(reading.elsewhere, start, length)
+        start = draw.integers(len(reading.train_ids) - length + 1, size=lists)
+        return gather_windows(reading.train_ids, start, length)
 
-    state = read(reader, other(BEFORE), reader.start(lists))
+    state = advance(reader, other(PREFIX_LENGTH), reader.initial_state(lists))
     first = costs(state, text)
-    state = read(reader, torch.cat((text, end)), state)
+    state = advance(reader, torch.cat((text, end)), state)
     filler = other(fillers[-1])
     again, first_again, others = [], [], []
     for start, length in zip((0, *fillers[:-1]), fillers, strict=True):
-        state = read(reader, filler[start:length], state)
+        state = advance(reader, filler[start:length], state)
         reading.tick((length - start) * lists)
         second = costs(state, text)
-        again.append(share(second.sum(1), first.sum(1)))
-        first_again.append(share(second[:, 0], first[:, 0]))
+        again.append(ratio_with_error(second.sum(1), first.sum(1)))
+        first_again.append(ratio_with_error(second[:, 0], first[:, 0]))
         unread = np.roll(costs(state, text.roll(1, 1)), -1, 0)  # list i, after list i + 1
-        others.append(share(unread.sum(1), first.sum(1)))
+        others.append(ratio_with_error(unread.sum(1), first.sum(1)))
     curves = {"the same names": again, "the first of them": first_again, "other names": others}
-    return Found(
+    return ProbeResult(
         x=f"{kind} of filler",
         y="bits of the second reading over the first",
         chance=1.0,
@@ -96,7 +96,7 @@ def repeat(reading: Reading, fillers: Sequence[int] = FILLERS, lists: int = LIST
             for name, points in curves.items()
         ],
         numbers=[
-            Number(
+            ScalarResult(
                 name=f"second reading after {length:,}",
                 value=value,
                 unit="of the first",
@@ -108,33 +108,33 @@ def repeat(reading: Reading, fillers: Sequence[int] = FILLERS, lists: int = LIST
     )
 
 
-def unseen(reading: Reading, count: int, draw: np.random.Generator) -> Names:
+def sample_unseen_names(reading: ProbeContext, count: int, draw: np.random.Generator) -> Names:
     """So many different names that the end of the training text does not have, (count, LETTERS)."""
-    frequency = ngram.frequency(reading.elsewhere, reading.alphabet.size)
-    capitals = commonest(frequency * which(reading.alphabet, str.isupper))
-    letters = commonest(
-        frequency * which(reading.alphabet, lambda one: one.isalpha() and not one.isupper())
+    frequency = ngram.token_counts(reading.train_ids, reading.vocabulary.size)
+    capitals = most_frequent(frequency * vocabulary_mask(reading.vocabulary, str.isupper))
+    letters = most_frequent(
+        frequency * vocabulary_mask(reading.vocabulary, lambda one: one.isalpha() and not one.isupper())
     )
     if len(letters) < 10:
-        raise NotMeasurable(f"the training text has {len(letters)} letters, and 10 are needed")
-    there = characters(reading.elsewhere[-ngram.COUNTED :], reading.alphabet)
+        raise ProbeNotApplicable(f"the training text has {len(letters)} letters, and 10 are needed")
+    there = ids_to_text(reading.train_ids[-ngram.MAX_TRAINING_TOKENS :], reading.vocabulary)
     found: dict[str, Names] = {}
     while len(found) < count:
         first = draw.choice(capitals if len(capitals) else letters, 1)
         name = np.append(first, draw.choice(letters, LETTERS - 1))
-        written = characters(name, reading.alphabet)
+        written = ids_to_text(name, reading.vocabulary)
         if written not in there:
             found[written] = name
     return np.stack(list(found.values()))
 
 
-def commonest(frequency: Names) -> Names:
+def most_frequent(frequency: Names) -> Names:
     """The ids of the 20 that are there most often, or of all that are there."""
     there = np.flatnonzero(frequency)
-    return there[np.argsort(-frequency[there], kind="stable")[:COMMONEST]]
+    return there[np.argsort(-frequency[there], kind="stable")[:NUM_LETTERS]]
 
 
-def share(second: NDArray[np.float64], first: NDArray[np.float64]) -> tuple[float, float]:
+def ratio_with_error(second: NDArray[np.float64], first: NDArray[np.float64]) -> tuple[float, float]:
     """The sum of the second (lists,) over that of the first, and its standard error."""
     ratio = float(second.sum() / first.sum())
     error = float(np.std(second - ratio * first, ddof=1) / first.mean() / len(first) ** 0.5)

@@ -5,29 +5,29 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from charlm.config import stream
-from charlm.probe import Found, NotMeasurable, Reading, probe
+from charlm.config import derive_seed
+from charlm.probe import ProbeResult, ProbeNotApplicable, ProbeContext, register_probe
 from charlm.reach import (
-    KS,
-    PLACES,
-    READ,
-    curve,
-    evenly,
-    long_enough,
-    lost_from,
-    reach,
-    side_by_side,
+    CONTEXT_LENGTHS,
+    POSITIONS,
+    MAX_TOKENS_READ,
+    mean_curve,
+    evenly_spaced,
+    usable_context_lengths,
+    excess_bits,
+    effective_context_length,
+    gather_windows,
 )
-from charlm.reader import picked, read
+from charlm.reader import select_streams, advance
 
-OTHERS, LENGTH = 256, 256  # stretches of other text, and characters of each
+NUM_DISTRACTORS, DISTRACTOR_LENGTH = 256, 256  # stretches of other text, and characters of each
 
 
-@probe("replace")
+@register_probe("replace")
 @torch.inference_mode()
-def replace(
-    reading: Reading, ks: Sequence[int] = KS, places: int = PLACES, read_at_most: int = READ
-) -> Found:
+def context_replacement(
+    reading: ProbeContext, ks: Sequence[int] = CONTEXT_LENGTHS, places: int = POSITIONS, read_at_most: int = MAX_TOKENS_READ
+) -> ProbeResult:
     """What does the model lose when all that stands further back is another text?
 
     Question: How many bits does it cost when only the last k characters are the true ones, and
@@ -50,22 +50,22 @@ def replace(
     Models Use Context", section 5, who drop or shuffle what is far; replacing it by other text and
     the paired difference are ours.
     """
-    kind, other = reading.alphabet.kind, reading.elsewhere
-    ks, notes = long_enough(ks, reading)
-    if len(other) < LENGTH:
-        raise NotMeasurable(f"the training text has {len(other):,} {kind}, and {LENGTH} are needed")
-    draw = np.random.default_rng(stream(reading.seed, "replace"))
-    start = evenly(0, len(reading.ids) - ks[-1], places)
-    others = side_by_side(other, draw.integers(len(other) - LENGTH + 1, size=OTHERS), LENGTH)
-    states = read(reading.reader, others, reading.reader.start(OTHERS))
+    kind, other = reading.vocabulary.kind, reading.train_ids
+    ks, notes = usable_context_lengths(ks, reading)
+    if len(other) < DISTRACTOR_LENGTH:
+        raise ProbeNotApplicable(f"the training text has {len(other):,} {kind}, and {DISTRACTOR_LENGTH} are needed")
+    draw = np.random.default_rng(derive_seed(reading.seed, "replace"))
+    start = evenly_spaced(0, len(reading.ids) - ks[-1], places)
+    others = gather_windows(other, draw.integers(len(other) - DISTRACTOR_LENGTH + 1, size=NUM_DISTRACTORS), DISTRACTOR_LENGTH)
+    states = advance(reading.model, others, reading.model.initial_state(NUM_DISTRACTORS))
     reading.tick(others.numel())
-    which = torch.from_numpy(draw.integers(OTHERS, size=len(start)))
-    lost = lost_from(reading, start, lambda b: picked(states, which[b]), ks, read_at_most)
-    return Found(
+    which = torch.from_numpy(draw.integers(NUM_DISTRACTORS, size=len(start)))
+    lost = excess_bits(reading, start, lambda b: select_streams(states, which[b]), ks, read_at_most)
+    return ProbeResult(
         x=f"true {kind} before",
         y=f"bits lost per {kind.removesuffix('s')}",
         chance=0.0,
-        curves=[curve(ks, lost)],
-        numbers=[reach("effective context, the rest replaced", reading, ks, lost)],
+        curves=[mean_curve(ks, lost)],
+        numbers=[effective_context_length("effective context, the rest replaced", reading, ks, lost)],
         notes=notes,
     )

@@ -6,24 +6,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from charlm.alphabet import Ids
+from charlm.alphabet import TokenIds
 from charlm.cell import State
-from charlm.characters import which
-from charlm.config import stream
-from charlm.probe import Found, NotMeasurable, Reading, probe
-from charlm.reach import KS, READ, Places, curve, evenly, long_enough, lost_from, reach
-from charlm.reader import read
+from charlm.characters import vocabulary_mask
+from charlm.config import derive_seed
+from charlm.probe import ProbeResult, ProbeNotApplicable, ProbeContext, register_probe
+from charlm.reach import CONTEXT_LENGTHS, MAX_TOKENS_READ, Places, mean_curve, evenly_spaced, usable_context_lengths, excess_bits, effective_context_length
+from charlm.reader import advance
 
-HORIZON = 512  # characters in disorder
+SHUFFLED_LENGTH = 512  # characters in disorder
 PLACES = 2048
 LEAST = 200  # places that a mean must be of
 
 
-@probe("shuffle")
+@register_probe("shuffle")
 @torch.inference_mode()
-def shuffle(
-    reading: Reading, ks: Sequence[int] = KS, places: int = PLACES, read_at_most: int = READ
-) -> Found:
+def context_shuffle(
+    reading: ProbeContext, ks: Sequence[int] = CONTEXT_LENGTHS, places: int = PLACES, read_at_most: int = MAX_TOKENS_READ
+) -> ProbeResult:
     """Of what stands further back, does the model know the order, or only which words there were?
 
     Question: How many bits does it cost when only the last k characters are in their true order,
@@ -47,56 +47,56 @@ def shuffle(
     Source: Khandelwal, He, Qi & Jurafsky (2018), "Sharp Nearby, Fuzzy Far Away: How Neural Language
     Models Use Context", section 5; the horizon in characters and the paired difference are ours.
     """
-    kind, ids = reading.alphabet.kind, reading.ids
-    ks, notes = long_enough(ks, reading, before=HORIZON)
-    blank = which(reading.alphabet, str.isspace)
-    draw = np.random.default_rng(stream(reading.seed, "shuffle"))
-    every = evenly(HORIZON, len(ids) - ks[-1], places)
-    begun = np.append(0, np.cumsum(begins(ids, blank)))  # words, before each place
-    start = every[begun[every] > begun[every - HORIZON + 1]]
+    kind, ids = reading.vocabulary.kind, reading.ids
+    ks, notes = usable_context_lengths(ks, reading, before=SHUFFLED_LENGTH)
+    blank = vocabulary_mask(reading.vocabulary, str.isspace)
+    draw = np.random.default_rng(derive_seed(reading.seed, "shuffle"))
+    every = evenly_spaced(SHUFFLED_LENGTH, len(ids) - ks[-1], places)
+    begun = np.append(0, np.cumsum(word_starts(ids, blank)))  # words, before each place
+    start = every[begun[every] > begun[every - SHUFFLED_LENGTH + 1]]
     if len(start) < min(LEAST, len(every)):
-        raise NotMeasurable(
-            f"before {len(start):,} of {len(every):,} places there are two words in {HORIZON} "
+        raise ProbeNotApplicable(
+            f"before {len(start):,} of {len(every):,} places there are two words in {SHUFFLED_LENGTH} "
             f"{kind}, and {min(LEAST, len(every)):,} are needed"
         )
     if len(start) < len(every):
         notes.append(
-            f"{len(every) - len(start):,} of {len(every):,} places are left out: the {HORIZON} "
+            f"{len(every) - len(start):,} of {len(every):,} places are left out: the {SHUFFLED_LENGTH} "
             f"{kind} before have not two words"
         )
-    carried = Carried(reading)
+    carried = SequentialState(reading)
 
     def before(batch: slice) -> tuple[State, ...]:
         """Of these places, after their words in disorder."""
-        states = carried.at(start[batch] - HORIZON)
-        words = [disordered(ids[at - HORIZON : at], blank, draw) for at in start[batch]]
-        reading.tick(HORIZON * len(words))
-        return read(reading.reader, torch.from_numpy(np.stack(words, axis=1)), states)
+        states = carried.at(start[batch] - SHUFFLED_LENGTH)
+        words = [shuffle_words(ids[at - SHUFFLED_LENGTH : at], blank, draw) for at in start[batch]]
+        reading.tick(SHUFFLED_LENGTH * len(words))
+        return advance(reading.model, torch.from_numpy(np.stack(words, axis=1)), states)
 
-    lost = lost_from(reading, start, before, ks, read_at_most)
-    return Found(
+    lost = excess_bits(reading, start, before, ks, read_at_most)
+    return ProbeResult(
         x=f"{kind} in true order before",
         y=f"bits lost per {kind.removesuffix('s')}",
         chance=0.0,
-        curves=[curve(ks, lost)],
-        numbers=[reach("effective context, the rest in disorder", reading, ks, lost)],
+        curves=[mean_curve(ks, lost)],
+        numbers=[effective_context_length("effective context, the rest in disorder", reading, ks, lost)],
         notes=notes,
     )
 
 
-class Carried:
+class SequentialState:
     """One reading of the text that stops where it is told."""
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: ProbeContext) -> None:
         self.reading, self.done = reading, 0
-        self.state = reading.reader.start(1)
+        self.state = reading.model.initial_state(1)
 
     def at(self, places: Places) -> tuple[State, ...]:
         """The states before these places, which come in the order of the text, as one batch."""
         found = []
         for place in places.tolist():
             text = torch.from_numpy(self.reading.ids[self.done : place].astype(np.int64))
-            self.state = read(self.reading.reader, text[:, None], self.state)
+            self.state = advance(self.reading.model, text[:, None], self.state)
             self.reading.tick(place - self.done)
             self.done = place
             found.append(self.state)
@@ -104,13 +104,13 @@ class Carried:
         return tuple(tuple(map(torch.cat, zip(*layer, strict=True))) for layer in layers)
 
 
-def begins(text: Ids, blank: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def word_starts(text: TokenIds, blank: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Where a word begins after the white space of another."""
     space = blank[text]
     return np.append(False, space[:-1] & ~space[1:])
 
 
-def disordered(text: Ids, blank: NDArray[np.bool_], draw: np.random.Generator) -> Ids:
+def shuffle_words(text: TokenIds, blank: NDArray[np.bool_], draw: np.random.Generator) -> TokenIds:
     """The words of a text, each with its white space, in random order."""
-    words = np.split(text.astype(np.int64), np.flatnonzero(begins(text, blank)))
+    words = np.split(text.astype(np.int64), np.flatnonzero(word_starts(text, blank)))
     return np.concatenate([words[place] for place in draw.permutation(len(words))])

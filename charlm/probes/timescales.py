@@ -6,20 +6,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from charlm.model import CharLM
-from charlm.observe import observing
-from charlm.probe import Curve, Found, NotMeasurable, Number, Reading, probe
-from charlm.reach import evenly, side_by_side
-from charlm.reader import read as onward
+from charlm.observe import capture_activations
+from charlm.probe import Curve, ProbeResult, ProbeNotApplicable, ScalarResult, ProbeContext, register_probe
+from charlm.reach import evenly_spaced, gather_windows
+from charlm.reader import advance as onward
 
-STREAMS, COUNTED, WARM = 8, 2048, 256  # characters a stream: these are counted, those go before
+STREAMS, COUNTED, WARMUP = 8, 2048, 256  # characters a stream: these are counted, those go before
 PIECE = 256  # characters whose gates are held at once
 LEAST = 64  # characters a stream, below which nothing can be said
-FAINTEST = 1e-6  # share kept, or change
+MIN_RETENTION = 1e-6  # share kept, or change
 Times = NDArray[np.float64]  # (units,), in characters; inf: longer than can be told
 
 
-@probe("timescales")
-def timescales(reading: Reading, counted: int = COUNTED) -> Found:
+@register_probe("timescales")
+def timescales(reading: ProbeContext, counted: int = COUNTED) -> ProbeResult:
     """Over how many characters does each unit remember?
 
     Question: In how many characters is what a unit holds down to 1/e of it, as its gate says; and
@@ -42,36 +42,36 @@ def timescales(reading: Reading, counted: int = COUNTED) -> Found:
     Source: Tallec & Ollivier (2018), "Can recurrent neural networks warp time?", for gates as time
     constants; the state's is the usual decorrelation time.
     """
-    if reading.model is None:
-        raise NotMeasurable("nothing is known of how this reader reads")
-    kind = reading.alphabet.kind
-    each = min(counted + WARM, len(reading.ids) // STREAMS)
+    if reading.char_lm is None:
+        raise ProbeNotApplicable("nothing is known of how this reader reads")
+    kind = reading.vocabulary.kind
+    each = min(counted + WARMUP, len(reading.ids) // STREAMS)
     if each < LEAST:
-        raise NotMeasurable(
+        raise ProbeNotApplicable(
             f"the text has {len(reading.ids):,} {kind}, and {LEAST * STREAMS:,} are needed"
         )
-    logs, held = read(reading.model, reading, each)
+    logs, held = collect_states(reading.char_lm, reading, each)
     curves, numbers, notes = [], [], []
     for layer, (log, series) in enumerate(zip(logs, held, strict=True), start=1):
-        cell = reading.model.recurrent[layer - 1]
+        cell = reading.char_lm.cells[layer - 1]
         if log is None:
             notes.append(f"layer {layer}: its cell has no gate that keeps; autocorrelation alone")
         else:
             constants = np.divide(-1, log, out=np.full(len(log), np.inf), where=log < 0)
             name = f"layer {layer}, share kept"
-            curves.append(quantiles(name, constants))
-            numbers += figures(name, constants, "it does not forget", kind)
-            notes.append(f"layer {layer}: the share kept is {cell.keeps}")
+            curves.append(quantile_curve(name, constants))
+            numbers += timescale_numbers(name, constants, "it does not forget", kind)
+            notes.append(f"layer {layer}: the share kept is {cell.retention_expression}")
         farthest = len(series) // 4
-        moves = np.ptp(series, (0, 1)) > FAINTEST * np.abs(series).max((0, 1))
-        lags = autocorrelated(series[:, :, moves], farthest)
-        if len(lags) < cell.hidden:
-            notes.append(f"layer {layer}: {cell.hidden - len(lags)} units never change")
+        moves = np.ptp(series, (0, 1)) > MIN_RETENTION * np.abs(series).max((0, 1))
+        lags = decorrelation_times(series[:, :, moves], farthest)
+        if len(lags) < cell.hidden_size:
+            notes.append(f"layer {layer}: {cell.hidden_size - len(lags)} units never change")
         if len(lags):
             name = f"layer {layer}, autocorrelation"
-            curves.append(quantiles(name, lags))
-            numbers += figures(name, lags, f"more than {farthest:,}", kind)
-    return Found(
+            curves.append(quantile_curve(name, lags))
+            numbers += timescale_numbers(name, lags, f"more than {farthest:,}", kind)
+    return ProbeResult(
         x="units of a layer, %",
         y=f"time constant, {kind}",
         log_x=False,
@@ -83,24 +83,24 @@ def timescales(reading: Reading, counted: int = COUNTED) -> Found:
 
 
 @torch.inference_mode()
-def read(
-    model: CharLM, reading: Reading, each: int
+def collect_states(
+    model: CharLM, reading: ProbeContext, each: int
 ) -> tuple[list[Times | None], list[NDArray[np.float32]]]:
     """Of each layer: ln of the share that each unit keeps, its mean over the text, (units,), None
     where there is none; and what it held, (time, streams, units). The first are not counted."""
-    text = side_by_side(reading.ids, evenly(0, len(reading.ids) - each + 1, STREAMS), each)
-    warm = each * WARM // (WARM + COUNTED)
-    state = onward(model, text[:warm], model.start(STREAMS))
-    logs: list[Tensor | None] = [None] * len(model.recurrent)
-    held: list[list[Tensor]] = [[] for _ in model.recurrent]
+    text = gather_windows(reading.ids, evenly_spaced(0, len(reading.ids) - each + 1, STREAMS), each)
+    warm = each * WARMUP // (WARMUP + COUNTED)
+    state = onward(model, text[:warm], model.initial_state(STREAMS))
+    logs: list[Tensor | None] = [None] * len(model.cells)
+    held: list[list[Tensor]] = [[] for _ in model.cells]
     for piece in text[warm:].split(PIECE):
-        with observing(model) as seen:
+        with capture_activations(model) as seen:
             _, state = model(piece.to(model.bias.device), state)
         for layer, one in enumerate(seen):
-            *_, last = one.held.values()
+            *_, last = one.states.values()
             held[layer].append(last.cpu())
-            if one.kept is not None:
-                log = one.kept.double().clamp_min(FAINTEST).log().sum((0, 1))
+            if one.retention is not None:
+                log = one.retention.double().clamp_min(MIN_RETENTION).log().sum((0, 1))
                 before = logs[layer]
                 logs[layer] = log if before is None else before + log
         reading.tick(piece.numel())
@@ -109,7 +109,7 @@ def read(
     return means, [torch.cat(parts).numpy() for parts in held]
 
 
-def autocorrelated(series: NDArray[np.float32], farthest: int) -> Times:
+def decorrelation_times(series: NDArray[np.float32], farthest: int) -> Times:
     """The first lag at which each unit's autocorrelation is below 1/e; series: (time, streams,
     units), none of them constant."""
     time = len(series)
@@ -125,18 +125,18 @@ def autocorrelated(series: NDArray[np.float32], farthest: int) -> Times:
     return found
 
 
-def quantiles(name: str, times: Times) -> Curve:
+def quantile_curve(name: str, times: Times) -> Curve:
     """The units of a layer side by side, the fastest first; no number for those beyond."""
     shares = 100 * (np.arange(len(times)) + 0.5) / len(times)
     y = [float(time) if np.isfinite(time) else None for time in np.sort(times)]
     return Curve(name=name, x=shares.tolist(), y=y)
 
 
-def figures(name: str, times: Times, beyond: str, kind: str) -> list[Number]:
+def timescale_numbers(name: str, times: Times, beyond: str, kind: str) -> list[ScalarResult]:
     """The median over units, and what 95 % of them are at most."""
     found = []
     for share, what in ((0.5, "median"), (0.95, "95 % of units")):
         time = float(np.quantile(times, share, method="inverted_cdf"))
         value, note = (time, "") if np.isfinite(time) else (None, beyond)
-        found.append(Number(name=f"{what}, {name}", value=value, unit=kind, note=note))
+        found.append(ScalarResult(name=f"{what}, {name}", value=value, unit=kind, note=note))
     return found

@@ -7,70 +7,70 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from charlm.config import around, label
-from charlm.show import facts, large, result
-from charlm.show.rows import baselines, clocked, compared, judged, made, missing
-from charlm.show.tables import NARROW, alphabet_of, bare_table, corpus_of, drawn
-from charlm.visible import visible
+from charlm.config import describe_block, cell_label
+from charlm.show import print_fields, format_count, print_result
+from charlm.show.rows import baseline_rows, format_timing, format_row, describe_statistics, describe_comparison, power_notes
+from charlm.show.tables import NARROW, vocabulary_field, make_table, corpus_field, print_table
+from charlm.visible import escape_control_characters
 
 
-def planned(planned: Any, corpus: Any, footing: Any, where: str, place: Path, tuned: bool) -> None:
+def print_plan(planned: Any, corpus: Any, footing: Any, where: str, place: Path, tuned: bool) -> None:
     """A comparison before its first run."""
     config = planned[0].config
     rates = "each cell tuned" if tuned else f"--lr {config.learning_rate:g} for every cell"
-    facts(
+    print_fields(
         [
-            corpus_of(corpus.text),
-            alphabet_of(corpus.alphabet),
+            corpus_field(corpus.text),
+            vocabulary_field(corpus.alphabet),
             ("runs", f"{len(planned)}, {where}; {rates}"),
-            ("layers", f"{config.layers}; {around(config.block)}"),
+            ("layers", f"{config.layers}; {describe_block(config.block)}"),
             ("kept in", str(place)),
         ]
     )
-    equal(planned, footing)
+    print_budget_match(planned, footing)
 
 
-def equal(planned: Any, footing: Any) -> None:
+def print_budget_match(planned: Any, footing: Any) -> None:
     """What is equal, and what each cell has of it and of all else that could be."""
-    facts([("equal", footing.told)])
+    print_fields([("equal", footing.told)])
     for one in {one.config.cell: one for one in planned}.values():
         cell = one.config.cell
         told = f"hidden {one.config.hidden} ({footing.residual[cell]:+.2%}): {one.parameters:,} "
-        told += f"parameters, {large(one.flops_per_character)} FLOPs, {one.state_size:,} state"
-        facts([(label(cell), told)])
+        told += f"parameters, {format_count(one.flops_per_character)} FLOPs, {one.state_size:,} state"
+        print_fields([(cell_label(cell), told)])
 
 
-def beside(transformer: Any) -> None:
+def print_transformer(transformer: Any) -> None:
     """The Transformer of a comparison, one run a seed, before the first of them."""
     for one in transformer[:1]:
         told = f"hidden {one.config.hidden}: {one.parameters:,} parameters, beside the cells"
-        facts([("transformer", told)])
+        print_fields([("transformer", told)])
 
 
 def _baselines(report: dict[str, Any]) -> Table:
     """What the same text costs otherwise."""
-    table = bare_table()
-    head, *rows = baselines(report)
+    table = make_table()
+    head, *rows = baseline_rows(report)
     for place, name in enumerate(head):
         table.add_column(name, justify="right" if place == 1 else "left", max_width=NARROW - 22)
     for row in rows:
-        table.add_row(*(Text(visible(cell)) for cell in row))
+        table.add_row(*(Text(escape_control_characters(cell)) for cell in row))
     return table
 
 
-def table(report: dict[str, Any], times: dict[str, Any]) -> None:
+def print_report(report: dict[str, Any], times: dict[str, Any]) -> None:
     """The table of a comparison, by what its words were found, and how long it took."""
-    drawing = bare_table()
-    told = [compared(row, report["unit"]) for row in report["rows"]]
+    drawing = make_table()
+    told = [format_row(row, report["unit"]) for row in report["rows"]]
     for head in told[0]:
         drawing.add_column(head, justify="left" if head in ("cell", "verdict") else "right")
     for one in told:
-        drawing.add_row(*(Text(visible(cell)) for cell in one.values()))
-    drawn(drawing)
+        drawing.add_row(*(Text(escape_control_characters(cell)) for cell in one.values()))
+    print_table(drawing)
     if report["baselines"]:
-        drawn(_baselines(report))
-    lines = wrap(judged(report), NARROW)
-    lines += wrap("; ".join(missing(report)), NARROW)
+        print_table(_baselines(report))
+    lines = wrap(describe_statistics(report), NARROW)
+    lines += wrap("; ".join(power_notes(report)), NARROW)
     of = f"Corpus {report['corpus']['sha256'][:16]}…"
-    lines += wrap(f"{made(report)}. {of}", NARROW, break_on_hyphens=False)
-    result("\n".join([*lines, *wrap(clocked(times), NARROW)]))
+    lines += wrap(f"{describe_comparison(report)}. {of}", NARROW, break_on_hyphens=False)
+    print_result("\n".join([*lines, *wrap(format_timing(times), NARROW)]))

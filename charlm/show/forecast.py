@@ -5,45 +5,45 @@ from typing import Any
 
 from rich.text import Text
 
-from charlm.show import duration, large, result
-from charlm.show.tables import NARROW, bare_table, drawn
-from charlm.visible import visible
+from charlm.show import format_duration, format_count, print_result
+from charlm.show.tables import NARROW, make_table, print_table
+from charlm.visible import escape_control_characters
 
 
-def forecast(plan: dict[str, Any]) -> None:
+def print_cost_estimate(plan: dict[str, Any]) -> None:
     """Each cell, each run, and all that are left."""
-    result("\n".join(wrap(plan["equal"]["told"], NARROW)) + "\n")
-    table = bare_table()
+    print_result("\n".join(wrap(plan["equal"]["told"], NARROW)) + "\n")
+    table = make_table()
     for head in ("cell", "hidden", "params", "FLOPs", "state", "s/M", "off by"):
         table.add_column(head, justify="left" if head == "cell" else "right")
     for one in plan["cells"]:
         beside = one["purpose"] == "transformer"
         table.add_row(
-            Text(visible(one["purpose"] if beside else one["cell"])),
+            Text(escape_control_characters(one["purpose"] if beside else one["cell"])),
             f"{one['hidden']}",
             f"{one['parameters']:,}",
-            large(one["flops_per_character"]),
+            format_count(one["flops_per_character"]),
             f"{one['state_size']:,}",
             f"{one['seconds_per_million']:.3g}",
             "-" if beside else f"{one['residual']:+.2%}",
         )
-    drawn(table)
-    result("")
-    table = bare_table()
+    print_table(table)
+    print_result("")
+    table = make_table()
     for head in ("run", "done", "left", "memory", "disk"):
         table.add_column(head, justify="left" if head == "run" else "right")
     for one in plan["runs"]:
         table.add_row(
-            Text(visible(one["run"])),
+            Text(escape_control_characters(one["run"])),
             one["status"] if one["status"] == "diverged" else f"{one['done']:.0%}",
-            duration(one["seconds"]),
+            format_duration(one["seconds"]),
             f"{one['memory'] / 1e6:,.0f} MB",
             f"{one['disk'] / 1e6:,.1f} MB",
         )
-    drawn(table)
+    print_table(table)
     left, free = plan["left"], plan["free"]
-    result(
-        f"\n{left['runs']} runs are left: {duration(left['seconds'])}, {plan['where']}.\n"
+    print_result(
+        f"\n{left['runs']} runs are left: {format_duration(left['seconds'])}, {plan['where']}.\n"
         f"They take {left['memory'] / 1e9:,.2f} GB of memory at once and "
         f"{left['disk'] / 1e9:,.2f} GB of disk at most;\n{free['memory'] / 1e9:,.1f} GB and "
         f"{free['disk'] / 1e9:,.1f} GB are free.\n"

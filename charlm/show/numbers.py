@@ -5,7 +5,7 @@ import math
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def mark(value: float) -> str:
+def format_tick(value: float) -> str:
     """4096 -> '4,096'; 20000 -> '20k'; 0.00001 -> '10⁻⁵'; 1e24 -> '1e+24'."""
     size = abs(value)
     if not size:
@@ -20,7 +20,7 @@ def mark(value: float) -> str:
     return f"{value / 1000**power:,.6g}".replace("-", "−") + " kMGTPE"[power].strip()
 
 
-def exact(value: float | None) -> str:
+def format_number(value: float | None) -> str:
     """A number of a table: whole if it is, else to four digits."""
     if value is None:
         return "–"

@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from tqdm import tqdm
 
-from charlm.show import duration, large, say
-from charlm.visible import visible
+from charlm.show import format_duration, format_count, print_message
+from charlm.visible import escape_control_characters
 
 
-class Training:
+class TrainingProgress:
     """How training goes: a bar on a terminal, else one plain line every so many seconds."""
 
     def __init__(self, updates: int, characters: int, best: float | None, every: float) -> None:
@@ -36,7 +36,7 @@ class Training:
             bar_format="{percentage:3.0f}%|{bar:3}|{remaining} {desc}",  # within 80 columns,
         )
 
-    def see(self, happened: Any) -> None:
+    def update(self, happened: Any) -> None:
         if hasattr(happened, "valid_bits"):
             self.valid = happened.valid_bits
             self.best = self.valid if self.best is None else min(self.best, self.valid)
@@ -66,24 +66,24 @@ class Training:
             return "-" if value is None else f"{value:.{digits}f}"
 
         return (
-            f"{large(self._speed(update))} ch/s train {number(self.bits, 2)} "
+            f"{format_count(self._speed(update))} ch/s train {number(self.bits, 2)} "
             f"valid {number(self.valid)} best {number(self.best)} "
             f"lr {self.rate:.0e} |g| {self.norm:.1f}"
         )
 
     def _say(self, update: int) -> None:
         left = (self.updates - update) * self.characters / max(1e-9, self._speed(update))
-        say(f"update {update}/{self.updates}  {self._line(update)}  left {duration(left)}")
+        print_message(f"update {update}/{self.updates}  {self._line(update)}  left {format_duration(left)}")
 
     def close(self) -> None:
         self.bar.close()
 
 
 @contextmanager
-def reading(what: str, every: float) -> Iterator[Callable[[int], object]]:
+def progress_counter(what: str, every: float) -> Iterator[Callable[[int], object]]:
     """A tick for what may take long: a counter that goes away, or a plain line now and then."""
     bar = tqdm(
-        desc=visible(what),
+        desc=escape_control_characters(what),
         unit="",
         unit_scale=True,
         file=sys.stderr,
@@ -100,13 +100,13 @@ def reading(what: str, every: float) -> Iterator[Callable[[int], object]]:
         bar.update(more)
         if bar.disable and time.monotonic() - said >= every:
             said = time.monotonic()
-            say(f"{what}: {large(count)} so far")
+            print_message(f"{what}: {format_count(count)} so far")
 
     with bar:
         yield tick
 
 
-class SideBySide:
+class JobsProgress:
     """How jobs side by side go: on a terminal a bar for each that is under way, and a line for each
     that has ended; else a plain line for all now and then."""
 
@@ -128,17 +128,17 @@ class SideBySide:
             self.tasks[""] = self.progress.add_task("all", total=1, said="")  # stays the first
             self.progress.start()
 
-    def see(self, states: Sequence[Any]) -> None:
+    def update(self, states: Sequence[Any]) -> None:
         for state in states:
             if state.killed > self.killed.get(state.job.name, 0):
                 self.killed[state.job.name] = state.killed
-                self.tell(f"{state.job.name}: its process was killed, and goes on in another")
+                self.print_above(f"{state.job.name}: its process was killed, and goes on in another")
         whole = sum(self._share(state) for state in states)
         if self.done_before is None:
             self.done_before = whole
         took = time.monotonic() - self.began
         gained = whole - self.done_before
-        left = duration((len(states) - whole) * took / gained) if gained else "unknown"
+        left = format_duration((len(states) - whole) * took / gained) if gained else "unknown"
         if self.progress:
             for state in states:
                 self._bar(state)
@@ -154,14 +154,14 @@ class SideBySide:
                 if state.status == "running"
             )
             done = sum(state.status == "done" for state in states)
-            say(f"{done} of {len(states)} done{running and '; '}{running}; left {left}")
+            print_message(f"{done} of {len(states)} done{running and '; '}{running}; left {left}")
 
-    def tell(self, line: str) -> None:
+    def print_above(self, line: str) -> None:
         """A line that stays, above the bars."""
         if self.progress:
-            self.progress.console.print(visible(line), markup=False, highlight=False)
+            self.progress.console.print(escape_control_characters(line), markup=False, highlight=False)
         else:
-            say(line)
+            print_message(line)
 
     def _share(self, state: Any) -> float:
         """Of the job: a half is 0.5; one that is done may have had less to do than was thought."""
@@ -173,14 +173,14 @@ class SideBySide:
         name = state.job.path.name
         if state.status == "running":
             if name not in self.tasks:
-                self.tasks[name] = self.progress.add_task(visible(state.job.name), total=1, said="")
+                self.tasks[name] = self.progress.add_task(escape_control_characters(state.job.name), total=1, said="")
             self.progress.update(
                 self.tasks[name], completed=self._share(state), said=state.progress.said
             )
         elif name in self.tasks:
             self.progress.remove_task(self.tasks.pop(name))
             if state.status != "waiting":
-                self.tell(f"{state.job.name}: {state.status} {state.progress.said}".rstrip())
+                self.print_above(f"{state.job.name}: {state.status} {state.progress.said}".rstrip())
 
     def close(self) -> None:
         if self.progress:

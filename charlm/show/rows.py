@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from charlm.config import around, flag
-from charlm.show import large
+from charlm.config import describe_block, option_name
+from charlm.show import format_count
 
 
-def compared(row: dict[str, Any], unit: str) -> dict[str, str]:
+def format_row(row: dict[str, Any], unit: str) -> dict[str, str]:
     """A cell of a comparison: what stands under which head."""
     mean, verdict = row[unit]["mean"], row["verdict"]
     apart, low, high = (verdict[key] for key in ("difference", "low", "high"))
@@ -17,14 +17,14 @@ def compared(row: dict[str, Any], unit: str) -> dict[str, str]:
         "to base": "-" if apart is None else f"{apart:+.3f}",
         "95 % interval": "-" if low is None else f"{low:+.3f}…{high:+.3f}",
         "verdict": verdict["word"],
-        "params": large(row["parameters"]),
+        "params": format_count(row["parameters"]),
         "hidden": f"{row['hidden']}",
         "state": f"{row['state_size']}",
-        "FLOPs": large(row["flops_per_character"]),
+        "FLOPs": format_count(row["flops_per_character"]),
     }
 
 
-def clocked(times: dict[str, Any]) -> str:
+def format_timing(times: dict[str, Any]) -> str:
     """The seconds of each cell, quickest first."""
     found = {cell: one["seconds_per_million"] for cell, one in times["cells"].items()}
     known = sorted((one, cell) for cell, one in found.items() if one is not None)
@@ -32,27 +32,27 @@ def clocked(times: dict[str, Any]) -> str:
     return f"Seconds of updates for a million characters, where they were made: {told or '-'}."
 
 
-def made(report: dict[str, Any]) -> str:
+def describe_comparison(report: dict[str, Any]) -> str:
     """What the runs had that were compared, and how they were scored."""
     settings, equal = report["settings"], report["equal"]
     scored = f"{report['protocol']} on {report['corpus']['scored']}"
     if report["differ"] is not None:
-        return f"{scored}. {equal['told']}{differing(report)}"
+        return f"{scored}. {equal['told']}{describe_differences(report)}"
     off = ", ".join(f"{row['cell']} {row['residual']:+.2%}" for row in report["rows"])
-    how = f"{around(settings['block'])}, {scored}, {equal['updates']:,} updates, {fitted(report)}"
+    how = f"{describe_block(settings['block'])}, {scored}, {equal['updates']:,} updates, {describe_tuning(report)}"
     return f"{equal['told']}: {off}. {how[0].upper()}{how[1:]}"
 
 
-def differing(report: dict[str, Any]) -> str:
+def describe_differences(report: dict[str, Any]) -> str:
     """The settings that runs have not alike, which were there before."""
     said = [
-        f"{flag(name)} {', '.join(f'{setting(value)} ({cell})' for cell, value in of.items())}"
+        f"{option_name(name)} {', '.join(f'{format_setting(value)} ({cell})' for cell, value in of.items())}"
         for name, of in report["differ"].items()
     ]
     return f". They differ in {'; '.join(said)}" if said else ""
 
 
-def fitted(report: dict[str, Any]) -> str:
+def describe_tuning(report: dict[str, Any]) -> str:
     """How the cells came by their settings."""
     rate = report["settings"].get("learning_rate")  # of none, where it is searched for each cell
     one = "" if rate is None else f"one learning rate {rate:g}, "
@@ -61,7 +61,7 @@ def fitted(report: dict[str, Any]) -> str:
     return one + "not tuned for each cell"
 
 
-def trials(tuning: dict[str, Any]) -> str:
+def describe_trials(tuning: dict[str, Any]) -> str:
     """How many there are, and what they cost."""
     number, cost = tuning["trials"], tuning["cost"]
     return (
@@ -70,25 +70,25 @@ def trials(tuning: dict[str, Any]) -> str:
     )
 
 
-def tuned(cell: str, found: dict[str, Any], names: Sequence[str]) -> dict[str, str]:
+def format_tuning_row(cell: str, found: dict[str, Any], names: Sequence[str]) -> dict[str, str]:
     """What was chosen for a cell of these settings: what stands under which head."""
     chosen = found["chosen"]
     lost = sum(None in one["bits"] for one in found["trials"])
     return {
         "cell": cell,
-        **{name.replace("_", " "): setting(chosen["settings"].get(name)) for name in names},
+        **{name.replace("_", " "): format_setting(chosen["settings"].get(name)) for name in names},
         "trial": f"{chosen['number']}",
         "quick bits": "-" if chosen["bits"] is None else f"{chosen['bits']:.3f}",
         "diverged": f"{lost}",
     }
 
 
-def setting(value: float | str | None) -> str:
+def format_setting(value: float | str | None) -> str:
     """None: the cell has no such setting."""
     return "-" if value is None else f"{value:g}" if isinstance(value, float) else f"{value}"
 
 
-def at_edge(tuning: dict[str, Any]) -> list[str]:
+def boundary_warnings(tuning: dict[str, Any]) -> list[str]:
     """A sentence for each cell whose best learning rate may lie beyond the space, or that no trial
     has tuned."""
     said = []
@@ -109,7 +109,7 @@ def at_edge(tuning: dict[str, Any]) -> list[str]:
     return said
 
 
-def judged(report: dict[str, Any]) -> str:
+def describe_statistics(report: dict[str, Any]) -> str:
     """By what the words were found."""
     by, seeds = report["judged"], len(report["rows"][0]["seeds"])
     return (
@@ -123,7 +123,7 @@ def _many(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def missing(report: dict[str, Any]) -> list[str]:
+def power_notes(report: dict[str, Any]) -> list[str]:
     """What a conclusion would take, once for all cells that lack the same."""
     lacking: dict[str, list[str]] = {}
     for row in report["rows"]:
@@ -132,7 +132,7 @@ def missing(report: dict[str, Any]) -> list[str]:
     return [f"{', '.join(cells)}: {note}" for note, cells in lacking.items()]
 
 
-def baselines(report: dict[str, Any]) -> list[list[str]]:
+def baseline_rows(report: dict[str, Any]) -> list[list[str]]:
     """What else was measured on the same text, below its heads."""
     unit = report["unit"]
     rows = [["baseline", _per(unit), "what it is"]]

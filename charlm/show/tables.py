@@ -9,8 +9,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from charlm.config import around, label
-from charlm.show import duration, facts, large, result, say
+from charlm.config import describe_block, cell_label
+from charlm.show import format_duration, print_fields, format_count, print_result, print_message
 
 WIDE = 100  # columns of a table that does not go to a terminal
 NARROW = 80  # of the lines under it
@@ -21,29 +21,29 @@ def _sources(names: Sequence[str]) -> str:
     return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
 
 
-def corpus_of(text: Any) -> tuple[str, str]:
+def corpus_field(text: Any) -> tuple[str, str]:
     size, sha256 = sum(text.digest.parts), text.digest.sha256
     return "corpus", f"{_sources(text.sources)}: {size:,} bytes, SHA-256 {sha256[:16]}…"
 
 
-def alphabet_of(alphabet: Any) -> tuple[str, str]:
+def vocabulary_field(alphabet: Any) -> tuple[str, str]:
     escape = " and an escape" if alphabet.escape is not None else ""
     return "alphabet", f"{len(alphabet.symbols):,} {alphabet.kind}{escape}"
 
 
-def summary(run: Any, config: Any, seconds: float, memory: int, kernel: str, device: str) -> None:
+def print_run_summary(run: Any, config: Any, seconds: float, memory: int, kernel: str, device: str) -> None:
     """A run before its first update; seconds: of one update; memory: in bytes."""
     record = run.record
     characters = config.batch * config.time
     sizes = {name: end - start for name, (start, end) in record.text.splits.items()}
-    facts(
+    print_fields(
         [
-            ("cell", f"{label(config.cell)}, {config.layers} × {config.hidden} units"),
-            ("block", around(config.block)),
+            ("cell", f"{cell_label(config.cell)}, {config.layers} × {config.hidden} units"),
+            ("block", describe_block(config.block)),
             ("kernel", kernel),
             ("parameters", f"{record.parameters:,}; {record.state_size:,} floats carried"),
-            corpus_of(record.text),
-            alphabet_of(run.alphabet),
+            corpus_field(record.text),
+            vocabulary_field(run.alphabet),
             ("splits", ", ".join(f"{name} {size:,}" for name, size in sizes.items())),
             (
                 "budget",
@@ -52,7 +52,7 @@ def summary(run: Any, config: Any, seconds: float, memory: int, kernel: str, dev
             ),
             (
                 "estimate",
-                f"{duration(seconds * record.updates)} at {large(characters / seconds)} "
+                f"{format_duration(seconds * record.updates)} at {format_count(characters / seconds)} "
                 f"characters/s, {memory / 1e6:,.0f} MB",
             ),
             ("device", f"{device}, {config.threads} thread{'s' if config.threads > 1 else ''}"),
@@ -60,26 +60,26 @@ def summary(run: Any, config: Any, seconds: float, memory: int, kernel: str, dev
         ]
     )
     for note in record.text.notes:
-        say(f"note: {note}")
+        print_message(f"note: {note}")
 
 
-def report(report: dict[str, Any]) -> None:
+def print_run_report(report: dict[str, Any]) -> None:
     """What a finished run has come to."""
     if report["score"]:
-        score(report["score"], report["split"])
+        print_score(report["score"], report["split"])
     else:
         bits = report["best_valid_bits"]
-        result(f"{bits:.4f} bits/symbol, quick look at update {report['best_update']}")
+        print_result(f"{bits:.4f} bits/symbol, quick look at update {report['best_update']}")
 
 
-def score(score: dict[str, Any], what: str) -> None:
+def print_score(score: dict[str, Any], what: str) -> None:
     """An exact score, with what one needs to repeat it."""
 
     def number(value: float | None) -> str:
         return "-" if value is None else f"{value:.4f}"
 
     unit = "characters" if score["characters"] == score["symbols"] else "bytes"
-    result(
+    print_result(
         f"{number(score['bits_per_char'])} bits/char  {number(score['bits_per_byte'])} bits/byte  "
         f"{number(score['nats_per_char'])} nats/char\n"
         f"scored     {score['symbols']:,} {unit} of {what}, {score['unseen']:,} unseen\n"
@@ -89,23 +89,23 @@ def score(score: dict[str, Any], what: str) -> None:
     )
 
 
-def bare_table() -> Table:
+def make_table() -> Table:
     return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
 
 
-def drawn(table: Table) -> None:
+def print_table(table: Table) -> None:
     """As a result: in the width of the terminal, and plain."""
     width = None if sys.stdout.isatty() else WIDE
     console = Console(width=width, color_system=None, highlight=False)
     with console.capture() as captured:
         console.print(table)
     lines = [line.rstrip() for line in captured.get().splitlines()]
-    result("\n".join(line for line in lines if line))
+    print_result("\n".join(line for line in lines if line))
 
 
-def cells(entries: Sequence[dict[str, Any]], hidden: int) -> None:
+def print_cells(entries: Sequence[dict[str, Any]], hidden: int) -> None:
     """The zoo, one line a cell."""
-    table = bare_table()
+    table = make_table()
     for name in ("cell", "paper", "states", "size", "FLOPs", "scan", "kernels"):
         right = name in ("size", "FLOPs")
         table.add_column(name, justify="right" if right else "left", no_wrap=name == "cell")
@@ -115,26 +115,26 @@ def cells(entries: Sequence[dict[str, Any]], hidden: int) -> None:
             one["cell"],
             f"{first} {one['year']}",
             " ".join(one["states"]),
-            large(one["parameters"]),
-            large(one["flops"]),
+            format_count(one["parameters"]),
+            format_count(one["flops"]),
             "yes" if one["linear"] else "no",
             " ".join(name for name in one["kernels"] if name != "loop"),
         )
-    drawn(table)
-    result(
+    print_table(table)
+    print_result(
         f"size: parameters of {hidden} units that read {hidden} numbers. FLOPs: of their matrix\n"
         "products for one character. scan: linear in its state, so that time can be\n"
         "scanned. Every cell also has the kernel loop. Next: charlm cells show CELL"
     )
 
 
-def probes(report: dict[str, Any]) -> None:
+def print_probes(report: dict[str, Any]) -> None:
     """What every probe found, a block each: its figures for each run, or why there are none."""
     for name, one in report["probes"].items():
-        result(f"{name}: {one['question']}")
+        print_result(f"{name}: {one['question']}")
         for run, found in one["found"].items():
             for whose, said in _figures(run, found):
-                result(f"  {whose:<14} {said}")
+                print_result(f"  {whose:<14} {said}")
 
 
 def _figures(run: str, found: dict[str, Any]) -> Iterator[tuple[str, str]]:

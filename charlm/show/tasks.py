@@ -8,29 +8,29 @@ from typing import Any
 
 from rich.text import Text
 
-from charlm.config import around
-from charlm.show import facts, large, result
-from charlm.show.comparison import equal
-from charlm.show.tables import bare_table, drawn
-from charlm.visible import visible
+from charlm.config import describe_block
+from charlm.show import print_fields, format_count, print_result
+from charlm.show.comparison import print_budget_match
+from charlm.show.tables import make_table, print_table
+from charlm.visible import escape_control_characters
 
 COLUMNS = 80
 
 
-def listed(entries: Sequence[dict[str, Any]]) -> None:
+def print_task_list(entries: Sequence[dict[str, Any]]) -> None:
     """A block a task."""
     for one in entries:
-        result(one["task"])
+        print_result(one["task"])
         for name in ("question", "source", "distance", "chance", "oracle"):
             lines = textwrap.wrap(one[name], COLUMNS - 12)
             for line, margin in zip(lines, [name, *[""] * len(lines)], strict=False):
-                result(f"  {margin:<9} {line}")
-    result("\nNext: charlm tasks show TASK")
+                print_result(f"  {margin:<9} {line}")
+    print_result("\nNext: charlm tasks show TASK")
 
 
-def shown(report: dict[str, Any], doc: str) -> None:
+def print_task(report: dict[str, Any], doc: str) -> None:
     """The docstring, and an example as text: what is read, what is to be said, what counts."""
-    result(textwrap.dedent(f"    {doc}").rstrip())
+    print_result(textwrap.dedent(f"    {doc}").rstrip())
     example, letters = report["example"], report["letters"]
     if isinstance(example["x"][0], list):
         read = [f"{number:.2f}{letters[1] if mark else ' '}" for number, mark in example["x"]]
@@ -40,18 +40,18 @@ def shown(report: dict[str, Any], doc: str) -> None:
         said = ["" if answer is None else letters[answer] for answer in example["y"]]
     width = max(map(len, read))
     marks = ["^" * width if asked else "" for asked in example["asked"]]
-    result(f"\nA sequence of distance {report['at']} (^ is asked):\n")
+    print_result(f"\nA sequence of distance {report['at']} (^ is asked):\n")
     step = (COLUMNS - 10) // width
     for at in range(0, len(read), step):
         for margin, line in (("read", read), ("answer", said), ("", marks)):
             cells = "".join(f"{cell:<{width}}" for cell in line[at : at + step])
-            result(f"{margin:<8} {cells}".rstrip())
+            print_result(f"{margin:<8} {cells}".rstrip())
     level = report["level"]
-    result(f"\nchance   loss {level['loss']:.6f}, {level['accuracy']:.2%} right")
-    result("oracle   loss 0, 100 % right")
+    print_result(f"\nchance   loss {level['loss']:.6f}, {level['accuracy']:.2%} right")
+    print_result("oracle   loss 0, 100 % right")
 
 
-def outcome(one: dict[str, Any]) -> str:
+def format_level_result(one: dict[str, Any]) -> str:
     """What came of a distance, on a line."""
     if not one["test"]:
         return f"distance {one['distance']}: diverged after {one['updates']:,} updates"
@@ -64,41 +64,41 @@ def outcome(one: dict[str, Any]) -> str:
     )
 
 
-def planned(planned: Sequence[Any], footing: Any, where: str, place: Path) -> None:
+def print_plan(planned: Sequence[Any], footing: Any, where: str, place: Path) -> None:
     """A comparison before its first climb."""
     first = planned[0]
     config = first.config
     steps = ", ".join(map(str, first.distances))
-    facts(
+    print_fields(
         [
             ("task", f"{first.task}, at {steps}; at most {config.updates:,} updates each"),
             ("climbs", f"{len(planned)}, {where}; --lr {config.learning_rate:g} for every cell"),
-            ("layers", f"{config.layers}; {around(config.block)}"),
+            ("layers", f"{config.layers}; {describe_block(config.block)}"),
             ("kept in", str(place)),
         ]
     )
-    equal(planned, footing)
+    print_budget_match(planned, footing)
 
 
-def comparison(report: dict[str, Any]) -> None:
+def print_report(report: dict[str, Any]) -> None:
     """How far each cell came, best first; then what was seen at each distance."""
     seeds = len(report["rows"][0]["seeds"])
-    table = bare_table()
+    table = make_table()
     for name in ("cell", "params", "hidden", "state", "FLOPs", "farthest", "of each seed"):
         table.add_column(name, justify="left" if name in ("cell", "of each seed") else "right")
     for row in report["rows"]:
         far = row["farthest"]
         table.add_row(
-            Text(visible(row["cell"])),
+            Text(escape_control_characters(row["cell"])),
             f"{row['parameters']:,}",
             f"{row['hidden']}",
             f"{row['state_size']}",
-            large(row["flops_per_character"]),
+            format_count(row["flops_per_character"]),
             f"{far['median']:g}",
             "  " + " ".join(map(str, sorted(far["per_seed"], reverse=True))),
         )
-    drawn(table)
-    table = bare_table()
+    print_table(table)
+    table = make_table()
     for name in ("cell", "distance", "solved", "95 %", "updates", "right", "at 2d", "at 4d"):
         table.add_column(name, justify="left" if name == "cell" else "right")
     for row in report["rows"]:
@@ -106,7 +106,7 @@ def comparison(report: dict[str, Any]) -> None:
             if one["tried"]:
                 low, high = one["interval"]
                 table.add_row(
-                    Text(visible(row["cell"])),
+                    Text(escape_control_characters(row["cell"])),
                     f"{one['distance']}",
                     f"{one['solved']}/{one['of']}",
                     f"{low:.2f}–{high:.2f}",
@@ -114,11 +114,11 @@ def comparison(report: dict[str, Any]) -> None:
                     _over_seeds(one["accuracy"], "{:.1%}", fmean),
                     *(_over_seeds(found, "{:.1%}", fmean) for found in one["farther"].values()),
                 )
-    result("")
-    drawn(table)
+    print_result("")
+    print_table(table)
     equal, settings = report["equal"], report["settings"]
     told = (
-        f"{report['task']['name']}, {around(settings['block'])}, {seeds} seed"
+        f"{report['task']['name']}, {describe_block(settings['block'])}, {seeds} seed"
         f"{'s' if seeds > 1 else ''}, at most {equal['updates']:,} updates of "
         f"{settings['batch']} sequences a distance, one learning rate "
         f"{settings['learning_rate']:g}, not tuned for each cell. farthest: the lower median "
@@ -126,7 +126,7 @@ def comparison(report: dict[str, Any]) -> None:
         "Wilson's interval. updates: lower median of the solved. right: mean of the tried; at 2d "
         f"and 4d without further training. Solved is: {report['solved_means']}."
     )
-    result(textwrap.fill(told, COLUMNS))
+    print_result(textwrap.fill(told, COLUMNS))
 
 
 def _over_seeds(values: Sequence[float | None], form: str, of: Any) -> str:

@@ -5,32 +5,32 @@ from typing import Any
 
 from rich.text import Text
 
-from charlm.config import flag
-from charlm.show import facts, result
-from charlm.show.rows import at_edge, setting, trials, tuned
-from charlm.show.tables import bare_table, drawn
+from charlm.config import option_name
+from charlm.show import print_fields, print_result
+from charlm.show.rows import boundary_warnings, format_setting, describe_trials, format_tuning_row
+from charlm.show.tables import make_table, print_table
 from charlm.show.tasks import COLUMNS
-from charlm.visible import visible
+from charlm.visible import escape_control_characters
 
 
-def planned(asked: dict[str, Any]) -> None:
+def print_search(asked: dict[str, Any]) -> None:
     """Before the first trial: what they cost, how far they are trained, and what is searched."""
     rungs = (f"{one['trials']} × {one['updates']:,} updates" for one in asked["rungs"])
-    facts([("tuning", trials(asked)), ("rungs", ", then ".join(rungs))])
+    print_fields([("tuning", describe_trials(asked)), ("rungs", ", then ".join(rungs))])
     for name, choices in asked["space"].items():
         between = " to " if name == "learning_rate" else ", "
-        facts([("", f"{flag(name)} {between.join(map(setting, choices))}")])
+        print_fields([("", f"{option_name(name)} {between.join(map(format_setting, choices))}")])
 
 
-def chosen(tuning: dict[str, Any]) -> None:
+def print_chosen(tuning: dict[str, Any]) -> None:
     """A line for each cell, and one for each that the space is too small for."""
-    table = bare_table()
-    told = [tuned(cell, found, list(tuning["space"])) for cell, found in tuning["cells"].items()]
+    table = make_table()
+    told = [format_tuning_row(cell, found, list(tuning["space"])) for cell, found in tuning["cells"].items()]
     for head in told[0]:
         table.add_column(head, justify="left" if head == "cell" else "right")
     for one in told:
-        table.add_row(*(Text(visible(cell)) for cell in one.values()))
-    drawn(table)
-    how = f"Chosen by quick looks at the validation split: {trials(tuning)}."
-    for line in (how, *at_edge(tuning)):
-        result("\n".join(textwrap.wrap(line, COLUMNS, break_on_hyphens=False)))
+        table.add_row(*(Text(escape_control_characters(cell)) for cell in one.values()))
+    print_table(table)
+    how = f"Chosen by quick looks at the validation split: {describe_trials(tuning)}."
+    for line in (how, *boundary_warnings(tuning)):
+        print_result("\n".join(textwrap.wrap(line, COLUMNS, break_on_hyphens=False)))

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from charlm.regression import Regression
-from charlm.task import NONE, Drawn, Level, Task, task
+from charlm.regression import RecurrentRegressor
+from charlm.task import IGNORE_INDEX, TaskBatch, TaskScore, Task, register_task
 
-NEAR = 0.04  # what Hochreiter & Schmidhuber count as right
+TOLERANCE = 0.04  # what Hochreiter & Schmidhuber count as right
 
 
-@task("adding")
+@register_task("adding")
 class Adding(Task):
     """Two marked numbers among many must be added.
 
@@ -38,28 +38,28 @@ class Adding(Task):
     """
 
     letters = "v*"  # the number and its mark
-    model = Regression
+    model = RecurrentRegressor
     shortest = 2
 
     def length(self, distance: int) -> int:
         return distance
 
-    def batch(self, distance: int, streams: int, generator: torch.Generator) -> Drawn:
+    def batch(self, distance: int, streams: int, generator: torch.Generator) -> TaskBatch:
         numbers = torch.rand(distance, streams, generator=generator)
         half = distance // 2
         first = torch.randint(half, (1, streams), generator=generator)
         second = torch.randint(half, distance, (1, streams), generator=generator)
         marks = torch.zeros(distance, streams).scatter_(0, torch.cat((first, second)), 1.0)
-        y = torch.full((distance, streams), float(NONE))
+        y = torch.full((distance, streams), float(IGNORE_INDEX))
         y[-1] = (numbers * marks).sum(0)
-        return Drawn(torch.stack((numbers, marks), -1), y, y != NONE)
+        return TaskBatch(torch.stack((numbers, marks), -1), y, y != IGNORE_INDEX)
 
     def oracle(self, x: Sequence[Sequence[float]]) -> list[float]:
-        return [NONE] * (len(x) - 1) + [sum(number for number, mark in x if mark)]
+        return [IGNORE_INDEX] * (len(x) - 1) + [sum(number for number, mark in x if mark)]
 
-    def chance(self, distance: int) -> Level:
+    def chance(self, distance: int) -> TaskScore:
         del distance
-        return Level(1 / 6, 1 - (1 - NEAR) ** 2)
+        return TaskScore(1 / 6, 1 - (1 - TOLERANCE) ** 2)
 
     def right(self, predictions: Tensor, y: Tensor) -> Tensor:
-        return (predictions - y).abs() < NEAR
+        return (predictions - y).abs() < TOLERANCE

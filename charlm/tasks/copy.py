@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 import torch
 
-from charlm.task import Drawn, Level, Task, task
+from charlm.task import TaskBatch, TaskScore, Task, register_task
 
-RECALLED = 10
-KINDS = 8
+NUM_SYMBOLS = 10
+ALPHABET_SIZE = 8
 
 
-@task("copy")
+@register_task("copy")
 class Copy(Task):
     """Ten symbols are read, and must be written after a long blank.
 
@@ -40,19 +40,19 @@ class Copy(Task):
     letters = ".12345678?"
 
     def length(self, distance: int) -> int:
-        return distance + 2 * RECALLED
+        return distance + 2 * NUM_SYMBOLS
 
-    def batch(self, distance: int, streams: int, generator: torch.Generator) -> Drawn:
-        said = torch.randint(1, KINDS + 1, (RECALLED, streams), generator=generator)
-        blanks = torch.zeros(distance + RECALLED, streams, dtype=torch.long)
-        delimiters = torch.full((RECALLED + 1, streams), KINDS + 1)
+    def batch(self, distance: int, streams: int, generator: torch.Generator) -> TaskBatch:
+        said = torch.randint(1, ALPHABET_SIZE + 1, (NUM_SYMBOLS, streams), generator=generator)
+        blanks = torch.zeros(distance + NUM_SYMBOLS, streams, dtype=torch.long)
+        delimiters = torch.full((NUM_SYMBOLS + 1, streams), ALPHABET_SIZE + 1)
         x = torch.cat((said, blanks[: distance - 1], delimiters))
         y = torch.cat((blanks, said))
         asked = torch.arange(len(y))[:, None].expand_as(y) >= len(blanks)
-        return Drawn(x, y, asked)
+        return TaskBatch(x, y, asked)
 
     def oracle(self, x: Sequence[int]) -> list[int]:
-        return [0] * (len(x) - RECALLED) + list(x[:RECALLED])
+        return [0] * (len(x) - NUM_SYMBOLS) + list(x[:NUM_SYMBOLS])
 
-    def chance(self, distance: int) -> Level:
-        return Level(RECALLED * math.log(KINDS) / self.length(distance), 1 / KINDS)
+    def chance(self, distance: int) -> TaskScore:
+        return TaskScore(NUM_SYMBOLS * math.log(ALPHABET_SIZE) / self.length(distance), 1 / ALPHABET_SIZE)

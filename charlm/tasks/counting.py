@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from charlm.task import NONE, Drawn, Level, Task, task
+from charlm.task import IGNORE_INDEX, TaskBatch, TaskScore, Task, register_task
 
 
 class Counting(Task):
@@ -15,41 +15,41 @@ class Counting(Task):
     shortest = 3  # below, there is but one sequence
 
     @property
-    def parts(self) -> int:
+    def num_letters(self) -> int:
         """Different letters, not counting the end."""
-        return len(self.letters) - 1
+        return len(self.symbol_names) - 1
 
     def length(self, distance: int) -> int:
-        return self.parts * distance
+        return self.num_letters * distance
 
-    def spelled(self, distance: int, n: Tensor) -> tuple[Tensor, Tensor]:
+    def make_sequences(self, distance: int, n: Tensor) -> tuple[Tensor, Tensor]:
         """How often each letter stands in each sequence (streams,) -> x and y."""
         time = torch.arange(self.length(distance))[:, None]
-        x, following = (((time + late) // n).clamp(max=self.parts) for late in (0, 1))
-        determined = (time >= n) & (time < self.parts * n)
-        return x, following.where(determined, NONE)
+        x, following = (((time + late) // n).clamp(max=self.num_letters) for late in (0, 1))
+        determined = (time >= n) & (time < self.num_letters * n)
+        return x, following.where(determined, IGNORE_INDEX)
 
-    def batch(self, distance: int, streams: int, generator: torch.Generator) -> Drawn:
+    def batch(self, distance: int, streams: int, generator: torch.Generator) -> TaskBatch:
         n = torch.randint(distance // 2 + 1, distance + 1, (streams,), generator=generator)
-        x, y = self.spelled(distance, n)
-        return Drawn(x, y, y != NONE)
+        x, y = self.make_sequences(distance, n)
+        return TaskBatch(x, y, y != IGNORE_INDEX)
 
     def oracle(self, x: Sequence[int]) -> list[int]:
         n = x.count(0)
-        written = [part for part in range(self.parts) for _ in range(n)] + [self.parts]
-        answers = [NONE] * n + written[n + 1 :]
-        return answers + [NONE] * (len(x) - len(answers))
+        written = [part for part in range(self.num_letters) for _ in range(n)] + [self.num_letters]
+        answers = [IGNORE_INDEX] * n + written[n + 1 :]
+        return answers + [IGNORE_INDEX] * (len(x) - len(answers))
 
-    def chance(self, distance: int) -> Level:
+    def chance(self, distance: int) -> TaskScore:
         n = torch.arange(distance // 2 + 1, distance + 1)
-        _, y = self.spelled(distance, n)
+        _, y = self.make_sequences(distance, n)
         count = torch.stack([(y == letter).sum(1) for letter in range(self.symbols)], 1).double()
         cost = -torch.special.xlogy(count, count / count.sum(1, keepdim=True).clamp(min=1)).sum()
-        return Level(cost.item() / count.sum().item(), 1 / len(n))
+        return TaskScore(cost.item() / count.sum().item(), 1 / len(n))
 
 
-@task("anbn")
-class Two(Counting):
+@register_task("anbn")
+class AnBn(Counting):
     """n times a, then n times b, then the end.
 
     Source: Gers & Schmidhuber (2001); Weiss, Goldberg & Yahav (2018), "On the practical
@@ -81,8 +81,8 @@ class Two(Counting):
     letters = "ab."
 
 
-@task("anbncn")
-class Three(Counting):
+@register_task("anbncn")
+class AnBnCn(Counting):
     """n times a, n times b, n times c, then the end.
 
     Source: Gers & Schmidhuber (2001); Weiss, Goldberg & Yahav (2018).

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from charlm.task import NONE, Drawn, Level, Task, task
+from charlm.task import IGNORE_INDEX, TaskBatch, TaskScore, Task, register_task
 
 KINDS = 4
-DEEPEST = 4
+MAX_DEPTH = 4
 
 
-@task("dyck")
+@register_task("dyck")
 class Dyck(Task):
     """Which bracket does this one close?
 
@@ -44,7 +44,7 @@ class Dyck(Task):
     def length(self, distance: int) -> int:
         return distance + distance % 2
 
-    def batch(self, distance: int, streams: int, generator: torch.Generator) -> Drawn:
+    def batch(self, distance: int, streams: int, generator: torch.Generator) -> TaskBatch:
         length = self.length(distance)
         spans = 1 + 2 * torch.randint(length // 2, (streams,), generator=generator)
         places = torch.rand(streams, generator=generator)
@@ -55,13 +55,13 @@ class Dyck(Task):
         for stream, (span, place) in enumerate(zip(spans.tolist(), places.tolist(), strict=True)):
             before = 2 * int(place * ((length - span - 1) // 2 + 1))
             coin = iter(coins[stream].tolist())
-            opens = [*walk(before, DEEPEST, coin), True, *walk(span - 1, DEEPEST - 1, coin), False]
-            opens += walk(length - len(opens), DEEPEST, coin)
+            opens = [*random_balanced(before, MAX_DEPTH, coin), True, *random_balanced(span - 1, MAX_DEPTH - 1, coin), False]
+            opens += random_balanced(length - len(opens), MAX_DEPTH, coin)
             for time, opening in enumerate(opens):
                 x[stream][time] = x[stream][time] if opening else KINDS
             asked[before + span, stream] = True
         y = [self.oracle(sequence) for sequence in x]
-        return Drawn(torch.tensor(x).T, torch.tensor(y).T, asked)
+        return TaskBatch(torch.tensor(x).T, torch.tensor(y).T, asked)
 
     def oracle(self, x: Sequence[int]) -> list[int]:
         answers: list[int] = []
@@ -70,16 +70,16 @@ class Dyck(Task):
             if symbol == KINDS:
                 answers.append(stack.pop())
             else:
-                answers.append(NONE)
+                answers.append(IGNORE_INDEX)
                 stack.append(symbol)
         return answers
 
-    def chance(self, distance: int) -> Level:
+    def chance(self, distance: int) -> TaskScore:
         del distance
-        return Level(math.log(KINDS), 1 / KINDS)
+        return TaskScore(math.log(KINDS), 1 / KINDS)
 
 
-def walk(length: int, deepest: int, coin: Iterator[int]) -> list[bool]:
+def random_balanced(length: int, deepest: int, coin: Iterator[int]) -> list[bool]:
     """Whether each bracket of a balanced string opens."""
     opens: list[bool] = []
     depth = 0

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 import torch
 
-from charlm.task import NONE, Drawn, Level, Task, task
+from charlm.task import IGNORE_INDEX, TaskBatch, TaskScore, Task, register_task
 
 STRING = 8  # letters
 KINDS = 8  # of letters, and of other letters between
 
 
-@task("induction")
+@register_task("induction")
 class Induction(Task):
     """A random string is read, then noise, then the string again: how does it go on?
 
@@ -40,17 +40,17 @@ class Induction(Task):
     def length(self, distance: int) -> int:
         return 2 * STRING + distance
 
-    def batch(self, distance: int, streams: int, generator: torch.Generator) -> Drawn:
+    def batch(self, distance: int, streams: int, generator: torch.Generator) -> TaskBatch:
         string = torch.randint(KINDS, (STRING, streams), generator=generator)
         noise = torch.randint(KINDS, 2 * KINDS, (distance, streams), generator=generator)
         x = torch.cat((string, noise, string))
-        y = torch.full_like(x, NONE)
+        y = torch.full_like(x, IGNORE_INDEX)
         y[-STRING:-1] = string[1:]
-        return Drawn(x, y, y != NONE)
+        return TaskBatch(x, y, y != IGNORE_INDEX)
 
     def oracle(self, x: Sequence[int]) -> list[int]:
-        return [NONE] * (len(x) - STRING) + list(x[1:STRING]) + [NONE]
+        return [IGNORE_INDEX] * (len(x) - STRING) + list(x[1:STRING]) + [IGNORE_INDEX]
 
-    def chance(self, distance: int) -> Level:
+    def chance(self, distance: int) -> TaskScore:
         del distance
-        return Level(math.log(KINDS), 1 / KINDS)
+        return TaskScore(math.log(KINDS), 1 / KINDS)

@@ -7,10 +7,10 @@ from operator import xor
 
 import torch
 
-from charlm.task import Drawn, Level, Task, task
+from charlm.task import TaskBatch, TaskScore, Task, register_task
 
 
-@task("parity")
+@register_task("parity")
 class Parity(Task):
     """After each bit: was the number of ones so far odd?
 
@@ -42,14 +42,14 @@ class Parity(Task):
     def length(self, distance: int) -> int:
         return distance
 
-    def batch(self, distance: int, streams: int, generator: torch.Generator) -> Drawn:
+    def batch(self, distance: int, streams: int, generator: torch.Generator) -> TaskBatch:
         x = torch.randint(2, (distance, streams), generator=generator)
         last = torch.arange(distance)[:, None].expand_as(x) == distance - 1
-        return Drawn(x, x.cumsum(0) % 2, last)
+        return TaskBatch(x, x.cumsum(0) % 2, last)
 
     def oracle(self, x: Sequence[int]) -> list[int]:
         return list(accumulate(x, xor))
 
-    def chance(self, distance: int) -> Level:
+    def chance(self, distance: int) -> TaskScore:
         del distance
-        return Level(math.log(2), 1 / 2)
+        return TaskScore(math.log(2), 1 / 2)

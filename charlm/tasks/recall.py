@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 import torch
 
-from charlm.task import NONE, Drawn, Level, Task, task
+from charlm.task import IGNORE_INDEX, TaskBatch, TaskScore, Task, register_task
 
 PAIRS = 4
 KINDS = 8  # of keys, and of values
 
 
-@task("recall")
+@register_task("recall")
 class Recall(Task):
     """Keys with their values are read; later each key is asked for its value.
 
@@ -41,22 +41,22 @@ class Recall(Task):
     def length(self, distance: int) -> int:
         return distance + 3 * PAIRS
 
-    def batch(self, distance: int, streams: int, generator: torch.Generator) -> Drawn:
+    def batch(self, distance: int, streams: int, generator: torch.Generator) -> TaskBatch:
         keys = 1 + torch.rand(KINDS, streams, generator=generator).argsort(0)[:PAIRS]
         values = torch.randint(1 + KINDS, 1 + 2 * KINDS, (PAIRS, streams), generator=generator)
         order = torch.rand(PAIRS, streams, generator=generator).argsort(0)
         pairs = torch.stack((keys, values), 1).flatten(0, 1)
         blanks = torch.zeros(distance, streams, dtype=torch.long)
         x = torch.cat((pairs, blanks, keys.gather(0, order)))
-        y = torch.full_like(x, NONE)
+        y = torch.full_like(x, IGNORE_INDEX)
         y[-PAIRS:] = values.gather(0, order)
-        return Drawn(x, y, y != NONE)
+        return TaskBatch(x, y, y != IGNORE_INDEX)
 
     def oracle(self, x: Sequence[int]) -> list[int]:
         pairs = x[: 2 * PAIRS]
         value = dict(zip(pairs[::2], pairs[1::2], strict=True))
-        return [NONE] * (len(x) - PAIRS) + [value[key] for key in x[-PAIRS:]]
+        return [IGNORE_INDEX] * (len(x) - PAIRS) + [value[key] for key in x[-PAIRS:]]
 
-    def chance(self, distance: int) -> Level:
+    def chance(self, distance: int) -> TaskScore:
         del distance
-        return Level(math.log(KINDS), 1 / KINDS)
+        return TaskScore(math.log(KINDS), 1 / KINDS)

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 import torch
 
-from charlm.task import NONE, Drawn, Level, Task, task
+from charlm.task import IGNORE_INDEX, TaskBatch, TaskScore, Task, register_task
 
 RECALLED = 10
 KINDS = 8
 
 
-@task("selective")
+@register_task("selective")
 class Selective(Task):
     """Ten symbols scattered among blanks are read, and must be written in their order.
 
@@ -40,19 +40,19 @@ class Selective(Task):
     def length(self, distance: int) -> int:
         return distance + 2 * RECALLED
 
-    def batch(self, distance: int, streams: int, generator: torch.Generator) -> Drawn:
+    def batch(self, distance: int, streams: int, generator: torch.Generator) -> TaskBatch:
         said = torch.randint(1, KINDS + 1, (RECALLED, streams), generator=generator)
         places = torch.rand(distance + RECALLED, streams, generator=generator).argsort(0)
         blanks = torch.zeros(distance + RECALLED, streams, dtype=torch.long)
         told = blanks.scatter(0, places[:RECALLED].sort(0).values, said)
         x = torch.cat((told, torch.full((RECALLED, streams), KINDS + 1)))
-        y = torch.cat((blanks + NONE, said))
-        return Drawn(x, y, y != NONE)
+        y = torch.cat((blanks + IGNORE_INDEX, said))
+        return TaskBatch(x, y, y != IGNORE_INDEX)
 
     def oracle(self, x: Sequence[int]) -> list[int]:
         said = [symbol for symbol in x if 1 <= symbol <= KINDS]
-        return [NONE] * (len(x) - RECALLED) + said
+        return [IGNORE_INDEX] * (len(x) - RECALLED) + said
 
-    def chance(self, distance: int) -> Level:
+    def chance(self, distance: int) -> TaskScore:
         del distance
-        return Level(math.log(KINDS), 1 / KINDS)
+        return TaskScore(math.log(KINDS), 1 / KINDS)
