@@ -16,8 +16,8 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 compare: $(READY)  ## the main job: RNN, GRU and LSTM, each tuned, on Python's own documentation
-	$(BIN)/charlm compare-cells python-docs --cells rnn,gru,lstm --seeds 6 --parameters 100000 \
-	  --embedding 32 --updates 300 --trials 6 --lr-range 2e-3..3e-2 --dropout 0 --out comparison
+	$(BIN)/charlm compare-cells python-docs --cells rnn,gru,lstm --seeds 6 --params 100000 \
+	  --embedding-dim 32 --max-steps 300 --trials 6 --lr-range 2e-3..3e-2 --dropout 0 --out comparison
 
 test: $(READY)  ## every test, on every core
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
@@ -47,11 +47,11 @@ race: $(READY)  ## tiny Shakespeare for CPU time, as in docs/race.md: make race 
 
 memory: $(READY)  ## how far cells reach: adding as in Bai et al. (2018), climbs of adding and copy
 	$(BIN)/charlm compare-cells --task adding --distance 200 --cells gru,rnn --seeds 3 \
-	  --parameters 70000 --embedding 8 --updates 1000 --out memory/adding-200
+	  --params 70000 --embedding-dim 8 --max-steps 1000 --out memory/adding-200
 	$(BIN)/charlm compare-cells --task adding --distance 10..200 --cells rnn,gru,lstm --seeds 3 \
-	  --parameters 10600 --embedding 8 --updates 1000 --out memory/adding
+	  --params 10600 --embedding-dim 8 --max-steps 1000 --out memory/adding
 	$(BIN)/charlm compare-cells --task copy --distance 1..50 --cells rnn,gru,lstm --seeds 3 \
-	  --parameters 70000 --embedding 8 --lr 0.005 --updates 4000 --out memory/copy
+	  --params 70000 --embedding-dim 8 --lr 0.005 --max-steps 4000 --out memory/copy
 
 faults: $(READY)  ## every bit of every byte of a checkpoint: minutes
 	CHARLM_FLIP_EVERY=1 $(BIN)/python -m pytest tests/test_checkpoints.py -k flipped

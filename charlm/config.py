@@ -4,33 +4,22 @@ Typer builds the flags from these annotations (flags.py) and msgspec checks ever
 them, whether it comes from a person or from a run that somebody sent.
 """
 
-import hashlib
 import math
 import re
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
+from charlm.cells.names import parse_custom_cell
 from charlm.errors import ConfigError
-from charlm.registry import unknown_name_error
 
-FORMAT_VERSION = 3  # of run directories: raised when an older charlm could not read a newer run
-
-# One file a cell, named like it: so the zoo can be listed without loading torch.
-CELL_NAMES = sorted(
-    file.stem.replace("_", "-")
-    for file in (Path(__file__).parent / "cells").glob("*.py")
-    if file.stem != "__init__"
-)
-
+FORMAT_VERSION = 4  # of run directories: raised when an older charlm could not read a newer run
 PositiveInt = Annotated[int, Meta(ge=1, le=2**20)]
 NonNegativeInt = Annotated[int, Meta(ge=0, le=10**9)]
-
 TEXT, MODEL, TRAINING, MACHINE = "CorpusRecord", "Model", "TrainingProgress", "Machine"
 
 
@@ -51,8 +40,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Literal["characters", "bytes"],
         option(TEXT, "a symbol is a Unicode code point, or one of 256 bytes"),
     ] = "characters"
-    split_ratios: Annotated[str, option(TEXT, "shares of train/valid/test, cut in this order")] = "90/5/5"
-    valid_file: Annotated[str, option(TEXT, "validate on this file, not on a share", free=True)] = ""
+    split_ratios: Annotated[str, option(TEXT, "shares of train/valid/test, cut in this order")] = (
+        "90/5/5"
+    )
+    valid_file: Annotated[str, option(TEXT, "validate on this file, not on a share", free=True)] = (
+        ""
+    )
     test_file: Annotated[str, option(TEXT, "test on this file, not on a share", free=True)] = ""
 
     # model
@@ -81,7 +74,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         option(
             MODEL,
             "what units keep at first: a number, chrono or chrono:N, of at most N characters "
-            "(--time); 1 leaves it to the cell",
+            "(--seq-len); 1 leaves it to the cell",
         ),
     ] = "1"
     recurrent_init: Annotated[
@@ -103,7 +96,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     # training
     batch_size: Annotated[PositiveInt, option(TRAINING, "streams read side by side")] = 32
-    seq_len: Annotated[PositiveInt, option(TRAINING, "characters per update: the gradient's reach")] = 64
+    seq_len: Annotated[
+        PositiveInt, option(TRAINING, "characters per update: the gradient's reach")
+    ] = 64
     max_steps: Annotated[
         NonNegativeInt, option(TRAINING, "budget in optimiser updates; 2000 if there is no other")
     ] = 0
@@ -119,11 +114,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     lr_schedule: Annotated[
         Literal["cosine", "linear"], option(TRAINING, "how the learning rate falls, to 2 %")
     ] = "linear"
-    warmup_steps: Annotated[NonNegativeInt, option(TRAINING, "updates to the highest rate, a tenth at most")] = 100
+    warmup_steps: Annotated[
+        NonNegativeInt, option(TRAINING, "updates to the highest rate, a tenth at most")
+    ] = 100
     beta1: Annotated[
         float, Meta(ge=0, lt=1), option(TRAINING, "share of AdamW's direction that is of before")
     ] = 0.9
-    weight_decay: Annotated[float, Meta(ge=0, le=10), option(TRAINING, "AdamW's, on matrices")] = 0.01
+    weight_decay: Annotated[float, Meta(ge=0, le=10), option(TRAINING, "AdamW's, on matrices")] = (
+        0.01
+    )
     grad_clip: Annotated[
         float, Meta(gt=0, le=1e9), option(TRAINING, "largest norm of the whole gradient")
     ] = 1.0
@@ -131,7 +130,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         int, Meta(ge=0, le=2**63 - 1), option(TRAINING, "of weights, order and dropout")
     ] = 0
     eval_every: Annotated[
-        NonNegativeInt, option(TRAINING, "updates between validations; 0: a 20th of the run, on a task 50")
+        NonNegativeInt,
+        option(TRAINING, "updates between validations; 0: a 20th of the run, on a task 50"),
     ] = 0
     final_eval: Annotated[
         Literal["test", "valid", "none"], option(TRAINING, "split scored exactly at the end")
@@ -148,21 +148,21 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         parse_custom_cell(self.cell)
         parse_split_ratios(self.split_ratios)
         parse_chrono_bias(self.forget_bias, self.seq_len)
-        asked = [name for name in ("updates", "epochs", "minutes") if getattr(self, name)]
+        asked = [name for name in ("max_steps", "epochs", "minutes") if getattr(self, name)]
         if len(asked) > 1:
             raise ConfigError(f"one budget, not {len(asked)}: keep one of --{', --'.join(asked)}")
         if self.tie_weights and self.embedding_dim != self.hidden_size:
             raise ConfigError(
-                f"--tie needs --embedding and --hidden to be equal, not {self.embedding_dim} and "
-                f"{self.hidden_size}: add --embedding {self.hidden_size}"
+                f"--tie-weights needs --embedding-dim and --hidden-size to be equal, not {self.embedding_dim} and "
+                f"{self.hidden_size}: add --embedding-dim {self.hidden_size}"
             )
 
 
 DEFAULT_MAX_STEPS = 2000  # the budget of a run that was told none
 # What is about a text and the one run that reads it: it says nothing of a task.
 TEXT_ONLY_FIELDS = (
-    *("glob", "alphabet", "split", "valid_text", "test_text", "time", "epochs", "minutes"),
-    *("final", "save_every"),
+    *("glob", "vocab", "split_ratios", "valid_file", "test_file", "seq_len", "epochs", "minutes"),
+    *("final_eval", "save_every"),
 )
 
 
@@ -185,38 +185,22 @@ def parse_chrono_bias(keep_bias: str, time: int) -> int | None:
     if found:
         longest = int(found[1] or time)
         if longest < 3:
-            raise ConfigError(f"--keep-bias {keep_bias}: of at least 3 characters, as in chrono:100")
+            raise ConfigError(
+                f"--forget-bias {keep_bias}: of at least 3 characters, as in chrono:100"
+            )
         return longest
     try:
         finite = math.isfinite(float(keep_bias))
     except ValueError:
         finite = False
     if not finite:
-        raise ConfigError(f"--keep-bias {keep_bias}: a number such as 2, chrono, or chrono:100")
+        raise ConfigError(f"--forget-bias {keep_bias}: a number such as 2, chrono, or chrono:100")
     return None
 
 
 def describe_block(block: str) -> str:
     """How the cells stand in the model, in words for whoever compares."""
     return "bare cells" if block == "none" else "residual blocks"
-
-
-def parse_custom_cell(cell: str) -> tuple[Path, str] | None:
-    """FILE.py:CLASS, a cell of the person's own -> the file and the class; None: one of ours."""
-    if cell in CELL_NAMES:
-        return None
-    if ":" not in cell and not cell.endswith(".py"):
-        raise unknown_name_error("cell", cell, CELL_NAMES)
-    file, _, kind = cell.rpartition(":")
-    if not (file.endswith(".py") and kind.isidentifier()):
-        raise ConfigError(f"--cell {cell}: a cell of your own is FILE.py:CLASS, as in cell.py:MyCell")
-    return Path(file), kind
-
-
-def cell_label(cell: str) -> str:
-    """What a cell is called in tables and in the names of runs."""
-    file, _, kind = cell.rpartition(":")
-    return f"{Path(file).stem}.{kind}" if file else cell
 
 
 def option_name(name: str) -> str:
@@ -240,7 +224,9 @@ def validate_config(values: dict[str, Any]) -> Config:
         name = name.rstrip("`")
         if name not in values:
             raise ConfigError(problem) from None
-        raise ConfigError(f"{option_name(name)} {values[name]}: {problem[0].lower()}{problem[1:]}") from None
+        raise ConfigError(
+            f"{option_name(name)} {values[name]}: {problem[0].lower()}{problem[1:]}"
+        ) from None
 
 
 def to_argv(config: Config, free: bool = True, without: Sequence[str] = ()) -> list[str]:
@@ -269,13 +255,3 @@ def resume_config(recorded: Config, given: dict[str, Any]) -> Config:
             "Leave them out, or start another run with another --run"
         )
     return validate_config({**msgspec.structs.asdict(recorded), **given})
-
-
-def derive_seed(seed: int, purpose: str, number: int = 0) -> int:
-    """A seed for one purpose at one point of a run: independent streams, none to be carried.
-
-    Because weights, order, dropout and sampling each draw from (seed, purpose, number) alone,
-    nothing that happens in between (a validation, a stop) can change what is drawn next.
-    """
-    digest = hashlib.sha256(f"{seed}/{purpose}/{number}".encode()).digest()
-    return int.from_bytes(digest[:8]) >> 1

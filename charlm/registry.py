@@ -1,8 +1,10 @@
-"""A dictionary that you can decorate with."""
+"""Lazy registry of named entries that are defined one file each in a package."""
 
+import pkgutil
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from importlib import import_module
 from typing import TypeVar
 
 from charlm.errors import ConfigError
@@ -10,35 +12,83 @@ from charlm.errors import ConfigError
 T = TypeVar("T")
 
 
-class Registry(dict[str, T]):
-    """Names and what they stand for; asking for a name that is not there lists those that are."""
+class Registry(Mapping[str, T]):
+    """Entries by name. The package's modules are imported when an entry is looked up.
 
-    def __init__(self, kind: str) -> None:
-        super().__init__()
-        self.kind = kind
+    Looking up a name imports the module of that name (`gru-cho` is in `gru_cho.py`), or, if there
+    is none, every module of the package. Iteration imports all of them and is in order of names.
+    """
+
+    def __init__(self, kind: str, package: str, skip: Iterable[str] = ()) -> None:
+        """Create a registry.
+
+        Args:
+            kind: What an entry is called in messages, such as "cell".
+            package: Dotted name of the package whose modules register entries.
+            skip: Modules of the package that register nothing.
+        """
+        self.kind, self.package, self.skip = kind, package, frozenset(skip)
+        self._entries: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
-        def put(thing: T) -> T:
-            assert name not in self, f"two {self.kind}s are called {name!r}"
-            self[name] = thing
-            return thing
+        """Return a decorator that registers an entry under this name."""
+
+        def put(entry: T) -> T:
+            assert name not in self._entries, f"two {self.kind}s are called {name!r}"
+            self._entries[name] = entry
+            return entry
 
         return put
 
-    def __missing__(self, name: str) -> T:
-        raise unknown_name_error(self.kind, name, self)
+    def modules(self) -> list[str]:
+        """Return the names of the package's modules that may register entries."""
+        paths = import_module(self.package).__path__
+        names = (module.name for module in pkgutil.iter_modules(paths))
+        return sorted(name for name in names if name not in self.skip)
+
+    def __getitem__(self, name: str) -> T:
+        """Return the entry of this name.
+
+        Raises:
+            ConfigError: There is none; the message lists the names that exist.
+        """
+        if name not in self._entries:
+            module = name.replace("-", "_")
+            if module in self.modules():
+                import_module(f"{self.package}.{module}")
+        if name not in self._entries:
+            self._import_all()
+        if name not in self._entries:
+            raise unknown_name_error(self.kind, name, self)
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        self._import_all()
+        return iter(sorted(self._entries))
+
+    def __len__(self) -> int:
+        self._import_all()
+        return len(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        self._import_all()
+        return name in self._entries
+
+    def _import_all(self) -> None:
+        for module in self.modules():
+            import_module(f"{self.package}.{module}")
 
 
-def unknown_name_error(kind: str, name: str, there: Iterable[str]) -> ConfigError:
-    """What is said of a name that is not there."""
-    names = list(there)
+def unknown_name_error(kind: str, name: str, known: Iterable[str]) -> ConfigError:
+    """Return the error for an unknown name, with the nearest known one and the list of all."""
+    names = list(known)
     near = get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    return ConfigError(f"no {kind} is called {name!r}; {hint}there are {', '.join(names)}")
+    return ConfigError(f"unknown {kind} {name!r}; {hint}available: {', '.join(names)}")
 
 
 def docstring_sections(doc: str, names: Sequence[str]) -> dict[str, str]:
-    """What a docstring says under each of these names, which begin its paragraphs, with a colon."""
+    """Return the text below each of these headings, which begin paragraphs and end with a colon."""
     found = {}
     for name in names:
         said = re.search(rf"^\s*{name.capitalize()}: (.+?)(?=\n\s*\n|\Z)", doc, re.M | re.S)

@@ -30,19 +30,24 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 
-from charlm.alphabet import Vocabulary
-from charlm.cell import CELLS, Cell, State
+from charlm.cells.base import CELLS, Cell, State
+from charlm.comparison.budget_matching import SizeSearch
 from charlm.config import Config, validate_config
-from charlm.corpus import BatchSampler, load_corpus
-from charlm.evaluate import iter_token_nll, validation_bpc
-from charlm.learner import Trainer
-from charlm.machine import disable_malloc_trim
-from charlm.match import SizeSearch
-from charlm.model import CharLM, build_char_lm
-from charlm.sample import generate
-from charlm.show import progress
-from charlm.train import create_run, train
-from charlm.unroll import Unroll, get_kernel, supported_kernels
+from charlm.data.batches import BatchSampler
+from charlm.data.corpus import load_corpus
+from charlm.data.vocabulary import Vocabulary
+from charlm.evaluation.generation import generate
+from charlm.evaluation.scoring import iter_token_nll, validation_bpc
+from charlm.execution.device import disable_malloc_trim
+from charlm.kernels.registry import Unroll, get_kernel, supported_kernels
+from charlm.models.build import build_char_lm
+from charlm.models.char_lm import CharLM
+from charlm.reporting.terminal import progress
+from charlm.training.loop import train
+from charlm.training.session import create_run
+from charlm.training.trainer import Trainer
+
+pass
 
 SYMBOLS = 65
 Step = Callable[[], object]
@@ -102,8 +107,8 @@ def plain(cell: str, layers: int, hidden: int, batch: int, length: int) -> Step:
 
 
 def settings(cell: str, layers: int, hidden: int, batch: int, length: int) -> Config:
-    shape = {"layers": layers, "hidden": hidden, "embedding": hidden}
-    return validate_config({"cell": cell, **shape, "batch": batch, "time": length})
+    shape = {"num_layers": layers, "hidden_size": hidden, "embedding_dim": hidden}
+    return validate_config({"cell": cell, **shape, "batch_size": batch, "seq_len": length})
 
 
 def best(cell: str, inputs: int, hidden: int) -> str:
@@ -164,12 +169,12 @@ def textbook(
 def zoo(pairs: int, parameters: int, batch: int, length: int) -> Iterator[str]:
     yield f"zoo, {parameters:,} parameters, {batch} × {length}"
     yield "                 hidden kernel     µs/char   of lstm's   textbook loop/ours"
-    shape = {"embedding": 32, "batch": batch, "time": length}
+    shape = {"embedding_dim": 32, "batch_size": batch, "seq_len": length}
     of_lstm = None
     for cell in ("lstm", *(name for name in CELLS if name != "lstm")):
         config = validate_config({"cell": cell, **shape})
         sizes = SizeSearch(config, SYMBOLS, "parameters", CharLM)
-        config = msgspec.structs.replace(config, hidden=sizes.nearest(parameters))
+        config = msgspec.structs.replace(config, hidden_size=sizes.nearest(parameters))
         kernel = best(cell, 32, config.hidden_size)
         _, b, ratio = paired(ours(config, "loop", textbook), ours(config, kernel), pairs)
         of_lstm = of_lstm or b
@@ -246,7 +251,7 @@ def extras(updates: int) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as directory:
         text = Path(directory) / "text.txt"
         text.write_bytes(bytes(some_ids(300_000) + 32))
-        config = validate_config({"hidden": 128, "updates": updates, "valid_every": updates})
+        config = validate_config({"hidden_size": 128, "max_steps": updates, "eval_every": updates})
         corpus = load_corpus(config, [str(text)])
         run = create_run(Path(directory) / "run", config, corpus, "cpu")
         model = build_char_lm(config, corpus.vocabulary.size, run.record.kernel, "cpu")

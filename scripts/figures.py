@@ -15,13 +15,13 @@ from typing import Any
 
 from markupsafe import escape
 
-from charlm import durable
-from charlm.figures import SIZE, Figure, LegendEntry, make_legend
-from charlm.pages.comparison import difference_figures
-from charlm.pages.probes import probe_section
-from charlm.pages.tuning import tuning_section as tuned
+from charlm.reporting.figures import SIZE, Figure, LegendEntry, make_legend
+from charlm.reporting.html.comparison import difference_figures
+from charlm.reporting.html.probes import probe_section
+from charlm.reporting.html.tuning import tuning_section as tuned
+from charlm.storage import files
 
-BASE = Path(__file__).parent.parent / "charlm" / "pages" / "base.html"
+BASE = Path(__file__).parent.parent / "charlm" / "reporting" / "html" / "templates" / "base.html"
 KEY = 24  # pixels above the figure for a row of whose its lines are,
 ROW = 5  # so many in each
 
@@ -80,7 +80,7 @@ def of_comparison(told: dict[str, Any], looks: list[LegendEntry]) -> Drawn:
 
 def main(report: Path, place: Path) -> None:
     told = json.loads(report.read_text())
-    durable.make_directory(place)
+    files.make_directory(place)
     looks = make_legend([one["cell"] for one in told["runs" if "probes" in told else "rows"]])
     every = of_probes(told) if "probes" in told else of_comparison(told, looks)
     for name, drawn in every:
@@ -88,7 +88,7 @@ def main(report: Path, place: Path) -> None:
             said = "-".join(re.findall(r"\w+", figure.plan.title or figure.plan.y)).lower()
             path = place / f"{name}-{number}-{said}.svg"
             shown = figure.key if "probes" not in told and figure.key else [*looks, *figure.key]
-            durable.write_atomic(path, standing_alone(figure, shown).encode())
+            files.write_atomic(path, standing_alone(figure, shown).encode())
             print(path)
 
 

@@ -25,11 +25,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from charlm import durable
-from charlm.cli.given import load_model
-from charlm.corpus import reload_corpus
-from charlm.evaluate import iter_token_nll
-from charlm.run import Run
+from charlm.data.corpus import reload_corpus
+from charlm.evaluation.scoring import iter_token_nll
+from charlm.runs.restore import load_model
+from charlm.runs.run import Run
+from charlm.storage import files
 
 NOUNS = ("bird", "boy", "cat", "dog", "farmer", "girl", "king", "painter")
 VERBS = ("laugh", "run", "sing", "sleep", "smile", "swim", "wait", "work")
@@ -148,8 +148,8 @@ def write(path: Path, distance: float, characters: int, seed: int) -> dict[str, 
     """The corpus, and beside it what is known of it, as .json."""
     grammar = agreement(distance)
     known = {"distance": distance, "seed": seed, **facts(grammar), "grammar": grammar}
-    durable.write_atomic(path, text(grammar, characters, seed).encode())
-    durable.write_atomic(path.with_suffix(".json"), json.dumps(known, indent=1).encode() + b"\n")
+    files.write_atomic(path, text(grammar, characters, seed).encode())
+    files.write_atomic(path.with_suffix(".json"), json.dumps(known, indent=1).encode() + b"\n")
     return known
 
 

@@ -1,6 +1,6 @@
 """How fast, and in how much memory, a text of any size is encoded: by default one of 2 GB.
 
-    python scripts/measure_encoding.py [--megabytes 2000] [--alphabet characters|bytes]
+    python scripts/measure_encoding.py [--megabytes 2000] [--vocab characters|bytes]
 
 Prints megabytes a second on one core (reading, hashing, encoding, syncing: from the file to the
 mapped ids) and the peak memory above that of a process that has only imported torch. Exits 1 where
@@ -27,7 +27,7 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 from charlm.config import checked
 from charlm.corpus import load
 began, busy = time.perf_counter(), time.process_time()
-config = checked({"alphabet": sys.argv[2]})
+config = checked({"vocab": sys.argv[2]})
 corpus = load(config, [sys.argv[1]])
 seconds, busy = time.perf_counter() - began, time.process_time() - busy
 again = time.perf_counter()
@@ -63,7 +63,7 @@ def generate(path: Path, megabytes: int) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--megabytes", type=int, default=2000)
-    parser.add_argument("--alphabet", choices=["characters", "bytes"], default="characters")
+    parser.add_argument("--vocab", choices=["characters", "bytes"], default="characters")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         text = Path(place) / "text.txt"

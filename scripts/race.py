@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 import torch
 
 from charlm.config import validate_config
-from charlm.corpus import BatchSampler, Corpus, load_corpus
-from charlm.evaluate import evaluate
-from charlm.learner import Trainer
-from charlm.machine import disable_malloc_trim
-from charlm.model import build_char_lm, select_kernel
+from charlm.data.batches import BatchSampler
+from charlm.data.corpus import Corpus, load_corpus
+from charlm.evaluation.scoring import evaluate
+from charlm.execution.device import disable_malloc_trim
+from charlm.models.build import build_char_lm, select_kernel
+from charlm.training.trainer import Trainer
 
 
 class Recipe(NamedTuple):
@@ -33,10 +34,10 @@ class Recipe(NamedTuple):
 
 GRU = {
     "cell": "gru-cho",
-    "time": 32,
+    "seq_len": 32,
     "recurrent_init": "orthogonal",
-    "momentum": 0.8,
-    "warmup": 20,
+    "beta1": 0.8,
+    "warmup_steps": 20,
     "weight_decay": 0.05,
 }
 RECIPES = {
@@ -44,30 +45,54 @@ RECIPES = {
         5,
         1.886,
         GRU
-        | {"hidden": 128, "embedding": 128, "batch": 16, "learning_rate": 0.015, "updates": 600},
+        | {
+            "hidden_size": 128,
+            "embedding_dim": 128,
+            "batch_size": 16,
+            "learning_rate": 0.015,
+            "max_steps": 600,
+        },
     ),
     "30s": Recipe(
         30,
         1.55,
         GRU
-        | {"hidden": 192, "embedding": 128, "batch": 16, "learning_rate": 0.008, "updates": 3700},
+        | {
+            "hidden_size": 192,
+            "embedding_dim": 128,
+            "batch_size": 16,
+            "learning_rate": 0.008,
+            "max_steps": 3700,
+        },
     ),
     "186s": Recipe(
         186,
         1.45,
         GRU
-        | {"hidden": 352, "embedding": 256, "batch": 32, "learning_rate": 0.006, "updates": 4700}
+        | {
+            "hidden_size": 352,
+            "embedding_dim": 256,
+            "batch_size": 32,
+            "learning_rate": 0.006,
+            "max_steps": 4700,
+        }
         | {"weight_decay": 0.1, "dropout": 0.2},
     ),
     "1800s": Recipe(
         1800,
         1.42,
         GRU
-        | {"hidden": 448, "embedding": 256, "batch": 32, "learning_rate": 0.006, "updates": 20000}
+        | {
+            "hidden_size": 448,
+            "embedding_dim": 256,
+            "batch_size": 32,
+            "learning_rate": 0.006,
+            "max_steps": 20000,
+        }
         | {"dropout": 0.2, "weight_dropout": 0.2},
     ),
 }
-SMALL = {"hidden": 16, "embedding": 8, "batch": 4, "time": 8, "updates": 5}
+SMALL = {"hidden_size": 16, "embedding_dim": 8, "batch_size": 4, "seq_len": 8, "max_steps": 5}
 
 
 def raced(settings: dict[str, Any], seed: int, corpus: Corpus) -> tuple[float, float]:
@@ -85,7 +110,9 @@ def raced(settings: dict[str, Any], seed: int, corpus: Corpus) -> tuple[float, f
         learner.train_step(batches[update])
     seconds = time.process_time() - began
     last = corpus.record.splits["valid"][0], corpus.record.splits["test"][1]
-    return seconds, evaluate(learner.model, corpus.vocabulary, corpus.encoding, last)["nats_per_char"]
+    return seconds, evaluate(learner.model, corpus.vocabulary, corpus.encoding, last)[
+        "nats_per_char"
+    ]
 
 
 def main() -> None:
@@ -100,7 +127,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     disable_malloc_trim()
-    corpus = load_corpus(validate_config({"split": "90/5/5"}), [asked.corpus])
+    corpus = load_corpus(validate_config({"split_ratios": "90/5/5"}), [asked.corpus])
     print(f"corpus {corpus.record.digest.sha256}")
     print("recipe   seed    CPU s   nats/char   target")
     for name in [asked.only] if asked.only else RECIPES:

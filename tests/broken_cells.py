@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, cat, nn, sigmoid, tanh
 from torch.nn.functional import embedding
 
-from charlm.cell import Cell, State
-from charlm.unroll import register_kernel, unroll_loop
+from charlm.cells.base import Cell, State
+from charlm.kernels.loop import unroll_loop
+from charlm.kernels.registry import register_kernel
 
 
 class Sound(Cell):
@@ -34,7 +35,7 @@ class WithoutItsSecondState(Sound):
 class OfAnotherShape(Sound):
     __doc__ = Sound.__doc__
 
-    def start(self, batch: int) -> State:
+    def initial_state(self, batch: int) -> State:
         return (self.U.weight.new_zeros(batch, self.hidden_size, 1),)
 
     def step(self, Wx: Tensor, state: State) -> State:
@@ -44,7 +45,7 @@ class OfAnotherShape(Sound):
 class StreamsBeginApart(Sound):
     __doc__ = Sound.__doc__
 
-    def start(self, batch: int) -> State:
+    def initial_state(self, batch: int) -> State:
         return (self.U.weight.new_ones(batch, self.hidden_size).cumsum(0),)
 
 
@@ -77,21 +78,21 @@ class LooksBackInProject(Sound):
     Parameters: 2H(X + H + 1) for X inputs and H units.
     """
 
-    def project(self, x: Tensor) -> Tensor:
+    def project_inputs(self, x: Tensor) -> Tensor:
         return self.W(x + cat((torch.zeros_like(x[:1]), x[:-1])))
 
 
 class SeesTheFuture(Sound):
     __doc__ = Sound.__doc__
 
-    def project(self, x: Tensor) -> Tensor:
+    def project_inputs(self, x: Tensor) -> Tensor:
         return self.W(x + cat((x[1:], torch.zeros_like(x[:1]))))
 
 
 class ReadsNothing(Sound):
     __doc__ = Sound.__doc__
 
-    def project(self, x: Tensor) -> Tensor:
+    def project_inputs(self, x: Tensor) -> Tensor:
         return self.W(torch.zeros_like(x))
 
 
@@ -122,7 +123,7 @@ class CarriesItsOutputForNothing(Sound):
 
 class NamesAGateThatIsNotThere(Sound):
     __doc__ = Sound.__doc__
-    gates = {"z": "update gate"}
+    gate_descriptions = {"z": "update gate"}
 
 
 class NamesWhatIsNoGate(Sound):
@@ -131,12 +132,12 @@ class NamesWhatIsNoGate(Sound):
     Parameters: 2H(X + H + 1) for X inputs and H units.
     """
 
-    gates = {"f": "keep gate"}
+    gate_descriptions = {"f": "keep gate"}
 
 
 class HasAGateOfTwiceTheUnits(Sound):
     __doc__ = Sound.__doc__
-    gates = {"both": "keep gate, and what it lets in"}
+    gate_descriptions = {"both": "keep gate, and what it lets in"}
 
     def step(self, Wx: Tensor, state: State) -> State:
         both = sigmoid(Wx)
@@ -173,21 +174,21 @@ class CannotBeMeasured(Sound):
 class MultipliesTwice(Sound):
     __doc__ = Sound.__doc__
 
-    def project(self, x: Tensor) -> Tensor:
+    def project_inputs(self, x: Tensor) -> Tensor:
         return self.W(self.W(x)[..., : self.input_size] + x)
 
 
 class CopiesItsMatrix(Sound):
     __doc__ = Sound.__doc__
 
-    def recurrent(self):
+    def recurrent_matrices(self):
         yield self.U.weight.data[: self.hidden_size].clone()
 
 
 class MatrixIsNotSquare(Sound):
     __doc__ = Sound.__doc__
 
-    def recurrent(self):
+    def recurrent_matrices(self):
         yield self.U.weight.data
 
 
@@ -199,7 +200,7 @@ class WeightIsNoParameter(Sound):
         self.W = nn.Linear(inputs, 2 * hidden, bias=False)
         self.b = torch.rand(2 * hidden)
 
-    def project(self, x: Tensor) -> Tensor:
+    def project_inputs(self, x: Tensor) -> Tensor:
         return self.W(x) + self.b
 
 
@@ -213,7 +214,7 @@ class LearnsAside(Sound):
         super().__init__(inputs, hidden)
         self.register_buffer("mean", torch.zeros(inputs), persistent=False)
 
-    def project(self, x: Tensor) -> Tensor:
+    def project_inputs(self, x: Tensor) -> Tensor:
         if x.dtype == torch.float32:  # so that no other promise is broken
             self.mean += 0.1 * x.detach().mean(0).flatten()[: self.input_size]
         return self.W(x - self.mean)

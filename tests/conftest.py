@@ -18,9 +18,11 @@ from browser import FOUND, Browser, browser
 from forked import Done
 
 from charlm.config import FORMAT_VERSION, Config, validate_config
-from charlm.corpus import Corpus, load_corpus
-from charlm.model import select_kernel, count_parameters_and_state
-from charlm.run import RunRecord, Run
+from charlm.data.corpus import Corpus, load_corpus
+from charlm.models.build import select_kernel
+from charlm.models.cost import count_parameters_and_state
+from charlm.results.run import RunRecord
+from charlm.runs.run import Run
 
 torch.set_num_threads(1)
 
@@ -70,7 +72,14 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-TINY = {"hidden": 8, "embedding": 4, "batch": 4, "time": 16, "updates": 12, "warmup": 2}
+TINY = {
+    "hidden_size": 8,
+    "embedding_dim": 4,
+    "batch_size": 4,
+    "seq_len": 16,
+    "max_steps": 12,
+    "warmup_steps": 2,
+}
 
 
 def make_run(path: Path, text: Path, **settings: object) -> tuple[Run, Corpus, Config]:
@@ -126,7 +135,18 @@ def on_terminal(words: list[str], columns: int = 80) -> tuple[str, int]:
 def trained(tmp_path_factory: pytest.TempPathFactory, book: Path) -> Path:
     """A finished run of a small LSTM, made by the real command line."""
     path = tmp_path_factory.mktemp("runs") / "lstm"
-    words = ["--hidden", 24, "--embedding", 8, "--batch", 8, "--time", 32, "--updates", 60]
+    words = [
+        "--hidden-size",
+        24,
+        "--embedding-dim",
+        8,
+        "--batch-size",
+        8,
+        "--seq-len",
+        32,
+        "--max-steps",
+        60,
+    ]
     done = charlm("train", book, *words, "--lr", 0.02, "--run", path, "--log-every", 0.2)
     assert done.returncode == 0, done.stderr.decode()
     return path

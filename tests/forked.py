@@ -47,6 +47,6 @@ def _run(words: list[str], cwd: Path, environ: Mapping[str, str], streams: list[
     os.environ.update(environ)
     sys.argv = ["charlm", *words]
 
-    from charlm.program import main  # noqa: PLC0415  as said above
+    from charlm.__main__ import main  # noqa: PLC0415  as said above
 
     main()

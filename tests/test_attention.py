@@ -5,14 +5,15 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from charlm import contract
-from charlm.cell import State
 from charlm.cells.attention import Attention
+from charlm.cells.base import State
 from charlm.config import validate_config
-from charlm.contract import forward_and_gradients
-from charlm.kernels.windowed import windowed_attention
-from charlm.model import build_char_lm, estimate_training_memory
-from charlm.unroll import Unroll, unroll_loop
+from charlm.kernels.loop import unroll_loop
+from charlm.kernels.registry import Unroll
+from charlm.kernels.windowed_attention import windowed_attention
+from charlm.models.build import build_char_lm
+from charlm.models.cost import estimate_training_memory
+from charlm.testing.kernel_checks import assert_same, forward_and_gradients
 
 TIME, BATCH, INPUTS, SLOPES = 23, 3, 5, (1, 1 / 4, 1 / 16, 1 / 64)
 
@@ -69,7 +70,7 @@ def test_a_window_at_once_is_the_walk_whatever_the_window_holds(kind: type[Atten
     wanted = forward_and_gradients(cell, unroll_loop, x, start)
     assert wanted["the gradient of start K"][1:].norm() > 0
     assert (wanted["the last t"] == cell.window).all()
-    contract.assert_same("windowed", forward_and_gradients(cell, windowed_attention, x, start), wanted)
+    assert_same("windowed", forward_and_gradients(cell, windowed_attention, x, start), wanted)
 
 
 @pytest.mark.parametrize("walk", [unroll_loop, windowed_attention])
@@ -99,7 +100,9 @@ def test_of_the_window_only_t_characters_are_there(walk: Unroll) -> None:
 
 def test_the_window_is_counted_in_the_memory_that_training_needs() -> None:
     """What the way back needs, measured: the estimate is more, but not twice as much."""
-    config = validate_config({"cell": "attention", "block": "residual", "layers": 3, "hidden": 66})
+    config = validate_config(
+        {"cell": "attention", "block": "residual", "num_layers": 3, "hidden_size": 66}
+    )
     model = build_char_lm(config, 65, "fused", "cpu")
     kept: dict[int, int] = {}
 
@@ -109,13 +112,18 @@ def test_the_window_is_counted_in_the_memory_that_training_needs() -> None:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        logits, _ = model(torch.zeros(config.seq_len, config.batch_size).long(), model.initial_state(config.batch_size))
+        logits, _ = model(
+            torch.zeros(config.seq_len, config.batch_size).long(),
+            model.initial_state(config.batch_size),
+        )
     assert sum(kept.values()) < estimate_training_memory(config, 65) < 2 * sum(kept.values())
 
 
 def test_a_learned_start_has_no_window() -> None:
     """K and V of a window that is empty would be weights that nothing can train."""
-    config = validate_config({"cell": "attention", "block": "residual", "start": "learned", "hidden": 8})
+    config = validate_config(
+        {"cell": "attention", "block": "residual", "initial_state": "learned", "hidden_size": 8}
+    )
     model = build_char_lm(config, 5, "fused", "cpu")
     assert [tuple(part.shape) for part in model.initial_states] == [(1, 8)]
     (h, K, V, t), _ = model.initial_state(3)

@@ -14,14 +14,17 @@ import pytest
 import torch
 from conftest import TINY, prose
 
-from charlm import baselines as house
-from charlm import encoding, ngram
-from charlm.alphabet import UNICODE_CODE_POINTS
-from charlm.baselines import Baseline, measure_baselines
 from charlm.config import validate_config
-from charlm.corpus import Corpus, load_corpus
-from charlm.evaluate import evaluate
-from charlm.model import CharLM
+from charlm.data import encoded_text
+from charlm.data.corpus import Corpus, load_corpus
+from charlm.data.vocabulary import UNICODE_CODE_POINTS
+from charlm.evaluation import baselines as house
+from charlm.evaluation import ngram
+from charlm.evaluation.baselines import Baseline, measure_baselines
+from charlm.evaluation.scoring import evaluate
+from charlm.models.char_lm import CharLM
+
+pass
 
 
 def corpus_of(path: Path, train: str, valid: str, test: str, **settings: object) -> Corpus:
@@ -29,7 +32,7 @@ def corpus_of(path: Path, train: str, valid: str, test: str, **settings: object)
     for name, text in (("train", train), ("valid", valid), ("test", test)):
         names[name] = path / f"{name}.txt"
         names[name].write_bytes(text.encode("utf-8", "surrogateescape"))
-    given = {"valid_text": str(names["valid"]), "test_text": str(names["test"])}
+    given = {"valid_file": str(names["valid"]), "test_file": str(names["test"])}
     return load_corpus(validate_config({**TINY, **settings, **given}), [str(names["train"])])
 
 
@@ -50,7 +53,9 @@ def test_evenly_is_what_a_model_that_knows_nothing_scores_and_unseen_characters_
         torch.nn.init.zeros_(weight)
     run = evaluate(model, corpus.vocabulary, corpus.encoding, corpus.record.splits["test"])
     found = measured(corpus)["uniform"]
-    assert found["bits_per_char"] == pytest.approx(2 + 0.4 * math.log2(UNICODE_CODE_POINTS), rel=1e-12)
+    assert found["bits_per_char"] == pytest.approx(
+        2 + 0.4 * math.log2(UNICODE_CODE_POINTS), rel=1e-12
+    )
     for unit in ("bits_per_char", "bits_per_byte"):  # é has 2 bytes, ☃ has 3
         assert found[unit] == pytest.approx(run[unit], rel=1e-6)
     assert found["bits_per_byte"] == pytest.approx(found["bits_per_char"] * 5 / 8, rel=1e-12)
@@ -97,7 +102,7 @@ def test_of_a_long_text_the_last_part_is_counted_and_that_is_said(
 def test_compressors_cost_what_the_test_split_adds_to_train(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding, "CHUNK_BYTES", 1000)  # they are fed piece by piece
+    monkeypatch.setattr(encoded_text, "CHUNK_BYTES", 1000)  # they are fed piece by piece
     train, test = "é" + prose(20000), prose(3000, seed=1) + "☃"
     found = measured(corpus_of(tmp_path, train, "valid", test))
     best = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME}]
@@ -178,7 +183,7 @@ def test_what_is_kept_is_not_measured_again_unless_it_was_not_there(
 
 def test_bytes_that_are_no_text_are_measured_per_byte(tmp_path: Path) -> None:
     data = bytes(random.Random(2).choices(range(256), k=3000)).decode("utf-8", "surrogateescape")
-    corpus = corpus_of(tmp_path, data, data[:200], data[:200], alphabet="bytes")
+    corpus = corpus_of(tmp_path, data, data[:200], data[:200], vocab="bytes")
     for one in measure_baselines(corpus):
         assert one["bits_per_char"] is None, one
         assert one["bits_per_byte"] > 0 and one["seconds"] >= 0

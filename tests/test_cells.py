@@ -8,16 +8,20 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from charlm import contract, zoo
-from charlm.cell import CELLS, Cell, State
+from charlm.cells import loader
+from charlm.cells.base import CELLS, Cell, State
 from charlm.cells.gru import GRU
 from charlm.cells.lstm import LSTM
 from charlm.cells.rnn import RNN
 from charlm.config import validate_config
-from charlm.contract import CHECKS, evaluate_parameter_formula
-from charlm.errors import ConfigError, CellCheckError
-from charlm.model import CharLM, select_kernel
-from charlm.unroll import get_kernel, unroll_loop
+from charlm.errors import CellCheckError, ConfigError
+from charlm.kernels.loop import unroll_loop
+from charlm.kernels.registry import get_kernel
+from charlm.models.build import select_kernel
+from charlm.models.char_lm import CharLM
+from charlm.testing import check
+from charlm.testing.check import CHECKS
+from charlm.testing.parameter_formula import evaluate_parameter_formula
 
 TIME, BATCH, INPUTS, HIDDEN = 11, 3, 5, 7
 
@@ -25,13 +29,13 @@ TIME, BATCH, INPUTS, HIDDEN = 11, 3, 5, 7
 @pytest.mark.parametrize("promise", CHECKS)
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_cell_keeps_its_promise(cell: str, promise: str) -> None:
-    contract.require(cell, [promise])
+    check.require(cell, [promise])
 
 
 def test_each_cell_has_a_file_of_its_name_and_a_paper() -> None:
     for name, kind in CELLS.items():
         assert kind.__module__ == f"charlm.cells.{name.replace('-', '_')}"
-        assert re.match(r"\w.+ \(\d{4}\), \"", zoo.citation(kind)), name
+        assert re.match(r"\w.+ \(\d{4}\), \"", loader.citation(kind)), name
 
 
 # Faults planted for good. Those who walk a cell may stumble over any of its faults.
@@ -85,22 +89,22 @@ FAULTS: dict[str, tuple[set[str], str]] = {
 @pytest.mark.parametrize("kind", FAULTS)
 def test_a_broken_promise_is_named(kind: str) -> None:
     name = f"{BROKEN}:{kind}"
-    zoo.load_custom_cell(name)
+    loader.load_custom_cell(name)
     breaks, says = FAULTS[kind]
-    found = {promise for promise in CHECKS if contract.run_check(name, promise)}
+    found = {promise for promise in CHECKS if check.run_check(name, promise)}
     follow = {KERNELS, FLOAT32, TRAINING} if breaks else set()
     assert breaks <= found <= breaks | follow
     if breaks:
         first = next(promise for promise in CHECKS if promise in breaks)
         with pytest.raises(CellCheckError, match=f"{kind}: {first}, but with 5 inputs.*: .*{says}"):
-            contract.require(name, [promise for promise in CHECKS if promise in breaks])
+            check.require(name, [promise for promise in CHECKS if promise in breaks])
 
 
 def test_what_a_cell_raises_breaks_its_promise() -> None:
     name = f"{BROKEN}:Raises"
-    zoo.load_custom_cell(name)
+    loader.load_custom_cell(name)
     with pytest.raises(CellCheckError, match="begins with the output, but with .*: RuntimeError: "):
-        contract.require(name, CHECKS)
+        check.require(name, CHECKS)
 
 
 def test_every_fault_is_tried() -> None:
@@ -189,7 +193,9 @@ def test_gates_that_keep_begin_open() -> None:
 
 
 def test_a_kernel_that_a_cell_has_not_is_an_error_and_never_another() -> None:
-    with pytest.raises(ConfigError, match="--kernel fused: IRNN has no fused kernel; this cell has"):
+    with pytest.raises(
+        ConfigError, match="--kernel fused: IRNN has no fused kernel; this cell has"
+    ):
         get_kernel("fused", CELLS["irnn"](INPUTS, HIDDEN), "cpu")
     with pytest.raises(ConfigError, match="no kernel is called 'warp'; there are loop, "):
         get_kernel("warp", LSTM(INPUTS, HIDDEN), "cpu")
@@ -197,7 +203,7 @@ def test_a_kernel_that_a_cell_has_not_is_an_error_and_never_another() -> None:
 
 def test_an_unknown_cell_is_told_its_nearest() -> None:
     with pytest.raises(ConfigError, match="no cell is called 'lsmt'; did you mean lstm"):
-        zoo.get_cell("lsmt")
+        loader.get_cell("lsmt")
 
 
 # the model around it
@@ -205,8 +211,10 @@ def test_an_unknown_cell_is_told_its_nearest() -> None:
 
 @pytest.mark.parametrize("cell_name", CELLS)
 def test_a_model_of_two_layers_may_be_cut_anywhere_too(cell_name: str) -> None:
-    hidden = contract.cell_cases(cell_name)[0].hidden  # of which there are compiled kernels by now
-    config = validate_config({"cell": cell_name, "layers": 2, "hidden": hidden, "embedding": 4})
+    hidden = check.cell_cases(cell_name)[0].hidden  # of which there are compiled kernels by now
+    config = validate_config(
+        {"cell": cell_name, "num_layers": 2, "hidden_size": hidden, "embedding_dim": 4}
+    )
     torch.manual_seed(0)
     model = CharLM(config, 9, select_kernel(config)[0]).double().eval()
     ids = torch.randint(9, (TIME, BATCH))
@@ -219,7 +227,9 @@ def test_a_model_of_two_layers_may_be_cut_anywhere_too(cell_name: str) -> None:
 
 @pytest.mark.parametrize("layers", [1, 2])
 def test_dropout_acts_on_what_each_layer_hands_on_and_in_training_only(layers: int) -> None:
-    config = validate_config({"dropout": 0.5, "layers": layers, "hidden": 6, "embedding": 4})
+    config = validate_config(
+        {"dropout": 0.5, "num_layers": layers, "hidden_size": 6, "embedding_dim": 4}
+    )
     model = CharLM(config, 9)
     ids = torch.randint(9, (TIME, BATCH))
     one, state = model(ids, model.initial_state(BATCH))
@@ -233,9 +243,9 @@ def test_dropout_acts_on_what_each_layer_hands_on_and_in_training_only(layers: i
 
 
 def test_tied_weights_are_one_table() -> None:
-    tied = CharLM(validate_config({"tie": True, "embedding": 6, "hidden": 6}), 9)
-    free = CharLM(validate_config({"embedding": 6, "hidden": 6}), 9)
+    tied = CharLM(validate_config({"tie_weights": True, "embedding_dim": 6, "hidden_size": 6}), 9)
+    free = CharLM(validate_config({"embedding_dim": 6, "hidden_size": 6}), 9)
     count = [sum(p.numel() for p in model.parameters()) for model in (tied, free)]
     assert count[1] - count[0] == 9 * 6
-    with pytest.raises(ConfigError, match="--embedding 256"):
-        validate_config({"tie": True})
+    with pytest.raises(ConfigError, match="--embedding-dim 256"):
+        validate_config({"tie_weights": True})

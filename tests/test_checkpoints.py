@@ -17,17 +17,34 @@ import msgspec
 import pytest
 from conftest import charlm, command, make_run
 
-from charlm import checkpoint, durable
 from charlm.config import FORMAT_VERSION
-from charlm.errors import ConfigError, DataError, StorageError, OutputExistsError, LockedError, InputNotFoundError
-from charlm.run import Run, check_not_existing, exclusive_lock
-from charlm.train import restore_trainer, train
+from charlm.errors import (
+    ConfigError,
+    DataError,
+    InputNotFoundError,
+    LockedError,
+    OutputExistsError,
+    StorageError,
+)
+from charlm.results.training import FileDigest
+from charlm.runs import checkpoint
+from charlm.runs.run import Run, check_not_existing
+from charlm.storage import files as durable
+from charlm.storage.lock import exclusive_lock
+from charlm.training.loop import train
+from charlm.training.session import restore_trainer
 
 
 @pytest.fixture
 def run(tmp_path: Path, book: Path) -> Run:
     made, corpus, config = make_run(
-        tmp_path / "run", book, hidden=3, embedding=2, batch=2, updates=6, valid_every=2
+        tmp_path / "run",
+        book,
+        hidden_size=3,
+        embedding_dim=2,
+        batch_size=2,
+        max_steps=6,
+        eval_every=2,
     )
     model, _ = restore_trainer(made, "cpu", config, print)
     list(train(made, model, corpus))
@@ -50,7 +67,7 @@ def broken(run: Run, path: Path, change: Callable[[bytes], bytes]) -> DataError 
 def files(run: Run) -> list[Path]:
     """Every file that a checkpoint vouches for, and the manifest."""
     last = run.checkpoints[max(run.checkpoints)]
-    return [*sorted(last.iterdir()), run.path / "run.json", run.path / "alphabet.json"]
+    return [*sorted(last.iterdir()), run.path / "run.json", run.path / "vocabulary.json"]
 
 
 def test_a_run_is_what_it_says(run: Run) -> None:
@@ -60,10 +77,10 @@ def test_a_run_is_what_it_says(run: Run) -> None:
         "progress.json",
         "training.safetensors",
         "run.json",
-        "alphabet.json",
+        "vocabulary.json",
     ]
     assert {path.name for path in run.path.iterdir()} == {
-        *("run.json", "alphabet.json", "metrics.jsonl", "events.jsonl", "checkpoints")
+        *("run.json", "vocabulary.json", "metrics.jsonl", "events.jsonl", "checkpoints")
     }
     lines = (run.path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["update"] for line in lines] == [1, 2, 2, 3, 4, 4, 5, 6, 6]
@@ -97,7 +114,7 @@ def test_damage_is_said_with_its_place_and_the_newest_sound_one_is_used(run: Run
     (run.checkpoints[6] / "model.safetensors").write_bytes(b"junk")
     found = run.load_checkpoint("last", said.append)
     assert found.progress.step == updates[-2]
-    assert "update-00000006/model.safetensors is damaged" in said[0]
+    assert "step-00000006/model.safetensors is damaged" in said[0]
     assert f"going on with update {updates[-2]}" in said[0]
     assert run.load_checkpoint("best", said.append).progress.step in updates[:-1]
     for path in run.checkpoints.values():
@@ -111,9 +128,9 @@ def test_files_of_two_checkpoints_cannot_be_mixed(run: Run) -> None:
     shutil.copy(older / "training.safetensors", newer / "training.safetensors")
     with pytest.raises(DataError, match="training.safetensors is damaged"):
         checkpoint.load_checkpoint(newer, run.path)
-    shutil.copytree(older, older.parent / "update-00000099")
+    shutil.copytree(older, older.parent / "step-00000099")
     with pytest.raises(DataError, match="manifest.json is damaged"):
-        checkpoint.load_checkpoint(older.parent / "update-00000099", run.path)
+        checkpoint.load_checkpoint(older.parent / "step-00000099", run.path)
 
 
 def test_a_manifest_names_its_files_and_no_others(run: Run) -> None:
@@ -122,7 +139,7 @@ def test_a_manifest_names_its_files_and_no_others(run: Run) -> None:
 
     for change in ({}, {"../../secret": {"bytes": 0, "sha256": ""}}):
         manifest = msgspec.json.decode(true, type=checkpoint.Manifest)
-        stored = msgspec.convert(change, dict[str, checkpoint.FileDigest])
+        stored = msgspec.convert(change, dict[str, FileDigest])
         forged = msgspec.structs.replace(manifest, files=stored)
         (path / "manifest.json").write_bytes(forged.canonical_bytes())
         with pytest.raises(DataError, match="does not name the files"):
@@ -132,7 +149,9 @@ def test_a_manifest_names_its_files_and_no_others(run: Run) -> None:
 def test_the_best_and_the_last_two_are_kept(
     tmp_path: Path, book: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, corpus, config = make_run(tmp_path / "r", book, updates=12, valid_every=1, save_every=1e-9)
+    run, corpus, config = make_run(
+        tmp_path / "r", book, max_steps=12, eval_every=1, save_every=1e-9
+    )
     bits = [5.0, 4.0, 3.5, 4.5, 3.0, 3.0, 3.25, 4.0, 5.0, 3.5, 6.0, 4.0]
     looks = iter(bits)
     monkeypatch.setattr("charlm.train.quick_bits", lambda *_: next(looks))
@@ -144,7 +163,7 @@ def test_the_best_and_the_last_two_are_kept(
 
 
 def test_a_checkpoint_of_other_settings_is_refused(run: Run, tmp_path: Path, book: Path) -> None:
-    other, _, _ = make_run(tmp_path / "other", book, hidden=4)
+    other, _, _ = make_run(tmp_path / "other", book, hidden_size=4)
     shutil.copytree(run.path / "checkpoints", other.path / "checkpoints", dirs_exist_ok=True)
     with pytest.raises(DataError, match="run.json is damaged"):
         other.load_checkpoint("last", print)
@@ -153,15 +172,17 @@ def test_a_checkpoint_of_other_settings_is_refused(run: Run, tmp_path: Path, boo
 def test_a_run_of_another_format_names_the_way_out(run: Run) -> None:
     path = run.path / "run.json"
     path.write_text(path.read_text().replace(f'"format": {FORMAT_VERSION}', '"format": 99'))
-    with pytest.raises(ConfigError, match=f"has format 99, and this charlm reads format {FORMAT_VERSION}"):
+    with pytest.raises(
+        ConfigError, match=f"has format 99, and this charlm reads format {FORMAT_VERSION}"
+    ):
         Run(run.path)
 
 
 @pytest.mark.parametrize("symbols", ["[97, 97]", "[55296]", "[-1]", "[1114112]", '["a"]'])
 def test_an_alphabet_that_is_none_is_damage(run: Run, symbols: str) -> None:
-    path = run.path / "alphabet.json"
+    path = run.path / "vocabulary.json"
     path.write_text(f'{{"kind": "characters", "symbols": {symbols}}}')
-    with pytest.raises(DataError, match="alphabet.json is damaged"):
+    with pytest.raises(DataError, match="vocabulary.json is damaged"):
         Run(run.path)
 
 
@@ -184,7 +205,7 @@ def test_a_run_is_not_overwritten_but_a_killed_beginning_is(tmp_path: Path, run:
     with pytest.raises(OutputExistsError, match="continue it with --resume"):
         check_not_existing(run.path)
     (tmp_path / "begun").mkdir()
-    (tmp_path / "begun" / "alphabet.json").touch()
+    (tmp_path / "begun" / "vocabulary.json").touch()
     (tmp_path / "begun" / ".tmp-run.json-1-0123abcd").touch()
     check_not_existing(tmp_path / "begun")
     check_not_existing(tmp_path / "nothing")
@@ -347,8 +368,19 @@ def test_a_second_writer_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
 
 
 def training(path: Path, text: Path) -> "subprocess.Popen[bytes]":
-    words = ["--hidden", 32, "--updates", 1500, "--batch", 8, "--time", 32, "--dropout", 0.2]
-    words += ["--valid-every", 100, "--log-every", 0.05, "--run", path, "--resume"]
+    words = [
+        "--hidden-size",
+        32,
+        "--max-steps",
+        1500,
+        "--batch-size",
+        8,
+        "--seq-len",
+        32,
+        "--dropout",
+        0.2,
+    ]
+    words += ["--eval-every", 100, "--log-every", 0.05, "--run", path, "--resume"]
     return subprocess.Popen(
         command("train", text, *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -384,26 +416,37 @@ def test_kills_and_signals_of_the_real_program(tmp_path: Path, book: Path) -> No
             assert f"charlm train --run {halves} --resume".encode() in err.splitlines()[-1]
     done = charlm("train", "--run", halves, "--resume")
     assert done.returncode == 0, done.stderr
-    for name in ("metrics.jsonl", "checkpoints/update-00001500/model.safetensors"):
+    for name in ("metrics.jsonl", "checkpoints/step-00001500/model.safetensors"):
         assert (whole / name).read_bytes() == (halves / name).read_bytes(), name
     samples = [charlm("sample", path, "--length", 50).stdout for path in (whole, halves)]
     assert samples[0] == samples[1] and len(samples[0]) == 50
     again = charlm("train", "--run", halves, "--resume", "--json")
-    assert b"is finished" in again.stderr and json.loads(again.stdout)["updates"] == 1500
+    assert b"is finished" in again.stderr and json.loads(again.stdout)["max_steps"] == 1500
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path, book: Path) -> None:
     """A limit on the size of files stands for a disk that is full: the real program meets it."""
 
-    words = ["--hidden", 8, "--embedding", 4, "--batch", 4, "--time", 16, "--run", tmp_path / "r"]
-    first = charlm("train", book, *words, "--updates", 1, "--resume")
+    words = [
+        "--hidden-size",
+        8,
+        "--embedding-dim",
+        4,
+        "--batch-size",
+        4,
+        "--seq-len",
+        16,
+        "--run",
+        tmp_path / "r",
+    ]
+    first = charlm("train", book, *words, "--max-steps", 1, "--resume")
     assert first.returncode == 0, first.stderr
 
     def tight() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
 
     words[-1] = tmp_path / "full"
-    full = charlm("train", book, *words, "--updates", 30, preexec_fn=tight)
+    full = charlm("train", book, *words, "--max-steps", 30, preexec_fn=tight)
     assert full.returncode == 74, full.stderr
     last = full.stderr.decode().splitlines()[-1]
     assert last.startswith("charlm: cannot write") and "MB are free there" in last

@@ -17,12 +17,23 @@ from pathlib import Path
 import pytest
 from conftest import charlm, command, on_terminal, prose
 
+from charlm.console import escape_control_characters
 from charlm.errors import EXIT_CODES, CharlmError
-from charlm.show.progress import JobsProgress
-from charlm.visible import escape_control_characters
-from charlm.workers import Job, JobProgress, JobState
+from charlm.execution.jobs import Job, JobProgress, JobState
+from charlm.reporting.terminal.progress import JobsProgress
 
-SMALL = ["--hidden", 8, "--embedding", 4, "--batch", 4, "--time", 16, "--updates", 2]
+SMALL = [
+    "--hidden-size",
+    8,
+    "--embedding-dim",
+    4,
+    "--batch-size",
+    4,
+    "--seq-len",
+    16,
+    "--max-steps",
+    2,
+]
 
 Prepare = Callable[[Path], list[object]]
 
@@ -53,9 +64,9 @@ def damaged_run(path: Path) -> list[object]:
 
 
 def other_settings(path: Path) -> list[object]:
-    done = charlm(*training("--final", "none")(path))
+    done = charlm(*training("--final-eval", "none")(path))
     assert done.returncode == 0, done.stderr
-    words = ["--resume", "--hidden", 9, "--batch", 4, "--seed", 3, "--threads", 1]
+    words = ["--resume", "--hidden-size", 9, "--batch-size", 4, "--seed", 3, "--threads", 1]
     return ["train", "--run", path / "r", *words]
 
 
@@ -105,11 +116,11 @@ def changed_corpus(path: Path) -> list[object]:
 
 # name: (what is done, exit code, what the one line says)
 ERRORS: dict[str, tuple[Prepare, int, str]] = {
-    "no such option": (training("--hiden", 3), 2, "No such option: --hiden.*--hidden"),
+    "no such option": (training("--hiden", 3), 2, "No such option: --hiden.*--hidden-size"),
     "not a number": (
-        training("--hidden", "many"),
+        training("--hidden-size", "many"),
         2,
-        "--hidden.*valid integer.*See 'charlm train --help'",
+        "--hidden-size.*valid integer.*See 'charlm train --help'",
     ),
     "no such command": (lambda _: ["trian"], 2, "trian.*train"),
     "resume without run": (lambda _: ["train", "--resume"], 78, "--resume needs --run DIR"),
@@ -117,14 +128,14 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     "one character": (training_on("o.txt", "x"), 65, "o.txt has 1 characters: too few"),
     "shorter than a window": (training_on("s.txt", prose(70)), 65, "batch × time.*smaller --b"),
     "invalid utf-8": (training_on("i.txt", b"ab\n\xff"), 65, "i.txt is not UTF-8 at byte 3"),
-    "nul": (training_on("n.txt", b"ab\0"), 65, "n.txt has a NUL on line 1.*--alphabet bytes"),
+    "nul": (training_on("n.txt", b"ab\0"), 65, "n.txt has a NUL on line 1.*--vocab bytes"),
     "utf-16": (training_on("u.txt", prose(99).encode("utf-16")), 65, "looks like UTF-16"),
     "false gzip": (training_on("x.gz", b"plain"), 65, "x.gz cannot be unpacked"),
     "missing file": (lambda p: ["train", p / "none.txt"], 66, "there is no file .*none.txt"),
     "no run": (lambda p: ["sample", p / "none"], 66, "there is no run"),
     "not a run": (lambda p: ["eval", p], 66, "is not a run"),
     "no file matches": (lambda p: ["train", p], 66, "choose others with --glob"),
-    "missing text": (lambda p: training("--test-text", p / "no.txt")(p), 66, "no.txt"),
+    "missing text": (lambda p: training("--test-file", p / "no.txt")(p), 66, "no.txt"),
     "run exists": (existing_run, 73, "exists: continue it with --resume"),
     "run is a file": (lambda p: training("--run", written("f", "x")(p))(p), 73, "is a file"),
     "unknown cell": (training("--cell", "lsmt"), 78, "no cell is called 'lsmt'; did you mean lstm"),
@@ -135,14 +146,14 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         "--kernel fused: IRNN has no fused kernel; this cell has .*loop",
     ),
     "units in multiples": (
-        training("--cell", "clockwork", "--hidden", 12),
+        training("--cell", "clockwork", "--hidden-size", 12),
         78,
-        "Clockwork has units in multiples of 8, not 12: try --hidden 16",
+        "Clockwork has units in multiples of 8, not 12: try --hidden-size 16",
     ),
     "no gate that keeps": (
-        training("--cell", "rnn", "--keep-bias", "chrono"),
+        training("--cell", "rnn", "--forget-bias", "chrono"),
         78,
-        "RNN has no gate that keeps: leave --keep-bias out",
+        "RNN has no gate that keeps: leave --forget-bias out",
     ),
     "no recurrent matrix": (
         training("--cell", "qrnn", "--recurrent-init", "orthogonal"),
@@ -154,7 +165,11 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         78,
         "cannot be added to what it reads. Use --block none",
     ),
-    "odd keep bias": (training("--keep-bias", "long"), 78, "--keep-bias long: a number such as"),
+    "odd keep bias": (
+        training("--forget-bias", "long"),
+        78,
+        "--forget-bias long: a number such as",
+    ),
     "cell in no file": (
         training("--cell", "none.py:C"),
         66,
@@ -199,34 +214,42 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         "--cell lstm: the run's cell is .*cell.py:MyCell",
     ),
     "cells of odd width": (
-        lambda _: ["cells", "--hidden", 12],
+        lambda _: ["cells", "--hidden-size", 12],
         78,
-        "Clockwork has units in multiples of 8, not 12: try --hidden 16",
+        "Clockwork has units in multiples of 8, not 12: try --hidden-size 16",
     ),
     "unknown cell to show": (lambda _: ["cells", "show", "lsmt"], 78, "did you mean lstm"),
     "unknown cell to check": (lambda _: ["cells", "check", "lsmt"], 78, "did you mean lstm"),
     "cells option too early": (
         lambda _: ["cells", "--json", "check", "lstm"],
         78,
-        "--hidden and --json stand after list, show or check",
+        "--hidden-size and --json stand after list, show or check",
     ),
     "unknown device": (training("--device", "tpu"), 78, "one of auto, cpu, cuda"),
     "absent device": (training("--device", "cuda:9"), 78, "CUDA devices are there"),
-    "no units": (training("--hidden", 0), 78, "--hidden 0: expected `int` >= 1"),
+    "no units": (training("--hidden-size", 0), 78, "--hidden-size 0: expected `int` >= 1"),
     "negative rate": (training("--lr", -1), 78, "--learning-rate -1.0: expected"),
     "rate not a number": (training("--lr", "nan"), 78, "--learning-rate nan: expected"),
     "dropout of all": (training("--dropout", 1), 78, "--dropout 1.0: expected"),
-    "unknown schedule": (training("--schedule", "step"), 78, "--schedule step: invalid"),
-    "absurd split": (training("--split", "100/0/0"), 78, "--split 100/0/0: three positive"),
-    "two budgets": (training("--epochs", 2), 78, "keep one of --updates, --epochs"),
-    "tied but unequal": (training("--tie"), 78, "--tie needs --embedding"),
-    "too large": (training("--hidden", 10**6), 79, "GB and .* GB are there: make --hidden"),
-    "clip without end": (training("--clip", "inf"), 78, "--clip inf: expected"),
-    "too many units": (training("--hidden", 2**31), 78, "--hidden .*expected `int` <="),
-    "endless split": (training("--split", "1e99999999/5/5"), 78, "three positive shares"),
+    "unknown schedule": (training("--lr-schedule", "step"), 78, "--lr-schedule step: invalid"),
+    "absurd split": (
+        training("--split-ratios", "100/0/0"),
+        78,
+        "--split-ratios 100/0/0: three positive",
+    ),
+    "two budgets": (training("--epochs", 2), 78, "keep one of --max-steps, --epochs"),
+    "tied but unequal": (training("--tie-weights"), 78, "--tie-weights needs --embedding-dim"),
+    "too large": (
+        training("--hidden-size", 10**6),
+        79,
+        "GB and .* GB are there: make --hidden-size",
+    ),
+    "clip without end": (training("--grad-clip", "inf"), 78, "--grad-clip inf: expected"),
+    "too many units": (training("--hidden-size", 2**31), 78, "--hidden-size .*expected `int` <="),
+    "endless split": (training("--split-ratios", "1e99999999/5/5"), 78, "three positive shares"),
     "bad glob": (lambda p: ["train", p, "--glob", "/x"], 78, "--glob /x"),
     "empty valid text": (
-        lambda p: training("--valid-text", written("v.txt", "")(p))(p),
+        lambda p: training("--valid-file", written("v.txt", "")(p))(p),
         65,
         "v.txt is empty",
     ),
@@ -238,7 +261,7 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     "resumed with other settings": (
         other_settings,
         78,
-        r"these differ: --hidden 9 \(the run has 8\); --seed 3 \(the run has 0\)\. Leave them",
+        r"these differ: --hidden-size 9 \(the run has 8\); --seed 3 \(the run has 0\)\. Leave them",
     ),
     "damaged checkpoint": (damaged_run, 65, "model.safetensors is damaged.*no other checkpoint"),
     "corpus is gone": (no_corpus_left, 66, "there is no file .*book.txt"),
@@ -260,9 +283,9 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         "--trials 1: to choose is among 2 or more",
     ),
     "no such baseline": (
-        lambda _: ["compare-cells", "--cells", "gru,rnn", "--baseline", "lstm"],
+        lambda _: ["compare-cells", "--cells", "gru,rnn", "--reference", "lstm"],
         78,
-        "--baseline lstm: one of --cells, gru, rnn",
+        "--reference lstm: one of --cells, gru, rnn",
     ),
     "a baseline on a task": (
         lambda _: ["compare-cells", "--task", "copy", "--distance", 5, "--margin", 0.1],
@@ -270,9 +293,9 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         "--margin judges bits of a text: leave it out, or --task",
     ),
     "too few parameters": (
-        lambda p: ["compare-cells", "--parameters", 900, "--out", p / "o"],
+        lambda p: ["compare-cells", "--params", 900, "--out", p / "o"],
         78,
-        "--parameters 900: .* of 1 units? misses the 900 parameters by",
+        "--params 900: .* of 1 units? misses the 900 parameters by",
     ),
     "out is taken": (
         lambda p: ["compare-cells", "--out", written("x", "")(p).parent],
@@ -331,7 +354,7 @@ def test_every_exit_code_is_documented() -> None:
 def test_odd_but_sound_text_is_read_as_it_is_and_noted(
     tmp_path: Path, name: str, data: bytes, note: str
 ) -> None:
-    more = ["--alphabet", "bytes"] if name == "bytes.txt" else []
+    more = ["--vocab", "bytes"] if name == "bytes.txt" else []
     done = charlm(*training_on(name, data, "--json", *more)(tmp_path))
     assert done.returncode == 0, done.stderr
     assert f"note: {tmp_path / name}" in done.stderr.decode() and note in done.stderr.decode()
@@ -358,11 +381,13 @@ def test_an_unreadable_directory_is_missing_input(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_finite_exits_76_and_keeps_the_run(tmp_path: Path) -> None:
-    words = training("--lr", 1000, "--clip", 1e9, "--updates", 400, "--cell", "rnn")(tmp_path)
-    done = charlm(*words, "--warmup", 0, "--weight-decay", 10, "--save-every", 1e-9)
+    words = training("--lr", 1000, "--grad-clip", 1e9, "--max-steps", 400, "--cell", "rnn")(
+        tmp_path
+    )
+    done = charlm(*words, "--warmup-steps", 0, "--weight-decay", 10, "--save-every", 1e-9)
     assert done.returncode == 76, done.stderr
     assert re.search(r"charlm: .*update \d+.*checkpoint is kept", done.stderr.decode())
-    assert list((tmp_path / "r" / "checkpoints").glob("update-*"))
+    assert list((tmp_path / "r" / "checkpoints").glob("step-*"))
     sampled = charlm("sample", tmp_path / "r", "--length", 3, "--checkpoint", "last")
     assert sampled.returncode in (0, 76), sampled.stderr  # finite weights, but perhaps wild ones
 
@@ -373,7 +398,7 @@ def test_memory_that_runs_out_exits_79(tmp_path: Path) -> None:
     def tight() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (1600 << 20, 1600 << 20))
 
-    words = training("--hidden", 4500, "--batch", 1, "--time", 4)(tmp_path)
+    words = training("--hidden-size", 4500, "--batch-size", 1, "--seq-len", 4)(tmp_path)
     done = charlm(*words, preexec_fn=tight)
     assert done.returncode == 79, (done.returncode, done.stderr)
     assert b"there is not enough memory" in done.stderr and b"Traceback" not in done.stderr
@@ -385,7 +410,15 @@ def test_a_run_finds_its_texts_from_another_directory(
     (tmp_path / "a").mkdir()
     for name in ("book.txt", "valid.txt", "test.txt"):
         (tmp_path / "a" / name).write_text(prose(3000))
-    words = ["book.txt", "--valid-text", "valid.txt", "--test-text", "test.txt", "--final", "none"]
+    words = [
+        "book.txt",
+        "--valid-file",
+        "valid.txt",
+        "--test-file",
+        "test.txt",
+        "--final-eval",
+        "none",
+    ]
     done = charlm("train", *words, *SMALL, "--run", "r", cwd=tmp_path / "a")
     assert done.returncode == 0, done.stderr
     monkeypatch.setenv("CHARLM_CACHE", str(tmp_path / "new-cache"))
@@ -447,7 +480,7 @@ def test_the_json_of_eval_has_its_documented_keys(trained: Path, book: Path) -> 
         *("bits_per_char", "bits_per_byte", "nats_per_char", "characters", "unseen"),
         *("protocol", "corpus_sha256", "block_bits", "block_lengths"),
     } <= set(told)
-    assert told["characters"] == 300 and told["split"] == "test"
+    assert told["characters"] == 300 and told["split_ratios"] == "test"
     again = json.loads(charlm("eval", trained, "--json").stdout)
     assert again == told
     report = json.loads((trained / "report.json").read_text())
@@ -534,7 +567,7 @@ def test_ctrl_c_before_training_is_one_line_too(tmp_path: Path) -> None:
 def test_a_signal_while_loading_is_one_line_whatever_is_being_loaded(
     tmp_path: Path, book: Path, delay: float
 ) -> None:
-    words = command("train", book, *SMALL, "--updates", 10**6, "--run", tmp_path / "r")
+    words = command("train", book, *SMALL, "--max-steps", 10**6, "--run", tmp_path / "r")
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     time.sleep(delay)
     process.send_signal(signal.SIGTERM)
@@ -548,7 +581,7 @@ def test_a_signal_while_loading_is_one_line_whatever_is_being_loaded(
 
 
 def test_a_bar_on_a_terminal_shows_how_training_goes(tmp_path: Path, book: Path) -> None:
-    words = ["--hidden", 32, "--updates", 300, "--run", tmp_path / "r"]
+    words = ["--hidden-size", 32, "--max-steps", 300, "--run", tmp_path / "r"]
     shown, code = on_terminal(command("train", book, *words))
     assert code == 0
     frames = [frame for frame in re.split(r"[\r\n]", shown) if "%|" in frame]
@@ -559,7 +592,7 @@ def test_a_bar_on_a_terminal_shows_how_training_goes(tmp_path: Path, book: Path)
 
 
 def test_off_a_terminal_there_are_plain_lines(tmp_path: Path, book: Path) -> None:
-    words = ["--hidden", 8, "--updates", 600, "--run", tmp_path / "r", "--log-every", 0.1]
+    words = ["--hidden-size", 8, "--max-steps", 600, "--run", tmp_path / "r", "--log-every", 0.1]
     done = charlm("train", book, *words)
     said = done.stderr.decode()
     assert "\r" not in said and "\x1b" not in said
@@ -602,7 +635,9 @@ def test_a_terminal_has_a_bar_for_each_job_under_way_and_a_line_for_each_that_ha
     monkeypatch.setenv("TERM", "xterm")
     shown = JobsProgress(1.0)
     states = [
-        JobState(Job(name, Path(name), [], JobProgress), JobProgress(ended, 0, 9, "1.5 bits"), status)
+        JobState(
+            Job(name, Path(name), [], JobProgress), JobProgress(ended, 0, 9, "1.5 bits"), status
+        )
         for name, ended, status in (
             *(("old", "done", "done"), ("one", "", "running"), ("other", "", "running")),
             ("later", "", "waiting"),
@@ -638,7 +673,7 @@ def test_a_model_of_hostile_text_writes_it_raw_only_into_a_pipe(tmp_path: Path) 
     book = tmp_path / "h\x1b[31m.txt"
     book.write_text("\x1b[31mred\u202e " * 400)
     run = tmp_path / "r"
-    made = charlm("train", book, "--hidden", 16, "--updates", 60, "--lr", 0.02, "--run", run)
+    made = charlm("train", book, "--hidden-size", 16, "--max-steps", 60, "--lr", 0.02, "--run", run)
     assert made.returncode == 0 and b"\x1b" not in made.stderr, made.stderr
     raw = charlm("sample", run, "--length", 300).stdout
     assert b"\x1b" in raw

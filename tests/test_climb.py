@@ -14,23 +14,42 @@ import torch
 from conftest import charlm, command
 from torch import Tensor, nn
 
-from charlm import climb, compare_task
-from charlm.cell import CELLS
-from charlm.climb import LevelResult, train_level, evaluate_task, load_level_results, is_solved, train_on_task
-from charlm.config import Config, validate_config, option_metadata
+from charlm.cells.base import CELLS
+from charlm.comparison import task_report
+from charlm.comparison.budget_matching import match_budget
+from charlm.config import Config, option_metadata, validate_config
 from charlm.errors import ConfigError, DivergedError, InsufficientMemoryError
-from charlm.learner import Trainer
-from charlm.match import match_budget
-from charlm.model import ModelState, build_model
-from charlm.show import tasks as drawing
-from charlm.task import IGNORE_INDEX, TASKS, TaskScore, Task
+from charlm.models.build import build_model
+from charlm.models.recurrent import ModelState
+from charlm.reporting.terminal import tasks as drawing
+from charlm.results.tasks import LevelResult, TaskScore
+from charlm.tasks import curriculum
+from charlm.tasks.base import IGNORE_INDEX, TASKS, Task
+from charlm.tasks.curriculum import (
+    evaluate_task,
+    is_solved,
+    load_level_results,
+    train_level,
+    train_on_task,
+)
+from charlm.training.trainer import Trainer
 
-SMALL = {"hidden": 24, "embedding": 8, "batch": 32, "learning_rate": 0.02, "kernel": "loop"}
+pass
+
+SMALL = {
+    "hidden_size": 24,
+    "embedding_dim": 8,
+    "batch_size": 32,
+    "learning_rate": 0.02,
+    "kernel": "loop",
+}
 
 
 def learner(task: Task, distance: int, **settings: Any) -> Trainer[Any]:
-    config = validate_config({**SMALL, "time": task.sequence_length(distance), **settings})
-    return Trainer(build_model(task.model, config, task.symbols, "loop", "cpu"), config, config.max_steps)
+    config = validate_config({**SMALL, "seq_len": task.sequence_length(distance), **settings})
+    return Trainer(
+        build_model(task.model, config, task.symbols, "loop", "cpu"), config, config.max_steps
+    )
 
 
 def nothing(updates: int) -> None:
@@ -41,7 +60,7 @@ def nothing(updates: int) -> None:
 @pytest.mark.parametrize(("name", "distance"), [("adding", 2), ("dyck", 3)])
 def test_every_cell_learns_what_is_very_easy(cell: str, name: str, distance: int) -> None:
     task = TASKS[name]
-    learns = learner(task, distance, cell=cell, updates=150, valid_every=10)
+    learns = learner(task, distance, cell=cell, max_steps=150, eval_every=10)
     for check in train_on_task(task, learns, distance, nothing):  # noqa: B007 (the last is looked at)
         pass
     assert check.loss < 0.5 * task.chance_score(distance).loss
@@ -138,15 +157,15 @@ def test_what_is_only_trained_on_does_not_make_up_for_wrong_answers(
 
 def test_training_ends_when_two_checks_in_a_row_are_solved(monkeypatch: Any) -> None:
     accuracies = iter([0.5, 1.0, 0.9, 1.0, 1.0, 1.0])
-    monkeypatch.setattr(climb, "measured", lambda *_: TaskScore(1.0, next(accuracies)))
-    learns = learner(TASKS["parity"], 3, updates=100, valid_every=2)
+    monkeypatch.setattr(curriculum, "measured", lambda *_: TaskScore(1.0, next(accuracies)))
+    learns = learner(TASKS["parity"], 3, max_steps=100, eval_every=2)
     checks = list(train_on_task(TASKS["parity"], learns, 3, nothing))
     assert [check.step for check in checks] == [2, 4, 6, 8, 10] and learns.step == 10
 
 
 def test_every_distance_is_trained_on_its_own_sequences_from_new_weights(tmp_path: Path) -> None:
     """So what comes of one does not depend on which were tried before, and repeats exactly."""
-    task, config = TASKS["adding"], validate_config({**SMALL, "cell": "gru", "updates": 60})
+    task, config = TASKS["adding"], validate_config({**SMALL, "cell": "gru", "max_steps": 60})
 
     def came_of(distance: int) -> TaskScore | None:
         return train_level(tmp_path, task, config, distance, "cpu", nothing).test
@@ -160,33 +179,33 @@ def test_every_distance_is_trained_on_its_own_sequences_from_new_weights(tmp_pat
 
 
 def test_units_may_keep_for_as_long_as_a_sequence_is(tmp_path: Path, monkeypatch: Any) -> None:
-    """--keep-bias chrono is of --time characters, and here that is the sequence's length."""
+    """--forget-bias chrono is of --seq-len characters, and here that is the sequence's length."""
     seen = []
 
     def noted(kind: Any, config: Config, *rest: Any) -> Any:
         seen.append(config.seq_len)
         return build_model(kind, config, *rest)
 
-    monkeypatch.setattr(climb, "made", noted)
-    config = validate_config({**SMALL, "keep_bias": "chrono", "updates": 1})
+    monkeypatch.setattr(curriculum, "made", noted)
+    config = validate_config({**SMALL, "forget_bias": "chrono", "max_steps": 1})
     train_level(tmp_path, TASKS["copy"], config, 7, "cpu", nothing)
     assert seen == [27]
 
 
 def test_a_loss_that_is_not_finite_is_recorded_and_ends_the_climb(tmp_path: Path) -> None:
-    wild = {"cell": "irnn", "updates": 300, "learning_rate": 1000.0, "clip": 1e9}
+    wild = {"cell": "irnn", "max_steps": 300, "learning_rate": 1000.0, "grad_clip": 1e9}
     config = validate_config({**SMALL, **wild})
-    found = list(climb.run_curriculum(tmp_path, "adding", config, [60, 80], "cpu", nothing))
+    found = list(curriculum.run_curriculum(tmp_path, "adding", config, [60, 80], "cpu", nothing))
     assert [(one.length, one.solved, one.test) for one in found] == [(60, False, None)]
     assert "the loss is" in found[0].diverged and found[0].steps < 300
-    assert not list(climb.run_curriculum(tmp_path, "adding", config, [60, 80], "cpu", nothing))
+    assert not list(curriculum.run_curriculum(tmp_path, "adding", config, [60, 80], "cpu", nothing))
 
 
 def test_a_test_that_is_not_finite_is_recorded_as_diverged(tmp_path: Path) -> None:
     """The one update looks sound; what it has made of the weights does not."""
-    wild = {"cell": "irnn", "updates": 1, "learning_rate": 1000.0, "clip": 1e9}
+    wild = {"cell": "irnn", "max_steps": 1, "learning_rate": 1000.0, "grad_clip": 1e9}
     config = validate_config({**SMALL, **wild})
-    list(climb.run_curriculum(tmp_path, "adding", config, [60], "cpu", nothing))
+    list(curriculum.run_curriculum(tmp_path, "adding", config, [60], "cpu", nothing))
     (found,) = load_level_results(tmp_path, [60])
     assert (found.solved, found.test, found.steps) == (False, None, 1)
     assert found.diverged == "at distance 60 the loss is nan"
@@ -200,14 +219,14 @@ def test_what_is_not_finite_farther_than_trained_is_not_right_there(
             raise DivergedError("at distance 6 the loss is inf")
         return TaskScore(0.0, 1.0)
 
-    monkeypatch.setattr(climb, "measured", overflowing)
-    config = validate_config({**SMALL, "updates": 2, "valid_every": 1})
+    monkeypatch.setattr(curriculum, "measured", overflowing)
+    config = validate_config({**SMALL, "max_steps": 2, "eval_every": 1})
     found = train_level(tmp_path, TASKS["parity"], config, 3, "cpu", nothing)
     assert found.solved and found.extrapolation == {"2": 0.0, "4": 1.0}
     assert found.diverged == "at distance 6 the loss is inf"
     said = drawing.format_level_result(msgspec.to_builtins(found))
     assert said.startswith("distance 3: solved") and said.endswith("the loss is inf")
-    assert compare_task.summarize_level(3, [[found]])["diverged"] == 0
+    assert task_report.summarize_level(3, [[found]])["diverged"] == 0
 
 
 def test_a_climb_goes_on_above_what_was_solved_and_only_there(tmp_path: Path) -> None:
@@ -222,25 +241,27 @@ def test_a_climb_goes_on_above_what_was_solved_and_only_there(tmp_path: Path) ->
             test=TaskScore(0.5, 0.5),
             extrapolation={},
         )
-        (tmp_path / f"distance-{distance}.json").write_bytes(climb.encode_json(one))
+        (tmp_path / f"distance-{distance}.json").write_bytes(curriculum.encode_json(one))
 
     came_of(10, True)
     came_of(50, False)
     came_of(100, True)
     for steps, seen in {(10,): [10], (10, 50, 100): [10, 50], (10, 20, 50): [10]}.items():
         assert [one.length for one in load_level_results(tmp_path, steps)] == seen
-    assert climb.is_finished(load_level_results(tmp_path, [10, 50, 100]), [10, 50, 100])
-    assert climb.is_finished(load_level_results(tmp_path, [10]), [10])
-    assert not climb.is_finished(load_level_results(tmp_path, [10, 20]), [10, 20])
-    assert not climb.is_finished([], [10])
+    assert curriculum.is_finished(load_level_results(tmp_path, [10, 50, 100]), [10, 50, 100])
+    assert curriculum.is_finished(load_level_results(tmp_path, [10]), [10])
+    assert not curriculum.is_finished(load_level_results(tmp_path, [10, 20]), [10, 20])
+    assert not curriculum.is_finished([], [10])
 
 
 def test_a_directory_keeps_its_settings(tmp_path: Path) -> None:
-    climb.initialize_curriculum_dir(tmp_path, "copy", Config(max_steps=5))
-    climb.initialize_curriculum_dir(tmp_path, "copy", Config(max_steps=5, kernel="loop", device="cpu", threads=2))
+    curriculum.initialize_curriculum_dir(tmp_path, "copy", Config(max_steps=5))
+    curriculum.initialize_curriculum_dir(
+        tmp_path, "copy", Config(max_steps=5, kernel="loop", device="cpu", threads=2)
+    )
     for task, config in (("copy", Config(max_steps=6)), ("parity", Config(max_steps=5))):
         with pytest.raises(ConfigError, match="other settings"):
-            climb.initialize_curriculum_dir(tmp_path, task, config)
+            curriculum.initialize_curriculum_dir(tmp_path, task, config)
 
 
 # comparisons
@@ -249,12 +270,12 @@ def test_a_directory_keeps_its_settings(tmp_path: Path) -> None:
 @pytest.mark.parametrize("task", ["copy", "adding"])
 def test_a_plan_is_equal_in_parameters_of_the_tasks_own_model(task: str, tmp_path: Path) -> None:
     kind, symbols = TASKS[task].model, TASKS[task].symbols
-    footing = match_budget({"embedding": 8}, ["gru", "lstm", "sru"], 20_000, symbols, kind=kind)
+    footing = match_budget({"embedding_dim": 8}, ["gru", "lstm", "sru"], 20_000, symbols, kind=kind)
 
-    def planned(**changed: Any) -> list[compare_task.PlannedCurriculum]:
+    def planned(**changed: Any) -> list[task_report.PlannedCurriculum]:
         words = {"footing": footing, "seeds": 2, "task": task}
-        words |= {"settings": {"embedding": 8}, "distances": [10, 20], "place": tmp_path}
-        return compare_task.plan_curricula(**{**words, **changed})
+        words |= {"settings": {"embedding_dim": 8}, "distances": [10, 20], "place": tmp_path}
+        return task_report.plan_curricula(**{**words, **changed})
 
     for one in planned():
         model = build_model(kind, one.config, symbols, "loop", "cpu")
@@ -264,7 +285,7 @@ def test_a_plan_is_equal_in_parameters_of_the_tasks_own_model(task: str, tmp_pat
     assert len(paths) == 6
     assert {one.path for one in planned(distances=[10, 20, 50])} == paths
     assert {one.path for one in planned(seeds=3)} > paths
-    assert not {one.path for one in planned(settings={"embedding": 8, "updates": 9})} & paths
+    assert not {one.path for one in planned(settings={"embedding_dim": 8, "max_steps": 9})} & paths
     assert not {one.path for one in planned(task="parity")} & paths
 
 
@@ -284,10 +305,10 @@ def came(distance: int, accuracy: float | None) -> LevelResult:
 
 def test_a_seed_that_stopped_below_has_not_solved_what_is_above() -> None:
     climbs = [[came(1, 1.0), came(2, 1.0)], [came(1, 1.0), came(2, None)], [came(1, 0.5)]]
-    first, second = (compare_task.summarize_level(distance, climbs) for distance in (1, 2))
+    first, second = (task_report.summarize_level(distance, climbs) for distance in (1, 2))
     assert (first["solved"], first["of"], first["tried"], first["diverged"]) == (2, 3, 3, 0)
     assert (second["solved"], second["of"], second["tried"], second["diverged"]) == (1, 3, 2, 1)
-    assert second["accuracy"] == [1.0, None, None] and second["updates"] == [200, None, None]
+    assert second["accuracy"] == [1.0, None, None] and second["max_steps"] == [200, None, None]
     assert first["farther"] == {"2": [0.5, 0.5, 0.25], "4": [0.25, 0.25, 0.125]}
     # Wilson (1927): (p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)
     z, n, p = 1.959963984540054, 3, 2 / 3
@@ -299,17 +320,19 @@ def test_a_seed_that_stopped_below_has_not_solved_what_is_above() -> None:
 def test_the_median_of_an_even_number_of_seeds_is_a_distance_that_was_trained(
     tmp_path: Path,
 ) -> None:
-    footing = match_budget({"embedding": 8}, ["gru"], 20_000, TASKS["copy"].symbols)
-    climbs = compare_task.plan_curricula({"embedding": 8}, 2, footing, "copy", [10, 20], tmp_path)
+    footing = match_budget({"embedding_dim": 8}, ["gru"], 20_000, TASKS["copy"].symbols)
+    climbs = task_report.plan_curricula(
+        {"embedding_dim": 8}, 2, footing, "copy", [10, 20], tmp_path
+    )
     for one, accuracy in zip(climbs, (1.0, 0.5), strict=True):
         one.path.mkdir(parents=True)
-        (one.path / "distance-10.json").write_bytes(climb.encode_json(came(10, accuracy)))
-    farthest = compare_task.summarize_cell("gru", climbs, 0.0)["farthest"]
+        (one.path / "distance-10.json").write_bytes(curriculum.encode_json(came(10, accuracy)))
+    farthest = task_report.summarize_cell("gru", climbs, 0.0)["farthest"]
     assert farthest == {"median": 0, "per_seed": [10, 0]}
 
 
-WORDS = ["--task", "adding", "--seeds", 1, "--parameters", 2600, "--embedding", 8, "--lr", 0.02]
-WORDS += ["--updates", 250, "--kernel", "loop", "--log-every", 0.2]
+WORDS = ["--task", "adding", "--seeds", 1, "--params", 2600, "--embedding-dim", 8, "--lr", 0.02]
+WORDS += ["--max-steps", 250, "--kernel", "loop", "--log-every", 0.2]
 
 
 @pytest.fixture(scope="module")
@@ -365,21 +388,23 @@ def test_a_stopped_comparison_goes_on_and_reuses_what_is_done(out: Path) -> None
 def test_a_distance_that_memory_is_too_small_for_is_refused_before_anything_is_trained(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
-    words = ["--task", "copy", "--distance", "1,9999999", "--parameters", 9060, "--out", "out"]
+    words = ["--task", "copy", "--distance", "1,9999999", "--params", 9060, "--out", "out"]
     done = charlm("compare-cells", *words, cwd=tmp_path)
     assert done.returncode == 79 and b"charlm: --distance 9999999 needs about" in done.stderr
     assert not list(tmp_path.glob("out/climbs")) and not list(tmp_path.glob("out/logs"))
     one = validate_config(SMALL)
     task = TASKS["copy"]
-    need = climb.estimate_training_memory(msgspec.structs.replace(one, time=task.sequence_length(50)), task.symbols)
-    monkeypatch.setattr(climb, "memory_available", lambda _: 2 * need)
-    climb.check_length_fits_memory([one] * 3, task, 50, "cpu", side_by_side=2)
+    need = curriculum.estimate_training_memory(
+        msgspec.structs.replace(one, time=task.sequence_length(50)), task.symbols
+    )
+    monkeypatch.setattr(curriculum, "memory_available", lambda _: 2 * need)
+    curriculum.check_length_fits_memory([one] * 3, task, 50, "cpu", side_by_side=2)
     with pytest.raises(InsufficientMemoryError, match="climb less far, fewer side by side"):
-        climb.check_length_fits_memory([one] * 3, task, 50, "cpu", side_by_side=3)
+        curriculum.check_length_fits_memory([one] * 3, task, 50, "cpu", side_by_side=3)
 
 
 def test_help_says_how_often_tasks_are_checked() -> None:
-    assert f"on a task {climb.EVERY}" in option_metadata("valid_every")["help"]
+    assert f"on a task {curriculum.EVERY}" in option_metadata("eval_every")["help"]
 
 
 @pytest.mark.parametrize(
@@ -391,9 +416,15 @@ def test_help_says_how_often_tasks_are_checked() -> None:
         ("compare-cells --task copy", "--task and --distance go together"),
         ("compare-cells --distance 5", "--task and --distance go together"),
         ("compare-cells a.txt --task copy --distance 5", "reads no text: leave a.txt out"),
-        ("compare-cells --task copy --distance 5 --plan", "--plan cannot know how far climbs get"),
+        (
+            "compare-cells --task copy --distance 5 --dry-run",
+            "--dry-run cannot know how far climbs get",
+        ),
         ("compare-cells --task copy --distance 5 --match seconds", "is of updates on a text"),
-        ("compare-cells --task copy --distance 5 --time 9", "reads no text: leave --time out"),
+        (
+            "compare-cells --task copy --distance 5 --seq-len 9",
+            "reads no text: leave --seq-len out",
+        ),
         ("tasks show copy --distance 0", "Input should be greater than or equal to 1"),
         ("tasks show adding --distance 1", "the shortest of this task is 2"),
     ],

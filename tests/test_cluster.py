@@ -15,13 +15,24 @@ from typing import Any
 import pytest
 from conftest import charlm, command
 
-from charlm import cluster
-from charlm.errors import ConfigError, ClusterError
-from charlm.run import exclusive_lock
-from charlm.workers import Job, JobProgress, run_jobs
+from charlm.errors import ClusterError, ConfigError
+from charlm.execution import ray_cluster
+from charlm.execution.jobs import Job, JobProgress, run_jobs
+from charlm.storage.lock import exclusive_lock
 
-WORDS = ["--cells", "rnn", "--seeds", 2, "--parameters", 30_000, "--embedding", 8, "--batch", 4]
-WORDS += ["--time", 16, "--updates", 2000, "--save-every", 0.3, "--log-every", 0.2]
+WORDS = [
+    "--cells",
+    "rnn",
+    "--seeds",
+    2,
+    "--params",
+    30_000,
+    "--embedding-dim",
+    8,
+    "--batch-size",
+    4,
+]
+WORDS += ["--seq-len", 16, "--max-steps", 2000, "--save-every", 0.3, "--log-every", 0.2]
 WORDS += ["--no-transformer", "--trials", 0]
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
 
@@ -32,10 +43,10 @@ needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not inst
 @contextmanager
 def played(
     script: str, place: Path, patch: pytest.MonkeyPatch, device: str = "auto", jobs: int = 0
-) -> Iterator[cluster.RayExecutor]:
+) -> Iterator[ray_cluster.RayExecutor]:
     head = "import json, sys\ndef tell(**told): print(json.dumps(told), flush=True)\n"
-    patch.setattr(cluster, "DISPATCHER_COMMAND", [sys.executable, "-c", head + script])
-    with cluster.connect("head:6379", device, jobs, place) as one:
+    patch.setattr(ray_cluster, "DISPATCHER_COMMAND", [sys.executable, "-c", head + script])
+    with ray_cluster.connect("head:6379", device, jobs, place) as one:
         yield one
 
 
@@ -90,7 +101,7 @@ tell(number=task["number"], code=143)
 def test_a_cluster_that_refuses_or_is_lost_says_so_in_a_line(
     script: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "CLUSTER_TIMEOUT", 1.0 if "sleep" in script else 30.0)
+    monkeypatch.setattr(ray_cluster, "CLUSTER_TIMEOUT", 1.0 if "sleep" in script else 30.0)
     began = time.monotonic()
     with (
         pytest.raises(ClusterError, match=said) as raised,
@@ -133,9 +144,9 @@ def test_options_of_a_cluster_that_cannot_be_are_refused_before_anything_is_made
     tmp_path: Path, book: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = charlm("compare-cells", book, "--ray-address", "head:1", "--out", tmp_path / "o")
-    assert done.returncode == 78 and b"say --engine ray" in done.stderr
-    for timed in (["--plan"], ["--match", "seconds"]):
-        done = charlm("compare-cells", book, "--engine", "ray", *timed, "--out", tmp_path / "o")
+    assert done.returncode == 78 and b"say --executor ray" in done.stderr
+    for timed in (["--dry-run"], ["--match", "seconds"]):
+        done = charlm("compare-cells", book, "--executor", "ray", *timed, "--out", tmp_path / "o")
         assert done.returncode == 78 and b"times the cells on this machine" in done.stderr
     assert not list(tmp_path.iterdir())
 
@@ -160,15 +171,21 @@ def test_a_cluster_that_wants_a_token_is_told_from_none(
     assert said in dispatch.refused("head:6379")
 
 
-def task(place: Path, words: Sequence[str] = ("--version",), **changed: Any) -> cluster.RemoteJob:
+def task(
+    place: Path, words: Sequence[str] = ("--version",), **changed: Any
+) -> ray_cluster.RemoteJob:
     told = {"number": 1, "name": "rnn seed 0", "words": words, "log": str(place / "log")}
-    told |= {"directory": str(place), "shared": str(place), "made_by": cluster.environment_fingerprint()}
-    return cluster.RemoteJob(**{**told, "gpus": 0.0, **changed})
+    told |= {
+        "directory": str(place),
+        "shared": str(place),
+        "made_by": ray_cluster.environment_fingerprint(),
+    }
+    return ray_cluster.RemoteJob(**{**told, "gpus": 0.0, **changed})
 
 
 @pytest.fixture
 def dispatch() -> Any:
-    return pytest.importorskip("charlm.dispatch", reason="Ray is not installed")
+    return pytest.importorskip("charlm.execution.ray_dispatcher", reason="Ray is not installed")
 
 
 def test_a_machine_does_nothing_where_it_does_not_see_who_writes(
@@ -276,7 +293,7 @@ def test_a_node_is_killed_and_the_table_is_that_of_the_serial_comparison(
     serial = charlm("compare-cells", book, *WORDS, "--jobs", 1, "--out", tmp_path / "one", "--json")
     assert serial.returncode == 0, serial.stderr
     address = nodes.stdout.readline().strip()
-    words = ["compare-cells", book, *WORDS, "--engine", "ray", "--ray-address", address]
+    words = ["compare-cells", book, *WORDS, "--executor", "ray", "--ray-address", address]
     words += ["--out", tmp_path / "two", "--json"]
 
     first = subprocess.Popen(command(*words), stdout=-1, stderr=-1)

@@ -18,24 +18,28 @@ import typer.main
 from conftest import TINY, charlm, command, make_run, on_terminal
 from torch.utils.flop_counter import FlopCounterMode
 
-from charlm import report, torchrun, workers
-from charlm.catalogue import flops_per_character
-from charlm.cell import CELLS
+from charlm.cells.base import CELLS
 from charlm.cli import app
 from charlm.cli.compare import compare_cells
-from charlm.compare import PlannedRun, run_path, plan_runs
+from charlm.comparison import report
+from charlm.comparison.budget_matching import match_budget
+from charlm.comparison.plan import PlannedRun, plan_runs, run_path
+from charlm.comparison.verdicts import MIN_SEEDS
 from charlm.config import to_argv, validate_config
-from charlm.corpus import BatchSampler, CorpusRecord, load_corpus
-from charlm.encoder import TextDigest
-from charlm.errors import DataError, CharlmError
-from charlm.match import match_budget
-from charlm.model import CharLM, ModelFactory
-from charlm.regression import RecurrentRegressor
-from charlm.run import Run
-from charlm.verdict import MIN_SEEDS
+from charlm.data.batches import BatchSampler
+from charlm.data.corpus import load_corpus
+from charlm.errors import CharlmError, DataError
+from charlm.execution import jobs as workers
+from charlm.execution import torchrun
+from charlm.models.char_lm import CharLM
+from charlm.models.cost import flops_per_character
+from charlm.models.recurrent import ModelFactory
+from charlm.models.regressor import RecurrentRegressor
+from charlm.results.text import CorpusRecord, TextDigest
+from charlm.runs.run import Run
 
-WORDS = ["--cells", "rnn,gru", "--seeds", 2, "--parameters", 30_000, "--embedding", 8]
-WORDS += ["--batch", 4, "--time", 16, "--log-every", 0.2, "--no-transformer"]
+WORDS = ["--cells", "rnn,gru", "--seeds", 2, "--params", 30_000, "--embedding-dim", 8]
+WORDS += ["--batch-size", 4, "--seq-len", 16, "--log-every", 0.2, "--no-transformer"]
 WORDS += ["--trials", 0]
 TEXT = CorpusRecord((), TextDigest("ab" * 32, (100,)), 100, {"train": (0, 90)}, ())
 
@@ -44,7 +48,7 @@ def test_a_plan_is_a_pure_function_of_its_arguments(tmp_path: Path) -> None:
     def planned(**changed: Any) -> list[PlannedRun]:
         cells = changed.pop("cells", ["rnn", "lstm"])
         words = {"footing": match_budget({}, cells, 150_000, 90), "seeds": 2, "text": TEXT}
-        words |= {"settings": {"updates": 10}, "symbols": 90, "place": tmp_path}
+        words |= {"settings": {"max_steps": 10}, "symbols": 90, "place": tmp_path}
         return plan_runs(**{**words, **changed})
 
     assert planned() == planned()
@@ -56,11 +60,11 @@ def test_a_plan_is_a_pure_function_of_its_arguments(tmp_path: Path) -> None:
     assert len(paths) == 4
     # what decides a run names it; where and how it is run does not
     assert {one.path for one in planned(seeds=3, cells=["rnn", "lstm", "gru"])} > paths
-    assert {one.path for one in planned(settings={"updates": 10, "save_every": 2.0})} == paths
-    assert not paths & {one.path for one in planned(settings={"updates": 11})}
+    assert {one.path for one in planned(settings={"max_steps": 10, "save_every": 2.0})} == paths
+    assert not paths & {one.path for one in planned(settings={"max_steps": 11})}
     other = msgspec.structs.replace(TEXT, digest=TextDigest("cd" * 32, (100,)))
     assert not paths & {one.path for one in planned(text=other)}
-    cut = msgspec.structs.replace(TEXT, splits={"train": (0, 80)})  # as with another --test-text
+    cut = msgspec.structs.replace(TEXT, splits={"train": (0, 80)})  # as with another --test-file
     assert not paths & {one.path for one in planned(text=cut)}
     moved = msgspec.structs.replace(TEXT, sources=("/elsewhere",))
     assert paths == {one.path for one in planned(text=moved)}
@@ -83,7 +87,9 @@ def test_a_run_of_another_text_is_not_taken_for_one_of_the_comparison(
 
 def test_a_runs_arguments_say_its_settings_again() -> None:
 
-    config = validate_config({**TINY, "tie": True, "embedding": 8, "hidden": 8, "dropout": 0.25})
+    config = validate_config(
+        {**TINY, "tie_weights": True, "embedding_dim": 8, "hidden_size": 8, "dropout": 0.25}
+    )
 
     parsed = typer.main.get_command(app).commands["train"].make_context("", to_argv(config))  # type: ignore
     again = {k: v for k, v in parsed.params.items() if k in type(config).__struct_fields__}
@@ -94,9 +100,15 @@ def test_a_runs_arguments_say_its_settings_again() -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"hidden": 8},
-        {"hidden": 40, "layers": 2, "start": "learned"},
-        {"hidden": 40, "embedding": 40, "tie": True, "layers": 2, "block": "residual"},
+        {"hidden_size": 8},
+        {"hidden_size": 40, "num_layers": 2, "initial_state": "learned"},
+        {
+            "hidden_size": 40,
+            "embedding_dim": 40,
+            "tie_weights": True,
+            "num_layers": 2,
+            "block": "residual",
+        },
     ],
     ids=str,
 )
@@ -104,9 +116,9 @@ def test_a_runs_arguments_say_its_settings_again() -> None:
 def test_flops_are_those_that_pytorch_counts(
     kind: ModelFactory[CharLM], settings: dict[str, Any], cell: str
 ) -> None:
-    config = validate_config({"embedding": 8, **settings, "cell": cell})
+    config = validate_config({"embedding_dim": 8, **settings, "cell": cell})
     if kind is RecurrentRegressor:
-        config = msgspec.structs.replace(config, tie=False)
+        config = msgspec.structs.replace(config, tie_weights=False)
     if cell == "depth-gated-lstm" and config.block == "residual":
         return  # it does not stand in one
     model = kind(config, 90, "loop", "cpu")
@@ -133,7 +145,9 @@ def test_all_cells_read_the_same_data_in_the_same_order(book: Path) -> None:
     footing = match_budget(TINY, ["rnn", "lstm"], 3000, symbols)
     for one in plan_runs({**TINY}, 1, footing, TEXT, symbols, Path("x")):
         config = one.config
-        batches = BatchSampler(corpus.split("train"), config.batch_size, config.seq_len, config.seed)
+        batches = BatchSampler(
+            corpus.split("train"), config.batch_size, config.seq_len, config.seed
+        )
         orders.append([batches[update].x for update in range(100)])
     assert all(torch.equal(a, b) for a, b in zip(*orders, strict=True))
 
@@ -145,8 +159,8 @@ def reports(cell: str, bits: list[float | None]) -> list[report.Report]:
     return [
         {
             "cell": cell,
-            "hidden": 8,
-            "layers": 1,
+            "hidden_size": 8,
+            "num_layers": 1,
             "parameters": 990,
             "state_size": 8,
             "flops_per_character": 990,
@@ -198,7 +212,9 @@ def test_rows_stand_by_their_mean_and_those_without_one_come_last() -> None:
 
 
 def words(bits: dict[str, list[float | None]], baseline: str = "base") -> dict[str, str]:
-    found, blocks = report.compute_verdicts({c: reports(c, of) for c, of in bits.items()}, baseline, 0.01)
+    found, blocks = report.compute_verdicts(
+        {c: reports(c, of) for c, of in bits.items()}, baseline, 0.01
+    )
     assert blocks in (0, 20)
     return {cell: one.verdict for cell, one in found.items()}
 
@@ -229,7 +245,9 @@ def test_beside_a_baseline_that_diverged_nothing_is_told() -> None:
 
 def test_few_seeds_carry_no_verdict_and_say_how_many_would() -> None:
     few: dict[str, list[float | None]] = {"base": [2.0] * 5, "far": [9.0] * 5}
-    found, _ = report.compute_verdicts({cell: reports(cell, of) for cell, of in few.items()}, "base", 0.01)
+    found, _ = report.compute_verdicts(
+        {cell: reports(cell, of) for cell, of in few.items()}, "base", 0.01
+    )
     assert found["far"].verdict == "inconclusive" and found["far"].difference == pytest.approx(7)
     assert "6 seeds or more are needed, there are 5" in found["far"].note
 
@@ -244,8 +262,17 @@ def test_bytes_that_are_no_text_are_ordered_by_the_byte() -> None:
 
 
 def test_a_diverged_run_is_a_result_and_is_not_done_again(tmp_path: Path, book: Path) -> None:
-    words = ["--cells", "rnn", "--seeds", 2, *WORDS[4:], "--updates", 200, "--lr", 1000]
-    words += ["--clip", 1e9, "--warmup", 0, "--weight-decay", 10, "--out", tmp_path / "o"]
+    words = ["--cells", "rnn", "--seeds", 2, *WORDS[4:], "--max-steps", 200, "--lr", 1000]
+    words += [
+        "--grad-clip",
+        1e9,
+        "--warmup-steps",
+        0,
+        "--weight-decay",
+        10,
+        "--out",
+        tmp_path / "o",
+    ]
     first = charlm("compare-cells", book, *words, "--json")
     assert first.returncode == 0, first.stderr
     (row,) = json.loads(first.stdout)["rows"]
@@ -260,9 +287,7 @@ def test_a_diverged_run_is_a_result_and_is_not_done_again(tmp_path: Path, book: 
 def test_a_comparison_that_is_told_nothing_else_has_the_seeds_that_a_verdict_needs() -> None:
     seeds = inspect.signature(compare_cells).parameters["seeds"]
     assert seeds.default == MIN_SEEDS
-    assert f"with fewer than {MIN_SEEDS}, no verdict" in str(
-        seeds.annotation.__metadata__[0].help
-    )
+    assert f"with fewer than {MIN_SEEDS}, no verdict" in str(seeds.annotation.__metadata__[0].help)
 
 
 def test_two_cells_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -275,17 +300,31 @@ def test_two_cells_of_one_name_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_tied_table_is_as_wide_as_each_cells_units(tmp_path: Path, book: Path) -> None:
-    words = ["--cells", "rnn,gru", "--seeds", 1, "--parameters", 4990, "--tie", "--batch", 4]
-    words += ["--updates", 3, "--out", tmp_path / "o", "--no-transformer", "--trials", 0]
+    words = [
+        "--cells",
+        "rnn,gru",
+        "--seeds",
+        1,
+        "--params",
+        4990,
+        "--tie-weights",
+        "--batch-size",
+        4,
+    ]
+    words += ["--max-steps", 3, "--out", tmp_path / "o", "--no-transformer", "--trials", 0]
     done = charlm("compare-cells", book, *words, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    assert report["settings"]["tie"] and "embedding" not in report["settings"]
-    hidden = {row["cell"]: row["hidden"] for row in report["rows"]}
+    assert report["settings"]["tie_weights"] and "embedding_dim" not in report["settings"]
+    hidden = {row["cell"]: row["hidden_size"] for row in report["rows"]}
     runs = [Run(path).record.config for path in (tmp_path / "o" / "runs").iterdir()]
-    assert {one.cell: one.embedding_dim for one in runs} == hidden and len(set(hidden.values())) == 2
-    told = charlm("compare-cells", book, *words, "--embedding", 9)
-    assert told.returncode == 78 and b"--tie: the table is as wide as each cell" in told.stderr
+    assert {one.cell: one.embedding_dim for one in runs} == hidden and len(
+        set(hidden.values())
+    ) == 2
+    told = charlm("compare-cells", book, *words, "--embedding-dim", 9)
+    assert (
+        told.returncode == 78 and b"--tie-weights: the table is as wide as each cell" in told.stderr
+    )
 
 
 # the real thing
@@ -296,14 +335,14 @@ def done(tmp_path_factory: pytest.TempPathFactory, book: Path) -> Path:
     """A small comparison that was terminated in the middle, and then went on."""
     out = tmp_path_factory.mktemp("compare") / "out"
     # one at a time: then there is a middle, however many cores there are
-    words = command("compare-cells", book, *WORDS, "--updates", 1200, "--out", out, "--json")
+    words = command("compare-cells", book, *WORDS, "--max-steps", 1200, "--out", out, "--json")
     words += ["--jobs", "1"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     for _ in range(600):
         if len(list(out.glob("runs/*/metrics.jsonl"))) >= 2:
             break
         time.sleep(0.1)
-    locked = charlm("compare-cells", book, *WORDS, "--updates", 1200, "--out", out)
+    locked = charlm("compare-cells", book, *WORDS, "--max-steps", 1200, "--out", out)
     assert process.poll() is not None or locked.returncode == 75
     process.send_signal(signal.SIGTERM)
     stdout, stderr = process.communicate(timeout=120)
@@ -347,9 +386,9 @@ def test_its_report_holds_all_that_the_table_says(done: Path) -> None:
     assert not any("seconds" in one for one in found["baselines"])
     assert found["protocol"] == "one-stream" and len(found["corpus"]["sha256"]) == 64
     for row in found["rows"]:
-        assert {"cell", "hidden", "parameters", "state_size", "bits_per_char"} <= set(row)
+        assert {"cell", "hidden_size", "parameters", "state_size", "bits_per_char"} <= set(row)
         assert set(row["bits_per_char"]) == {"mean", "low", "high", "per_seed"}
-        assert abs(row["residual"]) <= 0.01 and row["state_size"] == row["hidden"]
+        assert abs(row["residual"]) <= 0.01 and row["state_size"] == row["hidden_size"]
         runs = [Run(path) for path in sorted((done / "runs").glob(f"{row['cell']}-*"))]
         scores = [run.report["score"]["bits_per_char"] for run in runs if run.report]
         assert row["bits_per_char"]["per_seed"] == scores
@@ -370,7 +409,7 @@ def test_its_page_has_the_curves_of_every_run_and_a_sample_of_every_cell(done: P
 
 
 def test_its_table_fits_eighty_columns_and_is_alone_on_stdout(done: Path, book: Path) -> None:
-    words = ["compare-cells", book, *WORDS, "--updates", 1200, "--out", done]
+    words = ["compare-cells", book, *WORDS, "--max-steps", 1200, "--out", done]
     again = charlm(*words)
     lines = again.stdout.decode().splitlines()
     assert again.returncode == 0 and lines[0].split()[:2] == ["cell", "bits/char"]
@@ -385,7 +424,7 @@ def test_its_table_fits_eighty_columns_and_is_alone_on_stdout(done: Path, book: 
 
 def test_an_added_seed_reuses_what_is_done(done: Path, book: Path) -> None:
     kept = {path: path.stat().st_mtime_ns for path in done.glob("runs/*/report.json")}
-    words = ["--cells", "gru", "--seeds", 3, *WORDS[4:], "--updates", 1200, "--out", done]
+    words = ["--cells", "gru", "--seeds", 3, *WORDS[4:], "--max-steps", 1200, "--out", done]
     more = charlm("compare-cells", book, *words, "--json")
     assert more.returncode == 0, more.stderr
     (row,) = json.loads(more.stdout)["rows"]
@@ -394,7 +433,7 @@ def test_an_added_seed_reuses_what_is_done(done: Path, book: Path) -> None:
 
 
 def test_a_lock_that_the_dead_have_left_hinders_nobody(tmp_path: Path, book: Path) -> None:
-    words = ["compare-cells", book, "--cells", "rnn", "--seeds", 1, *WORDS[4:], "--updates", 3]
+    words = ["compare-cells", book, "--cells", "rnn", "--seeds", 1, *WORDS[4:], "--max-steps", 3]
     words += ["--out", tmp_path / "o"]
     (tmp_path / "o").mkdir()
     (tmp_path / "o" / "lock").write_text("process 1 on a machine that is gone")
@@ -408,7 +447,7 @@ def test_a_lock_that_the_dead_have_left_hinders_nobody(tmp_path: Path, book: Pat
 
 
 def test_workers_do_not_outlive_the_comparison(tmp_path: Path, book: Path) -> None:
-    words = ["compare-cells", book, *WORDS, "--updates", 100_000, "--out", tmp_path / "out"]
+    words = ["compare-cells", book, *WORDS, "--max-steps", 100_000, "--out", tmp_path / "out"]
     process = subprocess.Popen(command(*words), stderr=subprocess.DEVNULL)
     for _ in range(600):
         if len(list(tmp_path.glob("out/runs/*/metrics.jsonl"))) >= 1:
@@ -434,7 +473,7 @@ def test_workers_do_not_outlive_the_comparison(tmp_path: Path, book: Path) -> No
             break
         time.sleep(0.1)
     assert writers() and not any(writers())
-    assert list(tmp_path.glob("out/runs/*/checkpoints/update-*"))
+    assert list(tmp_path.glob("out/runs/*/checkpoints/step-*"))
 
 
 def test_a_worker_trains_alone_though_the_comparison_is_one_of_several_processes(
@@ -442,11 +481,14 @@ def test_a_worker_trains_alone_though_the_comparison_is_one_of_several_processes
 ) -> None:
     told = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "3", "TORCHELASTIC_RUN_ID": "none"}
     told |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}  # where nobody listens
-    words = ["--cells", "rnn", "--seeds", 1, *WORDS[4:], "--updates", 3, "--out", tmp_path / "o"]
+    words = ["--cells", "rnn", "--seeds", 1, *WORDS[4:], "--max-steps", 3, "--out", tmp_path / "o"]
     done = charlm("compare-cells", book, *words, env={**os.environ, **told})
     assert done.returncode == 0, done.stderr
     one = dict.fromkeys(told, "3") | {"PATH": "p", "SLURM_JOB_ID": "7"}
-    assert [name for name in one if not torchrun.TORCHRUN_VARIABLES.fullmatch(name)] == ["PATH", "SLURM_JOB_ID"]
+    assert [name for name in one if not torchrun.TORCHRUN_VARIABLES.fullmatch(name)] == [
+        "PATH",
+        "SLURM_JOB_ID",
+    ]
 
 
 class Scripted:
@@ -477,7 +519,9 @@ def test_a_worker_that_is_killed_or_stopped_by_others_is_begun_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers.time, "sleep", lambda _: None)
-    jobs = [workers.Job(name, tmp_path / name, [], workers.JobProgress) for name in ("one", "other")]
+    jobs = [
+        workers.Job(name, tmp_path / name, [], workers.JobProgress) for name in ("one", "other")
+    ]
 
     def ended(codes: list[int]) -> list[workers.JobState]:
         *_, states = workers.run_jobs(jobs, tmp_path, Scripted(codes), lambda: False)
@@ -513,7 +557,7 @@ def test_a_worker_that_fails_ends_the_comparison_with_its_own_words(tmp_path: Pa
 def test_standard_input_is_kept_so_that_workers_and_a_resume_can_read_it(
     tmp_path: Path, book: Path
 ) -> None:
-    words = ["--cells", "rnn", "--seeds", 1, *WORDS[4:], "--updates", 3, "--out", tmp_path / "o"]
+    words = ["--cells", "rnn", "--seeds", 1, *WORDS[4:], "--max-steps", 3, "--out", tmp_path / "o"]
     first = charlm("compare-cells", "-", *words, "--json", input=book.read_bytes())
     assert first.returncode == 0, first.stderr
     again = charlm("compare-cells", "-", *words, "--json")

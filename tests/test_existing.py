@@ -8,12 +8,17 @@ from typing import Any
 import pytest
 from conftest import charlm, make_run, prose
 
-from charlm.checkpoint import encode_json
-from charlm.compare import initialize_comparison_dir, check_comparison_dir
-from charlm.conclusion import VerdictSettings, build_report
+from charlm.comparison.existing_runs import (
+    check_comparable,
+    group_by_config,
+    load_runs,
+    summarize_runs,
+)
+from charlm.comparison.plan import check_comparison_dir, initialize_comparison_dir
+from charlm.comparison.report import VerdictSettings, build_report
 from charlm.errors import ConfigError, OutputExistsError
-from charlm.existing import summarize_runs, group_by_config, load_runs, check_comparable
-from charlm.run import Run
+from charlm.runs.run import Run
+from charlm.storage.json_files import encode_json
 
 BLOCKS = 20
 
@@ -40,7 +45,12 @@ def finished(
         "block_lengths": [1000] * BLOCKS,
     }
     timed = {"chars_per_second": 100.0, "seconds": 1.0}
-    facts = {"format": 3, **run.record.summary(), "updates": config.max_steps, "split": config.final_eval}
+    facts = {
+        "format": 3,
+        **run.record.summary(),
+        "max_steps": config.max_steps,
+        "split_ratios": config.final_eval,
+    }
     facts["weights_sha256"] = f"those of {bits}"
     run.write_report(
         {**facts, **timed, "score": told | (score or {}) if config.final_eval != "none" else None}
@@ -78,7 +88,7 @@ def test_what_has_a_cell_for_itself_is_called_like_it_else_like_its_directory(
             run.path.rename(tmp_path / f"old-{len(list(tmp_path.iterdir()))}")
         return found
 
-    wide, slow, gru = {"hidden": 9}, {"learning_rate": 1e-3}, {"cell": "gru"}
+    wide, slow, gru = {"hidden_size": 9}, {"learning_rate": 1e-3}, {"cell": "gru"}
     assert names(wide, gru) == ["lstm", "gru"]
     assert names(wide, slow, gru) == ["a", "b", "gru"]
     assert names(wide, slow, places="aa") == [str(tmp_path / one / "a") for one in "01"]
@@ -94,7 +104,9 @@ def test_runs_of_other_seeds_or_the_same_twice_are_not_compared(tmp_path: Path, 
     with pytest.raises(ConfigError, match="lstm has runs of seed 1, and gru of 2: seeds are comp"):
         group_by_config([one, other])
     again = finished(tmp_path / "again", book, seed=1, save_every=9.0)
-    assert group_by_config([one, again, one]) == {"lstm": [one]}  # as where two comparisons share a run
+    assert group_by_config([one, again, one]) == {
+        "lstm": [one]
+    }  # as where two comparisons share a run
     other = finished(tmp_path / "better", book, 1.9, seed=1)
     with pytest.raises(ConfigError, match="one and .*/better differ in nothing that decides a run"):
         group_by_config([one, other])
@@ -104,10 +116,10 @@ def test_runs_of_other_seeds_or_the_same_twice_are_not_compared(tmp_path: Path, 
     ("settings", "why"),
     [
         ({"text": "other"}, "the corpus is that of SHA-256 .*, and not that of SHA-256"),
-        ({"split": "80/10/10"}, "its train split is 0 to 4,800, and not 0 to 5,400"),
-        ({"alphabet": "bytes"}, "a symbol is one of the bytes, and not one of the characters"),
-        ({"final": "valid"}, "what was scored is valid, and not test"),
-        ({"final": "none"}, "has no score: it was trained with --final none"),
+        ({"split_ratios": "80/10/10"}, "its train split is 0 to 4,800, and not 0 to 5,400"),
+        ({"vocab": "bytes"}, "a symbol is one of the bytes, and not one of the characters"),
+        ({"final_eval": "valid"}, "what was scored is valid, and not test"),
+        ({"final_eval": "none"}, "has no score: it was trained with --final-eval none"),
         ({"score": {"protocol": "windows"}}, "the protocol is windows, and not one-stream"),
         ({"score": {"text_sha256": "ab"}}, "the SHA-256 of the scored text is ab, and not "),
         (
@@ -136,22 +148,29 @@ def test_a_run_that_diverged_is_a_result_and_one_that_is_not_finished_is_none(
     lost = finished(tmp_path / "lost", book, None, cell="gru")
     one = finished(tmp_path / "one", book)
     check_comparable([lost, one])
-    report = build_report(summarize_runs(group_by_config([lost, one]), "lstm"), VerdictSettings("lstm", 0.01))
+    report = build_report(
+        summarize_runs(group_by_config([lost, one]), "lstm"), VerdictSettings("lstm", 0.01)
+    )
     assert [row["verdict"]["word"] for row in report["rows"]] == ["baseline", "diverged 1 of 1"]
     begun, _, _ = make_run(tmp_path / "begun", book, cell="rnn")
-    with pytest.raises(ConfigError, match="begun is not finished: go on with charlm train --run .*"):
+    with pytest.raises(
+        ConfigError, match="begun is not finished: go on with charlm train --run .*"
+    ):
         check_comparable([one, begun])
 
 
 def test_it_is_said_what_is_alike_and_what_is_not(tmp_path: Path, book: Path) -> None:
-    runs = [finished(tmp_path / "a", book), finished(tmp_path / "b", book, dropout=0.5, updates=24)]
+    runs = [
+        finished(tmp_path / "a", book),
+        finished(tmp_path / "b", book, dropout=0.5, max_steps=24),
+    ]
     report = build_report(summarize_runs(group_by_config(runs), "a"), VerdictSettings("a", 0.01))
     assert report["differ"] == {
         "dropout": {"a": 0.0, "b": 0.5},
-        "updates": {"a": 12, "b": 24},
+        "max_steps": {"a": 12, "b": 24},
     }
-    assert not {"dropout", "updates", "hidden", "seed"} & set(report["settings"])
-    assert report["settings"]["batch"] == 4 and report["equal"]["updates"] is None
+    assert not {"dropout", "max_steps", "hidden_size", "seed"} & set(report["settings"])
+    assert report["settings"]["batch_size"] == 4 and report["equal"]["max_steps"] is None
     told = report["equal"]["told"]
     assert "alike within 1 %: parameters, FLOPs per character, floats of state;" in told
     assert told.endswith("not alike: updates (12 to 24), characters read (768 to 1.54k)")
@@ -176,7 +195,11 @@ def test_a_comparison_stands_for_the_runs_that_its_report_is_about(
     two = comparison(tmp_path / "b", {"lstm": 2.1, "rnn": 2.3}, "rnn")
     runs, base = load_runs([one, two])
     assert [run.path.parent.parent.name for run in runs] == ["a", "a", "b", "b"]
-    assert {name: len(of) for name, of in group_by_config(runs).items()} == {"gru": 1, "lstm": 1, "rnn": 1}
+    assert {name: len(of) for name, of in group_by_config(runs).items()} == {
+        "gru": 1,
+        "lstm": 1,
+        "rnn": 1,
+    }
     assert base.path == tmp_path / "a" / "runs" / "lstm-s0"
     lone = tmp_path / "b" / "runs" / "rnn-s0"
     assert load_runs([str(lone), one])[1].path == lone
@@ -202,7 +225,9 @@ def test_a_directory_that_has_anything_else_is_left_alone(tmp_path: Path) -> Non
             check_comparison_dir(place, "text")
     initialize_comparison_dir(out, "text")
     check_comparison_dir(out, "text")
-    with pytest.raises(OutputExistsError, match="has a comparison of another kind, text: name another --out"):
+    with pytest.raises(
+        OutputExistsError, match="has a comparison of another kind, text: name another --out"
+    ):
         check_comparison_dir(out, "runs")
     (out / "comparison.json").write_bytes(encode_json({"format": 3}))  # of an older charlm
     check_comparison_dir(out, "text")
@@ -222,10 +247,10 @@ def test_a_directory_that_has_anything_else_is_left_alone(tmp_path: Path) -> Non
         (["--match", "parameters"], "--match is of runs to be made"),
         (["--trials", 2], "--trials is of runs to be made"),
         (["--match", "state"], "--match is of runs to be made"),
-        (["--plan"], "--plan is of runs to be made"),
+        (["--dry-run"], "--dry-run is of runs to be made"),
         (["--cells", "gru"], "--cells is of runs to be made"),
         (["book.txt"], "is of runs, and book.txt is not: name only runs, or only texts"),
-        (["--baseline", "gru"], "--baseline gru: one of lstm"),
+        (["--reference", "gru"], "--reference gru: one of lstm"),
     ],
     ids=str,
 )
@@ -238,8 +263,18 @@ def test_what_runs_that_are_there_cannot_have_is_told_in_a_line(
 
 
 def test_a_comparison_of_its_runs_says_what_it_said(tmp_path: Path, book: Path) -> None:
-    words = ["--cells", "rnn,gru", "--seeds", 2, "--parameters", 3030, "--embedding", 8]
-    words += ["--batch", 4, "--time", 16, "--updates", 30, "--no-transformer", "--trials", 0]
+    words = ["--cells", "rnn,gru", "--seeds", 2, "--params", 3030, "--embedding-dim", 8]
+    words += [
+        "--batch-size",
+        4,
+        "--seq-len",
+        16,
+        "--max-steps",
+        30,
+        "--no-transformer",
+        "--trials",
+        0,
+    ]
     text = tmp_path / "text.txt"
     text.write_bytes(book.read_bytes())
     made = charlm("compare-cells", text, *words, "--out", tmp_path / "made", "--json")

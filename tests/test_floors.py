@@ -98,7 +98,7 @@ def test_nothing_is_pickled_or_evaluated() -> None:
     "words",
     [["--help"], ["train", "--help"], ["compare-cells", "-h"], ["cells", "-h"], ["--version"]]
     + [["cells", "show", "lstm"], ["cells", "check", "lsmt"], ["train", "--cell", "cell.txt:Cell"]]
-    + [["train", "--no-such"], ["train", "--hidden", "many"], ["train", "--hidden", "0"]],
+    + [["train", "--no-such"], ["train", "--hidden-size", "many"], ["train", "--hidden-size", "0"]],
     ids=" ".join,
 )
 def test_help_and_usage_errors_never_import_torch(words: list[str]) -> None:
@@ -109,7 +109,7 @@ def test_training_and_what_follows_never_load_pytorch_s_compiler(
     tmp_path: Path, book: Path
 ) -> None:
     """A process would wait two seconds for it, and use nothing of it."""
-    run = ["--run", str(tmp_path / "r"), "--updates", "2", "--hidden", "8"]
+    run = ["--run", str(tmp_path / "r"), "--max-steps", "2", "--hidden-size", "8"]
     train = loaded(["train", str(book), *run])
     assert Path(run[1], "report.json").exists() and "torch" in train
     for there in (train, loaded(["sample", run[1]]), loaded(["eval", run[1]])):
@@ -119,7 +119,7 @@ def test_training_and_what_follows_never_load_pytorch_s_compiler(
 def loaded(words: Sequence[str]) -> set[str]:
     """The modules that `charlm WORDS` has imported when it ends."""
     code = (
-        "import sys; from charlm.program import main\n"
+        "import sys; from charlm.__main__ import main\n"
         f"sys.argv = ['charlm', *{list(words)!r}]\n"
         "try: main()\n"
         "except SystemExit: pass\n"

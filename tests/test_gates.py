@@ -7,13 +7,12 @@ import torch
 from torch import Tensor, nn, sigmoid
 from torch.testing import assert_close
 
-from charlm import cells as cells
-from charlm.cell import CELLS, Cell, LinearCell, State
+from charlm.cells.base import CELLS, Cell, LinearCell, State
 from charlm.config import validate_config
 from charlm.errors import ConfigError
-from charlm.model import CharLM
-from charlm.observe import RecordingUnroll, LayerActivations, capture_activations
-from charlm.unroll import unroll_loop
+from charlm.kernels.loop import unroll_loop
+from charlm.models.activation_capture import LayerActivations, RecordingUnroll, capture_activations
+from charlm.models.char_lm import CharLM
 
 TIME, BATCH, INPUTS, HIDDEN = 9, 3, 5, 8
 LAYERS = [(name, above) for name in CELLS for above in (False, True)]
@@ -112,7 +111,8 @@ def test_the_share_kept_is_what_is_left_of_a_difference(name: str) -> None:
     with torch.no_grad():
         ends = [observer(cell, x[:1], state)[1] for state in (before, other)]
     was, now = (
-        [list(cell.unit_states(state).values())[-1] for state in pair] for pair in ((before, other), ends)
+        [list(cell.unit_states(state).values())[-1] for state in pair]
+        for pair in ((before, other), ends)
     )
     kept = observer.seen[0].retention
     assert kept is not None
@@ -177,7 +177,7 @@ def test_the_upper_layer_s_depth_gate_lets_the_cell_state_below_in() -> None:
 
 def test_a_model_is_seen_layer_by_layer_and_then_walks_as_before() -> None:
     torch.manual_seed(0)
-    config = validate_config({"cell": "gru", "layers": 2, "hidden": 8, "embedding": 4})
+    config = validate_config({"cell": "gru", "num_layers": 2, "hidden_size": 8, "embedding_dim": 4})
     model = CharLM(config, 5).eval()
     ids, before = torch.randint(5, (TIME, 2)), model.unrolls
     with torch.no_grad():
@@ -193,7 +193,7 @@ def test_a_model_is_seen_layer_by_layer_and_then_walks_as_before() -> None:
 class Own(LinearCell):
     """A person's: one letter is in the coefficients, and one in a step around the inherited one."""
 
-    gates = {"f": "keep gate", "half": "half of it"}
+    gate_descriptions = {"f": "keep gate", "half": "half of it"}
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)

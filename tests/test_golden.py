@@ -10,11 +10,12 @@ import pytest
 import torch
 from conftest import prose
 
-from charlm.cell import CELLS
+from charlm.cells.base import CELLS
 from charlm.config import validate_config
-from charlm.corpus import BatchSampler, load_corpus
-from charlm.learner import Trainer
-from charlm.model import build_char_lm
+from charlm.data.batches import BatchSampler
+from charlm.data.corpus import load_corpus
+from charlm.models.build import build_char_lm
+from charlm.training.trainer import Trainer
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -25,11 +26,20 @@ def test_the_first_losses_are_those_written_down(cell: str, tmp_path: Path) -> N
     multiple = CELLS[cell].hidden_size_multiple
     hidden = -(-12 // multiple) * multiple
     config = validate_config(
-        {"cell": cell, "layers": 2, "hidden": hidden, "embedding": 6, "batch": 4, "time": 16}
-        | {"dropout": 0.1, "start": "learned", "learning_rate": 0.02, "warmup": 5}
+        {
+            "cell": cell,
+            "num_layers": 2,
+            "hidden_size": hidden,
+            "embedding_dim": 6,
+            "batch_size": 4,
+            "seq_len": 16,
+        }
+        | {"dropout": 0.1, "initial_state": "learned", "learning_rate": 0.02, "warmup_steps": 5}
     )
     corpus = load_corpus(config, [str(tmp_path / "book.txt")])
-    learner = Trainer(build_char_lm(config, corpus.vocabulary.size, "loop", "cpu").double(), config, 20)
+    learner = Trainer(
+        build_char_lm(config, corpus.vocabulary.size, "loop", "cpu").double(), config, 20
+    )
     batches = BatchSampler(corpus.split("train"), config.batch_size, config.seq_len, config.seed)
     losses = [learner.train_step(batches[update]).bits for update in range(20)]
     path = GOLDEN / f"{cell}.txt"

@@ -29,7 +29,7 @@ def small(grammar: ModuleType) -> Any:
     """Two subjects, one of them likelier, one word between or none, two verbs."""
     choice = grammar.Choice
     verbs = {"one": ("is.", "has."), "many": ("are.", "have.")}
-    made = {"start": [choice("I ", 0.7, "one"), choice("We two ", 0.3, "many")]}
+    made = {"initial_state": [choice("I ", 0.7, "one"), choice("We two ", 0.3, "many")]}
     for number, (be, have) in verbs.items():
         made[number] = [choice("so ", 0.25, number), choice(be, 0.5, "start")]
         made[number].append(choice(have, 0.25, "start"))
@@ -41,7 +41,7 @@ def every(made: Any, state: str, deep: int) -> list[tuple[str, float]]:
     found = []
     for choice in made[state]:
         rest = [("", 1.0)] if choice.next == "start" else []
-        if deep > 1 and choice.next != "start":
+        if deep > 1 and choice.next != "initial_state":
             rest = every(made, choice.next, deep - 1)
         found += [(choice.text + text, choice.share * share) for text, share in rest]
     return found
@@ -100,7 +100,7 @@ def test_who_forgets_the_number_pays_what_is_said(grammar: ModuleType) -> None:
     for line in text.splitlines(keepends=True):
         the, noun, rest = line.split(" ", 2)
         subject = f"{the} {noun} "
-        total -= math.log2(next(c.share for c in made["start"] if c.text == subject))
+        total -= math.log2(next(c.share for c in made["initial_state"] if c.text == subject))
         for word in rest.replace(" ", " |").split("|"):
             shares = [c.share for state in ("one", "many") for c in made[state] if c.text == word]
             total -= math.log2(sum(shares) / 2)
@@ -123,7 +123,18 @@ def test_a_run_without_a_whole_sentence_to_test_is_refused_in_a_line(
     grammar: ModuleType, tmp_path: Path
 ) -> None:
     known = grammar.write(tmp_path / "corpus.txt", 60, 2_000, 0)
-    words = ["--hidden", 8, "--batch", 2, "--time", 8, "--updates", 1, "--split", "98/1/1"]
+    words = [
+        "--hidden-size",
+        8,
+        "--batch-size",
+        2,
+        "--seq-len",
+        8,
+        "--max-steps",
+        1,
+        "--split-ratios",
+        "98/1/1",
+    ]
     done = charlm("train", tmp_path / "corpus.txt", *words, "--run", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     with pytest.raises(SystemExit, match="^.*run: its test split has no whole sentence"):
@@ -134,7 +145,18 @@ def test_a_run_is_measured_against_the_optimum(grammar: ModuleType, tmp_path: Pa
     corpus = tmp_path / "corpus.txt"
     written = grammar.write(corpus, 10, 60_000, 0)
     kept = json.loads((tmp_path / "corpus.json").read_text())
-    words = ["--hidden", 32, "--embedding", 8, "--batch", 8, "--time", 64, "--updates", 150]
+    words = [
+        "--hidden-size",
+        32,
+        "--embedding-dim",
+        8,
+        "--batch-size",
+        8,
+        "--seq-len",
+        64,
+        "--max-steps",
+        150,
+    ]
     done = charlm("train", corpus, *words, "--lr", 0.02, "--run", tmp_path / "run", "--json")
     assert done.returncode == 0, done.stderr
     scored = json.loads(done.stdout)["score"]["bits_per_char"]

@@ -12,18 +12,22 @@ import torch
 from browser import Browser
 from conftest import charlm, make_run, prose
 
-from charlm.cell import CELLS
+from charlm.cells.base import CELLS
 from charlm.cli.inspect import parse_units
-from charlm.corpus import Corpus
+from charlm.data.corpus import Corpus
 from charlm.errors import ConfigError, DataError
-from charlm.evaluate import iter_token_nll, evaluate
-from charlm.inspection import InspectionReport, inspect_run
-from charlm.landmarks import text_features
-from charlm.model import CharLM, build_char_lm
-from charlm.pages import inspect as page
-from charlm.passage import span_from_string, span_from_corpus
-from charlm.run import Run
-from charlm.survey import survey_units
+from charlm.evaluation.scoring import evaluate, iter_token_nll
+from charlm.inspection.feature_units import survey_units
+from charlm.inspection.inspect_run import inspect_run
+from charlm.inspection.text_features import text_features
+from charlm.inspection.text_span import span_from_corpus, span_from_string
+from charlm.models.build import build_char_lm
+from charlm.models.char_lm import CharLM
+from charlm.reporting.html import inspect as page
+from charlm.results.inspection import InspectionReport
+from charlm.runs.run import Run
+
+pass
 
 
 def opened(path: Path, book: Path, **settings: object) -> tuple[Run, Corpus, CharLM]:
@@ -64,7 +68,7 @@ class Page(HTMLParser):
 
 def test_bits_are_those_of_eval(tmp_path: Path, book: Path) -> None:
     """To the digits that are told: of the same characters, read from the same start."""
-    run, corpus, model = opened(tmp_path, book, layers=2)
+    run, corpus, model = opened(tmp_path, book, num_layers=2)
     start, end = corpus.record.splits["test"]
     passage = span_from_corpus(corpus.encoding, (start, end), 10_000, run.vocabulary)
     assert "".join(passage.symbols) == book.read_text()[start:end]
@@ -86,13 +90,16 @@ def test_a_character_never_seen_costs_the_escape_and_its_name(tmp_path: Path, bo
 @pytest.mark.parametrize("cell", CELLS)
 def test_every_cell_is_shown_with_what_it_has(cell: str, tmp_path: Path, book: Path) -> None:
     hidden = 8
-    run, corpus, model = opened(tmp_path, book, cell=cell, layers=2, hidden=hidden)
+    run, corpus, model = opened(tmp_path, book, cell=cell, num_layers=2, hidden_size=hidden)
     found = looked(run, corpus, model, "The old cat\tsees a dog.\n", (1, 1), (2, hidden))
     for unit, layer in zip(found.units, model.cells, strict=True):
         letters = [row.letter for row in unit.rows]
         always = cell in ("lru", "clockwork")
         kept = {layer.retention_expression} - {""} if not always else set()
-        assert {row.letter for row in unit.rows if row.kind == "gate"} == {*layer.gate_descriptions, *kept}
+        assert {row.letter for row in unit.rows if row.kind == "gate"} == {
+            *layer.gate_descriptions,
+            *kept,
+        }
         assert (layer.candidate_name in letters) == bool(layer.candidate_name)
         assert all(len(row.values) == 24 for row in unit.rows)
         assert (unit.kept is not None) == always
@@ -108,13 +115,19 @@ def test_every_cell_is_shown_with_what_it_has(cell: str, tmp_path: Path, book: P
 
 def test_a_share_that_is_always_kept_is_told_as_a_time() -> None:
     """1/e is left of the state of a clockwork's unit when its clock has gone round."""
-    assert page.describe_retention(math.exp(-1 / 64)) == "It forgets in about 64 characters, always alike."
-    assert page.describe_retention(1.01) == "It does not forget." and page.describe_retention(None) == ""
+    assert (
+        page.describe_retention(math.exp(-1 / 64))
+        == "It forgets in about 64 characters, always alike."
+    )
+    assert (
+        page.describe_retention(1.01) == "It does not forget."
+        and page.describe_retention(None) == ""
+    )
 
 
 def test_rows_are_what_the_unit_did(tmp_path: Path, book: Path) -> None:
     """By hand: a forget gate that is its bias, an input gate that opens for one character."""
-    run, corpus, model = opened(tmp_path, book, hidden=8, embedding=8)
+    run, corpus, model = opened(tmp_path, book, hidden_size=8, embedding_dim=8)
     cell = model.cells[0]
     with torch.no_grad():
         for parameter in (cell.W.weight, cell.U.weight, cell.W.bias, model.embed.weight):
@@ -134,7 +147,7 @@ def test_a_unit_that_counts_brackets_is_found(tmp_path: Path) -> None:
     """An LSTM whose unit 5 adds 1 at an opener and takes 1 at a closer, and whose others are noise;
     each stream begins outside of all brackets."""
     (tmp_path / "book.txt").write_text("(ab) [(cd)] " * 1600)
-    run, corpus, model = opened(tmp_path, tmp_path / "book.txt", hidden=8, embedding=8)
+    run, corpus, model = opened(tmp_path, tmp_path / "book.txt", hidden_size=8, embedding_dim=8)
     cell = model.cells[0]
     with torch.no_grad():
         cell.W.weight[:, :2] = 0
@@ -160,8 +173,10 @@ def test_the_score_is_not_from_where_the_unit_was_found(tmp_path: Path) -> None:
     the unit that was found is then wrong."""
     inside, outside = "(yyyy) zzzz ", "(zzzz) yyyy "
     (tmp_path / "book.txt").write_text((inside + outside) * 120 + inside * 40 + outside * 40)
-    split = {"split": "75/12.5/12.5"}
-    run, corpus, model = opened(tmp_path, tmp_path / "book.txt", hidden=8, embedding=8, **split)
+    split = {"split_ratios": "75/12.5/12.5"}
+    run, corpus, model = opened(
+        tmp_path, tmp_path / "book.txt", hidden_size=8, embedding_dim=8, **split
+    )
     cell = model.cells[0]
     with torch.no_grad():
         cell.W.weight[:, 0], model.embed.weight[:, 0] = 0, 0
@@ -172,11 +187,14 @@ def test_the_score_is_not_from_where_the_unit_was_found(tmp_path: Path) -> None:
     found = survey_units(model, corpus, run.vocabulary, lambda _: None)
     assert found is not None and found.symbols.keys() == {"valid", "test"}
     (tracker,) = [one for one in found.trackers if one.feature == "bracket depth"]
-    assert abs(tracker.selection_correlation) > 0.5 and tracker.selection_correlation * tracker.heldout_correlation < 0
+    assert (
+        abs(tracker.selection_correlation) > 0.5
+        and tracker.selection_correlation * tracker.heldout_correlation < 0
+    )
 
 
 def test_dropout_is_of_training_alone(tmp_path: Path, book: Path) -> None:
-    run, corpus, model = opened(tmp_path, book, layers=2, dropout=0.5)
+    run, corpus, model = opened(tmp_path, book, num_layers=2, dropout=0.5)
     model.cells[1].W.weight.data *= 30  # so that gates are saturated
     found, again = (looked(run, corpus, model.train(), "The old cat.") for _ in range(2))
     assert found == again
@@ -270,8 +288,8 @@ def test_a_text_of_one_s_own_is_cut_where_its_bytes_are_too_many(
     tmp_path: Path, book: Path
 ) -> None:
     run = tmp_path / "run"
-    few = ["--hidden", 4, "--batch", 2, "--time", 16, "--updates", 1]
-    assert charlm("train", book, "--alphabet", "bytes", *few, "--run", run).returncode == 0
+    few = ["--hidden-size", 4, "--batch-size", 2, "--seq-len", 16, "--max-steps", 1]
+    assert charlm("train", book, "--vocab", "bytes", *few, "--run", run).returncode == 0
     for text, where in (
         ("é" * 501, "a text of your own, its beginning"),
         ("é", "a text of your own"),
@@ -330,7 +348,9 @@ def test_the_page_is_one_file_that_loads_and_runs_nothing(tmp_path: Path, book: 
 
 
 def test_the_longest_text_and_most_units_fit_into_two_megabytes(tmp_path: Path, book: Path) -> None:
-    run, corpus, model = opened(tmp_path, book, cell="depth-gated-lstm", layers=2, hidden=16)
+    run, corpus, model = opened(
+        tmp_path, book, cell="depth-gated-lstm", num_layers=2, hidden_size=16
+    )
     units = [(layer, unit) for layer in (1, 2) for unit in (1, 2, 3, 16)]
     found = looked(run, corpus, model, prose(2000), *units)
     assert len(found.symbols) == 1000 and len(found.units) == 8
@@ -342,7 +362,7 @@ def test_the_longest_text_and_most_units_fit_into_two_megabytes(tmp_path: Path, 
 def test_a_browser_shows_every_cell_of_the_page(
     width: int, scheme: str, chromium: Browser, tmp_path: Path, book: Path
 ) -> None:
-    run, corpus, model = opened(tmp_path, book, cell="slstm", layers=2)
+    run, corpus, model = opened(tmp_path, book, cell="slstm", num_layers=2)
     text = "The old cat sees\x1b a dog " + "g" * 70 + ".\n"
     path = tmp_path / "page.html"
     path.write_bytes(page.render(msgspec.to_builtins(looked(run, corpus, model, text, (2, 8)))))

@@ -16,8 +16,8 @@ from conftest import charlm, command
 
 KILLS = int(os.environ.get("CHARLM_KILLS", "5"))
 UPDATES = 1500
-WORDS = ["--seeds", 1, "--parameters", 30_000, "--embedding", 8, "--batch", 4, "--time", 16]
-WORDS += ["--baseline", "rnn", "--updates", UPDATES, "--save-every", 0.2, "--log-every", 0.2]
+WORDS = ["--seeds", 1, "--params", 30_000, "--embedding-dim", 8, "--batch-size", 4, "--seq-len", 16]
+WORDS += ["--reference", "rnn", "--max-steps", UPDATES, "--save-every", 0.2, "--log-every", 0.2]
 WORDS += ["--trials", 2, "--no-transformer"]
 
 
@@ -38,7 +38,7 @@ def victim(draw: random.Random, kills: int, whole: int, out: Path) -> int | None
     saved = [
         worker
         for worker, run in there.items()
-        if any(run.glob("checkpoints/update-*")) and not (run / "report.json").exists()
+        if any(run.glob("checkpoints/step-*")) and not (run / "report.json").exists()
     ]
     if kind < 0.2:
         return whole

@@ -7,12 +7,20 @@ from typing import Any
 
 import pytest
 
-from charlm import pace
-from charlm.cell import CELLS
+from charlm.cells.base import CELLS
+from charlm.comparison import time_matching
+from charlm.comparison.budget_matching import (
+    BUDGET_MEASURES,
+    SizeSearch,
+    match_budget,
+    reference_config,
+    suggest_budgets,
+    with_hidden_size,
+)
 from charlm.config import validate_config
 from charlm.errors import ConfigError
-from charlm.match import BUDGET_MEASURES, SizeSearch, suggest_budgets, match_budget, reference_config, with_hidden_size
-from charlm.model import CharLM, build_char_lm
+from charlm.models.build import build_char_lm
+from charlm.models.char_lm import CharLM
 
 SYMBOLS = 90
 
@@ -21,33 +29,44 @@ SYMBOLS = 90
 @pytest.mark.parametrize("measure", ["parameters", "flops", "state"])
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"layers": 2, "start": "learned"}, {"tie": True}, {"block": "residual"}],
+    [
+        {},
+        {"num_layers": 2, "initial_state": "learned"},
+        {"tie_weights": True},
+        {"block": "residual"},
+    ],
     ids=str,
 )
 def test_the_hidden_size_is_the_one_that_comes_nearest(
     settings: dict[str, Any], measure: str, cell: str
 ) -> None:
-    config = validate_config({"embedding": 8, "hidden": 8, **settings, "cell": cell})
+    config = validate_config({"embedding_dim": 8, "hidden_size": 8, **settings, "cell": cell})
     if cell == "depth-gated-lstm" and config.block == "residual":
         with pytest.raises(ConfigError, match="cannot be added to what it reads. Use --block none"):
-            match_budget({"embedding": 8, **settings}, [cell], 3000, SYMBOLS, measure)
+            match_budget({"embedding_dim": 8, **settings}, [cell], 3000, SYMBOLS, measure)
         return
     amount = {"parameters": 3000, "flops": 200_000, "state": 150}[measure]
     sizes = SizeSearch(config, SYMBOLS, measure, CharLM)
     hidden, step = sizes.nearest(amount), CELLS[cell].hidden_size_multiple
 
     def missed(units: int) -> int:
-        return abs(BUDGET_MEASURES[measure](with_hidden_size(config, units), SYMBOLS, CharLM) - amount)
+        return abs(
+            BUDGET_MEASURES[measure](with_hidden_size(config, units), SYMBOLS, CharLM) - amount
+        )
 
     near = (max(step, hidden - step), hidden, hidden + step)
-    assert missed(hidden) == min(map(missed, near)) == abs(round(sizes.relative_error(amount) * amount))
+    assert (
+        missed(hidden)
+        == min(map(missed, near))
+        == abs(round(sizes.relative_error(amount) * amount))
+    )
     if measure == "parameters":
         model = build_char_lm(with_hidden_size(config, hidden), SYMBOLS, "loop", "cpu")
         assert sum(p.numel() for p in model.parameters()) == sizes.at(hidden)
 
 
 def test_all_cells_have_the_parameters_that_were_asked_for_within_one_percent() -> None:
-    found = match_budget({"embedding": 32}, [*CELLS], 150_000, SYMBOLS)
+    found = match_budget({"embedding_dim": 32}, [*CELLS], 150_000, SYMBOLS)
     assert set(found.hidden) == set(found.relative_errors) == set(CELLS) and found.amount == 150_000
     assert max(map(abs, found.relative_errors.values())) <= 0.01
     assert found.told == "All have 150,000 parameters (within 1 %)"
@@ -56,16 +75,25 @@ def test_all_cells_have_the_parameters_that_were_asked_for_within_one_percent() 
 @pytest.mark.parametrize("measure", ["flops", "state"])
 def test_another_measure_is_that_of_the_lstm_with_these_parameters(measure: str) -> None:
     cells = ["rnn", "gru", "lstm"]
-    found = match_budget({"embedding": 32}, cells, 150_000, SYMBOLS, measure)
-    like = reference_config({"embedding": 32}, SYMBOLS)(150_000)
-    assert (like.cell, like.hidden_size, found.relative_errors["lstm"]) == ("lstm", found.hidden["lstm"], 0)
+    found = match_budget({"embedding_dim": 32}, cells, 150_000, SYMBOLS, measure)
+    like = reference_config({"embedding_dim": 32}, SYMBOLS)(150_000)
+    assert (like.cell, like.hidden_size, found.relative_errors["lstm"]) == (
+        "lstm",
+        found.hidden["lstm"],
+        0,
+    )
     for cell in cells:
-        config = validate_config({"embedding": 32, "cell": cell, "hidden": found.hidden[cell]})
+        config = validate_config(
+            {"embedding_dim": 32, "cell": cell, "hidden_size": found.hidden[cell]}
+        )
         has = BUDGET_MEASURES[measure](config, SYMBOLS, CharLM)
-        assert has / found.amount - 1 == found.relative_errors[cell] and abs(found.relative_errors[cell]) <= 0.01
+        assert (
+            has / found.amount - 1 == found.relative_errors[cell]
+            and abs(found.relative_errors[cell]) <= 0.01
+        )
     assert "as an LSTM of 150,000 parameters" in found.told
     # whoever else is compared
-    alone = match_budget({"embedding": 32}, ["rnn"], 150_000, SYMBOLS, measure)
+    alone = match_budget({"embedding_dim": 32}, ["rnn"], 150_000, SYMBOLS, measure)
     assert alone.hidden == {"rnn": found.hidden["rnn"]}
 
 
@@ -74,28 +102,32 @@ def test_where_a_cells_steps_are_too_coarse_the_nearest_that_suit_all_are_named(
     with pytest.raises(
         ConfigError, match="clockwork of 256 .*, and more than 1 % is no equal footing"
     ) as raised:
-        match_budget({"embedding": 32}, cells, 70_000, SYMBOLS)
-    found = re.search(r"--parameters (\d+) or (\d+) suits all", str(raised.value))
+        match_budget({"embedding_dim": 32}, cells, 70_000, SYMBOLS)
+    found = re.search(r"--params (\d+) or (\d+) suits all", str(raised.value))
     assert found
     below, above = map(int, found.groups())
     assert below < 70_000 < above
     for parameters in (below, above):
-        match_budget({"embedding": 32}, cells, parameters, SYMBOLS)
+        match_budget({"embedding_dim": 32}, cells, parameters, SYMBOLS)
     with pytest.raises(ConfigError):
-        match_budget({"embedding": 32}, cells, above - 100, SYMBOLS)
+        match_budget({"embedding_dim": 32}, cells, above - 100, SYMBOLS)
 
 
 def test_numbers_that_suit_are_round_and_near() -> None:
     suits = {100_000, 131_000, 149_500, 171_000, 180_000}.__contains__
-    assert suggest_budgets(150_000, suits) == "--parameters 131000 or 171000 suits all of these cells"
-    assert suggest_budgets(150_250, {150_000, 151_000}.__contains__).startswith("--parameters 150000 or 151")
-    assert suggest_budgets(150_000, {299_000}.__contains__).startswith("--parameters 299000 suits")
-    assert suggest_budgets(150_000, {300_000, 75_000}.__contains__).startswith("Nor does any number near")
+    assert suggest_budgets(150_000, suits) == "--params 131000 or 171000 suits all of these cells"
+    assert suggest_budgets(150_250, {150_000, 151_000}.__contains__).startswith(
+        "--params 150000 or 151"
+    )
+    assert suggest_budgets(150_000, {299_000}.__contains__).startswith("--params 299000 suits")
+    assert suggest_budgets(150_000, {300_000, 75_000}.__contains__).startswith(
+        "Nor does any number near"
+    )
 
 
 def test_more_parameters_than_any_cell_has_are_refused() -> None:
     with pytest.raises(ConfigError, match="no indrnn of at most 1,048,576 units comes near"):
-        match_budget({"embedding": 8}, ["indrnn"], 10**10, SYMBOLS)
+        match_budget({"embedding_dim": 8}, ["indrnn"], 10**10, SYMBOLS)
 
 
 # seconds
@@ -112,10 +144,14 @@ def test_the_hidden_size_of_equal_seconds_is_found_in_a_few_looks(
         looks.append(hidden)
         return (hidden / 200) ** power
 
-    rough, near = pace.secant_search(share, first, multiple, *pace.COARSE_SEARCH[::2])
+    rough, near = time_matching.secant_search(
+        share, first, multiple, *time_matching.COARSE_SEARCH[::2]
+    )
     assert abs(rough - 200) <= max(multiple, 8) and rough % multiple == 0
-    assert len(looks) <= pace.COARSE_SEARCH[0] and rough in looks and near == share(rough)
-    fine, near = pace.secant_search(share, rough, multiple, *pace.FINE_SEARCH[::2])
+    assert len(looks) <= time_matching.COARSE_SEARCH[0] and rough in looks and near == share(rough)
+    fine, near = time_matching.secant_search(
+        share, rough, multiple, *time_matching.FINE_SEARCH[::2]
+    )
     assert abs(near - 1) <= max(0.01, multiple / 200 * power / 2) and near == share(fine)
 
 
@@ -126,7 +162,7 @@ def test_a_search_among_noise_ends_at_the_best_that_it_saw() -> None:
         seen[hidden] = [3.0, 0.4, 2.0, 0.3, 1.5, 0.9][len(seen)]
         return seen[hidden]
 
-    found, near = pace.secant_search(share, 100, 1, 6, 0.02)
+    found, near = time_matching.secant_search(share, 100, 1, 6, 0.02)
     assert near == seen[found]
     assert abs(math.log(seen[found])) == min(abs(math.log(one)) for one in seen.values())
 
@@ -140,11 +176,11 @@ def test_seconds_are_measured_once_and_then_kept(
         measured.append(config.cell)
         return config.hidden / (2 * like.hidden)
 
-    monkeypatch.setattr(pace, "share_of", share_of)
+    monkeypatch.setattr(time_matching, "share_of", share_of)
 
     def footing(*cells: str, **settings: Any) -> Any:
-        told = {"embedding": 8, **settings}
-        return pace.match_step_time(told, cells, 30_000, SYMBOLS, None, "cpu", tmp_path)  # type: ignore
+        told = {"embedding_dim": 8, **settings}
+        return time_matching.match_step_time(told, cells, 30_000, SYMBOLS, None, "cpu", tmp_path)  # type: ignore
 
     first = footing("lstm", "rnn")
     assert set(measured) == {"rnn"}  # the LSTM is what they are measured by
@@ -152,7 +188,7 @@ def test_seconds_are_measured_once_and_then_kept(
     assert first.residual["lstm"] == 0 and "as an LSTM of 30,000 parameters" in first.told
     measured.clear()
     # the budget and the seed do not decide it; another width does
-    assert footing("lstm", "rnn", updates=7, seed=3, learning_rate=0.1) == first
+    assert footing("lstm", "rnn", max_steps=7, seed=3, learning_rate=0.1) == first
     assert not measured
     more = footing("gru", "rnn")
     assert set(measured) == {"gru"} and more.hidden["rnn"] == first.hidden["rnn"]

@@ -8,17 +8,19 @@ from torch import Tensor
 from torch.nn.functional import embedding, rms_norm, silu
 from torch.testing import assert_close
 
-from charlm.alphabet import Vocabulary
-from charlm.cell import CELLS
+from charlm.cells.base import CELLS
 from charlm.config import validate_config
+from charlm.data.vocabulary import Vocabulary
 from charlm.errors import ConfigError
-from charlm.evaluate import iter_token_nll
-from charlm.model import CharLM, build_char_lm, estimate_training_memory, select_kernel, count_parameters_and_state
-from charlm.sample import generate
-from charlm.unroll import unroll_loop
+from charlm.evaluation.generation import generate
+from charlm.evaluation.scoring import iter_token_nll
+from charlm.kernels.loop import unroll_loop
+from charlm.models.build import build_char_lm, select_kernel
+from charlm.models.char_lm import CharLM
+from charlm.models.cost import count_parameters_and_state, estimate_training_memory
 
 SYMBOLS, TIME, BATCH = 9, 20, 3
-BLOCK = {"block": "residual", "hidden": 8, "embedding": 4, "layers": 2}
+BLOCK = {"block": "residual", "hidden_size": 8, "embedding_dim": 4, "num_layers": 2}
 
 
 def made(**settings: object) -> CharLM:
@@ -31,23 +33,23 @@ def made(**settings: object) -> CharLM:
 
 def test_what_is_not_asked_for_changes_nothing() -> None:
     usual = made().state_dict()
-    for settings in ({"keep_bias": "1"}, {"recurrent_init": "default"}, {"block": "none"}):
+    for settings in ({"forget_bias": "1"}, {"recurrent_init": "default"}, {"block": "none"}):
         same = made(**settings).state_dict()
         assert usual.keys() == same.keys()
         assert all(torch.equal(usual[name], same[name]) for name in usual)
 
 
 def test_a_number_is_the_bias_of_every_unit_that_keeps() -> None:
-    for layer in made(cell="lstm", layers=2, keep_bias="2.5").cells:
+    for layer in made(cell="lstm", num_layers=2, forget_bias="2.5").cells:
         assert (layer.W.bias[8:16] == 2.5).all()
         assert not (layer.W.bias[:8] == -2.5).any()  # the input gate keeps its own
-    (gru,) = made(cell="mingru", keep_bias="-3").cells
+    (gru,) = made(cell="mingru", forget_bias="-3").cells
     assert (gru.W.bias[:8] == 3).all()
 
 
 def test_chrono_lets_units_keep_from_one_to_n_characters() -> None:
     """Tallec & Ollivier (2018): b_f = log u, u uniform in [1, N - 1], and b_i = -b_f."""
-    model = made(cell="lstm", hidden=2000, layers=2, keep_bias="chrono:500")
+    model = made(cell="lstm", hidden_size=2000, num_layers=2, forget_bias="chrono:500")
     drawn = [layer.W.bias[2000:4000].detach() for layer in model.cells]
     assert not torch.equal(*drawn)
     for layer, bias in zip(model.cells, drawn, strict=True):
@@ -55,13 +57,13 @@ def test_chrono_lets_units_keep_from_one_to_n_characters() -> None:
         spans = bias.exp()
         assert spans.min().item() > 0.999 and spans.max().item() < 499.1
         assert float(spans.mean()) == pytest.approx(250, rel=0.05)
-    short = made(cell="lstm", hidden=2000, keep_bias="chrono", time=32).cells[0]
-    assert 30.5 < short.W.bias[2000:4000].exp().max().item() < 31.1  # N is --time
+    short = made(cell="lstm", hidden_size=2000, forget_bias="chrono", time=32).cells[0]
+    assert 30.5 < short.W.bias[2000:4000].exp().max().item() < 31.1  # N is --seq-len
 
 
 def test_orthogonal_matrices_are_orthogonal() -> None:
     for cell in ("lstm", "gru", "irnn", "mul-lstm"):
-        for layer in made(cell=cell, layers=2, recurrent_init="orthogonal").cells:
+        for layer in made(cell=cell, num_layers=2, recurrent_init="orthogonal").cells:
             for matrix in layer.recurrent_matrices():
                 assert_close(matrix @ matrix.T, torch.eye(8), rtol=0, atol=1e-5)
 
@@ -69,14 +71,14 @@ def test_orthogonal_matrices_are_orthogonal() -> None:
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"cell": "rnn", "keep_bias": "chrono"}, "RNN has no gate that keeps"),
+        ({"cell": "rnn", "forget_bias": "chrono"}, "RNN has no gate that keeps"),
         ({"cell": "mingru", "recurrent_init": "orthogonal"}, "MinGRU has no matrix from state to"),
         ({"cell": "mingru", "weight_dropout": 0.1}, "MinGRU has no matrix from state to"),
         ({"cell": "depth-gated-lstm", "block": "residual"}, "hands on more than its output"),
-        ({"keep_bias": "much"}, "--keep-bias much: a number such as 2, chrono, or chrono:100"),
-        ({"keep_bias": "inf"}, "--keep-bias inf: a number"),
-        ({"keep_bias": "chrono:2"}, "--keep-bias chrono:2: of at least 3 characters"),
-        ({"keep_bias": "chrono", "time": 2}, "--keep-bias chrono: of at least 3 characters"),
+        ({"forget_bias": "much"}, "--forget-bias much: a number such as 2, chrono, or chrono:100"),
+        ({"forget_bias": "inf"}, "--forget-bias inf: a number"),
+        ({"forget_bias": "chrono:2"}, "--forget-bias chrono:2: of at least 3 characters"),
+        ({"forget_bias": "chrono", "seq_len": 2}, "--forget-bias chrono: of at least 3 characters"),
     ],
     ids=str,
 )
@@ -100,7 +102,9 @@ def by_hand(model: CharLM, ids: Tensor) -> Tensor:
         x = x @ weights["lift.weight"].T
     for number, cell in enumerate(model.cells):
         part = f"blocks.{number}."
-        outputs, _ = unroll_loop(cell, norm(x, part + "before_cell.weight"), cell.initial_state(ids.shape[1]))
+        outputs, _ = unroll_loop(
+            cell, norm(x, part + "before_cell.weight"), cell.initial_state(ids.shape[1])
+        )
         x = x + outputs
         up = norm(x, part + "before_mlp.weight") @ weights[part + "up.weight"].T
         gate, value = up.chunk(2, dim=-1)
@@ -113,7 +117,7 @@ def by_hand(model: CharLM, ids: Tensor) -> Tensor:
 @pytest.mark.parametrize("time", [TIME, 1])  # one character: no table is projected for it
 @pytest.mark.parametrize("embed", [4, 8])
 def test_the_residual_block_is_what_it_says(cell: str, time: int, embed: int) -> None:
-    model = made(**BLOCK | {"embedding": embed, "tie": embed == 8}, cell=cell).double()
+    model = made(**BLOCK | {"embedding_dim": embed, "tie_weights": embed == 8}, cell=cell).double()
     for parameter in model.parameters():
         parameter.data += 0.3 * torch.randn_like(parameter)
     ids = torch.randint(SYMBOLS, (time, BATCH))
@@ -168,7 +172,10 @@ def test_dropout_acts_on_each_branch_and_in_training_only() -> None:
 
 
 def test_a_gradient_reaches_every_weight() -> None:
-    for settings in (BLOCK, {**BLOCK, "embedding": 8, "tie": True, "start": "learned"}):
+    for settings in (
+        BLOCK,
+        {**BLOCK, "embedding_dim": 8, "tie_weights": True, "initial_state": "learned"},
+    ):
         model = made(**settings)
         ids = torch.randint(SYMBOLS, (TIME, BATCH))
         model(ids, model.initial_state(BATCH))[0].square().sum().backward()
@@ -178,8 +185,8 @@ def test_a_gradient_reaches_every_weight() -> None:
 
 @pytest.mark.parametrize("cell", [cell for cell in CELLS if cell != "depth-gated-lstm"])
 def test_the_block_is_counted(cell: str) -> None:
-    config = validate_config({**TINY, **BLOCK, "hidden": 24, "cell": cell})
-    bare = validate_config({**TINY, **BLOCK, "hidden": 24, "cell": cell, "block": "none"})
+    config = validate_config({**TINY, **BLOCK, "hidden_size": 24, "cell": cell})
+    bare = validate_config({**TINY, **BLOCK, "hidden_size": 24, "cell": cell, "block": "none"})
     parameters, state = count_parameters_and_state(config, SYMBOLS)
     model = build_char_lm(config, SYMBOLS, "loop", "cpu")
     assert parameters == sum(p.numel() for p in model.parameters())
@@ -189,13 +196,15 @@ def test_the_block_is_counted(cell: str) -> None:
     assert parameters == cells + around
     assert estimate_training_memory(config, SYMBOLS) > estimate_training_memory(bare, SYMBOLS)
     carried = sum(
-        part.numel() for layer in model.cells for part in layer.initial_state(1)[layer.output_is_readout :]
+        part.numel()
+        for layer in model.cells
+        for part in layer.initial_state(1)[layer.output_is_readout :]
     )
     assert state == carried  # the last output is not carried: no layer reads it
 
 
 def test_the_block_has_half_the_weights_of_an_lstm_s_recurrence() -> None:
-    model = made(block="residual", hidden=96, embedding=96)
+    model = made(block="residual", hidden_size=96, embedding_dim=96)
     mlp = sum(p.numel() for name, p in model.named_parameters() if "up." in name or "down." in name)
     (lstm,) = model.cells
     assert mlp == 4 * 96 * 96 == (lstm.W.weight.numel() + lstm.U.weight.numel()) / 2

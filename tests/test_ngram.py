@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from charlm.ngram import DISCOUNT, next_token_probabilities, token_nll, token_nll_by_order, token_counts
+from charlm.evaluation.ngram import (
+    DISCOUNT,
+    next_token_probabilities,
+    token_counts,
+    token_nll,
+    token_nll_by_order,
+)
 
 SYMBOLS = 7
 DRAW = np.random.default_rng(0)
@@ -44,7 +50,9 @@ def by_definition(train: list[int], text: list[int], at: int, order: int) -> lis
 @pytest.mark.parametrize("order", [1, 2, 3, 4, 8])
 def test_it_is_its_definition(order: int) -> None:
     wanted = [by_definition(TRAIN.tolist(), TEXT.tolist(), at, order) for at in WHOLE]
-    assert_allclose(next_token_probabilities(TRAIN, TEXT, WHOLE, SYMBOLS, order), wanted, rtol=1e-12)
+    assert_allclose(
+        next_token_probabilities(TRAIN, TEXT, WHOLE, SYMBOLS, order), wanted, rtol=1e-12
+    )
 
 
 def test_how_often_symbols_are_there_is_counted_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +70,11 @@ def test_the_chances_of_all_symbols_are_one_and_none_is_zero() -> None:
 
 def test_a_cost_is_that_of_the_true_character_wherever_it_is_asked() -> None:
     found = token_nll(TRAIN, TEXT, WHOLE, SYMBOLS)
-    assert_allclose(found, -np.log(next_token_probabilities(TRAIN, TEXT, WHOLE, SYMBOLS)[WHOLE, TEXT]), rtol=1e-12)
+    assert_allclose(
+        found,
+        -np.log(next_token_probabilities(TRAIN, TEXT, WHOLE, SYMBOLS)[WHOLE, TEXT]),
+        rtol=1e-12,
+    )
     some = np.array([119, 3, 60, 61, 0])  # what else is asked changes nothing
     assert_allclose(token_nll(TRAIN, TEXT, some, SYMBOLS), found[some], rtol=1e-12)
 
@@ -74,7 +86,9 @@ def test_it_comes_near_the_entropy_of_a_text_that_an_n_gram_has_made() -> None:
     ids = (np.cumsum(steps) % 4).astype(np.uint8)
     entropy = -(0.85 * math.log2(0.85) + 3 * 0.05 * math.log2(0.05))
     for order, bits in ((1, 2.0), (2, entropy), (3, entropy)):
-        found = token_nll(ids[:50_000], ids[50_000:], np.arange(10_000), 4, order).mean() / math.log(2)
+        found = token_nll(
+            ids[:50_000], ids[50_000:], np.arange(10_000), 4, order
+        ).mean() / math.log(2)
         assert found == pytest.approx(bits, rel=0.02), order
 
 

@@ -9,9 +9,10 @@ from torch import Tensor, nn, sigmoid, tanh
 from torch.nn import functional
 from torch.testing import assert_close
 
-from charlm.cell import CELLS, Cell, LinearCell, State
+from charlm.cells.base import CELLS, Cell, LinearCell, State
 from charlm.cells.lstm import LSTM
-from charlm.unroll import get_kernel, supported_kernels, unroll_loop, unsupported_reason
+from charlm.kernels.loop import unroll_loop
+from charlm.kernels.registry import get_kernel, supported_kernels, unsupported_reason
 
 
 class Odd(Cell):
@@ -108,7 +109,7 @@ def everything(cell: Cell, kernel: str, time: int, batch: int) -> list[Tensor]:
 def test_an_odd_step_is_the_loop_or_is_refused(name: str, time: int, batch: int) -> None:
     cell = of(STEPS[name])
     wanted = everything(cell, "loop", time, batch)
-    for kernel in ("compiled", "bptt"):
+    for kernel in ("compiled",):
         why = unsupported_reason(kernel, cell, "cpu")
         if name in REFUSED:
             assert REFUSED[name] in why
@@ -128,7 +129,7 @@ class Slower(Cell):
         self.U = nn.Linear(hidden, hidden, bias=False)
 
     @classmethod
-    def above(cls, below: Cell) -> Cell:
+    def make_upper_layer(cls, below: Cell) -> Cell:
         cell = cls(below.output_size, below.hidden_size)
         cell.rate = below.rate / 3  # type: ignore[attr-defined]
         return cell
@@ -150,7 +151,7 @@ def test_each_cell_is_read_for_itself_and_again_when_it_stops_training() -> None
 
 
 class Sliced(Slower):
-    def project(self, x: Tensor) -> Tensor:
+    def project_inputs(self, x: Tensor) -> Tensor:
         wide = torch.cat((self.W.weight, self.W.weight), dim=1)
         return functional.linear(x, wide[:, : self.input_size], self.W.bias)
 
@@ -158,7 +159,9 @@ class Sliced(Slower):
 def test_a_long_text_is_projected_by_a_slice_of_a_matrix() -> None:
     cell = Sliced(6, 6).double()
     x = torch.randn(200, 2, 6).double()
-    wanted = torch.autograd.grad(unroll_loop(cell, x, cell.initial_state(2))[0].sum(), cell.W.weight)
+    wanted = torch.autograd.grad(
+        unroll_loop(cell, x, cell.initial_state(2))[0].sum(), cell.W.weight
+    )
     for kernel in supported_kernels(cell, "cpu"):
         got, _ = get_kernel(kernel, cell, "cpu")(cell, x, cell.initial_state(2), None)
         assert_close(torch.autograd.grad(got.sum(), cell.W.weight), wanted, rtol=0, atol=1e-9)

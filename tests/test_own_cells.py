@@ -9,12 +9,23 @@ from typing import Any
 import pytest
 from conftest import charlm, command, on_terminal
 
-from charlm.catalogue import cell_summary
-from charlm.cell import CELLS
-from charlm.config import CELL_NAMES
-from charlm.run import Run
+from charlm.cells.base import CELLS
+from charlm.cells.names import CELL_NAMES
+from charlm.models.catalog import cell_summary
+from charlm.runs.run import Run
 
-SMALL = ["--hidden", 8, "--embedding", 4, "--batch", 4, "--time", 16, "--updates", 6]
+SMALL = [
+    "--hidden-size",
+    8,
+    "--embedding-dim",
+    4,
+    "--batch-size",
+    4,
+    "--seq-len",
+    16,
+    "--max-steps",
+    6,
+]
 CODE = '''"""Somebody (2026), "A cell of their own"."""
 
 from pathlib import Path
@@ -52,7 +63,7 @@ def told(*words: object) -> Any:
 
 def test_the_list_says_of_each_cell_what_it_is() -> None:
     found = told("cells")
-    assert found == told("cells", "list") and found["hidden"] == 256
+    assert found == told("cells", "list") and found["hidden_size"] == 256
     assert [one["cell"] for one in found["cells"]] == CELL_NAMES == list(CELLS)
     lstm = next(one for one in found["cells"] if one["cell"] == "lstm")
     kernels = lstm.pop("kernels")
@@ -175,7 +186,7 @@ def test_a_run_asks_for_its_cell_again_before_any_code_runs(
 
 
 def test_a_stopped_run_of_it_goes_on(tmp_path: Path, book: Path, mine: str) -> None:
-    words = ["--cell", mine, *SMALL[:-1], 40, "--final", "none", "--valid-every", 10]
+    words = ["--cell", mine, *SMALL[:-1], 40, "--final-eval", "none", "--eval-every", 10]
     whole = told("train", book, *words, "--run", tmp_path / "whole")
     run = tmp_path / "r"
     told("train", book, *words, "--run", run)
@@ -190,8 +201,10 @@ def test_a_cell_whose_flops_are_not_what_it_says_is_trained_but_not_compared(
     tmp_path: Path, book: Path
 ) -> None:
     cell = f"{Path(__file__).parent / 'broken_cells.py'}:MultipliesTwice"
-    small = ["--embedding", 4, "--batch", 2, "--time", 8, "--updates", 1]
-    trained = charlm("train", book, "--cell", cell, "--hidden", 8, *small, "--run", tmp_path / "r")
+    small = ["--embedding-dim", 4, "--batch-size", 2, "--seq-len", 8, "--max-steps", 1]
+    trained = charlm(
+        "train", book, "--cell", cell, "--hidden-size", 8, *small, "--run", tmp_path / "r"
+    )
     assert trained.returncode == 0, trained.stderr
     done = charlm("compare-cells", book, "--cells", f"gru,{cell}", *small, "--out", tmp_path / "o")
     assert done.returncode == 80 and b"and PyTorch counts " in done.stderr, done.stderr
@@ -199,8 +212,19 @@ def test_a_cell_whose_flops_are_not_what_it_says_is_trained_but_not_compared(
 
 
 def test_it_is_compared_with_others(tmp_path: Path, book: Path, mine: str) -> None:
-    words = ["compare-cells", book, "--cells", f"rnn,{mine}", "--seeds", 1, "--parameters", 30_100]
-    words += ["--embedding", 8, "--batch", 4, "--time", 16, "--updates", 5, "--out", tmp_path / "o"]
+    words = ["compare-cells", book, "--cells", f"rnn,{mine}", "--seeds", 1, "--params", 30_100]
+    words += [
+        "--embedding-dim",
+        8,
+        "--batch-size",
+        4,
+        "--seq-len",
+        16,
+        "--max-steps",
+        5,
+        "--out",
+        tmp_path / "o",
+    ]
     words += ["--block", "residual", "--trials", 0]
     done = charlm(*words)
     assert done.returncode == 0, done.stderr
@@ -222,10 +246,10 @@ def test_it_is_compared_with_others(tmp_path: Path, book: Path, mine: str) -> No
 
 
 def test_options_of_the_model_are_told_before_training(tmp_path: Path, book: Path) -> None:
-    words = ["train", book, *SMALL, "--block", "residual", "--keep-bias", "chrono:9"]
+    words = ["train", book, *SMALL, "--block", "residual", "--forget-bias", "chrono:9"]
     done = charlm(*words, "--recurrent-init", "orthogonal", "--run", tmp_path / "r")
     assert done.returncode == 0 and b"\nblock       residual blocks\n" in done.stderr
     config = json.loads((tmp_path / "r" / "run.json").read_text())["config"]
-    assert (config["block"], config["keep_bias"]) == ("residual", "chrono:9")
+    assert (config["block"], config["forget_bias"]) == ("residual", "chrono:9")
     assert charlm("eval", tmp_path / "r").returncode == 0
     assert len(charlm("sample", tmp_path / "r", "--length", 5).stdout) == 5

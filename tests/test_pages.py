@@ -18,15 +18,16 @@ import pytest
 from browser import Browser
 from PIL import Image
 
-from charlm import report, tuning
+from charlm.comparison import report, search
 from charlm.config import Config
-from charlm.figures import Series, FigureSpec, draw_figure, make_legend, mean_series
-from charlm.pages import comparison, numbers, probes, tasks
-from charlm.pages.forest import forest_plot
-from charlm.probe import Curve, ProbeResult, ScalarResult
-from charlm.show import format_count
-from charlm.show.numbers import format_number, format_tick
-from charlm.visible import escape_control_characters
+from charlm.console import escape_control_characters
+from charlm.reporting.figures import FigureSpec, Series, draw_figure, make_legend, mean_series
+from charlm.reporting.formatting import format_count, format_number, format_tick
+from charlm.reporting.html import comparison, numbers, probes, tasks
+from charlm.reporting.html.forest import forest_plot
+from charlm.results.probes import Curve, ProbeResult, ScalarResult
+
+pass
 
 CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 FOREIGN = {
@@ -62,12 +63,14 @@ def tuned(cells: Sequence[str]) -> dict[str, Any]:
     all did."""
     found = {}
     for number, cell in enumerate(cells):
-        rates = {n: tuning.sample_settings(tuning.SPACE, n)["learning_rate"] for n in range(9)}
+        rates = {n: search.sample_settings(search.SPACE, n)["learning_rate"] for n in range(9)}
         bits = {n: abs(math.log(rate / 0.01)) + number for n, rate in rates.items() if rate < 0.02}
-        first = [tuning.TrialResult(n, 300, bits.get(n) if cell != cells[-1] else None) for n in rates]
-        then = [tuning.TrialResult(n, 900, bits[n] - 0.1) for n in tuning.rank_trials(first)[:3]]
-        found[cell] = tuning.summarize_tuning(tuning.SPACE, [*first, *then], 6.0)
-    asked = tuning.describe_search(tuning.SearchSettings(9, tuning.SPACE), 2700)
+        first = [
+            search.TrialResult(n, 300, bits.get(n) if cell != cells[-1] else None) for n in rates
+        ]
+        then = [search.TrialResult(n, 900, bits[n] - 0.1) for n in search.rank_trials(first)[:3]]
+        found[cell] = search.summarize_tuning(search.SPACE, [*first, *then], 6.0)
+    asked = search.describe_search(search.SearchSettings(9, search.SPACE), 2700)
     return {**asked, "uniform_bits": 6.0, "cells": found}
 
 
@@ -86,8 +89,8 @@ def told(foreign: str, cells: tuple[str, ...]) -> tuple[Any, ...]:
         reports = [
             {
                 "cell": cell,
-                "hidden": 100,
-                "layers": 1,
+                "hidden_size": 100,
+                "num_layers": 1,
                 "parameters": 20_000,
                 "state_size": 100,
                 "flops_per_character": 40_000 + 5_000 * number,
@@ -132,7 +135,7 @@ def told(foreign: str, cells: tuple[str, ...]) -> tuple[Any, ...]:
                 "scored": "test",
                 "scored_sha256": "cd" * 32,
             },
-            "equal": {"told": "All have 20,000 parameters (within 1 %)", "updates": 100},
+            "equal": {"told": "All have 20,000 parameters (within 1 %)", "max_steps": 100},
             "settings": {**msgspec.to_builtins(Config()), "glob": foreign},
             "made_by": {"charlm": "1", foreign: foreign},
             "unit": report.score_unit(rows),
@@ -221,7 +224,7 @@ def answers(foreign: str = "", runs: int = 4) -> dict[str, Any]:
         "text": {
             "corpus_sha256": "ab" * 32,
             "text_sha256": "cd" * 32,
-            "split": "test",
+            "split_ratios": "test",
             "characters": 12_000,
             "symbols": "characters",
         },
@@ -230,8 +233,8 @@ def answers(foreign: str = "", runs: int = 4) -> dict[str, Any]:
                 "name": name,
                 "cell": ("gru", f"cell{foreign}")[number // 2 % 2],
                 "seed": number,
-                "layers": 1,
-                "hidden": 100,
+                "num_layers": 1,
+                "hidden_size": 100,
                 "parameters": 20_000,
                 "state_size": 100,
                 "bits_per_char": 2.0 if number else None,
@@ -273,7 +276,7 @@ def climbed(foreign: str = "") -> bytes:
             "interval": [solved / 5, 1 - (3 - solved) / 5],
             "tried": sum(tried),
             "diverged": 0,
-            "updates": [500 + 10 * distance if seed < solved else None for seed in range(3)],
+            "max_steps": [500 + 10 * distance if seed < solved else None for seed in range(3)],
             "accuracy": [
                 0.5 + solved / 6 + seed / 100 if tried[seed] else None for seed in range(3)
             ],
@@ -286,8 +289,8 @@ def climbed(foreign: str = "") -> bytes:
     rows = [
         {
             "cell": cell,
-            "hidden": 100,
-            "layers": 1,
+            "hidden_size": 100,
+            "num_layers": 1,
             "parameters": 20_000,
             "residual": 0.01,
             "state_size": 100,
@@ -309,7 +312,7 @@ def climbed(foreign: str = "") -> bytes:
             "solved_means": "at least 99 % of the answers are right",
             "sequences": {"valid": 256, "test": 1024},
             "distances": distances,
-            "equal": {"told": "All have 20,000 parameters (within 1 %)", "updates": 100},
+            "equal": {"told": "All have 20,000 parameters (within 1 %)", "max_steps": 100},
             "settings": {**msgspec.to_builtins(Config()), "glob": foreign},
             "rows": rows,
         },
@@ -389,7 +392,9 @@ def test_a_page_is_the_same_bytes_each_time() -> None:
 
 def drawn(*lines: Series, **plan: Any) -> str:
     families = [line.group for line in lines]
-    return draw_figure("one", FigureSpec("title", "x", "y", **plan), lines, make_legend(families)).svg
+    return draw_figure(
+        "one", FigureSpec("title", "x", "y", **plan), lines, make_legend(families)
+    ).svg
 
 
 def strokes(svg: str) -> list[tuple[str, str]]:
@@ -412,7 +417,9 @@ def test_a_gap_in_a_line_is_a_gap() -> None:
     whole, gap = (drawn(Series("a", "a", [1, 2, 3, 4], [1, y, 3, 4])) for y in (2, None))
     assert re.search(r'd="M \S+ \S+ L \S+ \S+ L \S+ \S+ L \S+ \S+ "', whole)
     assert not re.search(r'd="M \S+ \S+ L \S+ \S+ L \S+ \S+ L \S+ \S+ "', gap)
-    assert math.isnan(mean_series([Series("a", "a", [1], [None]), Series("b", "a", [1], [2])])[1][0])
+    assert math.isnan(
+        mean_series([Series("a", "a", [1], [None]), Series("b", "a", [1], [2])])[1][0]
+    )
 
 
 def test_points_that_are_not_joined_have_no_line() -> None:
@@ -446,7 +453,10 @@ def test_what_cannot_stand_on_an_axis_is_left_out() -> None:
 
 
 def test_marks_and_numbers_are_short_and_true() -> None:
-    said = [format_tick(value) for value in (0, 1e-5, 2e-5, 0.001, 1, -0.5, 4096, 2e4, 1e6, 2.5e12, 1e24)]
+    said = [
+        format_tick(value)
+        for value in (0, 1e-5, 2e-5, 0.001, 1, -0.5, 4096, 2e4, 1e6, 2.5e12, 1e24)
+    ]
     assert said == [
         "0",
         "10⁻⁵",
@@ -460,7 +470,9 @@ def test_marks_and_numbers_are_short_and_true() -> None:
         "2.5T",
         "1e+24",
     ]
-    said = [format_count(value) for value in (999.4, 999.6, 45_600, 999_499, 999_960, 1e6, 999.6e6, 2e9)]
+    said = [
+        format_count(value) for value in (999.4, 999.6, 45_600, 999_499, 999_960, 1e6, 999.6e6, 2e9)
+    ]
     assert said == ["999", "1k", "45.6k", "999k", "1M", "1M", "1G", "2G"]
     said = [format_number(value) for value in (None, 0.0, 3.0, -1.23456, 1234.56, 123456.7, 1e-9)]
     assert said == ["–", "0", "3", "−1.235", "1,234.6", "123,457", "1e−09"]
@@ -478,7 +490,9 @@ def test_a_comparisons_answer_is_what_its_verdicts_say() -> None:
         beside = [{"name": "zstd", "b": None, "protocol": "not installed"}]
         beside += [{"name": name, "b": b, "protocol": kind} for name, b, kind in others]
         told = {"rows": rows, "unit": "b", "baselines": beside}
-        return comparison.summary_sentence({**told, "judged": {"baseline": baseline, "margin": 0.02}})
+        return comparison.summary_sentence(
+            {**told, "judged": {"baseline": baseline, "margin": 0.02}}
+        )
 
     base, near, far = (
         *(row("gru", 2.0, "baseline"), row("rnn", 2.1, "inconclusive")),
@@ -510,7 +524,9 @@ def test_a_curve_is_drawn_against_what_was_read_and_what_it_took() -> None:
     _, *first = (re.findall("<td>(.*?)</td>", table)[:4] for table in tables)
     assert first[0][0] == "1,000" and first[0][1] == format_number(wobbly(0, 2)[0])
     assert first[1][0] == "1"  # second of rnn seed 0
-    assert first[2][0] == format_number(1000 * 3 * 40_000)  # FLOPs: forward, and twice that backward
+    assert first[2][0] == format_number(
+        1000 * 3 * 40_000
+    )  # FLOPs: forward, and twice that backward
 
 
 def test_differences_stand_about_zero_with_their_intervals_in_the_order_of_the_table() -> None:
@@ -534,7 +550,9 @@ def test_differences_stand_about_zero_with_their_intervals_in_the_order_of_the_t
 def test_what_all_runs_have_alike_stands_in_each_figure() -> None:
     mine, yours, counts = ({"name": name, "y": [name]} for name in ("", "", "n-gram"))
     yours["y"] = ["other"]
-    found = probes.split_by_curve([("a", mine), ("a", counts), ("b", yours), ("b", counts)], several=True)
+    found = probes.split_by_curve(
+        [("a", mine), ("a", counts), ("b", yours), ("b", counts)], several=True
+    )
     assert found == {"": [("a", mine), ("b", yours), ("n-gram", counts)]}
     alone = probes.split_by_curve([("a", mine), ("a", counts)], several=False)
     assert alone == {"": [("a", mine), ("n-gram", counts)]}
@@ -546,7 +564,9 @@ def test_numbers_have_their_interval_or_their_seeds() -> None:
     assert numbers.format_scalars([one]) == "512 (430 to 610.5)"
     assert numbers.format_scalars([one, {**one, "value": 514.0}]) == "513 (512, 514)"
     assert numbers.format_scalars([one, beyond]) == "512, more than 4,096"  # which has no mean
-    assert numbers.format_scalars([beyond]) == "more than 4,096" and numbers.format_scalars([]) == "–"
+    assert (
+        numbers.format_scalars([beyond]) == "more than 4,096" and numbers.format_scalars([]) == "–"
+    )
 
 
 def test_what_a_group_found_of_a_run_is_the_runs() -> None:
@@ -574,7 +594,10 @@ def test_a_note_says_whose_it_is_unless_it_is_of_all() -> None:
     found = {
         run: {"notes": ["all", *notes]} for run, notes in {"a": ["z"], "b": ["z"], "c": []}.items()
     }
-    assert probes.grouped_notes({"gru": ["a", "b"], "rnn": ["c"]}, found) == [("", "all"), ("gru", "z")]
+    assert probes.grouped_notes({"gru": ["a", "b"], "rnn": ["c"]}, found) == [
+        ("", "all"),
+        ("gru", "z"),
+    ]
 
 
 def test_what_is_not_measurable_says_why() -> None:
@@ -633,7 +656,7 @@ def test_a_browser_shows_all_of_a_page(
             chromium.ask("document.querySelectorAll('details').forEach(d => d.open = true)")
         found = chromium.ask(MEASURE)
         assert found["scroll"] <= found["width"] == width
-        assert found["figures"] and not found["hidden"]
+        assert found["figures"] and not found["hidden_size"]
         for figure in found["figures"]:
             left, top, right, bottom = figure["box"]
             assert 0 <= left < right <= width and right - left > 250 and bottom - top > 150
@@ -670,7 +693,7 @@ def test_the_browsers_measures_see_what_is_wrong(chromium: Browser, tmp_path: Pa
 
 def test_a_run_that_is_about_to_diverge_spoils_no_figure() -> None:
     row = {"cell": "gru", "seeds": [0, 1], "flops_per_character": 10.0}
-    said = {"settings": {"alphabet": "characters"}, "rows": [row]}
+    said = {"settings": {"vocab": "characters"}, "rows": [row]}
     lost = [report.ValidationPoint(320, 1.0, 5.0), report.ValidationPoint(640, 2.0, 1e24)]
     never = [report.ValidationPoint(320, 1.0, 1e22)]
     drawn = comparison.learning_curves(said, {"gru": [lost, never]}, make_legend(["gru"]))

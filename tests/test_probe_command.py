@@ -9,16 +9,26 @@ import msgspec
 import pytest
 from conftest import charlm, prose
 
-from charlm import ask
-from charlm.cli import given
-from charlm.corpus import reload_corpus
-from charlm.errors import ConfigError, OutputExistsError, Interrupted
-from charlm.model import load_weights, build_char_lm
-from charlm.probe import PROBES, Curve, ProbeResult, ProbeNotApplicable, ScalarResult, Probe, ProbeContext
-from charlm.run import Run
-from charlm.workers import LocalExecutor
+from charlm.data.corpus import reload_corpus
+from charlm.errors import ConfigError, Interrupted, OutputExistsError
+from charlm.execution import executor
+from charlm.execution.jobs import LocalExecutor
+from charlm.models.build import build_char_lm, load_weights
+from charlm.probes import runner
+from charlm.probes.base import PROBES, Probe, ProbeContext, ProbeNotApplicable
+from charlm.probes.batch import probe_comparison_runs
+from charlm.results.probes import Curve, ProbeResult, ScalarResult
+from charlm.runs.run import Run
 
-SMALL = ["--embedding=6", "--batch=8", "--time=32", "--updates=30", "--split=40/10/50"]
+pass
+
+SMALL = [
+    "--embedding-dim=6",
+    "--batch-size=8",
+    "--seq-len=32",
+    "--max-steps=30",
+    "--split-ratios=40/10/50",
+]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +42,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("lstm", "lstm", "book"),
         ("x", "gru", "other"),
     ):
-        words = [f"--cell={cell}", "--hidden=8", *SMALL, f"--run={place / name}"]
+        words = [f"--cell={cell}", "--hidden-size=8", *SMALL, f"--run={place / name}"]
         done = charlm("train", place / f"{text}.txt", *words)
         assert done.returncode == 0, done.stderr.decode()
     return place
@@ -45,14 +55,14 @@ def asking(run: Path, place: Path, *wanted: Probe, seed: int = 0) -> None:
     weights = opened.load_checkpoint("best", print)
     model = build_char_lm(opened.record.config, opened.vocabulary.size, "loop", "cpu")
     load_weights(model, weights.tensors)
-    asked = ask.ProbeRequest("test", 500, seed)
-    told = ask.describe_run(opened, corpus, weights, asked)
+    asked = runner.ProbeRequest("test", 500, seed)
+    told = runner.describe_run(opened, corpus, weights, asked)
 
     def shown(what: str) -> nullcontext[object]:
         return nullcontext(lambda _: None)
 
     place.mkdir(exist_ok=True)
-    ask.probe_run(opened, corpus, told, model, asked, wanted, place, shown)  # type: ignore[arg-type]
+    runner.probe_run(opened, corpus, told, model, asked, wanted, place, shown)  # type: ignore[arg-type]
 
 
 def counting(name: str, value: float = 1.0) -> tuple[Probe, list[ProbeContext]]:
@@ -136,7 +146,7 @@ def test_why_a_question_cannot_be_asked_is_its_answer(runs: Path, tmp_path: Path
     told = json.loads((tmp_path / "p" / "mute.json").read_text())
     assert told["found"] == {"not_measurable": "the text has no brackets"}
     group = Probe("group", None, lambda kept: ProbeResult(x="", y=""), "mute", {})
-    assert ask.evaluate_group_probe(group, {"gru": tmp_path / "p"}) == {
+    assert runner.evaluate_group_probe(group, {"gru": tmp_path / "p"}) == {
         "not_measurable": "mute was not measurable for gru"
     }
 
@@ -161,25 +171,25 @@ def test_an_answer_that_was_damaged_is_asked_again(runs: Path, tmp_path: Path) -
 
 
 def test_answers_of_another_run_are_left_alone(runs: Path, tmp_path: Path) -> None:
-    asked = ask.ProbeRequest("test", 500, 0)
+    asked = runner.ProbeRequest("test", 500, 0)
     gru, lstm = Run(runs / "gru"), Run(runs / "lstm")
-    ask.initialize_output_dir(tmp_path, [gru], asked, "best")
-    ask.initialize_output_dir(tmp_path, [gru], asked, "best")
+    runner.initialize_output_dir(tmp_path, [gru], asked, "best")
+    runner.initialize_output_dir(tmp_path, [gru], asked, "best")
     for other in ([lstm], asked, "best"), ([gru], asked._replace(seed=1), "best"):
         with pytest.raises(OutputExistsError, match="name another --out"):
-            ask.initialize_output_dir(tmp_path, *other)
+            runner.initialize_output_dir(tmp_path, *other)
 
 
 def test_runs_of_other_texts_or_of_one_name_are_not_compared(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="read different texts"):
-        ask.check_same_text([Run(runs / "gru"), Run(runs / "x")])
+        runner.check_same_text([Run(runs / "gru"), Run(runs / "x")])
     shutil.copytree(runs / "gru", tmp_path / "gru")
     with pytest.raises(ConfigError, match="two runs are called gru"):
-        ask.check_same_text([Run(runs / "gru"), Run(tmp_path / "gru")])
+        runner.check_same_text([Run(runs / "gru"), Run(tmp_path / "gru")])
 
 
 def test_every_file_of_a_probe_is_on_the_list() -> None:
-    files = {file.stem for file in Path(ask.probes.__file__).parent.glob("[!_]*.py")}
+    files = {file.stem for file in Path(runner.probes.__file__).parent.glob("[!_]*.py")}
     assert files == set(PROBES)
 
 
@@ -188,16 +198,16 @@ def test_runs_of_two_cells_of_one_name_are_not_compared(runs: Path) -> None:
     for run, cell, digest in zip(mine, ("a/my.py:C", "b/my.py:C"), ("ab", "cd"), strict=True):
         config = msgspec.structs.replace(run.record.config, cell=cell)
         run.record = msgspec.structs.replace(run.record, config=config, cell_sha256=digest)
-    ask.check_same_text(mine[:1])
+    runner.check_same_text(mine[:1])
     with pytest.raises(ConfigError, match=r"two different cells are called my\.C"):
-        ask.check_same_text(mine)
+        runner.check_same_text(mine)
 
 
 def test_a_probe_that_needs_another_brings_it_along() -> None:
-    assert [probe.name for probe in ask.select_probes(["recl"])] == ["context", "recl"]
-    assert [probe.name for probe in ask.select_probes([])] == list(PROBES)
+    assert [probe.name for probe in runner.select_probes(["recl"])] == ["context", "recl"]
+    assert [probe.name for probe in runner.select_probes([])] == list(PROBES)
     with pytest.raises(ConfigError, match="did you mean context"):
-        ask.select_probes(["contxt"])
+        runner.select_probes(["contxt"])
 
 
 def test_a_directory_with_something_else_in_it_is_left_alone(runs: Path, tmp_path: Path) -> None:
@@ -211,15 +221,17 @@ def test_the_runs_of_a_comparison_are_asked_on_its_device_and_on_a_gpu_one_at_a_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = []
-    monkeypatch.setattr(given, "probed", lambda *of: told.append(of))
+    monkeypatch.setattr(executor, "probed", lambda *of: told.append(of))
     for device, side_by_side in (("cpu", 5), ("cuda:1", 1)):
-        given.probe_comparison_runs([], given.Execution(tmp_path, LocalExecutor(5, device), 9.0))
+        probe_comparison_runs([], executor.Execution(tmp_path, LocalExecutor(5, device), 9.0))
         ((_, wanted, words, work),) = told
         assert words == [f"--device={device}"] and len(wanted) == len(PROBES)
-        assert work == given.Execution(tmp_path / "probes", LocalExecutor(side_by_side, device), 9.0)
+        assert work == executor.Execution(
+            tmp_path / "probes", LocalExecutor(side_by_side, device), 9.0
+        )
         told.clear()
 
 
 def test_where_there_is_nothing_to_do_nothing_is_begun(tmp_path: Path) -> None:
-    given.run_jobs([], given.Execution(tmp_path, LocalExecutor(1, "cpu"), 9.0))
+    executor.run_jobs([], executor.Execution(tmp_path, LocalExecutor(1, "cpu"), 9.0))
     assert not list(tmp_path.iterdir())

@@ -14,22 +14,24 @@ from numpy.testing import assert_allclose
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from charlm import reader
-from charlm.alphabet import BYTE_VOCABULARY, Vocabulary
-from charlm.characters import ids_to_text, vocabulary_mask
-from charlm.closers import match_indented_blocks, match_brackets, match_quotes
-from charlm.config import CELL_NAMES, validate_config
-from charlm.model import CharLM, build_char_lm, select_kernel
-from charlm.probe import PROBES, ProbeResult, ProbeNotApplicable, ProbeContext
-from charlm.probes.closing import bin_by_distance, closing_delimiters
-from charlm.probes.context import context_truncation
-from charlm.probes.gradient import gradient_norm
-from charlm.probes.recl import relative_effective_context_length
-from charlm.probes.repeat import verbatim_recall, ratio_with_error
-from charlm.probes.replace import context_replacement
-from charlm.probes.shuffle import shuffle_words, context_shuffle
+from charlm.cells.names import CELL_NAMES
+from charlm.config import validate_config
+from charlm.data.delimiters import match_brackets, match_indented_blocks, match_quotes
+from charlm.data.vocabulary import BYTE_VOCABULARY, Vocabulary, ids_to_text, vocabulary_mask
+from charlm.evaluation import streaming
+from charlm.models.build import build_char_lm, select_kernel
+from charlm.models.char_lm import CharLM
+from charlm.probes.base import PROBES, ProbeContext, ProbeNotApplicable
+from charlm.probes.closing_delimiters import bin_by_distance, closing_delimiters
+from charlm.probes.context_replacement import context_replacement
+from charlm.probes.context_shuffle import context_shuffle, shuffle_words
+from charlm.probes.context_truncation import context_truncation
+from charlm.probes.effective_context import effective_context_length
+from charlm.probes.gradient_norm import gradient_norm
+from charlm.probes.relative_context import relative_effective_context_length
 from charlm.probes.timescales import timescales
-from charlm.reach import effective_context_length
+from charlm.probes.verbatim_recall import ratio_with_error, verbatim_recall
+from charlm.results.probes import ProbeResult
 
 State = tuple[tuple[Tensor, ...], ...]
 Guess = Callable[[Tensor], Tensor]  # what was read last (batch, memory), -1: nothing -> (batch,)
@@ -107,7 +109,9 @@ def y(found: ProbeResult, curve: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("asked", [context_truncation, context_replacement, context_shuffle])
-def test_who_looks_20_back_falls_off_a_cliff_at_exactly_20(asked: Callable[..., ProbeResult]) -> None:
+def test_who_looks_20_back_falls_off_a_cliff_at_exactly_20(
+    asked: Callable[..., ProbeResult],
+) -> None:
     found = asked(remembers(20), ks=CLIFF, places=300)
     lost = y(found) - y(found)[-1]
     assert (lost[:5] > 1).all()
@@ -132,7 +136,11 @@ def test_what_is_asked_at_most_may_not_be_enough(asked: Callable[..., ProbeResul
 def tiny_reading(length: int, **settings: object) -> ProbeContext:
     """A model of the words of prose that is far from indifferent, in float64."""
     alphabet = alphabet_of(prose(3000))
-    model = build_char_lm(validate_config({**TINY, **settings}), alphabet.size, "loop", "cpu").double().eval()
+    model = (
+        build_char_lm(validate_config({**TINY, **settings}), alphabet.size, "loop", "cpu")
+        .double()
+        .eval()
+    )
     for parameter in model.parameters():
         parameter.data *= 3
     ids, other = (np.array(alphabet.encode(prose(n, seed))) for n, seed in ((length, 1), (3000, 2)))
@@ -144,13 +152,15 @@ def costs_by_hand(model: CharLM, ids: np.ndarray) -> list[float]:
     state, costs = model.initial_state(1), []
     with torch.no_grad():
         for symbol in ids:
-            costs.append(float(-model.next_token_logits(state)[0].log_softmax(0)[symbol] / math.log(2)))
+            costs.append(
+                float(-model.next_token_logits(state)[0].log_softmax(0)[symbol] / math.log(2))
+            )
             _, state = model(torch.tensor([[symbol]]), state)
     return costs
 
 
 def test_context_is_its_definition_and_a_larger_k_has_a_part_of_the_places() -> None:
-    asked = tiny_reading(300, layers=2, block="residual")
+    asked = tiny_reading(300, num_layers=2, block="residual")
     found = context_truncation(asked, ks=[1, 4, 16], places=24, read_at_most=192)
     kept, (line,) = found.kept, found.curves
     at, losses = kept["places"].tolist(), kept["bits"].numpy()
@@ -188,7 +198,10 @@ def test_a_place_is_read_as_far_as_it_is_scored(asked: Callable[..., ProbeResult
 
 SHORT = {"ks": [1, 4, 16], "places": 60, "read_at_most": 240}
 ASKED = [
-    *(partial(asked, **SHORT) for asked in (context_truncation, context_replacement, context_shuffle)),
+    *(
+        partial(asked, **SHORT)
+        for asked in (context_truncation, context_replacement, context_shuffle)
+    ),
     partial(verbatim_recall, fillers=[16, 64], lists=20),
     partial(closing_delimiters, least=20),
 ]
@@ -204,8 +217,8 @@ def test_how_many_are_read_side_by_side_changes_nothing(
     model = build_char_lm(validate_config(TINY), alphabet.size, "loop", "cpu").double().eval()
     few = ProbeContext(model=model, ids=ids[:900], vocabulary=alphabet, train_ids=ids)
     usual = asked(few)
-    monkeypatch.setattr(reader, "STREAMS", 3)  # so that none of some is left for a larger k
-    monkeypatch.setattr(reader, "CALL", 33)
+    monkeypatch.setattr(streaming, "STREAMS", 3)  # so that none of some is left for a larger k
+    monkeypatch.setattr(streaming, "CALL", 33)
     assert_allclose(y(asked(few)), y(usual), rtol=1e-9, atol=1e-12)
 
 
@@ -216,7 +229,10 @@ def test_every_kernel_gives_the_same_answer(asked: Callable[..., ProbeResult]) -
     text = names(4000).replace("a", "(").replace("b", ")")
     alphabet = alphabet_of(text)
     ids = np.array(alphabet.encode(text))
-    models = (build_char_lm(validate_config(TINY), alphabet.size, name, "cpu").eval() for name in ("loop", fastest))
+    models = (
+        build_char_lm(validate_config(TINY), alphabet.size, name, "cpu").eval()
+        for name in ("loop", fastest)
+    )
     one, other = (
         asked(ProbeContext(model=model, ids=ids[:1000], vocabulary=alphabet, train_ids=ids))
         for model in models
@@ -227,14 +243,14 @@ def test_every_kernel_gives_the_same_answer(asked: Callable[..., ProbeResult]) -
 
 @pytest.mark.parametrize("name", CELL_NAMES)
 def test_streams_can_be_picked_from_the_state_of_every_cell(name: str) -> None:
-    config = validate_config({**TINY, "cell": name, "layers": 2, "block": "residual"})
+    config = validate_config({**TINY, "cell": name, "num_layers": 2, "block": "residual"})
     if name == "depth-gated-lstm":
-        config = validate_config({**TINY, "cell": name, "layers": 2})
+        config = validate_config({**TINY, "cell": name, "num_layers": 2})
     model = build_char_lm(config, 9, "loop", "cpu").double().eval()
     ids = torch.arange(40).reshape(10, 4) % 9
     with torch.inference_mode():
         state = model.advance(ids[:5], model.initial_state(4))
-        some = reader.select_streams(state, torch.tensor([2, 0]))
+        some = streaming.select_streams(state, torch.tensor([2, 0]))
         found = model.next_token_logits(model.advance(ids[5:, [2, 0]], some))
         logits, _ = model(ids[:, [2, 0]], model.initial_state(2))
     assert_allclose(found, logits[-1], rtol=1e-9)
@@ -242,14 +258,18 @@ def test_streams_can_be_picked_from_the_state_of_every_cell(name: str) -> None:
 
 def test_a_text_that_is_too_short_says_so() -> None:
     whole = remembers(20)
-    for length, asked in itertools.product((0, 1, 255), (context_truncation, context_replacement, context_shuffle)):
+    for length, asked in itertools.product(
+        (0, 1, 255), (context_truncation, context_replacement, context_shuffle)
+    ):
         short = ProbeContext(
             model=whole.model,
             ids=whole.ids[:length],
             vocabulary=whole.vocabulary,
             train_ids=whole.train_ids,
         )
-        with pytest.raises(ProbeNotApplicable, match=f"the text has {length} characters, and .* needed"):
+        with pytest.raises(
+            ProbeNotApplicable, match=f"the text has {length} characters, and .* needed"
+        ):
             asked(short)
     found = context_truncation(whole, places=10)
     assert found.curves[0].x[-1] == 768
@@ -279,7 +299,9 @@ def test_a_place_without_two_words_before_it_is_not_asked() -> None:
 
 def test_a_training_text_that_is_too_short_says_so() -> None:
     short = reading((20, partial(back, 20)), cyclic(0), cyclic(1)[:255])
-    with pytest.raises(ProbeNotApplicable, match="the training text has 255 characters, and 256 are"):
+    with pytest.raises(
+        ProbeNotApplicable, match="the training text has 255 characters, and 256 are"
+    ):
         context_replacement(short)
 
 
@@ -386,7 +408,9 @@ def test_a_single_run_has_a_recl_against_itself() -> None:
 
 def test_recl_doubles_the_context_whatever_else_was_asked() -> None:
     bits = torch.tensor([[4.0, 2.0], [3.0, 2.0], [1.0, 1.0], [2.0, 2.0]])
-    found = relative_effective_context_length({"one": {"ks": torch.tensor([1, 2, 3, 4]), "bits": bits}})
+    found = relative_effective_context_length(
+        {"one": {"ks": torch.tensor([1, 2, 3, 4]), "bits": bits}}
+    )
     assert found.more[1].curves[0].x == [1, 2]
     assert_allclose(y(found.more[1]), [1 - 2**-0.5] * 2, rtol=1e-9)
 
@@ -445,7 +469,9 @@ def test_a_block_is_closed_where_its_indentation_ends_whatever_comes() -> None:
 
 
 def test_a_text_that_closes_nothing_says_so() -> None:
-    with pytest.raises(ProbeNotApplicable, match="closes no brackets, no quotation marks, no blocks"):
+    with pytest.raises(
+        ProbeNotApplicable, match="closes no brackets, no quotation marks, no blocks"
+    ):
         closing_delimiters(remembers(20))
     with pytest.raises(
         ProbeNotApplicable, match="closes only 2 brackets, no quotation marks, no blocks"
@@ -469,7 +495,11 @@ def test_bins_have_enough_events_each_and_the_far_ones_their_own() -> None:
     ("find", "text", "pairs"),
     [
         (match_brackets, "a(b[c]{d})", ["[c]", "{d}", "(b[c]{d})"]),
-        (match_brackets, "1) one (two) :( (x]y) (z)", ["(two)", "(z)"]),  # what does not fit ends all
+        (
+            match_brackets,
+            "1) one (two) :( (x]y) (z)",
+            ["(two)", "(z)"],
+        ),  # what does not fit ends all
         (match_quotes, 'He said "yes" and\n"no". "', []),  # one is left over
         (match_quotes, 'He said "yes" and\n"no".\n\n" "a', ['"yes"', '"no"', '" "']),
         (match_quotes, 'say "a\n\nb" now', []),  # a paragraph ends between them
@@ -483,8 +513,16 @@ def test_bins_have_enough_events_each_and_the_far_ones_their_own() -> None:
         (match_quotes, '"""Doc."""', []),  # a delimiter is no pair of marks
         (match_quotes, 'f("a")\n"""One "b".\n\nTwo.\n"""\ng(\'c\')', ['"a"', '"b"', "'c'"]),
         (match_quotes, "x = '''a''' + ''", ["''"]),
-        (match_indented_blocks, "a:\n  b:\n    c\n\n  d\ne", ["b:\n    c\n\n  d", "a:\n  b:\n    c\n\n  d\ne"]),
-        (match_indented_blocks, "a\n\tb\n    c\nd", ["a\n\tb\n    c", "a\n\tb\n    c\nd"]),  # a tab: 8 columns
+        (
+            match_indented_blocks,
+            "a:\n  b:\n    c\n\n  d\ne",
+            ["b:\n    c\n\n  d", "a:\n  b:\n    c\n\n  d\ne"],
+        ),
+        (
+            match_indented_blocks,
+            "a\n\tb\n    c\nd",
+            ["a\n\tb\n    c", "a\n\tb\n    c\nd"],
+        ),  # a tab: 8 columns
         (
             match_indented_blocks,
             "a\n   b\n  c\n d\ne",
@@ -501,7 +539,9 @@ def test_what_closes_what(
 def test_of_a_long_training_text_the_end_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "(a) [b] " * 300
     asked = reading((1, partial(back, 1)), text, names(3000) + text)
-    end = closing_delimiters(dataclasses.replace(asked, elsewhere=asked.train_ids[-1000:]), least=20)
+    end = closing_delimiters(
+        dataclasses.replace(asked, elsewhere=asked.train_ids[-1000:]), least=20
+    )
     whole = closing_delimiters(asked, least=20)
     monkeypatch.setattr("charlm.ngram.COUNTED", 1000)
     found = closing_delimiters(asked, least=20)
@@ -586,22 +626,28 @@ def test_names_need_letters_commas_and_some_text(text: str, why: str) -> None:
 
 def test_bytes_can_be_asked_everything() -> None:
     """They are characters where they are ASCII."""
-    model = build_char_lm(validate_config({**TINY, "alphabet": "bytes"}), 256, "loop", "cpu").eval()
+    model = build_char_lm(validate_config({**TINY, "vocab": "bytes"}), 256, "loop", "cpu").eval()
     ids = np.frombuffer(f"{prose(2000)}(é) “(b)”\xa0".encode(), np.uint8)
     assert (
         ids_to_text(ids[-14:], BYTE_VOCABULARY)
         == "\ufffd) \ufffd\ufffd\ufffd(b)\ufffd\ufffd\ufffd\ufffd\ufffd"
     )
     with pytest.raises(ProbeNotApplicable, match="letters"):
-        verbatim_recall(ProbeContext(model=model, ids=ids, vocabulary=BYTE_VOCABULARY, train_ids=ids[:1].repeat(2000)))
+        verbatim_recall(
+            ProbeContext(
+                model=model, ids=ids, vocabulary=BYTE_VOCABULARY, train_ids=ids[:1].repeat(2000)
+            )
+        )
 
 
 def test_of_bytes_nothing_is_said_in_characters() -> None:
-    model = build_char_lm(validate_config({**TINY, "alphabet": "bytes"}), 256, "loop", "cpu").eval()
+    model = build_char_lm(validate_config({**TINY, "vocab": "bytes"}), 256, "loop", "cpu").eval()
     ids, other = (
         np.frombuffer(text.encode(), np.uint8) for text in (prose(2000) + "(b)" * 20, names(2000))
     )
-    asked = ProbeContext(model=model, ids=ids, vocabulary=BYTE_VOCABULARY, train_ids=other, char_lm=model)
+    asked = ProbeContext(
+        model=model, ids=ids, vocabulary=BYTE_VOCABULARY, train_ids=other, char_lm=model
+    )
     asked = dataclasses.replace(asked, fresh=lambda: model)
     smaller = dict(zip(("context", "replace", "shuffle", "repeat", "closing"), ASKED, strict=True))
     smaller["context"] = partial(context_truncation, ks=[1, 2, 4], places=60)

@@ -12,10 +12,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from charlm.corpus import Batch
+from charlm.data.batches import Batch
 from charlm.errors import ConfigError
-from charlm.ranks import ProcessGroup, init_process_group
-from charlm.run import Run
+from charlm.runs.run import Run
+from charlm.training.distributed import ProcessGroup, init_process_group
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
 
@@ -30,8 +30,8 @@ from charlm.model import make
 from charlm.ranks import join
 
 torch.set_default_dtype(torch.float64)
-sizes = {"hidden": 12, "embedding": 5, "layers": 2, "batch": 6, "time": 7}
-settings = {"start": "learned", "learning_rate": 0.01, "weight_dropout": float(sys.argv[4])}
+sizes = {"hidden_size": 12, "embedding_dim": 5, "num_layers": 2, "batch_size": 6, "seq_len": 7}
+settings = {"initial_state": "learned", "learning_rate": 0.01, "weight_dropout": float(sys.argv[4])}
 settings |= {"cell": sys.argv[1], "block": sys.argv[3], **sizes}
 config = checked(settings)
 ranks = join("cpu", 6)
@@ -82,8 +82,14 @@ def test_a_run_of_three_processes_that_was_stopped_ends_in_the_same_bits(tmp_pat
     """Gone on with by its name alone: all three take its settings from what it recorded."""
     text = tmp_path / "text.txt"
     text.write_text("To be, or not to be, that is the question. " * 300)
-    sizes = ["--hidden=16", "--embedding=8", "--batch=6", "--time=16", "--updates=1500"]
-    begun = [str(text), *sizes, "--dropout=0.2", "--valid-every=50", "--save-every=9999"]
+    sizes = [
+        "--hidden-size=16",
+        "--embedding-dim=8",
+        "--batch-size=6",
+        "--seq-len=16",
+        "--max-steps=1500",
+    ]
+    begun = [str(text), *sizes, "--dropout=0.2", "--eval-every=50", "--save-every=9999"]
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
 
     def train(run: Path, *words: str) -> "subprocess.Popen[str]":
@@ -92,7 +98,7 @@ def test_a_run_of_three_processes_that_was_stopped_ends_in_the_same_bits(tmp_pat
 
     halfway = train(stopped, *begun)
     deadline = time.monotonic() + 120
-    while not list(stopped.glob("checkpoints/update-*")) and halfway.poll() is None:
+    while not list(stopped.glob("checkpoints/step-*")) and halfway.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     halfway.send_signal(signal.SIGTERM)
@@ -102,7 +108,7 @@ def test_a_run_of_three_processes_that_was_stopped_ends_in_the_same_bits(tmp_pat
     for done in (train(whole, *begun), train(stopped)):
         result, said = done.communicate()
         assert done.returncode == 0, said
-        assert json.loads(result)["updates"] == 1500
+        assert json.loads(result)["max_steps"] == 1500
     assert (whole / "metrics.jsonl").read_bytes() == (stopped / "metrics.jsonl").read_bytes()
     kept = [sorted(path.rglob("*.safetensors")) for path in (whole, stopped)]
     for one, other in zip(*kept, strict=True):
@@ -130,5 +136,5 @@ def test_each_process_has_its_own_streams() -> None:
 def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
     monkeypatch.setenv("WORLD_SIZE", "4")
-    with pytest.raises(ConfigError, match="--batch 30: 4 processes .* Try --batch 32"):
+    with pytest.raises(ConfigError, match="--batch-size 30: 4 processes .* Try --batch-size 32"):
         init_process_group("cpu", 30)

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import prose
 
-from charlm import tasks as tasks
-from charlm.config import CELL_NAMES
-from charlm.task import TASKS
+from charlm.cells.names import CELL_NAMES
+from charlm.tasks.base import TASKS
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 COMMANDS = [
@@ -29,7 +28,7 @@ def small(line: str) -> str:
     """The same command, with a budget that a test has, and a model of that size."""
     line = re.sub(r"--minutes \S+", "--minutes 0.01", line)
     line = re.sub(r"--epochs \S+", "--epochs 0.2", line)
-    line = re.sub(r"--updates \S+", "--updates 3", line)
+    line = re.sub(r"--max-steps \S+", "--max-steps 3", line)
     line = re.sub(r"--trials \S+", "--trials 2", line)
     line = re.sub(r" --seeds \S+", "", line)
     if "compare-cells runs/" in line:
@@ -39,15 +38,15 @@ def small(line: str) -> str:
     if line.startswith("charlm probe"):
         line += " --characters 2000"
     elif "--task" in line:
-        line += " --batch 4"
+        line += " --batch-size 4"
     elif TRAINS.search(line) and "--resume" not in line:
-        line += " --batch 4 --time 16"
+        line += " --batch-size 4 --seq-len 16"
         if "compare-cells" in line:
             line += " --no-transformer" + " --trials 0" * ("--trials" not in line)
         if "python-source" in line:
-            line += " --final none"  # the exact score of 0.6 million characters takes a while
-        if "--updates" not in line and "--minutes" not in line and "--epochs" not in line:
-            line += " --updates 3"
+            line += " --final-eval none"  # the exact score of 0.6 million characters takes a while
+        if "--max-steps" not in line and "--minutes" not in line and "--epochs" not in line:
+            line += " --max-steps 3"
     return line
 
 

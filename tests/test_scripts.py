@@ -20,7 +20,7 @@ def test_encoding_is_fast_and_takes_little_memory_whatever_the_size() -> None:
     """`make bench` does it with 2 GB, on the clock. Here CPU time counts, and half the target of
     speed is enough, as machines are busy."""
     for alphabet in ("characters", "bytes"):
-        found = told("measure_encoding.py", "--megabytes", "64", "--alphabet", alphabet)
+        found = told("measure_encoding.py", "--megabytes", "64", "--vocab", alphabet)
         assert float(re.search(r"(\d+) MB per second", found)[1]) > 25, found  # type: ignore[index]
         assert float(re.search(r"memory (\d+) MB", found)[1]) < 300, found  # type: ignore[index]
 

@@ -7,17 +7,18 @@ from collections import Counter, defaultdict
 import pytest
 import torch
 
-from charlm import tasks as tasks
-from charlm.config import derive_seed
 from charlm.errors import ConfigError
-from charlm.regression import RecurrentRegressor
-from charlm.task import IGNORE_INDEX, SPLITS, TASKS, Task, parse_distances, batch_generator
+from charlm.models.regressor import RecurrentRegressor
+from charlm.seeding import derive_seed
+from charlm.tasks.base import IGNORE_INDEX, SPLITS, TASKS, Task, batch_generator, parse_distances
 
 SYMBOLIC = [name for name, one in TASKS.items() if one.model is not RecurrentRegressor]
 
 
 def drawn(one: Task, distance: int, streams: int, number: int = 0) -> tuple[torch.Tensor, ...]:
-    return one.sample_batch(distance, streams, batch_generator(one.name, distance, "train", 0, number))
+    return one.sample_batch(
+        distance, streams, batch_generator(one.name, distance, "train", 0, number)
+    )
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from conftest import prose
 
-from charlm import encoding, source
-from charlm.alphabet import BYTE_VOCABULARY, UNICODE_CODE_POINTS, Vocabulary
-from charlm.config import validate_config, parse_split_ratios
-from charlm.corpus import Corpus, load_corpus, reload_corpus
-from charlm.encoding import EncodedText, encode
+from charlm.config import parse_split_ratios, validate_config
+from charlm.data import encoded_text, sources
+from charlm.data.corpus import Corpus, load_corpus, reload_corpus
+from charlm.data.encoded_text import EncodedText, encode
+from charlm.data.sources import TextSource, resolve_sources
+from charlm.data.vocabulary import BYTE_VOCABULARY, UNICODE_CODE_POINTS, Vocabulary
 from charlm.errors import ConfigError, DataError, InputNotFoundError
-from charlm.source import TextSource, resolve_sources
 
 
 def text_of(found: list[TextSource]) -> bytes:
@@ -67,7 +67,7 @@ def test_standard_input_can_be_read_more_than_once(monkeypatch: pytest.MonkeyPat
     assert text_of(found) == text_of(found) == b"from a pipe"
 
 
-@pytest.mark.parametrize("name", source.NAMED_CORPORA)
+@pytest.mark.parametrize("name", sources.NAMED_CORPORA)
 def test_the_named_corpora_are_on_every_machine(name: str) -> None:
     data = text_of(resolve_sources([name], ""))
     assert data == text_of(resolve_sources([name], ""))
@@ -89,7 +89,9 @@ def test_a_truncated_or_false_archive_is_bad_data(tmp_path: Path, kind: str, cut
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputNotFoundError, match="no file nowhere.txt.*python-docs, python-source"):
         resolve_sources(["nowhere.txt"], "")
-    with pytest.raises(InputNotFoundError, match=r"matches \*\*/\*\.txt: choose others with --glob"):
+    with pytest.raises(
+        InputNotFoundError, match=r"matches \*\*/\*\.txt: choose others with --glob"
+    ):
         resolve_sources([str(tmp_path)], "**/*.txt")
 
 
@@ -116,8 +118,8 @@ def test_ids_are_given_in_order_of_first_appearance_across_chunks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     text = "".join(chr(c) for c in range(0x4E00, 0x4E00 + 400)) * 2 + "a"
-    monkeypatch.setattr(source, "CHUNK_BYTES", 7)  # cuts characters of three bytes
-    monkeypatch.setattr(encoding, "CHUNK_BYTES", 5)
+    monkeypatch.setattr(sources, "CHUNK_BYTES", 7)  # cuts characters of three bytes
+    monkeypatch.setattr(encoded_text, "CHUNK_BYTES", 5)
     kept = encode(text.encode())
     assert kept.ids.tolist() == [*range(400), *range(400), 400]
     assert kept.facts.first_positions == (*range(400), 800)
@@ -158,7 +160,7 @@ def test_the_users_file_may_vanish_while_its_text_is_in_use(tmp_path: Path) -> N
         (b"line one\nab\xff", "not UTF-8 at byte 11 (line 2, column 3): convert it"),
         ("né\n".encode() + b"x\xc3", "not UTF-8 at byte 5 (line 2, column 2)"),
         ("hello".encode("utf-16"), "line 1, column 1): it looks like UTF-16: convert it with icon"),
-        (b"one\ntwo\0", "has a NUL on line 2: it is not text. Read it with --alphabet bytes"),
+        (b"one\ntwo\0", "has a NUL on line 2: it is not text. Read it with --vocab bytes"),
         (b"\xed\xa0\x80", "not UTF-8 at byte 0"),
     ],
 )
@@ -166,7 +168,7 @@ def test_what_is_not_text_is_refused_at_its_place(
     monkeypatch: pytest.MonkeyPatch, data: bytes, says: str
 ) -> None:
     for chunk in (4096, 2):  # the place is told right when the text comes in pieces, too
-        monkeypatch.setattr(source, "CHUNK_BYTES", chunk)
+        monkeypatch.setattr(sources, "CHUNK_BYTES", chunk)
         with pytest.raises(DataError, match=re.escape(says)):
             encode(data)
         assert encode(data, BYTE_VOCABULARY).ids.tolist() == list(data)
@@ -191,7 +193,7 @@ def test_splits_are_contiguous_exact_and_decided_in_characters(tmp_path: Path) -
     assert decoded(characters, "train") == text[:999]
     assert decoded(characters, "valid") == text[999:1055]
     assert decoded(characters, "test") == text[1055:]
-    data = corpus_of(tmp_path, text, alphabet="bytes")
+    data = corpus_of(tmp_path, text, vocab="bytes")
     for split in ("train", "valid", "test"):
         assert bytes(data.split(split).tolist()).decode() == decoded(characters, split)
     assert parse_split_ratios("90/5/5") == parse_split_ratios("0.9/0.05/0.05")
@@ -204,7 +206,7 @@ def test_the_published_split_of_tiny_shakespeare_is_met_exactly() -> None:
 
 def test_given_files_are_the_splits_and_the_corpus_is_shared_by_the_rest(tmp_path: Path) -> None:
     (tmp_path / "v.txt").write_text("valid!")
-    corpus = corpus_of(tmp_path, prose(950), valid_text=str(tmp_path / "v.txt"))
+    corpus = corpus_of(tmp_path, prose(950), valid_file=str(tmp_path / "v.txt"))
     assert decoded(corpus, "train") == prose(950)[:900]
     assert decoded(corpus, "valid") == "valid!"
     assert decoded(corpus, "test") == prose(950)[900:]
@@ -221,7 +223,7 @@ def test_the_alphabet_is_of_the_training_split_alone(tmp_path: Path) -> None:
     assert corpus.vocabulary.unk_id == 2 and corpus.vocabulary.size == 3
     assert corpus.vocabulary.encode("abcz") == [0, 1, 2, 2]
     assert corpus.vocabulary.unk_cost_nats == math.log(1_114_112) == math.log(UNICODE_CODE_POINTS)
-    data = corpus_of(tmp_path, "ab" * 45 + "c" * 5 + "d" * 5, alphabet="bytes")
+    data = corpus_of(tmp_path, "ab" * 45 + "c" * 5 + "d" * 5, vocab="bytes")
     assert data.vocabulary.size == 256 and data.vocabulary.unk_id is None
 
 
@@ -237,7 +239,7 @@ def test_too_little_text_is_refused(tmp_path: Path, text: str, says: str) -> Non
 @pytest.mark.parametrize("split", ["90/10", "a/b/c", "90/0/10", "90/-5/15", "nan/5/5", "1/0/0", ""])
 def test_a_split_is_three_positive_shares(split: str) -> None:
     with pytest.raises(ConfigError, match="--split"):
-        validate_config({"split": split})
+        validate_config({"split_ratios": split})
 
 
 def test_a_run_knows_its_text_again_or_refuses_another(tmp_path: Path) -> None:

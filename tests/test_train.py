@@ -12,18 +12,27 @@ import pytest
 import torch
 from conftest import TINY, make_run, prose
 
-from charlm import evaluate, learner
-from charlm import sample as sampling
-from charlm.adamw import AdamW
-from charlm.cell import CELLS
+from charlm.cells.base import CELLS
 from charlm.config import validate_config
-from charlm.corpus import BatchSampler, load_corpus, reload_corpus
+from charlm.data.batches import BatchSampler
+from charlm.data.corpus import load_corpus, reload_corpus
 from charlm.errors import ConfigError, DataError, DivergedError
-from charlm.learner import Trainer, StepMetrics, learning_rate
-from charlm.model import build_char_lm, count_parameters_and_state
-from charlm.run import Run
-from charlm.train import ValidationMetrics, restore_trainer, create_run, measure_step_time, train
-from charlm.weight_dropout import drop_weights
+from charlm.evaluation import generation as sampling
+from charlm.evaluation import scoring
+from charlm.models.build import build_char_lm
+from charlm.models.cost import count_parameters_and_state
+from charlm.results.training import StepMetrics, ValidationMetrics
+from charlm.runs.run import Run
+from charlm.training import trainer
+from charlm.training.budget import measure_step_time
+from charlm.training.loop import train
+from charlm.training.optimizer import AdamW
+from charlm.training.schedule import learning_rate
+from charlm.training.session import create_run, restore_trainer
+from charlm.training.trainer import Trainer
+from charlm.training.weight_dropout import drop_weights
+
+pass
 
 # batches
 
@@ -34,7 +43,9 @@ def test_batches_are_a_pure_function_of_seed_and_update() -> None:
     order = [5, 40, 0, 5, 17]
     for update in order:
         a, b = one[update], other[update]
-        assert torch.equal(a.x, b.x) and torch.equal(a.y, b.y) and a.is_epoch_start == b.is_epoch_start
+        assert (
+            torch.equal(a.x, b.x) and torch.equal(a.y, b.y) and a.is_epoch_start == b.is_epoch_start
+        )
     assert any(not torch.equal(one[u].x, BatchSampler(ids, 4, 16, 8)[u].x) for u in order)
 
 
@@ -63,7 +74,9 @@ def test_an_epoch_reads_each_character_once_but_for_less_than_a_window() -> None
 
 
 def test_text_shorter_than_a_window_is_refused() -> None:
-    with pytest.raises(DataError, match="65: give more text, or a smaller --batch or --time"):
+    with pytest.raises(
+        DataError, match="65: give more text, or a smaller --batch-size or --seq-len"
+    ):
         BatchSampler(np.zeros(64, dtype=np.uint8), 4, 16, 0)
     assert BatchSampler(np.zeros(65, dtype=np.uint8), 4, 16, 0).windows == 1
 
@@ -73,7 +86,7 @@ def test_text_shorter_than_a_window_is_refused() -> None:
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_the_learning_rate_rises_in_a_line_and_falls_to_two_hundredths(schedule: str) -> None:
-    config = validate_config({"schedule": schedule, "warmup": 10, "learning_rate": 1.0})
+    config = validate_config({"lr_schedule": schedule, "warmup_steps": 10, "learning_rate": 1.0})
     rates = [learning_rate(config, update, 100) for update in range(100)]
     assert rates[:10] == pytest.approx([(n + 1) / 11 for n in range(10)])
     assert rates[10] == 1 and all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
@@ -87,7 +100,9 @@ def test_the_learning_rate_rises_in_a_line_and_falls_to_two_hundredths(schedule:
 
 
 def test_training_learns(tmp_path: Path, book: Path) -> None:
-    run, corpus, config = make_run(tmp_path / "r", book, updates=60, hidden=24, learning_rate=0.02)
+    run, corpus, config = make_run(
+        tmp_path / "r", book, max_steps=60, hidden_size=24, learning_rate=0.02
+    )
     model = restore_trainer(run, "cpu", config, print)[0]
     bits = [h.bits for h in train(run, model, corpus) if isinstance(h, StepMetrics)]
     first = math.log2(run.vocabulary.size)
@@ -117,16 +132,18 @@ def test_the_state_is_carried_within_an_epoch_and_reset_at_its_edge(
 
 
 def test_a_learned_start_is_learned(tmp_path: Path, book: Path) -> None:
-    run, corpus, config = make_run(tmp_path / "r", book, start="learned", cell="lstm")
+    run, corpus, config = make_run(tmp_path / "r", book, initial_state="learned", cell="lstm")
     model, _ = restore_trainer(run, "cpu", config, print)
     before = [p.clone() for p in model.model.initial_states]
     list(train(run, model, corpus))
     assert len(before) == 2
-    assert all(not torch.equal(a, b) for a, b in zip(before, model.model.initial_states, strict=True))
+    assert all(
+        not torch.equal(a, b) for a, b in zip(before, model.model.initial_states, strict=True)
+    )
 
 
 def test_only_matrices_decay() -> None:
-    config = validate_config({**TINY, "start": "learned"})
+    config = validate_config({**TINY, "initial_state": "learned"})
     model = build_char_lm(config, 9, "loop", "cpu")
     (matrices, some), (vectors, none) = Trainer(model, config, 1).optimizer.groups
     assert (some, none) == (0.01, 0)
@@ -161,38 +178,38 @@ def test_an_update_is_that_of_pytorch_s_adamw() -> None:
 def test_momentum_is_how_much_of_the_direction_is_of_before() -> None:
     batches = BatchSampler(np.arange(200, dtype=np.uint8) % 7, 4, 16, 0)
     for momentum in (0.0, 0.75):
-        config = validate_config({**TINY, "momentum": momentum})
-        learner = Trainer(build_char_lm(config, 7, "loop", "cpu"), config, 1)
-        learner.train_step(batches[0])
-        weight = learner.model.bias
+        config = validate_config({**TINY, "beta1": momentum})
+        trainer = Trainer(build_char_lm(config, 7, "loop", "cpu"), config, 1)
+        trainer.train_step(batches[0])
+        weight = trainer.model.bias
         assert weight.grad is not None
-        kept = learner.optimizer.moments[weight]["exp_avg"]
+        kept = trainer.optimizer.moments[weight]["exp_avg"]
         torch.testing.assert_close(kept, (1 - momentum) * weight.grad)
 
 
 def test_dropped_weights_are_not_learnt_in_that_update_and_then_are_there_again() -> None:
     batches = BatchSampler(np.arange(200, dtype=np.uint8) % 7, 4, 16, 0)
-    config = validate_config(TINY | {"cell": "gru-cho", "layers": 2, "weight_dropout": 0.25})
-    learner = Trainer(build_char_lm(config, 7, "loop", "cpu"), config, 1)
-    names = {id(p): name for name, p in learner.model.named_parameters()}
-    assert {names[id(p)] for p in learner.recurrent_weights} == {
+    config = validate_config(TINY | {"cell": "gru-cho", "num_layers": 2, "weight_dropout": 0.25})
+    trainer = Trainer(build_char_lm(config, 7, "loop", "cpu"), config, 1)
+    names = {id(p): name for name, p in trainer.model.named_parameters()}
+    assert {names[id(p)] for p in trainer.recurrent_weights} == {
         f"layers.{layer}.{matrix}.weight" for layer in (0, 1) for matrix in ("U", "U_n")
     }
-    before = [p.detach().clone() for p in learner.recurrent_weights]
-    with drop_weights(learner.recurrent_weights, 0.25):
-        for weight, whole in zip(learner.recurrent_weights, before, strict=True):
+    before = [p.detach().clone() for p in trainer.recurrent_weights]
+    with drop_weights(trainer.recurrent_weights, 0.25):
+        for weight, whole in zip(trainer.recurrent_weights, before, strict=True):
             there = weight != 0
             assert 0.5 < there.double().mean() < 0.95
             torch.testing.assert_close(weight[there], whole[there] / 0.75)
-    assert all(torch.equal(a, b) for a, b in zip(learner.recurrent_weights, before, strict=True))
-    learner.train_step(batches[0])
-    for weight in learner.recurrent_weights:
+    assert all(torch.equal(a, b) for a, b in zip(trainer.recurrent_weights, before, strict=True))
+    trainer.train_step(batches[0])
+    for weight in trainer.recurrent_weights:
         assert weight.grad is not None
         assert 0.5 < (weight.grad != 0).double().mean() < 0.95
 
 
 def test_the_gradient_is_clipped_by_its_whole_norm(tmp_path: Path, book: Path) -> None:
-    run, corpus, config = make_run(tmp_path / "r", book, clip=1e-3)
+    run, corpus, config = make_run(tmp_path / "r", book, grad_clip=1e-3)
     model, _ = restore_trainer(run, "cpu", config, print)
     told = model.train_step(BatchSampler(corpus.split("train"), 4, 16, 0)[0])
     norm = torch.stack([p.grad.norm() for p in model.model.parameters()]).norm()  # type: ignore
@@ -203,12 +220,12 @@ def test_the_gradient_is_clipped_by_its_whole_norm(tmp_path: Path, book: Path) -
 
 
 @pytest.mark.parametrize(
-    ("budget", "updates"), [({"updates": 7}, 7), ({"epochs": 1.5}, 126), ({}, 2000)]
+    ("budget", "updates"), [({"max_steps": 7}, 7), ({"epochs": 1.5}, 126), ({}, 2000)]
 )
 def test_a_budget_becomes_updates(
     tmp_path: Path, book: Path, budget: dict[str, float], updates: int
 ) -> None:
-    config = validate_config({**{k: v for k, v in TINY.items() if k != "updates"}, **budget})
+    config = validate_config({**{k: v for k, v in TINY.items() if k != "max_steps"}, **budget})
     corpus = load_corpus(config, [str(book)])
     assert BatchSampler(corpus.split("train"), 4, 16, 0).windows == 84
     assert create_run(tmp_path / "r", config, corpus, "cpu").record.max_steps == updates
@@ -217,7 +234,7 @@ def test_a_budget_becomes_updates(
 def test_minutes_become_updates_once_by_timing(
     tmp_path: Path, book: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = validate_config({**TINY, "updates": 0, "minutes": 0.05})
+    config = validate_config({**TINY, "max_steps": 0, "minutes": 0.05})
     corpus = load_corpus(config, [str(book)])
     timed: list[float] = []
 
@@ -233,13 +250,19 @@ def test_minutes_become_updates_once_by_timing(
 
 
 def test_two_budgets_are_one_too_many() -> None:
-    with pytest.raises(ConfigError, match="keep one of --updates, --minutes"):
-        validate_config({"updates": 3, "minutes": 1.0})
+    with pytest.raises(ConfigError, match="keep one of --max-steps, --minutes"):
+        validate_config({"max_steps": 3, "minutes": 1.0})
 
 
 # a stop loses nothing
 
-HARD = {"dropout": 0.3, "layers": 2, "schedule": "cosine", "start": "learned", "valid_every": 5}
+HARD = {
+    "dropout": 0.3,
+    "num_layers": 2,
+    "lr_schedule": "cosine",
+    "initial_state": "learned",
+    "eval_every": 5,
+}
 
 
 def walk(run: Run, *, stop_after: int = 0, abandon_after: int = 0) -> Trainer:
@@ -276,7 +299,7 @@ def result_of(run: Run) -> dict[str, bytes]:
 # That each cell goes on to the same bits is in its contract; here it is about the run.
 MODELS = [
     {"cell": "rnn"},
-    {"cell": "gru", "keep_bias": "chrono"},
+    {"cell": "gru", "forget_bias": "chrono"},
     {"cell": "gru-cho", "weight_dropout": 0.3},
     {"cell": "lstm"},
     {"cell": "lstm", "block": "residual", "recurrent_init": "orthogonal"},
@@ -319,9 +342,9 @@ def test_training_that_was_killed_anywhere_ends_in_the_same_bytes(
 
 
 def test_training_goes_on_from_the_newest_sound_checkpoint(tmp_path: Path, book: Path) -> None:
-    run, _, _ = make_run(tmp_path / "whole", book, valid_every=3)
+    run, _, _ = make_run(tmp_path / "whole", book, eval_every=3)
     walk(run)
-    damaged, _, _ = make_run(tmp_path / "damaged", book, valid_every=3)
+    damaged, _, _ = make_run(tmp_path / "damaged", book, eval_every=3)
     walk(damaged, stop_after=9)
     older, newer = list(damaged.checkpoints.items())[-2:]
     (newer[1] / "progress.json").write_bytes(b"{}")
@@ -346,7 +369,9 @@ def test_each_thing_in_a_checkpoint_is_needed(
     walk(stopped, stop_after=5)
     restore = Trainer.load_state
 
-    def forgetful(self: Trainer, tensors: learner.Tensors, progress: learner.TrainingProgress) -> None:
+    def forgetful(
+        self: Trainer, tensors: trainer.Tensors, progress: trainer.TrainingProgress
+    ) -> None:
         training = {
             name: torch.zeros_like(value) if name.split("/")[0] == what else value
             for name, value in tensors["training"].items()
@@ -372,19 +397,22 @@ def test_evaluating_otherwise_never_changes_training(tmp_path: Path, book: Path)
     """More often, less often, with an exact score in between: the same updates, bit for bit."""
     updates = []
     for number, every in enumerate((1, 5, 12)):
-        settings = {**HARD, "valid_every": every}
+        settings = {**HARD, "eval_every": every}
         run, corpus, config = make_run(tmp_path / str(number), book, **settings)
         model, _ = restore_trainer(run, "cpu", config, print)
         happened = []
         for one in train(run, model, corpus):
             happened.append(one)
             if every == 5:
-                evaluate.evaluate(
+                scoring.evaluate(
                     model.model, corpus.vocabulary, corpus.encoding, corpus.record.splits["test"]
                 )
                 torch.rand(5)  # nor does anybody else's use of the global generator
         updates.append([one for one in happened if isinstance(one, StepMetrics)])
-        assert sum(isinstance(one, ValidationMetrics) for one in happened) == {1: 12, 5: 3, 12: 1}[every]
+        assert (
+            sum(isinstance(one, ValidationMetrics) for one in happened)
+            == {1: 12, 5: 3, 12: 1}[every]
+        )
     assert updates[0] == updates[1] == updates[2]
 
 
@@ -404,7 +432,7 @@ def test_weights_order_and_dropout_depend_on_the_seed(tmp_path: Path, book: Path
 def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched(
     tmp_path: Path, book: Path, where: str
 ) -> None:
-    run, _, config = make_run(tmp_path / "r", book, valid_every=3)
+    run, _, config = make_run(tmp_path / "r", book, eval_every=3)
     model = walk(run, stop_after=6)
     kept = {n: p.read_bytes() for n, p in files_of(run).items()}
     if where == "weights":
@@ -426,7 +454,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched(
 def test_a_validation_that_is_not_finite_stops_too(
     tmp_path: Path, book: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, corpus, config = make_run(tmp_path / "r", book, valid_every=5)
+    run, corpus, config = make_run(tmp_path / "r", book, eval_every=5)
     model, _ = restore_trainer(run, "cpu", config, print)
     monkeypatch.setattr("charlm.train.quick_bits", lambda *_: math.inf)
     with pytest.raises(DivergedError, match="update 5: validation gives inf bits"):
@@ -434,7 +462,9 @@ def test_a_validation_that_is_not_finite_stops_too(
 
 
 def test_timing_meets_no_fault_and_changes_nothing(tmp_path: Path, book: Path) -> None:
-    config = validate_config({**TINY, "cell": "rnn", "learning_rate": 1000.0, "clip": 1e9, "warmup": 0})
+    config = validate_config(
+        {**TINY, "cell": "rnn", "learning_rate": 1000.0, "grad_clip": 1e9, "warmup_steps": 0}
+    )
     corpus = load_corpus(config, [str(book)])
     torch.manual_seed(5)
     before = torch.get_rng_state()
@@ -470,7 +500,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, book: Path)
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_size_of_a_model_is_known_before_it_is_made(cell: str) -> None:
-    config = validate_config({**TINY, "cell": cell, "layers": 2, "start": "learned"})
+    config = validate_config({**TINY, "cell": cell, "num_layers": 2, "initial_state": "learned"})
     parameters, state = count_parameters_and_state(config, 9)
     model = build_char_lm(config, 9, "loop", "cpu")
     assert parameters == sum(p.numel() for p in model.parameters())

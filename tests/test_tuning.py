@@ -15,36 +15,43 @@ import msgspec
 import pytest
 from conftest import TINY, charlm, command
 
-from charlm import compare_tuning
-from charlm.beginning import initialize_cell
-from charlm.cell import CELLS
-from charlm.compare import PlannedRun, plan_runs
-from charlm.compare_tuning import plan_trials, search_space_for, apply_chosen_settings, run_tuning
-from charlm.config import Config, validate_config
-from charlm.corpus import CorpusRecord
-from charlm.encoder import TextDigest
-from charlm.errors import ConfigError
-from charlm.match import match_budget
-from charlm.model import build_cells, count_parameters_and_state, meta_device
-from charlm.pages import tuning as page
-from charlm.run import Run
-from charlm.show.rows import boundary_warnings, describe_tuning
-from charlm.tuning import (
-    TUNING_SEED,
-    SPACE,
+from charlm.cells.base import CELLS
+from charlm.comparison import tuning as compare_tuning
+from charlm.comparison.budget_matching import match_budget
+from charlm.comparison.plan import PlannedRun, plan_runs
+from charlm.comparison.search import (
     DEFAULT_TRIALS,
-    TrialResult,
+    SPACE,
+    TUNING_SEED,
     SearchSettings,
-    describe_search,
-    rank_trials,
-    select_best,
-    sample_settings,
+    TrialResult,
     boundary_side,
-    rung_schedule,
+    describe_search,
     make_search,
+    rank_trials,
+    rung_schedule,
+    sample_settings,
+    select_best,
     summarize_tuning,
 )
-from charlm.workers import Job, JobProgress
+from charlm.comparison.tuning import (
+    apply_chosen_settings,
+    plan_trials,
+    run_tuning,
+    search_space_for,
+)
+from charlm.config import Config, validate_config
+from charlm.errors import ConfigError
+from charlm.execution.jobs import Job, JobProgress
+from charlm.models.cost import count_parameters_and_state, meta_device
+from charlm.models.initialization import initialize_cell
+from charlm.models.recurrent import build_cells
+from charlm.reporting.html import tuning as page
+from charlm.reporting.wording import boundary_warnings, describe_tuning
+from charlm.results.text import CorpusRecord, TextDigest
+from charlm.runs.run import Run
+
+pass
 
 TEXT = CorpusRecord((), TextDigest("ab" * 32, (100,)), 100, {"train": (0, 90)}, ())
 
@@ -53,7 +60,7 @@ TEXT = CorpusRecord((), TextDigest("ab" * 32, (100,)), 100, {"train": (0, 90)}, 
 
 
 def test_a_trial_is_drawn_by_its_number_alone() -> None:
-    third = {"learning_rate": 0.0209, "dropout": 0.1, "keep_bias": "0", "clip": 0.25}
+    third = {"learning_rate": 0.0209, "dropout": 0.1, "forget_bias": "0", "grad_clip": 0.25}
     usual = Config()
     assert sample_settings(SPACE, 0) == {name: getattr(usual, name) for name in SPACE}
     assert sample_settings(SPACE, 3) == third
@@ -76,7 +83,7 @@ def test_rates_are_even_on_a_logarithmic_scale_and_all_else_as_often() -> None:
     for tenth in range(10):
         low, high = (3e-4 * 100 ** (end / 10) for end in (tenth, tenth + 1))
         assert sum(low <= rate < high for rate in rates) == pytest.approx(200, abs=50)
-    for name in ("dropout", "keep_bias", "clip"):
+    for name in ("dropout", "forget_bias", "grad_clip"):
         for choice in SPACE[name]:
             share = sum(one[name] == choice for one in found) / 2000
             assert share == pytest.approx(1 / len(SPACE[name]), abs=0.04)
@@ -85,7 +92,9 @@ def test_rates_are_even_on_a_logarithmic_scale_and_all_else_as_often() -> None:
 def test_few_rates_leave_no_wide_gap() -> None:
     low, high = SPACE["learning_rate"]
     for trials in range(4, 40):
-        rates = sorted(sample_settings(SPACE, number)["learning_rate"] for number in range(1, trials))
+        rates = sorted(
+            sample_settings(SPACE, number)["learning_rate"] for number in range(1, trials)
+        )
         ends = [low, *rates, high]
         gaps = [math.log(after / before) for before, after in pairwise(ends)]
         assert max(gaps) < 2.2 * math.log(high / low) / trials
@@ -93,7 +102,7 @@ def test_few_rates_leave_no_wide_gap() -> None:
 
 def test_what_the_person_gives_is_not_searched() -> None:
     assert make_search(9, {}, "") == SearchSettings(9, SPACE)
-    assert "dropout" not in make_search(9, {"dropout": 0.5, "layers": 2}, "").space
+    assert "dropout" not in make_search(9, {"dropout": 0.5, "num_layers": 2}, "").space
     assert make_search(9, {}, "1e-3..1").space == {**SPACE, "learning_rate": (1e-3, 1.0)}
     for given, rates, problem in (
         (dict.fromkeys(SPACE, 1), "", "nothing left to search: leave one of --learning-rate, --"),
@@ -118,13 +127,17 @@ def test_a_cell_is_tried_with_what_it_has_and_never_gets_larger(cell: str) -> No
             return False
         return True
 
-    config = validate_config({"cell": cell, "hidden": 16})
-    assert takes(msgspec.structs.replace(config, keep_bias="0")) == (
-        "keep_bias" in search_space_for(SPACE, cell)
+    config = validate_config({"cell": cell, "hidden_size": 16})
+    assert takes(msgspec.structs.replace(config, forget_bias="0")) == (
+        "forget_bias" in search_space_for(SPACE, cell)
     )
     for number in range(4):
-        tried = msgspec.structs.replace(config, **sample_settings(search_space_for(SPACE, cell), number))
-        assert takes(tried) and count_parameters_and_state(tried, 90) == count_parameters_and_state(config, 90)
+        tried = msgspec.structs.replace(
+            config, **sample_settings(search_space_for(SPACE, cell), number)
+        )
+        assert takes(tried) and count_parameters_and_state(tried, 90) == count_parameters_and_state(
+            config, 90
+        )
 
 
 # who goes on
@@ -148,7 +161,11 @@ def test_the_best_of_the_longest_rung_is_chosen() -> None:
     short = [TrialResult(n, 100, bits) for n, bits in enumerate([2.0, 1.5, 2.5, None])]
     assert select_best(short).number == 1
     long = [TrialResult(0, 300, 1.9), TrialResult(1, 300, 1.9)]
-    assert select_best([*short, *long]) == select_best([*long[::-1], *short]) == TrialResult(0, 300, 1.9)
+    assert (
+        select_best([*short, *long])
+        == select_best([*long[::-1], *short])
+        == TrialResult(0, 300, 1.9)
+    )
     # that a trial diverged where it was trained for longer says more than how it began
     assert select_best([*short, TrialResult(0, 300, None), TrialResult(1, 300, None)]).number == 2
     assert select_best([*short, TrialResult(0, 300, 3.0), TrialResult(1, 300, None)]).number == 0
@@ -171,7 +188,7 @@ def test_no_trial_counts_for_more_than_a_uniform_code_in_what_is_to_be_expected(
         found = summarize_tuning(SPACE, outcomes, 6.0)
         assert found["expected_best"] == pytest.approx([4.0, 3.0])  # of the rung where all were
         assert [one["bits"] for one in found["trials"]] == [[lost], [2.0, 1.0]]
-        taken = {"number": 1, "updates": 27, "bits": 1.0}
+        taken = {"number": 1, "max_steps": 27, "bits": 1.0}
         assert found["chosen"] == {**taken, "settings": sample_settings(SPACE, 1)}
 
 
@@ -179,7 +196,7 @@ def test_no_trial_counts_for_more_than_a_uniform_code_in_what_is_to_be_expected(
 
 
 def planned(place: Path, cells: Sequence[str] = ("rnn", "gru"), **more: Any) -> list[PlannedRun]:
-    settings = {**TINY, "updates": 2700, **more}
+    settings = {**TINY, "max_steps": 2700, **more}
     return plan_runs(settings, 2, match_budget(settings, cells, 20_000, 32), TEXT, 32, place)
 
 
@@ -203,7 +220,9 @@ def tuned(
 def after_tuning(base: list[PlannedRun], found: dict[str, Any]) -> list[PlannedRun]:
     """The comparison's runs with what was chosen."""
     chosen = {cell: one["chosen"]["settings"] for cell, one in found["cells"].items()}
-    return [run for one in base for run in apply_chosen_settings([one], chosen[one.config.cell], TEXT)]
+    return [
+        run for one in base for run in apply_chosen_settings([one], chosen[one.config.cell], TEXT)
+    ]
 
 
 def far(one: PlannedRun) -> float | None:
@@ -226,10 +245,22 @@ def test_every_cell_has_the_same_trials_and_none_reads_the_test_split(
     found, rungs = tuned(base, 9, monkeypatch, bits)
     assert [len(jobs) for jobs in rungs] == [18, 6, 4]
     assert rungs[1][0].name == "rnn trial 6"
-    names = ("learning_rate", "dropout", "clip", "updates", "seed", "final", "valid_every")
+    names = (
+        "learning_rate",
+        "dropout",
+        "grad_clip",
+        "max_steps",
+        "seed",
+        "final_eval",
+        "eval_every",
+    )
     rnn, gru = ([[getattr(one, n) for n in names] for one in seen[cell]] for cell in seen)
     assert rnn == gru and {one.final_eval for one in seen["gru"]} == {"none"}
-    assert {one.forget_bias for one in seen["rnn"]} == {"1"} != {one.forget_bias for one in seen["gru"]}
+    assert (
+        {one.forget_bias for one in seen["rnn"]}
+        == {"1"}
+        != {one.forget_bias for one in seen["gru"]}
+    )
     assert not {one.config.seed for one in base} & {one.seed for one in seen["gru"]}
     assert {one.hidden_size for one in seen["gru"]} == {base[1].config.hidden_size}
     assert found["cells"]["gru"]["chosen"]["settings"] == sample_settings(SPACE, 6)
@@ -264,7 +295,10 @@ def test_as_many_trials_are_foreseen_as_are_done_and_then_the_very_runs(
         *done[:18]
     }
     assert settings == {"rnn": None, "gru": None}
-    assert [one.path.name for one in apply_chosen_settings(base[:2], None, TEXT)] == ["rnn-s0-…", "gru-s0-…"]
+    assert [one.path.name for one in apply_chosen_settings(base[:2], None, TEXT)] == [
+        "rnn-s0-…",
+        "gru-s0-…",
+    ]
     monkeypatch.setattr(PlannedRun, "look", lambda _: JobProgress("done"))
     trials, settings = plan_trials(cells, SearchSettings(9, SPACE), 2700, TEXT)
     assert {one.path for one in trials} == {*done}
@@ -283,7 +317,7 @@ def test_more_trials_and_cells_reuse_what_is_done(
 def test_trials_that_are_alike_are_done_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    space = {"keep_bias": SPACE["keep_bias"]}
+    space = {"forget_bias": SPACE["forget_bias"]}
     found, rungs = tuned(planned(tmp_path), 9, monkeypatch, far, space)
     assert sorted(job.name.split()[0] for job in rungs[0]) == ["gru"] * 3 + ["rnn"]
     assert [len(one["trials"]) for one in found["cells"].values()] == [9, 9]
@@ -296,7 +330,9 @@ def test_trials_that_are_alike_are_done_once(
 def test_what_was_tuned_is_said() -> None:
     one = {"tuning": None, "settings": {"learning_rate": 0.01}}
     assert describe_tuning(one) == "one learning rate 0.01, not tuned for each cell"
-    assert describe_tuning({**one, "tuning": {"trials": 3}}).endswith("0.01, the rest tuned for each cell")
+    assert describe_tuning({**one, "tuning": {"trials": 3}}).endswith(
+        "0.01, the rest tuned for each cell"
+    )
     assert describe_tuning({"tuning": {"trials": 3}, "settings": {}}) == "tuned for each cell"
 
 
@@ -319,7 +355,9 @@ def test_a_figure_of_trials_that_are_all_worse_than_a_uniform_code_is_left_out(
         return lost if one.config.cell == "rnn" else far(one)
 
     found, _ = tuned(planned(tmp_path), 9, monkeypatch, bits)
-    assert not page.loss_by_learning_rate(0, found, "rnn") and page.loss_by_learning_rate(1, found, "gru")
+    assert not page.loss_by_learning_rate(0, found, "rnn") and page.loss_by_learning_rate(
+        1, found, "gru"
+    )
     heads, rows = page.trial_table(found)
     assert {len(row) for row in rows} == {len(heads)} and len(rows) == 18
     fourth = rows[9 + 3]  # of rnn, which has no keep bias
@@ -347,10 +385,19 @@ def test_a_figure_shows_every_trial_at_each_rung_and_the_one_that_was_chosen(
 
 def test_cells_are_tuned_unless_a_learning_rate_is_given(tmp_path: Path, book: Path) -> None:
     def planned(*words: str) -> Counter[str]:
-        small = ["--cells", "rnn", "--seeds", "1", "--parameters", "3030", "--embedding", "8"]
-        small += ["--batch", "4", "--time", "16", "--updates", "90", "--no-transformer", *words]
+        small = ["--cells", "rnn", "--seeds", "1", "--params", "3030", "--embedding-dim", "8"]
+        small += [
+            "--batch-size",
+            "4",
+            "--seq-len",
+            "16",
+            "--max-steps",
+            "90",
+            "--no-transformer",
+            *words,
+        ]
         out = tmp_path / "-".join(words)
-        done = charlm("compare-cells", book, *small, "--out", out, "--plan", "--json")
+        done = charlm("compare-cells", book, *small, "--out", out, "--dry-run", "--json")
         assert done.returncode == 0, done.stderr
         return Counter(run["purpose"] for run in json.loads(done.stdout)["runs"])
 
@@ -363,8 +410,31 @@ def test_tuning_that_was_stopped_goes_on_and_its_choice_is_trained(
     tmp_path: Path, book: Path
 ) -> None:
     out = tmp_path / "out"
-    words = ["--cells", "gru", "--seeds", 1, "--parameters", 3030, "--embedding", 8, "--batch", 4]
-    words += ["--time", 16, "--updates", 600, "--trials", 2, "--jobs", 1, "--out", out, "--json"]
+    words = [
+        "--cells",
+        "gru",
+        "--seeds",
+        1,
+        "--params",
+        3030,
+        "--embedding-dim",
+        8,
+        "--batch-size",
+        4,
+    ]
+    words += [
+        "--seq-len",
+        16,
+        "--max-steps",
+        600,
+        "--trials",
+        2,
+        "--jobs",
+        1,
+        "--out",
+        out,
+        "--json",
+    ]
     begun = subprocess.Popen(command("compare-cells", book, *words), stderr=subprocess.PIPE)
     for _ in range(600):
         if list(out.glob("trials/*/report.json")):
@@ -386,7 +456,7 @@ def test_tuning_that_was_stopped_goes_on_and_its_choice_is_trained(
     for one in tuning["trials"]:
         run = runs[one["settings"]["learning_rate"]]
         assert run.report and one["bits"] == [run.report["best_valid_bits"]]
-        assert run.report["score"] is None and run.report["updates"] == 600
+        assert run.report["score"] is None and run.report["max_steps"] == 600
         assert run.record.config.seed == TUNING_SEED
     (best,) = [Run(path).record.config for path in (out / "runs").iterdir()]
     taken = tuning["chosen"]

@@ -7,10 +7,17 @@ import msgspec
 import numpy as np
 import pytest
 
-from charlm import resample
-from charlm.resample import Numbers, draw_resampling_weights
-from charlm.trials import expected_best
-from charlm.verdict import MIN_BLOCK_LENGTH, EQUIVALENCE_MARGIN, block_edges, holm_adjust, required_seeds, estimate_difference, compute_verdicts
+from charlm.comparison import bootstrap
+from charlm.comparison.bootstrap import draw_resampling_weights
+from charlm.comparison.search import expected_best
+from charlm.comparison.verdicts import (
+    EQUIVALENCE_MARGIN,
+    compute_verdicts,
+    estimate_difference,
+    holm_adjust,
+    required_seeds,
+)
+from charlm.evaluation.blocks import MIN_BLOCK_LENGTH, Numbers, block_edges
 
 LENGTH = 1000
 
@@ -45,14 +52,17 @@ def lengths(blocks: int) -> np.ndarray:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer resamples, so that whole experiments can be repeated."""
-    monkeypatch.setattr(resample, "RESAMPLES", 999)
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 999)
 
 
 def intervals(differences: Numbers, sizes: np.ndarray) -> Numbers:
     """Low and high end, (count, 2), for each of the differences (count, seeds, blocks)."""
     _, seeds, blocks = differences.shape
     taken = draw_resampling_weights(seeds, blocks, 0)
-    found = [resample.studentized_bootstrap(estimate_difference(one, sizes), taken) for one in differences]
+    found = [
+        bootstrap.studentized_bootstrap(estimate_difference(one, sizes), taken)
+        for one in differences
+    ]
     return np.array([one.interval(0.05) for one in found])
 
 
@@ -110,7 +120,7 @@ def test_blocks_that_are_like_their_neighbours_are_worth_fewer(
     draw = np.random.default_rng(3)
     same = drawn(draw, 800, 6, blocks, (0.002, 0.0, 0.01)) + alike(draw, 800, blocks, r)
     assert least <= covered(intervals(same, lengths(blocks))) <= 0.97
-    monkeypatch.setattr(resample, "_fewer", lambda by_block: 1.0)
+    monkeypatch.setattr(bootstrap, "_fewer", lambda by_block: 1.0)
     assert covered(intervals(same, lengths(blocks))) < least - 0.05
 
 
@@ -187,7 +197,9 @@ def test_too_few_seeds_or_too_little_text_prove_nothing_however_far_apart() -> N
     draw = np.random.default_rng(8)
     for seeds, blocks, says in ((5, 50, "6 seeds or more"), (1, 50, "6 seeds"), (9, 19, "20,000")):
         near, far = drawn(draw, 2, seeds, blocks, (0.01, 0.01, 0.01))
-        verdict = compute_verdicts({"near": near, "far": far + 3 * LENGTH}, lengths(blocks), "near")["far"]
+        verdict = compute_verdicts(
+            {"near": near, "far": far + 3 * LENGTH}, lengths(blocks), "near"
+        )["far"]
         assert verdict.verdict == "inconclusive" and says in verdict.note
         assert verdict.difference == pytest.approx(3, abs=0.1)
         assert verdict.ci_low is None and verdict.p is None
@@ -217,7 +229,9 @@ def test_a_cell_is_equivalent_to_itself_and_a_sure_but_small_difference_is_none(
     draw = np.random.default_rng(10)
     base = drawn(draw, 1, 6, 20, (0.1, 0.1, 0.1))[0]
     small = base + LENGTH * (0.003 + 0.0005 * draw.standard_normal((6, 20)))
-    found = compute_verdicts({"base": base, "same": base.copy(), "small": small}, lengths(20), "base")
+    found = compute_verdicts(
+        {"base": base, "same": base.copy(), "small": small}, lengths(20), "base"
+    )
     assert found["same"].verdict == "equivalent"
     assert (found["same"].difference, found["same"].p) == (0, 1)
     assert found["small"].p_holm < 0.01 and found["small"].verdict == "equivalent"

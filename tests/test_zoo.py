@@ -6,13 +6,12 @@ from torch import Tensor, nn, sigmoid, tanh
 from torch.nn.functional import conv1d, layer_norm
 from torch.testing import assert_close
 
-from charlm import cells as cells
-from charlm.cell import CELLS, Cell, LinearCell, State
+from charlm.cells.base import CELLS, Cell, LinearCell, State
 from charlm.cells.depth_gated_lstm import Upper
 from charlm.cells.lru import LRU
 from charlm.cells.qrnn import QRNN
 from charlm.errors import ConfigError
-from charlm.unroll import unroll_loop
+from charlm.kernels.loop import unroll_loop
 
 TIME, BATCH, INPUTS, HIDDEN = 20, 3, 5, 8
 NO_GATE = {"rnn", "irnn", "indrnn", "clockwork", "lru", "attention"}
@@ -155,7 +154,10 @@ def test_the_irnn_holds_a_value_for_ever_at_first() -> None:
 
 
 def test_a_module_of_the_clockwork_moves_at_its_period_also_where_the_text_is_cut() -> None:
-    cell, start = made("clockwork"), CELLS["clockwork"](INPUTS, HIDDEN).double().initial_state(BATCH)
+    cell, start = (
+        made("clockwork"),
+        CELLS["clockwork"](INPUTS, HIDDEN).double().initial_state(BATCH),
+    )
     x = some(300, BATCH, INPUTS)
     whole = [h for h, _ in walked(cell, x, start)]
     first = walked(cell, x[:131], start)
@@ -203,7 +205,9 @@ def test_the_mul_lstm_is_an_lstm_of_the_product() -> None:
     lstm.load_state_dict({k: v for k, v in cell.state_dict().items() if "_m" not in k})
     x, (h, c) = some(BATCH, INPUTS), somewhere(lstm)
     m = (x @ cell.W_m.weight.T) * (h @ cell.U_m.weight.T)
-    assert_close(cell.step(cell.project_inputs(x), (h, c)), lstm.step(lstm.project_inputs(x), (m, c)))
+    assert_close(
+        cell.step(cell.project_inputs(x), (h, c)), lstm.step(lstm.project_inputs(x), (m, c))
+    )
 
 
 def test_the_mogrifier_gates_x_and_h_by_turns() -> None:
@@ -252,14 +256,21 @@ def test_all_of_time_at_once_is_the_walk(name: str) -> None:
     for now in range(TIME):
         s.append(a[now] * s[-1] + b[now])
     held = torch.stack(s[1:])
-    assert_close(cell.read_out(Wx, held) if cell.output_is_readout else held, outputs, rtol=0, atol=1e-12)
-    assert_close((outputs[-1], s[-1], *rest)[not cell.output_is_readout :], last, rtol=0, atol=1e-12)
+    assert_close(
+        cell.read_out(Wx, held) if cell.output_is_readout else held, outputs, rtol=0, atol=1e-12
+    )
+    assert_close(
+        (outputs[-1], s[-1], *rest)[not cell.output_is_readout :], last, rtol=0, atol=1e-12
+    )
 
 
 def test_the_qrnn_is_a_convolution_of_width_2_and_a_pool() -> None:
     cell = made("qrnn")
     assert isinstance(cell, QRNN)
-    x, start = some(TIME, BATCH, INPUTS), CELLS["qrnn"](INPUTS, HIDDEN).double().initial_state(BATCH)
+    x, start = (
+        some(TIME, BATCH, INPUTS),
+        CELLS["qrnn"](INPUTS, HIDDEN).double().initial_state(BATCH),
+    )
     kernel = torch.stack((cell.V.weight, cell.W.weight), dim=-1)
     padded = torch.cat((torch.zeros(1, BATCH, INPUTS), x)).permute(1, 2, 0)  # (batch, inputs, time)
     z, f, o = conv1d(padded, kernel, cell.W.bias).permute(2, 0, 1).chunk(3, dim=-1)

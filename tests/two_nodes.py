@@ -31,7 +31,7 @@ def saved(processes: list[int]) -> list[Path]:
     """The runs that these make, if they have a checkpoint."""
     words = [Path(f"/proc/{one}/cmdline").read_text().split("\0") for one in processes]
     runs = [Path(one[one.index("--run") + 1]) for one in words if "--run" in one]
-    return [run for run in runs if list(run.glob("checkpoints/update-*"))]
+    return [run for run in runs if list(run.glob("checkpoints/step-*"))]
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, cat, einsum, nn, where
 from torch.nn.functional import pad
 
-from charlm.cell import Cell, State, register_cell
+from charlm.cells.base import Cell, State, register_cell
 
 HEADS = 4
 
@@ -26,7 +26,7 @@ class Attention(Cell):
     """
 
     states = ("h", "K", "V", "t")
-    given = ("K", "V", "t")  # the window is empty at first
+    fixed_initial_states = ("K", "V", "t")  # the window is empty at first
     output_is_readout = True
     window = 128
 
@@ -41,7 +41,7 @@ class Attention(Cell):
         filled = self.hidden_size + -self.hidden_size % HEADS
         return super().flops + 2 * 2 * filled * (self.window + 1)
 
-    def start(self, batch: int) -> State:
+    def initial_state(self, batch: int) -> State:
         zeros = self.W.weight.new_zeros
         K, V = (zeros(batch, self.window, self.hidden_size) for _ in "KV")
         return zeros(batch, self.hidden_size), K, V, zeros(batch, 1)

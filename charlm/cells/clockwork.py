@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, cat, exp, nn, remainder, tanh, where
 
-from charlm.cell import Cell, State, register_cell
+from charlm.cells.base import Cell, State, register_cell
 
 MODULES = 8
 
@@ -20,11 +20,11 @@ class Clockwork(Cell):
     """
 
     states = ("h", "t")
-    given = ("t",)
-    multiple = MODULES
-    gates = {"due": "clock: 1 where it is the unit's turn, 0 holds"}
-    keeps = "exp(-1 / period)"
-    alike = True
+    fixed_initial_states = ("t",)
+    hidden_size_multiple = MODULES
+    gate_descriptions = {"due": "clock: 1 where it is the unit's turn, 0 holds"}
+    retention_expression = "exp(-1 / period)"
+    retention_is_constant = True
     period: Tensor  # of each unit
 
     def __init__(self, inputs: int, hidden: int) -> None:
@@ -37,7 +37,7 @@ class Clockwork(Cell):
         period = 2.0 ** torch.arange(MODULES).repeat_interleave(share)
         self.register_buffer("period", period, persistent=False)
 
-    def start(self, batch: int) -> State:
+    def initial_state(self, batch: int) -> State:
         zeros = self.W.weight.new_zeros
         return zeros(batch, self.hidden_size), zeros(batch, 1)
 
@@ -49,7 +49,7 @@ class Clockwork(Cell):
         h = where(due, tanh(Wx + Uh), h)
         return h, remainder(t + 1, 2 ** (MODULES - 1))
 
-    def share_kept(self, letters: dict[str, Tensor]) -> Tensor:
+    def retention(self, letters: dict[str, Tensor]) -> Tensor:
         """Of all or nothing, on average: what makes the period the time constant."""
         del letters
         return exp(-1 / self.period)

@@ -4,7 +4,7 @@ its forget gate leaves, here without peepholes."""
 import torch
 from torch import Tensor, nn, sigmoid, tanh
 
-from charlm.cell import Cell, State, register_cell
+from charlm.cells.base import Cell, State, register_cell
 
 
 @register_cell("coupled-lstm")
@@ -19,15 +19,15 @@ class CoupledLSTM(Cell):
     """
 
     states = ("h", "c")
-    gates = {"f": "forget gate: 1 keeps, 0 replaces", "o": "output gate"}
-    candidate = "g"
-    keeps = "f"
+    gate_descriptions = {"f": "forget gate: 1 keeps, 0 replaces", "o": "output gate"}
+    candidate_name = "g"
+    retention_expression = "f"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
         self.W = nn.Linear(inputs, 3 * hidden)
         self.U = nn.Linear(hidden, 3 * hidden, bias=False)
-        self.keep(torch.ones(hidden))
+        self.init_retention_bias(torch.ones(hidden))
 
     def step(self, Wx: Tensor, state: State) -> State:
         h, c = state
@@ -37,7 +37,7 @@ class CoupledLSTM(Cell):
         h = o * tanh(c)
         return h, c
 
-    def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
+    def init_retention_bias(self, bias: Tensor, write: Tensor | None = None) -> None:
         del write  # 1 - f writes: it has no bias of its own
         f, _, _ = self.W.bias.data.chunk(3)
         f.copy_(bias)

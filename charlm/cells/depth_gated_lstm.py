@@ -5,7 +5,7 @@ from typing import Self
 import torch
 from torch import Tensor, cat, nn, sigmoid, tanh
 
-from charlm.cell import Cell, State, register_cell
+from charlm.cells.base import Cell, State, register_cell
 
 
 @register_cell("depth-gated-lstm")
@@ -22,30 +22,30 @@ class DepthGatedLSTM(Cell):
     """
 
     states = ("hc",)
-    gates = {
+    gate_descriptions = {
         "i": "input gate",
         "f": "forget gate: 1 keeps, 0 forgets",
         "o": "output gate",
     }
-    candidate = "g"
-    keeps = "f"
+    candidate_name = "g"
+    retention_expression = "f"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
         self.W = nn.Linear(inputs, 4 * hidden)
         self.U = nn.Linear(hidden, 4 * hidden, bias=False)
-        self.keep(torch.ones(hidden))
+        self.init_retention_bias(torch.ones(hidden))
 
     @property
-    def width(self) -> int:
+    def output_size(self) -> int:
         return 2 * self.hidden_size
 
     @classmethod
-    def above(cls, below: Self) -> Cell:
-        return Upper(below.width, below.hidden_size)
+    def make_upper_layer(cls, below: Self) -> Cell:
+        return Upper(below.output_size, below.hidden_size)
 
-    def start(self, batch: int) -> State:
-        return (self.U.weight.new_zeros(batch, self.width),)
+    def initial_state(self, batch: int) -> State:
+        return (self.U.weight.new_zeros(batch, self.output_size),)
 
     def step(self, Wx: Tensor, state: State) -> State:
         h, c = state[0].chunk(2, dim=-1)
@@ -55,11 +55,11 @@ class DepthGatedLSTM(Cell):
         h = o * tanh(c)
         return (cat((h, c), dim=-1),)
 
-    def held(self, state: State) -> dict[str, Tensor]:
+    def unit_states(self, state: State) -> dict[str, Tensor]:
         h, c = state[0].chunk(2, dim=-1)
         return {"h": h, "c": c}
 
-    def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
+    def init_retention_bias(self, bias: Tensor, write: Tensor | None = None) -> None:
         i, f, _, _ = self.W.bias.data[: 4 * self.hidden_size].chunk(4)
         f.copy_(bias)
         if write is not None:
@@ -76,7 +76,7 @@ class Upper(DepthGatedLSTM):
     again and has no matrix. b_d, w_c and w_e begin at 0, so that half of e comes up at first.
     """
 
-    gates = {**DepthGatedLSTM.gate_descriptions, "d": "depth gate: 1 lets the cell state below in"}
+    gate_descriptions = {**DepthGatedLSTM.gate_descriptions, "d": "depth gate: 1 lets the cell state below in"}
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
@@ -86,7 +86,7 @@ class Upper(DepthGatedLSTM):
         nn.init.zeros_(self.W.bias.data[4 * hidden :])
         self.init_retention_bias(torch.ones(hidden))
 
-    def project(self, x: Tensor) -> Tensor:
+    def project_inputs(self, x: Tensor) -> Tensor:
         x, e = x.chunk(2, dim=-1)
         gates, d = self.W(x).split([4 * self.hidden_size, self.hidden_size], dim=-1)
         return cat((gates, d + self.w_e * e, e), dim=-1)

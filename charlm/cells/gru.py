@@ -5,7 +5,7 @@ in cuDNN and PyTorch."""
 import torch
 from torch import Tensor, nn, sigmoid, tanh
 
-from charlm.cell import Cell, State, register_cell
+from charlm.cells.base import Cell, State, register_cell
 
 
 @register_cell("gru")
@@ -19,19 +19,19 @@ class GRU(Cell):
     at first, as the LSTM's forget gate does.
     """
 
-    gates = {
+    gate_descriptions = {
         "r": "reset gate: 1 shows the past to the candidate",
         "z": "keep gate: 1 keeps the past, 0 takes the candidate",
     }
-    candidate = "n"
-    keeps = "z"
+    candidate_name = "n"
+    retention_expression = "z"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
         self.W = nn.Linear(inputs, 3 * hidden)
         self.U = nn.Linear(hidden, 3 * hidden, bias=False)
         self.b = nn.Parameter(self.W.bias.data[2 * hidden :].clone())
-        self.keep(torch.ones(hidden))
+        self.init_retention_bias(torch.ones(hidden))
 
     def step(self, Wx: Tensor, state: State) -> State:
         (h,) = state
@@ -42,7 +42,7 @@ class GRU(Cell):
         n = tanh(n + r * (Un + self.b))
         return ((1 - z) * n + z * h,)
 
-    def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
+    def init_retention_bias(self, bias: Tensor, write: Tensor | None = None) -> None:
         del write  # 1 - z writes: it has no bias of its own
         _, z, _ = self.W.bias.data.chunk(3)
         z.copy_(bias)

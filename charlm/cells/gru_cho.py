@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn, sigmoid, tanh
 
-from charlm.cell import Cell, State, register_cell
+from charlm.cells.base import Cell, State, register_cell
 
 
 @register_cell("gru-cho")
@@ -20,19 +20,19 @@ class GRUCho(Cell):
     first, as the LSTM's forget gate does.
     """
 
-    gates = {
+    gate_descriptions = {
         "r": "reset gate: 1 shows the past to the candidate",
         "z": "keep gate: 1 keeps the past, 0 takes the candidate",
     }
-    candidate = "n"
-    keeps = "z"
+    candidate_name = "n"
+    retention_expression = "z"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
         self.W = nn.Linear(inputs, 3 * hidden)
         self.U = nn.Linear(hidden, 2 * hidden, bias=False)
         self.U_n = nn.Linear(hidden, hidden, bias=False)
-        self.keep(torch.ones(hidden))
+        self.init_retention_bias(torch.ones(hidden))
 
     def step(self, Wx: Tensor, state: State) -> State:
         (h,) = state
@@ -43,11 +43,11 @@ class GRUCho(Cell):
         n = tanh(n + self.U_n(r * h))
         return ((1 - z) * n + z * h,)
 
-    def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
+    def init_retention_bias(self, bias: Tensor, write: Tensor | None = None) -> None:
         del write  # 1 - z writes: it has no bias of its own
         _, z, _ = self.W.bias.data.chunk(3)
         z.copy_(bias)
 
-    def recurrent(self) -> Iterator[Tensor]:
+    def recurrent_matrices(self) -> Iterator[Tensor]:
         yield from super().recurrent_matrices()
         yield self.U_n.weight.data

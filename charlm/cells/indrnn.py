@@ -4,7 +4,7 @@ RNN"."""
 import torch
 from torch import Tensor, nn, relu
 
-from charlm.cell import Cell, State, register_cell
+from charlm.cells.base import Cell, State, register_cell
 
 
 @register_cell("indrnn")
@@ -15,7 +15,7 @@ class IndRNN(Cell):
     forget at every pace, and none that grows. It is not held there in training.
     """
 
-    keeps = "|u| or 0"
+    retention_expression = "|u| or 0"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
@@ -27,6 +27,6 @@ class IndRNN(Cell):
         h = relu(Wx + self.u * h)
         return (h,)
 
-    def share_kept(self, letters: dict[str, Tensor]) -> Tensor:
+    def retention(self, letters: dict[str, Tensor]) -> Tensor:
         """Nothing where relu lets nothing through."""
         return self.u.abs() * (letters["h"] > 0)

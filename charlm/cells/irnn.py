@@ -3,7 +3,7 @@ units"."""
 
 from torch import Tensor, nn, relu
 
-from charlm.cell import Cell, State, register_cell
+from charlm.cells.base import Cell, State, register_cell
 
 
 @register_cell("irnn")

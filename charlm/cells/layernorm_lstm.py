@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn, sigmoid, tanh
 
-from charlm.cell import Cell, State, register_cell
+from charlm.cells.base import Cell, State, register_cell
 
 
 @register_cell("layernorm-lstm")
@@ -20,13 +20,13 @@ class LayerNormLSTM(Cell):
     """
 
     states = ("h", "c")
-    gates = {
+    gate_descriptions = {
         "i": "input gate",
         "f": "forget gate: 1 keeps, 0 forgets",
         "o": "output gate",
     }
-    candidate = "g"
-    keeps = "f"
+    candidate_name = "g"
+    retention_expression = "f"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
@@ -36,9 +36,9 @@ class LayerNormLSTM(Cell):
         self.norm_x = nn.LayerNorm(4 * hidden, eps=1e-5, bias=False)
         self.norm_h = nn.LayerNorm(4 * hidden, eps=1e-5, bias=False)
         self.norm_c = nn.LayerNorm(hidden, eps=1e-5)
-        self.keep(torch.ones(hidden))
+        self.init_retention_bias(torch.ones(hidden))
 
-    def project(self, x: Tensor) -> Tensor:
+    def project_inputs(self, x: Tensor) -> Tensor:
         normed: Tensor = self.norm_x(self.W(x))
         return normed + self.b
 
@@ -50,7 +50,7 @@ class LayerNormLSTM(Cell):
         h = o * tanh(self.norm_c(c))
         return h, c
 
-    def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
+    def init_retention_bias(self, bias: Tensor, write: Tensor | None = None) -> None:
         i, f, _, _ = self.b.data.chunk(4)
         f.copy_(bias)
         if write is not None:

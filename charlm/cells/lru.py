@@ -5,7 +5,7 @@ from math import tau
 import torch
 from torch import Tensor, cat, complex, cos, exp, log, nn, sin
 
-from charlm.cell import Cell, State, register_cell
+from charlm.cells.base import Cell, State, register_cell
 
 R_MIN, R_MAX = 0.9, 0.999  # the ring in which the eigenvalues begin
 
@@ -24,8 +24,8 @@ class LRU(Cell):
 
     states = ("h", "s")
     output_is_readout = True
-    keeps = "|L|"
-    alike = True
+    retention_expression = "|L|"
+    retention_is_constant = True
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
@@ -39,11 +39,11 @@ class LRU(Cell):
         nn.init.normal_(self.W.weight.data[2 * hidden :], std=inputs**-0.5)
         nn.init.normal_(self.C.weight, std=hidden**-0.5)
 
-    def start(self, batch: int) -> State:
+    def initial_state(self, batch: int) -> State:
         zeros = self.nu.new_zeros
         return zeros(batch, self.hidden_size), zeros(batch, 2 * self.hidden_size)
 
-    def project(self, x: Tensor) -> Tensor:
+    def project_inputs(self, x: Tensor) -> Tensor:
         re, im, Dx = self.W(x).chunk(3, dim=-1)
         return cat((exp(self.gamma) * re, exp(self.gamma) * im, Dx), dim=-1)
 
@@ -70,8 +70,8 @@ class LRU(Cell):
         s = cat((L_re * re - L_im * im + add_re, L_re * im + L_im * re + add_im), dim=-1)
         return self.read(Wx, s), s
 
-    def held(self, state: State) -> dict[str, Tensor]:
+    def unit_states(self, state: State) -> dict[str, Tensor]:
         return {"h": state[0], "|s|": complex(*state[1].chunk(2, dim=-1)).abs()}
 
-    def share_kept(self, letters: dict[str, Tensor]) -> Tensor:
+    def retention(self, letters: dict[str, Tensor]) -> Tensor:
         return letters["size"]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn, sigmoid, tanh
 
-from charlm.cell import Cell, State, register_cell
+from charlm.cells.base import Cell, State, register_cell
 
 
 @register_cell("lstm")
@@ -18,19 +18,19 @@ class LSTM(Cell):
     """
 
     states = ("h", "c")
-    gates = {
+    gate_descriptions = {
         "i": "input gate",
         "f": "forget gate: 1 keeps, 0 forgets",
         "o": "output gate",
     }
-    candidate = "g"
-    keeps = "f"
+    candidate_name = "g"
+    retention_expression = "f"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
         self.W = nn.Linear(inputs, 4 * hidden)
         self.U = nn.Linear(hidden, 4 * hidden, bias=False)
-        self.keep(torch.ones(hidden))
+        self.init_retention_bias(torch.ones(hidden))
 
     def step(self, Wx: Tensor, state: State) -> State:
         h, c = state
@@ -40,7 +40,7 @@ class LSTM(Cell):
         h = o * tanh(c)
         return h, c
 
-    def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
+    def init_retention_bias(self, bias: Tensor, write: Tensor | None = None) -> None:
         i, f, _, _ = self.W.bias.data.chunk(4)
         f.copy_(bias)
         if write is not None:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, einsum, exp, maximum, nn, sigmoid
 from torch.nn.functional import logsigmoid
 
-from charlm.cell import Cell, State, register_cell
+from charlm.cells.base import Cell, State, register_cell
 
 HEADS = 4
 
@@ -27,24 +27,24 @@ class MatrixLSTM(Cell):
     """
 
     states = ("h", "C", "n", "m")
-    multiple = HEADS
+    hidden_size_multiple = HEADS
     output_is_readout = True
-    gates = {"i": "input gate of the head, divided by exp(m')", "o": "output gate"}
-    candidate = "v"
-    keeps = "f"
+    gate_descriptions = {"i": "input gate of the head, divided by exp(m')", "o": "output gate"}
+    candidate_name = "v"
+    retention_expression = "f"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
         self.share = hidden // HEADS
         self.W = nn.Linear(inputs, 4 * hidden + 2 * HEADS)
-        self.keep(torch.ones(hidden))
+        self.init_retention_bias(torch.ones(hidden))
 
     @property
     def flops(self) -> int:
         """With C' q and n' q."""
         return super().flops + 2 * self.hidden_size * (self.share + 1)
 
-    def start(self, batch: int) -> State:
+    def initial_state(self, batch: int) -> State:
         zeros = self.W.weight.new_zeros
         C, n = zeros(batch, HEADS, self.share, self.share), zeros(batch, HEADS, self.share)
         return zeros(batch, self.hidden_size), C, n, zeros(batch, HEADS)
@@ -76,11 +76,11 @@ class MatrixLSTM(Cell):
         Cq, nq = einsum("bhvk,bhk->bhv", C, q), einsum("bhk,bhk->bh", n, q)
         return self.read(Wx, Cq, nq, m), C, n, m
 
-    def share_kept(self, letters: dict[str, Tensor]) -> Tensor:
+    def retention(self, letters: dict[str, Tensor]) -> Tensor:
         """Of C, by each head, as if it were not divided by exp(m)."""
         return exp(letters["log_f"])
 
-    def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
+    def init_retention_bias(self, bias: Tensor, write: Tensor | None = None) -> None:
         """A head's gate takes the bias of the head's first unit."""
         i, f = self.W.bias.data[4 * self.hidden_size :].chunk(2)
         f.copy_(bias[:: self.share])

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn, sigmoid
 
-from charlm.cell import LinearCell, register_cell
+from charlm.cells.base import LinearCell, register_cell
 
 
 @register_cell("mingru")
@@ -17,21 +17,21 @@ class MinGRU(LinearCell):
     Parameters: 2H(X + 1) for X inputs and H units. b_z begins at -1, so that a unit keeps at first.
     """
 
-    gates = {"z": "update gate: 1 takes the candidate, 0 keeps the past"}
-    candidate = "n"
-    keeps = "1 - z"
+    gate_descriptions = {"z": "update gate: 1 takes the candidate, 0 keeps the past"}
+    candidate_name = "n"
+    retention_expression = "1 - z"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
         self.W = nn.Linear(inputs, 2 * hidden)
-        self.keep(torch.ones(hidden))
+        self.init_retention_bias(torch.ones(hidden))
 
     def coefficients(self, Wx: Tensor) -> tuple[Tensor, Tensor]:
         z, n = Wx.chunk(2, dim=-1)
         z = sigmoid(z)
         return 1 - z, z * n
 
-    def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
+    def init_retention_bias(self, bias: Tensor, write: Tensor | None = None) -> None:
         del write  # z writes what 1 - z does not keep
         z, _ = self.W.bias.data.chunk(2)
         z.copy_(-bias)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn, sigmoid
 from torch.nn.functional import logsigmoid
 
-from charlm.cell import LinearCell, register_cell
+from charlm.cells.base import LinearCell, register_cell
 
 
 @register_cell("minlstm")
@@ -20,14 +20,14 @@ class MinLSTM(LinearCell):
     so that the unit keeps sigmoid(1) at first.
     """
 
-    gates = {"f": "share kept, f / (f + i)", "i": "share of the candidate, i / (f + i)"}
-    candidate = "n"
-    keeps = "f"
+    gate_descriptions = {"f": "share kept, f / (f + i)", "i": "share of the candidate, i / (f + i)"}
+    candidate_name = "n"
+    retention_expression = "f"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
         self.W = nn.Linear(inputs, 3 * hidden)
-        self.keep(torch.ones(hidden))
+        self.init_retention_bias(torch.ones(hidden))
 
     def coefficients(self, Wx: Tensor) -> tuple[Tensor, Tensor]:
         f, i, n = Wx.chunk(3, dim=-1)
@@ -35,7 +35,7 @@ class MinLSTM(LinearCell):
         f, i = sigmoid(keep), sigmoid(-keep)
         return f, i * n
 
-    def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
+    def init_retention_bias(self, bias: Tensor, write: Tensor | None = None) -> None:
         del write  # it is normalised: i writes what f does not keep
         f, i, _ = self.W.bias.data.chunk(3)
         f.copy_(bias)

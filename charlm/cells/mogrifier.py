@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn, sigmoid, tanh
 
-from charlm.cell import Cell, State, register_cell
+from charlm.cells.base import Cell, State, register_cell
 
 
 @register_cell("mogrifier")
@@ -20,13 +20,13 @@ class Mogrifier(Cell):
     """
 
     states = ("h", "c")
-    gates = {
+    gate_descriptions = {
         "i": "input gate",
         "f": "forget gate: 1 keeps, 0 forgets",
         "o": "output gate",
     }
-    candidate = "g"
-    keeps = "f"
+    candidate_name = "g"
+    retention_expression = "f"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
@@ -34,9 +34,9 @@ class Mogrifier(Cell):
         self.U = nn.Linear(hidden, 4 * hidden, bias=False)
         self.Q = nn.ModuleList(nn.Linear(hidden, inputs, bias=False) for _ in range(3))
         self.R = nn.ModuleList(nn.Linear(inputs, hidden, bias=False) for _ in range(2))
-        self.keep(torch.ones(hidden))
+        self.init_retention_bias(torch.ones(hidden))
 
-    def project(self, x: Tensor) -> Tensor:
+    def project_inputs(self, x: Tensor) -> Tensor:
         return x  # it meets the state before any weight
 
     def step(self, x: Tensor, state: State) -> State:
@@ -54,7 +54,7 @@ class Mogrifier(Cell):
         h = o * tanh(c)
         return h, c
 
-    def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
+    def init_retention_bias(self, bias: Tensor, write: Tensor | None = None) -> None:
         i, f, _, _ = self.W.bias.data.chunk(4)
         f.copy_(bias)
         if write is not None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, cat, nn, sigmoid, tanh
 
-from charlm.cell import Cell, State, register_cell
+from charlm.cells.base import Cell, State, register_cell
 
 
 @register_cell("mul-lstm")
@@ -21,13 +21,13 @@ class MulLSTM(Cell):
     """
 
     states = ("h", "c")
-    gates = {
+    gate_descriptions = {
         "i": "input gate",
         "f": "forget gate: 1 keeps, 0 forgets",
         "o": "output gate",
     }
-    candidate = "g"
-    keeps = "f"
+    candidate_name = "g"
+    retention_expression = "f"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
@@ -35,9 +35,9 @@ class MulLSTM(Cell):
         self.U = nn.Linear(hidden, 4 * hidden, bias=False)
         self.W_m = nn.Linear(inputs, hidden, bias=False)
         self.U_m = nn.Linear(hidden, hidden, bias=False)
-        self.keep(torch.ones(hidden))
+        self.init_retention_bias(torch.ones(hidden))
 
-    def project(self, x: Tensor) -> Tensor:
+    def project_inputs(self, x: Tensor) -> Tensor:
         return cat((self.W(x), self.W_m(x)), dim=-1)
 
     def step(self, Wx: Tensor, state: State) -> State:
@@ -50,12 +50,12 @@ class MulLSTM(Cell):
         h = o * tanh(c)
         return h, c
 
-    def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
+    def init_retention_bias(self, bias: Tensor, write: Tensor | None = None) -> None:
         i, f, _, _ = self.W.bias.data.chunk(4)
         f.copy_(bias)
         if write is not None:
             i.copy_(write)
 
-    def recurrent(self) -> Iterator[Tensor]:
+    def recurrent_matrices(self) -> Iterator[Tensor]:
         yield from super().recurrent_matrices()
         yield self.U_m.weight.data

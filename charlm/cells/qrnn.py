@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, cat, nn, sigmoid, tanh
 
-from charlm.cell import LinearCell, State, register_cell
+from charlm.cells.base import LinearCell, State, register_cell
 
 
 @register_cell("qrnn")
@@ -19,24 +19,28 @@ class QRNN(LinearCell):
 
     states = ("h", "c", "before")
     output_is_readout = True
-    gates = {"f": "forget gate: 1 keeps, 0 replaces", "o": "output gate"}
-    candidate = "z"
-    keeps = "f"
+    gate_descriptions = {"f": "forget gate: 1 keeps, 0 replaces", "o": "output gate"}
+    candidate_name = "z"
+    retention_expression = "f"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
         self.W = nn.Linear(inputs, 3 * hidden)
         self.V = nn.Linear(inputs, 3 * hidden, bias=False)
-        self.keep(torch.ones(hidden))
+        self.init_retention_bias(torch.ones(hidden))
 
-    def start(self, batch: int) -> State:
+    def initial_state(self, batch: int) -> State:
         zeros = self.W.weight.new_zeros
-        return zeros(batch, self.hidden_size), zeros(batch, self.hidden_size), zeros(batch, 3 * self.hidden_size)
+        return (
+            zeros(batch, self.hidden_size),
+            zeros(batch, self.hidden_size),
+            zeros(batch, 3 * self.hidden_size),
+        )
 
-    def project(self, x: Tensor) -> Tensor:
+    def project_inputs(self, x: Tensor) -> Tensor:
         return cat((self.W(x), self.V(x)), dim=-1)
 
-    def shifted(self, Wx: Tensor, state: State) -> tuple[Tensor, State]:
+    def apply_input_shift(self, Wx: Tensor, state: State) -> tuple[Tensor, State]:
         Wx, Vx = Wx.chunk(2, dim=-1)
         _, _, before = state
         return Wx + cat((before[None], Vx[:-1])), (Vx[-1],)
@@ -46,7 +50,7 @@ class QRNN(LinearCell):
         z, f = tanh(z), sigmoid(f)
         return f, (1 - f) * z
 
-    def read(self, Wx: Tensor, s: Tensor) -> Tensor:
+    def read_out(self, Wx: Tensor, s: Tensor) -> Tensor:
         _, _, o = Wx.chunk(3, dim=-1)
         o = sigmoid(o)
         return o * s
@@ -57,7 +61,7 @@ class QRNN(LinearCell):
         h, c = super().step(Wx + before, (h, c))
         return h, c, Vx
 
-    def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
+    def init_retention_bias(self, bias: Tensor, write: Tensor | None = None) -> None:
         del write  # 1 - f writes: it has no bias of its own
         _, f, _ = self.W.bias.data.chunk(3)
         f.copy_(bias)

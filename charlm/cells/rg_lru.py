@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, cat, exp, nn, sigmoid, sqrt
 from torch.nn.functional import logsigmoid
 
-from charlm.cell import LinearCell, register_cell
+from charlm.cells.base import LinearCell, register_cell
 
 
 @register_cell("rg-lru")
@@ -20,8 +20,8 @@ class RGLRU(LinearCell):
     r = 1, is uniform between 0.9 and 0.999, as in the paper: units that forget at every pace.
     """
 
-    gates = {"r": "recurrence gate: 0 holds all", "i": "input gate", "a": "share kept"}
-    candidate = "u"
+    gate_descriptions = {"r": "recurrence gate: 0 holds all", "i": "input gate", "a": "share kept"}
+    candidate_name = "u"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
@@ -29,9 +29,9 @@ class RGLRU(LinearCell):
         self.V = nn.Linear(hidden, 2 * hidden)
         self.L = nn.Parameter(torch.empty(hidden))
         nn.init.zeros_(self.V.bias)
-        self.keep(torch.empty(hidden).uniform_(0.9, 0.999).sqrt().logit())
+        self.init_retention_bias(torch.empty(hidden).uniform_(0.9, 0.999).sqrt().logit())
 
-    def project(self, x: Tensor) -> Tensor:
+    def project_inputs(self, x: Tensor) -> Tensor:
         u = self.W(x)
         return cat((u, self.V(u)), dim=-1)
 
@@ -41,7 +41,7 @@ class RGLRU(LinearCell):
         a = exp(8 * r * logsigmoid(self.L))
         return a, sqrt(1 - a * a + 1e-6) * i * u
 
-    def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
+    def init_retention_bias(self, bias: Tensor, write: Tensor | None = None) -> None:
         _, i = self.V.bias.data.chunk(2)
         root = logsigmoid(bias) / 4  # log sigmoid(L), where r = 1/2 makes a = sigmoid(bias)
         self.L.data.copy_(root - torch.log(-torch.expm1(root)))

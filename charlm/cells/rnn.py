@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn, tanh
 
-from charlm.cell import Cell, State, register_cell
+from charlm.cells.base import Cell, State, register_cell
 
 
 @register_cell("rnn")

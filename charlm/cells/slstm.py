@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, exp, maximum, nn, sigmoid, tanh, where
 from torch.nn.functional import logsigmoid
 
-from charlm.cell import Cell, State, block_diagonal_linear, register_cell
+from charlm.cells.base import Cell, State, block_diagonal_linear, register_cell
 
 HEADS = 4
 
@@ -29,10 +29,10 @@ class SLSTM(Cell):
     """
 
     states = ("h", "c", "n", "m")
-    multiple = HEADS
-    gates = {"o": "output gate"}
-    candidate = "z"
-    keeps = "f n / n'"
+    hidden_size_multiple = HEADS
+    gate_descriptions = {"o": "output gate"}
+    candidate_name = "z"
+    retention_expression = "f n / n'"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
@@ -40,9 +40,9 @@ class SLSTM(Cell):
         self.W = nn.Linear(inputs, 4 * hidden)
         self.R = nn.Parameter(torch.empty(4, HEADS, share, share))
         nn.init.uniform_(self.R, -(share**-0.5), share**-0.5)
-        self.keep(torch.ones(hidden))
+        self.init_retention_bias(torch.ones(hidden))
 
-    def start(self, batch: int) -> State:
+    def initial_state(self, batch: int) -> State:
         h, c, n, m = super().initial_state(batch)
         return h, c, n, m - 100
 
@@ -58,20 +58,20 @@ class SLSTM(Cell):
         h = o * c / where(n < 1, 1, n)  # below 1 only from a start that is no memory
         return h, c, n, m
 
-    def held(self, state: State) -> dict[str, Tensor]:
+    def unit_states(self, state: State) -> dict[str, Tensor]:
         """c and n alone are as large as exp(m) lets them be."""
         h, c, n, _ = state
         return {"h": h, "c / n": c / where(n < 1, 1, n)}
 
-    def share_kept(self, letters: dict[str, Tensor]) -> Tensor:
+    def retention(self, letters: dict[str, Tensor]) -> Tensor:
         """Of c / n; the input gate's share is the rest."""
         return 1 - letters["i"] / letters["n"]
 
-    def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
+    def init_retention_bias(self, bias: Tensor, write: Tensor | None = None) -> None:
         i, f, _, _ = self.W.bias.data.chunk(4)
         f.copy_(bias)
         if write is not None:
             i.copy_(write)
 
-    def recurrent(self) -> Iterator[Tensor]:
+    def recurrent_matrices(self) -> Iterator[Tensor]:
         yield from self.R.data.flatten(0, 1)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, cat, nn, sigmoid
 
-from charlm.cell import Cell, State, register_cell
+from charlm.cells.base import Cell, State, register_cell
 
 
 @register_cell("sru")
@@ -21,12 +21,12 @@ class SRU(Cell):
 
     states = ("h", "c")
     output_is_readout = True
-    gates = {
+    gate_descriptions = {
         "f": "forget gate: 1 keeps, 0 replaces",
         "r": "reset gate: 1 reads the cell, 0 the input",
     }
-    candidate = "u"
-    keeps = "f"
+    candidate_name = "u"
+    retention_expression = "f"
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
@@ -40,9 +40,9 @@ class SRU(Cell):
         for weight, variance in weights:
             nn.init.uniform_(weight, -((3 * variance) ** 0.5), (3 * variance) ** 0.5)
         nn.init.zeros_(self.W.bias)
-        self.keep(torch.ones(hidden))
+        self.init_retention_bias(torch.ones(hidden))
 
-    def project(self, x: Tensor) -> Tensor:
+    def project_inputs(self, x: Tensor) -> Tensor:
         skip = 3**0.5 * x if self.S is None else self.S(x)
         return cat((self.W(x), self.W_u(x), skip), dim=-1)
 
@@ -56,7 +56,7 @@ class SRU(Cell):
         h = r * c + (1 - r) * skip
         return h, c
 
-    def keep(self, bias: Tensor, write: Tensor | None = None) -> None:
+    def init_retention_bias(self, bias: Tensor, write: Tensor | None = None) -> None:
         del write  # 1 - f writes: it has no bias of its own
         f, _ = self.W.bias.data.chunk(2)
         f.copy_(bias)

@@ -4,13 +4,13 @@ from typing import Annotated
 
 import typer
 
-from charlm import show
-from charlm.cli.root import app
-from charlm.config import CELL_NAMES, parse_custom_cell
-from charlm.errors import ConfigError, CellCheckError
-from charlm.flags import JSON
-from charlm.listing import read_cell_source
-from charlm.signals import raise_pending
+from charlm import console
+from charlm.cells.names import CELL_NAMES, parse_custom_cell
+from charlm.cells.source_listing import read_cell_source
+from charlm.cli.app import app
+from charlm.cli.options import JSON
+from charlm.errors import CellCheckError, ConfigError
+from charlm.execution.signals import raise_pending
 
 NAME = Annotated[str, typer.Argument(metavar="CELL", help="One of them, or FILE.py:CLASS.")]
 HIDDEN = Annotated[int, typer.Option(help="Units, and what they read.", min=1, max=2**14)]
@@ -31,21 +31,21 @@ def cells_callback(context: typer.Context, hidden: HIDDEN = 256, json: JSON = Fa
     if context.invoked_subcommand is None:
         list_cells(hidden, json)
     elif json or hidden != 256:
-        raise ConfigError("--hidden and --json stand after list, show or check")
+        raise ConfigError("--hidden-size and --json stand after list, show or check")
 
 
 @cells.command(name="list")
 def list_cells(hidden: HIDDEN = 256, json: JSON = False) -> None:
     """Every cell: its paper, what it carries, its size and cost, its kernels here."""
-    from charlm.catalogue import cell_summary
-    from charlm.machine import select_device
-    from charlm.show import tables
+    from charlm.execution.device import select_device
+    from charlm.models.catalog import cell_summary
+    from charlm.reporting.terminal import tables
 
     raise_pending()
     device, _ = select_device("auto", 1)
     entries = [cell_summary(name, hidden, device) for name in CELL_NAMES]
     if json:
-        show.print_json({"hidden": hidden, "device": device, "cells": entries})
+        console.print_json({"hidden_size": hidden, "device": device, "cells": entries})
     else:
         tables.print_cells(entries, hidden)
 
@@ -54,7 +54,7 @@ def list_cells(hidden: HIDDEN = 256, json: JSON = False) -> None:
 def show_cell(name: NAME) -> None:
     """Print a cell's paper, its equations and its code; nothing of it runs."""
     cell = read_cell_source(name)
-    show.print_result(f"{cell.paper}\n\n{cell.equations}\n\n{cell.file}\n\n{cell.code.rstrip()}")
+    console.print_result(f"{cell.paper}\n\n{cell.equations}\n\n{cell.file}\n\n{cell.code.rstrip()}")
 
 
 @cells.command(name="check")
@@ -66,26 +66,26 @@ def check_cell(name: NAME, json: JSON = False) -> None:
     A line a promise: ok, or broken and how. A file's code runs.
     """
     named = parse_custom_cell(name)
-    from charlm import contract
-    from charlm.machine import select_device
-    from charlm.zoo import load_custom_cell
+    from charlm.cells.loader import load_custom_cell
+    from charlm.execution.device import select_device
+    from charlm.testing import check
 
     raise_pending()
     select_device("cpu", 1)
     if named:
         load_custom_cell(name)
     found = {}
-    for promise in contract.CHECKS:
-        found[promise] = contract.run_check(name, promise)
+    for promise in check.CHECKS:
+        found[promise] = check.run_check(name, promise)
         if not json:
             said = (
                 f"broken  {promise}: {found[promise]}" if found[promise] else f"ok      {promise}"
             )
-            show.print_result(said)
+            console.print_result(said)
         raise_pending()
     broken = [promise for promise, problem in found.items() if problem]
     if json:
         promises = [{"promise": text, "problem": said or None} for text, said in found.items()]
-        show.print_json({"cell": name, "kept": not broken, "promises": promises})
+        console.print_json({"cell": name, "kept": not broken, "promises": promises})
     if broken:
         raise CellCheckError(f"{name} breaks {len(broken)} of {len(found)} promises: see above")

@@ -6,19 +6,20 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from charlm import show, tuning
-from charlm.cli import on_runs, on_task, on_text
-from charlm.cli.asked import ComparisonRequest
-from charlm.cli.given import Execution, make_executor, make_paths_absolute
-from charlm.cli.root import app
+from charlm import console
+from charlm.cli.app import app
+from charlm.cli.options import CORPUS, JSON, LOG_EVERY, add_config_options
+from charlm.comparison import compare_on_task, compare_on_text, compare_runs, search
+from charlm.comparison.request import ComparisonRequest
 from charlm.config import Config
+from charlm.data.sources import make_paths_absolute
 from charlm.errors import ConfigError
-from charlm.flags import CORPUS, JSON, LOG_EVERY, add_config_options
-from charlm.signals import raise_pending
+from charlm.execution.executor import Execution, make_executor
+from charlm.execution.signals import raise_pending
 
 
 @app.command(name="compare-cells")
-@add_config_options("cell", "hidden", "seed", "minutes", "final", "threads")
+@add_config_options("cell", "hidden_size", "seed", "minutes", "final_eval", "threads")
 def compare_cells(
     context: typer.Context,
     given: dict[str, Any],
@@ -58,7 +59,7 @@ def compare_cells(
         int, typer.Option(help="Runs side by side, if they fit into memory; 0: one a core.", min=0)
     ] = 0,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Only say what the runs would take; begin none.")
+        bool, typer.Option("--dry-run", help="Only say what the runs would take; begin none.")
     ] = False,
     engine: Annotated[
         Literal["local", "ray"],
@@ -71,7 +72,7 @@ def compare_cells(
     trials: Annotated[
         int | None,
         typer.Option(
-            help=f"Trials that tune each cell ({tuning.TRIALS}); 0, and where --lr is "
+            help=f"Trials that tune each cell ({search.TRIALS}); 0, and where --lr is "
             "given: one learning rate for all.",
             min=0,
             max=1000,
@@ -100,33 +101,43 @@ def compare_cells(
 
     charlm compare-cells
 
-    charlm compare-cells book.txt --cells gru,lstm --seeds 8 --updates 5000 --out mine
+    charlm compare-cells book.txt --cells gru,lstm --seeds 8 --max-steps 5000 --out mine
 
     charlm compare-cells book.txt --trials 12 --lr-range 1e-3..3e-2 --out tuned
 
-    charlm compare-cells book.txt --match flops --plan
+    charlm compare-cells book.txt --match flops --dry-run
 
     charlm compare-cells book.txt --probe --out how-far-back
 
-    charlm compare-cells --task copy --distance 10..1000 --parameters 25000 --out copy
+    charlm compare-cells --task copy --distance 10..1000 --params 25000 --out copy
 
     charlm compare-cells runs/mine runs/yours --out both
 
     The same command again goes on where it was stopped; more cells, seeds or greater distances
-    reuse what is done. What is not given of --lr, --dropout, --keep-bias and --clip is searched
+    reuse what is done. What is not given of --lr, --dropout, --forget-bias and --grad-clip is searched
     for each cell by --trials, on the validation split: all get a ninth of the updates, the
     best third of them a third, the best third of those all, never fewer than two. Runs that are
     there already are compared as they are, if they were scored alike. On a task, each cell and seed
-    is trained anew at one distance after another, at most --updates each, until one is not solved.
+    is trained anew at one distance after another, at most --max-steps each, until one is not solved.
 
-    In a cluster (--engine ray) all machines share --out, the texts and the current directory; on
+    In a cluster (--executor ray) all machines share --out, the texts and the current directory; on
     its GPUs, --jobs says how many runs share one.
     """
     if bool(task) != bool(distance):
-        raise ConfigError("--task and --distance go together, as in --task copy --distance 10..1000")
-    kind = on_task if task else on_runs if on_runs.is_run_list(corpus or []) else on_text
+        raise ConfigError(
+            "--task and --distance go together, as in --task copy --distance 10..1000"
+        )
+    kind = (
+        compare_on_task
+        if task
+        else compare_runs
+        if compare_runs.is_run_list(corpus or [])
+        else compare_on_text
+    )
     if trials is None:
-        trials = tuning.DEFAULT_TRIALS if kind is on_text and "learning_rate" not in given else 0
+        trials = (
+            search.DEFAULT_TRIALS if kind is compare_on_text and "learning_rate" not in given else 0
+        )
     asked = ComparisonRequest(
         config_overrides=make_paths_absolute(given),
         corpus=corpus or [],
@@ -140,7 +151,7 @@ def compare_cells(
         parameters=parameters,
         plan=plan,
         in_cluster=engine == "ray",
-        search=tuning.make_search(trials, given, lr_range) if trials else None,
+        search=search.make_search(trials, given, lr_range) if trials else None,
         probe=probe,
         transformer=transformer,
         task=task,
@@ -151,12 +162,12 @@ def compare_cells(
     if lr_range and not trials:
         raise ConfigError("--lr-range is what trials search, and there are none: leave it out")
     if ray_address and engine != "ray":
-        raise ConfigError("--ray-address is a cluster's: say --engine ray, too, or leave it out")
+        raise ConfigError("--ray-address is a cluster's: say --executor ray, too, or leave it out")
     if engine == "ray" and find_spec("ray") is None:
-        raise ConfigError("--engine ray needs Ray: pip install 'charlm[ray]'")
-    from charlm.compare import check_comparison_dir
-    from charlm.machine import available_cores, select_device
-    from charlm.run import exclusive_lock
+        raise ConfigError("--executor ray needs Ray: pip install 'charlm[ray]'")
+    from charlm.comparison.plan import check_comparison_dir
+    from charlm.execution.device import available_cores, select_device
+    from charlm.storage.lock import exclusive_lock
 
     raise_pending()
     kind.load_cells(asked)
@@ -165,16 +176,18 @@ def compare_cells(
     device = here if engine == "local" else wanted  # of the cluster's machines
     check_comparison_dir(out, kind.COMPARISON_KIND)
     with exclusive_lock(out):
-        alone = here != "cpu" and kind is not on_text  # what packs nothing into a GPU's memory
+        alone = (
+            here != "cpu" and kind is not compare_on_text
+        )  # what packs nothing into a GPU's memory
         side_by_side = jobs or (0 if engine == "ray" else 1 if alone else available_cores())
         with make_executor(engine, ray_address, device, side_by_side, out) as there:
             done = kind.compare_runs(Execution(out, there, log_every), asked)
     if json:
-        show.print_json(done.report)
+        console.print_json(done.report)
     else:
         done.print_report()
     if done.output_description:
-        show.print_message(f"in {out}: {done.output_description}")
+        console.print_message(f"in {out}: {done.output_description}")
 
 
 def _is_explicit(context: typer.Context, name: str) -> bool:

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from charlm import show
-from charlm.cli.given import load_model
-from charlm.cli.root import app
+from charlm import console
+from charlm.cli.app import app
+from charlm.cli.options import CELL, CHECKPOINT, JSON, RUN
 from charlm.errors import ConfigError
-from charlm.flags import CELL, CHECKPOINT, JSON, RUN
-from charlm.signals import raise_pending
+from charlm.execution.signals import raise_pending
+from charlm.runs.restore import load_model
 
 MAX_UNITS = 8  # units of a page
 
@@ -52,16 +52,16 @@ def inspect(
     asked = parse_units(units)
     import msgspec
 
-    from charlm import durable
-    from charlm.corpus import reload_corpus
-    from charlm.encoding import encode
-    from charlm.inspection import DEFAULT_LENGTH, MAX_LENGTH, inspect_run
-    from charlm.machine import select_device
-    from charlm.pages import inspect as page
-    from charlm.passage import span_from_string, span_from_corpus
-    from charlm.run import Run
-    from charlm.show import progress
-    from charlm.source import resolve_sources
+    from charlm.data.corpus import reload_corpus
+    from charlm.data.encoded_text import encode
+    from charlm.data.sources import resolve_sources
+    from charlm.execution.device import select_device
+    from charlm.inspection.inspect_run import DEFAULT_LENGTH, MAX_LENGTH, inspect_run
+    from charlm.inspection.text_span import span_from_corpus, span_from_string
+    from charlm.reporting.html import inspect as page
+    from charlm.reporting.terminal import progress
+    from charlm.runs.run import Run
+    from charlm.storage import files
 
     raise_pending()
     opened = Run(run)
@@ -72,7 +72,9 @@ def inspect(
     with progress.progress_counter("reading the text", 10.0) as tick:
         known = reload_corpus(record.config, record.text, corpus or [], tick)
         if text is None:
-            passage = span_from_corpus(known.encoding, record.text.splits["test"], DEFAULT_LENGTH, alphabet)
+            passage = span_from_corpus(
+                known.encoding, record.text.splits["test"], DEFAULT_LENGTH, alphabet
+            )
             where = "the beginning of the test split"
         elif os.path.exists(text):
             encoding = encode([resolve_sources([text], record.config.glob)], alphabet, tick)
@@ -86,16 +88,18 @@ def inspect(
         found = inspect_run(opened, weights.sha256, model, known, passage, where, asked, tick)
     told = msgspec.to_builtins(found)
     if json:
-        show.print_json(told)
+        console.print_json(told)
         return
-    durable.write_atomic(out, page.render(told))
+    files.write_atomic(out, page.render(told))
     bits = sum(found.bits) / len(found.bits)
     each = found.kind.removesuffix("s")
-    show.print_result(f"{bits:.4f} bits/{each} on {len(found.bits):,} {found.kind}: {where}")
+    console.print_result(f"{bits:.4f} bits/{each} on {len(found.bits):,} {found.kind}: {where}")
     for one in found.survey.trackers if found.survey else []:
         place = f"layer {one.layer}, unit {one.unit}"
-        show.print_result(f"{one.feature:<18} {place:<20} correlation {one.heldout_correlation:+.2f}")
-    show.print_result(f"page {out}")
+        console.print_result(
+            f"{one.feature:<18} {place:<20} correlation {one.heldout_correlation:+.2f}"
+        )
+    console.print_result(f"page {out}")
 
 
 def parse_units(units: str) -> list[tuple[int, int]]:

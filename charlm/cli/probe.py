@@ -6,11 +6,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from charlm import show
-from charlm.cli.given import Execution, find_cell_file, probe_runs, load_model
-from charlm.cli.root import app
-from charlm.flags import CHECKPOINT, DEVICE, JSON, KERNEL, LOG_EVERY
-from charlm.signals import raise_pending
+from charlm import console
+from charlm.cli.app import app
+from charlm.cli.options import CHECKPOINT, DEVICE, JSON, KERNEL, LOG_EVERY
+from charlm.execution.executor import Execution
+from charlm.execution.signals import raise_pending
+from charlm.probes.batch import probe_runs
+from charlm.runs.restore import load_model
+from charlm.testing.trusted_cells import find_cell_file
 
 
 @app.command()
@@ -49,37 +52,45 @@ def probe(
 
     The same command again goes on where it was stopped.
     """
-    from charlm import ask
-    from charlm.corpus import reload_corpus
-    from charlm.machine import available_cores, select_device
-    from charlm.run import Run, check_not_existing, exclusive_lock
-    from charlm.show import tables
-    from charlm.show.progress import progress_counter
-    from charlm.workers import LocalExecutor
+    from charlm.data.corpus import reload_corpus
+    from charlm.execution.device import available_cores, select_device
+    from charlm.execution.jobs import LocalExecutor
+    from charlm.probes import runner
+    from charlm.reporting.terminal import tables
+    from charlm.reporting.terminal.progress import progress_counter
+    from charlm.runs.run import Run, check_not_existing
+    from charlm.storage.lock import exclusive_lock
 
     raise_pending()
-    asked = ask.ProbeRequest(split, characters, seed)
-    wanted = ask.select_probes([name.strip() for name in only.split(",") if name.strip()])
+    asked = runner.ProbeRequest(split, characters, seed)
+    wanted = runner.select_probes([name.strip() for name in only.split(",") if name.strip()])
     opened = [Run(path) for path in runs]
     for run in opened:
         run.load_custom_cell(find_cell_file(run, cell or []))
-    ask.check_same_text(opened)
+    runner.check_same_text(opened)
     device, _ = select_device(device, 1)
-    if not ask.is_probe_dir(out):
+    if not runner.is_probe_dir(out):
         check_not_existing(out)
     with exclusive_lock(out):
-        ask.initialize_output_dir(out, opened, asked, checkpoint)
+        runner.initialize_output_dir(out, opened, asked, checkpoint)
         if len(opened) == 1:
             (run,) = opened
             with progress_counter("reading the text", log_every) as tick:
                 text = reload_corpus(run.record.config, run.record.text, corpus or [], tick)
             weights, model = load_model(run, checkpoint, kernel, device, 1)
-            told = ask.describe_run(run, text, weights, asked)
-            ask.probe_run(
-                run, text, told, model, asked, wanted, out, lambda what: progress_counter(what, log_every)
+            told = runner.describe_run(run, text, weights, asked)
+            runner.probe_run(
+                run,
+                text,
+                told,
+                model,
+                asked,
+                wanted,
+                out,
+                lambda what: progress_counter(what, log_every),
             )
-            report = ask.build_report([told], [out], wanted, ["charlm", *sys.argv[1:]])
-            ask.write_report(report, out)
+            report = runner.build_report([told], [out], wanted, ["charlm", *sys.argv[1:]])
+            runner.write_report(report, out)
         else:
             words = [f"--only={only}", f"--split={split}", f"--characters={characters}"]
             words += [f"--corpus={name}" for name in corpus or []]
@@ -88,7 +99,7 @@ def probe(
             engine = LocalExecutor(jobs or (available_cores() if device == "cpu" else 1), device)
             report = probe_runs(opened, wanted, words, Execution(out, engine, log_every))
     if json:
-        show.print_json(report)
+        console.print_json(report)
     else:
         tables.print_probes(report)
-    show.print_message(f"in {out}: report.html, report.json and every answer")
+    console.print_message(f"in {out}: report.html, report.json and every answer")

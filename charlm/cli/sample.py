@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from charlm import show
-from charlm.cli.given import load_model
-from charlm.cli.root import app
+from charlm import console
+from charlm.cli.app import app
+from charlm.cli.options import CELL, CHECKPOINT, KERNEL, RUN
 from charlm.errors import ConfigError
-from charlm.flags import CELL, CHECKPOINT, KERNEL, RUN
-from charlm.signals import raise_pending
+from charlm.execution.signals import raise_pending
+from charlm.runs.restore import load_model
 
 
 @app.command()
@@ -44,9 +44,9 @@ def sample(
     """
     if not (math.isfinite(temperature) and math.isfinite(top_p)):
         raise ConfigError("--temperature and --top-p: finite numbers")
-    from charlm.machine import select_device
-    from charlm.run import Run
-    from charlm.sample import generate
+    from charlm.evaluation.generation import generate
+    from charlm.execution.device import select_device
+    from charlm.runs.run import Run
 
     raise_pending()
     opened = Run(run)
@@ -70,11 +70,11 @@ def sample(
         if json:
             text = b"".join(written).decode("utf-8", "replace")
             told = {"sample": number, "seed": seed, "kernel": model.kernel, "text": text}
-            show.print_json({"prompt": before.decode("utf-8", "replace"), **told})
+            console.print_json({"prompt": before.decode("utf-8", "replace"), **told})
             continue
         if count > 1:
-            show.print_message(f"sample {number + 1} of {count}")
-        out = show.StreamWriter()
+            console.print_message(f"sample {number + 1} of {count}")
+        out = console.StreamWriter()
         out.write(before)
         for piece in written:
             out.write(piece)

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from charlm import show
-from charlm.cli.given import load_and_check_custom_cells
-from charlm.cli.root import app
-from charlm.config import TEXT_ONLY_FIELDS, DEFAULT_MAX_STEPS, Config, validate_config
+from charlm import console
+from charlm.cli.app import app
+from charlm.cli.options import JSON, LOG_EVERY, add_config_options
+from charlm.config import DEFAULT_MAX_STEPS, TEXT_ONLY_FIELDS, Config, validate_config
 from charlm.errors import ConfigError, Interrupted
-from charlm.flags import JSON, LOG_EVERY, add_config_options
-from charlm.signals import raise_pending
+from charlm.execution.signals import raise_pending
+from charlm.testing.trusted_cells import load_and_check_custom_cells
 
 NAME = Annotated[str, typer.Argument(metavar="TASK", help="One that charlm tasks lists.")]
 DISTANCE = Annotated[
@@ -42,14 +42,13 @@ def tasks_callback(context: typer.Context, json: JSON = False) -> None:
 @tasks.command(name="list")
 def list_tasks(json: JSON = False) -> None:
     """Every task: where it is from, what is asked, what chance and an oracle reach."""
-    from charlm import tasks as tasks
-    from charlm.show import tasks as drawing
-    from charlm.task import TASKS
+    from charlm.reporting.terminal import tasks as drawing
+    from charlm.tasks.base import TASKS
 
     raise_pending()
     entries = [{"task": name, **one.documentation} for name, one in TASKS.items()]
     if json:
-        show.print_json({"tasks": entries})
+        console.print_json({"tasks": entries})
     else:
         drawing.print_task_list(entries)
 
@@ -62,9 +61,8 @@ def show_task(
     json: JSON = False,
 ) -> None:
     """Print what a task is, and a sequence of it with what is asked."""
-    from charlm import tasks as tasks
-    from charlm.show import tasks as drawing
-    from charlm.task import IGNORE_INDEX, TASKS, parse_distances, batch_generator
+    from charlm.reporting.terminal import tasks as drawing
+    from charlm.tasks.base import IGNORE_INDEX, TASKS, batch_generator, parse_distances
 
     raise_pending()
     task = TASKS[name]
@@ -73,13 +71,15 @@ def show_task(
     chance = task.chance_score(distance)
     example = {
         "x": x[:, 0].tolist(),
-        "y": [None if answer == IGNORE_INDEX else answer for answer in task.solve(x[:, 0].tolist())],
+        "y": [
+            None if answer == IGNORE_INDEX else answer for answer in task.solve(x[:, 0].tolist())
+        ],
         "asked": asked[:, 0].tolist(),
     }
     report = {"task": name, **task.documentation, "at": distance, "letters": task.symbol_names}
     report |= {"example": example, "level": msgspec.to_builtins(chance)}
     if json:
-        show.print_json(report)
+        console.print_json(report)
     else:
         drawing.print_task(report, type(task).__doc__ or "")
 
@@ -96,17 +96,19 @@ def train_curriculum(
 ) -> None:
     """Train one model on a task, at one distance after another, until one is not solved.
 
-    charlm tasks climb copy --distance 10..100 --cell gru --hidden 64 --run runs/copy-gru
+    charlm tasks climb copy --distance 10..100 --cell gru --hidden-size 64 --run runs/copy-gru
 
     The same command again goes on with the distance at which it was stopped.
     """
-    config = validate_config({"updates": DEFAULT_MAX_STEPS, **given})
-    from charlm import climb, workers
-    from charlm.machine import select_device
-    from charlm.run import check_not_existing, exclusive_lock
-    from charlm.show import progress
-    from charlm.show import tasks as drawing
-    from charlm.task import TASKS, parse_distances
+    config = validate_config({"max_steps": DEFAULT_MAX_STEPS, **given})
+    from charlm.execution import jobs
+    from charlm.execution.device import select_device
+    from charlm.reporting.terminal import progress
+    from charlm.reporting.terminal import tasks as drawing
+    from charlm.runs.run import check_not_existing
+    from charlm.storage.lock import exclusive_lock
+    from charlm.tasks import curriculum
+    from charlm.tasks.base import TASKS, parse_distances
 
     raise_pending()
     steps = parse_distances(distance, TASKS[name].min_distance)
@@ -117,20 +119,20 @@ def train_curriculum(
     with exclusive_lock(run), progress.progress_counter(f"{name}: updates", log_every) as tick:
 
         def watch(updates: int) -> None:
-            if workers.is_orphaned():
+            if jobs.is_orphaned():
                 raise Interrupted(signal.SIGTERM)
             tick(updates)
 
-        climb.initialize_curriculum_dir(run, name, config)
+        curriculum.initialize_curriculum_dir(run, name, config)
         try:
-            for outcome in climb.run_curriculum(run, name, config, steps, device, watch):
-                show.print_message(drawing.format_level_result(msgspec.to_builtins(outcome)))
+            for outcome in curriculum.run_curriculum(run, name, config, steps, device, watch):
+                console.print_message(drawing.format_level_result(msgspec.to_builtins(outcome)))
         except Interrupted as stop:
             again = "the distances done are kept; the same command goes on"
             raise Interrupted(stop.signal, f"{stop}; {again}") from None
-        found = msgspec.to_builtins(climb.load_level_results(run, steps))
+        found = msgspec.to_builtins(curriculum.load_level_results(run, steps))
     if json:
-        show.print_json({"task": name, "outcomes": found})
+        console.print_json({"task": name, "outcomes": found})
     else:
         for one in found:
-            show.print_result(drawing.format_level_result(one))
+            console.print_result(drawing.format_level_result(one))

@@ -8,13 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from charlm import show
-from charlm.cli.given import make_paths_absolute, load_and_check_custom_cells
-from charlm.cli.root import app
-from charlm.config import Config, validate_config, cell_label, resume_config
-from charlm.errors import ConfigError, Interrupted, DivergedError
-from charlm.flags import CORPUS, JSON, LOG_EVERY, add_config_options
-from charlm.signals import raise_pending, defer_signals
+from charlm import console
+from charlm.cells.names import cell_label
+from charlm.cli.app import app
+from charlm.cli.options import CORPUS, JSON, LOG_EVERY, add_config_options
+from charlm.config import Config, resume_config, validate_config
+from charlm.data.sources import make_paths_absolute
+from charlm.errors import ConfigError, DivergedError, Interrupted
+from charlm.execution.signals import defer_signals, raise_pending
+from charlm.testing.trusted_cells import load_and_check_custom_cells
 
 
 @app.command()
@@ -35,7 +37,7 @@ def train(
 
     charlm train
 
-    charlm train book.txt --cell gru --hidden 300 --minutes 10
+    charlm train book.txt --cell gru --hidden-size 300 --minutes 10
 
     charlm train src/ --glob '**/*.py' --run runs/code
 
@@ -51,9 +53,10 @@ def train(
         run = Path("runs") / f"{cell_label(cell)}-{time.strftime('%Y%m%d-%H%M%S')}"
     given = make_paths_absolute(given)
     validate_config(given)  # a mistake is told before anything is loaded or made
-    from charlm.run import Run, is_run, check_not_existing, exclusive_lock
-    from charlm.show import tables
-    from charlm.torchrun import is_main_process, world_size
+    from charlm.execution.torchrun import is_main_process, world_size
+    from charlm.reporting.terminal import tables
+    from charlm.runs.run import Run, check_not_existing, is_run
+    from charlm.storage.lock import exclusive_lock
 
     raise_pending()
     if world_size() > 1 and unnamed:
@@ -75,25 +78,27 @@ def train(
                 Run(run).mark_diverged(str(error))
             raise
     if json:
-        show.print_json(report)
+        console.print_json(report)
     else:
         tables.print_run_report(report)
         named = shlex.quote(str(run))
-        show.print_message(f"next: charlm sample {named}   or   charlm eval {named}")
+        console.print_message(f"next: charlm sample {named}   or   charlm eval {named}")
 
 
 def _train(
     path: Path, resume: bool, names: list[str], given: dict[str, Any], log_every: float
 ) -> dict[str, Any]:
     """Trains the run in this directory, which is locked, to its end; its report."""
-    from charlm import corpus as texts
-    from charlm import train as training
-    from charlm.machine import select_device
-    from charlm.model import estimate_training_memory
-    from charlm.ranks import init_process_group, per_process_config
-    from charlm.run import Run, is_run, check_not_existing
-    from charlm.show import progress, tables
-    from charlm.workers import is_orphaned
+    from charlm.data import corpus as texts
+    from charlm.execution.device import select_device
+    from charlm.execution.jobs import is_orphaned
+    from charlm.models.cost import estimate_training_memory
+    from charlm.reporting.terminal import progress, tables
+    from charlm.runs.run import Run, check_not_existing, is_run
+    from charlm.training import loop as training
+    from charlm.training.budget import check_fits_memory, measure_step_time
+    from charlm.training.distributed import init_process_group, per_process_config
+    from charlm.training.session import create_run, restore_trainer, run_kernel, score_and_report
 
     raise_pending()
     going_on = resume and is_run(path)
@@ -104,7 +109,7 @@ def _train(
         if run.report:
             if names:  # of another text it would be another run
                 texts.reload_corpus(config, run.record.text, names)
-            show.print_message(f"{path} is finished: there is nothing to go on with")
+            console.print_message(f"{path} is finished: there is nothing to go on with")
             return run.report
     else:
         check_not_existing(path)
@@ -117,32 +122,34 @@ def _train(
         else:
             corpus = texts.load_corpus(config, names or ["python-docs"], tick)
     if going_on:
-        training.check_fits_memory(config, corpus, device)
+        check_fits_memory(config, corpus, device)
         made = run.record.environment
-        kernel, _ = training.run_kernel(run, config, device)
+        kernel, _ = run_kernel(run, config, device)
         began = [made.get("device"), made.get("threads"), made.get("processes", "1")]
         if [device, str(config.threads), str(ranks.size), kernel] != [*began, run.record.kernel]:
-            show.print_message(
+            console.print_message(
                 f"note: the run began on {began[0]}, {began[2]} process(es) with {began[1]} "
                 f"thread(s), and the kernel {run.record.kernel}: with others the last digits may "
                 "differ"
             )
     else:
-        run = training.create_run(path, config, corpus, device)
+        run = create_run(path, config, corpus, device)
     record, symbols = run.record, run.vocabulary.size
-    kernel, reason = training.run_kernel(run, config, device)
-    each = training.measure_step_time(
+    kernel, reason = run_kernel(run, config, device)
+    each = measure_step_time(
         per_process_config(config), record.max_steps, symbols, kernel, device, corpus.split("train")
     )
     needed = estimate_training_memory(per_process_config(config), symbols)
     tables.print_run_summary(run, config, each, needed, f"{kernel}: {reason}", f"{device} ({why})")
 
     ranks.barrier()  # the others open what is now there
-    learner, metrics_bytes = training.restore_trainer(run, device, config, show.print_message, ranks)
+    learner, metrics_bytes = restore_trainer(run, device, config, console.print_message, ranks)
     if learner.step:
-        show.print_message(f"going on after update {learner.step}")
+        console.print_message(f"going on after update {learner.step}")
     best = learner.best and learner.best[1]
-    shown = progress.TrainingProgress(record.max_steps, config.batch_size * config.seq_len, best, log_every)
+    shown = progress.TrainingProgress(
+        record.max_steps, config.batch_size * config.seq_len, best, log_every
+    )
     with defer_signals("finishing this update and saving") as signalled:
         steps = training.train(
             run, learner, corpus, metrics_bytes, lambda: bool(signalled) or is_orphaned()
@@ -157,17 +164,18 @@ def _train(
         number = signalled[0] if signalled else signal.SIGTERM
         raise Interrupted(number, f"saved after update {learner.step}")
     with progress.progress_counter("scoring exactly", log_every) as tick:
-        return training.score_and_report(run, corpus, kernel, device, show.print_message, tick)
+        return score_and_report(run, corpus, kernel, device, console.print_message, tick)
 
 
 def _train_worker(path: Path, resume: bool, names: list[str], given: dict[str, Any]) -> None:
     """One of several processes that train together, but not the first: it takes its share of the
     streams, and neither writes nor speaks."""
-    from charlm import corpus as texts
-    from charlm import train as training
-    from charlm.machine import select_device
-    from charlm.ranks import init_process_group
-    from charlm.run import Run, is_run
+    from charlm.data import corpus as texts
+    from charlm.execution.device import select_device
+    from charlm.runs.run import Run, is_run
+    from charlm.training import loop as training
+    from charlm.training.distributed import init_process_group
+    from charlm.training.session import restore_trainer
 
     config = validate_config(given)
     if resume and is_run(path):
@@ -181,7 +189,7 @@ def _train_worker(path: Path, resume: bool, names: list[str], given: dict[str, A
     run.load_custom_cell(given.get("cell", ""))
     config = resume_config(run.record.config, given)
     corpus = texts.reload_corpus(config, run.record.text, names)
-    learner, _ = training.restore_trainer(run, device, config, lambda _: None, ranks)
+    learner, _ = restore_trainer(run, device, config, lambda _: None, ranks)
     with defer_signals("") as signalled:
         for _ in training.train(run, learner, corpus, stop=lambda: bool(signalled)):
             pass

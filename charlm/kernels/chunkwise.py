@@ -6,11 +6,14 @@ After Beck et al. (2024), "xLSTM", and the chunkwise form of linear attention (H
 import torch
 from torch import Tensor, einsum, exp, maximum
 
-from charlm.cell import Cell, State
+from charlm.cells.base import Cell, State
 from charlm.cells.matrix_lstm import MatrixLSTM
-from charlm.unroll import register_kernel, project_tokens
+from charlm.kernels.loop import project_tokens
+from charlm.kernels.registry import register_kernel
 
-CHUNK_SIZE = 32  # of a chunk: pairs of characters cost as much as the state does at about this length
+CHUNK_SIZE = (
+    32  # of a chunk: pairs of characters cost as much as the state does at about this length
+)
 
 
 @register_kernel("scan", MatrixLSTM)

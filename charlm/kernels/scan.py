@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from charlm.cell import Cell, LinearCell, State
+from charlm.cells.base import Cell, LinearCell, State
 from charlm.cells.lru import LRU
-from charlm.unroll import register_kernel, project_tokens
+from charlm.kernels.loop import project_tokens
+from charlm.kernels.registry import register_kernel
 
 
 def linear_recurrence(a: Tensor, b: Tensor, s: Tensor) -> Tensor:
@@ -68,7 +69,9 @@ def scan(a: Tensor, b: Tensor, s: Tensor) -> Tensor:
 
 
 @register_kernel("scan", LinearCell)
-def scan_linear_cell(cell: Cell, x: Tensor, state: State, ids: Tensor | None = None) -> tuple[Tensor, State]:
+def scan_linear_cell(
+    cell: Cell, x: Tensor, state: State, ids: Tensor | None = None
+) -> tuple[Tensor, State]:
     assert isinstance(cell, LinearCell)
     Wx, rest = cell.apply_input_shift(project_tokens(cell, x, ids), state)
     a, b = cell.coefficients(Wx)  # a may be one number, or the same for all times

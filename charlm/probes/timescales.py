@@ -5,11 +5,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from charlm.model import CharLM
-from charlm.observe import capture_activations
-from charlm.probe import Curve, ProbeResult, ProbeNotApplicable, ScalarResult, ProbeContext, register_probe
-from charlm.reach import evenly_spaced, gather_windows
-from charlm.reader import advance as onward
+from charlm.evaluation.streaming import advance as onward
+from charlm.models.activation_capture import capture_activations
+from charlm.models.char_lm import CharLM
+from charlm.probes.base import ProbeContext, ProbeNotApplicable, register_probe
+from charlm.probes.effective_context import evenly_spaced, gather_windows
+from charlm.results.probes import Curve, ProbeResult, ScalarResult
 
 STREAMS, COUNTED, WARMUP = 8, 2048, 256  # characters a stream: these are counted, those go before
 PIECE = 256  # characters whose gates are held at once

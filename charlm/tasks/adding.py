@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from charlm.regression import RecurrentRegressor
-from charlm.task import IGNORE_INDEX, TaskBatch, TaskScore, Task, register_task
+from charlm.models.regressor import RecurrentRegressor
+from charlm.results.tasks import TaskScore
+from charlm.tasks.base import IGNORE_INDEX, Task, TaskBatch, register_task
 
 TOLERANCE = 0.04  # what Hochreiter & Schmidhuber count as right
 
@@ -37,14 +38,14 @@ class Adding(Task):
                                  1.3
     """
 
-    letters = "v*"  # the number and its mark
+    symbol_names = "v*"  # the number and its mark
     model = RecurrentRegressor
-    shortest = 2
+    min_distance = 2
 
-    def length(self, distance: int) -> int:
+    def sequence_length(self, distance: int) -> int:
         return distance
 
-    def batch(self, distance: int, streams: int, generator: torch.Generator) -> TaskBatch:
+    def sample_batch(self, distance: int, streams: int, generator: torch.Generator) -> TaskBatch:
         numbers = torch.rand(distance, streams, generator=generator)
         half = distance // 2
         first = torch.randint(half, (1, streams), generator=generator)
@@ -54,12 +55,12 @@ class Adding(Task):
         y[-1] = (numbers * marks).sum(0)
         return TaskBatch(torch.stack((numbers, marks), -1), y, y != IGNORE_INDEX)
 
-    def oracle(self, x: Sequence[Sequence[float]]) -> list[float]:
+    def solve(self, x: Sequence[Sequence[float]]) -> list[float]:
         return [IGNORE_INDEX] * (len(x) - 1) + [sum(number for number, mark in x if mark)]
 
-    def chance(self, distance: int) -> TaskScore:
+    def chance_score(self, distance: int) -> TaskScore:
         del distance
         return TaskScore(1 / 6, 1 - (1 - TOLERANCE) ** 2)
 
-    def right(self, predictions: Tensor, y: Tensor) -> Tensor:
+    def is_correct(self, predictions: Tensor, y: Tensor) -> Tensor:
         return (predictions - y).abs() < TOLERANCE

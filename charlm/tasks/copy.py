@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import torch
 
-from charlm.task import TaskBatch, TaskScore, Task, register_task
+from charlm.results.tasks import TaskScore
+from charlm.tasks.base import Task, TaskBatch, register_task
 
 NUM_SYMBOLS = 10
 ALPHABET_SIZE = 8
@@ -37,12 +38,12 @@ class Copy(Task):
         ..............3141582653
     """
 
-    letters = ".12345678?"
+    symbol_names = ".12345678?"
 
-    def length(self, distance: int) -> int:
+    def sequence_length(self, distance: int) -> int:
         return distance + 2 * NUM_SYMBOLS
 
-    def batch(self, distance: int, streams: int, generator: torch.Generator) -> TaskBatch:
+    def sample_batch(self, distance: int, streams: int, generator: torch.Generator) -> TaskBatch:
         said = torch.randint(1, ALPHABET_SIZE + 1, (NUM_SYMBOLS, streams), generator=generator)
         blanks = torch.zeros(distance + NUM_SYMBOLS, streams, dtype=torch.long)
         delimiters = torch.full((NUM_SYMBOLS + 1, streams), ALPHABET_SIZE + 1)
@@ -51,8 +52,10 @@ class Copy(Task):
         asked = torch.arange(len(y))[:, None].expand_as(y) >= len(blanks)
         return TaskBatch(x, y, asked)
 
-    def oracle(self, x: Sequence[int]) -> list[int]:
+    def solve(self, x: Sequence[int]) -> list[int]:
         return [0] * (len(x) - NUM_SYMBOLS) + list(x[:NUM_SYMBOLS])
 
-    def chance(self, distance: int) -> TaskScore:
-        return TaskScore(NUM_SYMBOLS * math.log(ALPHABET_SIZE) / self.length(distance), 1 / ALPHABET_SIZE)
+    def chance_score(self, distance: int) -> TaskScore:
+        return TaskScore(
+            NUM_SYMBOLS * math.log(ALPHABET_SIZE) / self.sequence_length(distance), 1 / ALPHABET_SIZE
+        )

@@ -5,42 +5,43 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from charlm.task import IGNORE_INDEX, TaskBatch, TaskScore, Task, register_task
+from charlm.results.tasks import TaskScore
+from charlm.tasks.base import IGNORE_INDEX, Task, TaskBatch, register_task
 
 
 class Counting(Task):
     """As many of each letter as there were of the first."""
 
-    whole = True
-    shortest = 3  # below, there is but one sequence
+    score_whole_sequence = True
+    min_distance = 3  # below, there is but one sequence
 
     @property
     def num_letters(self) -> int:
         """Different letters, not counting the end."""
         return len(self.symbol_names) - 1
 
-    def length(self, distance: int) -> int:
+    def sequence_length(self, distance: int) -> int:
         return self.num_letters * distance
 
     def make_sequences(self, distance: int, n: Tensor) -> tuple[Tensor, Tensor]:
         """How often each letter stands in each sequence (streams,) -> x and y."""
-        time = torch.arange(self.length(distance))[:, None]
+        time = torch.arange(self.sequence_length(distance))[:, None]
         x, following = (((time + late) // n).clamp(max=self.num_letters) for late in (0, 1))
         determined = (time >= n) & (time < self.num_letters * n)
         return x, following.where(determined, IGNORE_INDEX)
 
-    def batch(self, distance: int, streams: int, generator: torch.Generator) -> TaskBatch:
+    def sample_batch(self, distance: int, streams: int, generator: torch.Generator) -> TaskBatch:
         n = torch.randint(distance // 2 + 1, distance + 1, (streams,), generator=generator)
         x, y = self.make_sequences(distance, n)
         return TaskBatch(x, y, y != IGNORE_INDEX)
 
-    def oracle(self, x: Sequence[int]) -> list[int]:
+    def solve(self, x: Sequence[int]) -> list[int]:
         n = x.count(0)
         written = [part for part in range(self.num_letters) for _ in range(n)] + [self.num_letters]
         answers = [IGNORE_INDEX] * n + written[n + 1 :]
         return answers + [IGNORE_INDEX] * (len(x) - len(answers))
 
-    def chance(self, distance: int) -> TaskScore:
+    def chance_score(self, distance: int) -> TaskScore:
         n = torch.arange(distance // 2 + 1, distance + 1)
         _, y = self.make_sequences(distance, n)
         count = torch.stack([(y == letter).sum(1) for letter in range(self.symbols)], 1).double()
@@ -78,7 +79,7 @@ class AnBn(Counting):
             bbb.
     """
 
-    letters = "ab."
+    symbol_names = "ab."
 
 
 @register_task("anbncn")
@@ -107,4 +108,4 @@ class AnBnCn(Counting):
            bbccc.
     """
 
-    letters = "abc."
+    symbol_names = "abc."

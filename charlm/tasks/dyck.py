@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from charlm.task import IGNORE_INDEX, TaskBatch, TaskScore, Task, register_task
+from charlm.results.tasks import TaskScore
+from charlm.tasks.base import IGNORE_INDEX, Task, TaskBatch, register_task
 
 KINDS = 4
 MAX_DEPTH = 4
@@ -38,14 +39,14 @@ class Dyck(Task):
           [  {( (<
     """
 
-    letters = "([{<?"
-    practises = True
+    symbol_names = "([{<?"
+    has_auxiliary_targets = True
 
-    def length(self, distance: int) -> int:
+    def sequence_length(self, distance: int) -> int:
         return distance + distance % 2
 
-    def batch(self, distance: int, streams: int, generator: torch.Generator) -> TaskBatch:
-        length = self.length(distance)
+    def sample_batch(self, distance: int, streams: int, generator: torch.Generator) -> TaskBatch:
+        length = self.sequence_length(distance)
         spans = 1 + 2 * torch.randint(length // 2, (streams,), generator=generator)
         places = torch.rand(streams, generator=generator)
         kinds = torch.randint(KINDS, (streams, length), generator=generator)
@@ -55,15 +56,20 @@ class Dyck(Task):
         for stream, (span, place) in enumerate(zip(spans.tolist(), places.tolist(), strict=True)):
             before = 2 * int(place * ((length - span - 1) // 2 + 1))
             coin = iter(coins[stream].tolist())
-            opens = [*random_balanced(before, MAX_DEPTH, coin), True, *random_balanced(span - 1, MAX_DEPTH - 1, coin), False]
+            opens = [
+                *random_balanced(before, MAX_DEPTH, coin),
+                True,
+                *random_balanced(span - 1, MAX_DEPTH - 1, coin),
+                False,
+            ]
             opens += random_balanced(length - len(opens), MAX_DEPTH, coin)
             for time, opening in enumerate(opens):
                 x[stream][time] = x[stream][time] if opening else KINDS
             asked[before + span, stream] = True
-        y = [self.oracle(sequence) for sequence in x]
+        y = [self.solve(sequence) for sequence in x]
         return TaskBatch(torch.tensor(x).T, torch.tensor(y).T, asked)
 
-    def oracle(self, x: Sequence[int]) -> list[int]:
+    def solve(self, x: Sequence[int]) -> list[int]:
         answers: list[int] = []
         stack: list[int] = []
         for symbol in x:
@@ -74,7 +80,7 @@ class Dyck(Task):
                 stack.append(symbol)
         return answers
 
-    def chance(self, distance: int) -> TaskScore:
+    def chance_score(self, distance: int) -> TaskScore:
         del distance
         return TaskScore(math.log(KINDS), 1 / KINDS)
 

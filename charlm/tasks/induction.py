@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import torch
 
-from charlm.task import IGNORE_INDEX, TaskBatch, TaskScore, Task, register_task
+from charlm.results.tasks import TaskScore
+from charlm.tasks.base import IGNORE_INDEX, Task, TaskBatch, register_task
 
 STRING = 8  # letters
 KINDS = 8  # of letters, and of other letters between
@@ -35,12 +36,12 @@ class Induction(Task):
                       abbaged
     """
 
-    letters = "abcdefghijklmnop"
+    symbol_names = "abcdefghijklmnop"
 
-    def length(self, distance: int) -> int:
+    def sequence_length(self, distance: int) -> int:
         return 2 * STRING + distance
 
-    def batch(self, distance: int, streams: int, generator: torch.Generator) -> TaskBatch:
+    def sample_batch(self, distance: int, streams: int, generator: torch.Generator) -> TaskBatch:
         string = torch.randint(KINDS, (STRING, streams), generator=generator)
         noise = torch.randint(KINDS, 2 * KINDS, (distance, streams), generator=generator)
         x = torch.cat((string, noise, string))
@@ -48,9 +49,9 @@ class Induction(Task):
         y[-STRING:-1] = string[1:]
         return TaskBatch(x, y, y != IGNORE_INDEX)
 
-    def oracle(self, x: Sequence[int]) -> list[int]:
+    def solve(self, x: Sequence[int]) -> list[int]:
         return [IGNORE_INDEX] * (len(x) - STRING) + list(x[1:STRING]) + [IGNORE_INDEX]
 
-    def chance(self, distance: int) -> TaskScore:
+    def chance_score(self, distance: int) -> TaskScore:
         del distance
         return TaskScore(math.log(KINDS), 1 / KINDS)

@@ -7,7 +7,8 @@ from operator import xor
 
 import torch
 
-from charlm.task import TaskBatch, TaskScore, Task, register_task
+from charlm.results.tasks import TaskScore
+from charlm.tasks.base import Task, TaskBatch, register_task
 
 
 @register_task("parity")
@@ -36,20 +37,20 @@ class Parity(Task):
         01001110
     """
 
-    letters = "01"
-    practises = True
+    symbol_names = "01"
+    has_auxiliary_targets = True
 
-    def length(self, distance: int) -> int:
+    def sequence_length(self, distance: int) -> int:
         return distance
 
-    def batch(self, distance: int, streams: int, generator: torch.Generator) -> TaskBatch:
+    def sample_batch(self, distance: int, streams: int, generator: torch.Generator) -> TaskBatch:
         x = torch.randint(2, (distance, streams), generator=generator)
         last = torch.arange(distance)[:, None].expand_as(x) == distance - 1
         return TaskBatch(x, x.cumsum(0) % 2, last)
 
-    def oracle(self, x: Sequence[int]) -> list[int]:
+    def solve(self, x: Sequence[int]) -> list[int]:
         return list(accumulate(x, xor))
 
-    def chance(self, distance: int) -> TaskScore:
+    def chance_score(self, distance: int) -> TaskScore:
         del distance
         return TaskScore(math.log(2), 1 / 2)

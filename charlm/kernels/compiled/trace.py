@@ -1,0 +1,335 @@
+"""Reads a cell's step: it is run once on symbols, and what it does to them becomes a graph."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from charlm.cells.base import Cell, block_diagonal_linear, projection_size
+from charlm.kernels.compiled.graph import Graph, Node, UnsupportedOperation
+
+
+class TracedTensor:
+    """A tensor (batch, width) that has no numbers yet, only the columns that they will be in."""
+
+    def __init__(self, graph: Graph, columns: tuple[Node, ...]) -> None:
+        self.graph, self.columns = graph, columns
+
+    @property
+    def width(self) -> int:
+        return sum(column.width for column in self.columns)
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None
+    ) -> "TracedTensor":
+        del types
+        name = getattr(func, "__name__", str(func))
+        rule = RULES.get(func) or METHODS.get(name)
+        if rule is None:
+            raise UnsupportedOperation(f"its step uses {name}, which has no rule in the engine")
+        result: TracedTensor = rule(*args, **(kwargs or {}))
+        return result
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "where":  # the condition is the first argument here, the second there
+            return lambda condition, other: elementwise("where")(condition, self, other)
+        if name in METHODS:
+            return lambda *args, **kwargs: METHODS[name](self, *args, **kwargs)
+        raise UnsupportedOperation(f"its step uses {name}, which has no rule in the engine")
+
+    def __getitem__(self, key: Any) -> "TracedTensor":
+        if not (isinstance(key, tuple) and len(key) == 2 and key[0] in (..., slice(None))):
+            raise UnsupportedOperation(
+                "its step takes a tensor apart other than along its last dimension"
+            )
+        start, stop, stride = key[1].indices(self.width)
+        if stride != 1:
+            raise UnsupportedOperation("its step takes every other number of a tensor")
+        return split(self, [start, max(0, stop - start), self.width - stop], -1)[1]
+
+    __hash__ = object.__hash__
+
+    def __bool__(self) -> bool:
+        raise UnsupportedOperation("its step decides by looking at numbers")
+
+
+Operand = TracedTensor | float
+
+
+@dataclass(frozen=True, eq=False)
+class TracedWeight:
+    """A matrix of the cell: it can only be multiplied with."""
+
+    name: str
+    shape: tuple[int, ...]
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None
+    ) -> TracedTensor:
+        return TracedTensor.__torch_function__(func, types, args, kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        raise UnsupportedOperation(f"its step uses {name} of a matrix")
+
+
+class UnsupportedBuffer:
+    """A buffer that the engine has no columns for; the reason is said where it is used."""
+
+    def __init__(self, reason: str) -> None:
+        self.__dict__["reason"] = reason
+
+    @classmethod
+    def __torch_function__(cls, *_: Any) -> Any:
+        raise UnsupportedOperation("its step uses a buffer that holds no real numbers")
+
+    def __getattr__(self, name: str) -> Any:
+        raise UnsupportedOperation(self.__dict__["reason"])
+
+
+def align_columns(*given: Operand) -> list[tuple[Node | float, ...]]:
+    """The columns of all, side by side and taken apart until they are equally wide."""
+    for one in given:
+        if isinstance(one, UnsupportedBuffer):
+            raise UnsupportedOperation(one.__dict__["reason"])
+        if not isinstance(one, TracedTensor | float | int):
+            raise UnsupportedOperation(
+                f"its step mixes a {type(one).__name__} with what it computes"
+            )
+    rows: list[tuple[Node | float, ...]] = []
+    left = [list(s.columns) if isinstance(s, TracedTensor) and s.width > 1 else s for s in given]
+    if not any(isinstance(s, list) for s in left):
+        return [tuple(s.columns[0] if isinstance(s, TracedTensor) else s for s in given)]
+    while any(isinstance(s, list) and s for s in left):
+        wide = [s for s in left if isinstance(s, list)]
+        if not all(wide):
+            raise UnsupportedOperation("its step combines tensors of different widths")
+        width = min(s[0].width for s in wide)
+        row: list[Node | float] = []
+        for s in left:
+            if isinstance(s, list):
+                if s[0].width > width:
+                    s[:1] = s[0].graph.split(s[0], width)
+                row.append(s.pop(0))
+            else:
+                row.append(s.columns[0] if isinstance(s, TracedTensor) else s)
+        rows.append(tuple(row))
+    return rows
+
+
+COMPARISONS = ("gt", "ge", "lt", "le", "eq")
+
+
+def elementwise(op: str) -> Callable[..., TracedTensor]:
+    """The rule of an elementwise operation."""
+
+    def apply(*given: Operand) -> TracedTensor:
+        graph = next(s.graph for s in given if isinstance(s, TracedTensor))
+        rows = align_columns(*given)
+        compared = [isinstance(a, Node) and a.op in COMPARISONS for a in rows[0]]
+        if op not in ("where", *COMPARISONS) and all(compared):
+            raise UnsupportedOperation("its step computes with truths")
+        return TracedTensor(graph, tuple(graph.of(op, *row) for row in rows))
+
+    return apply
+
+
+def split(x: TracedTensor, sizes: list[int] | int, dim: int = 0) -> list[TracedTensor]:
+    if dim not in (-1, 1):
+        raise UnsupportedOperation("its step splits the batch")
+    if isinstance(sizes, int):
+        sizes = [min(sizes, x.width - at) for at in range(0, x.width, sizes)]
+    left, parts = list(x.columns), []
+    for size in sizes:
+        part: list[Node] = []
+        while size:
+            if left[0].width > size:
+                left[:1] = x.graph.split(left[0], size)
+            size -= left[0].width
+            part.append(left.pop(0))
+        parts.append(TracedTensor(x.graph, tuple(part)))
+    return parts
+
+
+def chunk(x: TracedTensor, chunks: int, dim: int = 0) -> list[TracedTensor]:
+    return split(x, -(-x.width // chunks), dim)
+
+
+def cat(parts: list[TracedTensor], dim: int = 0) -> TracedTensor:
+    if dim not in (-1, 1):
+        raise UnsupportedOperation("its step joins along the batch")
+    return TracedTensor(parts[0].graph, tuple(column for part in parts for column in part.columns))
+
+
+def linear(x: TracedTensor, weight: TracedWeight, bias: TracedTensor | None = None) -> TracedTensor:
+    if not isinstance(weight, TracedWeight):
+        raise UnsupportedOperation("its step multiplies with a matrix that it computes")
+    rows, columns = weight.shape
+    if x.width != columns:
+        raise UnsupportedOperation("its step multiplies a matrix with a vector of another width")
+    made = x.graph.product(weight.name, x.columns, rows, columns)
+    out = TracedTensor(x.graph, x.graph.leaves(made.buffer, rows))
+    return out if bias is None else elementwise("add")(out, bias)
+
+
+def blocks(x: TracedTensor, weight: TracedWeight) -> TracedTensor:
+    parts, heads, share, _ = weight.shape
+    width = parts * heads * share
+    if x.width != heads * share:
+        raise UnsupportedOperation("its step multiplies blocks with a vector of another width")
+    made = x.graph.product(weight.name, x.columns, width, heads * share, (parts, heads, share))
+    return TracedTensor(x.graph, x.graph.leaves(made.buffer, width))
+
+
+def layer_norm(
+    x: TracedTensor,
+    shape: Any,
+    weight: TracedTensor | None = None,
+    bias: TracedTensor | None = None,
+    eps: float = 1e-5,
+) -> TracedTensor:
+    if list(shape) != [x.width]:
+        raise UnsupportedOperation("its step normalises a part of a tensor")
+    add, sub, mul = elementwise("add"), elementwise("sub"), elementwise("mul")
+    mean = TracedTensor(x.graph, (x.graph.row_sum(x.columns) * (1 / x.width),))
+    centred = sub(x, mean)
+    square = x.graph.row_sum(mul(centred, centred).columns) * (1 / x.width)
+    size = x.graph.of("sqrt", square + eps)
+    normed = mul(centred, TracedTensor(x.graph, (x.graph.of("div", 1.0, size),)))
+    if weight is not None:
+        normed = mul(normed, weight)
+    return normed if bias is None else add(normed, bias)
+
+
+def softplus(x: TracedTensor) -> TracedTensor:
+    return elementwise("neg")(elementwise("logsigmoid")(elementwise("neg")(x)))
+
+
+ELEMENTWISE = [
+    "add", "sub", "mul", "div", "neg", "sigmoid", "tanh", "relu", "exp", "log", "sqrt", "cos",
+    "sin", "abs", "maximum", "minimum", "remainder", "where", "gt", "ge", "lt", "le", "eq",
+]  # fmt: skip
+METHODS: dict[str, Callable[..., Any]] = {
+    **{name: elementwise(name) for name in ELEMENTWISE},
+    **{
+        f"__{name}__": elementwise(name)
+        for name in ("add", "sub", "mul", "neg", "gt", "ge", "lt", "le")
+    },
+    **{f"__r{name}__": elementwise(name) for name in ("add", "mul")},
+    "true_divide": elementwise("div"),
+    "__truediv__": elementwise("div"),
+    "__rsub__": lambda a, b: elementwise("sub")(b, a),
+    "rsub": lambda a, b: elementwise("sub")(b, a),
+    "__rtruediv__": lambda a, b: elementwise("div")(b, a),
+    "negative": elementwise("neg"),
+    "square": lambda x: elementwise("mul")(x, x),
+    "chunk": chunk,
+    "split": split,
+    "cat": cat,
+}
+RULES: dict[Any, Callable[..., Any]] = {
+    functional.linear: linear,
+    functional.layer_norm: layer_norm,
+    functional.logsigmoid: elementwise("logsigmoid"),
+    functional.softplus: softplus,
+    functional.relu: elementwise("relu"),
+    block_diagonal_linear: blocks,
+    torch.Tensor.where: lambda x, condition, other: elementwise("where")(condition, x, other),
+}
+METHODS["__eq__"] = elementwise("eq")
+for name in METHODS:
+    if name.startswith("__"):
+        setattr(TracedTensor, name, METHODS[name])
+
+
+def traced_module(module: nn.Module, graph: Graph, prefix: str = "") -> nn.Module:
+    """The module with symbols in the place of its weights."""
+
+    def symbol(
+        name: str, tensor: Tensor | None
+    ) -> TracedTensor | TracedWeight | UnsupportedBuffer | None:
+        if tensor is None:
+            return None
+        if not tensor.is_floating_point():
+            return UnsupportedBuffer(f"its step uses {prefix}{name}, which is of {tensor.dtype}")
+        if tensor.dim() > 1:
+            return TracedWeight(prefix + name, tuple(tensor.shape))
+        return TracedTensor(graph, graph.leaves(f"w:{prefix}{name}", tensor.numel()))
+
+    stand = object.__new__(type(module))
+    stand.__dict__.update(module.__dict__)
+    stand.__dict__["_parameters"] = {n: symbol(n, p) for n, p in module._parameters.items()}
+    stand.__dict__["_buffers"] = {n: symbol(n, b) for n, b in module._buffers.items()}
+    stand.__dict__["_modules"] = {
+        n: m and traced_module(m, graph, f"{prefix}{n}.") for n, m in module._modules.items()
+    }
+    return stand
+
+
+@dataclass(frozen=True)
+class TracedStep:
+    """A traced step: the new state of each part, its columns made of x, s0, s1 … and weights."""
+
+    graph: Graph
+    after: tuple[tuple[Node, ...], ...]
+    widths: tuple[int, ...]  # of the state's parts
+    inputs: int  # width of what project gives
+
+
+Read = TypeVar("Read")
+TRACE_CACHE: WeakKeyDictionary[Cell, dict[tuple[Any, ...], Any]] = WeakKeyDictionary()
+
+
+def cached_trace(cell: Cell, make: Callable[[Cell], Read]) -> Read | str:
+    """What `make` makes of this very cell's step, once; or what of it the engine cannot say.
+
+    Of this cell, not of its class: a step may look at what only this one has.
+    """
+    known = TRACE_CACHE.setdefault(cell, {})
+    key = make, cell.training, next(cell.parameters()).dtype
+    if key not in known:
+        try:
+            known[key] = make(cell)
+        except UnsupportedOperation as reason:
+            known[key] = str(reason)
+    found: Read | str = known[key]
+    return found
+
+
+def trace_step(cell: Cell) -> TracedStep:
+    """Raises Untraceable, with what the step does that the engine cannot say."""
+    dtype = next(cell.parameters()).dtype
+    if dtype not in (torch.float32, torch.float64):
+        raise UnsupportedOperation(f"it computes in {dtype}, and the engine in float32 or float64")
+    with torch.no_grad():
+        parts = cell.initial_state(1)
+    inputs = projection_size(cell)
+    if any(part.dim() != 2 for part in parts):
+        raise UnsupportedOperation("a part of its state is no vector")
+    widths = tuple(part.shape[1] for part in parts)
+    cuts: dict[str, set[int]] = {}
+    while True:  # until all that is taken apart somewhere is in parts everywhere
+        known = {buffer: set(at) for buffer, at in cuts.items()}
+        graph = Graph(cuts=cuts)
+        stand = traced_module(cell, graph)
+        state = tuple(
+            TracedTensor(graph, graph.leaves(f"s{k}", width)) for k, width in enumerate(widths)
+        )
+        try:
+            after = stand.step(TracedTensor(graph, graph.leaves("x", inputs)), state)  # type: ignore[operator]
+        except UnsupportedOperation:
+            raise
+        except (TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+            raise UnsupportedOperation(
+                f"its step cannot be read: {str(error).splitlines()[0]}"
+            ) from error
+        if known == cuts:
+            break
+    if [part.width for part in after] != list(widths):
+        raise UnsupportedOperation("its step gives a state of other widths than it was given")
+    return TracedStep(graph, tuple(part.columns for part in after), widths, inputs)

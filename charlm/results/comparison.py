@@ -1,0 +1,5 @@
+"""Comparison reports."""
+
+from typing import Any
+
+Report = dict[str, Any]
