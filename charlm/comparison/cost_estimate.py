@@ -19,7 +19,7 @@ from charlm.errors import StorageError
 from charlm.evaluation.scoring import QUICK_CHARACTERS, iter_token_nll, validation_bpc
 from charlm.execution.device import available_memory
 from charlm.execution.jobs import Job, JobProgress, LocalExecutor, describe_executor, run_jobs
-from charlm.execution.progress import ProgressCallback
+from charlm.progress import ProgressCallback
 from charlm.models.build import build_char_lm, select_kernel
 from charlm.models.cost import estimate_training_memory
 from charlm.runs.run import RECENT_CHECKPOINTS

@@ -27,7 +27,7 @@ from charlm.comparison.budget_matching import (
 from charlm.config import Config, validate_config
 from charlm.data.vocabulary import TokenIds
 from charlm.execution.device import available_memory
-from charlm.execution.progress import ProgressCallback
+from charlm.progress import ProgressCallback
 from charlm.models.build import select_kernel
 from charlm.models.char_lm import CharLM
 from charlm.models.cost import check_memory, estimate_training_memory

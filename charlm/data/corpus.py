@@ -10,7 +10,7 @@ from charlm.data.encoded_text import EncodedText, encode, load_cached
 from charlm.data.sources import absolute_name, resolve_sources
 from charlm.data.vocabulary import BYTE_VOCABULARY, TokenIds, Vocabulary
 from charlm.errors import ConfigError, DataError, InputNotFoundError
-from charlm.execution.progress import ProgressCallback
+from charlm.progress import ProgressCallback
 from charlm.results.text import CorpusRecord
 
 SPLITS = ("train", "valid", "test")

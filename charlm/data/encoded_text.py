@@ -17,7 +17,7 @@ from charlm.data.encoder import EncodingMetadata, StreamingEncoder
 from charlm.data.sources import CHUNK_BYTES, TextSource
 from charlm.data.vocabulary import BYTE_VOCABULARY, TokenIds, Vocabulary
 from charlm.errors import DataError, StorageError
-from charlm.execution.progress import ProgressCallback
+from charlm.progress import ProgressCallback
 from charlm.results.text import TextDigest
 from charlm.storage import files
 

@@ -10,7 +10,7 @@ import numpy as np
 from charlm.data.sources import TextSource
 from charlm.data.vocabulary import BYTE_VOCABULARY, UNICODE_CODE_POINTS, Vocabulary
 from charlm.errors import DataError
-from charlm.execution.progress import ProgressCallback
+from charlm.progress import ProgressCallback
 from charlm.results.text import TextDigest
 from charlm.storage import files
 

@@ -14,7 +14,7 @@ from charlm.data.vocabulary import TokenIds, Vocabulary
 from charlm.errors import DataError, DivergedError
 from charlm.evaluation.blocks import block_edges, sum_by_block
 from charlm.evaluation.streaming import iter_logits
-from charlm.execution.progress import ProgressCallback
+from charlm.progress import ProgressCallback
 from charlm.models.char_lm import CharLM
 
 STREAMING_PROTOCOL = (

@@ -10,7 +10,7 @@ from torch import Tensor
 from charlm.data.corpus import Corpus
 from charlm.data.vocabulary import TokenIds, Vocabulary
 from charlm.evaluation.scoring import map_unknown
-from charlm.execution.progress import ProgressCallback
+from charlm.progress import ProgressCallback
 from charlm.inspection.text_features import FeatureValues, text_features
 from charlm.inspection.text_span import span_from_corpus
 from charlm.models.activation_capture import capture_activations

@@ -14,7 +14,7 @@ from charlm.cells.names import cell_label
 from charlm.data.corpus import Corpus
 from charlm.errors import ConfigError, DataError, DivergedError
 from charlm.evaluation.scoring import STREAMING_PROTOCOL, iter_token_nll
-from charlm.execution.progress import ProgressCallback
+from charlm.progress import ProgressCallback
 from charlm.inspection.feature_units import round_values, survey_units
 from charlm.inspection.text_span import TextSpan
 from charlm.models.activation_capture import LayerActivations, capture_activations

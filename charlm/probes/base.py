@@ -14,7 +14,7 @@ from torch import Tensor
 from charlm.data.vocabulary import TokenIds, Vocabulary
 from charlm.evaluation.scoring import TOKENS_PER_FORWARD, token_nll
 from charlm.evaluation.streaming import LanguageModel, iter_logits
-from charlm.execution.progress import ProgressCallback
+from charlm.progress import ProgressCallback
 from charlm.models.char_lm import CharLM
 from charlm.registry import Registry, docstring_sections
 from charlm.results.probes import ProbeResult

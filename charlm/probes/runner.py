@@ -22,7 +22,7 @@ from charlm.data.corpus import Corpus
 from charlm.errors import ConfigError, OutputExistsError
 from charlm.evaluation.scoring import map_unknown
 from charlm.execution.jobs import Job, JobProgress
-from charlm.execution.progress import ProgressCallback
+from charlm.progress import ProgressCallback
 from charlm.models.build import build_char_lm
 from charlm.models.char_lm import CharLM
 from charlm.probes.base import PROBES, Probe, ProbeContext, ProbeNotApplicable

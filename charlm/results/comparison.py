@@ -1,5 +1,299 @@
-"""Comparison reports."""
+"""Comparison reports: `report.json`, `timing.json` and the plan of a dry run."""
 
-from typing import Any
+from typing import Any, Literal
 
-Report = dict[str, Any]
+import msgspec
+
+from charlm.config import Config
+from charlm.results.probes import ProbesReport
+from charlm.results.text import CorpusRecord
+from charlm.results.tuning import TuningReport
+
+Unit = Literal["bits_per_char", "bits_per_byte"]
+Role = Literal["cell", "transformer"]
+Label = Literal["reference", "better", "worse", "equivalent", "inconclusive", "diverged"]
+Setting = bool | int | float | str
+ComparisonKind = Literal["text", "task", "runs"]
+
+
+class ComparisonMarker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`comparison.json`: marks a directory as a comparison of this kind."""
+
+    format: int
+    kind: ComparisonKind
+
+
+class SeedSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Mean, minimum and maximum over seeds; all None if a seed has no result."""
+
+    mean: float | None
+    min: float | None
+    max: float | None
+    per_seed: tuple[float | None, ...]
+
+
+class InsufficientData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why no verdict can be given at all."""
+
+    cause: Literal["seeds", "blocks", "reference_diverged"]
+    available: int  # seeds, blocks, or diverged seeds of the reference
+    needed: int  # seeds, blocks, or seeds of the reference
+
+
+class Power(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What it would take to detect a difference of the margin."""
+
+    seeds: int | None  # None: the test text is too short, whatever the number of seeds
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A cell against the reference, in bits per character; None where it cannot be computed."""
+
+    label: Label
+    difference: float | None = None  # mean over seeds; below 0 the cell is better
+    ci_low: float | None = None  # 95 % confidence interval of this difference alone
+    ci_high: float | None = None
+    p: float | None = None  # of no difference, for this cell alone
+    p_holm: float | None = None  # corrected for the number of cells (Holm 1979)
+    p_tost_holm: float | None = None  # of a difference of at least the margin, corrected
+    seed_std: float | None = None  # standard deviation of the difference over seeds
+    text_se: float | None = None  # standard error that more seeds would not reduce
+    insufficient: InsufficientData | None = None
+    power: Power | None = None
+
+
+class EntryRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An entry of a comparison: a cell that is judged, or the Transformer, which is not."""
+
+    name: str
+    role: Role
+    hidden_size: int
+    num_layers: int
+    parameters: int
+    relative_error: float | None  # of the matched budget; None where nothing was matched
+    state_size: int  # floats carried per stream
+    flops_per_character: int  # matrix products, forward
+    learning_rate: float
+    bits_per_char: SeedSummary
+    bits_per_byte: SeedSummary
+    seeds: tuple[int, ...]
+    diverged: int  # seeds that diverged
+    runs: tuple[str, ...]  # names of the run directories, one per seed
+    verdict: Verdict | None  # None if it is not judged
+
+
+class BaselineResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Reference score of the test split.
+
+    A static baseline learns from train alone, as a run does. An adaptive one goes on learning
+    while it reads the test split.
+    """
+
+    name: str
+    kind: Literal["static", "adaptive"]
+    bits_per_char: float | None  # None if it was not measured, or the bytes have no characters
+    bits_per_byte: float | None
+    vocabulary_size: int | None = None  # uniform
+    order: int | None = None  # n-gram
+    max_order: int | None = None
+    training_tokens: int | None = None  # tokens of train that were counted
+    training_is_partial: bool = False  # whether train is longer
+    selection_tokens: int | None = None  # tokens of valid that chose the order
+    window_bytes: int | None = None  # history that a compressor uses; None: all of it
+    missing_package: str | None = None  # extra of charlm that would have to be installed
+
+
+class ScoredCorpus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The text of a comparison."""
+
+    sources: tuple[str, ...]
+    sha256: str
+    characters: int | None
+    splits: dict[str, tuple[int, int]]
+    scored_split: str
+    scored_sha256: str | None  # None if every run diverged
+
+
+class QuantityRange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A quantity over the runs of a comparison."""
+
+    name: Literal["parameters", "flops_per_character", "state_size", "max_steps", "characters_read"]
+    min: int
+    max: int
+    is_equal: bool  # within the tolerance
+
+
+class Matching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What all entries have in common."""
+
+    measure: Literal["params", "flops", "state", "time"] | None  # None: nothing was matched
+    amount: float | None  # of the measure; 1 for time, in step times of the reference LSTM
+    parameters: int | None  # of every model, or of the LSTM that defines the amount
+    tolerance: float  # accepted relative error
+    max_relative_error: float | None
+    max_steps: int | None  # None where runs differ
+    quantities: tuple[QuantityRange, ...] = ()  # of existing runs
+
+
+class Statistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How verdicts were found."""
+
+    reference: str  # the cell that the others are compared with
+    margin: float  # bits per character
+    level: float  # familywise error rate
+    correction: Literal["Holm"]
+    blocks: int  # blocks of the scored text
+
+
+class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`report.json` of a comparison on a text or of existing runs."""
+
+    format: int
+    kind: ComparisonKind
+    protocol: str  # how runs are scored: "one-stream"
+    corpus: ScoredCorpus
+    matching: Matching
+    settings: dict[str, Setting]  # settings that all runs share
+    differing_settings: dict[str, dict[str, Setting]] | None  # setting -> entry -> value
+    tuning: TuningReport | None
+    environment: dict[str, str]
+    unit: Unit  # that rows are ordered by
+    statistics: Statistics
+    rows: tuple[EntryRow, ...]  # lowest mean first
+    baselines: tuple[BaselineResult, ...]
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Return one flat dictionary per row, as pandas and polars take them."""
+        return [flatten(msgspec.to_builtins(row)) for row in self.rows]
+
+
+class CellTiming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Wall-clock times of an entry, mean over its finished runs."""
+
+    seconds_per_million: float | None  # seconds of optimizer steps per million characters
+    minutes: float | None  # of optimizer steps of a run
+
+
+class TimingReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`timing.json`: everything that a clock decides, apart from the reproducible report."""
+
+    format: int
+    command: str
+    cells: dict[str, CellTiming]
+
+
+class ValidationPoint(msgspec.Struct, frozen=True):
+    """A point of a learning curve."""
+
+    characters: int  # tokens read
+    seconds: float  # of optimizer steps
+    bits: float  # bits per token, subsampled validation
+
+
+ValidationCurve = tuple[ValidationPoint, ...]
+
+
+class ComparisonResult(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a finished comparison has to show."""
+
+    report: ComparisonReport
+    timing: TimingReport
+    curves: dict[str, tuple[ValidationCurve, ...]]  # entry -> one curve per seed
+    samples: dict[str, str | None]  # entry -> text that its first run generates
+    probes: ProbesReport | None = None
+
+
+class TimedSize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A measured size in `time_matching.json`."""
+
+    conditions: dict[str, Any]  # settings, device and vocabulary that the time depends on
+    hidden_size: int
+    relative_error: float
+
+
+class PlannedEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Size and speed of an entry."""
+
+    name: str
+    role: Role
+    hidden_size: int
+    parameters: int
+    flops_per_character: int
+    state_size: int
+    seconds_per_million: float
+    relative_error: float | None
+
+
+class PlannedJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A run or trial and what remains of it."""
+
+    name: str
+    purpose: Literal["run", "trial"]
+    role: Role
+    cell: str
+    seed: int
+    hidden_size: int
+    parameters: int
+    status: Literal["pending", "running", "finished", "diverged"]
+    fraction_done: float
+    seconds: float  # remaining
+    memory_bytes: int
+    disk_bytes: int  # still to be written
+
+
+class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Memory and disk."""
+
+    memory_bytes: int
+    disk_bytes: int
+
+
+class RemainingWork(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Total of the runs that have not finished."""
+
+    runs: int
+    seconds: float
+    memory_bytes: int  # at once
+    disk_bytes: int
+
+
+class CostEstimate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Result of `compare-cells --dry-run`."""
+
+    format: int
+    matching: Matching
+    device: str
+    parallel_runs: int
+    memory_limits_parallel: bool  # whether fewer run side by side than asked for
+    startup_seconds: float  # to start and stop the process of a run
+    entries: tuple[PlannedEntry, ...]
+    runs: tuple[PlannedJob, ...]
+    remaining: RemainingWork
+    available: Resources
+
+
+class ComparisonOverview(msgspec.Struct, frozen=True, kw_only=True):
+    """A comparison before its first run, for display."""
+
+    corpus: CorpusRecord
+    vocabulary_size: int
+    vocabulary_kind: str
+    matching: Matching
+    entries: tuple[PlannedEntry, ...]
+    runs: int
+    config: Config  # of the first run
+    tuned: bool
+    parallel_runs: int
+    device: str
+    out: str
+
+
+def flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested dictionaries as one, with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, part in value.items():
+        if isinstance(part, dict):
+            flat |= flatten(part, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = part
+    return flat

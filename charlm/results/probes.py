@@ -1,45 +1,151 @@
-"""TODO docstring."""
+"""Probe results and `report.json` of `charlm probe`."""
 
 from collections.abc import Sequence
 
 import msgspec
-from torch import Tensor
 
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of a figure: one y for each x; None where there is none, as too few were counted."""
+    """A curve of a figure; y is None where too few events were counted."""
 
     name: str = ""
     x: Sequence[float]
     y: Sequence[float | None]
-    error: Sequence[float | None] | None = None  # the standard error of each
-    count: Sequence[int] | None = None  # events behind each
+    error: Sequence[float | None] | None = None  # standard error of each y
+    count: Sequence[int] | None = None  # events behind each y
 
 
 class ScalarResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A single figure, with its interval if it has one; value None: beyond what was looked at."""
+    """A single number; value None: beyond the range that was measured."""
 
     name: str
     value: float | None
     unit: str
-    low: float | None = None
+    low: float | None = None  # 95 % confidence interval
     high: float | None = None
     note: str = ""  # such as "more than 4,096"
-    run: str = ""  # whose it is, where a group's probe found it
+    run: str = ""  # name of the run, in the result of a group
 
 
 class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A probe's answer for one run (or, of a group's probe, for all of them): a figure, or more."""
+    """Result of a probe for one run, or for a group: one figure or several, and numbers."""
 
-    title: str = ""  # where there are more
-    x: str  # what the axes show, with units
+    title: str = ""  # where there are several figures
+    x: str  # label of the axis, with unit
     y: str
     log_x: bool = True
     log_y: bool = False
-    chance: float | None = None  # on the y axis: what memory of nothing would give
-    curves: Sequence[Curve] = ()  # all in one figure
-    panels: Sequence["ProbeResult"] = ()  # figures of the same answer with other axes or curves
+    chance: float | None = None  # y without any memory
+    curves: Sequence[Curve] = ()
+    panels: Sequence["ProbeResult"] = ()  # further figures with other axes or curves
     numbers: Sequence[ScalarResult] = ()
-    notes: Sequence[str] = ()  # what a reader must know to read the figure rightly
-    # What a group's probe needs of each run, by name; kept in a file beside, never shown.
-    artifacts: dict[str, Tensor] = {}
+    notes: Sequence[str] = ()  # what the reader of the figure must know
+
+
+class NotApplicable(msgspec.Struct, frozen=True, tag=True, tag_field="status"):
+    """A probe that does not apply to this run or text."""
+
+    reason: str
+
+
+class Measured(msgspec.Struct, frozen=True, tag=True, tag_field="status"):
+    """A probe that was measured."""
+
+    result: ProbeResult
+
+
+Outcome = Measured | NotApplicable
+
+
+class ProbeAnswer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`PROBE.json`: the cached outcome of a probe for one run."""
+
+    cache_key: "ProbeCacheKey"
+    seconds: float
+    artifacts_sha256: str  # of PROBE.safetensors
+    outcome: Outcome
+
+
+class ProbedText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The text that a probe reads."""
+
+    corpus_sha256: str
+    text_sha256: str
+    split: str
+    characters: int  # tokens
+    vocabulary_kind: str  # "chars" or "bytes"
+
+
+class ProbeCacheKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that determines the result of a probe."""
+
+    format: int
+    charlm: str  # version
+    weights_sha256: str
+    text: ProbedText
+    seed: int
+
+
+class ProbeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of a probing."""
+
+    split: str = "test"
+    max_chars: int = 100_000
+    seed: int = 0
+    checkpoint: str = "best"
+
+
+class ProbeMarker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`probes.json`: marks a directory of probe results."""
+
+    format: int
+    request: ProbeRequest
+    run: str  # name of the run; "" for several
+    corpus_sha256: str
+
+
+class ProbedRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A run in a report of probes."""
+
+    name: str
+    path: str
+    cell: str
+    hidden_size: int
+    num_layers: int
+    parameters: int
+    state_size: int
+    seed: int
+    bits_per_char: float | None
+    weights_sha256: str
+    step: int
+    text: ProbedText
+
+
+class ProbeDocumentation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a probe's docstring says."""
+
+    question: str
+    protocol: str
+    unit: str
+    chance: str
+    source: str
+
+
+class ProbeSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A probe and its outcomes."""
+
+    documentation: ProbeDocumentation
+    is_group: bool  # whether it has one outcome for all runs, under the key "group"
+    seconds: dict[str, float]  # by name of the run
+    outcomes: dict[str, Outcome]
+
+
+class ProbesReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`report.json` of `charlm probe`."""
+
+    format: int
+    charlm: str  # version
+    command: str
+    text: ProbedText
+    runs: tuple[ProbedRun, ...]
+    probes: dict[str, ProbeSummary]

@@ -1,6 +1,4 @@
-"""TODO docstring."""
-
-from typing import Any
+"""Run records and reports: `run.json` and `report.json` of a training run."""
 
 import msgspec
 
@@ -9,27 +7,87 @@ from charlm.results.text import CorpusRecord
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """run.json: what decides the run, and what was decided when it was made."""
+    """`run.json`: what determines the run and what was resolved at its creation."""
 
     format: int
     config: Config
     text: CorpusRecord
-    max_steps: int  # the budget, whatever it was given in
-    kernel: str
+    max_steps: int  # resolved budget in optimizer steps
+    kernel: str  # resolved kernel
     kernel_reason: str
-    cell_sha256: str = ""  # of the file, where the cell is the person's own
+    cell_sha256: str = ""  # of the file of a custom cell
     parameters: int
     state_size: int  # floats carried per stream
-    environment: dict[str, str]
+    environment: dict[str, str]  # versions of charlm, torch, Python; machine, device, threads
 
-    def summary(self) -> dict[str, Any]:
-        """What a report says of any run, however it ended."""
-        config = self.config
-        return {
-            "cell": config.cell,
-            "hidden_size": config.hidden_size,
-            "num_layers": config.num_layers,
-            "parameters": self.parameters,
-            "state_size": self.state_size,
-            "seed": config.seed,
-        }
+
+class Score(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Exact score of a text, read as one stream with carried state."""
+
+    bits_per_char: float | None  # None if the bytes are not UTF-8
+    bits_per_byte: float
+    nats_per_char: float | None
+    characters: int | None
+    bytes: int
+    tokens: int  # scored tokens: characters or bytes
+    unknown_tokens: int  # tokens outside of the vocabulary
+    protocol: str  # "one-stream"
+    corpus_sha256: str  # of the whole text that the scored part was taken from
+    text_sha256: str  # of exactly the scored bytes
+    block_bits: tuple[float, ...]  # bits of each block of the text
+    block_lengths: tuple[int, ...]  # characters (bytes if not UTF-8) of each block
+
+
+class RunReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`report.json` of a finished run."""
+
+    format: int
+    cell: str
+    hidden_size: int
+    num_layers: int
+    parameters: int
+    state_size: int
+    seed: int
+    kernel: str
+    steps: int  # optimizer steps
+    characters_read: int
+    seconds: float  # spent in optimizer steps
+    chars_per_second: float
+    best_step: int | None
+    best_valid_bits: float | None  # bits per token, subsampled validation
+    validation_protocol: str  # "subsampled"
+    weights_sha256: str
+    scored_split: str  # "test", "valid" or "none"
+    score: Score | None  # None if scored_split is "none"
+
+
+class Divergence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`diverged.json`: why a run has no report."""
+
+    reason: str
+
+
+class EvaluationReport(Score, frozen=True, kw_only=True):
+    """Score of a run, with what was scored: result of `charlm eval`."""
+
+    split: str | None  # None for another text
+    run_corpus_sha256: str
+    weights_sha256: str
+    step: int  # of the checkpoint
+    kernel: str
+
+
+class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A run before its first step, for display."""
+
+    record: RunRecord
+    config: Config  # as it runs now: a resumed run may have another device or kernel
+    vocabulary_size: int
+    vocabulary_kind: str
+    seconds_per_step: float
+    memory_bytes: int  # estimate
+    kernel: str
+    kernel_reason: str
+    device: str
+    device_reason: str
+    steps_done: int = 0  # of a resumed run

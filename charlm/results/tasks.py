@@ -1,46 +1,151 @@
-"""TODO docstring."""
+"""Task results: curricula of one model, and the comparison of cells on a task."""
+
+from typing import Any
 
 import msgspec
 
 from charlm.config import Config
+from charlm.results.comparison import Matching, Setting, TimingReport, flatten
 
 
-class TaskScore(msgspec.Struct, frozen=True):
-    """How good predictions are."""
+class TaskScore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Quality of predictions."""
 
-    loss: float  # nats per target, or the mean squared error
-    accuracy: float  # share of the answers that are right
+    loss: float  # nats per target, or mean squared error
+    accuracy: float  # fraction of correct answers
 
 
 class CurriculumRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """climb.json: what decides a climb, and who made it."""
+    """`curriculum.json`: what determines a curriculum."""
 
     format: int
     task: str
     config: Config
-    cell_sha256: str  # of the file, where the cell is the person's own
+    cell_sha256: str  # of the file of a custom cell
 
 
 class TaskValidation(msgspec.Struct, frozen=True):
-    """A look at validation sequences."""
+    """A validation: a line of `length-N.jsonl`."""
 
     step: int
-    seconds: float  # of updates
+    seconds: float  # of optimizer steps
     loss: float
     accuracy: float
 
 
 class LevelResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What came of training at one distance."""
+    """`length-N.json`: result of training at one length."""
 
     length: int
-    solved: bool
-    steps: int  # done
-    seconds: float  # of updates
+    is_solved: bool
+    steps: int
+    seconds: float  # of optimizer steps
     kernel: str
     chance: TaskScore
-    test: TaskScore | None  # of the last weights; None if it diverged before or here
-    extrapolation: dict[
-        str, float
-    ]  # how often the distance -> accuracy there; 0 if it diverges there
-    diverged: str = ""  # why
+    test: TaskScore | None  # of the last weights; None if training diverged
+    extrapolation: dict[str, float]  # multiple of the length -> accuracy; 0 if it diverges there
+    divergence: str = ""  # reason
+
+
+class CurriculumReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Result of `charlm tasks train`."""
+
+    task: str
+    levels: tuple[LevelResult, ...]
+
+
+class TaskDocumentation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a task's docstring says."""
+
+    name: str
+    source: str
+    question: str
+    protocol: str
+    distance: str
+    oracle: str
+    chance: str
+
+
+class TaskExample(msgspec.Struct, frozen=True, kw_only=True):
+    """A sequence of a task and its answers: result of `charlm tasks show`."""
+
+    task: TaskDocumentation
+    length: int
+    symbol_names: str
+    x: list[Any]  # token ids, or rows of numbers
+    y: list[Any]  # answers; None where there is none
+    is_answer: list[bool]  # where an answer counts
+    chance: TaskScore
+
+
+class LevelSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All seeds of a cell at one length; None for a seed that did not get there."""
+
+    length: int
+    num_solved: int
+    num_seeds: int
+    ci_low: float  # 95 % Wilson interval of the fraction that is solved
+    ci_high: float
+    num_attempted: int
+    num_diverged: int
+    steps: tuple[int | None, ...]  # of the seeds that solved it
+    accuracy: tuple[float | None, ...]
+    loss: tuple[float | None, ...]
+    extrapolation: dict[str, tuple[float | None, ...]]  # multiple of the length -> accuracies
+
+
+class TaskRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A cell of a comparison on a task."""
+
+    name: str
+    hidden_size: int
+    num_layers: int
+    parameters: int
+    relative_error: float
+    state_size: int
+    flops_per_character: int
+    seeds: tuple[int, ...]
+    max_solved_length: int  # lower median over seeds; 0: none
+    max_solved_length_per_seed: tuple[int, ...]
+    levels: tuple[LevelSummary, ...]
+
+
+class LengthChance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Best possible score without memory."""
+
+    length: int
+    loss: float
+    accuracy: float
+
+
+class TaskReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`report.json` of a comparison on a task."""
+
+    format: int
+    charlm: str  # version
+    task: TaskDocumentation
+    chance: tuple[LengthChance, ...]
+    solved_accuracy: float  # a length is solved from this accuracy on
+    solved_relative_loss: float | None  # or up to this fraction of chance's loss
+    validation_sequences: int
+    test_sequences: int
+    lengths: tuple[int, ...]
+    matching: Matching
+    settings: dict[str, Setting]
+    rows: tuple[TaskRow, ...]  # best first
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Return one flat dictionary per cell and length, as pandas and polars take them."""
+        dicts = []
+        for row in self.rows:
+            own = {k: v for k, v in msgspec.to_builtins(row).items() if k != "levels"}
+            for level in row.levels:
+                dicts.append({**own, **flatten(msgspec.to_builtins(level))})
+        return dicts
+
+
+class TaskComparisonResult(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a finished comparison on a task has to show."""
+
+    report: TaskReport
+    timing: TimingReport

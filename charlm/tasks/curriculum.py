@@ -20,7 +20,7 @@ from charlm.config import FORMAT_VERSION, TEXT_ONLY_FIELDS, Config, to_argv
 from charlm.data.batches import Batch
 from charlm.errors import ConfigError, DivergedError, InsufficientMemoryError
 from charlm.execution.device import available_memory
-from charlm.execution.progress import ProgressCallback
+from charlm.progress import ProgressCallback
 from charlm.models.build import build_model, select_kernel
 from charlm.models.cost import estimate_training_memory
 from charlm.models.recurrent import RecurrentModel

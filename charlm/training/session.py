@@ -13,7 +13,7 @@ from charlm.config import DEFAULT_MAX_STEPS, FORMAT_VERSION, Config
 from charlm.data.corpus import Corpus
 from charlm.errors import DataError
 from charlm.evaluation.scoring import SUBSAMPLED_PROTOCOL, evaluate
-from charlm.execution.progress import ProgressCallback
+from charlm.progress import ProgressCallback
 from charlm.execution.torchrun import world_size
 from charlm.models.build import build_char_lm, load_weights, select_kernel
 from charlm.models.char_lm import CharLM

@@ -1,0 +1,45 @@
+"""Descriptions of cells: results of `charlm cells`."""
+
+from typing import Any
+
+import msgspec
+
+
+class CellSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A cell of `hidden_size` units that reads as many."""
+
+    cell: str
+    authors: str
+    year: int
+    states: tuple[str, ...]
+    parameters: int
+    flops: int  # matrix products of one time step, forward
+    is_linear: bool  # next state is linear in the last, so that time can be scanned
+    kernels: tuple[str, ...]  # that support it on this device, fastest first
+
+
+class CellList(msgspec.Struct, frozen=True, kw_only=True):
+    """Result of `charlm cells list`."""
+
+    hidden_size: int
+    device: str
+    cells: tuple[CellSummary, ...]
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Return one dictionary per cell."""
+        return [msgspec.to_builtins(cell) for cell in self.cells]
+
+
+class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
+    """A conformance check; problem is None if it passed."""
+
+    check: str
+    problem: str | None
+
+
+class CellCheckReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Result of `charlm cells check`."""
+
+    cell: str
+    passed: bool
+    checks: tuple[CheckResult, ...]

@@ -1,0 +1,60 @@
+"""Results of hyperparameter search."""
+
+from typing import Literal
+
+import msgspec
+
+Setting = float | str
+Settings = dict[str, Setting]
+
+
+class Rung(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A rung of successive halving."""
+
+    steps: int  # optimizer steps of each trial
+    trials: int
+
+
+class TrialRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A trial at every rung that it reached."""
+
+    number: int
+    settings: Settings
+    steps: tuple[int, ...]
+    bits: tuple[float | None, ...]  # lowest validation bits per token; None if it diverged
+
+
+class ChosenTrial(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The trial whose settings the runs get."""
+
+    number: int
+    steps: int
+    bits: float | None
+    settings: Settings
+
+
+class CellTuning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All trials of an entry and the chosen one."""
+
+    chosen: ChosenTrial
+    at_boundary: Literal["", "low", "high"]  # end of the learning rate range that it is near
+    trials: tuple[TrialRecord, ...]
+    expected_best: tuple[float, ...]  # expected best bits of 1, 2, ... trials (Dodge et al. 2019)
+
+
+class SearchPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The search that every entry gets."""
+
+    trials: int
+    seed: int
+    space: dict[str, tuple[Setting, ...]]  # learning_rate: lower and upper bound; else choices
+    rungs: tuple[Rung, ...]
+    cost_in_runs: float  # cost of an entry's trials, in whole runs
+
+
+class TuningReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The search and what it chose for each entry."""
+
+    search: SearchPlan
+    uniform_baseline_bits: float  # bits per token of a uniform code
+    cells: dict[str, CellTuning]
