@@ -38,6 +38,7 @@ class InsufficientData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     cause: Literal["seeds", "blocks", "reference_diverged"]
     available: int  # seeds, blocks, or diverged seeds of the reference
     needed: int  # seeds, blocks, or seeds of the reference
+    characters_needed: int | None = None  # of the test text, if it has too few blocks
 
 
 class Power(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -220,7 +221,7 @@ class PlannedEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     parameters: int
     flops_per_character: int
     state_size: int
-    seconds_per_million: float
+    seconds_per_million: float | None  # None where nothing was timed
     relative_error: float | None
 
 
@@ -270,6 +271,7 @@ class CostEstimate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     runs: tuple[PlannedJob, ...]
     remaining: RemainingWork
     available: Resources
+    insufficient: InsufficientData | None = None  # why there can be no verdict
 
 
 class ComparisonOverview(msgspec.Struct, frozen=True, kw_only=True):
@@ -286,6 +288,7 @@ class ComparisonOverview(msgspec.Struct, frozen=True, kw_only=True):
     parallel_runs: int
     device: str
     out: str
+    insufficient: InsufficientData | None = None  # why there can be no verdict
 
 
 def flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
