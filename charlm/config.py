@@ -1,12 +1,12 @@
-"""What a run is told, once: a field is a flag, a line of --help and a line of run.json.
+"""Run configuration: each field defines an option, its help text and a key of run.json.
 
-Typer builds the flags from these annotations (flags.py) and msgspec checks every value against
-them, whether it comes from a person or from a run that somebody sent.
+`cli/options.py` builds the options from these annotations. msgspec checks every value against
+them, whether it comes from the command line or from a run directory.
 """
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import cache
 from typing import Annotated, Any, Literal, get_type_hints
@@ -17,206 +17,308 @@ from msgspec import Meta
 from charlm.cells.names import parse_custom_cell
 from charlm.errors import ConfigError
 
-FORMAT_VERSION = 4  # of run directories: raised when an older charlm could not read a newer run
+FORMAT_VERSION = 4  # of run directories: raised when an older charlm cannot read a newer run
+DEFAULT_MAX_STEPS = 2000  # budget if none of max_steps, epochs and minutes is given
+MIN_CHRONO_LENGTH = 3  # the shortest memory that chrono initialization is defined for
 PositiveInt = Annotated[int, Meta(ge=1, le=2**20)]
 NonNegativeInt = Annotated[int, Meta(ge=0, le=10**9)]
-TEXT, MODEL, TRAINING, MACHINE = "CorpusRecord", "Model", "TrainingProgress", "Machine"
+TEXT, MODEL, TRAINING, MACHINE = "Text", "Model", "Training", "Machine"
 
 
-def option(panel: str, text: str, *also: str, free: bool = False) -> Meta:
-    """Help for a field: where it stands in --help, what it says, other spellings of its flag.
+class OptionMetadata(msgspec.Struct, frozen=True, kw_only=True):
+    """Command-line option of a field."""
 
-    A free field may change when a run is resumed: it tells where and how, never what is computed.
-    """
-    return Meta(description=text, extra={"panel": panel, "also": also, "free": free})
+    panel: str  # heading in --help
+    help: str
+    aliases: tuple[str, ...] = ()  # further spellings
+    metavar: str = ""  # empty: derived from the type
+    can_change: bool = False  # whether a resumed run may have another value
+    default: str = ""  # text that --help shows; empty: the default of the field
+
+
+def option(
+    panel: str,
+    text: str,
+    *aliases: str,
+    metavar: str = "",
+    can_change: bool = False,
+    default: str = "",
+) -> Meta:
+    """Return the annotation that makes a field an option."""
+    metadata = OptionMetadata(
+        panel=panel,
+        help=text,
+        aliases=aliases,
+        metavar=metavar,
+        can_change=can_change,
+        default=default,
+    )
+    return Meta(description=text, extra={"option": metadata})
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that decides what a run computes, as the person asked for it."""
+    """All settings that determine what a run computes, and how it is executed."""
 
     # text
-    glob: Annotated[str, option(TEXT, "which files of a directory are read")] = "**/*.txt"
+    glob: Annotated[
+        str, option(TEXT, "Pattern of the files to read in a directory.", metavar="GLOB")
+    ] = "**/*.txt"
     vocab: Annotated[
-        Literal["characters", "bytes"],
-        option(TEXT, "a symbol is a Unicode code point, or one of 256 bytes"),
-    ] = "characters"
-    split_ratios: Annotated[str, option(TEXT, "shares of train/valid/test, cut in this order")] = (
-        "90/5/5"
-    )
-    valid_file: Annotated[str, option(TEXT, "validate on this file, not on a share", free=True)] = (
-        ""
-    )
-    test_file: Annotated[str, option(TEXT, "test on this file, not on a share", free=True)] = ""
+        Literal["chars", "bytes"],
+        option(TEXT, "Kind of token: Unicode code points or single bytes."),
+    ] = "chars"
+    split_ratios: Annotated[
+        str,
+        option(
+            TEXT, "Proportions of the train, valid and test splits, in this order.", metavar="A/B/C"
+        ),
+    ] = "90/5/5"
+    valid_file: Annotated[
+        str,
+        option(TEXT, "File to validate on, instead of a split.", metavar="PATH", can_change=True),
+    ] = ""
+    test_file: Annotated[
+        str, option(TEXT, "File to test on, instead of a split.", metavar="PATH", can_change=True)
+    ] = ""
 
     # model
     cell: Annotated[
-        str, option(MODEL, "the recurrence: one that charlm cells lists, or FILE.py:CLASS")
+        str,
+        option(
+            MODEL, "Recurrent cell: a name from `charlm cells`, or FILE.py:CLASS.", metavar="CELL"
+        ),
     ] = "lstm"
-    hidden_size: Annotated[PositiveInt, option(MODEL, "units per layer")] = 256
-    num_layers: Annotated[int, Meta(ge=1, le=64), option(MODEL, "recurrent layers")] = 1
-    embedding_dim: Annotated[PositiveInt, option(MODEL, "width of a character's vector")] = 64
+    hidden_size: Annotated[PositiveInt, option(MODEL, "Units per layer.")] = 256
+    num_layers: Annotated[int, Meta(ge=1, le=64), option(MODEL, "Recurrent layers.")] = 1
+    embedding_dim: Annotated[PositiveInt, option(MODEL, "Size of a token's embedding.")] = 64
     dropout: Annotated[
-        float, Meta(ge=0, lt=1), option(MODEL, "share of each layer's output dropped in training")
+        float, Meta(ge=0, lt=1), option(MODEL, "Dropout probability of each layer's output.")
     ] = 0.0
     weight_dropout: Annotated[
         float,
         Meta(ge=0, lt=1),
-        option(MODEL, "share of the weights from state to state dropped in each update"),
+        option(MODEL, "Dropout probability of the hidden-to-hidden weights."),
     ] = 0.0
     tie_weights: Annotated[
-        bool, option(MODEL, "one table for reading and predicting (embedding = hidden)")
+        bool, option(MODEL, "Use one matrix as input embedding and output projection.")
     ] = False
     initial_state: Annotated[
-        Literal["zero", "learned"], option(MODEL, "the state before the first character")
+        Literal["zero", "learned"], option(MODEL, "State before the first token.")
     ] = "zero"
     forget_bias: Annotated[
         str,
         option(
             MODEL,
-            "what units keep at first: a number, chrono or chrono:N, of at most N characters "
-            "(--seq-len); 1 leaves it to the cell",
+            "Initial bias of the LSTM forget gate, GRU update gate and their like: default, a "
+            "number, chrono or chrono:N (N tokens; chrono alone takes --seq-len). default leaves "
+            "it to the cell.",
+            metavar="BIAS",
         ),
-    ] = "1"
+    ] = "default"
     recurrent_init: Annotated[
         Literal["default", "orthogonal"],
-        option(MODEL, "matrices from state to state at first; default leaves them to the cell"),
+        option(MODEL, "Initial hidden-to-hidden matrices. default leaves them to the cell."),
     ] = "default"
     block: Annotated[
         Literal["none", "residual"],
-        option(MODEL, "around each cell: nothing, or norm, residual and gated MLP"),
+        option(MODEL, "Block around each cell. residual: pre-norm, residual and gated MLP."),
     ] = "none"
     kernel: Annotated[
         str,
         option(
             MODEL,
-            "how time is walked: auto, or one of those that charlm cells lists",
-            free=True,
+            "Implementation of the recurrence: auto, or a name from `charlm cells`.",
+            metavar="KERNEL",
+            can_change=True,
         ),
     ] = "auto"
 
     # training
-    batch_size: Annotated[PositiveInt, option(TRAINING, "streams read side by side")] = 32
+    batch_size: Annotated[PositiveInt, option(TRAINING, "Streams per batch.")] = 32
     seq_len: Annotated[
-        PositiveInt, option(TRAINING, "characters per update: the gradient's reach")
+        PositiveInt,
+        option(TRAINING, "Tokens per step: length of truncated backpropagation.", "--bptt"),
     ] = 64
     max_steps: Annotated[
-        NonNegativeInt, option(TRAINING, "budget in optimiser updates; 2000 if there is no other")
+        NonNegativeInt,
+        option(
+            TRAINING,
+            "Stop after this many optimizer steps.",
+            "--steps",
+            default=str(DEFAULT_MAX_STEPS),
+        ),
     ] = 0
     epochs: Annotated[
-        float, Meta(ge=0, le=1e6), option(TRAINING, "budget in readings of the text")
+        float, Meta(ge=0, le=1e6), option(TRAINING, "Stop after this many epochs.", default="none")
     ] = 0.0
     minutes: Annotated[
-        float, Meta(ge=0, le=1e6), option(TRAINING, "budget in minutes, timed first")
+        float,
+        Meta(ge=0, le=1e6),
+        option(
+            TRAINING,
+            "Stop after about this many minutes. The step time is measured first.",
+            default="none",
+        ),
     ] = 0.0
     learning_rate: Annotated[
-        float, Meta(gt=0, le=1000), option(TRAINING, "AdamW's highest learning rate", "--lr")
+        float, Meta(gt=0, le=1000), option(TRAINING, "Peak learning rate of AdamW.", "--lr")
     ] = 0.006
     lr_schedule: Annotated[
-        Literal["cosine", "linear"], option(TRAINING, "how the learning rate falls, to 2 %")
+        Literal["cosine", "linear"],
+        option(TRAINING, "Decay of the learning rate, to 2 % of its peak."),
     ] = "linear"
     warmup_steps: Annotated[
-        NonNegativeInt, option(TRAINING, "updates to the highest rate, a tenth at most")
+        NonNegativeInt, option(TRAINING, "Steps of linear warmup, a tenth of the run at most.")
     ] = 100
     beta1: Annotated[
-        float, Meta(ge=0, lt=1), option(TRAINING, "share of AdamW's direction that is of before")
+        float,
+        Meta(ge=0, lt=1),
+        option(TRAINING, "AdamW beta1: decay rate of the gradient average."),
     ] = 0.9
-    weight_decay: Annotated[float, Meta(ge=0, le=10), option(TRAINING, "AdamW's, on matrices")] = (
-        0.01
-    )
+    weight_decay: Annotated[
+        float, Meta(ge=0, le=10), option(TRAINING, "AdamW weight decay, of matrices only.")
+    ] = 0.01
     grad_clip: Annotated[
-        float, Meta(gt=0, le=1e9), option(TRAINING, "largest norm of the whole gradient")
+        float, Meta(gt=0, le=1e9), option(TRAINING, "Largest norm of the whole gradient.")
     ] = 1.0
     seed: Annotated[
-        int, Meta(ge=0, le=2**63 - 1), option(TRAINING, "of weights, order and dropout")
+        int, Meta(ge=0, le=2**63 - 1), option(TRAINING, "Seed of weights, data order and dropout.")
     ] = 0
     eval_every: Annotated[
         NonNegativeInt,
-        option(TRAINING, "updates between validations; 0: a 20th of the run, on a task 50"),
+        option(
+            TRAINING,
+            "Steps between validations.",
+            metavar="STEPS",
+            default="a 20th of the run; on a task 50",
+        ),
     ] = 0
     final_eval: Annotated[
-        Literal["test", "valid", "none"], option(TRAINING, "split scored exactly at the end")
+        Literal["test", "valid", "none"], option(TRAINING, "Split to score exactly at the end.")
     ] = "test"
 
     # machine
-    device: Annotated[str, option(MACHINE, "auto, cpu, cuda or cuda:N", free=True)] = "auto"
-    threads: Annotated[int, Meta(ge=1, le=1024), option(MACHINE, "threads on a CPU", free=True)] = 1
+    device: Annotated[
+        str,
+        option(MACHINE, "Device: auto, cpu, cuda or cuda:N.", metavar="DEVICE", can_change=True),
+    ] = "auto"
+    threads: Annotated[
+        int, Meta(ge=1, le=1024), option(MACHINE, "CPU threads.", can_change=True)
+    ] = 1
     save_every: Annotated[
-        float, Meta(gt=0, le=1e9), option(MACHINE, "seconds between checkpoints", free=True)
+        float,
+        Meta(gt=0, le=1e9),
+        option(MACHINE, "Seconds between checkpoints.", metavar="SECONDS", can_change=True),
     ] = 60.0
 
     def __post_init__(self) -> None:
+        """Check what the types cannot express.
+
+        Raises:
+            ConfigError: A value has no meaning, or two contradict each other.
+        """
         parse_custom_cell(self.cell)
         parse_split_ratios(self.split_ratios)
-        parse_chrono_bias(self.forget_bias, self.seq_len)
-        asked = [name for name in ("max_steps", "epochs", "minutes") if getattr(self, name)]
-        if len(asked) > 1:
-            raise ConfigError(f"one budget, not {len(asked)}: keep one of --{', --'.join(asked)}")
+        parse_forget_bias(self.forget_bias, self.seq_len)
+        budgets = [name for name in ("max_steps", "epochs", "minutes") if getattr(self, name)]
+        if len(budgets) > 1:
+            options = ", ".join(map(option_name, budgets))
+            raise ConfigError(f"cannot use {len(budgets)} budgets: keep one of {options}")
         if self.tie_weights and self.embedding_dim != self.hidden_size:
             raise ConfigError(
-                f"--tie-weights needs --embedding-dim and --hidden-size to be equal, not {self.embedding_dim} and "
-                f"{self.hidden_size}: add --embedding-dim {self.hidden_size}"
+                "--tie-weights needs --embedding-dim and --hidden-size to be equal, not "
+                f"{self.embedding_dim} and {self.hidden_size}. "
+                f"Try --embedding-dim {self.hidden_size}"
             )
 
 
-DEFAULT_MAX_STEPS = 2000  # the budget of a run that was told none
-# What is about a text and the one run that reads it: it says nothing of a task.
+# Settings of a text and of a run that reads it: they have no meaning for a task.
 TEXT_ONLY_FIELDS = (
     *("glob", "vocab", "split_ratios", "valid_file", "test_file", "seq_len", "epochs", "minutes"),
     *("final_eval", "save_every"),
 )
 
 
-def parse_split_ratios(split: str) -> tuple[Fraction, Fraction, Fraction]:
-    """'90/5/5' -> (9/10, 1/20, 1/20), exactly."""
+def parse_split_ratios(ratios: str) -> tuple[Fraction, Fraction, Fraction]:
+    """Return the exact proportions of train, valid and test: '90/5/5' -> (9/10, 1/20, 1/20).
+
+    Raises:
+        ConfigError: The text is not three positive numbers.
+    """
     number = r"(\d{1,9}(?:\.\d{1,9})?)"
-    found = re.fullmatch(f"{number}/{number}/{number}", split)
-    train, valid, test = map(Fraction, found.groups()) if found else (Fraction(0),) * 3
+    match = re.fullmatch(f"{number}/{number}/{number}", ratios)
+    train, valid, test = map(Fraction, match.groups()) if match else (Fraction(0),) * 3
     if not min(train, valid, test):
         raise ConfigError(
-            f"--split {split}: three positive shares for train, valid and test, such as 90/5/5"
+            f"--split-ratios {ratios}: three positive numbers for train, valid and test, "
+            "such as 90/5/5"
         )
-    whole = train + valid + test
-    return train / whole, valid / whole, test / whole
+    total = train + valid + test
+    return train / total, valid / total, test / total
 
 
-def parse_chrono_bias(keep_bias: str, time: int) -> int | None:
-    """How long the units may keep at first, in characters; None: they all have one bias."""
-    found = re.fullmatch(r"chrono(?::(\d{1,9}))?", keep_bias)
-    if found:
-        longest = int(found[1] or time)
-        if longest < 3:
+class ForgetBias(msgspec.Struct, frozen=True):
+    """Parsed `forget_bias`: both None leave it to the cell."""
+
+    bias: float | None = None  # the same for all units
+    chrono_length: int | None = None  # longest memory of chrono initialization, in tokens
+
+
+def parse_forget_bias(text: str, seq_len: int) -> ForgetBias:
+    """Parse default, a number, chrono or chrono:N.
+
+    Args:
+        text: Value of `forget_bias`.
+        seq_len: Longest memory in tokens, where chrono names none.
+
+    Raises:
+        ConfigError: The text is none of these, or N is below 3.
+    """
+    if text == "default":
+        return ForgetBias()
+    if match := re.fullmatch(r"chrono(?::(\d{1,9}))?", text):
+        length = int(match[1] or seq_len)
+        if length < MIN_CHRONO_LENGTH:
             raise ConfigError(
-                f"--forget-bias {keep_bias}: of at least 3 characters, as in chrono:100"
+                f"--forget-bias {text}: at least {MIN_CHRONO_LENGTH} tokens, such as chrono:100"
             )
-        return longest
+        return ForgetBias(chrono_length=length)
     try:
-        finite = math.isfinite(float(keep_bias))
+        bias = float(text)
     except ValueError:
-        finite = False
-    if not finite:
-        raise ConfigError(f"--forget-bias {keep_bias}: a number such as 2, chrono, or chrono:100")
-    return None
+        bias = math.nan
+    if not math.isfinite(bias):
+        raise ConfigError(
+            f"--forget-bias {text}: default, a number such as 2, chrono, or chrono:100"
+        )
+    return ForgetBias(bias=bias)
 
 
 def describe_block(block: str) -> str:
-    """How the cells stand in the model, in words for whoever compares."""
+    """Return the name of a block, for tables."""
     return "bare cells" if block == "none" else "residual blocks"
 
 
 def option_name(name: str) -> str:
+    """Return the command-line option of a field."""
     return "--" + name.replace("_", "-")
 
 
 @cache
-def option_metadata(name: str) -> dict[str, Any]:
-    """What `says` said of a field: panel, also, free, and its text as `help`."""
-    kind = get_type_hints(Config, include_extras=True)[name]
-    said = next(meta for meta in kind.__metadata__ if meta.extra)
-    return {**said.extra, "help": said.description}
+def option_metadata(name: str) -> OptionMetadata:
+    """Return the option of a field of `Config`."""
+    annotations = get_type_hints(Config, include_extras=True)[name].__metadata__
+    metadata = next(meta.extra["option"] for meta in annotations if meta.extra)
+    assert isinstance(metadata, OptionMetadata)
+    return metadata
 
 
-def validate_config(values: dict[str, Any]) -> Config:
-    """A Config of these values, the rest as they are by default."""
+def validate_config(values: Mapping[str, Any]) -> Config:
+    """Return a Config with these values and otherwise defaults.
+
+    Raises:
+        ConfigError: A name is unknown, or a value has the wrong type or range.
+    """
     try:
         return msgspec.convert(values, Config)
     except msgspec.ValidationError as error:
@@ -229,29 +331,42 @@ def validate_config(values: dict[str, Any]) -> Config:
         ) from None
 
 
-def to_argv(config: Config, free: bool = True, without: Sequence[str] = ()) -> list[str]:
-    """The command line that says all this again; without free fields, all that decides a run."""
-    words = []
+def to_argv(
+    config: Config, *, with_changeable: bool = True, exclude: Sequence[str] = ()
+) -> list[str]:
+    """Return the command-line options that give this Config again.
+
+    Args:
+        config: Settings.
+        with_changeable: Whether to include settings that a resumed run may change. Without them,
+            the options are exactly those that determine the result.
+        exclude: Fields to leave out.
+    """
+    argv = []
     for name, value in msgspec.structs.asdict(config).items():
-        if name in without or (not free and option_metadata(name)["free"]):
+        if name in exclude or (not with_changeable and option_metadata(name).can_change):
             continue
         if isinstance(value, bool):
-            words.append(option_name(name if value else f"no_{name}"))
+            argv.append(option_name(name if value else f"no_{name}"))
         else:
-            words.append(f"{option_name(name)}={value}")
-    return words
+            argv.append(f"{option_name(name)}={value}")
+    return argv
 
 
-def resume_config(recorded: Config, given: dict[str, Any]) -> Config:
-    """The recorded settings of a run that is resumed, with what may change as now given."""
-    differ = [
+def resume_config(recorded: Config, overrides: Mapping[str, Any]) -> Config:
+    """Return the settings of a resumed run, with the overrides that may change.
+
+    Raises:
+        ConfigError: An override differs from a setting that must not change.
+    """
+    differing = [
         f"{option_name(name)} {value} (the run has {getattr(recorded, name)})"
-        for name, value in given.items()
-        if value != getattr(recorded, name) and not option_metadata(name)["free"]
+        for name, value in overrides.items()
+        if value != getattr(recorded, name) and not option_metadata(name).can_change
     ]
-    if differ:
+    if differing:
         raise ConfigError(
-            f"a resumed run keeps its settings, and these differ: {'; '.join(differ)}. "
-            "Leave them out, or start another run with another --run"
+            f"cannot change the settings of a resumed run: {'; '.join(differing)}. "
+            "Leave them out, or train a new run with --run"
         )
-    return validate_config({**msgspec.structs.asdict(recorded), **given})
+    return validate_config({**msgspec.structs.asdict(recorded), **overrides})

@@ -121,7 +121,7 @@ def group_by_config(runs: Sequence[Run]) -> dict[str, list[Run]]:
     alike: dict[Any, dict[int, Run]] = {}
     for run in runs:
         config, seed = run.record.config, run.record.config.seed
-        settings = to_argv(config, free=False, without=("cell", "seed"))
+        settings = to_argv(config, with_changeable=False, exclude=("cell", "seed"))
         key = cell_label(config.cell), run.record.cell_sha256, *settings
         other = alike.setdefault(key, {}).setdefault(seed, run)
         if _weights(run) != _weights(other):
@@ -211,5 +211,5 @@ def _differing_settings(runs: Mapping[str, Sequence[PlannedRun]]) -> Report:
     return {
         setting: {name: of[setting] for name, of in told.items()}
         for setting in first
-        if setting not in own and not option_metadata(setting)["free"]
+        if setting not in own and not option_metadata(setting).can_change
     }

@@ -129,7 +129,7 @@ def shared_settings(configs: Sequence[Config], without: Sequence[str] = ()) -> d
         name: value
         for name, value in first.items()
         if name not in own
-        and not option_metadata(name)["free"]
+        and not option_metadata(name).can_change
         and all(other[name] == value for other in others)
     }
 
@@ -143,7 +143,7 @@ def directory_name(config: Config, decides: Any) -> str:
 def run_directory_name(config: Config, cell_sha256: str, text: CorpusRecord) -> str:
     """The name of a run's directory. Wherever a cell's file and the texts are now."""
     cell = cell_label(config.cell), cell_sha256
-    settings = to_argv(config, free=False, without=("cell",))
+    settings = to_argv(config, with_changeable=False, exclude=("cell",))
     return directory_name(config, (cell, settings, text.digest, text.splits))
 
 

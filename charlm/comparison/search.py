@@ -29,7 +29,7 @@ SearchSpace = dict[
 SPACE: SearchSpace = {
     "learning_rate": (3e-4, 3e-2),
     "dropout": (0.0, 0.1, 0.2, 0.3),
-    "forget_bias": ("0", "1", "chrono"),
+    "forget_bias": ("0", "default", "chrono"),
     "grad_clip": (0.25, 1.0, 5.0),
 }
 

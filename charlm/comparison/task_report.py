@@ -52,7 +52,7 @@ class PlannedCurriculum:
         """`charlm tasks climb`; where it was begun, it goes on."""
         words = ["tasks", "climb", self.task, "--distance", ",".join(map(str, self.distances))]
         words += ["--run", str(self.path), "--log-every", "60"]
-        words += to_argv(self.config, without=TEXT_ONLY_FIELDS)
+        words += to_argv(self.config, exclude=TEXT_ONLY_FIELDS)
         name = f"{cell_label(self.config.cell)} seed {self.config.seed}"
         return Job(name, self.path, words, self.progress)
 

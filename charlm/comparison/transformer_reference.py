@@ -23,7 +23,7 @@ TOLERANCE = 0.02  # share of the parameters that it misses at most: so many laye
 TRANSFORMER_OVERRIDES = {
     "block": "residual",
     "num_layers": LAYERS,
-    "forget_bias": "1",
+    "forget_bias": "default",
     "kernel": "auto",
 }
 TRANSFORMER_OVERRIDES |= {"recurrent_init": "default", "weight_dropout": 0.0}

@@ -103,7 +103,8 @@ def check_length_fits_memory(
 ) -> None:
     """A distance at which so many of these need more memory than there is ends here."""
     lengths = [
-        msgspec.structs.replace(config, seq_len=task.sequence_length(distance)) for config in configs
+        msgspec.structs.replace(config, seq_len=task.sequence_length(distance))
+        for config in configs
     ]
     need = sum(
         sorted(estimate_training_memory(config, task.symbols) for config in lengths)[-side_by_side:]
@@ -173,7 +174,7 @@ def initialize_curriculum_dir(path: Path, task: str, config: Config) -> None:
 
 def fingerprint_fields(record: CurriculumRecord) -> tuple[Any, ...]:
     """All that decides what comes of a climb."""
-    settings = to_argv(record.config, free=False, without=(*TEXT_ONLY_FIELDS, "cell"))
+    settings = to_argv(record.config, with_changeable=False, exclude=(*TEXT_ONLY_FIELDS, "cell"))
     cell = cell_label(record.config.cell), record.cell_sha256
     return record.format, record.task, settings, cell
 
