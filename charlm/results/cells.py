@@ -9,9 +9,9 @@ class CellSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A cell of `hidden_size` units that reads as many."""
 
     cell: str
-    authors: str
-    year: int
-    states: tuple[str, ...]
+    authors: str  # of its paper
+    year: int  # of its paper
+    states: tuple[str, ...]  # names of the parts of its state
     parameters: int
     flops: int  # matrix products of one time step, forward
     is_linear: bool  # next state is linear in the last, so that time can be scanned
@@ -33,13 +33,13 @@ class CellList(msgspec.Struct, frozen=True, kw_only=True):
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     """A conformance check; problem is None if it passed."""
 
-    check: str
-    problem: str | None
+    check: str  # name of the check
+    problem: str | None  # what is wrong; None if the check passed
 
 
 class CellCheckReport(msgspec.Struct, frozen=True, kw_only=True):
     """Result of `charlm cells check`."""
 
     cell: str
-    passed: bool
+    passed: bool  # whether every check passed
     checks: tuple[CheckResult, ...]

@@ -14,28 +14,31 @@ Role = Literal["cell", "transformer"]
 Label = Literal["reference", "better", "worse", "equivalent", "inconclusive", "diverged"]
 Setting = bool | int | float | str
 ComparisonKind = Literal["text", "task", "runs"]
+Quantity = Literal[
+    "parameters", "flops_per_character", "state_size", "max_steps", "characters_read"
+]
 
 
 class ComparisonMarker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`comparison.json`: marks a directory as a comparison of this kind."""
 
     format: int
-    kind: ComparisonKind
+    kind: ComparisonKind  # what the comparison is of
 
 
 class SeedSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Mean, minimum and maximum over seeds; all None if a seed has no result."""
 
-    mean: float | None
-    min: float | None
-    max: float | None
-    per_seed: tuple[float | None, ...]
+    mean: float | None  # over seeds
+    min: float | None  # over seeds
+    max: float | None  # over seeds
+    per_seed: tuple[float | None, ...]  # in the order of seeds; None for a seed that diverged
 
 
 class InsufficientData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Why no verdict can be given at all."""
 
-    cause: Literal["seeds", "blocks", "reference_diverged"]
+    cause: Literal["seeds", "blocks", "reference_diverged"]  # what there is too little of
     available: int  # seeds, blocks, or diverged seeds of the reference
     needed: int  # seeds, blocks, or seeds of the reference
     characters_needed: int | None = None  # of the test text, if it has too few blocks
@@ -50,7 +53,7 @@ class Power(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A cell against the reference, in bits per character; None where it cannot be computed."""
 
-    label: Label
+    label: Label  # the verdict
     difference: float | None = None  # mean over seeds; below 0 the cell is better
     ci_low: float | None = None  # 95 % confidence interval of this difference alone
     ci_high: float | None = None
@@ -66,7 +69,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class EntryRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An entry of a comparison: a cell that is judged, or the Transformer, which is not."""
 
-    name: str
+    name: str  # cell, or transformer
     role: Role
     hidden_size: int
     num_layers: int
@@ -90,13 +93,13 @@ class BaselineResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     while it reads the test split.
     """
 
-    name: str
-    kind: Literal["static", "adaptive"]
+    name: str  # such as uniform, n-gram or gzip
+    kind: Literal["static", "adaptive"]  # whether it learns from the test split, too
     bits_per_char: float | None  # None if it was not measured, or the bytes have no characters
-    bits_per_byte: float | None
+    bits_per_byte: float | None  # None if it was not measured
     vocabulary_size: int | None = None  # uniform
     order: int | None = None  # n-gram
-    max_order: int | None = None
+    max_order: int | None = None  # highest order that was tried
     training_tokens: int | None = None  # tokens of train that were counted
     training_is_partial: bool = False  # whether train is longer
     selection_tokens: int | None = None  # tokens of valid that chose the order
@@ -107,20 +110,20 @@ class BaselineResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class ScoredCorpus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The text of a comparison."""
 
-    sources: tuple[str, ...]
+    sources: tuple[str, ...]  # names of files or of built-in corpora
     sha256: str
-    characters: int | None
-    splits: dict[str, tuple[int, int]]
-    scored_split: str
+    characters: int | None  # of the whole text; None if it is not UTF-8
+    splits: dict[str, tuple[int, int]]  # name -> first token and one past the last
+    scored_split: str  # test or valid
     scored_sha256: str | None  # None if every run diverged
 
 
 class QuantityRange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A quantity over the runs of a comparison."""
 
-    name: Literal["parameters", "flops_per_character", "state_size", "max_steps", "characters_read"]
-    min: int
-    max: int
+    name: Quantity  # what was measured
+    min: int  # smallest of all runs
+    max: int  # largest of all runs
     is_equal: bool  # within the tolerance
 
 
@@ -131,7 +134,7 @@ class Matching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     amount: float | None  # of the measure; 1 for time, in step times of the reference LSTM
     parameters: int | None  # of every model, or of the LSTM that defines the amount
     tolerance: float  # accepted relative error
-    max_relative_error: float | None
+    max_relative_error: float | None  # largest of all entries
     max_steps: int | None  # None where runs differ
     quantities: tuple[QuantityRange, ...] = ()  # of existing runs
 
@@ -142,7 +145,7 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     reference: str  # the cell that the others are compared with
     margin: float  # bits per character
     level: float  # familywise error rate
-    correction: Literal["Holm"]
+    correction: Literal["Holm"]  # for the number of cells
     blocks: int  # blocks of the scored text
 
 
@@ -150,7 +153,7 @@ class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """`report.json` of a comparison on a text or of existing runs."""
 
     format: int
-    kind: ComparisonKind
+    kind: ComparisonKind  # what the comparison is of
     protocol: str  # how runs are scored: "one-stream"
     corpus: ScoredCorpus
     matching: Matching
@@ -215,7 +218,7 @@ class TimedSize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class PlannedEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Size and speed of an entry."""
 
-    name: str
+    name: str  # cell, or transformer
     role: Role
     hidden_size: int
     parameters: int
@@ -228,15 +231,15 @@ class PlannedEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class PlannedJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A run or trial and what remains of it."""
 
-    name: str
-    purpose: Literal["run", "trial"]
+    name: str  # directory of the run or trial
+    purpose: Literal["run", "trial"]  # a run is compared, a trial tunes a cell
     role: Role
     cell: str
     seed: int
     hidden_size: int
     parameters: int
-    status: Literal["pending", "running", "finished", "diverged"]
-    fraction_done: float
+    status: Literal["pending", "running", "finished", "diverged"]  # according to its directory
+    fraction_done: float  # 0 to 1
     seconds: float  # remaining
     memory_bytes: int
     disk_bytes: int  # still to be written
@@ -252,8 +255,8 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class RemainingWork(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Total of the runs that have not finished."""
 
-    runs: int
-    seconds: float
+    runs: int  # number of runs and trials
+    seconds: float  # until the last one ends
     memory_bytes: int  # at once
     disk_bytes: int
 
@@ -264,7 +267,7 @@ class CostEstimate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     format: int
     matching: Matching
     device: str
-    parallel_runs: int
+    parallel_runs: int  # runs side by side
     memory_limits_parallel: bool  # whether fewer run side by side than asked for
     startup_seconds: float  # to start and stop the process of a run
     entries: tuple[PlannedEntry, ...]

@@ -14,7 +14,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     text: CorpusRecord
     max_steps: int  # resolved budget in optimizer steps
     kernel: str  # resolved kernel
-    kernel_reason: str
+    kernel_reason: str  # why this kernel was chosen
     cell_sha256: str = ""  # of the file of a custom cell
     parameters: int
     state_size: int  # floats carried per stream
@@ -25,10 +25,10 @@ class Score(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Exact score of a text, read as one stream with carried state."""
 
     bits_per_char: float | None  # None if the bytes are not UTF-8
-    bits_per_byte: float
-    nats_per_char: float | None
-    characters: int | None
-    bytes: int
+    bits_per_byte: float  # bits per byte of the text as UTF-8
+    nats_per_char: float | None  # None if the bytes are not UTF-8
+    characters: int | None  # scored characters; None if the bytes are not UTF-8
+    bytes: int  # scored bytes
     tokens: int  # scored tokens: characters or bytes
     unknown_tokens: int  # tokens outside of the vocabulary
     protocol: str  # "one-stream"
@@ -50,10 +50,10 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     seed: int
     kernel: str
     steps: int  # optimizer steps
-    characters_read: int
+    characters_read: int  # training tokens read
     seconds: float  # spent in optimizer steps
-    chars_per_second: float
-    best_step: int | None
+    chars_per_second: float  # training tokens per second of optimizer steps
+    best_step: int | None  # step of the lowest validation; None if there was none
     best_valid_bits: float | None  # bits per token, subsampled validation
     validation_protocol: str  # "subsampled"
     weights_sha256: str
@@ -64,14 +64,14 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class Divergence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`diverged.json`: why a run has no report."""
 
-    reason: str
+    reason: str  # what became infinite or NaN, and when
 
 
 class EvaluationReport(Score, frozen=True, kw_only=True):
     """Score of a run, with what was scored: result of `charlm eval`."""
 
     split: str | None  # None for another text
-    run_corpus_sha256: str
+    run_corpus_sha256: str  # of the text that the run was trained on
     weights_sha256: str
     step: int  # of the checkpoint
     kernel: str

@@ -19,7 +19,7 @@ class CurriculumRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """`curriculum.json`: what determines a curriculum."""
 
     format: int
-    task: str
+    task: str  # name of the task
     config: Config
     cell_sha256: str  # of the file of a custom cell
 
@@ -37,8 +37,8 @@ class LevelResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """`length-N.json`: result of training at one length."""
 
     length: int
-    is_solved: bool
-    steps: int
+    is_solved: bool  # by the last validation
+    steps: int  # optimizer steps at this length
     seconds: float  # of optimizer steps
     kernel: str
     chance: TaskScore
@@ -50,20 +50,20 @@ class LevelResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class CurriculumReport(msgspec.Struct, frozen=True, kw_only=True):
     """Result of `charlm tasks train`."""
 
-    task: str
+    task: str  # name of the task
     levels: tuple[LevelResult, ...]
 
 
 class TaskDocumentation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a task's docstring says."""
 
-    name: str
-    source: str
-    question: str
-    protocol: str
-    distance: str
-    oracle: str
-    chance: str
+    name: str  # of the task
+    source: str  # paper that the task is from
+    question: str  # what the task asks of a model
+    protocol: str  # input, answer and score
+    distance: str  # what its length counts
+    oracle: str  # how a program solves it
+    chance: str  # best possible score without memory
 
 
 class TaskExample(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +71,7 @@ class TaskExample(msgspec.Struct, frozen=True, kw_only=True):
 
     task: TaskDocumentation
     length: int
-    symbol_names: str
+    symbol_names: str  # one character for each token id
     x: list[Any]  # token ids, or rows of numbers
     y: list[Any]  # answers; None where there is none
     is_answer: list[bool]  # where an answer counts
@@ -82,12 +82,12 @@ class LevelSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """All seeds of a cell at one length; None for a seed that did not get there."""
 
     length: int
-    num_solved: int
-    num_seeds: int
+    num_solved: int  # seeds that solved this length
+    num_seeds: int  # all seeds of the cell
     ci_low: float  # 95 % Wilson interval of the fraction that is solved
     ci_high: float
-    num_attempted: int
-    num_diverged: int
+    num_attempted: int  # seeds that got to this length
+    num_diverged: int  # seeds whose training diverged at this length
     steps: tuple[int | None, ...]  # of the seeds that solved it
     accuracy: tuple[float | None, ...]
     loss: tuple[float | None, ...]
@@ -97,7 +97,7 @@ class LevelSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class TaskRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A cell of a comparison on a task."""
 
-    name: str
+    name: str  # of the cell
     hidden_size: int
     num_layers: int
     parameters: int
@@ -106,7 +106,7 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     flops_per_character: int
     seeds: tuple[int, ...]
     max_solved_length: int  # lower median over seeds; 0: none
-    max_solved_length_per_seed: tuple[int, ...]
+    max_solved_length_per_seed: tuple[int, ...]  # 0: none
     levels: tuple[LevelSummary, ...]
 
 
@@ -127,9 +127,9 @@ class TaskReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     chance: tuple[LengthChance, ...]
     solved_accuracy: float  # a length is solved from this accuracy on
     solved_relative_loss: float | None  # or up to this fraction of chance's loss
-    validation_sequences: int
-    test_sequences: int
-    lengths: tuple[int, ...]
+    validation_sequences: int  # sequences per validation
+    test_sequences: int  # sequences of the test
+    lengths: tuple[int, ...]  # of the curriculum, increasing
     matching: Matching
     settings: dict[str, Setting]
     rows: tuple[TaskRow, ...]  # best first

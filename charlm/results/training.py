@@ -42,7 +42,7 @@ class RunEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     device: str = ""
     threads: int = 0
     kernel: str = ""
-    processes: int = 0
+    processes: int = 0  # of torchrun
 
 
 class TrainingProgress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,8 +52,8 @@ class TrainingProgress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     seconds: float  # spent in optimizer steps
     metrics_bytes: int  # length of metrics.jsonl
     valid_bits: float | None  # of exactly these weights, if they were validated
-    best_step: int | None
-    best_bits: float | None
+    best_step: int | None  # step of the lowest validation so far
+    best_bits: float | None  # bits per token of that validation
 
 
 class FileDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,24 +12,24 @@ class Rung(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A rung of successive halving."""
 
     steps: int  # optimizer steps of each trial
-    trials: int
+    trials: int  # trials that reach this rung
 
 
 class TrialRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A trial at every rung that it reached."""
 
-    number: int
+    number: int  # from 0; trial 0 has the given settings
     settings: Settings
-    steps: tuple[int, ...]
+    steps: tuple[int, ...]  # optimizer steps at each rung
     bits: tuple[float | None, ...]  # lowest validation bits per token; None if it diverged
 
 
 class ChosenTrial(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The trial whose settings the runs get."""
 
-    number: int
-    steps: int
-    bits: float | None
+    number: int  # of the trial
+    steps: int  # optimizer steps of its longest run
+    bits: float | None  # lowest validation bits per token; None if it diverged
     settings: Settings
 
 
@@ -45,7 +45,7 @@ class CellTuning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class SearchPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The search that every entry gets."""
 
-    trials: int
+    trials: int  # per entry
     seed: int
     space: dict[str, tuple[Setting, ...]]  # learning_rate: lower and upper bound; else choices
     rungs: tuple[Rung, ...]
