@@ -1,4 +1,4 @@
-"""Reference of every JSON file and key that charlm writes, generated from the structs in the source.
+"""Reference of every JSON file and key that charlm writes, generated from the source.
 
 python scripts/reference.py            # writes docs/reference/files.md
 python scripts/reference.py --check    # fails if that file is stale
@@ -20,13 +20,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec import inspect as schema
 
 from charlm.config import FORMAT_VERSION, Config
-from charlm.data.encoder import EncodingMetadata
 from charlm.data.vocabulary import Vocabulary
 from charlm.results import cells, comparison, inspection, jobs, probes, run, tasks, text, training
 from charlm.results import tuning as tuning_results
@@ -138,7 +136,7 @@ DIRECTORIES = (
     ),
     Directory(
         "The cache: `$CHARLM_CACHE`, else `~/.cache/charlm`",
-        (File("*.json", "Facts about an encoded text.", (EncodingMetadata,)),),
+        (File("*.json", "Facts about an encoded text.", (text.EncodingMetadata,)),),
     ),
 )
 
@@ -149,6 +147,7 @@ PRINTED: dict[str, StructClass] = {
     "charlm cells check": cells.CellCheckReport,
     "charlm compare-cells --dry-run": comparison.CostEstimate,
     "charlm inspect": inspection.InspectionReport,
+    "charlm tasks list": tasks.TaskList,
     "charlm tasks show": tasks.TaskExample,
     "charlm tasks train": tasks.CurriculumReport,
 }
@@ -160,6 +159,7 @@ IN_MEMORY: frozenset[StructClass] = frozenset(
         comparison.ComparisonResult,
         comparison.ValidationPoint,
         run.RunSummary,
+        tasks.TaskComparisonOverview,
         tasks.TaskComparisonResult,
         training.CheckpointSaved,
     }
@@ -200,9 +200,9 @@ def all_structs() -> Iterator[StructClass]:
     """Yield every struct that is defined in `charlm.results`."""
     for module in MODULES:
         for value in vars(module).values():
-            if inspect.isclass(value) and issubclass(value, msgspec.Struct):
-                if value.__module__ == module.__name__:
-                    yield value
+            is_struct = inspect.isclass(value) and issubclass(value, msgspec.Struct)
+            if is_struct and value.__module__ == module.__name__:
+                yield value
 
 
 def referenced_structs(value: schema.Type) -> Iterator[StructClass]:

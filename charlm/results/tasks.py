@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from charlm.config import Config
-from charlm.results.comparison import Matching, Setting, TimingReport, flatten
+from charlm.results.comparison import Matching, PlannedEntry, Setting, TimingReport, flatten
 
 
 class TaskScore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,7 +37,7 @@ class LevelResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """`length-N.json`: result of training at one length."""
 
     length: int
-    is_solved: bool  # by the last validation
+    is_solved: bool  # by the test
     steps: int  # optimizer steps at this length
     seconds: float  # of optimizer steps
     kernel: str
@@ -58,12 +58,19 @@ class TaskDocumentation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """What a task's docstring says."""
 
     name: str  # of the task
+    summary: str  # one sentence
     source: str  # paper that the task is from
     question: str  # what the task asks of a model
     protocol: str  # input, answer and score
     distance: str  # what its length counts
     oracle: str  # how a program solves it
     chance: str  # best possible score without memory
+
+
+class TaskList(msgspec.Struct, frozen=True, kw_only=True):
+    """Result of `charlm tasks list`."""
+
+    tasks: tuple[TaskDocumentation, ...]  # in order of names
 
 
 class TaskExample(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,6 +149,20 @@ class TaskReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             for level in row.levels:
                 dicts.append({**own, **flatten(msgspec.to_builtins(level))})
         return dicts
+
+
+class TaskComparisonOverview(msgspec.Struct, frozen=True, kw_only=True):
+    """A comparison on a task before its first curriculum, for display."""
+
+    task: str  # name of the task
+    lengths: tuple[int, ...]  # of the curriculum, increasing
+    matching: Matching
+    entries: tuple[PlannedEntry, ...]  # sizes of the cells
+    curricula: int  # one for each cell and seed
+    config: Config  # of the first curriculum
+    parallel_runs: int
+    device: str
+    out: str  # directory
 
 
 class TaskComparisonResult(msgspec.Struct, frozen=True, kw_only=True):

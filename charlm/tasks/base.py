@@ -1,8 +1,11 @@
-"""What a task is: sequences made at will, in which what is asked follows from what was read."""
+"""Base class and registry of synthetic memory tasks.
+
+A task draws random sequences, has an oracle that solves them, and knows the exact score of chance.
+"""
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,65 +14,87 @@ from charlm.errors import ConfigError
 from charlm.models.char_lm import CharLM
 from charlm.models.recurrent import ModelFactory
 from charlm.registry import Registry, docstring_sections
-from charlm.results.tasks import TaskScore
+from charlm.results.tasks import TaskDocumentation, TaskScore
 from charlm.seeding import derive_seed
 
-IGNORE_INDEX = -100  # a target that there is none
-SPLITS = ("train", "valid", "test")
+IGNORE_INDEX = -100  # target of a step without a prediction
+TaskSplit = Literal["train", "valid", "test"]
+TASK_SPLITS: tuple[TaskSplit, ...] = ("train", "valid", "test")
 DOCUMENTED_SECTIONS = ("source", "question", "protocol", "distance", "oracle", "chance")
+STEPS_PER_DECADE = (1, 2, 5)  # lengths of a range
 
 
 class TaskBatch(NamedTuple):
     """Sequences side by side."""
 
-    x: Tensor  # what is read: (time, streams), or of numbers (time, streams, symbols)
-    y: Tensor  # (time, streams), what is to be predicted and trained on; NONE where nothing is
-    answer_mask: Tensor  # (time, streams), booleans: where an answer counts
+    x: Tensor  # token ids (time, batch), or numbers (time, batch, input_size)
+    y: Tensor  # targets (time, batch); IGNORE_INDEX where there is none
+    answer_mask: Tensor  # booleans (time, batch): where the prediction counts as an answer
 
 
 class Task:
-    """A subclass makes sequences in `batch` and says what they are in its docstring.
+    """Generator of sequences whose targets follow from what was read.
 
-    Only what follows from what was read is a target, so the oracle's loss is 0 and all its answers
-    are right. Chance is the best that one can do who knows the task and the time, and has read
-    nothing.
+    A subclass draws sequences in `sample_batch` and describes them in its docstring. Targets are
+    deterministic, so the oracle's loss is 0 and all its answers are correct. Chance is the best
+    score without memory: that of a model that knows the task and the time step, but no input.
+
+    Attributes:
+        name: Name in the registry.
+        documentation: The sections of the class docstring.
+        symbol_names: One character per token, or per input feature, for display.
+        model: Factory of the model that is trained on the task.
+        score_whole_sequence: Whether all answers of a sequence count as one.
+        has_auxiliary_targets: Whether chance loses at targets that are no answers, too.
+        min_length: Smallest length that the task is defined for.
     """
 
     name: str
-    documentation: dict[str, str]  # its docstring's paragraphs
-    symbol_names: str  # one for each symbol, to show them by; of numbers, one for each that is read
+    documentation: TaskDocumentation
+    symbol_names: ClassVar[str]
     model: ModelFactory[Any] = CharLM
-    score_whole_sequence: ClassVar[bool] = (
-        False  # whether all that a sequence is asked is one answer
-    )
-    has_auxiliary_targets: ClassVar[bool] = (
-        False  # whether chance loses at targets that are no answers, too
-    )
-    min_distance: ClassVar[int] = 1  # distance
+    score_whole_sequence: ClassVar[bool] = False
+    has_auxiliary_targets: ClassVar[bool] = False
+    min_length: ClassVar[int] = 1
 
     @property
-    def symbols(self) -> int:
-        """How many there are; of numbers, how many are read at a time."""
+    def input_size(self) -> int:
+        """Vocabulary size, or the number of input features."""
         return len(self.symbol_names)
 
-    def sequence_length(self, distance: int) -> int:
-        """Of a sequence."""
+    def sequence_length(self, length: int) -> int:
+        """Return the number of time steps of a sequence at this length of the task."""
         raise NotImplementedError
 
-    def sample_batch(self, distance: int, streams: int, generator: torch.Generator) -> TaskBatch:
-        """That many sequences of this distance."""
+    def sample_batch(self, length: int, batch_size: int, generator: torch.Generator) -> TaskBatch:
+        """Draw sequences of this length."""
         raise NotImplementedError
 
     def solve(self, x: Sequence[Any]) -> list[Any]:
-        """One sequence, as a list -> what is to be predicted at each time: from x alone."""
+        """Return the targets of one sequence, computed from its input alone.
+
+        Args:
+            x: Token ids, or rows of numbers, one per time step.
+
+        Returns:
+            One target per time step; IGNORE_INDEX where there is none.
+        """
         raise NotImplementedError
 
-    def chance_score(self, distance: int) -> TaskScore:
-        """What is reached without any memory, exactly."""
+    def chance_score(self, length: int) -> TaskScore:
+        """Return the exact best score without memory."""
         raise NotImplementedError
 
     def is_correct(self, predictions: Tensor, y: Tensor) -> Tensor:
-        """What the model predicts (time, streams, ...), and y -> whether it is right."""
+        """Return which predictions are correct.
+
+        Args:
+            predictions: Model output, (time, batch, vocabulary) or (time, batch).
+            y: Targets, (time, batch).
+
+        Returns:
+            Booleans, (time, batch).
+        """
         return predictions.argmax(-1) == y
 
 
@@ -77,50 +102,75 @@ TASKS: Registry[Task] = Registry("task", "charlm.tasks", {"base", "curriculum"})
 
 
 def register_task(name: str) -> Callable[[type[Task]], type[Task]]:
-    """Registers a kind of task under a name."""
+    """Return a decorator that registers an instance of a task class under this name."""
 
-    def put(kind: type[Task]) -> type[Task]:
-        made = TASKS.register(name)(kind())
-        made.name, made.documentation = (
-            name,
-            docstring_sections(kind.__doc__ or "", DOCUMENTED_SECTIONS),
+    def register(task_class: type[Task]) -> type[Task]:
+        docstring = task_class.__doc__ or ""
+        task = TASKS.register(name)(task_class())
+        task.name = name
+        task.documentation = TaskDocumentation(
+            name=name,
+            summary=docstring.partition("\n")[0],
+            **docstring_sections(docstring, DOCUMENTED_SECTIONS),
         )
-        return kind
+        return task_class
 
-    return put
+    return register
 
 
 def batch_generator(
-    name: str, distance: int, purpose: str, seed: int, number: int
+    task: str, length: int, split: TaskSplit, seed: int, batch: int
 ) -> torch.Generator:
-    """Of the sequences of one batch.
+    """Return the random generator of one batch.
 
-    Its seed's last two bits are the purpose's alone: no test batch can be a training batch, though
-    PyTorch's generator looks only at the last 32 bits of a seed.
+    The last two bits of its seed encode the split alone. So no test batch can be a training batch,
+    even though PyTorch's generator uses only the last 32 bits of a seed.
+
+    Args:
+        task: Name of the task.
+        length: Length of the task.
+        split: Split that the batch belongs to.
+        seed: Seed of the model that is trained; 0 for validation and test.
+        batch: Number of the batch.
     """
-    drawn = derive_seed(seed, f"{name}/{distance}", number)
-    return torch.Generator().manual_seed(drawn - drawn % 4 + SPLITS.index(purpose))
+    derived = derive_seed(seed, f"{task}/{length}", batch)
+    return torch.Generator().manual_seed(derived - derived % 4 + TASK_SPLITS.index(split))
 
 
-def parse_distances(text: str, shortest: int = 1) -> list[int]:
-    """'10..100' -> 10, 20, 50 and 100, in steps of 1, 2 and 5; '10,30' -> these two."""
-    found = re.fullmatch(r"(\d{1,7})\.\.(\d{1,7})", text)
-    if found:
-        low, high = int(found[1]), int(found[2])
-        steps = [step * 10**zeros for zeros in range(7) for step in (1, 2, 5)]
-        chosen = [step for step in steps if low <= step <= high]
+def parse_distances(text: str, min_length: int = 1) -> list[int]:
+    """Return the lengths that `--distances` names, in increasing order.
+
+    Args:
+        text: A range such as "10..100" (10, 20, 50, 100), or a list such as "10,30".
+        min_length: Smallest length of the task.
+
+    Raises:
+        ConfigError: The text is neither, contains no length, or one that is too small.
+    """
+    option = f"--distances {text}"
+    bounds = re.fullmatch(r"(\d{1,7})\.\.(\d{1,7})", text)
+    if bounds:
+        low, high = int(bounds[1]), int(bounds[2])
+        steps = [step * 10**exponent for exponent in range(7) for step in STEPS_PER_DECADE]
+        lengths = [step for step in steps if low <= step <= high]
     elif re.fullmatch(r"\d{1,7}(,\d{1,7})*", text):
-        chosen = sorted({int(one) for one in text.split(",")})
-        low = chosen[0]
+        lengths = sorted({int(number) for number in text.split(",")})
+        low = lengths[0]
     else:
         raise ConfigError(
-            f"--distance {text}: a range such as 10..1000, or a list such as 10,30,100"
+            f"{option}: neither a range nor a list. Try a range such as 10..1000, or a list such "
+            "as 10,30,100."
         )
-    if low < shortest:
-        raise ConfigError(f"--distance {text}: the shortest of this task is {shortest}")
-    if not chosen:
+    check_length(low, min_length, option)
+    if not lengths:
         raise ConfigError(
-            f"--distance {text}: none of 1, 2, 5, 10, 20, 50 … is in it. Give a range such as "
-            "10..1000, or a list"
+            f"{option}: contains none of 1, 2, 5, 10, 20, 50 … Try a range such as 10..1000, or a "
+            "list."
         )
-    return chosen
+    return lengths
+
+
+def check_length(length: int, min_length: int, option: str) -> None:
+    """Raise ConfigError if the length is too small for the task; option: for the message."""
+    if length < min_length:
+        raise ConfigError(f"{option}: the smallest length of this task is {min_length}.")

@@ -1,11 +1,13 @@
-"""Training on a task from scratch, at one distance after another, until one is not solved.
+"""Curriculum by length: train a new model at each length until one is not solved.
 
-climb.json         the task and the settings; never changes
-distance-50.jsonl  how training at this distance goes, a line a check
-distance-50.json   what came of it; without this file the distance is begun again
+curriculum.json  the task and the settings; never changes
+length-50.jsonl  one line per validation at this length
+length-50.json   result at this length; without this file, the length is trained from the beginning
 """
 
+import logging
 import math
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -18,195 +20,321 @@ from charlm.cells.loader import loaded_cell_sha256
 from charlm.cells.names import cell_label
 from charlm.config import FORMAT_VERSION, TEXT_ONLY_FIELDS, Config, to_argv
 from charlm.data.batches import Batch
-from charlm.errors import ConfigError, DivergedError, InsufficientMemoryError
-from charlm.execution.device import available_memory
-from charlm.progress import ProgressCallback
+from charlm.errors import ConfigError, DivergedError, InsufficientMemoryError, Interrupted
+from charlm.execution.device import available_memory, select_device
+from charlm.execution.jobs import is_orphaned
 from charlm.models.build import build_model, select_kernel
 from charlm.models.cost import estimate_training_memory
 from charlm.models.recurrent import RecurrentModel
-from charlm.results.tasks import CurriculumRecord, LevelResult, TaskScore, TaskValidation
+from charlm.progress import NoProgress, Progress, ProgressCallback
+from charlm.results.tasks import (
+    CurriculumRecord,
+    CurriculumReport,
+    LevelResult,
+    TaskScore,
+    TaskValidation,
+)
+from charlm.runs.run import check_not_existing
 from charlm.storage import files
 from charlm.storage.json_files import decode_json, encode_json, read_bytes
-from charlm.tasks.base import IGNORE_INDEX, TASKS, Task, batch_generator
+from charlm.storage.lock import exclusive_lock
+from charlm.tasks.base import IGNORE_INDEX, TASKS, Task, TaskSplit, batch_generator
 from charlm.training.trainer import Trainer
 
-VALIDATION_INTERVAL = 50  # updates between checks, unless --eval-every says otherwise
-EVAL_BATCH_SIZE = 64  # sequences side by side in a check or test
-VALIDATION_SEQUENCES, TEST_SEQUENCES = 256, 1024  # sequences: the same for every cell and seed
-EXTRAPOLATION_FACTORS = (2, 4)  # times the distance of training
+logger = logging.getLogger("charlm")
+
+VALIDATION_INTERVAL = 50  # steps between validations, unless --eval-every sets it
+EVAL_BATCH_SIZE = 64
+VALIDATION_SEQUENCES, TEST_SEQUENCES = 256, 1024  # the same ones for every cell and seed
+EXTRAPOLATION_FACTORS = (2, 4)  # multiples of the training length
 SOLVED_ACCURACY, SOLVED_RELATIVE_LOSS = 0.99, 0.01
-SOLVED_CRITERION = (
-    f"at least {SOLVED_ACCURACY:.0%} of the answers are right; or, in a task where chance loses nowhere "
-    f"else, the loss is at most {SOLVED_RELATIVE_LOSS:.0%} of chance's (the oracle's is 0)"
-)
+SOLVED_VALIDATIONS = 2  # in a row: training stops
 
 
-def is_solved(task: Task, level: TaskScore, chance: TaskScore) -> bool:
-    well = level.accuracy >= SOLVED_ACCURACY
-    return well or (
-        not task.has_auxiliary_targets and level.loss <= SOLVED_RELATIVE_LOSS * chance.loss
-    )
+def train_curriculum(
+    task: str,
+    lengths: Sequence[int],
+    config: Config,
+    run_dir: Path,
+    progress: Progress | None = None,
+) -> CurriculumReport:
+    """Train a new model at each length, in order, until one is not solved.
 
+    A directory that has part of the same curriculum is continued.
 
-@torch.inference_mode()
-def evaluate_task(
-    model: RecurrentModel, task: Task, distance: int, purpose: str, sequences: int
-) -> TaskScore:
-    """How good the model is at sequences of this distance, without dropout; finite, or an error."""
-    loss = targets = right = answers = 0.0
-    device = model.bias.device
-    model.eval()
-    for number in range(sequences // EVAL_BATCH_SIZE):
-        drawn = task.sample_batch(
-            distance, EVAL_BATCH_SIZE, batch_generator(task.name, distance, purpose, 0, number)
-        )
-        x, y, asked = (part.to(device) for part in drawn)
-        predictions, _ = model(x, model.initial_state(EVAL_BATCH_SIZE))
-        count = int((y != IGNORE_INDEX).sum())
-        loss += model.loss_fn(predictions, y).item() * count
-        targets += count
-        hit = task.is_correct(predictions, y)
-        hits, all_asked = (
-            ((hit | ~asked).all(0), asked.any(0)) if task.score_whole_sequence else (hit, asked)
-        )
-        right += int((hits & all_asked).sum())
-        answers += int(all_asked.sum())
-    model.train()
-    if not math.isfinite(loss):
-        raise DivergedError(f"at distance {distance} the loss is {loss}")
-    return TaskScore(loss / targets, right / answers)
+    Args:
+        task: Name of the task.
+        lengths: Lengths in increasing order.
+        config: Settings of every model; `max_steps` is the budget at each length.
+        run_dir: Directory of the results.
+        progress: Receiver of the number of optimizer steps.
 
+    Returns:
+        The result at each length that was attempted.
 
-def train_on_task(
-    task: Task, learner: Trainer[Any], distance: int, tick: ProgressCallback
-) -> Iterator[TaskValidation]:
-    """To the end of the budget, or until two checks in a row are solved."""
-    config, chance = learner.config, task.chance_score(distance)
-    device = learner.model.bias.device
-    every = config.eval_every or VALIDATION_INTERVAL
-    in_a_row = 0
-    while learner.step < learner.max_steps and in_a_row < 2:
-        generator = batch_generator(task.name, distance, "train", config.seed, learner.step)
-        x, y, _ = task.sample_batch(distance, config.batch_size, generator)
-        learner.train_step(Batch(x.to(device), y.to(device), is_epoch_start=True))
-        tick(1)
-        if learner.step % every == 0:
-            level = evaluate_task(learner.model, task, distance, "valid", VALIDATION_SEQUENCES)
-            in_a_row = in_a_row + 1 if is_solved(task, level, chance) else 0
-            yield TaskValidation(
-                learner.step, round(learner.seconds, 3), level.loss, level.accuracy
-            )
+    Raises:
+        ConfigError: The directory has a curriculum with other settings, or no task has this name.
+        OutputExistsError: The directory has something else.
+        InsufficientMemoryError: A length needs more memory than is available.
+        Interrupted: A signal came. Completed lengths are saved.
+    """
+    device, _ = select_device(config.device, config.threads)
+    if not (run_dir / "curriculum.json").exists():
+        check_not_existing(run_dir)
+    progress = progress or NoProgress()
+    with exclusive_lock(run_dir), progress.counter(f"{task}: steps") as count_steps:
 
+        def count(steps: int) -> None:
+            if is_orphaned():
+                raise Interrupted(signal.SIGTERM)
+            count_steps(steps)
 
-def check_length_fits_memory(
-    configs: Sequence[Config], task: Task, distance: int, device: str, side_by_side: int = 1
-) -> None:
-    """A distance at which so many of these need more memory than there is ends here."""
-    lengths = [
-        msgspec.structs.replace(config, seq_len=task.sequence_length(distance))
-        for config in configs
-    ]
-    need = sum(
-        sorted(estimate_training_memory(config, task.symbols) for config in lengths)[-side_by_side:]
-    )
-    available = available_memory(device)
-    if need > available:
-        raise InsufficientMemoryError(
-            f"--distance {distance} needs about {need / 1e9:,.1f} GB and {available / 1e9:,.1f} GB "
-            "are there: climb less far, fewer side by side, or with a smaller --batch-size or model "
-            "(--hidden-size, --params)"
-        )
-
-
-def train_level(
-    path: Path, task: Task, config: Config, distance: int, device: str, tick: ProgressCallback
-) -> LevelResult:
-    """Trains a new model at one distance and tests it; each check is on record in `path`."""
-    check_length_fits_memory([config], task, distance, device)
-    config = msgspec.structs.replace(config, seq_len=task.sequence_length(distance))
-    kernel, _ = select_kernel(config, device)
-    model = build_model(task.model, config, task.symbols, kernel, device)
-    learner = Trainer(model, config, config.max_steps)
-    chance = task.chance_score(distance)
-    test, why = None, ""
-    farther: dict[str, float] = {}
-    with closing(files.AppendOnlyLog(path / f"distance-{distance}.jsonl")) as log:
-        log.truncate(0)
+        initialize_curriculum_dir(run_dir, task, config)
         try:
-            for check in train_on_task(task, learner, distance, tick):
-                log.append(msgspec.json.encode(check))
-            test = evaluate_task(model, task, distance, "test", TEST_SEQUENCES)
-        except DivergedError as error:
-            why = str(error)
-        log.sync()
-    for times in EXTRAPOLATION_FACTORS if test else ():
-        try:
-            farther[str(times)] = evaluate_task(
-                model, task, times * distance, "test", TEST_SEQUENCES
-            ).accuracy
-        except DivergedError as error:
-            farther[str(times)], why = 0.0, str(error)
-    return LevelResult(
-        length=distance,
-        solved=test is not None and is_solved(task, test, chance),
-        steps=learner.step,
-        seconds=round(learner.seconds, 3),
-        kernel=kernel,
-        chance=chance,
-        test=test,
-        extrapolation=farther,
-        diverged=why,
-    )
-
-
-def initialize_curriculum_dir(path: Path, task: str, config: Config) -> None:
-    """A climb in this directory, which the caller has locked; one that is there is the same."""
-    record = CurriculumRecord(
-        format=FORMAT_VERSION, task=task, config=config, cell_sha256=loaded_cell_sha256(config.cell)
-    )
-    if (path / "climb.json").exists():
-        there = decode_json(read_bytes(path / "climb.json"), CurriculumRecord, path / "climb.json")
-        if fingerprint_fields(there) != fingerprint_fields(record):
-            raise ConfigError(f"{path} is a climb with other settings: name another place")
-    else:
-        files.write_atomic(path / "climb.json", encode_json(record))
-
-
-def fingerprint_fields(record: CurriculumRecord) -> tuple[Any, ...]:
-    """All that decides what comes of a climb."""
-    settings = to_argv(record.config, with_changeable=False, exclude=(*TEXT_ONLY_FIELDS, "cell"))
-    cell = cell_label(record.config.cell), record.cell_sha256
-    return record.format, record.task, settings, cell
-
-
-def load_level_results(path: Path, distances: Sequence[int]) -> list[LevelResult]:
-    """What is done: up to the first distance that was not solved, or not tried."""
-    found: list[LevelResult] = []
-    for distance in distances:
-        place = path / f"distance-{distance}.json"
-        if not place.exists() or (found and not found[-1].solved):
-            break
-        found.append(decode_json(read_bytes(place), LevelResult, place))
-    return found
-
-
-def is_finished(found: Sequence[LevelResult], distances: Sequence[int]) -> bool:
-    """Whether nothing is left to be tried."""
-    return len(found) == len(distances) or bool(found and not found[-1].solved)
+            for level in run_curriculum(run_dir, task, config, lengths, device, count):
+                log_level(level)
+        except Interrupted as interruption:
+            raise Interrupted(
+                interruption.signal,
+                f"{interruption}; completed lengths are saved. Run the same command to continue.",
+            ) from None
+        levels = load_level_results(run_dir, lengths)
+    return CurriculumReport(task=task, levels=tuple(levels))
 
 
 def run_curriculum(
     path: Path,
     task: str,
     config: Config,
-    distances: Sequence[int],
+    lengths: Sequence[int],
     device: str,
-    tick: ProgressCallback,
+    progress: ProgressCallback,
 ) -> Iterator[LevelResult]:
-    """Goes on where the directory was left; yields what comes of each distance that is tried."""
-    found = load_level_results(path, distances)
-    while not is_finished(found, distances):
-        outcome = train_level(path, TASKS[task], config, distances[len(found)], device, tick)
-        files.write_atomic(path / f"distance-{outcome.length}.json", encode_json(outcome))
-        found.append(outcome)
-        yield outcome
+    """Train at the lengths that have no result yet; yield each result once it is saved.
+
+    Args:
+        path: Directory of the curriculum, which the caller has locked.
+        task: Name of the task.
+        config: Settings of every model.
+        lengths: Lengths in increasing order.
+        device: Resolved device.
+        progress: Is called after each optimizer step.
+    """
+    levels = load_level_results(path, lengths)
+    while not is_finished(levels, lengths):
+        level = train_level(path, TASKS[task], config, lengths[len(levels)], device, progress)
+        files.write_atomic(path / f"length-{level.length}.json", encode_json(level))
+        levels.append(level)
+        yield level
+
+
+def train_level(
+    path: Path,
+    task: Task,
+    config: Config,
+    length: int,
+    device: str,
+    progress: ProgressCallback,
+) -> LevelResult:
+    """Train a new model at one length and test it there and at multiples of the length.
+
+    Each validation is a line of `length-N.jsonl` in `path`.
+    """
+    check_length_fits_memory([config], task, length, device)
+    config = msgspec.structs.replace(config, seq_len=task.sequence_length(length))
+    kernel, _ = select_kernel(config, device)
+    model = build_model(task.model, config, task.input_size, kernel, device)
+    trainer = Trainer(model, config, config.max_steps)
+    chance = task.chance_score(length)
+    test, divergence = None, ""
+    extrapolation: dict[str, float] = {}
+    with closing(files.AppendOnlyLog(path / f"length-{length}.jsonl")) as log:
+        log.truncate(0)
+        try:
+            for validation in train_on_task(task, trainer, length, progress):
+                log.append(msgspec.json.encode(validation))
+            test = evaluate_task(model, task, length, "test", TEST_SEQUENCES)
+        except DivergedError as error:
+            divergence = str(error)
+        log.sync()
+    for factor in EXTRAPOLATION_FACTORS if test else ():
+        try:
+            score = evaluate_task(model, task, factor * length, "test", TEST_SEQUENCES)
+            extrapolation[str(factor)] = score.accuracy
+        except DivergedError as error:
+            extrapolation[str(factor)], divergence = 0.0, str(error)
+    return LevelResult(
+        length=length,
+        is_solved=test is not None and is_solved(task, test, chance),
+        steps=trainer.step,
+        seconds=round(trainer.seconds, 3),
+        kernel=kernel,
+        chance=chance,
+        test=test,
+        extrapolation=extrapolation,
+        divergence=divergence,
+    )
+
+
+def train_on_task(
+    task: Task, trainer: Trainer[Any], length: int, progress: ProgressCallback
+) -> Iterator[TaskValidation]:
+    """Train until two validations in a row are solved, or to the end of the budget.
+
+    Yields:
+        Each validation.
+
+    Raises:
+        DivergedError: The loss is not finite.
+    """
+    config, chance = trainer.config, task.chance_score(length)
+    device = trainer.model.bias.device
+    interval = config.eval_every or VALIDATION_INTERVAL
+    solved_in_a_row = 0
+    while trainer.step < trainer.max_steps and solved_in_a_row < SOLVED_VALIDATIONS:
+        generator = batch_generator(task.name, length, "train", config.seed, trainer.step)
+        x, y, _ = task.sample_batch(length, config.batch_size, generator)
+        trainer.train_step(Batch(x.to(device), y.to(device), is_epoch_start=True))
+        progress(1)
+        if trainer.step % interval == 0:
+            score = evaluate_task(trainer.model, task, length, "valid", VALIDATION_SEQUENCES)
+            solved_in_a_row = solved_in_a_row + 1 if is_solved(task, score, chance) else 0
+            yield TaskValidation(
+                trainer.step, round(trainer.seconds, 3), score.loss, score.accuracy
+            )
+
+
+@torch.inference_mode()
+def evaluate_task(
+    model: RecurrentModel, task: Task, length: int, split: TaskSplit, sequences: int
+) -> TaskScore:
+    """Return the score of a model at one length, without dropout.
+
+    Args:
+        model: Model of the task; it is in training mode afterwards.
+        task: The task.
+        length: Length of the task.
+        split: Split that the sequences are drawn for.
+        sequences: Number of sequences, a multiple of EVAL_BATCH_SIZE.
+
+    Raises:
+        DivergedError: The loss is not finite.
+    """
+    loss = targets = correct = answers = 0.0
+    device = model.bias.device
+    model.eval()
+    for number in range(sequences // EVAL_BATCH_SIZE):
+        generator = batch_generator(task.name, length, split, 0, number)
+        batch = task.sample_batch(length, EVAL_BATCH_SIZE, generator)
+        x, y, answer_mask = (part.to(device) for part in batch)
+        predictions, _ = model(x, model.initial_state(EVAL_BATCH_SIZE))
+        num_targets = int((y != IGNORE_INDEX).sum())
+        loss += model.loss_fn(predictions, y).item() * num_targets
+        targets += num_targets
+        is_correct = task.is_correct(predictions, y)
+        if task.score_whole_sequence:
+            is_correct, answer_mask = (is_correct | ~answer_mask).all(0), answer_mask.any(0)
+        correct += int((is_correct & answer_mask).sum())
+        answers += int(answer_mask.sum())
+    model.train()
+    if not math.isfinite(loss):
+        raise DivergedError(f"the loss at length {length} is {loss}")
+    return TaskScore(loss / targets, correct / answers)
+
+
+def is_solved(task: Task, score: TaskScore, chance: TaskScore) -> bool:
+    """Return whether nearly all answers are correct, or the loss is nearly the oracle's.
+
+    The loss counts only in tasks without auxiliary targets, which would hide wrong answers.
+    """
+    if score.accuracy >= SOLVED_ACCURACY:
+        return True
+    limit = SOLVED_RELATIVE_LOSS * chance.loss
+    return not task.has_auxiliary_targets and score.loss <= limit
+
+
+def check_length_fits_memory(
+    configs: Sequence[Config], task: Task, length: int, device: str, parallel: int = 1
+) -> None:
+    """Check that models can be trained side by side at this length.
+
+    Args:
+        configs: Settings of all models.
+        task: The task.
+        length: Longest length of the curriculum.
+        device: Resolved device.
+        parallel: How many of the models are trained at the same time.
+
+    Raises:
+        InsufficientMemoryError: The largest ones need more memory than is available.
+    """
+    seq_len = task.sequence_length(length)
+    estimates = sorted(
+        estimate_training_memory(msgspec.structs.replace(config, seq_len=seq_len), task.input_size)
+        for config in configs
+    )
+    required = sum(estimates[-parallel:])
+    available = available_memory(device)
+    if required > available:
+        raise InsufficientMemoryError(
+            f"cannot train at length {length}: about {required / 1e9:,.1f} GB of memory are "
+            f"needed, {available / 1e9:,.1f} GB are available. Try shorter --distances, fewer --jobs, or a "
+            "smaller --batch-size or model (--hidden-size, --params)."
+        )
+
+
+def initialize_curriculum_dir(path: Path, task: str, config: Config) -> None:
+    """Write `curriculum.json`, or check that an existing one has the same settings.
+
+    The caller has locked the directory.
+
+    Raises:
+        ConfigError: The directory has a curriculum with other settings.
+    """
+    record = CurriculumRecord(
+        format=FORMAT_VERSION, task=task, config=config, cell_sha256=loaded_cell_sha256(config.cell)
+    )
+    record_path = path / "curriculum.json"
+    if record_path.exists():
+        existing = decode_json(read_bytes(record_path), CurriculumRecord, record_path)
+        if fingerprint_fields(existing) != fingerprint_fields(record):
+            raise ConfigError(
+                f"cannot continue {path}: it is a curriculum with other settings. "
+                "Try another directory."
+            )
+    else:
+        files.write_atomic(record_path, encode_json(record))
+
+
+def fingerprint_fields(record: CurriculumRecord) -> tuple[Any, ...]:
+    """Return everything that determines the results of a curriculum."""
+    settings = to_argv(record.config, free=False, without=(*TEXT_ONLY_FIELDS, "cell"))
+    cell = cell_label(record.config.cell), record.cell_sha256
+    return record.format, record.task, settings, cell
+
+
+def load_level_results(path: Path, lengths: Sequence[int]) -> list[LevelResult]:
+    """Return the results of a directory, up to the first length that is not solved or missing."""
+    levels: list[LevelResult] = []
+    for length in lengths:
+        level_path = path / f"length-{length}.json"
+        if not level_path.exists() or (levels and not levels[-1].is_solved):
+            break
+        levels.append(decode_json(read_bytes(level_path), LevelResult, level_path))
+    return levels
+
+
+def is_finished(levels: Sequence[LevelResult], lengths: Sequence[int]) -> bool:
+    """Return whether no length is left to attempt."""
+    return len(levels) == len(lengths) or bool(levels and not levels[-1].is_solved)
+
+
+def log_level(level: LevelResult) -> None:
+    """Log the result at a length."""
+    if level.test is None:
+        logger.warning("length %d: diverged after %d steps", level.length, level.steps)
+    else:
+        logger.info(
+            "length %d: accuracy %.4f, loss %.2g after %d steps",
+            *(level.length, level.test.accuracy, level.test.loss, level.steps),
+        )

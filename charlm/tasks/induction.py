@@ -1,4 +1,4 @@
-"""Induction: a random string is repeated, as in Olsson et al. (2022)."""
+"""Induction task: continue a repeated random string (Olsson et al., 2022)."""
 
 import math
 from collections.abc import Sequence
@@ -8,29 +8,29 @@ import torch
 from charlm.results.tasks import TaskScore
 from charlm.tasks.base import IGNORE_INDEX, Task, TaskBatch, register_task
 
-STRING = 8  # letters
-KINDS = 8  # of letters, and of other letters between
+STRING_LENGTH = 8
+NUM_LETTERS = 8  # of the string; as many other letters are noise
 
 
 @register_task("induction")
 class Induction(Task):
-    """A random string is read, then noise, then the string again: how does it go on?
+    """Read a random string, noise, and the string again; predict its continuation.
 
     Source: Olsson et al. (2022), "In-context learning and induction heads": random tokens repeated.
 
-    Question: Does the first letter of something read before bring the rest back, past noise?
+    Question: Does the first letter of an earlier string bring back the rest, past noise?
 
     Protocol: Eight random letters of eight kinds, T random letters of eight other kinds, the same
-    eight again. At each letter of the second reading but the last, the next is to be predicted;
-    only these seven are trained on and count.
+    eight again. At each letter of the second reading but the last, the next is predicted. Only
+    these seven are trained on and count.
 
-    Distance: T: how many other letters lie between the two readings.
+    Distance: T, the number of other letters between the two readings.
 
-    Oracle: Says the string on. Its loss is 0.
+    Oracle: Continues the string. Its loss is 0.
 
-    Chance: Letters are independent and even: ln 8 and 1/8.
+    Chance: Letters are independent and uniform: ln 8 and 1/8.
 
-    At T = 6, what is read, and below it what is to be predicted:
+    At T = 6, the input, and below it the targets:
 
         cabbagedkpnmlocabbaged
                       abbaged
@@ -38,20 +38,27 @@ class Induction(Task):
 
     symbol_names = "abcdefghijklmnop"
 
-    def sequence_length(self, distance: int) -> int:
-        return 2 * STRING + distance
+    def sequence_length(self, length: int) -> int:
+        """Return the number of time steps."""
+        return 2 * STRING_LENGTH + length
 
-    def sample_batch(self, distance: int, streams: int, generator: torch.Generator) -> TaskBatch:
-        string = torch.randint(KINDS, (STRING, streams), generator=generator)
-        noise = torch.randint(KINDS, 2 * KINDS, (distance, streams), generator=generator)
+    def sample_batch(self, length: int, batch_size: int, generator: torch.Generator) -> TaskBatch:
+        """Draw strings and noise."""
+        string = torch.randint(NUM_LETTERS, (STRING_LENGTH, batch_size), generator=generator)
+        noise = torch.randint(
+            NUM_LETTERS, 2 * NUM_LETTERS, (length, batch_size), generator=generator
+        )
         x = torch.cat((string, noise, string))
         y = torch.full_like(x, IGNORE_INDEX)
-        y[-STRING:-1] = string[1:]
+        y[-STRING_LENGTH:-1] = string[1:]
         return TaskBatch(x, y, y != IGNORE_INDEX)
 
     def solve(self, x: Sequence[int]) -> list[int]:
-        return [IGNORE_INDEX] * (len(x) - STRING) + list(x[1:STRING]) + [IGNORE_INDEX]
+        """Return the continuation of the string during its second reading."""
+        before = [IGNORE_INDEX] * (len(x) - STRING_LENGTH)
+        return before + list(x[1:STRING_LENGTH]) + [IGNORE_INDEX]
 
-    def chance_score(self, distance: int) -> TaskScore:
-        del distance
-        return TaskScore(math.log(KINDS), 1 / KINDS)
+    def chance_score(self, length: int) -> TaskScore:
+        """Return the score of a uniform guess among letters."""
+        del length
+        return TaskScore(math.log(NUM_LETTERS), 1 / NUM_LETTERS)

@@ -1,4 +1,4 @@
-"""Parity: is the number of ones odd? As in Grazzi et al. (2024)."""
+"""Parity of random bits, a state-tracking task (Grazzi et al., 2024)."""
 
 import math
 from collections.abc import Sequence
@@ -13,25 +13,25 @@ from charlm.tasks.base import Task, TaskBatch, register_task
 
 @register_task("parity")
 class Parity(Task):
-    """After each bit: was the number of ones so far odd?
+    """Predict after each bit whether the number of ones so far is odd.
 
     Source: Minsky & Papert (1969); for recurrent cells Sarrof et al. (2024) and Grazzi et al.
     (2024), "Unlocking state-tracking in linear RNNs through negative eigenvalues".
 
-    Question: Can one bit of state be turned over again and again? Cells that are linear in their
-    state and only shrink it, with factors from 0 to 1, cannot for long: the counterweight to tasks
-    where it is enough to hold.
+    Question: Can one bit of state be flipped again and again? Cells that are linear in their state
+    and only shrink it, with factors from 0 to 1, cannot for long. This is the counterpart of tasks
+    that only need storage.
 
-    Protocol: T random bits. After each, the parity of all so far is to be predicted and is trained
-    on; the answer that counts is the last one.
+    Protocol: T random bits. After each, the parity of all so far is predicted and trained on. The
+    answer that counts is the last one.
 
-    Distance: T: how many bits the answer depends on, each of them.
+    Distance: T, the number of bits that the answer depends on.
 
-    Oracle: Adds without carrying. Its loss is 0.
+    Oracle: Adds modulo 2. Its loss is 0.
 
-    Chance: Each parity is even: ln 2 and 1/2.
+    Chance: Both parities are equally likely: ln 2 and 1/2.
 
-    At T = 8, what is read, and below it what is to be predicted; the last 0 counts:
+    At T = 8, the input, and below it the targets; the last 0 counts:
 
         01101001
         01001110
@@ -40,17 +40,21 @@ class Parity(Task):
     symbol_names = "01"
     has_auxiliary_targets = True
 
-    def sequence_length(self, distance: int) -> int:
-        return distance
+    def sequence_length(self, length: int) -> int:
+        """Return the number of time steps."""
+        return length
 
-    def sample_batch(self, distance: int, streams: int, generator: torch.Generator) -> TaskBatch:
-        x = torch.randint(2, (distance, streams), generator=generator)
-        last = torch.arange(distance)[:, None].expand_as(x) == distance - 1
-        return TaskBatch(x, x.cumsum(0) % 2, last)
+    def sample_batch(self, length: int, batch_size: int, generator: torch.Generator) -> TaskBatch:
+        """Draw random bits."""
+        x = torch.randint(2, (length, batch_size), generator=generator)
+        is_last = torch.arange(length)[:, None].expand_as(x) == length - 1
+        return TaskBatch(x, x.cumsum(0) % 2, is_last)
 
     def solve(self, x: Sequence[int]) -> list[int]:
+        """Return the running parity."""
         return list(accumulate(x, xor))
 
-    def chance_score(self, distance: int) -> TaskScore:
-        del distance
+    def chance_score(self, length: int) -> TaskScore:
+        """Return the score of a coin flip."""
+        del length
         return TaskScore(math.log(2), 1 / 2)

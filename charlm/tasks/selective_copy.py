@@ -1,4 +1,4 @@
-"""Selective copying, of Jing et al. (2019) and Gu & Dao (2023)."""
+"""Selective copying task of Jing et al. (2019) and Gu & Dao (2023)."""
 
 import math
 from collections.abc import Sequence
@@ -8,29 +8,30 @@ import torch
 from charlm.results.tasks import TaskScore
 from charlm.tasks.base import IGNORE_INDEX, Task, TaskBatch, register_task
 
-RECALLED = 10
-KINDS = 8
+NUM_SYMBOLS = 10
+ALPHABET_SIZE = 8
 
 
-@register_task("selective")
-class Selective(Task):
-    """Ten symbols scattered among blanks are read, and must be written in their order.
+@register_task("selective-copy")
+class SelectiveCopy(Task):
+    """Copy ten symbols that are scattered among blanks, in their order.
 
     Source: Jing et al. (2019), as the denoising task; Gu & Dao (2023).
 
-    Question: Can a cell choose by content what it holds? The same clock for every sequence, which
-    is enough for copy memory, is not enough here.
+    Question: Can a cell choose by content what it stores? A schedule that is the same for every
+    sequence is enough for copy, but not here.
 
-    Protocol: T blanks with ten symbols of eight kinds at random places among them, then ten marks.
-    At each mark the next of the symbols is to be written. Only these ten are trained on and count.
+    Protocol: T blanks with ten symbols of eight kinds at random positions among them, then ten
+    marks. At each mark the next of the symbols is predicted. Only these ten are trained on and
+    count.
 
-    Distance: T: how many blanks there are.
+    Distance: T, the number of blanks.
 
     Oracle: Leaves the blanks out. Its loss is 0.
 
-    Chance: Symbols are independent and even: ln 8 and 1/8.
+    Chance: Symbols are independent and uniform: ln 8 and 1/8.
 
-    At T = 12, what is read, and below it what is to be written:
+    At T = 12, the input, and below it the targets:
 
         3.14..1..5.82..6.5..3.??????????
                               3141582653
@@ -38,22 +39,28 @@ class Selective(Task):
 
     symbol_names = ".12345678?"
 
-    def sequence_length(self, distance: int) -> int:
-        return distance + 2 * RECALLED
+    def sequence_length(self, length: int) -> int:
+        """Return the number of time steps."""
+        return length + 2 * NUM_SYMBOLS
 
-    def sample_batch(self, distance: int, streams: int, generator: torch.Generator) -> TaskBatch:
-        said = torch.randint(1, KINDS + 1, (RECALLED, streams), generator=generator)
-        places = torch.rand(distance + RECALLED, streams, generator=generator).argsort(0)
-        blanks = torch.zeros(distance + RECALLED, streams, dtype=torch.long)
-        told = blanks.scatter(0, places[:RECALLED].sort(0).values, said)
-        x = torch.cat((told, torch.full((RECALLED, streams), KINDS + 1)))
-        y = torch.cat((blanks + IGNORE_INDEX, said))
+    def sample_batch(self, length: int, batch_size: int, generator: torch.Generator) -> TaskBatch:
+        """Draw symbols and their positions."""
+        symbols = torch.randint(
+            1, ALPHABET_SIZE + 1, (NUM_SYMBOLS, batch_size), generator=generator
+        )
+        positions = torch.rand(length + NUM_SYMBOLS, batch_size, generator=generator).argsort(0)
+        blanks = torch.zeros(length + NUM_SYMBOLS, batch_size, dtype=torch.long)
+        scattered = blanks.scatter(0, positions[:NUM_SYMBOLS].sort(0).values, symbols)
+        x = torch.cat((scattered, torch.full((NUM_SYMBOLS, batch_size), ALPHABET_SIZE + 1)))
+        y = torch.cat((blanks + IGNORE_INDEX, symbols))
         return TaskBatch(x, y, y != IGNORE_INDEX)
 
     def solve(self, x: Sequence[int]) -> list[int]:
-        said = [symbol for symbol in x if 1 <= symbol <= KINDS]
-        return [IGNORE_INDEX] * (len(x) - RECALLED) + said
+        """Return the symbols in order at the marks."""
+        symbols = [token for token in x if 1 <= token <= ALPHABET_SIZE]
+        return [IGNORE_INDEX] * (len(x) - NUM_SYMBOLS) + symbols
 
-    def chance_score(self, distance: int) -> TaskScore:
-        del distance
-        return TaskScore(math.log(KINDS), 1 / KINDS)
+    def chance_score(self, length: int) -> TaskScore:
+        """Return the score of a uniform guess among symbols."""
+        del length
+        return TaskScore(math.log(ALPHABET_SIZE), 1 / ALPHABET_SIZE)
