@@ -221,7 +221,7 @@ def writers(cell: str, hidden: int, count: int) -> tuple[Step, Step]:
     return theirs, lambda: list(generate(model, ALPHABET, "", count))
 
 
-ALPHABET = Vocabulary("characters", tuple(range(32, 32 + SYMBOLS - 1)))
+ALPHABET = Vocabulary("chars", tuple(range(32, 32 + SYMBOLS - 1)))
 
 
 def writing(pairs: int, hidden: int) -> Iterator[str]:
@@ -252,7 +252,7 @@ def extras(updates: int) -> Iterator[str]:
         text = Path(directory) / "text.txt"
         text.write_bytes(bytes(some_ids(300_000) + 32))
         config = validate_config({"hidden_size": 128, "max_steps": updates, "eval_every": updates})
-        corpus = load_corpus(config, [str(text)])
+        corpus = load_corpus([str(text)], config)
         run = create_run(Path(directory) / "run", config, corpus, "cpu")
         model = build_char_lm(config, corpus.vocabulary.size, run.record.kernel, "cpu")
         learner = Trainer(model, config, updates)

@@ -160,7 +160,7 @@ def measure(path: Path, known: dict[str, Any]) -> dict[str, Any]:
     _, model = load_model(run, "best", "auto", "cpu", 1)
     corpus = reload_corpus(run.record.config, run.record.text)
     ids = corpus.split("test")
-    read = "".join(chr(corpus.encoding.facts.symbols[i]) for i in ids.tolist())
+    read = "".join(chr(corpus.encoding.metadata.tokens[i]) for i in ids.tolist())
     begin, end = read.find("\n") + 1, read.rfind("\n") + 1
     if begin == end:
         raise SystemExit(f"{path}: its test split has no whole sentence: write a longer corpus")

@@ -127,7 +127,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     disable_malloc_trim()
-    corpus = load_corpus(validate_config({"split_ratios": "90/5/5"}), [asked.corpus])
+    corpus = load_corpus([asked.corpus], validate_config({"split_ratios": "90/5/5"}))
     print(f"corpus {corpus.record.digest.sha256}")
     print("recipe   seed    CPU s   nats/char   target")
     for name in [asked.only] if asked.only else RECIPES:

@@ -85,7 +85,7 @@ TINY = {
 def make_run(path: Path, text: Path, **settings: object) -> tuple[Run, Corpus, Config]:
     """A run directory as `charlm train` makes it, without a first update."""
     config = validate_config({**TINY, **settings})
-    corpus = load_corpus(config, [str(text)])
+    corpus = load_corpus([str(text)], config)
     parameters, state_size = count_parameters_and_state(config, corpus.vocabulary.size)
     kernel, why = select_kernel(config)
     record = RunRecord(

@@ -181,7 +181,7 @@ def test_a_run_of_another_format_names_the_way_out(run: Run) -> None:
 @pytest.mark.parametrize("symbols", ["[97, 97]", "[55296]", "[-1]", "[1114112]", '["a"]'])
 def test_an_alphabet_that_is_none_is_damage(run: Run, symbols: str) -> None:
     path = run.path / "vocabulary.json"
-    path.write_text(f'{{"kind": "characters", "symbols": {symbols}}}')
+    path.write_text(f'{{"kind": "chars", "tokens": {symbols}}}')
     with pytest.raises(DataError, match="vocabulary.json is damaged"):
         Run(run.path)
 

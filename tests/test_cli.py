@@ -126,15 +126,15 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     "resume without run": (lambda _: ["train", "--resume"], 78, "--resume needs --run DIR"),
     "empty file": (training_on("e.txt", ""), 65, "e.txt is empty"),
     "one character": (training_on("o.txt", "x"), 65, "o.txt has 1 characters: too few"),
-    "shorter than a window": (training_on("s.txt", prose(70)), 65, "batch × time.*smaller --b"),
+    "shorter than a window": (training_on("s.txt", prose(70)), 65, "batch size × sequence length.*smaller --b"),
     "invalid utf-8": (training_on("i.txt", b"ab\n\xff"), 65, "i.txt is not UTF-8 at byte 3"),
     "nul": (training_on("n.txt", b"ab\0"), 65, "n.txt has a NUL on line 1.*--vocab bytes"),
     "utf-16": (training_on("u.txt", prose(99).encode("utf-16")), 65, "looks like UTF-16"),
     "false gzip": (training_on("x.gz", b"plain"), 65, "x.gz cannot be unpacked"),
-    "missing file": (lambda p: ["train", p / "none.txt"], 66, "there is no file .*none.txt"),
+    "missing file": (lambda p: ["train", p / "none.txt"], 66, "none.txt: there is no file"),
     "no run": (lambda p: ["sample", p / "none"], 66, "there is no run"),
     "not a run": (lambda p: ["eval", p], 66, "is not a run"),
-    "no file matches": (lambda p: ["train", p], 66, "choose others with --glob"),
+    "no file matches": (lambda p: ["train", p], 66, "Try another --glob"),
     "missing text": (lambda p: training("--test-file", p / "no.txt")(p), 66, "no.txt"),
     "run exists": (existing_run, 73, "exists: continue it with --resume"),
     "run is a file": (lambda p: training("--run", written("f", "x")(p))(p), 73, "is a file"),
@@ -264,7 +264,7 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         r"these differ: --hidden-size 9 \(the run has 8\); --seed 3 \(the run has 0\)\. Leave them",
     ),
     "damaged checkpoint": (damaged_run, 65, "model.safetensors is damaged.*no other checkpoint"),
-    "corpus is gone": (no_corpus_left, 66, "there is no file .*book.txt"),
+    "corpus is gone": (no_corpus_left, 66, "book.txt: there is no file"),
     "corpus has changed": (changed_corpus, 65, "is not the text of the run"),
     "no cells": (lambda _: ["compare-cells", "--cells", ","], 78, "name at least one"),
     "trials of a task": (
@@ -377,7 +377,7 @@ def test_an_unreadable_directory_is_missing_input(tmp_path: Path) -> None:
     done = subprocess.run(words, capture_output=True, check=False)
     (tmp_path / "open" / "secret").chmod(0o700)
     assert done.returncode == 66, done.stderr
-    assert b"open cannot be read: Permission denied" in done.stderr
+    assert b"open: Permission denied" in done.stderr
 
 
 def test_a_loss_that_is_not_finite_exits_76_and_keeps_the_run(tmp_path: Path) -> None:

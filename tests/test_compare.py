@@ -139,7 +139,7 @@ def test_a_kernel_that_cannot_walk_a_cell_is_refused_before_anything_is_measured
 
 
 def test_all_cells_read_the_same_data_in_the_same_order(book: Path) -> None:
-    corpus = load_corpus(validate_config({}), [str(book)])
+    corpus = load_corpus([str(book)], validate_config({}))
     orders = []
     symbols = corpus.vocabulary.size
     footing = match_budget(TINY, ["rnn", "lstm"], 3000, symbols)

@@ -305,7 +305,7 @@ def test_who_writes_expects_what_is_scored(cell: str, block: str) -> None:
     config = validate_config(
         {"cell": cell, "num_layers": 2, "hidden_size": 16, "embedding_dim": 8, "block": block}
     )
-    alphabet = Vocabulary("characters", tuple(range(97, 97 + 8)))
+    alphabet = Vocabulary("chars", tuple(range(97, 97 + 8)))
     ids = np.random.default_rng(0).integers(0, 8, (40, 1), dtype=np.uint8)
     torch.manual_seed(0)
     for kernel in ("loop", supported_kernels(CELLS[cell](8, 16), "cpu")[0]):

@@ -73,7 +73,7 @@ def planned(run: Run, corpus: Any) -> PlannedRun:
 @pytest.mark.parametrize("cell", ["gru", "matrix-lstm"])
 def test_a_run_takes_no_more_disk_than_was_said(tmp_path: Path, book: Path, cell: str) -> None:
     settings = {**TINY, "hidden_size": 64, "max_steps": 60, "eval_every": 20, "cell": cell}
-    corpus = load_corpus(validate_config(settings), [str(book)])
+    corpus = load_corpus([str(book)], validate_config(settings))
     path = run_path(validate_config(settings), corpus.record, tmp_path)
     run, _, config = make_run(path, book, **settings)
     nothing = PlannedRun(

@@ -36,7 +36,7 @@ def test_the_first_losses_are_those_written_down(cell: str, tmp_path: Path) -> N
         }
         | {"dropout": 0.1, "initial_state": "learned", "learning_rate": 0.02, "warmup_steps": 5}
     )
-    corpus = load_corpus(config, [str(tmp_path / "book.txt")])
+    corpus = load_corpus([str(tmp_path / "book.txt")], config)
     learner = Trainer(
         build_char_lm(config, corpus.vocabulary.size, "loop", "cpu").double(), config, 20
     )

@@ -147,7 +147,7 @@ def test_what_is_expected_next_is_in_the_state(start: str) -> None:
 
 
 def test_a_residual_model_is_scored_and_writes() -> None:
-    alphabet = Vocabulary("characters", tuple(range(97, 97 + SYMBOLS - 1)))
+    alphabet = Vocabulary("chars", tuple(range(97, 97 + SYMBOLS - 1)))
     model = made(**BLOCK).double()
     ids = np.random.default_rng(0).integers(0, SYMBOLS - 1, (3000, 1))
     found = torch.cat(list(iter_token_nll(model, ids, alphabet)))

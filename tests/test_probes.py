@@ -71,7 +71,7 @@ def back(distance: int, history: Tensor) -> Tensor:
 
 
 def alphabet_of(text: str) -> Vocabulary:
-    return Vocabulary("characters", tuple(map(ord, sorted(set(text)))))
+    return Vocabulary("chars", tuple(map(ord, sorted(set(text)))))
 
 
 def reading(fake: tuple[int, Guess], text: str, elsewhere: str, seed: int = 0) -> ProbeContext:

@@ -20,7 +20,7 @@ from charlm.probes.timescales import decorrelation_times, timescales
 from charlm.results.probes import Curve, ProbeResult, ScalarResult
 from charlm.seeding import derive_seed
 
-ALPHABET = Vocabulary("characters", tuple(map(ord, "abcdefg")))
+ALPHABET = Vocabulary("chars", tuple(map(ord, "abcdefg")))
 KEPT, SLOTS = 0.95, 16
 
 

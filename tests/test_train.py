@@ -226,7 +226,7 @@ def test_a_budget_becomes_updates(
     tmp_path: Path, book: Path, budget: dict[str, float], updates: int
 ) -> None:
     config = validate_config({**{k: v for k, v in TINY.items() if k != "max_steps"}, **budget})
-    corpus = load_corpus(config, [str(book)])
+    corpus = load_corpus([str(book)], config)
     assert BatchSampler(corpus.split("train"), 4, 16, 0).windows == 84
     assert create_run(tmp_path / "r", config, corpus, "cpu").record.max_steps == updates
 
@@ -235,7 +235,7 @@ def test_minutes_become_updates_once_by_timing(
     tmp_path: Path, book: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = validate_config({**TINY, "max_steps": 0, "minutes": 0.05})
-    corpus = load_corpus(config, [str(book)])
+    corpus = load_corpus([str(book)], config)
     timed: list[float] = []
 
     def timing(*args: Any, **options: Any) -> float:
@@ -465,7 +465,7 @@ def test_timing_meets_no_fault_and_changes_nothing(tmp_path: Path, book: Path) -
     config = validate_config(
         {**TINY, "cell": "rnn", "learning_rate": 1000.0, "grad_clip": 1e9, "warmup_steps": 0}
     )
-    corpus = load_corpus(config, [str(book)])
+    corpus = load_corpus([str(book)], config)
     torch.manual_seed(5)
     before = torch.get_rng_state()
     ids, symbols = corpus.split("train"), corpus.vocabulary.size

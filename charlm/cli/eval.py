@@ -59,7 +59,7 @@ def evaluate(
             )
             span = (0, encoding.size)
         else:
-            encoding = reload_corpus(record.config, record.text, corpus or [], tick).encoding
+            encoding = reload_corpus(record.config, record.text, corpus or []).encoding
             span = record.text.splits[split]
     with progress.progress_counter("scoring", 10.0) as tick:
         exact = evaluate(model, opened.vocabulary, encoding, span, tick)

@@ -70,7 +70,7 @@ def inspect(
     select_device("cpu", 1)
     weights, model = load_model(opened, checkpoint, "loop", "cpu", 1)
     with progress.progress_counter("reading the text", 10.0) as tick:
-        known = reload_corpus(record.config, record.text, corpus or [], tick)
+        known = reload_corpus(record.config, record.text, corpus or [])
         if text is None:
             passage = span_from_corpus(
                 known.encoding, record.text.splits["test"], DEFAULT_LENGTH, alphabet

@@ -76,7 +76,7 @@ def probe(
         if len(opened) == 1:
             (run,) = opened
             with progress_counter("reading the text", log_every) as tick:
-                text = reload_corpus(run.record.config, run.record.text, corpus or [], tick)
+                text = reload_corpus(run.record.config, run.record.text, corpus or [])
             weights, model = load_model(run, checkpoint, kernel, device, 1)
             told = runner.describe_run(run, text, weights, asked)
             runner.probe_run(

@@ -118,9 +118,9 @@ def _train(
     ranks = init_process_group(device, config.batch_size)
     with progress.progress_counter("reading the text", log_every) as tick:
         if going_on:
-            corpus = texts.reload_corpus(config, run.record.text, names, tick)
+            corpus = texts.reload_corpus(config, run.record.text, names)
         else:
-            corpus = texts.load_corpus(config, names or ["python-docs"], tick)
+            corpus = texts.load_corpus(names or ["python-docs"], config)
     if going_on:
         check_fits_memory(config, corpus, device)
         made = run.record.environment

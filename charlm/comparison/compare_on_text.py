@@ -70,7 +70,7 @@ def plan_comparison(work: Execution, asked: ComparisonRequest) -> ComparisonPlan
 
     texts = save_stdin(asked.corpus or ["python-docs"], work.directory)
     with progress.progress_counter("reading the text", work.log_every) as tick:
-        text = load_corpus(validate_config(asked.settings), texts, tick)
+        text = load_corpus(texts, validate_config(asked.settings))
     read, symbols, ids = text.record, text.vocabulary.size, text.split("train")
     of = asked.settings, asked.cell_names, asked.parameters, symbols
     if asked.match == "seconds":

@@ -100,7 +100,7 @@ def measure_baselines(runs: "list[Run]", work: Execution) -> "list[Baseline]":
         if any(run.report and run.report["scored_split"] != "test" for run in runs):
             raise ConfigError("they were not scored on test, as baselines are")
         with progress.progress_counter("reading the text", work.log_every) as tick:
-            text = reload_corpus(record.config, record.text, [], tick)
+            text = reload_corpus(record.config, record.text, [])
     except CharlmError as error:
         console.print_message(f"no baselines stand beside these runs: {error}")
         return []

@@ -1,1 +1,1 @@
-"""TODO docstring."""
+"""Text data: sources, encoding, vocabulary, splits and batches."""

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Training batches as a pure function of seed and step."""
 
 import random
 from typing import NamedTuple
@@ -13,37 +13,46 @@ from charlm.seeding import derive_seed
 
 
 class Batch(NamedTuple):
-    """What one update reads, and what it should have predicted."""
+    """Input and targets of one optimizer step."""
 
-    x: Tensor  # (time, batch)
-    y: Tensor  # (time, batch): x one character later
-    is_epoch_start: bool  # the streams begin here: the state before is the start state
+    x: Tensor  # (time, batch), int64
+    y: Tensor  # (time, batch): x, one token later
+    is_epoch_start: bool  # the streams start anew: so does the state
 
 
 class BatchSampler:
-    """batches[update]: a pure function of (seed, update), so that a resumed run needs no position.
+    """Batches of a training split: `sampler[step]` depends on seed and step alone.
 
-    In an epoch the text is cut into `batch` streams of equal length, read side by side in windows
-    of `time` characters. What fills no window is left out at a place drawn anew each epoch.
+    A resumed run therefore needs no reading position. In an epoch the text is cut into
+    `batch_size` streams of equal length, read side by side in windows of `seq_len` tokens. The
+    remainder that fills no window is skipped, at a position drawn anew for each epoch.
     """
 
     def __init__(
-        self, ids: TokenIds, batch: int, time: int, seed: int, device: str = "cpu"
+        self, ids: TokenIds, batch_size: int, seq_len: int, seed: int, device: str = "cpu"
     ) -> None:
-        self.ids, self.batch, self.time, self.seed, self.device = ids, batch, time, seed, device
-        self.windows = (len(ids) - 1) // (batch * time)  # updates an epoch
+        """Create a sampler of ids, (length,).
+
+        Raises:
+            DataError: if the text is shorter than one batch.
+        """
+        self.ids, self.seed, self.device = ids, seed, device
+        self.batch_size, self.seq_len = batch_size, seq_len
+        self.windows = (len(ids) - 1) // (batch_size * seq_len)  # steps per epoch
         if not self.windows:
             raise DataError(
-                f"the training split has {len(ids):,} characters, and one update reads batch × "
-                f"time + 1 = {batch * time + 1:,}: give more text, or a smaller --batch-size or --seq-len"
+                f"cannot make a batch: the training split has {len(ids):,} characters, and "
+                f"batch size × sequence length + 1 = {batch_size * seq_len + 1:,} are needed. "
+                "Try more text, or a smaller --batch-size or --seq-len"
             )
 
-    def __getitem__(self, update: int) -> Batch:
-        epoch, window = divmod(update, self.windows)
-        length = self.windows * self.time
-        spare = len(self.ids) - 1 - self.batch * length
-        shift = random.Random(derive_seed(self.seed, "epoch", epoch)).randint(0, spare)
-        begin = shift + window * self.time + length * np.arange(self.batch)
-        read = self.ids[begin + np.arange(self.time + 1)[:, None]].astype(np.int64)
-        ids = torch.from_numpy(read).to(self.device)
+    def __getitem__(self, step: int) -> Batch:
+        """Return the batch of a step, counted from 0."""
+        epoch, window = divmod(step, self.windows)
+        stream_length = self.windows * self.seq_len
+        remainder = len(self.ids) - 1 - self.batch_size * stream_length
+        offset = random.Random(derive_seed(self.seed, "epoch", epoch)).randint(0, remainder)
+        start = offset + window * self.seq_len + stream_length * np.arange(self.batch_size)
+        positions = start + np.arange(self.seq_len + 1)[:, None]
+        ids = torch.from_numpy(self.ids[positions].astype(np.int64)).to(self.device)
         return Batch(ids[:-1], ids[1:], is_epoch_start=window == 0)

@@ -1,112 +1,170 @@
-"""A text made ready: its splits, its alphabet from the training split, its batches."""
+"""Corpus: an encoded text with its splits and the vocabulary of its training split."""
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import accumulate, pairwise
+from pathlib import Path
 
 import numpy as np
 
 from charlm.config import Config, parse_split_ratios
 from charlm.data.encoded_text import EncodedText, encode, load_cached
 from charlm.data.sources import absolute_name, resolve_sources
-from charlm.data.vocabulary import BYTE_VOCABULARY, TokenIds, Vocabulary
+from charlm.data.vocabulary import BYTE_VOCABULARY, TokenIds, Vocabulary, VocabularyKind
 from charlm.errors import ConfigError, DataError, InputNotFoundError
-from charlm.progress import ProgressCallback
+from charlm.progress import NoProgress, Progress
 from charlm.results.text import CorpusRecord
 
 SPLITS = ("train", "valid", "test")
+READING = "reading the text"  # what progress shows
+Sources = str | Path | Sequence[str | Path]
 
 
 class Corpus:
-    """A text as ids, its alphabet and its splits."""
+    """Encoded text, its splits and its vocabulary.
 
-    def __init__(self, text: CorpusRecord, encoding: EncodedText, kind: str) -> None:
-        self.record = text
+    Attributes:
+        record: sources, SHA-256 and splits; stored with a run.
+        encoding: ids of the whole text.
+        vocabulary: tokens of the training split.
+    """
+
+    def __init__(self, record: CorpusRecord, encoding: EncodedText, kind: VocabularyKind) -> None:
+        """Create a corpus; `kind` is the kind of its vocabulary."""
+        self.record = record
         self.encoding = encoding
         self.vocabulary = BYTE_VOCABULARY
-        if kind == "characters":  # ids are given as symbols appear: training's are the first ones
-            seen = np.array(encoding.facts.first_positions) < text.splits["train"][1]
-            self.vocabulary = Vocabulary("characters", encoding.facts.symbols[: int(seen.sum())])
+        if kind == "chars":  # ids follow first appearance: the tokens of train come first
+            train_end = record.splits["train"][1]
+            in_train = np.array(encoding.metadata.first_positions) < train_end
+            tokens = encoding.metadata.tokens[: int(in_train.sum())]
+            self.vocabulary = Vocabulary("chars", tokens)
 
     def split(self, name: str) -> TokenIds:
-        """The ids of a split, (length,); an id that the alphabet has not was never trained."""
+        """Return the ids of a split, (length,); ids >= `vocabulary.unk_id` are unknown."""
         start, end = self.record.splits[name]
         return self.encoding.ids[start:end]
 
 
 def load_corpus(
-    config: Config, names: Sequence[str], tick: ProgressCallback = lambda _: None
+    sources: Sources, config: Config | None = None, progress: Progress = NoProgress()
 ) -> Corpus:
-    """The corpus of these sources, encoded and cut as the settings say."""
-    kind = config.vocab
-    given = {"valid": config.valid_file, "test": config.test_file}
-    parts = [resolve_sources(names, config.glob)]
-    if "-" in given.values():
-        raise ConfigError(
-            "--valid-file and --test-file are files: standard input is for the corpus"
-        )
-    parts += [resolve_sources([name], config.glob) for name in given.values() if name]
-    encoding = encode(parts, _fixed_vocabulary(kind), tick)
-    shown = " ".join(names)
-    if not encoding.size:
-        raise DataError(f"{shown} is empty: there is nothing to learn from")
+    """Read, encode and split a text.
 
-    # The corpus itself comes first in the ids; it is shared among the splits not given as files.
-    length = encoding.facts.parts[0]
-    characters = (
-        encoding.count_characters_and_bytes(0, length, kind)[0] if kind == "bytes" else length
+    The encoding is cached on disk under the hash of the text.
+
+    Args:
+        sources: files (also .gz, .bz2, .xz), directories, "-" for standard input, or names of
+            built-in corpora; concatenated in this order.
+        config: decides glob, vocabulary and splits; default: `Config()`.
+        progress: receives the number of bytes read.
+
+    Raises:
+        InputNotFoundError: if a source does not exist or cannot be read.
+        DataError: if the text is not UTF-8 (unless `config.vocab` is "bytes") or too short.
+        ConfigError: if standard input is given as a validation or test file.
+    """
+    config = config or Config()
+    names = _source_names(sources)
+    split_files = {"valid": config.valid_file, "test": config.test_file}
+    separate = {name: file for name, file in split_files.items() if file}
+    if "-" in separate.values():
+        raise ConfigError(
+            "cannot read --valid-file or --test-file from standard input: "
+            "it is for the corpus. Try a file"
+        )
+    parts = [resolve_sources(names, config.glob)]
+    parts += [resolve_sources([file], config.glob) for file in separate.values()]
+    with progress.counter(READING) as count:
+        encoding = encode(parts, _fixed_vocabulary(config.vocab), count)
+    if not encoding.size:
+        raise DataError(f"cannot learn from this text: {' '.join(names)} is empty. Try another")
+    splits = _split(encoding, config, separate, " ".join(names))
+    metadata = encoding.metadata
+    record = CorpusRecord(
+        sources=tuple(map(absolute_name, names)),
+        digest=metadata.digest,
+        characters=metadata.characters,
+        splits=splits,
+        notes=metadata.notes,
     )
-    count = length if characters is None else characters  # not UTF-8: cut in bytes
-    share = dict(zip(SPLITS, parse_split_ratios(config.split_ratios), strict=True))
-    own = [name for name in SPLITS if not given.get(name)]
-    whole = sum(share[name] for name in own)
-    splits: dict[str, tuple[int, int]] = {}
-    end, cut = 0, Fraction(0)
-    for name in own:
-        cut += share[name]
-        start, end = end, encoding.token_offset(int(count * cut / whole), kind)
-        splits[name] = (start, end)
-    for name, ids in zip(
-        (n for n in SPLITS if n not in own), encoding.facts.parts[1:], strict=True
-    ):
-        splits[name] = (length, length + ids)
-        length += ids
-    for name, (start, end) in splits.items():
-        if given.get(name) and end == start:
-            raise DataError(f"{given[name]} is empty: there is nothing to score in it")
-        if end - start < 1 + (name == "train"):
-            raise DataError(
-                f"{shown} has {count:,} characters: too few to cut into {config.split_ratios} for "
-                f"{', '.join(own)} ({name} would have {end - start}). Give more text"
-            )
-    facts = encoding.facts
-    recorded = tuple(map(absolute_name, names))
-    text = CorpusRecord(recorded, facts.digest, facts.characters, splits, facts.notes)
-    return Corpus(text, encoding, kind)
+    return Corpus(record, encoding, config.vocab)
 
 
 def reload_corpus(
     config: Config,
-    text: CorpusRecord,
-    names: Sequence[str] = (),
-    tick: ProgressCallback = lambda _: None,
+    record: CorpusRecord,
+    sources: Sources = (),
+    progress: Progress = NoProgress(),
 ) -> Corpus:
-    """The corpus of a run: from the cache, else from its sources or these names, if the same."""
-    kept = None if names else load_cached(text.digest, _fixed_vocabulary(config.vocab))
-    if kept:
-        return Corpus(text, kept, config.vocab)
-    if not names and "-" in text.sources:
+    """Load the corpus of a run: from the cache, or else from its sources.
+
+    Args:
+        config: config of the run.
+        record: corpus record of the run.
+        sources: where the text is now, if it was moved; default: where the run found it.
+        progress: receives the number of bytes read.
+
+    Raises:
+        InputNotFoundError: if the text cannot be found.
+        DataError: if the text is not the text of the run.
+    """
+    names = _source_names(sources)
+    cached = None if names else load_cached(record.digest, _fixed_vocabulary(config.vocab))
+    if cached:
+        return Corpus(record, cached, config.vocab)
+    if not names and "-" in record.sources:
         raise InputNotFoundError(
-            "the run read standard input, which is gone: pipe the same text in again"
+            "cannot find the text of the run: it came from standard input. "
+            "Try to pipe the same text in again"
         )
-    corpus = load_corpus(config, names or text.sources, tick)
-    if corpus.record.digest != text.digest:
+    corpus = load_corpus(names or record.sources, config, progress)
+    if corpus.record.digest != record.digest:
         raise DataError(
-            f"{' '.join(names or text.sources)} is not the text of the run: its SHA-256 is "
-            f"{corpus.record.digest.sha256[:12]}…, the run's {text.digest.sha256[:12]}…. "
-            "Name the text that the run read"
+            f"cannot use {' '.join(names or record.sources)}: it is not the text of the run "
+            f"(SHA-256 {corpus.record.digest.sha256[:12]}…, of the run "
+            f"{record.digest.sha256[:12]}…). Try the text that the run read"
         )
-    return Corpus(text, corpus.encoding, config.vocab)
+    return Corpus(record, corpus.encoding, config.vocab)
 
 
-def _fixed_vocabulary(kind: str) -> Vocabulary | None:
+def _source_names(sources: Sources) -> list[str]:
+    return [str(sources)] if isinstance(sources, str | Path) else [str(name) for name in sources]
+
+
+def _fixed_vocabulary(kind: VocabularyKind) -> Vocabulary | None:
     return BYTE_VOCABULARY if kind == "bytes" else None
+
+
+def _split(
+    encoding: EncodedText, config: Config, separate: dict[str, str], name: str
+) -> dict[str, tuple[int, int]]:
+    """Return first and one past last token of each split.
+
+    The corpus comes first in the ids, then the separate files. The corpus is shared among the
+    splits that are not separate files, in proportion to their ratios, cut between characters.
+    """
+    corpus_tokens, *separate_tokens = encoding.metadata.parts
+    length: int | None = corpus_tokens
+    if config.vocab == "bytes":
+        length, _ = encoding.count_characters_and_bytes(0, corpus_tokens, "bytes")
+    if length is None:  # not UTF-8: cut in bytes
+        length = corpus_tokens
+    ratios = dict(zip(SPLITS, parse_split_ratios(config.split_ratios), strict=True))
+    shared = [split for split in SPLITS if split not in separate]
+    total = sum(ratios[split] for split in shared)
+    fractions = accumulate((ratios[split] / total for split in shared), initial=Fraction(0))
+    edges = [encoding.token_offset(int(length * share), config.vocab) for share in fractions]
+    splits = dict(zip(shared, pairwise(edges), strict=True))
+    edges = list(accumulate(separate_tokens, initial=corpus_tokens))
+    splits |= dict(zip(separate, pairwise(edges), strict=True))
+    for split, (start, end) in splits.items():
+        if split in separate and end == start:
+            raise DataError(f"cannot score {split}: {separate[split]} is empty. Try another file")
+        if end - start < 1 + (split == "train"):
+            raise DataError(
+                f"cannot split the text: {name} has {length:,} characters: too few to cut into "
+                f"{config.split_ratios} for {', '.join(shared)} ({split} would have "
+                f"{end - start}). Try more text"
+            )
+    return splits

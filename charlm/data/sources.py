@@ -1,6 +1,6 @@
-"""Text in: files, directories, standard input, their compressed kinds and named corpora, as bytes.
+"""Text sources: files, directories, standard input, compressed files and built-in corpora.
 
-Nothing is rewritten: the corpus is exactly the bytes of its sources, one after the other.
+Nothing is rewritten: a corpus is exactly the concatenated bytes of its sources.
 """
 
 import bz2
@@ -22,9 +22,12 @@ from typing import IO, Any, cast
 from charlm.errors import ConfigError, DataError, InputNotFoundError
 
 CHUNK_BYTES = 1 << 22
+TEST_AND_PACKAGE_DIRECTORIES = frozenset(
+    {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
+)
 
 
-def _plain(path: Path) -> IO[bytes]:
+def _open_plain(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
@@ -37,58 +40,90 @@ OPENERS: dict[str, Callable[[Path], IO[bytes]]] = {
 
 @dataclass(frozen=True)
 class TextSource:
-    """One stretch of text: what to call it, and how to read it from its beginning, any time."""
+    """Bytes that can be read from the start any number of times."""
 
-    name: str
+    name: str  # for messages
     open: Callable[[], IO[bytes]]
 
     def chunks(self) -> Iterator[bytes]:
+        """Iterate over the bytes in chunks.
+
+        Raises:
+            DataError: if a compressed file is damaged.
+            InputNotFoundError: if the source cannot be read.
+        """
         try:
             with self.open() as file:
                 while chunk := file.read(CHUNK_BYTES):
                     yield chunk
         except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
-            raise DataError(f"{self.name} cannot be unpacked: {error}. Pack it again") from error
+            raise _damaged_archive_error(self.name, error) from error
         except OSError as error:
-            if error.errno is None:  # bz2 says "Invalid data stream" as an OSError
-                raise DataError(
-                    f"{self.name} cannot be unpacked: {error}. Pack it again"
-                ) from error
-            raise _read_error(self.name, error) from error
+            if error.errno is None:  # bz2 reports invalid data as a bare OSError
+                raise _damaged_archive_error(self.name, error) from error
+            raise _unreadable_error(self.name, error) from error
 
 
-def _read_error(name: str, error: OSError) -> InputNotFoundError:
-    return InputNotFoundError(
-        f"{name} cannot be read: {error.strerror}. Check the path and its permissions"
-    )
+def resolve_sources(names: Sequence[str], glob: str) -> list[TextSource]:
+    """Return the sources that names stand for, in their order; files of a directory sorted.
+
+    Args:
+        names: files, directories, "-" for standard input, or names of built-in corpora.
+        glob: pattern of the files that are read in a directory.
+
+    Raises:
+        InputNotFoundError: if a source does not exist, is empty or cannot be read.
+        ConfigError: if the pattern is invalid.
+    """
+    sources: list[TextSource] = []
+    for name in names:
+        try:
+            sources += _resolve(name, Path(name), glob)
+        except OSError as error:
+            raise _unreadable_error(name, error) from error
+    return sources
+
+
+def absolute_name(name: str) -> str:
+    """Return the name as a run records it: valid in any working directory."""
+    return name if name == "-" or name in NAMED_CORPORA else str(Path(name).absolute())
+
+
+def make_paths_absolute(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings with absolute paths of split files."""
+    paths = {name: settings[name] for name in ("valid_file", "test_file") if settings.get(name)}
+    return {**settings, **{name: absolute_name(path) for name, path in paths.items()}}
 
 
 def python_docs() -> list[TextSource]:
-    """Python's own reference prose, as `help()` prints it: on every machine with Python."""
+    """Return the reference texts of Python that `help()` shows; part of most Pythons.
+
+    Raises:
+        InputNotFoundError: if this Python lacks pydoc_data.
+    """
     try:
         from pydoc_data.topics import topics
     except ImportError as error:
         raise InputNotFoundError(
-            "this Python has no pydoc_data: name a file instead of python-docs"
+            "cannot read python-docs: this Python has no pydoc_data. Try a file"
         ) from error
     text = "\n".join(topics[name] for name in sorted(topics))
     return [TextSource("python-docs", partial(io.BytesIO, text.encode()))]
 
 
 def python_source() -> list[TextSource]:
-    """The standard library's .py files in sorted order, without tests and site-packages."""
+    """Return the sorted .py files of the standard library, without its tests."""
     library = Path(sysconfig.get_path("stdlib"))
-    left_out = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
-    files = sorted(
-        file
-        for file in library.rglob("*.py")
-        if not left_out & set(file.relative_to(library).parts)
+    paths = sorted(
+        path
+        for path in library.rglob("*.py")
+        if not TEST_AND_PACKAGE_DIRECTORIES & set(path.relative_to(library).parts)
     )
-    if not files:
+    if not paths:
         raise InputNotFoundError(
-            f"no .py files under {library}: name a file instead of python-source"
+            f"cannot read python-source: there are no .py files under {library}. Try a file"
         )
-    return [_file(file) for file in files]
+    return [_file_source(path) for path in paths]
 
 
 NAMED_CORPORA: dict[str, Callable[[], list[TextSource]]] = {
@@ -97,74 +132,67 @@ NAMED_CORPORA: dict[str, Callable[[], list[TextSource]]] = {
 }
 
 
-def _file(path: Path) -> TextSource:
-    return TextSource(str(path), partial(OPENERS.get(path.suffix, _plain), path))
-
-
-def _spool_to_disk(name: str, once: IO[bytes]) -> TextSource:
-    """What can be read but once (standard input, a pipe) is laid aside in a file without a name."""
-    aside, place = tempfile.mkstemp()
-    os.unlink(place)
-    with os.fdopen(os.dup(aside), "wb") as copy:
-        shutil.copyfileobj(once, copy, CHUNK_BYTES)
-
-    def again() -> IO[bytes]:
-        os.lseek(aside, 0, os.SEEK_SET)
-        return os.fdopen(os.dup(aside), "rb")
-
-    return TextSource(name, again)
-
-
-def resolve_sources(names: Sequence[str], glob: str) -> list[TextSource]:
-    """What the words on the command line stand for, in their order; directories in sorted order."""
-    found: list[TextSource] = []
-    for name in names:
-        try:
-            found += _sources(name, Path(name), glob)
-        except OSError as error:
-            raise _read_error(name, error) from error
-    return found
-
-
-def _sources(name: str, path: Path, glob: str) -> list[TextSource]:
+def _resolve(name: str, path: Path, glob: str) -> list[TextSource]:
     if name == "-":
         if sys.stdin is None:
-            raise InputNotFoundError("standard input is closed: there is nothing to read")
+            raise InputNotFoundError("cannot read text: standard input is closed. Try a file")
         return [_spool_to_disk(name, sys.stdin.buffer)]
     if name in NAMED_CORPORA:
         return NAMED_CORPORA[name]()
     if path.is_dir():
-        for _ in os.walk(path, onerror=_raise):  # what cannot be listed would glob as empty
-            pass
-        try:
-            files = sorted(file for file in path.glob(glob) if file.is_file())
-        except (ValueError, NotImplementedError) as error:
-            raise ConfigError(f"--glob {glob}: {error}") from error
-        if not files:
-            raise InputNotFoundError(f"no file in {name} matches {glob}: choose others with --glob")
-        return [_file(file) for file in files]
+        return [_file_source(file) for file in _list_directory(path, glob)]
     if path.is_file():
-        return [_file(path)]
+        return [_file_source(path)]
     if path.exists():
         with path.open("rb") as pipe:
             return [_spool_to_disk(name, pipe)]
     raise InputNotFoundError(
-        f"there is no file {name}, and no corpus of that name; the corpora are {', '.join(NAMED_CORPORA)}"
+        f"cannot read {name}: there is no file and no corpus of that name. "
+        f"Try a path, or one of {', '.join(NAMED_CORPORA)}"
     )
+
+
+def _list_directory(directory: Path, glob: str) -> list[Path]:
+    for _ in os.walk(directory, onerror=_raise):  # glob skips what it cannot list
+        pass
+    try:
+        paths = sorted(path for path in directory.glob(glob) if path.is_file())
+    except (ValueError, NotImplementedError) as error:
+        raise ConfigError(f"cannot use --glob {glob}: {error}. Try another pattern") from error
+    if not paths:
+        raise InputNotFoundError(
+            f"cannot read {directory}: no file in it matches {glob}. Try another --glob"
+        )
+    return paths
+
+
+def _file_source(path: Path) -> TextSource:
+    return TextSource(str(path), partial(OPENERS.get(path.suffix, _open_plain), path))
+
+
+def _spool_to_disk(name: str, stream: IO[bytes]) -> TextSource:
+    """Copy a stream that can be read only once to an unlinked temporary file."""
+    descriptor, path = tempfile.mkstemp()
+    os.unlink(path)
+    with os.fdopen(os.dup(descriptor), "wb") as copy:
+        shutil.copyfileobj(stream, copy, CHUNK_BYTES)
+
+    def reopen() -> IO[bytes]:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return os.fdopen(os.dup(descriptor), "rb")
+
+    return TextSource(name, reopen)
 
 
 def _raise(error: OSError) -> None:
     raise error
 
 
-def absolute_name(name: str) -> str:
-    """The name as a run records it: it must mean the same from another directory."""
-    return name if name == "-" or name in NAMED_CORPORA else str(Path(name).absolute())
+def _damaged_archive_error(name: str, error: Exception) -> DataError:
+    return DataError(f"cannot read text: {name} cannot be unpacked: {error}. Try to pack it again")
 
 
-def make_paths_absolute(given: dict[str, Any]) -> dict[str, Any]:
-    """The settings that are paths made absolute: a run must find its texts from anywhere."""
-    from charlm.data.sources import absolute_name
-
-    texts = {name: given[name] for name in ("valid_file", "test_file") if given.get(name)}
-    return {**given, **{name: absolute_name(path) for name, path in texts.items()}}
+def _unreadable_error(name: str, error: OSError) -> InputNotFoundError:
+    return InputNotFoundError(
+        f"cannot read {name}: {error.strerror}. Try another path or check its permissions"
+    )

@@ -1,4 +1,4 @@
-"""The alphabet: symbols of a text <-> ids, and what a symbol costs that is not in it."""
+"""Vocabulary: the tokens of a text, their ids, and the cost of an unknown token."""
 
 import math
 from collections.abc import Callable
@@ -8,76 +8,83 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-UNICODE_CODE_POINTS = 0x110000  # 1,114,112: what a character may be, all told
+UNICODE_CODE_POINTS = 0x110000  # 1,114,112 possible values of a character
+REPLACEMENT_CHARACTER = 0xFFFD  # neither a letter nor white space
 TokenIds = NDArray[np.integer]
+VocabularyKind = Literal["chars", "bytes"]
 
 
 class Vocabulary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The symbols that training saw; a symbol's id is its place in `symbols`.
+    """`vocabulary.json`: the tokens of the training split; the id of a token is its index.
 
-    kind "characters": symbols are Unicode code points, in order of first appearance; one more id,
-    the escape, stands for every character that training never saw.
-    kind "bytes": symbols are the 256 bytes; there is no escape, for nothing else exists.
+    Kind "chars": tokens are Unicode code points in order of first appearance. One more id, the
+    unknown token, stands for every character that is not in the training split.
+    Kind "bytes": tokens are the 256 bytes. There is no unknown token.
     """
 
-    kind: Literal["characters", "bytes"]
+    kind: VocabularyKind
     tokens: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        """An alphabet may come from anybody: no symbol twice, and none that is not one."""
+        """Validate the tokens, since a run may come from another person."""
         if self.kind == "bytes" and self.tokens != tuple(range(256)):
-            raise ValueError("the alphabet of bytes is 0 to 255")
+            raise ValueError("a vocabulary of bytes has the tokens 0 to 255")
         if len(set(self.tokens)) < len(self.tokens):
-            raise ValueError("an alphabet has a symbol twice")
-        if not all(0 <= s < UNICODE_CODE_POINTS and not 0xD800 <= s < 0xE000 for s in self.tokens):
-            raise ValueError("an alphabet has a symbol that is no character")
+            raise ValueError("a vocabulary has a token twice")
+        if not all(
+            0 <= token < UNICODE_CODE_POINTS and not 0xD800 <= token < 0xE000
+            for token in self.tokens
+        ):
+            raise ValueError("a vocabulary has a token that is not a Unicode character")
 
     @property
     def unk_id(self) -> int | None:
-        """The id of every unseen character."""
-        return len(self.tokens) if self.kind == "characters" else None
+        """Id of the unknown token; None for bytes."""
+        return len(self.tokens) if self.kind == "chars" else None
 
     @property
     def size(self) -> int:
-        """How many ids a model must know, the escape included."""
-        return len(self.tokens) + (self.kind == "characters")
+        """Number of ids that a model predicts, the unknown token included."""
+        return len(self.tokens) + (self.kind == "chars")
 
     @property
     def unk_cost_nats(self) -> float:
-        """What naming an unseen character costs after the escape: one of all code points, evenly.
+        """Nats to name an unknown character after the unknown token: uniform over Unicode.
 
-        So that the code stays decodable, and bits per character a true code length.
+        With this cost the code stays decodable and bits per character is a true code length.
         """
         return math.log(UNICODE_CODE_POINTS)
 
     def encode(self, text: str) -> list[int]:
-        """text -> ids, (length,); unseen characters become the escape."""
+        """Return the ids of a text, (length,). Unknown characters get the unknown token."""
         if self.kind == "bytes":
             return list(text.encode("utf-8", "surrogateescape"))
-        places = {symbol: place for place, symbol in enumerate(self.tokens)}
-        return [places.get(ord(character), len(self.tokens)) for character in text]
+        id_of = {token: index for index, token in enumerate(self.tokens)}
+        return [id_of.get(ord(character), len(self.tokens)) for character in text]
 
     def decode(self, ids: TokenIds) -> bytes:
-        """ids, none of them the escape -> the UTF-8 bytes of the text."""
-        symbols = np.array(self.tokens, dtype="<u4")[ids]
+        """Return the UTF-8 bytes of ids, (length,), without an unknown token among them."""
+        tokens = np.array(self.tokens, dtype="<u4")[ids]
         if self.kind == "bytes":
-            return symbols.astype(np.uint8).tobytes()
-        return symbols.tobytes().decode("utf-32-le").encode()
+            return tokens.astype(np.uint8).tobytes()
+        return tokens.tobytes().decode("utf-32-le").encode()
 
 
 BYTE_VOCABULARY = Vocabulary("bytes", tuple(range(256)))
-REPLACEMENT_CHARACTER = 0xFFFD  # the replacement character: no letter, no space
 
 
-def ids_to_text(ids: TokenIds, alphabet: Vocabulary) -> str:
-    """One character for each id; the replacement character for the escape and what is not ASCII
-    among bytes."""
-    symbols = np.array((*alphabet.tokens, REPLACEMENT_CHARACTER), dtype="<u4")
-    if alphabet.kind == "bytes":
-        symbols[128:] = REPLACEMENT_CHARACTER
-    return symbols[ids].tobytes().decode("utf-32-le")
+def ids_to_text(ids: TokenIds, vocabulary: Vocabulary) -> str:
+    """Return one character per id.
+
+    The unknown token and bytes outside ASCII become the replacement character.
+    """
+    tokens = np.array((*vocabulary.tokens, REPLACEMENT_CHARACTER), dtype="<u4")
+    if vocabulary.kind == "bytes":
+        tokens[128:] = REPLACEMENT_CHARACTER
+    return tokens[ids].tobytes().decode("utf-32-le")
 
 
-def vocabulary_mask(alphabet: Vocabulary, asked: Callable[[str], bool]) -> NDArray[np.bool_]:
-    """Of which ids this is true as characters, (symbols,)."""
-    return np.array([asked(one) for one in ids_to_text(np.arange(alphabet.size), alphabet)])
+def vocabulary_mask(vocabulary: Vocabulary, predicate: Callable[[str], bool]) -> NDArray[np.bool_]:
+    """Return for each id whether the predicate holds for its character, (vocabulary size,)."""
+    characters = ids_to_text(np.arange(vocabulary.size), vocabulary)
+    return np.array([predicate(character) for character in characters])

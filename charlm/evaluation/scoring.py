@@ -107,7 +107,7 @@ def evaluate(
         "symbols": end - start,
         "unseen": unseen,
         "protocol": STREAMING_PROTOCOL,
-        "corpus_sha256": text.facts.digest.sha256,
+        "corpus_sha256": text.metadata.digest.sha256,
         "text_sha256": text.sha256(start, end, alphabet.kind),
         "block_bits": (blocks / math.log(2)).tolist(),
         "block_lengths": [size if letters is None else letters for letters, size in sizes],

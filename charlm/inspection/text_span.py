@@ -18,7 +18,7 @@ class TextSpan(NamedTuple):
 def span_from_string(text: str, most: int, alphabet: Vocabulary) -> TextSpan:
     """The beginning of what the person wrote."""
     ids = np.array(alphabet.encode(text)[:most], np.int64)
-    characters = alphabet.kind == "characters"
+    characters = alphabet.kind == "chars"
     return TextSpan(ids, list(text[:most]) if characters else list(map(format_byte, ids)))
 
 
@@ -30,7 +30,7 @@ def span_from_corpus(
     ids = np.array(encoding.ids[start : min(end, start + most)], np.int64)
     if alphabet.kind == "bytes":
         return TextSpan(ids, list(map(format_byte, ids)))
-    return TextSpan(ids, [chr(encoding.facts.symbols[place]) for place in ids])
+    return TextSpan(ids, [chr(encoding.metadata.tokens[place]) for place in ids])
 
 
 def format_byte(value: int) -> str:

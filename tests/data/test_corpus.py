@@ -34,12 +34,12 @@ def encode(data: bytes, known: Vocabulary | None = None, name: str = "x") -> Enc
 def corpus_of(path: Path, data: bytes | str, **settings: object) -> Corpus:
     file = path / "text.txt"
     file.write_bytes(data.encode() if isinstance(data, str) else data)
-    return load_corpus(validate_config(settings), [str(file)])
+    return load_corpus([str(file)], validate_config(settings))
 
 
 def decoded(corpus: Corpus, split: str) -> str:
     start, end = corpus.record.splits[split]
-    symbols = corpus.encoding.facts.symbols
+    symbols = corpus.encoding.metadata.tokens
     return "".join(chr(symbols[i]) for i in corpus.encoding.ids[start:end])
 
 
@@ -104,7 +104,7 @@ def test_any_text_comes_back_exactly() -> None:
     for length in [1, 2, 17, 300] * 20:
         text = "".join(chr(draw.randint(*draw.choice(ranges))) for _ in range(length))
         data = text.encode()
-        for known in (None, BYTE_VOCABULARY, Vocabulary("characters", (ord("e"), ord("a")))):
+        for known in (None, BYTE_VOCABULARY, Vocabulary("chars", (ord("e"), ord("a")))):
             kept = encode(data, known)
             kind = "bytes" if known == BYTE_VOCABULARY else "characters"
             whole = Vocabulary(kind, kept.facts.symbols)
@@ -139,13 +139,13 @@ def test_more_symbols_than_sixteen_bits_hold_get_wider_ids() -> None:
 def test_the_cache_is_keyed_by_content_and_mends_itself(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_text("first" * 20)
-    one = load_corpus(validate_config({}), [str(file)])
+    one = load_corpus([str(file)], validate_config({}))
     file.write_text("other" * 20)  # same name, same length
-    two = load_corpus(validate_config({}), [str(file)])
+    two = load_corpus([str(file)], validate_config({}))
     assert decoded(one, "train") == "first" * 18 and decoded(two, "train") == "other" * 18
     path = two.encoding.path
     path.write_bytes(b"\1" * path.stat().st_size)
-    assert decoded(load_corpus(validate_config({}), [str(file)]), "train") == "other" * 18
+    assert decoded(load_corpus([str(file)], validate_config({})), "train") == "other" * 18
 
 
 def test_the_users_file_may_vanish_while_its_text_is_in_use(tmp_path: Path) -> None:

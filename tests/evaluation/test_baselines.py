@@ -33,7 +33,7 @@ def corpus_of(path: Path, train: str, valid: str, test: str, **settings: object)
         names[name] = path / f"{name}.txt"
         names[name].write_bytes(text.encode("utf-8", "surrogateescape"))
     given = {"valid_file": str(names["valid"]), "test_file": str(names["test"])}
-    return load_corpus(validate_config({**TINY, **settings, **given}), [str(names["train"])])
+    return load_corpus([str(names["train"])], validate_config({**TINY, **settings, **given}))
 
 
 def measured(corpus: Corpus) -> dict[str, Baseline]:

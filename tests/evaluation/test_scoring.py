@@ -30,7 +30,7 @@ def scored(
     (path / "train.txt").write_text((train or prose(2000)) * 2)
     (path / "text.txt").write_bytes(text.encode() if isinstance(text, str) else text)
     config = validate_config({**TINY, **settings})
-    alphabet = load_corpus(config, [str(path / "train.txt")]).vocabulary
+    alphabet = load_corpus([str(path / "train.txt")], config).vocabulary
     model = build_char_lm(config, alphabet.size, "loop", "cpu")
     torch.manual_seed(0)
     torch.nn.init.normal_(model.bias)
@@ -55,7 +55,7 @@ def test_the_score_is_its_definition(tmp_path: Path) -> None:
     """Every character once, the first from the start state; summed, then divided once."""
     text = prose(700, seed=5)
     found, model = scored(tmp_path, text, start="learned", num_layers=2)
-    alphabet = load_corpus(validate_config(TINY), [str(tmp_path / "train.txt")]).vocabulary
+    alphabet = load_corpus([str(tmp_path / "train.txt")], validate_config(TINY)).vocabulary
     nats = by_hand(model, alphabet.encode(text))
     assert found["nats_per_char"] == pytest.approx(nats / 700, rel=1e-6)
     assert found["bits_per_char"] == pytest.approx(nats / 700 / math.log(2), rel=1e-6)
@@ -68,7 +68,7 @@ def test_the_score_is_its_definition(tmp_path: Path) -> None:
 
 def test_one_character_is_a_text(tmp_path: Path) -> None:
     found, model = scored(tmp_path, "T")
-    alphabet = load_corpus(validate_config(TINY), [str(tmp_path / "train.txt")]).vocabulary
+    alphabet = load_corpus([str(tmp_path / "train.txt")], validate_config(TINY)).vocabulary
     chances = (
         model.bias.detach().double().softmax(0)
     )  # the start state is zero: only the bias speaks
@@ -83,7 +83,7 @@ def test_an_empty_text_has_no_score(tmp_path: Path) -> None:
 def test_an_unseen_character_costs_the_escape_and_one_of_all_code_points(tmp_path: Path) -> None:
     text = "The cat é sees \0 a house."  # a NUL, too, is a character that can be scored
     found, model = scored(tmp_path, text)
-    alphabet = load_corpus(validate_config(TINY), [str(tmp_path / "train.txt")]).vocabulary
+    alphabet = load_corpus([str(tmp_path / "train.txt")], validate_config(TINY)).vocabulary
     ids = alphabet.encode(text)
     assert ids.count(alphabet.unk_id) == 2 == found["unseen"]
     nats = by_hand(model, ids) + 2 * math.log(1_114_112)
@@ -117,7 +117,7 @@ def test_the_blocks_of_a_text_are_what_it_costs_wherever_it_is_read(
     text = prose(3100, seed=5)
     monkeypatch.setattr(evaluate, "CALL", 700)
     found, model = scored(tmp_path, text)
-    alphabet = load_corpus(validate_config(TINY), [str(tmp_path / "train.txt")]).vocabulary
+    alphabet = load_corpus([str(tmp_path / "train.txt")], validate_config(TINY)).vocabulary
     assert found["block_lengths"] == [1033, 1033, 1034]
     first = by_hand(model, alphabet.encode(text[:1033])) / math.log(2)
     assert found["block_bits"][0] == pytest.approx(first, rel=1e-6)
@@ -151,7 +151,7 @@ def test_the_state_is_carried_through_the_whole_text(tmp_path: Path) -> None:
     text = "a" + "b" * 5000
     config = validate_config({**TINY, "cell": "rnn", "hidden_size": 1, "embedding_dim": 1})
     (tmp_path / "t.txt").write_text("ab" * 100)
-    alphabet = load_corpus(config, [str(tmp_path / "t.txt")]).vocabulary
+    alphabet = load_corpus([str(tmp_path / "t.txt")], config).vocabulary
     model = build_char_lm(config, alphabet.size, "loop", "cpu").eval()
     (cell,) = model.cells
     with torch.no_grad():
@@ -191,7 +191,7 @@ def test_between_two_looks_gradients_are_as_they_were(tmp_path: Path) -> None:
 
 
 def load_alphabet(path: Path):
-    return load_corpus(validate_config(TINY), [str(path / "train.txt")]).vocabulary
+    return load_corpus([str(path / "train.txt")], validate_config(TINY)).vocabulary
 
 
 def test_the_quick_look_reads_many_streams_and_counts_the_escape_too(tmp_path: Path) -> None:
