@@ -1,36 +1,48 @@
-"""Numbers as people read them, on the axes of figures and in tables."""
+"""Numbers formatted for tables, figures and messages."""
 
 import math
 
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 
 def format_duration(seconds: float) -> str:
-    """90 -> '1:30'; '1:02:03' from an hour on."""
+    """Return minutes and seconds, and hours from an hour on: 90 -> '1:30', 3723 -> '1:02:03'."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def format_count(number: float) -> str:
-    """45600 -> '45.6k'."""
-    for unit in ("", "k", "M"):
+    """Return three digits and a decimal prefix: 45600 -> '45.6k'."""
+    for prefix in ("", "k", "M"):
         if number < 999.5:  # which is rounded up to a thousand
-            return f"{number:.3g}{unit}" if unit else f"{number:.0f}"
+            return f"{number:.3g}{prefix}" if prefix else f"{number:.0f}"
         number /= 1000
     return f"{number:.3g}G"
 
 
-SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+def format_bytes(size: int) -> str:
+    """Return a round number of bytes with the prefix that fits: 32768 -> '32 KiB'."""
+    for base, prefixes in ((1024, ("KiB", "MiB", "GiB")), (1000, ("kB", "MB", "GB"))):
+        power = 0
+        number = size
+        while number and number % base == 0 and power < len(prefixes):
+            number //= base
+            power += 1
+        if power:
+            return f"{number:,} {prefixes[power - 1]}"
+    return f"{size:,} bytes"
 
 
 def format_tick(value: float) -> str:
-    """4096 -> '4,096'; 20000 -> '20k'; 0.00001 -> '10⁻⁵'; 1e24 -> '1e+24'."""
+    """Return the label of a tick: 4096 -> '4,096', 20000 -> '20k', 0.00001 -> '10⁻⁵'."""
     size = abs(value)
     if not size:
         return "0"
     if size < 9.99e-4:
         power = math.floor(math.log10(size) + 1e-9)
-        times = f"{value / 10**power:.3g}"
-        return ("" if times == "1" else f"{times}·") + "10" + str(power).translate(SUPERSCRIPT)
+        factor = f"{value / 10**power:.3g}"
+        return ("" if factor == "1" else f"{factor}·") + "10" + str(power).translate(SUPERSCRIPT)
     if size >= 1e18:
         return f"{value:.0e}".replace("-", "−")
     power = max(0, math.floor(math.log10(size) + 1e-9) // 3) if size >= 10_000 else 0
@@ -38,11 +50,21 @@ def format_tick(value: float) -> str:
 
 
 def format_number(value: float | None) -> str:
-    """A number of a table: whole if it is, else to four digits."""
+    """Return a number of a table: whole if it is, else to four digits; a dash for None."""
     if value is None:
         return "–"
     if value == int(value) or abs(value) >= 10_000:
-        said = f"{value:,.0f}"
+        text = f"{value:,.0f}"
     else:
-        said = f"{value:.4g}" if abs(value) < 1000 else f"{value:,.1f}"
-    return said.replace("-", "−")
+        text = f"{value:.4g}" if abs(value) < 1000 else f"{value:,.1f}"
+    return text.replace("-", "−")
+
+
+def format_signed(value: float) -> str:
+    """Return two decimals with a sign: -0.5 -> '−0.50'."""
+    return f"{value:+.2f}".replace("-", "−")
+
+
+def pluralize(count: int, noun: str) -> str:
+    """Return the count and its noun: (1, 'seed') -> '1 seed', (6, 'seed') -> '6 seeds'."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -91,3 +91,4 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     device_reason: str
     steps_done: int = 0  # of a resumed run
+    path: str = ""  # run directory

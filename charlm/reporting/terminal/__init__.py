@@ -1,1 +1,1 @@
-"""TODO docstring."""
+"""Output of the commands on a terminal: results on stdout, all else on stderr."""

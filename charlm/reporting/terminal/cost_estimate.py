@@ -1,53 +1,71 @@
-"""What runs will take, before any is begun."""
+"""Cost of a comparison on a terminal, before any run has started."""
 
-from textwrap import wrap
-from typing import Any
+from charlm.console import print_result
+from charlm.reporting.formatting import format_count, format_duration, pluralize
+from charlm.reporting.terminal.tables import (
+    add_row,
+    make_table,
+    print_insufficient_data,
+    print_paragraphs,
+    print_table,
+)
+from charlm.reporting.wording import describe_matching, describe_parallel_runs
+from charlm.results.comparison import CostEstimate
 
-from rich.text import Text
 
-from charlm.console import escape_control_characters, print_result
-from charlm.reporting.formatting import format_count, format_duration
-from charlm.reporting.terminal.tables import NARROW, make_table, print_table
-
-
-def print_cost_estimate(plan: dict[str, Any]) -> None:
-    """Each cell, each run, and all that are left."""
-    print_result("\n".join(wrap(plan["equal"]["told"], NARROW)) + "\n")
-    table = make_table()
-    for head in ("cell", "hidden", "params", "FLOPs", "state", "s/M", "off by"):
-        table.add_column(head, justify="left" if head == "cell" else "right")
-    for one in plan["cells"]:
-        beside = one["purpose"] == "transformer"
-        table.add_row(
-            Text(escape_control_characters(one["purpose"] if beside else one["cell"])),
-            f"{one['hidden_size']}",
-            f"{one['parameters']:,}",
-            format_count(one["flops_per_character"]),
-            f"{one['state_size']:,}",
-            f"{one['seconds_per_million']:.3g}",
-            "-" if beside else f"{one['residual']:+.2%}",
+def print_cost_estimate(estimate: CostEstimate) -> None:
+    """Print the size and speed of each entry, each run, and the remaining total."""
+    print_insufficient_data(estimate.insufficient)
+    print_paragraphs([describe_matching(estimate.matching)])
+    print_result("")
+    table = make_table(("cell", "hidden", "params", "FLOPs", "state", "s/M", "error"), ("cell",))
+    for entry in estimate.entries:
+        seconds, error = entry.seconds_per_million, entry.relative_error
+        add_row(
+            table,
+            (
+                entry.name,
+                f"{entry.hidden_size}",
+                f"{entry.parameters:,}",
+                format_count(entry.flops_per_character),
+                f"{entry.state_size:,}",
+                "-" if seconds is None else f"{seconds:.3g}",
+                "-" if error is None else f"{error:+.2%}",
+            ),
         )
     print_table(table)
     print_result("")
-    table = make_table()
-    for head in ("run", "done", "left", "memory", "disk"):
-        table.add_column(head, justify="left" if head == "run" else "right")
-    for one in plan["runs"]:
-        table.add_row(
-            Text(escape_control_characters(one["run"])),
-            one["status"] if one["status"] == "diverged" else f"{one['done']:.0%}",
-            format_duration(one["seconds"]),
-            f"{one['memory'] / 1e6:,.0f} MB",
-            f"{one['disk'] / 1e6:,.1f} MB",
+    table = make_table(("run", "done", "remaining", "memory", "disk"), ("run",))
+    for run in estimate.runs:
+        add_row(
+            table,
+            (
+                run.name,
+                "diverged" if run.status == "diverged" else f"{run.fraction_done:.0%}",
+                format_duration(run.seconds),
+                f"{run.memory_bytes / 1e6:,.0f} MB",
+                f"{run.disk_bytes / 1e6:,.1f} MB",
+            ),
         )
     print_table(table)
-    left, free = plan["left"], plan["free"]
-    print_result(
-        f"\n{left['runs']} runs are left: {format_duration(left['seconds'])}, {plan['where']}.\n"
-        f"They take {left['memory'] / 1e9:,.2f} GB of memory at once and "
-        f"{left['disk'] / 1e9:,.2f} GB of disk at most;\n{free['memory'] / 1e9:,.1f} GB and "
-        f"{free['disk'] / 1e9:,.1f} GB are free.\n"
-        "FLOPs: of one character, forward. s/M: seconds of updates for a million\n"
-        "characters, timed now, one cell at a time. To begin and end takes each run\n"
-        f"{plan['starting']:.1f} s. The time left is as good as that."
+    print_result("\n" + _describe_total(estimate))
+
+
+def _describe_total(estimate: CostEstimate) -> str:
+    remaining, available = estimate.remaining, estimate.available
+    parallel = describe_parallel_runs(
+        estimate.parallel_runs, estimate.device, estimate.memory_limits_parallel
+    )
+    verb = "remains" if remaining.runs == 1 else "remain"
+    return (
+        f"{pluralize(remaining.runs, 'run')} {verb}: {format_duration(remaining.seconds)}, "
+        f"{parallel}.\n"
+        f"They need {remaining.memory_bytes / 1e9:,.2f} GB of memory at once and at most "
+        f"{remaining.disk_bytes / 1e9:,.2f} GB of disk;\n"
+        f"{available.memory_bytes / 1e9:,.1f} GB and {available.disk_bytes / 1e9:,.1f} GB are "
+        "available.\n"
+        "FLOPs: per character, forward. s/M: seconds of training per million characters,\n"
+        "measured now, one cell at a time. Each run takes another "
+        f"{estimate.startup_seconds:.1f} s to start and\nstop. The estimate is as good as these "
+        "measurements."
     )

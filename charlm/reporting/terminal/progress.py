@@ -1,197 +1,229 @@
-"""How work goes on: bars on a terminal, plain lines every so many seconds off it."""
+"""Progress on a terminal: bars, or plain lines every few seconds where there is no terminal."""
 
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from tqdm import tqdm
 
 from charlm.console import escape_control_characters, print_message
+from charlm.progress import ProgressCallback
 from charlm.reporting.formatting import format_count, format_duration
+from charlm.reporting.wording import describe_job
+from charlm.results.jobs import JobState
+from charlm.results.training import StepMetrics, TrainingEvent, ValidationMetrics
 
 
-class TrainingProgress:
-    """How training goes: a bar on a terminal, else one plain line every so many seconds."""
+class TerminalProgress:
+    """Progress on stderr; log_every: seconds between plain lines where there is no terminal."""
 
-    def __init__(self, updates: int, characters: int, best: float | None, every: float) -> None:
-        """characters: read by one update; best: validation so far, of a run that is resumed."""
-        self.updates, self.characters, self.every = updates, characters, every
-        self.began = self.said = time.monotonic()
-        self.first: int | None = None  # the update at which we began to watch
-        self.best = best
-        self.bits: float | None = None
-        self.valid: float | None = None
-        self.rate = self.norm = 0.0
-        self.bar = tqdm(
-            total=updates,
+    def __init__(self, log_every: float) -> None:
+        """Create a display."""
+        self.log_every = log_every
+
+    @contextmanager
+    def counter(self, description: str) -> Iterator[ProgressCallback]:
+        """Show a count that disappears at the end."""
+        bar = tqdm(
+            desc=escape_control_characters(description),
+            unit="",
+            unit_scale=True,
             file=sys.stderr,
-            disable=None,  # off a terminal
+            disable=None,  # where there is no terminal
+            leave=False,
+            delay=1.0,
+            dynamic_ncols=True,
+        )
+        count, last_line = 0, time.monotonic()
+
+        def advance(number: int) -> None:
+            nonlocal count, last_line
+            count += number
+            bar.update(number)
+            if bar.disable and time.monotonic() - last_line >= self.log_every:
+                last_line = time.monotonic()
+                print_message(f"{description}: {format_count(count)} so far")
+
+        with bar:
+            yield advance
+
+    @contextmanager
+    def training(
+        self, max_steps: int, tokens_per_step: int, best_bits: float | None
+    ) -> Iterator[Callable[[TrainingEvent], object]]:
+        """Show a bar with speed, losses and learning rate."""
+        display = TrainingDisplay(max_steps, tokens_per_step, best_bits, self.log_every)
+        try:
+            yield display.update
+        finally:
+            display.close()
+
+    @contextmanager
+    def jobs(self) -> Iterator[Callable[[Sequence[JobState]], object]]:
+        """Show a bar for each running job, and a line for each that has ended."""
+        display = JobsDisplay(self.log_every)
+        try:
+            yield display.update
+        finally:
+            display.close()
+
+
+class TrainingDisplay:
+    """A bar of a training run, or a plain line every few seconds."""
+
+    def __init__(
+        self, max_steps: int, tokens_per_step: int, best_bits: float | None, log_every: float
+    ) -> None:
+        """Create a display; best_bits: best validation so far, of a resumed run."""
+        self.max_steps, self.tokens_per_step = max_steps, tokens_per_step
+        self.log_every = log_every
+        self.start = self.last_line = time.monotonic()
+        self.first_step: int | None = None  # steps that were done at the start
+        self.best_bits = best_bits
+        self.train_bits: float | None = None
+        self.valid_bits: float | None = None
+        self.learning_rate = self.gradient_norm = 0.0
+        self.bar = tqdm(
+            total=max_steps,
+            file=sys.stderr,
+            disable=None,  # where there is no terminal
             mininterval=0.1,
             leave=True,
             dynamic_ncols=True,
-            bar_format="{percentage:3.0f}%|{bar:3}|{remaining} {desc}",  # within 80 columns,
+            bar_format="{percentage:3.0f}%|{bar:3}|{remaining} {desc}",  # within 80 columns
         )
 
-    def update(self, happened: Any) -> None:
-        if hasattr(happened, "valid_bits"):
-            self.valid = happened.valid_bits
-            self.best = self.valid if self.best is None else min(self.best, self.valid)
-        elif hasattr(happened, "bits"):
-            if self.first is None:
-                self.first = happened.step - 1
-                self.bar.update(self.first)
-                self.bar.initial = self.first
-            # a running mean: single batches are noisy
-            self.bits = (
-                happened.bits if self.bits is None else 0.95 * self.bits + 0.05 * happened.bits
+    def update(self, event: TrainingEvent) -> None:
+        """Show an event."""
+        if isinstance(event, ValidationMetrics):
+            bits = self.valid_bits = event.valid_bits
+            self.best_bits = bits if self.best_bits is None else min(self.best_bits, bits)
+        elif isinstance(event, StepMetrics):
+            if self.first_step is None:
+                self.first_step = event.step - 1
+                self.bar.update(self.first_step)
+                self.bar.initial = self.first_step
+            # a running mean, because single batches are noisy
+            bits = event.bits
+            self.train_bits = (
+                bits if self.train_bits is None else 0.95 * self.train_bits + 0.05 * bits
             )
-            self.rate, self.norm = happened.learning_rate, happened.gradient_norm
-            self.bar.set_description_str(self._line(happened.step), refresh=False)
+            self.learning_rate, self.gradient_norm = event.learning_rate, event.gradient_norm
+            self.bar.set_description_str(self._line(event.step), refresh=False)
             self.bar.update()
             now = time.monotonic()
-            if self.bar.disable and now - self.said >= self.every:
-                self.said = now
-                self._say(happened.step)
+            if self.bar.disable and now - self.last_line >= self.log_every:
+                self.last_line = now
+                self._print_line(event.step)
 
-    def _speed(self, update: int) -> float:
-        done = update - (self.first or 0)
-        return done * self.characters / max(1e-9, time.monotonic() - self.began)
+    def _tokens_per_second(self, step: int) -> float:
+        steps = step - (self.first_step or 0)
+        return steps * self.tokens_per_step / max(1e-9, time.monotonic() - self.start)
 
-    def _line(self, update: int) -> str:
+    def _line(self, step: int) -> str:
         def number(value: float | None, digits: int = 3) -> str:
             return "-" if value is None else f"{value:.{digits}f}"
 
         return (
-            f"{format_count(self._speed(update))} ch/s train {number(self.bits, 2)} "
-            f"valid {number(self.valid)} best {number(self.best)} "
-            f"lr {self.rate:.0e} |g| {self.norm:.1f}"
+            f"{format_count(self._tokens_per_second(step))} ch/s "
+            f"train {number(self.train_bits, 2)} "
+            f"valid {number(self.valid_bits)} best {number(self.best_bits)} "
+            f"lr {self.learning_rate:.0e} |g| {self.gradient_norm:.1f}"
         )
 
-    def _say(self, update: int) -> None:
-        left = (self.updates - update) * self.characters / max(1e-9, self._speed(update))
-        print_message(
-            f"update {update}/{self.updates}  {self._line(update)}  left {format_duration(left)}"
-        )
+    def _print_line(self, step: int) -> None:
+        tokens = (self.max_steps - step) * self.tokens_per_step
+        remaining = format_duration(tokens / max(1e-9, self._tokens_per_second(step)))
+        print_message(f"step {step}/{self.max_steps}  {self._line(step)}  remaining {remaining}")
 
     def close(self) -> None:
+        """End the display."""
         self.bar.close()
 
 
-@contextmanager
-def progress_counter(what: str, every: float) -> Iterator[Callable[[int], object]]:
-    """A tick for what may take long: a counter that goes away, or a plain line now and then."""
-    bar = tqdm(
-        desc=escape_control_characters(what),
-        unit="",
-        unit_scale=True,
-        file=sys.stderr,
-        disable=None,  # off a terminal
-        leave=False,
-        delay=1.0,
-        dynamic_ncols=True,
-    )
-    count, said = 0, time.monotonic()
+class JobsDisplay:
+    """Bars of jobs that run side by side, or a plain line every few seconds."""
 
-    def tick(more: int) -> None:
-        nonlocal count, said
-        count += more
-        bar.update(more)
-        if bar.disable and time.monotonic() - said >= every:
-            said = time.monotonic()
-            print_message(f"{what}: {format_count(count)} so far")
-
-    with bar:
-        yield tick
-
-
-class JobsProgress:
-    """How jobs side by side go: on a terminal a bar for each that is under way, and a line for each
-    that has ended; else a plain line for all now and then."""
-
-    def __init__(self, every: float) -> None:
-        self.every = every
-        self.began = self.said = time.monotonic()
-        self.done_before: float | None = None
+    def __init__(self, log_every: float) -> None:
+        """Create a display."""
+        self.log_every = log_every
+        self.start = self.last_line = time.monotonic()
+        self.done_at_start: float | None = None
         self.console = Console(stderr=True)
         self.progress: Progress | None = None
-        self.tasks: dict[str, TaskID] = {}
-        self.killed: dict[str, int] = {}
+        self.tasks: dict[str, TaskID] = {}  # by name of the job; "" is all of them
+        self.restarts: dict[str, int] = {}
         if self.console.is_terminal:
             self.progress = Progress(
                 TextColumn("{task.description:<14}", markup=False),
                 BarColumn(bar_width=24),
-                TextColumn("{task.percentage:>3.0f}%  {task.fields[said]}", markup=False),
+                TextColumn("{task.percentage:>3.0f}%  {task.fields[message]}", markup=False),
                 console=self.console,
             )
-            self.tasks[""] = self.progress.add_task("all", total=1, said="")  # stays the first
+            self.tasks[""] = self.progress.add_task("all", total=1, message="")  # stays the first
             self.progress.start()
 
-    def update(self, states: Sequence[Any]) -> None:
+    def update(self, states: Sequence[JobState]) -> None:
+        """Show the states of all jobs."""
         for state in states:
-            if state.killed > self.killed.get(state.job.name, 0):
-                self.killed[state.job.name] = state.killed
-                self.print_above(
-                    f"{state.job.name}: its process was killed, and goes on in another"
-                )
-        whole = sum(self._share(state) for state in states)
-        if self.done_before is None:
-            self.done_before = whole
-        took = time.monotonic() - self.began
-        gained = whole - self.done_before
-        left = format_duration((len(states) - whole) * took / gained) if gained else "unknown"
+            if state.restarts > self.restarts.get(state.name, 0):
+                self.restarts[state.name] = state.restarts
+                self._print_above(f"{state.name}: its process was killed; restarted")
+        done = sum(_fraction_done(state) for state in states)
+        if self.done_at_start is None:
+            self.done_at_start = done
+        elapsed, gained = time.monotonic() - self.start, done - self.done_at_start
+        remaining = "unknown"
+        if gained:
+            remaining = format_duration((len(states) - done) * elapsed / gained)
+        ended = sum(state.status in ("finished", "diverged") for state in states)
+        summary = f"{ended} of {len(states)} done"
         if self.progress:
             for state in states:
-                self._bar(state)
-            done = sum(state.status in ("done", "diverged") for state in states)
-            said = f"{done} of {len(states)} done, left {left}"
-            self.progress.update(self.tasks[""], completed=whole / len(states), said=said)
-        elif time.monotonic() - self.said >= self.every:
-            self.said = time.monotonic()
+                self._update_bar(self.progress, state)
+            message = f"{summary}, remaining {remaining}"
+            self.progress.update(self.tasks[""], completed=done / len(states), message=message)
+        elif time.monotonic() - self.last_line >= self.log_every:
+            self.last_line = time.monotonic()
             running = ", ".join(
-                f"{state.job.name} {state.progress.done}/{state.progress.total} "
-                f"{state.progress.message}".rstrip()
+                f"{state.name} {state.progress.done}/{state.progress.total} "
+                f"{describe_job(state.progress)}".rstrip()
                 for state in states
                 if state.status == "running"
             )
-            done = sum(state.status == "done" for state in states)
-            print_message(f"{done} of {len(states)} done{running and '; '}{running}; left {left}")
+            print_message(f"{summary}{running and '; '}{running}; remaining {remaining}")
 
-    def print_above(self, line: str) -> None:
-        """A line that stays, above the bars."""
+    def _print_above(self, line: str) -> None:
+        """Print a line that stays, above the bars."""
         if self.progress:
-            self.progress.console.print(
-                escape_control_characters(line), markup=False, highlight=False
-            )
+            text = escape_control_characters(line)
+            self.progress.console.print(text, markup=False, highlight=False)
         else:
             print_message(line)
 
-    def _share(self, state: Any) -> float:
-        """Of the job: a half is 0.5; one that is done may have had less to do than was thought."""
-        ended = state.status in ("done", "diverged")
-        return 1.0 if ended else state.progress.done / (state.progress.total or 1)
-
-    def _bar(self, state: Any) -> None:
-        assert self.progress
-        name = state.job.path.name
+    def _update_bar(self, progress: Progress, state: JobState) -> None:
+        message = escape_control_characters(describe_job(state.progress))
         if state.status == "running":
-            if name not in self.tasks:
-                self.tasks[name] = self.progress.add_task(
-                    escape_control_characters(state.job.name), total=1, said=""
-                )
-            self.progress.update(
-                self.tasks[name], completed=self._share(state), said=state.progress.message
-            )
-        elif name in self.tasks:
-            self.progress.remove_task(self.tasks.pop(name))
-            if state.status != "waiting":
-                self.print_above(
-                    f"{state.job.name}: {state.status} {state.progress.message}".rstrip()
-                )
+            if state.name not in self.tasks:
+                description = escape_control_characters(state.name)
+                self.tasks[state.name] = progress.add_task(description, total=1, message="")
+            completed = _fraction_done(state)
+            progress.update(self.tasks[state.name], completed=completed, message=message)
+        elif state.name in self.tasks:
+            progress.remove_task(self.tasks.pop(state.name))
+            if state.status != "pending":
+                self._print_above(f"{state.name}: {state.status} {message}".rstrip())
 
     def close(self) -> None:
+        """End the display."""
         if self.progress:
             self.progress.stop()
+
+
+def _fraction_done(state: JobState) -> float:
+    """Return the fraction; a finished job may have had less to do than was expected."""
+    ended = state.status in ("finished", "diverged")
+    return 1.0 if ended else state.progress.done / (state.progress.total or 1)

@@ -1,114 +1,60 @@
-"""What is about to be done, and what came of it."""
+"""Tables and fields that several commands print."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from textwrap import wrap
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from charlm.cells.names import cell_label
-from charlm.config import describe_block
-from charlm.console import print_message, print_result
-from charlm.reporting.formatting import format_count, format_duration
+from charlm.console import escape_control_characters, print_message, print_result
+from charlm.reporting.formatting import format_count
+from charlm.reporting.wording import describe_insufficient_data, describe_matching, token_noun
+from charlm.results.comparison import InsufficientData, Matching, PlannedEntry
+from charlm.results.text import CorpusRecord
+
+WIDE = 100  # columns of a table that does not go to a terminal
+NARROW = 80  # columns of the text below it
 
 
 def print_fields(pairs: Sequence[tuple[str, str]]) -> None:
-    """Names and what they are, one a line, on stderr."""
+    """Print a name and its value per line on stderr."""
     for name, text in pairs:
         print_message(f"{name:<11} {text}")
 
 
-WIDE = 100  # columns of a table that does not go to a terminal
-NARROW = 80  # of the lines under it
+def print_paragraphs(paragraphs: Iterable[str]) -> None:
+    """Print each text on stdout, wrapped to a narrow terminal."""
+    lines = [line for text in paragraphs for line in wrap(text, NARROW, break_on_hyphens=False)]
+    print_result("\n".join(lines))
 
 
-def _sources(names: Sequence[str]) -> str:
-    shown = " ".join(Path(name).name or name for name in names[:3])
-    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
+def make_table(heads: Sequence[str] = (), left: Sequence[str] = ()) -> Table:
+    """Return an empty table; columns are right-aligned except for those named in `left`."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
+    for head in heads:
+        table.add_column(head, justify="left" if head in left else "right")
+    return table
 
 
-def corpus_field(text: Any) -> tuple[str, str]:
-    size, sha256 = sum(text.digest.parts), text.digest.sha256
-    return "corpus", f"{_sources(text.sources)}: {size:,} bytes, SHA-256 {sha256[:16]}…"
+def add_row(table: Table, cells: Iterable[str]) -> None:
+    """Add a row of literal text."""
+    table.add_row(*(Text(escape_control_characters(cell)) for cell in cells))
 
 
-def vocabulary_field(alphabet: Any) -> tuple[str, str]:
-    escape = " and an escape" if alphabet.unk_id is not None else ""
-    return "alphabet", f"{len(alphabet.tokens):,} {alphabet.kind}{escape}"
-
-
-def print_run_summary(
-    run: Any, config: Any, seconds: float, memory: int, kernel: str, device: str
-) -> None:
-    """A run before its first update; seconds: of one update; memory: in bytes."""
-    record = run.record
-    characters = config.batch_size * config.seq_len
-    sizes = {name: end - start for name, (start, end) in record.text.splits.items()}
-    print_fields(
-        [
-            (
-                "cell",
-                f"{cell_label(config.cell)}, {config.num_layers} × {config.hidden_size} units",
-            ),
-            ("block", describe_block(config.block)),
-            ("kernel", kernel),
-            ("parameters", f"{record.parameters:,}; {record.state_size:,} floats carried"),
-            corpus_field(record.text),
-            vocabulary_field(run.vocabulary),
-            ("splits", ", ".join(f"{name} {size:,}" for name, size in sizes.items())),
-            (
-                "budget",
-                f"{record.max_steps:,} updates of {config.batch_size} × {config.seq_len}: the text is read "
-                f"{record.max_steps * characters / sizes['train']:.1f} times",
-            ),
-            (
-                "estimate",
-                f"{format_duration(seconds * record.max_steps)} at {format_count(characters / seconds)} "
-                f"characters/s, {memory / 1e6:,.0f} MB",
-            ),
-            ("device", f"{device}, {config.threads} thread{'s' if config.threads > 1 else ''}"),
-            ("run", str(run.path)),
-        ]
-    )
-    for note in record.text.notes:
-        print_message(f"note: {note}")
-
-
-def print_run_report(report: dict[str, Any]) -> None:
-    """What a finished run has come to."""
-    if report["score"]:
-        print_score(report["score"], report["scored_split"])
-    else:
-        bits = report["best_valid_bits"]
-        print_result(f"{bits:.4f} bits/symbol, quick look at update {report['best_step']}")
-
-
-def print_score(score: dict[str, Any], what: str) -> None:
-    """An exact score, with what one needs to repeat it."""
-
-    def number(value: float | None) -> str:
-        return "-" if value is None else f"{value:.4f}"
-
-    unit = "characters" if score["characters"] == score["symbols"] else "bytes"
-    print_result(
-        f"{number(score['bits_per_char'])} bits/char  {number(score['bits_per_byte'])} bits/byte  "
-        f"{number(score['nats_per_char'])} nats/char\n"
-        f"scored     {score['symbols']:,} {unit} of {what}, {score['unseen']:,} unseen\n"
-        f"protocol   {score['protocol']}\n"
-        f"corpus     {score['corpus_sha256']}\n"
-        f"text       {score['text_sha256']}"
-    )
-
-
-def make_table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
+def table_of(rows: Sequence[Mapping[str, str]], left: Sequence[str]) -> Table:
+    """Return a table of rows that map column heads to text."""
+    table = make_table(list(rows[0]), left)
+    for row in rows:
+        add_row(table, row.values())
+    return table
 
 
 def print_table(table: Table) -> None:
-    """As a result: in the width of the terminal, and plain."""
+    """Print a table on stdout without colors, as wide as the terminal."""
     width = None if sys.stdout.isatty() else WIDE
     console = Console(width=width, color_system=None, highlight=False)
     with console.capture() as captured:
@@ -117,49 +63,38 @@ def print_table(table: Table) -> None:
     print_result("\n".join(line for line in lines if line))
 
 
-def print_cells(entries: Sequence[dict[str, Any]], hidden: int) -> None:
-    """The zoo, one line a cell."""
-    table = make_table()
-    for name in ("cell", "paper", "states", "size", "FLOPs", "scan", "kernels"):
-        right = name in ("size", "FLOPs")
-        table.add_column(name, justify="right" if right else "left", no_wrap=name == "cell")
-    for one in entries:
-        first, *_ = one["authors"].replace(",", " ").split()
-        table.add_row(
-            one["cell"],
-            f"{first} {one['year']}",
-            " ".join(one["states"]),
-            format_count(one["parameters"]),
-            format_count(one["flops"]),
-            "yes" if one["linear"] else "no",
-            " ".join(name for name in one["kernels"] if name != "loop"),
+def corpus_field(text: CorpusRecord) -> tuple[str, str]:
+    """Return the field of a corpus: its sources, size and hash."""
+    size, sha256 = sum(text.digest.parts), text.digest.sha256
+    return "corpus", f"{_list_sources(text.sources)}: {size:,} bytes, SHA-256 {sha256[:16]}…"
+
+
+def _list_sources(names: Sequence[str]) -> str:
+    listed = " ".join(Path(name).name or name for name in names[:3])
+    return f"{listed} and {len(names) - 3} more" if len(names) > 3 else listed
+
+
+def vocabulary_field(kind: str, size: int) -> tuple[str, str]:
+    """Return the field of a vocabulary; a vocabulary of characters has a token for unknown ones."""
+    if kind == "bytes":
+        return "vocabulary", f"{size:,} bytes"
+    return "vocabulary", f"{size - 1:,} {token_noun(kind)}s and a token for unknown ones"
+
+
+def print_matching(matching: Matching, entries: Sequence[PlannedEntry]) -> None:
+    """Print what is matched, and each entry's size, on stderr."""
+    print_fields([("matched", describe_matching(matching))])
+    for entry in entries:
+        error = "" if entry.relative_error is None else f" ({entry.relative_error:+.2%})"
+        size = (
+            f"hidden {entry.hidden_size}{error}: {entry.parameters:,} parameters, "
+            f"{format_count(entry.flops_per_character)} FLOPs, {entry.state_size:,} state"
         )
-    print_table(table)
-    print_result(
-        f"size: parameters of {hidden} units that read {hidden} numbers. FLOPs: of their matrix\n"
-        "products for one character. scan: linear in its state, so that time can be\n"
-        "scanned. Every cell also has the kernel loop. Next: charlm cells show CELL"
-    )
+        print_fields([(entry.name, size)])
 
 
-def print_probes(report: dict[str, Any]) -> None:
-    """What every probe found, a block each: its figures for each run, or why there are none."""
-    for name, one in report["probes"].items():
-        print_result(f"{name}: {one['question']}")
-        for run, found in one["found"].items():
-            for whose, said in _figures(run, found):
-                print_result(f"  {whose:<14} {said}")
-
-
-def _figures(run: str, found: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    if "not_measurable" in found:
-        yield run, f"not measurable here: {found['not_measurable']}"
-        return
-    for number in found["numbers"]:
-        value, low, high = number["value"], number.get("low"), number.get("high")
-        said = "-" if value is None else f"{value:,.4g} {number['unit']}"
-        if low is not None and high is not None:
-            said += f" ({low:,.4g} to {high:,.4g})"
-        if number["note"]:
-            said = number["note"] if value is None else f"{said}; {number['note']}"
-        yield number["run"] or run, f"{number['name']}: {said}"
+def print_insufficient_data(insufficient: InsufficientData | None) -> None:
+    """Print on stderr why there can be no verdict, if there is a reason."""
+    if insufficient:
+        reason = describe_insufficient_data(insufficient)
+        print_message(f"note: there can be no verdict: {reason}")

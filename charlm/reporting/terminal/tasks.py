@@ -1,134 +1,190 @@
-"""Tasks as they are listed, shown and solved."""
+"""Tasks on a terminal: the list, an example, training results and the comparison of cells."""
 
 import textwrap
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean, median_low
-from typing import Any
-
-from rich.text import Text
+from typing import Literal
 
 from charlm.config import describe_block
-from charlm.console import escape_control_characters, print_result
-from charlm.reporting.formatting import format_count
-from charlm.reporting.terminal.comparison import print_budget_match
-from charlm.reporting.terminal.tables import make_table, print_fields, print_table
+from charlm.console import print_message, print_result
+from charlm.reporting.formatting import format_count, pluralize
+from charlm.reporting.terminal.tables import (
+    NARROW,
+    add_row,
+    make_table,
+    print_fields,
+    print_matching,
+    print_paragraphs,
+    print_table,
+)
+from charlm.reporting.wording import (
+    describe_criterion,
+    describe_level,
+    describe_parallel_runs,
+    describe_timing_minutes,
+)
+from charlm.results.comparison import TimingReport
+from charlm.results.tasks import (
+    LevelResult,
+    TaskComparisonOverview,
+    TaskDocumentation,
+    TaskExample,
+    TaskReport,
+)
 
-COLUMNS = 80
+LISTED_SECTIONS = ("question", "source", "distance", "chance", "oracle")
+SHOWN_SECTIONS = ("source", "question", "protocol", "distance", "oracle", "chance")
 
 
-def print_task_list(entries: Sequence[dict[str, Any]]) -> None:
-    """A block a task."""
-    for one in entries:
-        print_result(one["task"])
-        for name in ("question", "source", "distance", "chance", "oracle"):
-            lines = textwrap.wrap(one[name], COLUMNS - 12)
-            for line, margin in zip(lines, [name, *[""] * len(lines)], strict=False):
-                print_result(f"  {margin:<9} {line}")
+def print_task_list(tasks: Sequence[TaskDocumentation]) -> None:
+    """Print a block per task."""
+    for task in tasks:
+        print_result(task.name)
+        _print_sections(task, LISTED_SECTIONS)
     print_result("\nNext: charlm tasks show TASK")
 
 
-def print_task(report: dict[str, Any], doc: str) -> None:
-    """The docstring, and an example as text: what is read, what is to be said, what counts."""
-    print_result(textwrap.dedent(f"    {doc}").rstrip())
-    example, letters = report["example"], report["letters"]
-    if isinstance(example["x"][0], list):
-        read = [f"{number:.2f}{letters[1] if mark else ' '}" for number, mark in example["x"]]
-        said = ["" if answer is None else f"{answer:.2f} " for answer in example["y"]]
-    else:
-        read = [letters[symbol] for symbol in example["x"]]
-        said = ["" if answer is None else letters[answer] for answer in example["y"]]
-    width = max(map(len, read))
-    marks = ["^" * width if asked else "" for asked in example["asked"]]
-    print_result(f"\nA sequence of distance {report['at']} (^ is asked):\n")
-    step = (COLUMNS - 10) // width
-    for at in range(0, len(read), step):
-        for margin, line in (("read", read), ("answer", said), ("", marks)):
-            cells = "".join(f"{cell:<{width}}" for cell in line[at : at + step])
+def _print_sections(task: TaskDocumentation, names: Sequence[str]) -> None:
+    sections = {
+        "source": task.source,
+        "question": task.question,
+        "protocol": task.protocol,
+        "distance": task.distance,
+        "oracle": task.oracle,
+        "chance": task.chance,
+    }
+    for name in names:
+        lines = textwrap.wrap(sections[name], NARROW - 12)
+        for margin, line in zip([name, *[""] * len(lines)], lines, strict=False):
+            print_result(f"  {margin:<9} {line}")
+
+
+def print_task(example: TaskExample) -> None:
+    """Print a task's documentation, and a sequence with its answers."""
+    print_result(f"{example.task.name}: {example.task.summary}")
+    _print_sections(example.task, SHOWN_SECTIONS)
+    inputs, answers = _example_cells(example)
+    width = max(map(len, inputs))
+    marks = ["^" * width if is_answer else "" for is_answer in example.is_answer]
+    print_result(f"\nA sequence of length {example.length} (^ marks the scored answers):\n")
+    per_line = (NARROW - 10) // width
+    for start in range(0, len(inputs), per_line):
+        for margin, row in (("input", inputs), ("answer", answers), ("", marks)):
+            cells = "".join(f"{cell:<{width}}" for cell in row[start : start + per_line])
             print_result(f"{margin:<8} {cells}".rstrip())
-    level = report["level"]
-    print_result(f"\nchance   loss {level['loss']:.6f}, {level['accuracy']:.2%} right")
-    print_result("oracle   loss 0, 100 % right")
+    chance = example.chance
+    print_result(f"\nchance   loss {chance.loss:.6f}, {chance.accuracy:.2%} correct")
+    print_result("oracle   loss 0, 100 % correct")
 
 
-def format_level_result(one: dict[str, Any]) -> str:
-    """What came of a distance, on a line."""
-    if not one["test"]:
-        return f"distance {one['distance']}: diverged after {one['max_steps']:,} updates"
-    word = "solved" if one["solved"] else "not solved"
-    farther = ", ".join(f"{share:.1%} at {times}d" for times, share in one["farther"].items())
-    return (
-        f"distance {one['distance']}: {word} after {one['max_steps']:,} updates, "
-        f"{one['test']['accuracy']:.1%} right, loss {one['test']['loss']:.2g}; {farther}"
-        + (f"; {one['diverged']}" if one["diverged"] else "")
-    )
+def _example_cells(example: TaskExample) -> tuple[list[str], list[str]]:
+    """Return inputs and answers as text; an input is a symbol, or a number and its mark."""
+    names = example.symbol_names
+    if isinstance(example.x[0], list):
+        inputs = [f"{number:.2f}{names[1] if mark else ' '}" for number, mark in example.x]
+        answers = ["" if answer is None else f"{answer:.2f} " for answer in example.y]
+    else:
+        inputs = [names[symbol] for symbol in example.x]
+        answers = ["" if answer is None else names[answer] for answer in example.y]
+    return inputs, answers
 
 
-def print_plan(planned: Sequence[Any], footing: Any, where: str, place: Path) -> None:
-    """A comparison before its first climb."""
-    first = planned[0]
-    config = first.config
-    steps = ", ".join(map(str, first.distances))
+def print_level(level: LevelResult, file: Literal["stdout", "stderr"] = "stdout") -> None:
+    """Print the result of training at a length, in one line."""
+    (print_result if file == "stdout" else print_message)(describe_level(level))
+
+
+def print_task_plan(overview: TaskComparisonOverview) -> None:
+    """Print a comparison on a task before its first curriculum, on stderr."""
+    config = overview.config
+    lengths = ", ".join(map(str, overview.lengths))
     print_fields(
         [
-            ("task", f"{first.task}, at {steps}; at most {config.max_steps:,} updates each"),
-            ("climbs", f"{len(planned)}, {where}; --lr {config.learning_rate:g} for every cell"),
+            (
+                "task",
+                f"{overview.task}, lengths {lengths}; at most {config.max_steps:,} steps each",
+            ),
+            (
+                "curricula",
+                f"{overview.curricula}, "
+                f"{describe_parallel_runs(overview.parallel_runs, overview.device)}; "
+                f"--lr {config.learning_rate:g} for every cell",
+            ),
             ("layers", f"{config.num_layers}; {describe_block(config.block)}"),
-            ("kept in", str(place)),
+            ("output", overview.out),
         ]
     )
-    print_budget_match(planned, footing)
+    print_matching(overview.matching, overview.entries)
 
 
-def print_report(report: dict[str, Any]) -> None:
-    """How far each cell came, best first; then what was seen at each distance."""
-    seeds = len(report["rows"][0]["seeds"])
-    table = make_table()
-    for name in ("cell", "params", "hidden", "state", "FLOPs", "farthest", "of each seed"):
-        table.add_column(name, justify="left" if name in ("cell", "of each seed") else "right")
-    for row in report["rows"]:
-        far = row["farthest"]
-        table.add_row(
-            Text(escape_control_characters(row["cell"])),
-            f"{row['parameters']:,}",
-            f"{row['hidden_size']}",
-            f"{row['state_size']}",
-            format_count(row["flops_per_character"]),
-            f"{far['median']:g}",
-            "  " + " ".join(map(str, sorted(far["per_seed"], reverse=True))),
+def print_task_report(report: TaskReport, timing: TimingReport) -> None:
+    """Print the longest solved length of each cell, best first; then each length."""
+    left = ("cell", "of each seed")
+    table = make_table(
+        ("cell", "params", "hidden", "state", "FLOPs", "longest", "of each seed"), left
+    )
+    for row in report.rows:
+        lengths = sorted(row.max_solved_length_per_seed, reverse=True)
+        add_row(
+            table,
+            (
+                row.name,
+                f"{row.parameters:,}",
+                f"{row.hidden_size}",
+                f"{row.state_size}",
+                format_count(row.flops_per_character),
+                f"{row.max_solved_length}",
+                "  " + " ".join(map(str, lengths)),
+            ),
         )
     print_table(table)
-    table = make_table()
-    for name in ("cell", "distance", "solved", "95 %", "updates", "right", "at 2d", "at 4d"):
-        table.add_column(name, justify="left" if name == "cell" else "right")
-    for row in report["rows"]:
-        for one in row["distances"]:
-            if one["tried"]:
-                low, high = one["interval"]
-                table.add_row(
-                    Text(escape_control_characters(row["cell"])),
-                    f"{one['distance']}",
-                    f"{one['solved']}/{one['of']}",
-                    f"{low:.2f}–{high:.2f}",
-                    _over_seeds(one["max_steps"], "{:,.0f}", median_low),
-                    _over_seeds(one["accuracy"], "{:.1%}", fmean),
-                    *(_over_seeds(found, "{:.1%}", fmean) for found in one["farther"].values()),
-                )
     print_result("")
+    _print_levels(report)
+    print_paragraphs([_describe_task_report(report), describe_timing_minutes(timing)])
+
+
+def _print_levels(report: TaskReport) -> None:
+    factors = list(report.rows[0].levels[0].extrapolation)
+    longer = [f"at {factor}×" for factor in factors]
+    heads = ("cell", "length", "solved", "95 % CI", "steps", "correct", *longer)
+    table = make_table(heads, ("cell",))
+    for row in report.rows:
+        for level in row.levels:
+            if level.num_attempted:
+                add_row(
+                    table,
+                    (
+                        row.name,
+                        f"{level.length}",
+                        f"{level.num_solved}/{level.num_seeds}",
+                        f"{level.ci_low:.2f}–{level.ci_high:.2f}",
+                        _over_seeds(level.steps, "{:,.0f}", median_low),
+                        _over_seeds(level.accuracy, "{:.1%}", fmean),
+                        *(
+                            _over_seeds(level.extrapolation[factor], "{:.1%}", fmean)
+                            for factor in factors
+                        ),
+                    ),
+                )
     print_table(table)
-    equal, settings = report["equal"], report["settings"]
-    told = (
-        f"{report['task']['name']}, {describe_block(settings['block'])}, {seeds} seed"
-        f"{'s' if seeds > 1 else ''}, at most {equal['max_steps']:,} updates of "
-        f"{settings['batch_size']} sequences a distance, one learning rate "
-        f"{settings['learning_rate']:g}, not tuned for each cell. farthest: the lower median "
-        "distance solved. solved: how many seeds, a seed that stopped before counting as not, with "
-        "Wilson's interval. updates: lower median of the solved. right: mean of the tried; at 2d "
-        f"and 4d without further training. Solved is: {report['solved_means']}."
+
+
+def _describe_task_report(report: TaskReport) -> str:
+    settings = report.settings
+    return (
+        f"{report.task.name}, {describe_block(str(settings['block']))}, "
+        f"{pluralize(len(report.rows[0].seeds), 'seed')}, at most "
+        f"{report.matching.max_steps:,} steps of {settings['batch_size']} sequences per length, "
+        f"one learning rate {settings['learning_rate']:g}, not tuned for each cell. longest: lower "
+        "median of the longest solved length. solved: number of seeds, with Wilson's interval; a "
+        "seed that stopped at a shorter length counts as not solved. steps: lower median of the "
+        "seeds that solved the length. correct: mean of the seeds that attempted it; at 2× and 4× "
+        f"the length without further training. Solved means: {describe_criterion(report)}."
     )
-    print_result(textwrap.fill(told, COLUMNS))
 
 
-def _over_seeds(values: Sequence[float | None], form: str, of: Any) -> str:
+def _over_seeds(
+    values: Sequence[float | None], form: str, summarize: Callable[[Iterable[float]], float]
+) -> str:
     known = [value for value in values if value is not None]
-    return form.format(of(known)) if known else "-"
+    return form.format(summarize(known)) if known else "-"

@@ -1,43 +1,30 @@
-"""How cells are going to be tuned, and what came of it."""
-
-import textwrap
-from typing import Any
-
-from rich.text import Text
+"""Hyperparameter search on a terminal: its plan and what it chose."""
 
 from charlm.config import option_name
-from charlm.console import escape_control_characters, print_result
-from charlm.reporting.terminal.tables import make_table, print_fields, print_table
-from charlm.reporting.terminal.tasks import COLUMNS
+from charlm.reporting.terminal.tables import print_fields, print_paragraphs, print_table, table_of
 from charlm.reporting.wording import (
     boundary_warnings,
     describe_trials,
     format_setting,
     format_tuning_row,
 )
+from charlm.results.tuning import SearchPlan, TuningReport
 
 
-def print_search(asked: dict[str, Any]) -> None:
-    """Before the first trial: what they cost, how far they are trained, and what is searched."""
-    rungs = (f"{one['trials']} × {one['max_steps']:,} updates" for one in asked["rungs"])
-    print_fields([("tuning", describe_trials(asked)), ("rungs", ", then ".join(rungs))])
-    for name, choices in asked["space"].items():
-        between = " to " if name == "learning_rate" else ", "
-        print_fields([("", f"{option_name(name)} {between.join(map(format_setting, choices))}")])
+def print_search(search: SearchPlan) -> None:
+    """Print the cost, the rungs and the space of a search on stderr, before its first trial."""
+    rungs = ", then ".join(f"{rung.trials} × {rung.steps:,} steps" for rung in search.rungs)
+    print_fields([("tuning", describe_trials(search)), ("rungs", rungs)])
+    for name, choices in search.space.items():
+        separator = " to " if name == "learning_rate" else ", "
+        values = separator.join(map(format_setting, choices))
+        print_fields([("", f"{option_name(name)} {values}")])
 
 
-def print_chosen(tuning: dict[str, Any]) -> None:
-    """A line for each cell, and one for each that the space is too small for."""
-    table = make_table()
-    told = [
-        format_tuning_row(cell, found, list(tuning["space"]))
-        for cell, found in tuning["cells"].items()
-    ]
-    for head in told[0]:
-        table.add_column(head, justify="left" if head == "cell" else "right")
-    for one in told:
-        table.add_row(*(Text(escape_control_characters(cell)) for cell in one.values()))
-    print_table(table)
-    how = f"Chosen by quick looks at the validation split: {describe_trials(tuning)}."
-    for line in (how, *boundary_warnings(tuning)):
-        print_result("\n".join(textwrap.wrap(line, COLUMNS, break_on_hyphens=False)))
+def print_tuning(tuning: TuningReport) -> None:
+    """Print a line per cell, and a warning for each whose search was too narrow."""
+    names = list(tuning.search.space)
+    rows = [format_tuning_row(cell, found, names) for cell, found in tuning.cells.items()]
+    print_table(table_of(rows, left=["cell"]))
+    chosen = f"Chosen by subsampled validation: {describe_trials(tuning.search)}."
+    print_paragraphs([chosen, *boundary_warnings(tuning)])

@@ -1,0 +1,46 @@
+"""Cells on a terminal: the list, the source of one, the result of its checks."""
+
+from charlm.console import print_result
+from charlm.reporting.formatting import format_count
+from charlm.reporting.terminal.tables import make_table, print_table
+from charlm.results.cells import CellList, CheckResult
+
+HEADS = ("cell", "paper", "states", "size", "FLOPs", "scan", "kernels")
+
+
+def print_cells(cells: CellList) -> None:
+    """Print one line per cell, and what the columns mean."""
+    table = make_table()
+    for name in HEADS:
+        right = name in ("size", "FLOPs")
+        table.add_column(name, justify="right" if right else "left", no_wrap=name == "cell")
+    for cell in cells.cells:
+        first, *_ = cell.authors.replace(",", " ").split()
+        table.add_row(
+            cell.cell,
+            f"{first} {cell.year}",
+            " ".join(cell.states),
+            format_count(cell.parameters),
+            format_count(cell.flops),
+            "yes" if cell.is_linear else "no",
+            " ".join(kernel for kernel in cell.kernels if kernel != "loop"),
+        )
+    print_table(table)
+    print_result(
+        f"size: parameters of {cells.hidden_size} units with {cells.hidden_size} inputs. FLOPs: "
+        "of their matrix\nproducts per character. scan: linear in its state, so that time can be\n"
+        "scanned in parallel. Every cell also has the kernel loop. Next: charlm cells show CELL"
+    )
+
+
+def print_cell_source(citation: str, equations: str, file: str, code: str) -> None:
+    """Print a cell's paper, equations, file and code."""
+    print_result(f"{citation}\n\n{equations}\n\n{file}\n\n{code.rstrip()}")
+
+
+def print_check(result: CheckResult) -> None:
+    """Print whether a cell passed a check, in one line."""
+    if result.problem:
+        print_result(f"failed  {result.check}: {result.problem}")
+    else:
+        print_result(f"ok      {result.check}")

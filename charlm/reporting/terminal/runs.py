@@ -1,0 +1,83 @@
+"""A training run on a terminal: its settings, its result, its score."""
+
+from charlm.cells.names import cell_label
+from charlm.config import describe_block
+from charlm.console import print_message, print_result
+from charlm.reporting.formatting import format_count, format_duration, pluralize
+from charlm.reporting.terminal.tables import corpus_field, print_fields, vocabulary_field
+from charlm.results.run import EvaluationReport, RunReport, RunSummary, Score
+
+
+def print_run_summary(summary: RunSummary) -> None:
+    """Print a run before its first step, on stderr."""
+    record, config = summary.record, summary.config
+    tokens_per_step = config.batch_size * config.seq_len
+    sizes = {name: end - start for name, (start, end) in record.text.splits.items()}
+    epochs = record.max_steps * tokens_per_step / sizes["train"]
+    speed = format_count(tokens_per_step / summary.seconds_per_step)
+    print_fields(
+        [
+            (
+                "cell",
+                f"{cell_label(config.cell)}, {config.num_layers} × {config.hidden_size} units",
+            ),
+            ("block", describe_block(config.block)),
+            ("kernel", f"{summary.kernel}: {summary.kernel_reason}"),
+            ("parameters", f"{record.parameters:,}; {record.state_size:,} floats of state"),
+            corpus_field(record.text),
+            vocabulary_field(summary.vocabulary_kind, summary.vocabulary_size),
+            ("splits", ", ".join(f"{name} {size:,}" for name, size in sizes.items())),
+            (
+                "budget",
+                f"{record.max_steps:,} steps of {config.batch_size} × {config.seq_len}: "
+                f"{epochs:.1f} epochs"
+                + (f"; {summary.steps_done:,} steps are done" if summary.steps_done else ""),
+            ),
+            (
+                "estimate",
+                f"{format_duration(summary.seconds_per_step * record.max_steps)} at {speed} "
+                f"characters/s, {summary.memory_bytes / 1e6:,.0f} MB",
+            ),
+            (
+                "device",
+                f"{summary.device} ({summary.device_reason}), "
+                f"{pluralize(config.threads, 'thread')}",
+            ),
+            ("run", summary.path),
+        ]
+    )
+    for note in record.text.notes:
+        print_message(f"note: {note}")
+
+
+def print_run_report(report: RunReport) -> None:
+    """Print the result of a finished run."""
+    if report.score:
+        _print_score(report.score, report.scored_split)
+    elif report.best_valid_bits is not None:
+        print_result(
+            f"{report.best_valid_bits:.4f} bits/token, subsampled validation at step "
+            f"{report.best_step}"
+        )
+
+
+def print_score(report: EvaluationReport) -> None:
+    """Print an exact score with all that is needed to reproduce it."""
+    _print_score(report, report.split or "the text")
+    print_result(f"weights    {report.weights_sha256} (step {report.step})")
+    print_result(f"kernel     {report.kernel}")
+
+
+def _print_score(score: Score, part: str) -> None:
+    def number(value: float | None) -> str:
+        return "-" if value is None else f"{value:.4f}"
+
+    noun = "characters" if score.characters == score.tokens else "bytes"
+    print_result(
+        f"{number(score.bits_per_char)} bits/char  {number(score.bits_per_byte)} bits/byte  "
+        f"{number(score.nats_per_char)} nats/char\n"
+        f"scored     {score.tokens:,} {noun} of {part}, {score.unknown_tokens:,} unknown\n"
+        f"protocol   {score.protocol}\n"
+        f"corpus     {score.corpus_sha256}\n"
+        f"text       {score.text_sha256}"
+    )
