@@ -9,13 +9,14 @@ import numpy as np
 
 from charlm.config import Config, parse_split_ratios
 from charlm.data.encoded_text import EncodedText, encode, load_cached
-from charlm.data.sources import absolute_name, resolve_sources
+from charlm.data.sources import absolute_name, make_paths_absolute, resolve_sources
 from charlm.data.vocabulary import BYTE_VOCABULARY, TokenIds, Vocabulary, VocabularyKind
 from charlm.errors import ConfigError, DataError, InputNotFoundError
 from charlm.progress import NoProgress, Progress
 from charlm.results.text import CorpusRecord
 
 SPLITS = ("train", "valid", "test")
+SETTINGS = ("glob", "vocab", "split_ratios", "valid_file", "test_file")  # of Config
 READING = "reading the text"  # what progress shows
 Sources = str | Path | Sequence[str | Path]
 
@@ -27,14 +28,18 @@ class Corpus:
         record: sources, SHA-256 and splits; stored with a run.
         encoding: ids of the whole text.
         vocabulary: tokens of the training split.
+        settings: fields of the config that decided encoding and splits, paths absolute.
     """
 
-    def __init__(self, record: CorpusRecord, encoding: EncodedText, kind: VocabularyKind) -> None:
-        """Create a corpus; `kind` is the kind of its vocabulary."""
+    def __init__(self, record: CorpusRecord, encoding: EncodedText, config: Config) -> None:
+        """Create a corpus that was read as `config` says."""
         self.record = record
         self.encoding = encoding
+        self.settings: dict[str, str] = make_paths_absolute(
+            {name: getattr(config, name) for name in SETTINGS}
+        )
         self.vocabulary = BYTE_VOCABULARY
-        if kind == "chars":  # ids follow first appearance: the tokens of train come first
+        if config.vocab == "chars":  # ids follow first appearance: the tokens of train come first
             train_end = record.splits["train"][1]
             in_train = np.array(encoding.metadata.first_positions) < train_end
             tokens = encoding.metadata.tokens[: int(in_train.sum())]
@@ -88,7 +93,7 @@ def load_corpus(
         splits=splits,
         notes=metadata.notes,
     )
-    return Corpus(record, encoding, config.vocab)
+    return Corpus(record, encoding, config)
 
 
 def reload_corpus(
@@ -112,7 +117,7 @@ def reload_corpus(
     names = _source_names(sources)
     cached = None if names else load_cached(record.digest, _fixed_vocabulary(config.vocab))
     if cached:
-        return Corpus(record, cached, config.vocab)
+        return Corpus(record, cached, config)
     if not names and "-" in record.sources:
         raise InputNotFoundError(
             "cannot find the text of the run: it came from standard input. "
@@ -125,7 +130,7 @@ def reload_corpus(
             f"(SHA-256 {corpus.record.digest.sha256[:12]}…, of the run "
             f"{record.digest.sha256[:12]}…). Try the text that the run read"
         )
-    return Corpus(record, corpus.encoding, config.vocab)
+    return Corpus(record, corpus.encoding, config)
 
 
 def _source_names(sources: Sources) -> list[str]:

@@ -13,15 +13,16 @@ import sys
 import sysconfig
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, TypeVar, cast
 
 from charlm.errors import ConfigError, DataError, InputNotFoundError
 
 CHUNK_BYTES = 1 << 22
+T = TypeVar("T")
 TEST_AND_PACKAGE_DIRECTORIES = frozenset(
     {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
 )
@@ -89,10 +90,10 @@ def absolute_name(name: str) -> str:
     return name if name == "-" or name in NAMED_CORPORA else str(Path(name).absolute())
 
 
-def make_paths_absolute(settings: dict[str, Any]) -> dict[str, Any]:
+def make_paths_absolute(settings: Mapping[str, T]) -> dict[str, T | str]:
     """Return the settings with absolute paths of split files."""
     paths = {name: settings[name] for name in ("valid_file", "test_file") if settings.get(name)}
-    return {**settings, **{name: absolute_name(path) for name, path in paths.items()}}
+    return {**settings, **{name: absolute_name(str(path)) for name, path in paths.items()}}
 
 
 def python_docs() -> list[TextSource]:

@@ -22,8 +22,8 @@ class Vocabulary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Kind "bytes": tokens are the 256 bytes. There is no unknown token.
     """
 
-    kind: VocabularyKind
-    tokens: tuple[int, ...]
+    kind: VocabularyKind  # what a token is: a character or a byte
+    tokens: tuple[int, ...]  # code point or byte of each id
 
     def __post_init__(self) -> None:
         """Validate the tokens, since a run may come from another person."""
