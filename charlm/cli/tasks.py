@@ -1,138 +1,232 @@
-"""charlm tasks"""
+"""`charlm tasks`: list, show, train and compare on synthetic memory tasks."""
 
-import signal
+import shlex
+import sys
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-import msgspec
 import typer
+from msgspec import to_builtins
 
 from charlm import console
 from charlm.cli.app import app
 from charlm.cli.options import JSON, LOG_EVERY, add_config_options
 from charlm.config import DEFAULT_MAX_STEPS, TEXT_ONLY_FIELDS, Config, validate_config
-from charlm.errors import ConfigError, Interrupted
+from charlm.errors import ConfigError
 from charlm.execution.signals import raise_pending
-from charlm.testing.trusted_cells import load_and_check_custom_cells
 
-NAME = Annotated[str, typer.Argument(metavar="TASK", help="One that charlm tasks lists.")]
-DISTANCE = Annotated[
-    str, typer.Option(help="A range such as 10..1000 (10, 20, 50, 100 …), or a list: 10,30.")
+TASK = Annotated[str, typer.Argument(metavar="TASK", help="Name of a task; see charlm tasks list.")]
+DISTANCES = Annotated[
+    str,
+    typer.Option(
+        metavar="N..N",
+        help="Lengths to train at, in order: a range such as 10..100 (10, 20, 50, 100) or a list "
+        "such as 10,30.",
+        show_default=False,
+    ),
 ]
-tasks = typer.Typer()
-app.add_typer(tasks, name="tasks")
+MAX_EXAMPLE_LENGTH = 10**6
+
+tasks_app = typer.Typer()
+app.add_typer(tasks_app, name="tasks")
 
 
-@tasks.callback(invoke_without_command=True)
-def tasks_callback(context: typer.Context, json: JSON = False) -> None:
-    """List the tasks of memory, show one, climb one.
+@tasks_app.callback(invoke_without_command=True)
+def tasks(context: typer.Context, json: JSON = False) -> None:
+    """Measure memory on synthetic tasks, with exact chance and an oracle.
 
     charlm tasks
 
-    charlm tasks show copy --distance 8
+    charlm tasks show copy --length 8
 
-    charlm compare-cells --task copy --distance 10..1000
+    charlm tasks train copy --distances 10..100 --cell gru --run runs/copy-gru
+
+    charlm tasks compare copy --distances 10..100 --cells rnn,gru,lstm --out copy
     """
     if context.invoked_subcommand is None:
         list_tasks(json)
     elif json:
-        raise ConfigError("--json stands after list, show or climb")
+        raise ConfigError(
+            f"cannot use --json there. Try charlm tasks {context.invoked_subcommand} … --json"
+        )
 
 
-@tasks.command(name="list")
+@tasks_app.command(name="list")
 def list_tasks(json: JSON = False) -> None:
-    """Every task: where it is from, what is asked, what chance and an oracle reach."""
-    from charlm.reporting.terminal import tasks as drawing
+    """List all tasks: source, question, chance and oracle."""
+    from charlm.reporting.terminal.tasks import print_task_list
+    from charlm.results.tasks import TaskList
     from charlm.tasks.base import TASKS
 
     raise_pending()
-    entries = [{"task": name, **one.documentation} for name, one in TASKS.items()]
+    task_list = TaskList(tasks=tuple(task.documentation for task in TASKS.values()))
     if json:
-        console.print_json({"tasks": entries})
+        console.print_json(to_builtins(task_list))
     else:
-        drawing.print_task_list(entries)
+        print_task_list(task_list.tasks)
 
 
-@tasks.command(name="show")
+@tasks_app.command(name="show")
 def show_task(
-    name: NAME,
-    distance: Annotated[int, typer.Option(help="Of the example.", min=1, max=10**6)] = 10,
-    seed: Annotated[int, typer.Option(help="Of the example.", min=0)] = 0,
+    name: TASK,
+    length: Annotated[
+        int, typer.Option(metavar="N", help="Length of the example.", min=1, max=MAX_EXAMPLE_LENGTH)
+    ] = 10,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the example.", min=0)] = 0,
     json: JSON = False,
 ) -> None:
-    """Print what a task is, and a sequence of it with what is asked."""
-    from charlm.reporting.terminal import tasks as drawing
-    from charlm.tasks.base import IGNORE_INDEX, TASKS, batch_generator, parse_distances
+    """Describe a task and show a sequence with its answers.
+
+    charlm tasks show copy --length 8
+    """
+    from charlm.reporting.terminal.tasks import print_task
+    from charlm.tasks.base import TASKS, make_example
 
     raise_pending()
-    task = TASKS[name]
-    parse_distances(str(distance), task.min_distance)
-    x, y, asked = task.sample_batch(distance, 1, batch_generator(name, distance, "train", seed, 0))
-    chance = task.chance_score(distance)
-    example = {
-        "x": x[:, 0].tolist(),
-        "y": [
-            None if answer == IGNORE_INDEX else answer for answer in task.solve(x[:, 0].tolist())
-        ],
-        "asked": asked[:, 0].tolist(),
-    }
-    report = {"task": name, **task.documentation, "at": distance, "letters": task.symbol_names}
-    report |= {"example": example, "level": msgspec.to_builtins(chance)}
+    example = make_example(TASKS[name], length, seed)
     if json:
-        console.print_json(report)
+        console.print_json(to_builtins(example))
     else:
-        drawing.print_task(report, type(task).__doc__ or "")
+        print_task(example)
 
 
-@tasks.command(name="climb")
+@tasks_app.command(name="train")
 @add_config_options(*TEXT_ONLY_FIELDS)
-def train_curriculum(
+def train_task(
     given: dict[str, Any],
-    name: NAME,
-    distance: DISTANCE,
-    run: Annotated[Path, typer.Option(help="Where the climb is kept.")],
+    name: TASK,
+    distances: DISTANCES,
+    run: Annotated[
+        Path, typer.Option(metavar="DIR", help="Directory of the results.", show_default=False)
+    ],
     log_every: LOG_EVERY = 10.0,
     json: JSON = False,
 ) -> None:
-    """Train one model on a task, at one distance after another, until one is not solved.
+    """Train a new model at each length of a task, until one is not solved.
 
-    charlm tasks climb copy --distance 10..100 --cell gru --hidden-size 64 --run runs/copy-gru
+    charlm tasks train copy --distances 10..100 --cell gru --hidden-size 64 --run runs/copy-gru
 
-    The same command again goes on with the distance at which it was stopped.
+    The same command continues where it was stopped.
     """
     config = validate_config({"max_steps": DEFAULT_MAX_STEPS, **given})
-    from charlm.execution import jobs
-    from charlm.execution.device import select_device
-    from charlm.reporting.terminal import progress
-    from charlm.reporting.terminal import tasks as drawing
-    from charlm.runs.run import check_not_existing
-    from charlm.storage.lock import exclusive_lock
-    from charlm.tasks import curriculum
+    from charlm.reporting.terminal.progress import TerminalProgress
+    from charlm.reporting.terminal.tasks import print_level
     from charlm.tasks.base import TASKS, parse_distances
+    from charlm.tasks.curriculum import train_curriculum
+    from charlm.testing.trusted_cells import load_and_check_custom_cells
 
     raise_pending()
-    steps = parse_distances(distance, TASKS[name].min_distance)
-    load_and_check_custom_cells([given.get("cell", Config().cell)])
-    device, _ = select_device(config.device, config.threads)
-    if not (run / "climb.json").exists():
-        check_not_existing(run)
-    with exclusive_lock(run), progress.progress_counter(f"{name}: updates", log_every) as tick:
-
-        def watch(updates: int) -> None:
-            if jobs.is_orphaned():
-                raise Interrupted(signal.SIGTERM)
-            tick(updates)
-
-        curriculum.initialize_curriculum_dir(run, name, config)
-        try:
-            for outcome in curriculum.run_curriculum(run, name, config, steps, device, watch):
-                console.print_message(drawing.format_level_result(msgspec.to_builtins(outcome)))
-        except Interrupted as stop:
-            again = "the distances done are kept; the same command goes on"
-            raise Interrupted(stop.signal, f"{stop}; {again}") from None
-        found = msgspec.to_builtins(curriculum.load_level_results(run, steps))
+    lengths = parse_distances(distances, TASKS[name].min_length)
+    load_and_check_custom_cells([config.cell])
+    report = train_curriculum(name, lengths, config, run, TerminalProgress(log_every))
     if json:
-        console.print_json({"task": name, "outcomes": found})
+        console.print_json(to_builtins(report))
     else:
-        for one in found:
-            console.print_result(drawing.format_level_result(one))
+        for level in report.levels:
+            print_level(level)
+
+
+@tasks_app.command(name="compare")
+@add_config_options("cell", "hidden_size", "seed", "threads", *TEXT_ONLY_FIELDS)
+def compare_tasks(
+    given: dict[str, Any],
+    name: TASK,
+    distances: DISTANCES,
+    cells: Annotated[
+        str, typer.Option(metavar="NAMES", help="Cells to compare; also FILE.py:CLASS.")
+    ] = "rnn,gru,lstm",
+    seeds: Annotated[int, typer.Option(metavar="N", help="Models per cell.", min=1, max=1000)] = 6,
+    match: Annotated[
+        Literal["params", "flops", "state"],
+        typer.Option(help="Quantity that all models have in common."),
+    ] = "params",
+    params: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Parameters of every model; with another --match, of the LSTM that defines the "
+            "amount.",
+            min=1,
+            max=10**10,
+        ),
+    ] = 150_000,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Directory of the comparison.")] = Path(
+        "comparison"
+    ),
+    jobs: Annotated[
+        int,
+        typer.Option(
+            "--jobs", "-j", metavar="N", help="Models to train in parallel; 0: one per core.", min=0
+        ),
+    ] = 0,
+    executor: Annotated[
+        Literal["local", "ray"],
+        typer.Option(
+            help="Where to train: here, or in a Ray cluster that shares --out."
+        ),
+    ] = "local",
+    ray_address: Annotated[
+        str,
+        typer.Option(metavar="HOST:PORT", help="Address of the Ray cluster.", show_default=False),
+    ] = "",
+    log_every: LOG_EVERY = 10.0,
+    json: JSON = False,
+) -> None:
+    """Compare cells on a task, with equal sizes.
+
+    charlm tasks compare copy --distances 10..1000 --cells rnn,gru,lstm --params 25000 --out copy
+
+    Each cell and seed is trained from new weights at one length after another, for at most
+    --max-steps each, until a length is not solved.
+
+    The same command continues where it was stopped. More cells, seeds or greater lengths reuse
+    what is done.
+    """
+    validate_config(given)
+    if ray_address and executor != "ray":
+        raise ConfigError("cannot use --ray-address without a cluster. Try --executor ray, too")
+    if executor == "ray" and find_spec("ray") is None:
+        raise ConfigError(
+            "cannot use --executor ray: no Ray here. Try pip install 'charlm[ray]'"
+        )
+    from charlm.comparison.compare_on_task import run_task_comparison
+    from charlm.comparison.directory import open_comparison
+    from charlm.comparison.request import split_names
+    from charlm.comparison.task_plan import TaskComparisonRequest, plan_task_comparison
+    from charlm.reporting.html.tasks import render_tasks
+    from charlm.reporting.terminal.progress import TerminalProgress
+    from charlm.reporting.terminal.tasks import print_task_plan, print_task_report
+    from charlm.storage import files
+    from charlm.tasks.base import TASKS, parse_distances
+    from charlm.testing.trusted_cells import load_and_check_custom_cells
+
+    raise_pending()
+    request = TaskComparisonRequest(
+        task=name,
+        lengths=tuple(parse_distances(distances, TASKS[name].min_length)),
+        cells=tuple(split_names(cells)),
+        settings=given,
+        params=params,
+        match=match,
+        seeds=seeds,
+    )
+    load_and_check_custom_cells(request.cells, compared=True)
+    with open_comparison(
+        out,
+        "task",
+        executor=executor,
+        ray_address=ray_address,
+        device=given.get("device", Config().device),
+        jobs=jobs,
+        progress=TerminalProgress(log_every),
+    ) as execution:
+        plan = plan_task_comparison(request, execution)
+        print_task_plan(plan.overview(execution))
+        result = run_task_comparison(plan, execution, shlex.join(["charlm", *sys.argv[1:]]))
+        files.write_atomic(out / "report.html", render_tasks(result))
+    if json:
+        console.print_json(to_builtins(result.report))
+    else:
+        print_task_report(result.report, result.timing)
+    console.print_message(f"results are in {out}: report.html, report.json and all curricula")

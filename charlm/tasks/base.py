@@ -14,7 +14,7 @@ from charlm.errors import ConfigError
 from charlm.models.char_lm import CharLM
 from charlm.models.recurrent import ModelFactory
 from charlm.registry import Registry, docstring_sections
-from charlm.results.tasks import TaskDocumentation, TaskScore
+from charlm.results.tasks import TaskDocumentation, TaskExample, TaskScore
 from charlm.seeding import derive_seed
 
 IGNORE_INDEX = -100  # target of a step without a prediction
@@ -137,6 +137,28 @@ def batch_generator(
     return torch.Generator().manual_seed(derived - derived % 4 + TASK_SPLITS.index(split))
 
 
+def make_example(task: Task, length: int, seed: int = 0) -> TaskExample:
+    """Return a training sequence of a task, with its answers.
+
+    Raises:
+        ConfigError: The task is not defined for this length.
+    """
+    check_length(length, task.min_length, f"--length {length}")
+    x, _, answer_mask = task.sample_batch(
+        length, 1, batch_generator(task.name, length, "train", seed, 0)
+    )
+    sequence = x[:, 0].tolist()
+    return TaskExample(
+        task=task.documentation,
+        length=length,
+        symbol_names=task.symbol_names,
+        x=sequence,
+        y=[None if target == IGNORE_INDEX else target for target in task.solve(sequence)],
+        is_answer=answer_mask[:, 0].tolist(),
+        chance=task.chance_score(length),
+    )
+
+
 def parse_distances(text: str, min_length: int = 1) -> list[int]:
     """Return the lengths that `--distances` names, in increasing order.
 
@@ -159,13 +181,13 @@ def parse_distances(text: str, min_length: int = 1) -> list[int]:
     else:
         raise ConfigError(
             f"{option}: neither a range nor a list. Try a range such as 10..1000, or a list such "
-            "as 10,30,100."
+            "as 10,30,100"
         )
     check_length(low, min_length, option)
     if not lengths:
         raise ConfigError(
             f"{option}: contains none of 1, 2, 5, 10, 20, 50 … Try a range such as 10..1000, or a "
-            "list."
+            "list"
         )
     return lengths
 
@@ -173,4 +195,4 @@ def parse_distances(text: str, min_length: int = 1) -> list[int]:
 def check_length(length: int, min_length: int, option: str) -> None:
     """Raise ConfigError if the length is too small for the task; option: for the message."""
     if length < min_length:
-        raise ConfigError(f"{option}: the smallest length of this task is {min_length}.")
+        raise ConfigError(f"{option}: the smallest length of this task is {min_length}")

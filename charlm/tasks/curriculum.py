@@ -278,8 +278,8 @@ def check_length_fits_memory(
     if required > available:
         raise InsufficientMemoryError(
             f"cannot train at length {length}: about {required / 1e9:,.1f} GB of memory are "
-            f"needed, {available / 1e9:,.1f} GB are available. Try shorter --distances, fewer --jobs, or a "
-            "smaller --batch-size or model (--hidden-size, --params)."
+            f"needed, {available / 1e9:,.1f} GB are available. Try shorter --distances, fewer "
+            "--jobs, or a smaller --batch-size or model (--hidden-size, --params)"
         )
 
 
@@ -300,7 +300,7 @@ def initialize_curriculum_dir(path: Path, task: str, config: Config) -> None:
         if fingerprint_fields(existing) != fingerprint_fields(record):
             raise ConfigError(
                 f"cannot continue {path}: it is a curriculum with other settings. "
-                "Try another directory."
+                "Try another directory"
             )
     else:
         files.write_atomic(record_path, encode_json(record))
@@ -308,7 +308,7 @@ def initialize_curriculum_dir(path: Path, task: str, config: Config) -> None:
 
 def fingerprint_fields(record: CurriculumRecord) -> tuple[Any, ...]:
     """Return everything that determines the results of a curriculum."""
-    settings = to_argv(record.config, free=False, without=(*TEXT_ONLY_FIELDS, "cell"))
+    settings = to_argv(record.config, with_changeable=False, exclude=(*TEXT_ONLY_FIELDS, "cell"))
     cell = cell_label(record.config.cell), record.cell_sha256
     return record.format, record.task, settings, cell
 
