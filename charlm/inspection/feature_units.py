@@ -1,4 +1,4 @@
-"""Units that track something, and gates that are saturated: Karpathy, Johnson & Fei-Fei (2015)."""
+"""Units that follow features of the text, and saturated gates (Karpathy et al., 2015)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,139 +10,174 @@ from torch import Tensor
 from charlm.data.corpus import Corpus
 from charlm.data.vocabulary import TokenIds, Vocabulary
 from charlm.evaluation.scoring import map_unknown
-from charlm.progress import ProgressCallback
 from charlm.inspection.text_features import FeatureValues, text_features
 from charlm.inspection.text_span import span_from_corpus
 from charlm.models.activation_capture import capture_activations
 from charlm.models.char_lm import CharLM
+from charlm.progress import ProgressCallback
 from charlm.results.inspection import FeatureUnit, GateSaturation, UnitSurvey
 
-SELECTION_SPLIT, SCORING_SPLIT = (
-    "valid",
-    "test",
-)  # the splits in which trackers are found, and scored
-MAX_TOKENS, MIN_TOKENS = 20_000, 200  # symbols of a split
-STREAMS, CHUNK_SIZE = 8, 256  # symbols of a stream that are held at once
-LOW_THRESHOLD, HIGH_THRESHOLD = 0.1, 0.9  # a gate beyond these is saturated
-Place = tuple[int, str]  # a layer, from 0, and a letter of its cell
-
-
-def survey_units(
-    model: CharLM, corpus: Corpus, alphabet: Vocabulary, tick: ProgressCallback
-) -> UnitSurvey | None:
-    """None where a split is too short to say anything; the model is in eval mode."""
-    texts = [
-        span_from_corpus(corpus.encoding, corpus.record.splits[split], MAX_TOKENS, alphabet)
-        for split in (SELECTION_SPLIT, SCORING_SPLIT)
-    ]
-    if min(len(text.ids) for text in texts) < MIN_TOKENS:
-        return None
-    marks = [stream_features(text.symbols) for text in texts]
-    there = [name for name in marks[0] if all(np.ptp(mark[name]) > 0 for mark in marks)]
-    first, other = (
-        collect_statistics(model, map_unknown(text.ids, alphabet), list(mark.values()), tick)
-        for text, mark in zip(texts, marks, strict=True)
-    )
-    return UnitSurvey(
-        symbols={
-            split: len(text.ids)
-            for split, text in zip((SELECTION_SPLIT, SCORING_SPLIT), texts, strict=True)
-        },
-        trackers=[
-            best_unit(name, column, first, other)
-            for column, name in enumerate(marks[0])
-            if name in there
-        ],
-        absent=[name for name in marks[0] if name not in there],
-        saturation=[
-            GateSaturation(
-                layer + 1,
-                letter,
-                model.cells[layer].gate_descriptions[letter],
-                round_values(low),
-                round_values(first.high[layer, letter]),
-            )
-            for (layer, letter), low in first.low.items()
-        ],
-    )
-
-
-def stream_features(symbols: Sequence[str]) -> dict[str, FeatureValues]:
-    """Landmarks of the streams, one after the other: each is known from its own beginning on."""
-    time = len(symbols) // STREAMS
-    streams = [text_features(symbols[at : at + time]) for at in range(0, STREAMS * time, time)]
-    return {name: np.concatenate([one[name] for one in streams]) for name in streams[0]}
-
-
-def best_unit(
-    name: str, column: int, first: "ActivationStatistics", other: "ActivationStatistics"
-) -> FeatureUnit:
-    """For the landmark of this column: the first look finds it, the other scores it."""
-    best = {place: alike[:, column].abs().max(0) for place, alike in first.alike.items()}
-    layer, letter = max(best, key=lambda place: float(best[place].values))
-    unit = int(best[layer, letter].indices)
-    found, score = (float(one.alike[layer, letter][unit, column]) for one in (first, other))
-    return FeatureUnit(name, layer + 1, unit + 1, letter, round(found, 4), round(score, 4))
+SELECTION_SPLIT, HELDOUT_SPLIT = "valid", "test"  # units are selected on one, scored on the other
+MAX_TOKENS, MIN_TOKENS = 20_000, 200  # of a split
+NUM_STREAMS = 8  # that are read in parallel
+CHUNK_LENGTH = 256  # tokens of a stream whose activations are in memory at once
+CLOSED_BELOW, OPEN_ABOVE = 0.1, 0.9  # a gate is saturated beyond these values
+VariableKey = tuple[int, str]  # layer, from 0, and variable of its cell
 
 
 class ActivationStatistics(NamedTuple):
-    """By layer and letter; each tensor begins with (hidden,)."""
+    """Statistics of units by layer and variable."""
 
-    alike: dict[Place, Tensor]  # (hidden, landmarks), the correlation of what is held with each
-    low: dict[Place, Tensor]  # the share of time that a gate is below 0.1
-    high: dict[Place, Tensor]  # and above 0.9
+    correlations: dict[VariableKey, Tensor]  # (hidden_size, features)
+    closed: dict[VariableKey, Tensor]  # share of tokens with the gate closed, (hidden_size,)
+    open: dict[VariableKey, Tensor]  # share of tokens with the gate open, (hidden_size,)
+
+
+def survey_units(
+    model: CharLM, corpus: Corpus, vocabulary: Vocabulary, tick: ProgressCallback
+) -> UnitSurvey | None:
+    """Find the unit that correlates most with each feature, and measure saturation.
+
+    Args:
+        model: Trained model in eval mode.
+        corpus: Corpus of the run.
+        vocabulary: Vocabulary of the run.
+        tick: Gets the number of tokens read since.
+
+    Returns:
+        The survey, or None if a split has fewer than MIN_TOKENS tokens.
+    """
+    spans = {
+        split: span_from_corpus(
+            corpus.encoding, corpus.record.splits[split], MAX_TOKENS, vocabulary
+        )
+        for split in (SELECTION_SPLIT, HELDOUT_SPLIT)
+    }
+    if min(len(span.ids) for span in spans.values()) < MIN_TOKENS:
+        return None
+    features = {split: stream_features(span.tokens) for split, span in spans.items()}
+    selection, heldout = (
+        collect_statistics(
+            model, map_unknown(span.ids, vocabulary), list(features[split].values()), tick
+        )
+        for split, span in spans.items()
+    )
+    feature_units, missing_features = [], []
+    for column, name in enumerate(features[SELECTION_SPLIT]):
+        if all(np.ptp(values[name]) > 0 for values in features.values()):
+            feature_units.append(best_unit(name, column, selection, heldout))
+        else:
+            missing_features.append(name)
+    return UnitSurvey(
+        tokens={split: len(span.ids) for split, span in spans.items()},
+        feature_units=feature_units,
+        missing_features=missing_features,
+        saturation=[
+            GateSaturation(
+                layer=layer + 1,
+                variable=variable,
+                description=model.cells[layer].gate_descriptions[variable],
+                closed=round_values(closed),
+                open=round_values(selection.open[layer, variable]),
+            )
+            for (layer, variable), closed in selection.closed.items()
+        ],
+    )
+
+
+def stream_features(tokens: Sequence[str]) -> dict[str, FeatureValues]:
+    """Return the features of all streams, concatenated; each stream begins a text of its own."""
+    length = len(tokens) // NUM_STREAMS
+    starts = range(0, NUM_STREAMS * length, length)
+    streams = [text_features(tokens[start : start + length]) for start in starts]
+    return {name: np.concatenate([stream[name] for stream in streams]) for name in streams[0]}
+
+
+def best_unit(
+    feature: str, column: int, selection: ActivationStatistics, heldout: ActivationStatistics
+) -> FeatureUnit:
+    """Return the unit with the highest absolute correlation on the selection split.
+
+    Args:
+        feature: Name of the feature.
+        column: Its column in the correlations.
+        selection: Statistics that select the unit.
+        heldout: Statistics of another text, which score it without selection bias.
+    """
+    best = {key: values[:, column].abs().max(0) for key, values in selection.correlations.items()}
+    layer, variable = max(best, key=lambda key: float(best[key].values))
+    unit = int(best[layer, variable].indices)
+    selected, scored = (
+        round(float(statistics.correlations[layer, variable][unit, column]), 4)
+        for statistics in (selection, heldout)
+    )
+    return FeatureUnit(
+        feature=feature,
+        layer=layer + 1,
+        unit=unit + 1,
+        variable=variable,
+        selection_correlation=selected,
+        heldout_correlation=scored,
+    )
 
 
 @torch.inference_mode()
 def collect_statistics(
-    model: CharLM, ids: TokenIds, marks: Sequence[FeatureValues], tick: ProgressCallback
+    model: CharLM, ids: TokenIds, features: Sequence[FeatureValues], tick: ProgressCallback
 ) -> ActivationStatistics:
-    """Reads the text in streams from the start state; ids are as the model knows them.
+    """Read a text in parallel streams from the initial state and collect statistics.
 
-    A unit that never changes, or a landmark that does not, is like nothing: 0.
+    A constant unit or feature has correlation 0.
+
+    Args:
+        model: Trained model in eval mode.
+        ids: Text as the model knows it, (length,).
+        features: Values of each feature in the streams, one stream after another.
+        tick: Gets the number of tokens read since.
     """
-    time = len(ids) // STREAMS
-    text = to_streams(ids, time)
-    marked = standardize(torch.stack([to_streams(mark, time).flatten() for mark in marks], dim=-1))
-    held: dict[Place, list[Tensor]] = {}
-    low: dict[Place, list[Tensor]] = {}
-    high: dict[Place, list[Tensor]] = {}
-    state = model.initial_state(STREAMS)
-    for piece in text.split(CHUNK_SIZE):
-        with capture_activations(model) as seen:
-            _, state = model(piece.to(model.bias.device), state)
-        for layer, one in enumerate(seen):
-            for letter, values in one.states.items():
-                held.setdefault((layer, letter), []).append(values.flatten(0, 1).cpu())
-            for letter in model.cells[layer].gate_descriptions:
-                values = one.gates[letter].flatten(0, 1).cpu()
-                low.setdefault((layer, letter), []).append((values < LOW_THRESHOLD).double().sum(0))
-                high.setdefault((layer, letter), []).append(
-                    (values > HIGH_THRESHOLD).double().sum(0)
-                )
-        tick(piece.numel())
+    length = len(ids) // NUM_STREAMS
+    text = to_streams(ids, length)
+    feature_columns = [to_streams(values, length).flatten() for values in features]
+    targets = standardize(torch.stack(feature_columns, dim=-1))
+    states: dict[VariableKey, list[Tensor]] = {}
+    closed: dict[VariableKey, list[Tensor]] = {}
+    open_: dict[VariableKey, list[Tensor]] = {}
+    state = model.initial_state(NUM_STREAMS)
+    for chunk in text.split(CHUNK_LENGTH):
+        with capture_activations(model) as activations:
+            _, state = model(chunk.to(model.bias.device), state)
+        for layer, layer_activations in enumerate(activations):
+            for variable, values in layer_activations.states.items():
+                states.setdefault((layer, variable), []).append(values.flatten(0, 1).cpu())
+            for variable in model.cells[layer].gate_descriptions:
+                gate = layer_activations.gates[variable].flatten(0, 1).cpu()
+                key = (layer, variable)
+                closed.setdefault(key, []).append((gate < CLOSED_BELOW).double().sum(0))
+                open_.setdefault(key, []).append((gate > OPEN_ABOVE).double().sum(0))
+        tick(chunk.numel())
+    num_tokens = text.numel()
     return ActivationStatistics(
-        {
-            place: standardize(torch.cat(parts).double()).T @ marked / text.numel()
-            for place, parts in held.items()
+        correlations={
+            key: standardize(torch.cat(chunks).double()).T @ targets / num_tokens
+            for key, chunks in states.items()
         },
-        {place: torch.stack(parts).sum(0) / text.numel() for place, parts in low.items()},
-        {place: torch.stack(parts).sum(0) / text.numel() for place, parts in high.items()},
+        closed={key: torch.stack(counts).sum(0) / num_tokens for key, counts in closed.items()},
+        open={key: torch.stack(counts).sum(0) / num_tokens for key, counts in open_.items()},
     )
 
 
-def to_streams(flat: TokenIds | FeatureValues, time: int) -> Tensor:
-    """(length,) -> (time, streams); what fills no stream is left out."""
-    return torch.from_numpy(flat[: STREAMS * time].reshape(STREAMS, time).T.copy())
+def to_streams(values: TokenIds | FeatureValues, length: int) -> Tensor:
+    """Return values (n,) as (length, NUM_STREAMS); a rest that fills no stream is dropped."""
+    return torch.from_numpy(values[: NUM_STREAMS * length].reshape(NUM_STREAMS, length).T.copy())
 
 
 def standardize(x: Tensor) -> Tensor:
-    """(many, any), each column with mean 0 and variance 1, or all 0 where it is constant."""
+    """Return x (n, columns) with mean 0 and variance 1 per column; a constant column becomes 0."""
     x = x - x.mean(0)
-    size = x.square().mean(0).sqrt()
-    return torch.where(size > 1e-9, x / size, 0.0)
+    std = x.square().mean(0).sqrt()
+    return torch.where(std > 1e-9, x / std, 0.0)
 
 
 def round_values(values: Tensor) -> list[float]:
-    """As many digits as anybody looks at."""
+    """Return the values with four decimals."""
     return [round(value, 4) for value in values.tolist()]

@@ -1,41 +1,39 @@
-"""What a person sees of where they are in a text: quotes, brackets, indentation, line, word."""
+"""Text features per character: quotation, bracket depth, indentation, column, end of a word."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charlm.data.delimiters import QUOTE_PAIRS
+from charlm.data.delimiters import open_delimiters
 
-FeatureValues = NDArray[np.float64]  # (length,), of each character once it is read
-OPENERS, CLOSERS = "([{", ")]}"
+FeatureValues = NDArray[np.float64]  # (length,), after each character
 
 
-def text_features(symbols: Sequence[str]) -> dict[str, FeatureValues]:
-    """Of a text, symbol by symbol: where each is. All is known once the symbol is read, but for
-    the end of a word, which is only seen at the next.
+def text_features(characters: Sequence[str]) -> dict[str, FeatureValues]:
+    """Return the features of a text by name, each (length,).
 
-    An empty line ends every quote and bracket: one that is never closed misleads no further.
+    All of them follow from the characters up to and including the current one, except the end of
+    a word, which needs the next one.
     """
-    quote, depth, indent, column = "", 0, 0, 0  # the mark that is open
-    margin = True  # nothing but white space on this line so far
-    rows = []
-    for at, symbol in enumerate(symbols):
-        if symbol == "\n":
-            if margin:
-                quote, depth = "", 0
-            indent, column, margin = 0, 0, True
+    inside_quote, bracket_depth = open_delimiters(characters)
+    indentation, column = 0, 0
+    is_blank_so_far = True  # since the beginning of the line
+    line_features = []
+    for position, character in enumerate(characters):
+        if character == "\n":
+            indentation, column, is_blank_so_far = 0, 0, True
         else:
             column += 1
-            margin &= symbol in " \t\r"
-            indent += margin and symbol != "\r"
-        if quote:
-            quote = "" if symbol in QUOTE_PAIRS[quote] else quote
-        elif symbol in QUOTE_PAIRS:
-            quote = symbol
-        depth = max(0, depth + (symbol in OPENERS) - (symbol in CLOSERS))
-        following = symbols[at + 1 : at + 2]
-        ends = symbol.isalnum() and not any(s.isalnum() for s in following)
-        rows.append((bool(quote), depth, indent, column, ends))
-    names = ("inside a quote", "bracket depth", "indentation", "place in the line", "end of a word")
-    return dict(zip(names, np.array(rows, np.float64).T, strict=True))
+            is_blank_so_far &= character in " \t\r"
+            indentation += is_blank_so_far and character != "\r"
+        following = characters[position + 1 : position + 2]
+        ends_word = character.isalnum() and not any(map(str.isalnum, following))
+        line_features.append((indentation, column, ends_word))
+    names = ("indentation", "column", "end of a word")
+    columns = np.array(line_features, np.float64).reshape(-1, len(names)).T
+    return {
+        "inside a quote": inside_quote.astype(np.float64),
+        "bracket depth": bracket_depth.astype(np.float64),
+        **dict(zip(names, columns, strict=True)),
+    }

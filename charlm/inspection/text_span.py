@@ -1,4 +1,4 @@
-"""A stretch of text symbol by symbol: as a model reads it, and as a person does."""
+"""Text span: token ids as the model reads them, and the tokens as they are displayed."""
 
 from typing import NamedTuple
 
@@ -9,30 +9,31 @@ from charlm.data.vocabulary import TokenIds, Vocabulary
 
 
 class TextSpan(NamedTuple):
-    """ids, those from the escape on unseen; and how each is written."""
+    """A part of a text."""
 
-    ids: TokenIds
-    symbols: list[str]
+    ids: TokenIds  # (length,); ids from `unk_id` on are unknown to the model
+    tokens: list[str]  # as displayed
 
 
-def span_from_string(text: str, most: int, alphabet: Vocabulary) -> TextSpan:
-    """The beginning of what the person wrote."""
-    ids = np.array(alphabet.encode(text)[:most], np.int64)
-    characters = alphabet.kind == "chars"
-    return TextSpan(ids, list(text[:most]) if characters else list(map(format_byte, ids)))
+def span_from_string(text: str, max_tokens: int, vocabulary: Vocabulary) -> TextSpan:
+    """Return the beginning of a string."""
+    ids = np.array(vocabulary.encode(text)[:max_tokens], np.int64)
+    if vocabulary.kind == "bytes":
+        return TextSpan(ids, list(map(format_byte, ids)))
+    return TextSpan(ids, list(text[:max_tokens]))
 
 
 def span_from_corpus(
-    encoding: EncodedText, span: tuple[int, int], most: int, alphabet: Vocabulary
+    encoding: EncodedText, span: tuple[int, int], max_tokens: int, vocabulary: Vocabulary
 ) -> TextSpan:
-    """The beginning of a stretch of an encoded text."""
+    """Return the beginning of a span (first token, one past the last) of an encoded text."""
     start, end = span
-    ids = np.array(encoding.ids[start : min(end, start + most)], np.int64)
-    if alphabet.kind == "bytes":
+    ids = np.array(encoding.ids[start : min(end, start + max_tokens)], np.int64)
+    if vocabulary.kind == "bytes":
         return TextSpan(ids, list(map(format_byte, ids)))
-    return TextSpan(ids, [chr(encoding.metadata.tokens[place]) for place in ids])
+    return TextSpan(ids, [chr(encoding.metadata.tokens[id_]) for id_ in ids])
 
 
 def format_byte(value: int) -> str:
-    """As it is where it is ASCII, else as Python writes it."""
+    r"""Return an ASCII byte as its character, another one as \xNN."""
     return chr(value) if value < 0x80 else f"\\x{value:02x}"

@@ -1,10 +1,9 @@
-"""What a probe is: one question about a trained model, asked of a text, answered in numbers."""
+"""Probe interface: what a probe gets, what it returns, and how it is registered."""
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,106 +13,127 @@ from torch import Tensor
 from charlm.data.vocabulary import TokenIds, Vocabulary
 from charlm.evaluation.scoring import TOKENS_PER_FORWARD, token_nll
 from charlm.evaluation.streaming import LanguageModel, iter_logits
-from charlm.progress import ProgressCallback
 from charlm.models.char_lm import CharLM
+from charlm.progress import ProgressCallback, ignore
 from charlm.registry import Registry, docstring_sections
-from charlm.results.probes import ProbeResult
+from charlm.results.probes import ProbeDocumentation, ProbeResult
 
-
-def no_progress(symbols: int) -> None:
-    """No progress is shown."""
+Artifacts = Mapping[str, Tensor]
+DOCUMENTED_SECTIONS = ("question", "protocol", "unit", "chance", "source")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeContext:
-    """A model in front of a text."""
+    """A trained model and the text that a probe reads.
+
+    Most probes see the model through `model` alone, so a fake of known memory can test them.
+    """
 
     model: LanguageModel
-    ids: TokenIds  # (length,), the text that is asked about, as the model knows it: unseen is the escape
+    ids: TokenIds  # (length,), held-out text; an unknown character has the id `unk_id`
     vocabulary: Vocabulary
-    train_ids: (
-        TokenIds  # the training split, likewise: other text, and what counts may be learnt from
-    )
-    seed: int = 0  # of every choice that a probe makes
-    tick: ProgressCallback = no_progress  # told how many symbols were read
-    # For those that look inside; a fake has none.
-    char_lm: CharLM | None = None
-    make_untrained_model: Callable[[], CharLM] | None = (
-        None  # the same model before its first update
-    )
+    train_ids: TokenIds  # (length,), training split: other text, and source of n-gram counts
+    seed: int = 0  # of every random choice
+    tick: ProgressCallback = ignore  # gets the number of tokens read since
+    char_lm: CharLM | None = None  # for probes that need cells or gradients; None: a fake
+    make_untrained_model: Callable[[], CharLM] | None = None  # the model before its first step
+
+    @property
+    def unit(self) -> str:
+        """The name of a token: "character" or "byte"."""
+        return "byte" if self.vocabulary.kind == "bytes" else "character"
 
     @cached_property
     def bits(self) -> NDArray[np.float64]:
-        """What each symbol costs with full context, (length,): read in one stream, state carried.
+        """Bits of each token with full context, (length,): one stream, state carried.
 
-        Naming an unseen character after its escape is not counted: no memory would help.
+        The cost of naming an unknown character is left out: no memory could reduce it.
         """
         with torch.inference_mode():
-            found = [token_nll(logits, ids).cpu() for ids, logits in self.iter_logits()]
-        return torch.cat(found)[:, 0].numpy() / math.log(2)
+            nats = [token_nll(logits, ids).cpu() for ids, logits in self.iter_logits()]
+        return torch.cat(nats)[:, 0].numpy() / math.log(2)
 
     def iter_logits(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The text in pieces, read in one stream: ids (time, 1), and their logits."""
+        """Read the text as one stream.
+
+        Yields:
+            ids: Next piece of the text, (time, 1).
+            logits: Prediction of each of these tokens, (time, 1, vocabulary_size).
+        """
         pieces = torch.from_numpy(np.asarray(self.ids, np.int64))[:, None].split(TOKENS_PER_FORWARD)
         for ids, logits in iter_logits(self.model, pieces, self.model.initial_state(1)):
             yield ids, logits
             self.tick(len(ids))
 
 
-class ProbeNotApplicable(Exception):
-    """The question cannot be asked of this run or text; says why, in half a sentence."""
+@dataclass(frozen=True)
+class ProbeOutput:
+    """Result of a probe, and the tensors that a group probe needs from each run."""
+
+    result: ProbeResult
+    artifacts: Artifacts = field(default_factory=dict)
 
 
-RunProbe = Callable[[ProbeContext], ProbeResult]
-# {run's name: what the probe named in `of` kept of it} -> one answer for the group.
-GroupProbe = Callable[[dict[str, dict[str, Tensor]]], ProbeResult]
+class ProbeNotApplicableError(Exception):
+    """A probe does not apply to this run or text; the message is the reason."""
 
 
-class Probe(NamedTuple):
+@dataclass(frozen=True)
+class RunProbe:
+    """A probe of one run."""
+
     name: str
-    measure: RunProbe | None  # of one run
-    compare: GroupProbe | None  # of a group of runs, from what the probe `of` kept of each
-    depends_on: str
-    documentation: dict[str, str]  # its docstring: question, protocol, unit, chance, source
+    documentation: ProbeDocumentation
+    measure: Callable[[ProbeContext], ProbeOutput]
 
 
+@dataclass(frozen=True)
+class GroupProbe:
+    """A probe of a group of runs, computed from the artifacts of another probe."""
+
+    name: str
+    documentation: ProbeDocumentation
+    depends_on: str  # name of the probe that makes the artifacts
+    compare: Callable[[Mapping[str, Artifacts]], ProbeResult]  # gets them by name of the run
+
+
+Probe = RunProbe | GroupProbe
+
+# Reports have the probes in order of their names: a new probe is one file and no other change, and
+# related probes (context-...) are together because their names are related.
 PROBES: Registry[Probe] = Registry(
-    "probe", "charlm.probes", {"base", "batch", "effective_context", "runner"}
+    "probe", "charlm.probes", {"base", "batch", "effective_context", "report", "runner"}
 )
-DOCUMENTED_SECTIONS = ("question", "protocol", "unit", "chance", "source")
+
+Measure = Callable[..., ProbeOutput]
+Compare = Callable[[Mapping[str, Artifacts]], ProbeResult]
 
 
-def register_probe(name: str) -> Callable[[Any], Any]:
-    """Registers a function of a Reading under this name."""
+def register_probe(name: str) -> Callable[[Measure], Measure]:
+    """Return a decorator that registers a function of a ProbeContext as a probe of one run.
 
-    def put(measure: Any) -> Any:
-        PROBES.register(name)(
-            Probe(
-                name,
-                measure,
-                None,
-                "",
-                docstring_sections(measure.__doc__ or "", DOCUMENTED_SECTIONS),
-            )
-        )
+    Further parameters of the function need defaults. Its docstring needs paragraphs that begin
+    with the headings in DOCUMENTED_SECTIONS; they are shown beside the result.
+    """
+
+    def decorate(measure: Measure) -> Measure:
+        PROBES.register(name)(RunProbe(name, read_documentation(measure.__doc__), measure))
         return measure
 
-    return put
+    return decorate
 
 
-def register_group_probe(name: str, of: str) -> Callable[[Any], Any]:
-    """Registers a function of what the probe `of` kept of each run of a group."""
+def register_group_probe(name: str, depends_on: str) -> Callable[[Compare], Compare]:
+    """Return a decorator that registers a function of artifacts by run as a group probe."""
 
-    def put(compare: Any) -> Any:
-        PROBES.register(name)(
-            Probe(
-                name,
-                None,
-                compare,
-                of,
-                docstring_sections(compare.__doc__ or "", DOCUMENTED_SECTIONS),
-            )
-        )
+    def decorate(compare: Compare) -> Compare:
+        documentation = read_documentation(compare.__doc__)
+        PROBES.register(name)(GroupProbe(name, documentation, depends_on, compare))
         return compare
 
-    return put
+    return decorate
+
+
+def read_documentation(docstring: str | None) -> ProbeDocumentation:
+    """Return the documented sections of a probe's docstring."""
+    return ProbeDocumentation(**docstring_sections(docstring or "", DOCUMENTED_SECTIONS))

@@ -1,4 +1,4 @@
-"""Cost and accuracy where a text closes what it has opened, by distance: Karpathy et al. (2015)."""
+"""Closing delimiters: cost and accuracy of closers by distance (Karpathy et al., 2015)."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,150 +10,170 @@ from numpy.typing import NDArray
 from charlm.data.delimiters import match_brackets, match_indented_blocks, match_quotes
 from charlm.data.vocabulary import ids_to_text, vocabulary_mask
 from charlm.evaluation import ngram
-from charlm.probes.base import ProbeContext, ProbeNotApplicable, register_probe
+from charlm.probes.base import ProbeContext, ProbeNotApplicableError, ProbeOutput, register_probe
 from charlm.results.probes import Curve, ProbeResult, ScalarResult
 
-KINDS = {
+DELIMITERS = {
     "brackets": match_brackets,
     "quotation marks": match_quotes,
     "blocks": match_indented_blocks,
 }
-METRICS = ("bits per closer", "share expected most")
-MIN_EVENTS = 200  # closers that a mean must be of
-Numbers = NDArray[np.float64]
-Places = NDArray[np.int64]
+METRICS = ("bits per closer", "top-1 accuracy")
+MIN_EVENTS = 200  # closers per mean
+Floats = NDArray[np.float64]
+Positions = NDArray[np.int64]
 
 
-@register_probe("closing")
+@register_probe("closing-delimiters")
 @torch.inference_mode()
-def closing_delimiters(reading: ProbeContext, least: int = MIN_EVENTS) -> ProbeResult:
-    """Does the model still know what is open, when the time comes to close it?
+def closing_delimiters(context: ProbeContext, min_events: int = MIN_EVENTS) -> ProbeOutput:
+    """Does the model still know what is open when it must be closed?
 
     Question: What does a closing bracket, a closing quotation mark or the end of an indented block
-    cost, by how far back its opener stands, and how often is it what the model expects most?
+    cost, by the distance to its opener, and how often is it the model's top prediction?
 
-    Protocol: The text is read once, state carried. Brackets are paired by a stack, which is emptied
-    where they do not fit; quotation marks within a paragraph (straight single ones within a line)
-    whose marks of that kind alternate, with none left over; three in a row, as around a docstring,
-    are left out. A block ends at the first character of a line that stands further left than the
-    line before; its opener is the first character of the last line that stood there or further
-    left. What is scored is the true closer at its place; of a block, that its indentation ends
-    there, whatever comes: the chance of all but space and tab. Distances from d to 2d share a bin;
-    bins of less than 200 closers are joined with the next nearer one.
+    Protocol: The model reads the text once with carried state. Brackets are matched with a stack,
+    which is emptied at a closer that does not fit. Quotation marks are matched within a paragraph
+    (straight single ones within a line) if marks of the kind alternate and none is left over;
+    triple ones, as around a docstring, are left out. A block ends at the first character of a line
+    that is indented less than the line before; its opener is the first character of the last line
+    with the same or less indentation. For brackets and quotation marks, the true closer is scored.
+    For a block, the end of the indentation is scored, whatever follows: the probability of
+    everything but space and tab. Distances from d to 2d share a bin; a bin with fewer than 200
+    closers is merged with the next nearer one.
 
-    Unit: Bits per closer, and the share of closers that are expected most, by the distance in
+    Unit: Bits per closer, and the share of closers that are the top prediction, by distance in
     characters (the geometric mean of a bin). Error bars are standard errors.
 
     Chance: The n-gram, which sees the seven characters before and no opener further back:
-    interpolated Kneser-Ney of order 8, counted on the training text (of a long one, its last 2^24
-    characters), at the same places.
+    interpolated Kneser-Ney of order 8, counted on the training text (the last 2^24 characters of a
+    long one), at the same positions.
 
     Source: Karpathy, Johnson & Fei-Fei (2015), "Visualizing and Understanding Recurrent Networks",
-    section 4.3, for brackets and quotation marks; how they are paired, and blocks, are ours.
+    section 4.3, for brackets and quotation marks. The matching rules and the blocks are additions.
     """
-    text = ids_to_text(reading.ids, reading.vocabulary)
-    pairs = {name: np.array(find(text), np.int64).reshape(-1, 2) for name, find in KINDS.items()}
-    few = [
-        f"{f'only {len(pair)}' if len(pair) else 'no'} {name}"
-        for name, pair in pairs.items()
-        if len(pair) < least
-    ]
-    pairs = {name: pair for name, pair in pairs.items() if len(pair) >= least}
-    if not pairs:
-        raise ProbeNotApplicable(f"the text closes {', '.join(few)}")
-    at = np.unique(np.concatenate([pair[:, 1] for pair in pairs.values()]))
-    symbols = reading.vocabulary.size
-    counted = reading.train_ids[-ngram.MAX_TRAINING_TOKENS :]
-    expected = {
-        "": probabilities_at(reading, at),
-        "n-gram": ngram.next_token_probabilities(counted, reading.ids, at, symbols),
+    text = ids_to_text(context.ids, context.vocabulary)
+    all_pairs = {
+        name: np.array(match(text), np.int64).reshape(-1, 2) for name, match in DELIMITERS.items()
     }
-    inked = vocabulary_mask(reading.vocabulary, lambda one: one not in " \t")
-    figures: list[ProbeResult] = []
+    pairs = {name: pair for name, pair in all_pairs.items() if len(pair) >= min_events}
+    too_few = {name: len(pair) for name, pair in all_pairs.items() if len(pair) < min_events}
+    if not pairs:
+        counts = ", ".join(f"{count:,} {name}" for name, count in too_few.items())
+        raise ProbeNotApplicableError(
+            f"the text closes {counts}, but {min_events:,} of a kind are needed"
+        )
+    positions = np.unique(np.concatenate([pair[:, 1] for pair in pairs.values()]))
+    counted_ids = context.train_ids[-ngram.MAX_TRAINING_TOKENS :]
+    predictions = {
+        "": probabilities_at(context, positions),
+        "n-gram": ngram.next_token_probabilities(
+            counted_ids, context.ids, positions, context.vocabulary.size
+        ),
+    }
+    ends_indentation = vocabulary_mask(context.vocabulary, lambda character: character not in " \t")
+    panels: list[ProbeResult] = []
     numbers: list[ScalarResult] = []
     for name, pair in pairs.items():
         opener, closer = pair.T
-        right = (
-            np.eye(symbols, dtype=bool)[reading.ids[closer]] if name != "blocks" else inked[None]
-        )
-        rows = np.searchsorted(at, closer)
-        answers = {of: bits_and_hits(chances[rows], right) for of, chances in expected.items()}
-        groups = bin_by_distance(closer - opener, least)
-        for y, asked in enumerate(METRICS):
+        if name == "blocks":
+            is_correct = ends_indentation[None]
+        else:
+            is_correct = np.eye(context.vocabulary.size, dtype=bool)[context.ids[closer]]
+        rows = np.searchsorted(positions, closer)
+        scores = {
+            predictor: bits_and_hits(probabilities[rows], is_correct)
+            for predictor, probabilities in predictions.items()
+        }
+        distance = closer - opener
+        bins = bin_by_distance(distance, min_events)
+        for metric, label in enumerate(METRICS):
             curves = [
-                binned_curve(of, closer - opener, groups, found[y]) for of, found in answers.items()
+                binned_curve(predictor, distance, bins, values[metric])
+                for predictor, values in scores.items()
             ]
-            x = f"{reading.vocabulary.kind} since the opener"
-            figures.append(ProbeResult(title=name, x=x, y=asked, curves=curves))
-        numbers += summary_numbers(name, *answers.values())
-    notes = [f"the text closes {kind}: not shown" for kind in few]
-    if len(counted) < len(reading.train_ids):
-        kind = reading.vocabulary.kind
-        notes.append(f"the n-gram is counted on the last {len(counted):,} {kind} of training")
-    first, *more = figures
-    return msgspec.structs.replace(first, panels=more, numbers=numbers, notes=notes)
+            x = f"{context.unit}s since the opener"
+            panels.append(ProbeResult(title=name, x=x, y=label, curves=curves))
+        numbers += summary_numbers(name, *scores.values())
+    notes = [f"{name} not shown: {count:,} in the text" for name, count in too_few.items()]
+    if len(counted_ids) < len(context.train_ids):
+        notes.append(f"n-gram: last {len(counted_ids):,} {context.unit}s of the training text only")
+    main, *further_panels = panels
+    return ProbeOutput(
+        msgspec.structs.replace(main, panels=further_panels, numbers=numbers, notes=notes)
+    )
 
 
-def probabilities_at(reading: ProbeContext, at: Places) -> Numbers:
-    """What the model expects at these places, the chance of every symbol: (len(at), symbols)."""
-    found, start = [], 0
-    for ids, logits in reading.iter_logits():
-        here = torch.from_numpy(at[(at >= start) & (at < start + len(ids))] - start)
-        found.append(logits[here.to(logits.device), 0].double().softmax(-1).cpu())
+def probabilities_at(context: ProbeContext, positions: Positions) -> Floats:
+    """Return the model's predictions at these positions, (len(positions), vocabulary_size)."""
+    chunks, start = [], 0
+    for ids, logits in context.iter_logits():
+        is_in_chunk = (positions >= start) & (positions < start + len(ids))
+        rows = torch.from_numpy(positions[is_in_chunk] - start).to(logits.device)
+        chunks.append(logits[rows, 0].double().softmax(-1).cpu())
         start += len(ids)
-    return torch.cat(found).numpy()
+    return torch.cat(chunks).numpy()
 
 
-def bits_and_hits(chances: Numbers, right: NDArray[np.bool_]) -> tuple[Numbers, Numbers]:
-    """Bits of any symbol that is right, and 1 where the symbol expected most is; each (events,).
+def bits_and_hits(probabilities: Floats, is_correct: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Return bits of the correct tokens, and 1 where the top prediction is correct, else 0.
 
-    chances: (events, symbols); right: as well, or (1, symbols).
+    Args:
+        probabilities: (events, vocabulary_size).
+        is_correct: The same shape, or (1, vocabulary_size); several tokens may be correct.
+
+    Returns:
+        Two arrays (events,).
     """
-    most = chances.argmax(1)[:, None]
-    hit = np.take_along_axis(np.broadcast_to(right, chances.shape), most, axis=1)[:, 0]
-    return -np.log2((chances * right).sum(1)), hit.astype(float)
+    top = probabilities.argmax(1)[:, None]
+    is_hit = np.take_along_axis(np.broadcast_to(is_correct, probabilities.shape), top, axis=1)
+    return -np.log2((probabilities * is_correct).sum(1)), is_hit[:, 0].astype(float)
 
 
-def bin_by_distance(distance: Places, least: int) -> list[Places]:
-    """Events from d to 2d together, nearest first; those of a bin with too few go to the next
-    nearer one, and what is left of the nearest to the one beyond it."""
-    power = np.floor(np.log2(distance)).astype(int)
-    groups: list[Places] = []
-    held = np.zeros(0, np.int64)
-    for one in range(power.max(), -1, -1):
-        held = np.append(held, np.flatnonzero(power == one))
-        if len(held) >= least:
-            groups.append(held)
-            held = held[:0]
-    groups[-1] = np.append(groups[-1], held)
-    return groups[::-1]
+def bin_by_distance(distance: Positions, min_events: int) -> list[Positions]:
+    """Return indices of the events of each bin, nearest first.
+
+    Distances from 2^n to 2^(n+1) - 1 share a bin. A bin with too few events is merged with the
+    next nearer one; if the nearest one has too few, with the next farther one.
+    """
+    exponent = np.floor(np.log2(distance)).astype(int)
+    bins: list[Positions] = []
+    pending = np.zeros(0, np.int64)
+    for value in range(exponent.max(), -1, -1):
+        pending = np.append(pending, np.flatnonzero(exponent == value))
+        if len(pending) >= min_events:
+            bins.append(pending)
+            pending = pending[:0]
+    bins[-1] = np.append(bins[-1], pending)
+    return bins[::-1]
 
 
-def binned_curve(of: str, distance: Places, groups: Sequence[Places], values: Numbers) -> Curve:
-    """The mean of each group with its standard error."""
+def binned_curve(
+    name: str, distance: Positions, bins: Sequence[Positions], values: Floats
+) -> Curve:
+    """Return the mean of each bin with its standard error, at its geometric mean distance."""
     return Curve(
-        name=of,
-        x=[float(2 ** np.log2(distance[group]).mean()) for group in groups],
-        y=[float(values[group].mean()) for group in groups],
-        error=[float(values[group].std() / len(group) ** 0.5) for group in groups],
-        count=[len(group) for group in groups],
+        name=name,
+        x=[float(2 ** np.log2(distance[events]).mean()) for events in bins],
+        y=[float(values[events].mean()) for events in bins],
+        error=[float(values[events].std() / len(events) ** 0.5) for events in bins],
+        count=[len(events) for events in bins],
     )
 
 
 def summary_numbers(
-    name: str, model: tuple[Numbers, Numbers], counts: tuple[Numbers, Numbers]
+    name: str, model: tuple[Floats, Floats], ngram_model: tuple[Floats, Floats]
 ) -> Iterator[ScalarResult]:
-    """How often all closers of a kind are expected most, and what the model saves on them."""
-    (bits, hit), (bits_by_counts, hit_by_counts) = model, counts
-    beside = f"the n-gram: {hit_by_counts.mean():.3f}"
-    yield mean_with_interval(f"{name}: expected most", hit, f"of {len(hit):,}", beside)
-    yield mean_with_interval(
-        f"{name}: saved against the n-gram", bits_by_counts - bits, "bits per closer"
-    )
+    """Yield accuracy, and bits saved against the n-gram, over all closers of a kind."""
+    (bits, hits), (ngram_bits, ngram_hits) = model, ngram_model
+    note = f"n-gram {ngram_hits.mean():.3f}"
+    yield mean_with_interval(f"{name}: top-1 accuracy", hits, f"of {len(hits):,}", note)
+    saved = ngram_bits - bits
+    yield mean_with_interval(f"{name}: saved against the n-gram", saved, "bits per closer")
 
 
-def mean_with_interval(name: str, values: Numbers, unit: str, note: str = "") -> ScalarResult:
-    """A mean, with its interval of 95 %."""
+def mean_with_interval(name: str, values: Floats, unit: str, note: str = "") -> ScalarResult:
+    """Return the mean of the values with its 95 % interval."""
     mean, error = float(values.mean()), float(values.std() / len(values) ** 0.5)
     low, high = mean - 1.96 * error, mean + 1.96 * error
     return ScalarResult(name=name, value=mean, unit=unit, low=low, high=high, note=note)

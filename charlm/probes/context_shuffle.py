@@ -1,4 +1,4 @@
-"""Bits lost where the words further back than k are in disorder: Khandelwal et al. (2018)."""
+"""Context shuffle: bits lost if words before the last k characters are in random order."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from charlm.cells.base import State
 from charlm.data.vocabulary import TokenIds, vocabulary_mask
 from charlm.evaluation.streaming import advance
-from charlm.probes.base import ProbeContext, ProbeNotApplicable, register_probe
+from charlm.probes.base import ProbeContext, ProbeNotApplicableError, ProbeOutput, register_probe
 from charlm.probes.effective_context import (
     CONTEXT_LENGTHS,
     MAX_TOKENS_READ,
-    Places,
+    Positions,
     effective_context_length,
     evenly_spaced,
     excess_bits,
@@ -23,108 +23,128 @@ from charlm.probes.effective_context import (
 from charlm.results.probes import ProbeResult
 from charlm.seeding import derive_seed
 
-SHUFFLED_LENGTH = 512  # characters in disorder
-PLACES = 2048
-LEAST = 200  # places that a mean must be of
+SHUFFLED_LENGTH = 512  # tokens whose words are shuffled
+NUM_POSITIONS = 2048
+MIN_POSITIONS = 200
 
 
-@register_probe("shuffle")
+@register_probe("context-shuffle")
 @torch.inference_mode()
 def context_shuffle(
-    reading: ProbeContext,
-    ks: Sequence[int] = CONTEXT_LENGTHS,
-    places: int = PLACES,
-    read_at_most: int = MAX_TOKENS_READ,
-) -> ProbeResult:
-    """Of what stands further back, does the model know the order, or only which words there were?
+    context: ProbeContext,
+    context_lengths: Sequence[int] = CONTEXT_LENGTHS,
+    num_positions: int = NUM_POSITIONS,
+    max_tokens_read: int = MAX_TOKENS_READ,
+) -> ProbeOutput:
+    """Does the model know the order of the distant context, or only its words?
 
-    Question: How many bits does it cost when only the last k characters are in their true order,
-    and the words before them in a random one?
+    Question: How many bits does it cost if only the last k characters are in their true order, and
+    the words before them are in random order?
 
-    Protocol: Starts are taken evenly from the text, but for its first 512 characters and its end,
-    as long as the largest k; fewer for a large k. At each the model comes from one reading of all
-    that is further back than 512 characters, reads the words of these 512 in random order (a word
-    ends after its white space; the first and the last may be cut), and reads on in the true text.
-    Starts without two words there are left out. The character after k true ones is scored, another
-    one for each k, and compared with itself with full context. The number is the smallest k asked
-    that costs at most 1 % more than full context; its interval holds 95 % of 1,000 draws of 64
-    stretches of text.
+    Protocol: Starts are evenly spaced over the text, except for its first 512 characters and its
+    end, which is as long as the largest k; a large k has fewer of them. At each start the model has
+    read all of the text up to 512 characters before, reads the words of these 512 in random order,
+    and reads on in the true text. A word ends after its white space; the first and the last word
+    may be cut. Starts with fewer than two words there are left out. The character after k true ones
+    is scored, a different one for each k, and compared with its cost with full context. The number
+    is the smallest tested k that costs at most 1 % more than full context. Its 95 % interval is a
+    bootstrap with 1,000 resamples of 64 blocks of the text.
 
     Unit: Bits lost per character (or byte), by the number of characters in true order. Error bars
     are standard errors.
 
-    Chance: 0, the line: a model that does not use the order of what is further back than k loses
-    nothing there.
+    Chance: The line is 0: a model that does not use the order of words beyond the last k characters
+    loses nothing there.
 
     Source: Khandelwal, He, Qi & Jurafsky (2018), "Sharp Nearby, Fuzzy Far Away: How Neural Language
-    Models Use Context", section 5; the horizon in characters and the paired difference are ours.
+    Models Use Context", section 5. The range in characters and the paired difference are additions.
     """
-    kind, ids = reading.vocabulary.kind, reading.ids
-    ks, notes = usable_context_lengths(ks, reading, before=SHUFFLED_LENGTH)
-    blank = vocabulary_mask(reading.vocabulary, str.isspace)
-    draw = np.random.default_rng(derive_seed(reading.seed, "shuffle"))
-    every = evenly_spaced(SHUFFLED_LENGTH, len(ids) - ks[-1], places)
-    begun = np.append(0, np.cumsum(word_starts(ids, blank)))  # words, before each place
-    start = every[begun[every] > begun[every - SHUFFLED_LENGTH + 1]]
-    if len(start) < min(LEAST, len(every)):
-        raise ProbeNotApplicable(
-            f"before {len(start):,} of {len(every):,} places there are two words in {SHUFFLED_LENGTH} "
-            f"{kind}, and {min(LEAST, len(every)):,} are needed"
+    ids = context.ids
+    context_lengths, notes = usable_context_lengths(
+        context_lengths, context, unscored=SHUFFLED_LENGTH
+    )
+    is_space = vocabulary_mask(context.vocabulary, str.isspace)
+    rng = np.random.default_rng(derive_seed(context.seed, "shuffle"))
+    candidates = evenly_spaced(SHUFFLED_LENGTH, len(ids) - context_lengths[-1], num_positions)
+    words_before = np.append(0, np.cumsum(word_starts(ids, is_space)))
+    has_two_words = words_before[candidates] > words_before[candidates - SHUFFLED_LENGTH + 1]
+    start = candidates[has_two_words]
+    required = min(MIN_POSITIONS, len(candidates))
+    if len(start) < required:
+        raise ProbeNotApplicableError(
+            f"{len(start):,} of {len(candidates):,} positions follow two words in "
+            f"{SHUFFLED_LENGTH} {context.unit}s, but {required:,} are needed"
         )
-    if len(start) < len(every):
+    if num_dropped := len(candidates) - len(start):
         notes.append(
-            f"{len(every) - len(start):,} of {len(every):,} places are left out: the {SHUFFLED_LENGTH} "
-            f"{kind} before have not two words"
+            f"{num_dropped:,} of {len(candidates):,} positions left out: "
+            f"fewer than two words in the {SHUFFLED_LENGTH} {context.unit}s before"
         )
-    carried = SequentialState(reading)
+    sequential = SequentialState(context)
 
-    def before(batch: slice) -> tuple[State, ...]:
-        """Of these places, after their words in disorder."""
-        states = carried.at(start[batch] - SHUFFLED_LENGTH)
-        words = [shuffle_words(ids[at - SHUFFLED_LENGTH : at], blank, draw) for at in start[batch]]
-        reading.tick(SHUFFLED_LENGTH * len(words))
-        return advance(reading.model, torch.from_numpy(np.stack(words, axis=1)), states)
+    def states_after_shuffled_words(batch: slice) -> tuple[State, ...]:
+        states = sequential.at(start[batch] - SHUFFLED_LENGTH)
+        shuffled = [
+            shuffle_words(ids[position - SHUFFLED_LENGTH : position], is_space, rng)
+            for position in start[batch]
+        ]
+        context.tick(SHUFFLED_LENGTH * len(shuffled))
+        return advance(context.model, torch.from_numpy(np.stack(shuffled, axis=1)), states)
 
-    lost = excess_bits(reading, start, before, ks, read_at_most)
-    return ProbeResult(
-        x=f"{kind} in true order before",
-        y=f"bits lost per {kind.removesuffix('s')}",
+    excess = excess_bits(
+        context, start, states_after_shuffled_words, context_lengths, max_tokens_read
+    )
+    name = "effective context, distant words shuffled"
+    result = ProbeResult(
+        x=f"{context.unit}s in true order",
+        y=f"bits lost per {context.unit}",
         chance=0.0,
-        curves=[mean_curve(ks, lost)],
-        numbers=[
-            effective_context_length("effective context, the rest in disorder", reading, ks, lost)
-        ],
+        curves=[mean_curve(context_lengths, excess)],
+        numbers=[effective_context_length(name, context, context_lengths, excess)],
         notes=notes,
     )
+    return ProbeOutput(result)
 
 
 class SequentialState:
-    """One reading of the text that stops where it is told."""
+    """The model's state at ascending positions of the text, from one pass over it."""
 
-    def __init__(self, reading: ProbeContext) -> None:
-        self.reading, self.done = reading, 0
-        self.state = reading.model.initial_state(1)
+    def __init__(self, context: ProbeContext) -> None:
+        self.context = context
+        self.position = 0
+        self.state = context.model.initial_state(1)
 
-    def at(self, places: Places) -> tuple[State, ...]:
-        """The states before these places, which come in the order of the text, as one batch."""
-        found = []
-        for place in places.tolist():
-            text = torch.from_numpy(self.reading.ids[self.done : place].astype(np.int64))
-            self.state = advance(self.reading.model, text[:, None], self.state)
-            self.reading.tick(place - self.done)
-            self.done = place
-            found.append(self.state)
-        layers = zip(*found, strict=True)
+    def at(self, positions: Positions) -> tuple[State, ...]:
+        """Return the states before these positions as one batch.
+
+        Args:
+            positions: Ascending, none before those of an earlier call.
+        """
+        states = []
+        for position in positions.tolist():
+            text = torch.from_numpy(self.context.ids[self.position : position].astype(np.int64))
+            self.state = advance(self.context.model, text[:, None], self.state)
+            self.context.tick(position - self.position)
+            self.position = position
+            states.append(self.state)
+        layers = zip(*states, strict=True)
         return tuple(tuple(map(torch.cat, zip(*layer, strict=True))) for layer in layers)
 
 
-def word_starts(text: TokenIds, blank: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Where a word begins after the white space of another."""
-    space = blank[text]
+def word_starts(text: TokenIds, is_space: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return where a word begins after white space, (length,).
+
+    Args:
+        text: Token ids, (length,).
+        is_space: Whether each id is white space, (vocabulary_size,).
+    """
+    space = is_space[text]
     return np.append(False, space[:-1] & ~space[1:])
 
 
-def shuffle_words(text: TokenIds, blank: NDArray[np.bool_], draw: np.random.Generator) -> TokenIds:
-    """The words of a text, each with its white space, in random order."""
-    words = np.split(text.astype(np.int64), np.flatnonzero(word_starts(text, blank)))
-    return np.concatenate([words[place] for place in draw.permutation(len(words))])
+def shuffle_words(
+    text: TokenIds, is_space: NDArray[np.bool_], rng: np.random.Generator
+) -> TokenIds:
+    """Return the text with its words, each with its white space, in random order."""
+    words = np.split(text.astype(np.int64), np.flatnonzero(word_starts(text, is_space)))
+    return np.concatenate([words[index] for index in rng.permutation(len(words))])

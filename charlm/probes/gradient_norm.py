@@ -1,6 +1,7 @@
-"""How much of a gradient is left so far back: Bengio et al. (1994), Pascanu et al. (2013)."""
+"""Gradient norm by lag: vanishing gradients (Bengio et al., 1994; Pascanu et al., 2013)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,186 +12,234 @@ from torch.nn.functional import cross_entropy
 from charlm.evaluation.streaming import advance, select_streams
 from charlm.models.char_lm import CharLM
 from charlm.models.recurrent import ModelState
-from charlm.probes.base import ProbeContext, ProbeNotApplicable, register_probe
-from charlm.probes.effective_context import Places, evenly_spaced, gather_windows
+from charlm.probes.base import ProbeContext, ProbeNotApplicableError, ProbeOutput, register_probe
+from charlm.probes.effective_context import Positions, evenly_spaced, gather_windows
 from charlm.results.probes import Curve, ProbeResult, ScalarResult
 from charlm.seeding import derive_seed
 
-MAX_LAG = 1024  # characters back, at most
-MIN_LENGTH = 64  # fewer say nothing of memory
-PLACES = 32  # of the text, at which a loss and a state are followed back;
-AT_ONCE = 8  # as many at once: the way back keeps every step
-THRESHOLD = 1e-3
-PLOTTED_LAGS = 60  # lags of a curve, about
-Sizes = NDArray[np.float64]  # (lags, places)
+MAX_LAG = 1024  # tokens
+MIN_LAG = 64  # a shorter range says nothing about memory
+NUM_POSITIONS = 32
+BATCH_SIZE = 8  # positions at once: backpropagation stores every step
+THRESHOLD = 1e-3  # of the norm at lag 0
+NUM_PLOTTED_LAGS = 60  # of a curve, about
+Norms = NDArray[np.float64]  # (lags, positions)
 
 
-@register_probe("gradient")
+class GradientNorms(NamedTuple):
+    """Norms of a gradient by lag."""
+
+    source: str  # "loss" or "state"
+    lags: Sequence[int]  # in tokens, ascending from 0
+    norms: Norms  # (len(lags), positions)
+
+
+@register_probe("gradient-norm")
 def gradient_norm(
-    reading: ProbeContext, most: int = MAX_LAG, places: int = PLACES, at_once: int = AT_ONCE
-) -> ProbeResult:
-    """How far back does training see what a character did?
+    context: ProbeContext,
+    max_lag: int = MAX_LAG,
+    num_positions: int = NUM_POSITIONS,
+    batch_size: int = BATCH_SIZE,
+) -> ProbeOutput:
+    """How far back does training see the effect of a character?
 
-    Question: How much does the loss, or the state, change with what was read or held d characters
-    before?
+    Question: How much do the loss and the state change with what the model read, or what state it
+    had, d characters before?
 
-    Protocol: At places taken evenly from the text, each after a reading that warms the state, two
-    gradients are followed back: that of the loss of the next character with respect to each
-    character's vector, as the first layer gets it; and that of the whole state of all layers,
-    along a random unit vector, with respect to the whole state 1, 2, 4, ... characters before.
-    What is drawn is the mean of their norms over the places, divided by that at lag 0; both for
-    the trained model and for the same model before its first update. The slope is that of the line
-    of least squares through the logarithms down to a thousandth, or as far as was looked. Parts of
-    a state that are the same after every text, such as a clock, are left out.
+    Protocol: At evenly spaced positions, each after a warm-up, two gradients are propagated back.
+    One is that of the loss of the next character with respect to the embedding of each earlier
+    character, as the first layer reads it. The other is that of the state of all layers, along a
+    random unit vector, with respect to the state 1, 2, 4, ... characters before. The curves are the
+    mean norms over the positions, divided by those at lag 0, for the trained model and for the same
+    model before its first step. The slope is that of a least-squares line through the logarithms,
+    down to a thousandth or to the largest lag. Parts of a state that are the same after every text,
+    such as a clock, are left out.
 
-    Unit: Of the norm at lag 0, by characters (or bytes) back; slopes in powers of ten a character.
-    Error bars are standard errors over the places.
+    Unit: Share of the norm at lag 0, by lag in characters (or bytes); slopes in powers of ten per
+    character. Error bars are standard errors over the positions.
 
-    Chance: None: a gradient that is left says that training could use what is so far back, not that
-    the model does. The line is a thousandth.
+    Chance: None: a gradient that reaches this far says that training could use the distant context,
+    not that the model does. The line is a thousandth.
 
     Source: Bengio, Simard & Frasconi (1994), "Learning long-term dependencies with gradient descent
     is difficult"; Pascanu, Mikolov & Bengio (2013), "On the difficulty of training recurrent neural
-    networks"; the estimate of the state's along random vectors is ours.
+    networks". The estimate along random vectors is an addition.
     """
-    if reading.char_lm is None or reading.make_untrained_model is None:
-        raise ProbeNotApplicable("nothing is known of how this reader reads")
-    length, kind = len(reading.ids), reading.vocabulary.kind
-    if length < 2 * MIN_LENGTH:
-        raise ProbeNotApplicable(
-            f"the text has {length:,} {kind}, and {2 * MIN_LENGTH:,} are needed"
+    if context.char_lm is None or context.make_untrained_model is None:
+        raise ProbeNotApplicableError("the model's gradients are not accessible")
+    length, unit = len(context.ids), context.unit
+    if length < 2 * MIN_LAG:
+        raise ProbeNotApplicableError(
+            f"the text has {length:,} {unit}s, but {2 * MIN_LAG:,} are needed"
         )
-    farthest = min(most, 1 << (length // 2).bit_length() - 1)
-    at = evenly_spaced(farthest + farthest // 4, length - 1, places)
+    max_lag = min(max_lag, 1 << (length // 2).bit_length() - 1)
+    positions = evenly_spaced(max_lag + max_lag // 4, length - 1, num_positions)
     curves, numbers, notes = [], [], []
-    for when, model in (
-        ("trained", reading.char_lm),
-        ("untrained", reading.make_untrained_model()),
+    for stage, model in (
+        ("trained", context.char_lm),
+        ("untrained", context.make_untrained_model()),
     ):
-        followed = list(gradient_norms(model, reading, at, farthest, at_once))
-        if len(followed) < 2:
-            notes.append(f"state, {when}: it is the same at all places, and not followed back")
-        for what, lags, sizes in followed:
-            name = f"{what}, {when}"
-            if not sizes[0].all():
-                raise ProbeNotApplicable(f"the {what} has no gradient at lag 0")
-            curves.append(decay_curve(name, lags, sizes))
-            shares = sizes.mean(1) / sizes[0].mean()
+        gradients = gradient_norms(model, context, positions, max_lag, batch_size)
+        if len(gradients) < 2:
+            notes.append(f"state, {stage}: not shown, as it is the same at all positions")
+        for gradient in gradients:
+            name = f"{gradient.source}, {stage}"
+            if not gradient.norms[0].all():
+                raise ProbeNotApplicableError(f"the {gradient.source} has no gradient at lag 0")
+            curves.append(decay_curve(name, gradient.lags, gradient.norms))
+            shares = gradient.norms.mean(1) / gradient.norms[0].mean()
             if not np.isfinite(shares).all():
-                notes.append(f"{name}: its gradient is more than a number can be, and not drawn")
-            numbers += decay_numbers(name, lags, shares, kind)
-    return ProbeResult(
-        x=f"{kind} back",
-        y="gradient, as a share of that at lag 0",
+                notes.append(f"{name}: not drawn where the gradient overflows")
+            numbers += decay_numbers(name, gradient.lags, shares, unit)
+    result = ProbeResult(
+        x=f"lag, {unit}s",
+        y="gradient norm / norm at lag 0",
         log_y=True,
         chance=THRESHOLD,
         curves=curves,
         numbers=numbers,
         notes=notes,
     )
+    return ProbeOutput(result)
 
 
 def gradient_norms(
-    model: CharLM, reading: ProbeContext, at: Places, farthest: int, at_once: int
-) -> Iterator[tuple[str, Sequence[int], Sizes]]:
-    """What is followed back, the lags at which, and the norm at each of these places.
+    model: CharLM, context: ProbeContext, positions: Positions, max_lag: int, batch_size: int
+) -> list[GradientNorms]:
+    """Return the gradient norms of the loss and of the state at these positions.
 
-    No state, where all of it is the same at all of them.
+    There are none of the state if all of its parts are the same at all positions.
+
+    Args:
+        model: The model, trained or not.
+        context: Supplies text and seed.
+        positions: Where the loss and the state are taken, (positions,).
+        max_lag: Largest lag in tokens, a power of two.
+        batch_size: Positions at once.
     """
-    lags = [0, *(1 << n for n in range(farthest.bit_length()))]  # the last is the farthest
-    draw = torch.Generator().manual_seed(derive_seed(reading.seed, "gradient"))
-    begin = at - farthest
-    warm = gather_windows(reading.ids, begin - farthest // 4, farthest // 4)
-    texts = gather_windows(reading.ids, begin, farthest + 2)
+    state_lags = [0, *(1 << exponent for exponent in range(max_lag.bit_length()))]
+    generator = torch.Generator().manual_seed(derive_seed(context.seed, "gradient"))
+    start = positions - max_lag
+    warmup = gather_windows(context.ids, start - max_lag // 4, max_lag // 4)
+    texts = gather_windows(context.ids, start, max_lag + 2)
     with torch.no_grad():
-        begun = advance(model, warm, model.initial_state(len(at)))
-        ended = carried_state(model, advance(model, texts[:-1], begun))
-    moved = [n for n, part in enumerate(ended) if (part != part[:1]).any()]
-    of_loss, of_state = [], []
-    for rows in np.array_split(np.arange(len(at)), -(-len(at) // at_once)):
-        state = select_streams(begun, torch.from_numpy(rows))
+        start_states = advance(model, warmup, model.initial_state(len(positions)))
+        end_state = carried_state(model, advance(model, texts[:-1], start_states))
+    varying_parts = [n for n, part in enumerate(end_state) if (part != part[:1]).any()]
+    loss_norms, state_norms = [], []
+    num_batches = -(-len(positions) // batch_size)
+    for rows in np.array_split(np.arange(len(positions)), num_batches):
+        state = select_streams(start_states, torch.from_numpy(rows))
         text = texts[:, rows].to(model.bias.device)
         with torch.no_grad():
             x = model.embed(text[:-1])
         x.requires_grad_()
-        h, states = unroll_with_states(model, x, state, lags[::-1], moved)
+        h, states = unroll_with_states(model, x, state, state_lags[::-1], varying_parts)
         loss = cross_entropy(model.predict(h), text[-1], reduction="sum")
-        (back,) = torch.autograd.grad(loss, x, retain_graph=True)
-        of_loss.append(back.flip(0).double().norm(dim=-1))
-        if moved:
-            of_state.append(state_gradient_norms(states, draw).flip(0))
-        reading.tick(text.numel())
-    yield "loss", range(farthest + 1), torch.cat(of_loss, dim=1).cpu().numpy()
-    if moved:
-        yield "state", lags, torch.cat(of_state, dim=1).cpu().numpy()
+        (gradient,) = torch.autograd.grad(loss, x, retain_graph=True)
+        loss_norms.append(gradient.flip(0).double().norm(dim=-1))
+        if varying_parts:
+            state_norms.append(state_gradient_norms(states, generator).flip(0))
+        context.tick(text.numel())
+    results = [
+        GradientNorms("loss", range(max_lag + 1), torch.cat(loss_norms, dim=1).cpu().numpy())
+    ]
+    if varying_parts:
+        norms = torch.cat(state_norms, dim=1).cpu().numpy()
+        results.append(GradientNorms("state", state_lags, norms))
+    return results
 
 
 def carried_state(model: CharLM, state: ModelState) -> list[Tensor]:
-    """The parts of a state that the next step looks at, of all layers."""
-    layers = zip(model.cells, state, strict=False)
-    return [part for layer, own in layers for part in own[layer.output_is_readout :]]
+    """Return the parts of the state that the next step reads, of all layers."""
+    layers = zip(model.cells, state, strict=False)  # the state may have the last output as well
+    return [part for cell, own in layers for part in own[cell.output_is_readout :]]
 
 
 def unroll_with_states(
-    model: CharLM, x: Tensor, state: ModelState, lags: Sequence[int], moved: Sequence[int]
+    model: CharLM, x: Tensor, state: ModelState, lags: Sequence[int], parts: Sequence[int]
 ) -> tuple[Tensor, list[list[Tensor]]]:
-    """x (time, places, embedding), state before, lags falling to 0 -> the last output, and these
-    parts of what is carried on at each lag, each (places, ...)."""
-    states, done = [], 0
+    """Unroll the model and keep its states at these lags.
+
+    Args:
+        model: The model.
+        x: Embedded text, (time, positions, embedding_dim).
+        state: The state before.
+        lags: Lags in tokens from the end of x, descending to 0.
+        parts: Indices of the parts of the carried state to keep.
+
+    Returns:
+        The last output, (positions, output_size), and these parts at each lag, (positions, ...).
+    """
+    states, start = [], 0
     for lag in lags:
-        h, state = model.unroll(x[done : len(x) - lag], None, state)
-        done = len(x) - lag
-        parts = carried_state(model, state)
-        states.append([parts[n] for n in moved])
+        h, state = model.unroll(x[start : len(x) - lag], None, state)
+        start = len(x) - lag
+        carried = carried_state(model, state)
+        states.append([carried[index] for index in parts])
     return h[-1], states
 
 
-def state_gradient_norms(states: list[list[Tensor]], draw: torch.Generator) -> Tensor:
-    """Of the gradient of the last of these states, along a random unit vector at each place, with
-    respect to each of them, (states, places); 0 where it is not looked at again."""
+def state_gradient_norms(states: list[list[Tensor]], generator: torch.Generator) -> Tensor:
+    """Return norms of the last state's gradient with respect to each state, (states, positions).
+
+    The last state is projected on a random unit vector, one for each position. The norm is 0 for a
+    state that is not read again.
+    """
     last = states[-1]
-    vectors = [torch.randn(part.shape, generator=draw).to(part) for part in last]
-    length = joint_norm(vectors)
-    along = sum((part * v).flatten(1).sum(1) for part, v in zip(last, vectors, strict=True))
-    back = torch.autograd.grad(
-        (along / length).sum(), [part for state in states for part in state], materialize_grads=True
+    vectors = [torch.randn(part.shape, generator=generator).to(part) for part in last]
+    projection = sum((part * v).flatten(1).sum(1) for part, v in zip(last, vectors, strict=True))
+    gradients = torch.autograd.grad(
+        (projection / joint_norm(vectors)).sum(),
+        [part for state in states for part in state],
+        materialize_grads=True,
     )
-    each = [back[at : at + len(last)] for at in range(0, len(back), len(last))]
-    return torch.stack([joint_norm(parts) for parts in each])
+    by_state = [gradients[n : n + len(last)] for n in range(0, len(gradients), len(last))]
+    return torch.stack([joint_norm(parts) for parts in by_state])
 
 
 def joint_norm(parts: Sequence[Tensor]) -> Tensor:
-    """The norm of what all parts are together at each place, (places,)."""
+    """Return the norm over all parts (positions, ...) at each position, (positions,), float64."""
     return torch.cat([part.double().flatten(1) for part in parts], dim=1).norm(dim=1)
 
 
-def decay_curve(name: str, lags: Sequence[int], sizes: Sizes) -> Curve:
-    """From lag 1 on, and of many lags some; nothing where it is smaller or larger than floats."""
-    rows = np.unique(np.geomspace(1, len(lags) - 1, PLOTTED_LAGS).astype(int))
-    mean, error = sizes.mean(1), sizes.std(1, ddof=1) / sizes.shape[1] ** 0.5
-    there = np.isfinite(mean) & (mean > torch.finfo(torch.float32).tiny)
+def decay_curve(name: str, lags: Sequence[int], norms: Norms) -> Curve:
+    """Return the mean norm relative to that at lag 0, from lag 1 on.
+
+    Many lags are thinned out; y is None where the norm overflows, or underflows float32.
+    """
+    rows = np.unique(np.geomspace(1, len(lags) - 1, NUM_PLOTTED_LAGS).astype(int))
+    mean, error = norms.mean(1), norms.std(1, ddof=1) / norms.shape[1] ** 0.5
+    is_shown = np.isfinite(mean) & (mean > torch.finfo(torch.float32).tiny)
     return Curve(
         name=name,
         x=[lags[row] for row in rows],
-        y=[float(mean[row] / mean[0]) if there[row] else None for row in rows],
-        error=[float(error[row] / mean[0]) if there[row] else None for row in rows],
+        y=[float(mean[row] / mean[0]) if is_shown[row] else None for row in rows],
+        error=[float(error[row] / mean[0]) if is_shown[row] else None for row in rows],
     )
 
 
-def decay_numbers(name: str, lags: Sequence[int], shares: Sizes, kind: str) -> list[ScalarResult]:
-    """The slope, and the lag at which the share is a thousandth; shares: of that at lag 0."""
-    fallen = next((row for row, share in enumerate(shares) if share <= THRESHOLD), None)
-    end = len(lags) if fallen is None else fallen + 1
+def decay_numbers(name: str, lags: Sequence[int], shares: Norms, unit: str) -> list[ScalarResult]:
+    """Return the slope of the decay, and the lag at which the norm falls to a thousandth.
+
+    Args:
+        name: Name of the curve.
+        lags: Lags in tokens, ascending from 0.
+        shares: Mean norm relative to that at lag 0, (len(lags),).
+        unit: "character" or "byte".
+    """
+    crossing = next((row for row, share in enumerate(shares) if share <= THRESHOLD), None)
+    end = len(lags) if crossing is None else crossing + 1
     rows = np.flatnonzero((shares[:end] > 0) & np.isfinite(shares[:end]))
     x, y = np.array(lags)[rows], np.log10(shares[rows])
     slope = float(np.polyfit(x, y, 1)[0]) if len(rows) > 1 else None
     lag, note = None, f"more than {lags[-1]:,}"
-    if fallen is not None:
-        lag, note = float(lags[fallen]), ""
-        if shares[fallen] > 0:  # between this lag and the one before
+    if crossing is not None:
+        lag, note = float(lags[crossing]), ""
+        if shares[crossing] > 0:  # interpolate between this lag and the one before
             lag -= float((np.log10(THRESHOLD) - y[-1]) / (y[-2] - y[-1]) * (x[-1] - x[-2]))
-    each = f"powers of ten a {kind.removesuffix('s')}"
+    slope_unit = f"powers of ten per {unit}"
     return [
-        ScalarResult(name=f"slope, {name}", value=slope, unit=each),
-        ScalarResult(name=f"lag at {THRESHOLD}, {name}", value=lag, unit=kind, note=note),
+        ScalarResult(name=f"slope, {name}", value=slope, unit=slope_unit),
+        ScalarResult(name=f"lag at {THRESHOLD}, {name}", value=lag, unit=f"{unit}s", note=note),
     ]

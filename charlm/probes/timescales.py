@@ -1,143 +1,171 @@
-"""How long each unit holds what it holds: by its gate, and by how its state resembles itself."""
+"""Timescales of units: time constants of gates, and decorrelation times of states."""
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from charlm.evaluation.streaming import advance as onward
+from charlm.evaluation.streaming import advance
 from charlm.models.activation_capture import capture_activations
 from charlm.models.char_lm import CharLM
-from charlm.probes.base import ProbeContext, ProbeNotApplicable, register_probe
+from charlm.probes.base import ProbeContext, ProbeNotApplicableError, ProbeOutput, register_probe
 from charlm.probes.effective_context import evenly_spaced, gather_windows
 from charlm.results.probes import Curve, ProbeResult, ScalarResult
 
-STREAMS, COUNTED, WARMUP = 8, 2048, 256  # characters a stream: these are counted, those go before
-PIECE = 256  # characters whose gates are held at once
-LEAST = 64  # characters a stream, below which nothing can be said
-MIN_RETENTION = 1e-6  # share kept, or change
-Times = NDArray[np.float64]  # (units,), in characters; inf: longer than can be told
+NUM_STREAMS = 8  # passages that are read in parallel
+MEASURED_LENGTH = 2048  # tokens of a stream that are measured,
+WARMUP_LENGTH = 256  # and those before, which only set the state
+MIN_LENGTH = 64  # tokens of a stream
+CHUNK_LENGTH = 256  # tokens whose activations are in memory at once
+MIN_RETENTION = 1e-6  # of a gate; and relative change of a unit that is not constant
+Times = NDArray[np.float64]  # (units,), in tokens; infinite: longer than can be measured
 
 
 @register_probe("timescales")
-def timescales(reading: ProbeContext, counted: int = COUNTED) -> ProbeResult:
+def timescales(context: ProbeContext, measured_length: int = MEASURED_LENGTH) -> ProbeOutput:
     """Over how many characters does each unit remember?
 
-    Question: In how many characters is what a unit holds down to 1/e of it, as its gate says; and
-    in how many does its state cease to resemble itself?
+    Question: After how many characters has a unit's gate reduced its state to 1/e, and after how
+    many is its state no longer correlated with itself?
 
-    Protocol: Eight stretches of the text are read side by side by the plain loop; what each cell
-    computes is taken from its running step, after a stretch that warms the state. By the gate, a
-    unit's time constant is -1 / ln f, f being the geometric mean over the text of the share it
-    keeps: after many characters the product of these shares is left, and its root is that mean,
-    not the arithmetic one. A share below a millionth counts as a millionth. By the state, it is
-    the first lag at which the autocorrelation of what the unit holds (of a cell with c, c) is
-    below 1/e, looked for up to a quarter of a stretch. Units that never change have none.
+    Protocol: The loop kernel reads eight passages of the text in parallel; after a warm-up, the
+    cells' gates and states are recorded. The time constant by the gate is -1 / ln f, where f is the
+    geometric mean over the text of the share of the state that the unit keeps. The product of these
+    shares is what remains after many characters, so the geometric mean is the right one. A share
+    below one in a million counts as one in a million. The time constant by the state is the first
+    lag at which its autocorrelation is below 1/e, up to a quarter of a passage; in a cell with a
+    cell state c, the state is c. Units that never change have none.
 
-    Unit: Characters (or bytes), over the units of each layer from the fastest to the slowest: at 50
-    % is the median.
+    Unit: Characters (or bytes), over the units of each layer from the fastest to the slowest; the
+    median is at 50 %.
 
-    Chance: None. A state that is slow because the text is slow (an indentation) is so by memory,
-    too, but a unit may be slow and hold nothing of use.
+    Chance: None. A state may be slow because the text is slow, as indentation is. That is memory,
+    too, but a slow unit need not hold anything useful.
 
     Source: Tallec & Ollivier (2018), "Can recurrent neural networks warp time?", for gates as time
-    constants; the state's is the usual decorrelation time.
+    constants. The time constant of the state is the usual decorrelation time.
     """
-    if reading.char_lm is None:
-        raise ProbeNotApplicable("nothing is known of how this reader reads")
-    kind = reading.vocabulary.kind
-    each = min(counted + WARMUP, len(reading.ids) // STREAMS)
-    if each < LEAST:
-        raise ProbeNotApplicable(
-            f"the text has {len(reading.ids):,} {kind}, and {LEAST * STREAMS:,} are needed"
+    if context.char_lm is None:
+        raise ProbeNotApplicableError("the model's cells are not accessible")
+    length = min(measured_length + WARMUP_LENGTH, len(context.ids) // NUM_STREAMS)
+    if length < MIN_LENGTH:
+        raise ProbeNotApplicableError(
+            f"the text has {len(context.ids):,} {context.unit}s, "
+            f"but {MIN_LENGTH * NUM_STREAMS:,} are needed"
         )
-    logs, held = collect_states(reading.char_lm, reading, each)
+    log_retentions, states = collect_states(context.char_lm, context, length)
     curves, numbers, notes = [], [], []
-    for layer, (log, series) in enumerate(zip(logs, held, strict=True), start=1):
-        cell = reading.char_lm.cells[layer - 1]
-        if log is None:
-            notes.append(f"layer {layer}: its cell has no gate that keeps; autocorrelation alone")
+    unit = f"{context.unit}s"
+    layers = zip(context.char_lm.cells, log_retentions, states, strict=True)
+    for layer, (cell, log_retention, state) in enumerate(layers, start=1):
+        if log_retention is None:
+            notes.append(f"layer {layer}: autocorrelation only, no gate keeps the state")
         else:
-            constants = np.divide(-1, log, out=np.full(len(log), np.inf), where=log < 0)
+            never_forgets = np.full(len(log_retention), np.inf)
+            times = np.divide(-1, log_retention, out=never_forgets, where=log_retention < 0)
             name = f"layer {layer}, share kept"
-            curves.append(quantile_curve(name, constants))
-            numbers += timescale_numbers(name, constants, "it does not forget", kind)
+            curves.append(quantile_curve(name, times))
+            numbers += timescale_numbers(name, times, "no forgetting", unit)
             notes.append(f"layer {layer}: the share kept is {cell.retention_expression}")
-        farthest = len(series) // 4
-        moves = np.ptp(series, (0, 1)) > MIN_RETENTION * np.abs(series).max((0, 1))
-        lags = decorrelation_times(series[:, :, moves], farthest)
-        if len(lags) < cell.hidden_size:
-            notes.append(f"layer {layer}: {cell.hidden_size - len(lags)} units never change")
-        if len(lags):
+        max_lag = len(state) // 4
+        changes = np.ptp(state, (0, 1)) > MIN_RETENTION * np.abs(state).max((0, 1))
+        times = decorrelation_times(state[:, :, changes], max_lag)
+        if len(times) < cell.hidden_size:
+            notes.append(f"layer {layer}: {cell.hidden_size - len(times)} units never change")
+        if len(times):
             name = f"layer {layer}, autocorrelation"
-            curves.append(quantile_curve(name, lags))
-            numbers += timescale_numbers(name, lags, f"more than {farthest:,}", kind)
-    return ProbeResult(
+            curves.append(quantile_curve(name, times))
+            numbers += timescale_numbers(name, times, f"more than {max_lag:,}", unit)
+    result = ProbeResult(
         x="units of a layer, %",
-        y=f"time constant, {kind}",
+        y=f"time constant, {unit}",
         log_x=False,
         log_y=True,
         curves=curves,
         numbers=numbers,
         notes=notes,
     )
+    return ProbeOutput(result)
 
 
 @torch.inference_mode()
 def collect_states(
-    model: CharLM, reading: ProbeContext, each: int
+    model: CharLM, context: ProbeContext, length: int
 ) -> tuple[list[Times | None], list[NDArray[np.float32]]]:
-    """Of each layer: ln of the share that each unit keeps, its mean over the text, (units,), None
-    where there is none; and what it held, (time, streams, units). The first are not counted."""
-    text = gather_windows(reading.ids, evenly_spaced(0, len(reading.ids) - each + 1, STREAMS), each)
-    warm = each * WARMUP // (WARMUP + COUNTED)
-    state = onward(model, text[:warm], model.initial_state(STREAMS))
-    logs: list[Tensor | None] = [None] * len(model.cells)
-    held: list[list[Tensor]] = [[] for _ in model.cells]
-    for piece in text[warm:].split(PIECE):
-        with capture_activations(model) as seen:
-            _, state = model(piece.to(model.bias.device), state)
-        for layer, one in enumerate(seen):
-            *_, last = one.states.values()
-            held[layer].append(last.cpu())
-            if one.retention is not None:
-                log = one.retention.double().clamp_min(MIN_RETENTION).log().sum((0, 1))
-                before = logs[layer]
-                logs[layer] = log if before is None else before + log
-        reading.tick(piece.numel())
-    counted = (each - warm) * STREAMS
-    means = [None if log is None else (log / counted).cpu().numpy() for log in logs]
-    return means, [torch.cat(parts).numpy() for parts in held]
+    """Record retention and states of all layers while the model reads the text.
+
+    Args:
+        model: Trained model in eval mode.
+        context: Supplies the text.
+        length: Tokens of each stream, warm-up included.
+
+    Returns:
+        For each layer, ln of the geometric mean of the share kept, (units,), or None if no gate
+        keeps the state; and the states, (time, NUM_STREAMS, units).
+    """
+    starts = evenly_spaced(0, len(context.ids) - length + 1, NUM_STREAMS)
+    text = gather_windows(context.ids, starts, length)
+    warmup = length * WARMUP_LENGTH // (WARMUP_LENGTH + MEASURED_LENGTH)
+    state = advance(model, text[:warmup], model.initial_state(NUM_STREAMS))
+    log_sums: list[Tensor | None] = [None] * len(model.cells)
+    states: list[list[Tensor]] = [[] for _ in model.cells]
+    for chunk in text[warmup:].split(CHUNK_LENGTH):
+        with capture_activations(model) as activations:
+            _, state = model(chunk.to(model.bias.device), state)
+        for layer, layer_activations in enumerate(activations):
+            *_, memory = layer_activations.states.values()
+            states[layer].append(memory.cpu())
+            if layer_activations.retention is not None:
+                retention = layer_activations.retention.double().clamp_min(MIN_RETENTION)
+                log_sum = retention.log().sum((0, 1))
+                previous = log_sums[layer]
+                log_sums[layer] = log_sum if previous is None else previous + log_sum
+        context.tick(chunk.numel())
+    num_tokens = (length - warmup) * NUM_STREAMS
+    means = [None if total is None else (total / num_tokens).cpu().numpy() for total in log_sums]
+    return means, [torch.cat(chunks).numpy() for chunks in states]
 
 
-def decorrelation_times(series: NDArray[np.float32], farthest: int) -> Times:
-    """The first lag at which each unit's autocorrelation is below 1/e; series: (time, streams,
-    units), none of them constant."""
-    time = len(series)
-    found = np.full(series.shape[2], np.inf)
-    for unit in range(len(found)):
-        own = series[:, :, unit].astype(np.float64)
-        wave = np.fft.rfft(own - own.mean(), 2 * time, axis=0)
-        sums = np.fft.irfft((np.abs(wave) ** 2).sum(1))[: farthest + 1]
-        alike = sums / (time - np.arange(farthest + 1)) * time / sums[0]
-        below = np.flatnonzero(alike < 1 / np.e)
+def decorrelation_times(series: NDArray[np.float32], max_lag: int) -> Times:
+    """Return the first lag at which each unit's autocorrelation is below 1/e, (units,).
+
+    Args:
+        series: States, (time, streams, units), none of them constant.
+        max_lag: Largest lag in tokens; beyond it the result is infinite.
+    """
+    length = len(series)
+    times = np.full(series.shape[2], np.inf)
+    for unit in range(len(times)):
+        values = series[:, :, unit].astype(np.float64)
+        # Padded to twice its length, so that the end does not wrap around to the beginning.
+        spectrum = np.fft.rfft(values - values.mean(), 2 * length, axis=0)
+        sums = np.fft.irfft((np.abs(spectrum) ** 2).sum(1))[: max_lag + 1]
+        autocorrelation = sums / (length - np.arange(max_lag + 1)) * length / sums[0]
+        below = np.flatnonzero(autocorrelation < 1 / np.e)
         if len(below):
-            found[unit] = below[0]
-    return found
+            times[unit] = below[0]
+    return times
 
 
 def quantile_curve(name: str, times: Times) -> Curve:
-    """The units of a layer side by side, the fastest first; no number for those beyond."""
-    shares = 100 * (np.arange(len(times)) + 0.5) / len(times)
+    """Return the units' times in ascending order by percentile; y is None where it is infinite."""
+    percentiles = 100 * (np.arange(len(times)) + 0.5) / len(times)
     y = [float(time) if np.isfinite(time) else None for time in np.sort(times)]
-    return Curve(name=name, x=shares.tolist(), y=y)
+    return Curve(name=name, x=percentiles.tolist(), y=y)
 
 
-def timescale_numbers(name: str, times: Times, beyond: str, kind: str) -> list[ScalarResult]:
-    """The median over units, and what 95 % of them are at most."""
-    found = []
-    for share, what in ((0.5, "median"), (0.95, "95 % of units")):
-        time = float(np.quantile(times, share, method="inverted_cdf"))
-        value, note = (time, "") if np.isfinite(time) else (None, beyond)
-        found.append(ScalarResult(name=f"{what}, {name}", value=value, unit=kind, note=note))
-    return found
+def timescale_numbers(name: str, times: Times, note: str, unit: str) -> list[ScalarResult]:
+    """Return the median and the 95th percentile over units; the note is for infinite ones."""
+    numbers = []
+    for quantile, label in ((0.5, "median"), (0.95, "95th percentile")):
+        time = float(np.quantile(times, quantile, method="inverted_cdf"))
+        is_finite = np.isfinite(time)
+        numbers.append(
+            ScalarResult(
+                name=f"{label}, {name}",
+                value=time if is_finite else None,
+                unit=unit,
+                note="" if is_finite else note,
+            )
+        )
+    return numbers

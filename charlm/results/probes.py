@@ -1,6 +1,7 @@
 """Probe results and `report.json` of `charlm probe`."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -8,9 +9,9 @@ import msgspec
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
     """A curve of a figure; y is None where too few events were counted."""
 
-    name: str = ""
-    x: Sequence[float]
-    y: Sequence[float | None]
+    name: str = ""  # in the legend
+    x: Sequence[float]  # position on the axis
+    y: Sequence[float | None]  # value
     error: Sequence[float | None] | None = None  # standard error of each y
     count: Sequence[int] | None = None  # events behind each y
 
@@ -18,11 +19,11 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
 class ScalarResult(msgspec.Struct, frozen=True, kw_only=True):
     """A single number; value None: beyond the range that was measured."""
 
-    name: str
-    value: float | None
-    unit: str
+    name: str  # of the number
+    value: float | None  # None: beyond the range that was measured
+    unit: str  # of the value
     low: float | None = None  # 95 % confidence interval
-    high: float | None = None
+    high: float | None = None  # its upper end
     note: str = ""  # such as "more than 4,096"
     run: str = ""  # name of the run, in the result of a group
 
@@ -32,9 +33,9 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
 
     title: str = ""  # where there are several figures
     x: str  # label of the axis, with unit
-    y: str
-    log_x: bool = True
-    log_y: bool = False
+    y: str  # label of the axis, with unit
+    log_x: bool = True  # whether the axis is logarithmic
+    log_y: bool = False  # whether the axis is logarithmic
     chance: float | None = None  # y without any memory
     curves: Sequence[Curve] = ()
     panels: Sequence["ProbeResult"] = ()  # further figures with other axes or curves
@@ -42,13 +43,13 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
     notes: Sequence[str] = ()  # what the reader of the figure must know
 
 
-class NotApplicable(msgspec.Struct, frozen=True, tag=True, tag_field="status"):
+class NotApplicable(msgspec.Struct, frozen=True, tag="not_applicable", tag_field="status"):
     """A probe that does not apply to this run or text."""
 
-    reason: str
+    reason: str  # why it does not apply
 
 
-class Measured(msgspec.Struct, frozen=True, tag=True, tag_field="status"):
+class Measured(msgspec.Struct, frozen=True, tag="measured", tag_field="status"):
     """A probe that was measured."""
 
     result: ProbeResult
@@ -61,7 +62,7 @@ class ProbeAnswer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """`PROBE.json`: the cached outcome of a probe for one run."""
 
     cache_key: "ProbeCacheKey"
-    seconds: float
+    seconds: float  # that the probe took
     artifacts_sha256: str  # of PROBE.safetensors
     outcome: Outcome
 
@@ -71,7 +72,7 @@ class ProbedText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     corpus_sha256: str
     text_sha256: str
-    split: str
+    split: str  # of the run's text
     characters: int  # tokens
     vocabulary_kind: str  # "chars" or "bytes"
 
@@ -89,10 +90,10 @@ class ProbeCacheKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class ProbeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of a probing."""
 
-    split: str = "test"
-    max_chars: int = 100_000
+    split: str = "test"  # that is read
+    max_chars: int = 100_000  # characters of the split that are read, at most
     seed: int = 0
-    checkpoint: str = "best"
+    checkpoint: str = "best"  # best, last or a step
 
 
 class ProbeMarker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -107,15 +108,15 @@ class ProbeMarker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class ProbedRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A run in a report of probes."""
 
-    name: str
-    path: str
+    name: str  # of its directory
+    path: str  # of its directory
     cell: str
     hidden_size: int
     num_layers: int
     parameters: int
     state_size: int
     seed: int
-    bits_per_char: float | None
+    bits_per_char: float | None  # test score in its report; None if there is none
     weights_sha256: str
     step: int
     text: ProbedText
@@ -124,11 +125,11 @@ class ProbedRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class ProbeDocumentation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a probe's docstring says."""
 
-    question: str
-    protocol: str
-    unit: str
-    chance: str
-    source: str
+    question: str  # that the probe answers
+    protocol: str  # how it is measured
+    unit: str  # of the result
+    chance: str  # result of a model without memory
+    source: str  # paper that the probe is from
 
 
 class ProbeSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -149,3 +150,13 @@ class ProbesReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     text: ProbedText
     runs: tuple[ProbedRun, ...]
     probes: dict[str, ProbeSummary]
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Return a flat record per measured number, for pandas or polars."""
+        return [
+            {"probe": probe, **msgspec.to_builtins(number), "run": number.run or run}
+            for probe, summary in self.probes.items()
+            for run, outcome in summary.outcomes.items()
+            if isinstance(outcome, Measured)
+            for number in outcome.result.numbers
+        ]
