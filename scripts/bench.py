@@ -36,7 +36,7 @@ from charlm.config import Config, validate_config
 from charlm.data.batches import BatchSampler
 from charlm.data.corpus import load_corpus
 from charlm.data.vocabulary import Vocabulary
-from charlm.evaluation.generation import generate
+from charlm.evaluation.generation import iter_generated
 from charlm.evaluation.scoring import iter_token_nll, validation_bpc
 from charlm.execution.device import disable_malloc_trim
 from charlm.kernels.registry import Unroll, get_kernel, supported_kernels
@@ -218,7 +218,7 @@ def writers(cell: str, hidden: int, count: int) -> tuple[Step, Step]:
 
     config = settings(cell, 2, hidden, 1, 1)
     model = build_char_lm(config, SYMBOLS, best(cell, hidden, hidden), "cpu")
-    return theirs, lambda: list(generate(model, ALPHABET, "", count))
+    return theirs, lambda: list(iter_generated(model, ALPHABET, "", count))
 
 
 ALPHABET = Vocabulary("chars", tuple(range(32, 32 + SYMBOLS - 1)))

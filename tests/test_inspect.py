@@ -16,7 +16,7 @@ from charlm.cells.base import CELLS
 from charlm.cli.inspect import parse_units
 from charlm.data.corpus import Corpus
 from charlm.errors import ConfigError, DataError
-from charlm.evaluation.scoring import evaluate, iter_token_nll
+from charlm.evaluation.scoring import iter_token_nll, score_text
 from charlm.inspection.feature_units import survey_units
 from charlm.inspection.inspect_run import inspect_run
 from charlm.inspection.text_features import text_features
@@ -73,7 +73,7 @@ def test_bits_are_those_of_eval(tmp_path: Path, book: Path) -> None:
     passage = span_from_corpus(corpus.encoding, (start, end), 10_000, run.vocabulary)
     assert "".join(passage.symbols) == book.read_text()[start:end]
     found = inspect_run(run, "", model, corpus, passage, "", [], lambda _: None)
-    exact = evaluate(model, run.vocabulary, corpus.encoding, (start, end))
+    exact = score_text(model, run.vocabulary, corpus.encoding, (start, end))
     assert sum(found.bits) / len(found.bits) == pytest.approx(exact["bits_per_char"], abs=1e-4)
 
 

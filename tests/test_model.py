@@ -12,7 +12,7 @@ from charlm.cells.base import CELLS
 from charlm.config import validate_config
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import ConfigError
-from charlm.evaluation.generation import generate
+from charlm.evaluation.generation import iter_generated
 from charlm.evaluation.scoring import iter_token_nll
 from charlm.kernels.loop import unroll_loop
 from charlm.models.build import build_char_lm, select_kernel
@@ -156,7 +156,7 @@ def test_a_residual_model_is_scored_and_writes() -> None:
     before = torch.cat((model.bias.detach().expand(1, 1, SYMBOLS), logits[:-1]))
     wanted = -before.log_softmax(-1).gather(-1, torch.from_numpy(ids)[..., None])[..., 0]
     assert_close(found, wanted, rtol=0, atol=1e-9)
-    text = b"".join(generate(model, alphabet, "abc", 30, temperature=0)).decode()
+    text = b"".join(iter_generated(model, alphabet, "abc", 30, temperature=0)).decode()
     read = torch.tensor(alphabet.encode("abc" + text))[:, None]
     best = by_hand(model, read)[2:-1, 0].argmax(-1)
     assert alphabet.encode(text) == best.tolist()

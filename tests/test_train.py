@@ -292,7 +292,7 @@ def result_of(run: Run) -> dict[str, bytes]:
     config = run.record.config
     model = build_char_lm(config, run.vocabulary.size, "loop", "cpu")
     model.load_state_dict(run.load_checkpoint("best", print).tensors["model"])
-    found["sample"] = b"".join(sampling.generate(model, run.vocabulary, "The ", 40, seed=3))
+    found["sample"] = b"".join(sampling.iter_generated(model, run.vocabulary, "The ", 40, seed=3))
     return found
 
 
@@ -404,7 +404,7 @@ def test_evaluating_otherwise_never_changes_training(tmp_path: Path, book: Path)
         for one in train(run, model, corpus):
             happened.append(one)
             if every == 5:
-                scoring.evaluate(
+                scoring.score_text(
                     model.model, corpus.vocabulary, corpus.encoding, corpus.record.splits["test"]
                 )
                 torch.rand(5)  # nor does anybody else's use of the global generator

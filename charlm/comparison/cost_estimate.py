@@ -16,7 +16,7 @@ from charlm.comparison.plan import PlannedRun
 from charlm.config import FORMAT_VERSION, Config
 from charlm.data.corpus import Corpus
 from charlm.errors import StorageError
-from charlm.evaluation.scoring import QUICK_CHARACTERS, iter_token_nll, validation_bpc
+from charlm.evaluation.scoring import VALIDATION_TOKENS, iter_token_nll, validation_bpc
 from charlm.execution.device import available_memory
 from charlm.execution.jobs import Job, JobProgress, LocalExecutor, describe_executor, run_jobs
 from charlm.progress import ProgressCallback
@@ -139,7 +139,7 @@ class Throughput(NamedTuple):
         looks = math.ceil(updates / validation_interval(config, updates))
         looked = (
             looks
-            * min(len(corpus.split("valid")), QUICK_CHARACTERS)
+            * min(len(corpus.split("valid")), VALIDATION_TOKENS)
             * self.seconds_per_validation_token
         )
         scored = (

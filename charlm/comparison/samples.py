@@ -1,29 +1,45 @@
-"""What a run writes by itself, kept: a report is quick to make again."""
+"""Sample texts of a comparison: what a run generates from nothing, cached by its weights."""
 
-from collections.abc import Callable
+import logging
 from pathlib import Path
 
-import msgspec
-
-from charlm.config import Config
+from charlm.comparison.entries import PlannedRun
+from charlm.errors import DataError
 from charlm.evaluation.generation import generate
-from charlm.models.build import build_char_lm, load_weights, select_kernel
 from charlm.runs.run import Run
 from charlm.storage import files
 
-SAMPLE_LENGTH, SAMPLE_TEMPERATURE = 300, 0.8
+log = logging.getLogger("charlm")
+
+SAMPLE_LENGTH = 300  # tokens
+SAMPLE_TEMPERATURE = 0.8
 
 
-def cached_sample(run: Run, config: Config, place: Path, say: Callable[[str], None]) -> str:
-    """LENGTH symbols from nothing by the best weights of a finished run, kept in `place` by them;
-    config: the run's, its cell known here."""
-    assert run.report
-    kept = place / f"{run.report['weights_sha256'][:16]}.txt"
-    if not kept.exists():
-        kernel, _ = select_kernel(msgspec.structs.replace(config, kernel="auto"))
-        model = build_char_lm(config, run.vocabulary.size, kernel, "cpu")
-        load_weights(model, run.load_checkpoint("best", say).tensors)
-        written = generate(model, run.vocabulary, "", SAMPLE_LENGTH, temperature=SAMPLE_TEMPERATURE)
-        files.make_directory(place)
-        files.write_atomic(kept, b"".join(written))
-    return kept.read_bytes().decode(errors="replace")
+def sample_text(planned: PlannedRun, directory: Path) -> str | None:
+    """Return what the best weights of a run generate; None if it diverged or has none any more.
+
+    Args:
+        planned: a run that has ended; the cell of its config must have been loaded.
+        directory: where samples are cached.
+    """
+    run = Run(planned.path)
+    if run.report is None:
+        return None
+    path = directory / f"{run.report.weights_sha256[:16]}.txt"
+    if not path.exists():
+        try:
+            text = _generate(run, planned.config.cell)
+        except DataError as error:
+            log.warning("no sample of %s: %s", run.path.name, error)
+            return None
+        files.make_directory(directory)
+        files.write_atomic(path, text)
+    return path.read_bytes().decode(errors="replace")
+
+
+def _generate(run: Run, cell: str) -> bytes:
+    run.load_custom_cell(cell)
+    tokens = generate(
+        run.model("best"), run.vocabulary, "", SAMPLE_LENGTH, temperature=SAMPLE_TEMPERATURE
+    )
+    return b"".join(tokens)

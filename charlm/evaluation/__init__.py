@@ -1,1 +1,1 @@
-"""TODO docstring."""
+"""Evaluation: exact scores, generation, n-grams and other baselines."""

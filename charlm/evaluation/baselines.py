@@ -1,17 +1,24 @@
-"""What a test split costs without a net: evenly, by n-grams and by compressors, in a run's unit."""
+"""Baselines: reference scores of a test split (uniform, n-grams, gzip, bz2, xz, zstd).
+
+A static baseline learns from train alone, as a run does. A token that train lacks costs the unknown
+token and log2(1,114,112) bits more. An adaptive baseline, a compressor, goes on learning while it
+reads the test split, and codes any byte.
+
+To add a baseline, write one function with the decorator `register_baseline`.
+"""
 
 import bz2
 import hashlib
 import importlib
+import logging
 import lzma
 import math
 import sys
 import zlib
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from itertools import chain
 from pathlib import Path
-from time import perf_counter
-from typing import Any, Protocol
+from typing import Literal, NamedTuple, Protocol, TypedDict
 
 import msgspec
 import numpy as np
@@ -20,194 +27,253 @@ from charlm import __version__
 from charlm.data.corpus import Corpus
 from charlm.data.vocabulary import TokenIds
 from charlm.evaluation import ngram
-from charlm.evaluation.scoring import QUICK_CHARACTERS, map_unknown
+from charlm.evaluation.scoring import VALIDATION_TOKENS, map_unknown
+from charlm.registry import unknown_name_error
+from charlm.results.comparison import BaselineCache, BaselineResult
 from charlm.storage import files
 from charlm.storage.json_files import decode_json, encode_json, read_bytes
 
-MAX_NGRAM_TRAINING_TOKENS = (
-    ngram.MAX_TRAINING_TOKENS
-)  # symbols of train that n-grams are counted of
-MAX_COMPRESSION_WINDOW = 1 << 27  # bytes that xz and zstd look back at most: 1.4 GB of memory
-Baseline = dict[str, Any]
+MAX_NGRAM_TRAINING_TOKENS = ngram.MAX_TRAINING_TOKENS
+MAX_COMPRESSION_WINDOW = 1 << 27  # bytes of history for xz and zstd: 1.4 GB of memory
+GZIP_WINDOW = 1 << 15  # bytes
+BZ2_BLOCK = 900_000  # bytes
+logger = logging.getLogger("charlm")
+
+
+class BaselineDetails(TypedDict, total=False):
+    """Fields of `BaselineResult` that say how a baseline was measured."""
+
+    vocabulary_size: int
+    order: int
+    max_order: int
+    training_tokens: int
+    training_is_partial: bool
+    selection_tokens: int
+    window_bytes: int | None
+    block_bytes: int
+    missing_package: str
+
+
+Measurement = tuple[float | None, BaselineDetails]  # bits of the whole test split
+
+
+class Baseline(NamedTuple):
+    """Registered baseline."""
+
+    kind: Literal["static", "adaptive"]
+    measure: Callable[[Corpus], Measurement]
 
 
 class Compressor(Protocol):
-    """A compressor of the standard library."""
+    """Compressor of the standard library."""
 
-    def compress(self, data: bytes, /) -> bytes: ...
+    def compress(self, data: bytes, /) -> bytes:
+        """Compress data; return what is finished."""
+        ...
 
-    def flush(self) -> bytes: ...
+    def flush(self) -> bytes:
+        """Return the rest."""
+        ...
+
+
+BASELINES: dict[str, Baseline] = {}  # by name, in the order of reports
+
+
+def register_baseline(
+    name: str, kind: Literal["static", "adaptive"]
+) -> Callable[[Callable[[Corpus], Measurement]], Callable[[Corpus], Measurement]]:
+    """Return a decorator that registers a function from a corpus to the bits of its test split."""
+
+    def register(measure: Callable[[Corpus], Measurement]) -> Callable[[Corpus], Measurement]:
+        assert name not in BASELINES, f"two baselines are called {name!r}"
+        BASELINES[name] = Baseline(kind, measure)
+        return measure
+
+    return register
+
+
+def validate_baseline_names(names: Collection[str]) -> None:
+    """Raise ConfigError if there is no baseline of a name."""
+    for name in names:
+        if name not in BASELINES:
+            raise unknown_name_error("baseline", name, BASELINES)
 
 
 def measure_baselines(
-    corpus: Corpus, without: Container[str] = (), begins: Callable[[str], None] = lambda _: None
-) -> Iterator[Baseline]:
-    """The bits of the test split, each with a name, how it was come by, and how long that took;
-    `begins` hears the name of what is measured now.
+    corpus: Corpus, directory: Path | None = None, names: Collection[str] | None = None
+) -> list[BaselineResult]:
+    """Measure baselines on the test split of a corpus.
 
-    Uniform and n-grams are static, as a run is: they learn from train alone, and what train never
-    had costs the escape and log2(1,114,112) bits more. Compressors are adaptive: they go on
-    learning from the test split while they read it, and code any byte. Bits are None where a
-    compressor is not installed, or bytes have no characters.
+    Args:
+        corpus: corpus with its splits.
+        directory: where results are cached in `baselines-KEY.json`, by text, splits and version;
+            None: no cache. Compressors that were not installed are looked for again.
+        names: baselines to measure; default: all.
+
+    Returns:
+        One result per baseline, in the order of `BASELINES`.
+
+    Raises:
+        ConfigError: if there is no baseline of a name.
     """
-    characters, size = corpus.encoding.count_characters_and_bytes(
+    wanted = BASELINES if names is None else names
+    validate_baseline_names(wanted)
+    path = None if directory is None else directory / f"baselines-{_cache_key(corpus)[:8]}.json"
+    results: dict[str, BaselineResult] = {}
+    if path and path.exists():
+        cached = decode_json(read_bytes(path), BaselineCache, path).results
+        results = {result.name: result for result in cached if result.bits_per_byte is not None}
+    for name, baseline in BASELINES.items():
+        if name not in wanted or name in results:
+            continue
+        logger.info("measuring %s", name)
+        bits, details = baseline.measure(corpus)
+        results[name] = _result(corpus, name, baseline.kind, bits, details)
+        if path:
+            cache = BaselineCache(results=tuple(results.values()))
+            files.write_atomic(path, encode_json(cache))
+    return [results[name] for name in BASELINES if name in wanted]
+
+
+def _cache_key(corpus: Corpus) -> str:
+    record = corpus.record
+    identity = (__version__, record.digest, record.splits, corpus.vocabulary.kind)
+    return hashlib.sha256(msgspec.json.encode(identity)).hexdigest()
+
+
+def _result(
+    corpus: Corpus,
+    name: str,
+    kind: Literal["static", "adaptive"],
+    bits: float | None,
+    details: BaselineDetails,
+) -> BaselineResult:
+    characters, num_bytes = corpus.encoding.count_characters_and_bytes(
         *corpus.record.splits["test"], corpus.vocabulary.kind
     )
-    for name, measure in {
-        "uniform": _uniform,
-        "unigram": _unigram,
-        "n-gram": _ngram,
-        "gzip": _gzip,
-        "bz2": _bz2,
-        "xz": _xz,
-        "zstd": _zstd,
-    }.items():
-        if name in without:
-            continue
-        begins(name)
-        begun = perf_counter()
-        bits, protocol = measure(corpus)
-        yield {
-            "name": name,
-            "bits_per_char": bits / characters if bits is not None and characters else None,
-            "bits_per_byte": bits / size if bits is not None else None,
-            "protocol": protocol,
-            "seconds": perf_counter() - begun,
-        }
-
-
-def load_or_measure_baselines(
-    corpus: Corpus, place: Path, begins: Callable[[str], None]
-) -> list[Baseline]:
-    """The same, each measured once and kept in this directory, by the text and its splits; what is
-    not installed is looked for again."""
-    about = (__version__, corpus.record.digest, corpus.record.splits, corpus.vocabulary.kind)
-    key = hashlib.sha256(msgspec.json.encode(about)).hexdigest()
-    path = place / f"baselines-{key[:8]}.json"
-    there = decode_json(read_bytes(path), dict[str, Baseline], path) if path.exists() else {}
-    found = {name: one for name, one in there.items() if one["bits_per_byte"] is not None}
-    for one in measure_baselines(corpus, found, begins):
-        found[one["name"]] = one
-        files.write_atomic(path, encode_json(found))
-    return list(found.values())
-
-
-BaselineResult = tuple[float | None, str]
-
-
-def _uniform(corpus: Corpus) -> BaselineResult:
-    text = corpus.split("test")
-    bits = len(text) * math.log2(corpus.vocabulary.size) + _unk_bits(corpus, text)
-    return bits, f"static: each of {corpus.vocabulary.size} symbols alike"
-
-
-def _unigram(corpus: Corpus) -> BaselineResult:
-    counted, said = _ngram_training_ids(corpus)
-    return _ngram_bits(corpus, counted, 1), f"static: how often in {said}"
-
-
-def _ngram(corpus: Corpus) -> BaselineResult:
-    counted, said = _ngram_training_ids(corpus)
-    valid = map_unknown(corpus.split("valid")[:QUICK_CHARACTERS], corpus.vocabulary)
-    tried = ngram.token_nll_by_order(counted, valid, np.arange(len(valid)), corpus.vocabulary.size)
-    best = 2 + int(tried[1:].mean(1).argmin())
-    return (
-        _ngram_bits(corpus, counted, best),
-        f"static: interpolated Kneser-Ney of {said}, order {best} of 2 to {ngram.ORDER} "
-        f"chosen on {len(valid):,} symbols of valid",
+    return BaselineResult(
+        name=name,
+        kind=kind,
+        bits_per_char=bits / characters if bits is not None and characters else None,
+        bits_per_byte=bits / num_bytes if bits is not None else None,
+        **details,
     )
 
 
-def _ngram_training_ids(corpus: Corpus) -> tuple[TokenIds, str]:
-    train = corpus.split("train")
-    return train[
-        -MAX_NGRAM_TRAINING_TOKENS:
-    ], f"the last {MAX_NGRAM_TRAINING_TOKENS:,} of train" if len(
-        train
-    ) > MAX_NGRAM_TRAINING_TOKENS else "train"
+@register_baseline("uniform", kind="static")
+def uniform(corpus: Corpus) -> Measurement:
+    """Give every token of the vocabulary the same probability."""
+    ids, size = corpus.split("test"), corpus.vocabulary.size
+    return len(ids) * math.log2(size) + _unknown_bits(corpus, ids), {"vocabulary_size": size}
 
 
-def _ngram_bits(corpus: Corpus, counted: TokenIds, order: int) -> float:
-    """Bits of the test split, each symbol after what stands before it there."""
-    text = corpus.split("test")
-    ids = map_unknown(text, corpus.vocabulary)
-    nats = ngram.token_nll(counted, ids, np.arange(len(ids)), corpus.vocabulary.size, order)
-    return math.fsum(nats) / math.log(2) + _unk_bits(corpus, text)
+@register_baseline("unigram", kind="static")
+def unigram(corpus: Corpus) -> Measurement:
+    """Predict tokens by their frequency in train."""
+    train, details = _ngram_training_ids(corpus)
+    return _ngram_bits(corpus, train, order=1), {**details, "order": 1}
 
 
-def _unk_bits(corpus: Corpus, text: TokenIds) -> float:
-    """Bits of naming the characters that train never had."""
-    escape = corpus.vocabulary.unk_id
-    unseen = 0 if escape is None else int((text >= escape).sum())
-    return unseen * corpus.vocabulary.unk_cost_nats / math.log(2)
+@register_baseline("n-gram", kind="static")
+def interpolated_ngram(corpus: Corpus) -> Measurement:
+    """Predict tokens by interpolated Kneser-Ney of the order that is best on valid."""
+    train, details = _ngram_training_ids(corpus)
+    valid = map_unknown(corpus.split("valid")[:VALIDATION_TOKENS], corpus.vocabulary)
+    nats = ngram.token_nll_by_order(train, valid, np.arange(len(valid)), corpus.vocabulary.size)
+    order = 2 + int(nats[1:].mean(1).argmin())
+    return _ngram_bits(corpus, train, order), {
+        **details,
+        "order": order,
+        "max_order": ngram.ORDER,
+        "selection_tokens": len(valid),
+    }
 
 
-def _gzip(corpus: Corpus) -> BaselineResult:
-    return _conditional_compressed_bits(
-        corpus, lambda: zlib.compressobj(9, wbits=31)
-    ), _describe_compressor("looks 32 KiB back")
+@register_baseline("gzip", kind="adaptive")
+def gzip(corpus: Corpus) -> Measurement:
+    """Compress with gzip at its highest level."""
+    bits = _conditional_compressed_bits(corpus, lambda: zlib.compressobj(9, wbits=31))
+    return bits, {"window_bytes": GZIP_WINDOW}
 
 
-def _bz2(corpus: Corpus) -> BaselineResult:
-    return _conditional_compressed_bits(corpus, bz2.BZ2Compressor), _describe_compressor(
-        "every 900 kB on their own"
-    )
+@register_baseline("bz2", kind="adaptive")
+def bzip2(corpus: Corpus) -> Measurement:
+    """Compress with bzip2 at its highest level."""
+    return _conditional_compressed_bits(corpus, bz2.BZ2Compressor), {"block_bytes": BZ2_BLOCK}
 
 
-def _xz(corpus: Corpus) -> BaselineResult:
-    window, said = _compression_window(corpus)
-    best = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": window}
-    return _conditional_compressed_bits(
-        corpus, lambda: lzma.LZMACompressor(filters=[best])
-    ), _describe_compressor(said)
+@register_baseline("xz", kind="adaptive")
+def xz(corpus: Corpus) -> Measurement:
+    """Compress with LZMA2 at its highest level."""
+    window, is_limited = _compression_window(corpus)
+    lzma2 = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": window}
+    bits = _conditional_compressed_bits(corpus, lambda: lzma.LZMACompressor(filters=[lzma2]))
+    return bits, {"window_bytes": window if is_limited else None}
 
 
-def _zstd(corpus: Corpus) -> BaselineResult:
-    new = sys.version_info >= (3, 14)
+@register_baseline("zstd", kind="adaptive")
+def zstandard(corpus: Corpus) -> Measurement:
+    """Compress with Zstandard at level 19; part of Python from 3.14 on."""
+    is_builtin = sys.version_info >= (3, 14)
     try:
-        zstd = importlib.import_module("compression.zstd" if new else "backports.zstd")
+        zstd = importlib.import_module("compression.zstd" if is_builtin else "backports.zstd")
     except ModuleNotFoundError:
-        return None, "not installed: pip install 'charlm[zstd]'"
-    window, said = _compression_window(corpus)
+        return None, {"missing_package": "zstd"}
+    window, is_limited = _compression_window(corpus)
     options = {
         zstd.CompressionParameter.compression_level: 19,
         zstd.CompressionParameter.window_log: (window - 1).bit_length(),
         zstd.CompressionParameter.enable_long_distance_matching: 1,
     }
-    return _conditional_compressed_bits(
-        corpus, lambda: zstd.ZstdCompressor(options=options)
-    ), _describe_compressor(said)
+    bits = _conditional_compressed_bits(corpus, lambda: zstd.ZstdCompressor(options=options))
+    return bits, {"window_bytes": window if is_limited else None}
 
 
-def _describe_compressor(looks: str) -> str:
-    return f"adaptive: C(train + test) - C(train), {looks}"
+def _ngram_training_ids(corpus: Corpus) -> tuple[TokenIds, BaselineDetails]:
+    """Return the last ids of train, as many as can be counted."""
+    train = corpus.split("train")
+    counted = train[-MAX_NGRAM_TRAINING_TOKENS:]
+    is_partial = len(counted) < len(train)
+    return counted, {"training_tokens": len(counted), "training_is_partial": is_partial}
 
 
-def _compression_window(corpus: Corpus) -> tuple[int, str]:
-    """Bytes that hold train and test, if so many may be held."""
+def _ngram_bits(corpus: Corpus, train: TokenIds, order: int) -> float:
+    """Return bits of the test split, each token after those that precede it there."""
+    test = corpus.split("test")
+    ids = map_unknown(test, corpus.vocabulary)
+    nats = ngram.token_nll(train, ids, np.arange(len(ids)), corpus.vocabulary.size, order)
+    return math.fsum(nats) / math.log(2) + _unknown_bits(corpus, test)
+
+
+def _unknown_bits(corpus: Corpus, ids: TokenIds) -> float:
+    """Return bits to name the characters that train lacks."""
+    unk_id = corpus.vocabulary.unk_id
+    unknown = 0 if unk_id is None else int((ids >= unk_id).sum())
+    return unknown * corpus.vocabulary.unk_cost_nats / math.log(2)
+
+
+def _compression_window(corpus: Corpus) -> tuple[int, bool]:
+    """Return bytes of history, and whether that is less than train and test together."""
     spans = (corpus.record.splits[name] for name in ("train", "test"))
     size = sum(
         corpus.encoding.count_characters_and_bytes(*span, corpus.vocabulary.kind)[1]
         for span in spans
     )
     window = min(max(size, 1 << 12), MAX_COMPRESSION_WINDOW)
-    if size <= window:
-        return window, "looks back at all of it"
-    return window, f"looks {window >> 10:,} KiB back"
+    return window, size > window
 
 
-def _conditional_compressed_bits(corpus: Corpus, packer: Callable[[], Compressor]) -> float:
-    """Bits by which train grows, packed, when test comes after it."""
+def _conditional_compressed_bits(
+    corpus: Corpus, make_compressor: Callable[[], Compressor]
+) -> float:
+    """Return C(train + test) - C(train): bits that the test split adds to compressed train."""
     (start, end), test = (corpus.record.splits[name] for name in ("train", "test"))
-    train = (
-        max(start, end - MAX_COMPRESSION_WINDOW),
-        end,
-    )  # none looks further back: more only takes time
+    train = (max(start, end - MAX_COMPRESSION_WINDOW), end)  # more history has no effect
     kind = corpus.vocabulary.kind
-    alone = _compressed_size(packer(), corpus.encoding.iter_bytes(*train, kind))
+    alone = _compressed_size(make_compressor(), corpus.encoding.iter_bytes(*train, kind))
     both = chain(corpus.encoding.iter_bytes(*train, kind), corpus.encoding.iter_bytes(*test, kind))
-    return 8.0 * (_compressed_size(packer(), both) - alone)
+    return 8.0 * (_compressed_size(make_compressor(), both) - alone)
 
 
-def _compressed_size(packer: Compressor, pieces: Iterable[bytes]) -> int:
-    return sum(len(packer.compress(piece)) for piece in pieces) + len(packer.flush())
+def _compressed_size(compressor: Compressor, pieces: Iterable[bytes]) -> int:
+    return sum(len(compressor.compress(piece)) for piece in pieces) + len(compressor.flush())

@@ -1,4 +1,7 @@
-"""TODO docstring."""
+"""Text blocks: costs of a text summed over contiguous blocks of nearly equal length.
+
+Neighboring blocks are dependent, so a long text has long blocks, not many.
+"""
 
 from collections.abc import Iterator
 
@@ -8,22 +11,23 @@ from torch import Tensor
 
 Numbers = NDArray[np.float64]
 
-MAX_BLOCKS = 50  # neighbours are alike: of a long text the blocks are long, not many
-MIN_BLOCK_LENGTH = 1000  # symbols, at least
+MAX_BLOCKS = 50
+MIN_BLOCK_LENGTH = 1000  # tokens
 
 
-def block_edges(symbols: int) -> NDArray[np.int64]:
-    """Where the blocks of a text begin and end, (blocks + 1,): equally long, to one symbol."""
-    blocks = max(1, min(symbols // MIN_BLOCK_LENGTH, MAX_BLOCKS))
-    return np.arange(blocks + 1, dtype=np.int64) * symbols // blocks
+def block_edges(length: int) -> NDArray[np.int64]:
+    """Return the edges of the blocks of a text, (blocks + 1,); lengths differ by at most one."""
+    blocks = max(1, min(length // MIN_BLOCK_LENGTH, MAX_BLOCKS))
+    return np.arange(blocks + 1, dtype=np.int64) * length // blocks
 
 
-def sum_by_block(windows: Iterator[Tensor], symbols: int) -> Numbers:
-    """Nats of a text of so many symbols, window by window, (time, 1) -> of its blocks, (blocks,)"""
-    ends = block_edges(symbols)[1:]
-    sums, at = np.zeros(len(ends)), 0
+def sum_by_block(windows: Iterator[Tensor], length: int) -> Numbers:
+    """Sum costs of a text of `length` tokens, given in windows (time, 1), to (blocks,)."""
+    ends = block_edges(length)[1:]
+    sums, position = np.zeros(len(ends)), 0
     for window in windows:
-        block = np.searchsorted(ends, np.arange(at, at + len(window)), side="right")
+        positions = np.arange(position, position + len(window))
+        block = np.searchsorted(ends, positions, side="right")
         sums += np.bincount(block, window[:, 0].numpy(), len(ends))
-        at += len(window)
+        position += len(window)
     return sums

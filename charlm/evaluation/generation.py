@@ -1,4 +1,4 @@
-"""Let a model write: one character at a time, carrying its true state."""
+"""Text generation: sampling one token at a time with carried state."""
 
 import math
 from collections.abc import Iterator
@@ -8,79 +8,71 @@ import torch
 from torch import Tensor
 
 from charlm.data.vocabulary import Vocabulary
-from charlm.errors import DivergedError
+from charlm.errors import ConfigError, DivergedError
+from charlm.execution.device import select_device
 from charlm.kernels.loop import SingleStep
 from charlm.kernels.registry import SINGLE_STEP_KERNELS
 from charlm.models.char_lm import CharLM
+from charlm.runs.checkpoint import CheckpointName
+from charlm.runs.restore import load_model
+from charlm.runs.run import Run
 from charlm.seeding import derive_seed
 
 
-def sample_token(
-    logits: Tensor, temperature: float, top_k: int, top_p: float, generator: torch.Generator
-) -> int:
-    """One id from logits (symbols,), in float64; temperature 0 takes the likeliest.
-
-    top_k: only the k likeliest (0: all). top_p: only the fewest that together have this probability
-    (Holtzman et al. 2020). Ties at the edge of top_k all stay.
-    """
-    scores = logits.double().numpy()
-    largest = scores.max()
-    if not math.isfinite(largest):
-        raise DivergedError(
-            "the model's expectations are not finite: its training had gone astray by then. "
-            "Try --checkpoint best, or train again with a lower --learning-rate"
-        )
-    if temperature == 0:
-        return int(scores.argmax())
-    # The largest becomes 0 before the division, which therefore cannot overflow.
-    chances = np.exp((scores - largest) / temperature)
-    if 0 < top_k < len(chances):
-        chances[chances < np.partition(chances, -top_k)[-top_k]] = 0
-    if top_p < 1:
-        order = np.argsort(-chances, kind="stable")
-        ordered = chances[order] / chances.sum()
-        enough = np.cumsum(ordered) - ordered >= top_p  # those likelier than it have it already
-        enough[0] = False  # the likeliest always stays
-        chances[order[enough]] = 0
-    mass = np.cumsum(chances)
-    drawn = torch.rand((), generator=generator, dtype=torch.float64).item() * mass[-1]
-    # side="right": a draw of exactly 0 must not fall on an id that has no chance
-    place = int(np.searchsorted(mass, drawn, side="right"))
-    return place if place < len(mass) else int(chances.nonzero()[0][-1])  # rounded up to the end
-
-
-class IncrementalDecoder:
-    """A model that reads one stream a character at a time and says what it expects next."""
-
-    def __init__(self, model: CharLM) -> None:
-        model.eval()
-        self.model, start = model, model.initial_state(1)
-        self.layers = list(zip(model.cells, model.layer_blocks, strict=True))
-        stepper = SINGLE_STEP_KERNELS.get(model.kernel, SingleStep)
-        self.steppers = [
-            stepper(layer, state) for (layer, _), state in zip(self.layers, start, strict=False)
-        ]
-        # What the first layer reads, and what its cell makes of it, for each character at once.
-        self.embeddings = model.input_projection(model.embed.weight)
-        cell, block = self.layers[0]
-        self.input_projections = cell.project_inputs(block.pre_cell(self.embeddings))
-        self.next_logits = model.next_token_logits(start)[0]
-
-    def advance(self, symbol: int) -> Tensor:
-        """The logits (symbols,) of what follows this character and all those before it."""
-        h, Wx = self.embeddings[symbol, None], self.input_projections[symbol, None]
-        for place, (cell, block) in enumerate(self.layers):
-            if place:
-                Wx = cell.project_inputs(block.pre_cell(h))
-            h = block.post_cell(h, None, self.steppers[place](Wx))
-        self.next_logits = self.model.predict(self.model.norm(h))[0]
-        return self.next_logits
-
-
-@torch.inference_mode()  # of the walk, not of who reads it in between
 def generate(
+    run: Run,
+    prompt: str = "",
+    num_chars: int = 500,
+    *,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    sample_number: int = 0,
+    checkpoint: CheckpointName = "best",
+    kernel: str = "auto",
+    device: str = "cpu",
+    threads: int = 1,
+) -> str:
+    """Return text that follows a prompt, the prompt excluded.
+
+    Args:
+        run: run with at least one checkpoint.
+        prompt: text that the model reads first.
+        num_chars: tokens to generate: characters, or bytes if the vocabulary is of bytes.
+        temperature: divides the logits; 0 takes the most probable token.
+        top_k: sample from the k most probable tokens; 0: from all.
+        top_p: sample from the fewest tokens with this total probability.
+        seed: seed of the random numbers.
+        sample_number: samples of different numbers are independent.
+        checkpoint: "best" on validation, or "last".
+        kernel: name of a kernel, or "auto" for the fastest one.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        threads: threads on a CPU.
+
+    Raises:
+        ConfigError: if an argument is out of range.
+        DivergedError: if the logits are not finite.
+    """
+    device, _ = select_device(device, threads)
+    _, model = load_model(run, checkpoint, kernel, device, threads)
+    pieces = iter_generated(
+        model,
+        run.vocabulary,
+        prompt,
+        num_chars,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+        sample_number=sample_number,
+    )
+    return b"".join(pieces).decode("utf-8", "replace")
+
+
+def iter_generated(
     model: CharLM,
-    alphabet: Vocabulary,
+    vocabulary: Vocabulary,
     prompt: str,
     length: int,
     *,
@@ -88,22 +80,139 @@ def generate(
     top_k: int = 0,
     top_p: float = 1.0,
     seed: int = 0,
-    number: int = 0,
+    sample_number: int = 0,
 ) -> Iterator[bytes]:
-    """`length` symbols that follow the prompt, one by one, as UTF-8 (or single bytes).
+    """Generate tokens that follow a prompt, one by one.
 
-    The text is a function of the arguments alone: sample `number` is the same however many are
-    asked for. The escape is never written, as it stands for no particular character.
+    The text depends on the arguments alone: sample `sample_number` is the same however many are
+    generated. The unknown token is never generated.
+
+    Yields:
+        The UTF-8 bytes of each character, or single bytes.
+
+    Raises:
+        ConfigError: if an argument is out of range.
+        DivergedError: if the logits are not finite.
     """
-    written = [alphabet.decode(np.array([place])) for place in range(len(alphabet.tokens))]
-    generator = torch.Generator().manual_seed(derive_seed(seed, "sample", number))
-    reader = IncrementalDecoder(model)
-    logits = reader.next_logits
-    for symbol in alphabet.encode(prompt):
-        logits = reader.advance(symbol)
+    _check_sampling(length, temperature, top_k, top_p)
+    return _iter_generated(
+        model,
+        vocabulary,
+        vocabulary.encode(prompt),
+        length,
+        (temperature, top_k, top_p),
+        torch.Generator().manual_seed(derive_seed(seed, "sample", sample_number)),
+    )
+
+
+@torch.inference_mode()  # in the generator only, not in the code that iterates over it
+def _iter_generated(
+    model: CharLM,
+    vocabulary: Vocabulary,
+    prompt_ids: list[int],
+    length: int,
+    sampling: tuple[float, int, float],
+    generator: torch.Generator,
+) -> Iterator[bytes]:
+    token_bytes = [vocabulary.decode(np.array([index])) for index in range(len(vocabulary.tokens))]
+    decoder = IncrementalDecoder(model)
+    logits = decoder.next_logits
+    for token in prompt_ids:
+        logits = decoder.advance(token)
     for _ in range(length):
-        if alphabet.unk_id is not None:
-            logits[alphabet.unk_id] = -torch.inf
-        symbol = sample_token(logits, temperature, top_k, top_p, generator)
-        yield written[symbol]
-        logits = reader.advance(symbol)
+        if vocabulary.unk_id is not None:
+            logits[vocabulary.unk_id] = -torch.inf
+        token = sample_token(logits, *sampling, generator)
+        yield token_bytes[token]
+        logits = decoder.advance(token)
+
+
+def _check_sampling(length: int, temperature: float, top_k: int, top_p: float) -> None:
+    if length < 0:
+        raise ConfigError(f"cannot generate {length} tokens. Try 0 or more")
+    if not 0 <= temperature < math.inf:
+        raise ConfigError(
+            f"cannot sample at --temperature {temperature}: it is a finite number. Try 0 or more"
+        )
+    if top_k < 0:
+        raise ConfigError(f"cannot sample with --top-k {top_k}. Try 0 or more")
+    if not 0 <= top_p <= 1:
+        raise ConfigError(f"cannot sample with --top-p {top_p}: it is a share. Try 0 to 1")
+
+
+def sample_token(
+    logits: Tensor, temperature: float, top_k: int, top_p: float, generator: torch.Generator
+) -> int:
+    """Sample a token from logits, (vocabulary size,), in float64.
+
+    Args:
+        logits: unnormalized log-probabilities.
+        temperature: divides the logits; 0 takes the most probable token.
+        top_k: sample from the k most probable tokens, ties included; 0: from all.
+        top_p: sample from the fewest tokens with this total probability.
+        generator: source of the random number.
+
+    Raises:
+        DivergedError: if the logits are not finite.
+
+    Source:
+        top_p: Holtzman et al. (2020), "The Curious Case of Neural Text Degeneration".
+    """
+    scores = logits.double().cpu().numpy()
+    largest = scores.max()
+    if not math.isfinite(largest):
+        raise DivergedError(
+            "cannot generate text: the logits are not finite, since training diverged. "
+            "Try --checkpoint best, or train again with a lower --learning-rate"
+        )
+    if temperature == 0:
+        return int(scores.argmax())
+    # The largest becomes 0 before the division, which therefore cannot overflow.
+    weights = np.exp((scores - largest) / temperature)
+    if 0 < top_k < len(weights):
+        weights[weights < np.partition(weights, -top_k)[-top_k]] = 0
+    if top_p < 1:
+        order = np.argsort(-weights, kind="stable")
+        probabilities = weights[order] / weights.sum()
+        is_excess = np.cumsum(probabilities) - probabilities >= top_p
+        is_excess[0] = False  # the most probable token always stays
+        weights[order[is_excess]] = 0
+    cumulative = np.cumsum(weights)
+    threshold = torch.rand((), generator=generator, dtype=torch.float64).item() * cumulative[-1]
+    # side="right": a threshold of exactly 0 must not select a token of weight 0
+    token = int(np.searchsorted(cumulative, threshold, side="right"))
+    return token if token < len(cumulative) else int(weights.nonzero()[0][-1])  # rounded up
+
+
+class IncrementalDecoder:
+    """Model that reads one stream token by token and predicts the next.
+
+    Attributes:
+        next_logits: logits of the token that follows what was read, (vocabulary size,).
+    """
+
+    def __init__(self, model: CharLM) -> None:
+        """Start from the initial state; the model is set to evaluation mode."""
+        model.eval()
+        self.model, initial_state = model, model.initial_state(1)
+        self.layers = list(zip(model.cells, model.layer_blocks, strict=True))
+        stepper = SINGLE_STEP_KERNELS.get(model.kernel, SingleStep)
+        self.steppers = [
+            stepper(cell, state)
+            for (cell, _), state in zip(self.layers, initial_state, strict=False)
+        ]
+        # Inputs and input projections of the first layer, computed once for all tokens.
+        self.embeddings = model.input_projection(model.embed.weight)
+        cell, block = self.layers[0]
+        self.input_projections = cell.project_inputs(block.pre_cell(self.embeddings))
+        self.next_logits = model.next_token_logits(initial_state)[0]
+
+    def advance(self, token: int) -> Tensor:
+        """Read a token; return the logits of the next one, (vocabulary size,)."""
+        h, projection = self.embeddings[token, None], self.input_projections[token, None]
+        for index, (cell, block) in enumerate(self.layers):
+            if index:
+                projection = cell.project_inputs(block.pre_cell(h))
+            h = block.post_cell(h, None, self.steppers[index](projection))
+        self.next_logits = self.model.predict(self.model.norm(h))[0]
+        return self.next_logits

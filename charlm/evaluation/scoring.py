@@ -1,9 +1,8 @@
-"""Bits per character of a text: the one exact protocol, and the quick look during training."""
+"""Bits per character: the exact score of a text, and subsampled validation during training."""
 
 import math
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,113 +13,136 @@ from charlm.data.vocabulary import TokenIds, Vocabulary
 from charlm.errors import DataError, DivergedError
 from charlm.evaluation.blocks import block_edges, sum_by_block
 from charlm.evaluation.streaming import iter_logits
-from charlm.progress import ProgressCallback
 from charlm.models.char_lm import CharLM
+from charlm.progress import ProgressCallback, ignore
+from charlm.results.run import Score
 
-STREAMING_PROTOCOL = (
-    "one-stream"  # every character once, the first from the start state, state carried
-)
-SUBSAMPLED_PROTOCOL = "quick"  # many streams over the beginning of the text, for steering only
-TOKENS_PER_FORWARD = 2048  # characters per call of the model: bounds memory, whatever training used
-QUICK_STREAMS, QUICK_CHARACTERS = 32, 1 << 17
-
-
-def token_nll(logits: Tensor, targets: Tensor) -> Tensor:
-    """What each target cost: logits (..., symbols), targets (...) -> (...), in float64."""
-    scores = logits.double().log_softmax(-1)
-    return -scores.gather(-1, targets[..., None])[..., 0]
+# Every token once, the first from the initial state, with carried state.
+STREAMING_PROTOCOL = "one-stream"
+# The first tokens of a split, read in parallel streams: steers training, and is no result.
+SUBSAMPLED_PROTOCOL = "subsampled"
+TOKENS_PER_FORWARD = 2048  # bounds memory, whatever training used
+VALIDATION_STREAMS, VALIDATION_TOKENS = 32, 1 << 17
+MIN_VALIDATION_STREAM = 64  # tokens
 
 
-def map_unknown(ids: TokenIds, alphabet: Vocabulary) -> TokenIds:
-    """ids as the model knows them: those from the escape on are the escape."""
-    wide = ids.astype(np.int64)
-    return wide if alphabet.unk_id is None else np.minimum(wide, alphabet.unk_id)
+def score_text(
+    model: CharLM,
+    vocabulary: Vocabulary,
+    encoding: EncodedText,
+    span: tuple[int, int],
+    count: ProgressCallback = ignore,
+) -> Score:
+    """Return the exact score of a span of a text, read as one stream with carried state.
+
+    Nats are summed in float64 and divided once.
+
+    Args:
+        model: model that scores; its mode and the random state are left as they are.
+        vocabulary: vocabulary of the model.
+        encoding: encoded text.
+        span: first token and one past the last.
+        count: is called with numbers of tokens scored.
+
+    Raises:
+        DataError: if the span is empty.
+        DivergedError: if the score is not finite.
+    """
+    start, end = span
+    if end == start:
+        raise DataError(
+            "cannot score the text: it is empty, there is nothing to score. Try another"
+        )
+    ids = encoding.ids[start:end, None]
+    blocks = sum_by_block(iter_token_nll(model, ids, vocabulary, count), end - start)
+    nats = math.fsum(blocks)
+    if not math.isfinite(nats):
+        raise DivergedError(
+            f"cannot score the text: the score is {nats}, since training diverged. "
+            "Try to train again with a lower --learning-rate"
+        )
+    characters, num_bytes = encoding.count_characters_and_bytes(start, end, vocabulary.kind)
+    unknown = 0
+    if vocabulary.unk_id is not None:
+        unknown = sum(
+            int((chunk >= vocabulary.unk_id).sum()) for chunk in encoding.iter_chunks(start, end)
+        )
+    edges = (start + block_edges(end - start)).tolist()
+    lengths = [
+        encoding.count_characters_and_bytes(*block, vocabulary.kind) for block in pairwise(edges)
+    ]
+    return Score(
+        bits_per_char=nats / math.log(2) / characters if characters else None,
+        bits_per_byte=nats / math.log(2) / num_bytes,
+        nats_per_char=nats / characters if characters else None,
+        characters=characters,
+        bytes=num_bytes,
+        tokens=end - start,
+        unknown_tokens=unknown,
+        protocol=STREAMING_PROTOCOL,
+        corpus_sha256=encoding.metadata.digest.sha256,
+        text_sha256=encoding.sha256(start, end, vocabulary.kind),
+        block_bits=tuple((blocks / math.log(2)).tolist()),
+        block_lengths=tuple(
+            block_bytes if block_characters is None else block_characters
+            for block_characters, block_bytes in lengths
+        ),
+    )
 
 
-@torch.inference_mode()  # of the walk, not of who looks at it in between
+def validation_bpc(model: CharLM, ids: TokenIds, vocabulary: Vocabulary) -> float:
+    """Return bits per token on the first tokens of ids, (length,), read in parallel streams."""
+    ids = ids[:VALIDATION_TOKENS]
+    streams = max(1, min(VALIDATION_STREAMS, len(ids) // MIN_VALIDATION_STREAM))
+    length = len(ids) // streams
+    batch = ids[: streams * length].reshape(streams, length).T
+    nats = math.fsum(float(window.sum()) for window in iter_token_nll(model, batch, vocabulary))
+    return nats / math.log(2) / batch.size
+
+
+@torch.inference_mode()  # in the generator only, not in the code that iterates over it
 def iter_token_nll(
-    model: CharLM, ids: TokenIds, alphabet: Vocabulary, tick: ProgressCallback = lambda _: None
+    model: CharLM, ids: TokenIds, vocabulary: Vocabulary, count: ProgressCallback = ignore
 ) -> Iterator[Tensor]:
-    """ids (length, streams) -> nats of each, window by window, (time, streams), float64 on the CPU.
+    """Iterate over the negative log-likelihood of tokens in windows.
 
-    Each stream is read once, in order, from the start state on, without dropout. Draws no random
-    numbers and leaves the model as it was: looking never changes what is learnt.
+    Each stream is read once, in order, from the initial state, without dropout. No random numbers
+    are drawn and the mode of the model is restored, so scoring never changes training.
+
+    Args:
+        model: model that reads.
+        ids: (length, streams).
+        vocabulary: vocabulary of the model.
+        count: is called with numbers of tokens read.
+
+    Yields:
+        Nats of each token of a window, (time, streams), float64, on the CPU.
     """
     window = max(1, TOKENS_PER_FORWARD // ids.shape[1])
-    pieces = (
-        torch.from_numpy(map_unknown(ids[at : at + window], alphabet))
-        for at in range(0, len(ids), window)
+    windows = (
+        torch.from_numpy(map_unknown(ids[start : start + window], vocabulary))
+        for start in range(0, len(ids), window)
     )
     was_training = model.training
     model.eval()
     try:
-        for x, logits in iter_logits(model, pieces, model.initial_state(ids.shape[1])):
-            cost = token_nll(logits, x)
-            if alphabet.unk_id is not None:
-                cost += alphabet.unk_cost_nats * (x == alphabet.unk_id)
-            yield cost.cpu()
-            tick(x.numel())
+        for targets, logits in iter_logits(model, windows, model.initial_state(ids.shape[1])):
+            nats = token_nll(logits, targets)
+            if vocabulary.unk_id is not None:
+                nats += vocabulary.unk_cost_nats * (targets == vocabulary.unk_id)
+            yield nats.cpu()
+            count(targets.numel())
     finally:
         model.train(was_training)
 
 
-def evaluate(
-    model: CharLM,
-    alphabet: Vocabulary,
-    text: EncodedText,
-    span: tuple[int, int],
-    tick: ProgressCallback = lambda _: None,
-) -> dict[str, Any]:
-    """The exact score of text[span]: nats are summed in float64 and divided once.
-
-    bits_per_char and nats_per_char are None for bytes that are not UTF-8: they have no characters.
-    symbols: what was scored, characters or bytes; unseen: those that cost an escape. The two
-    hashes are of the whole text that the scored one was taken from, and of exactly what was scored.
-    Of each block of the text: its bits, and its length in characters, in bytes where there are
-    none.
-    """
-    start, end = span
-    if end == start:
-        raise DataError("the text is empty: there is nothing to score")
-    ids = text.ids[start:end, None]
-    blocks = sum_by_block(iter_token_nll(model, ids, alphabet, tick), end - start)
-    total = math.fsum(blocks)
-    if not math.isfinite(total):
-        raise DivergedError(
-            f"the score is {total}: the model's training had gone astray. "
-            "Train again with a lower --learning-rate"
-        )
-    characters, size = text.count_characters_and_bytes(start, end, alphabet.kind)
-    unseen = 0
-    if alphabet.unk_id is not None:
-        unseen = sum(
-            int((block >= alphabet.unk_id).sum()) for block in text.iter_chunks(start, end)
-        )
-    cuts = (start + block_edges(end - start)).tolist()
-    sizes = [text.count_characters_and_bytes(*block, alphabet.kind) for block in pairwise(cuts)]
-    return {
-        "bits_per_char": total / math.log(2) / characters if characters else None,
-        "bits_per_byte": total / math.log(2) / size,
-        "nats_per_char": total / characters if characters else None,
-        "characters": characters,
-        "bytes": size,
-        "symbols": end - start,
-        "unseen": unseen,
-        "protocol": STREAMING_PROTOCOL,
-        "corpus_sha256": text.metadata.digest.sha256,
-        "text_sha256": text.sha256(start, end, alphabet.kind),
-        "block_bits": (blocks / math.log(2)).tolist(),
-        "block_lengths": [size if letters is None else letters for letters, size in sizes],
-    }
+def token_nll(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return nats of targets, (...), in float64, given logits (..., vocabulary size)."""
+    log_probabilities = logits.double().log_softmax(-1)
+    return -log_probabilities.gather(-1, targets[..., None])[..., 0]
 
 
-def validation_bpc(model: CharLM, ids: TokenIds, alphabet: Vocabulary) -> float:
-    """Bits per symbol on the beginning of a split, read in many streams: for steering only."""
-    ids = ids[:QUICK_CHARACTERS]
-    streams = max(1, min(QUICK_STREAMS, len(ids) // 64))
-    length = len(ids) // streams
-    side_by_side = ids[: streams * length].reshape(streams, length).T
-    total = math.fsum(
-        float(window.sum()) for window in iter_token_nll(model, side_by_side, alphabet)
-    )
-    return total / math.log(2) / side_by_side.size
+def map_unknown(ids: TokenIds, vocabulary: Vocabulary) -> TokenIds:
+    """Return ids as int64, those outside of the vocabulary replaced by the unknown token."""
+    wide = ids.astype(np.int64)
+    return wide if vocabulary.unk_id is None else np.minimum(wide, vocabulary.unk_id)

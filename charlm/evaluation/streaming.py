@@ -1,4 +1,4 @@
-"""What scoring and probing see of a model: it reads characters, and says what it expects next."""
+"""Streaming interface to a language model: reading a text on from a state, for score and probes."""
 
 from collections.abc import Iterable, Iterator
 from typing import Protocol
@@ -8,65 +8,76 @@ from torch import Tensor
 
 from charlm.cells.base import State
 
-TOKENS_PER_FORWARD = (
-    1 << 14
-)  # characters that a call reads: what it makes of them stays in the cache
+TOKENS_PER_FORWARD = 1 << 14  # per call of `advance`: the result stays in the CPU cache
 MAX_BATCH = 1024
-MAX_STATE_ELEMENTS = 1 << 26  # numbers that all streams together may carry: 256 MB
+MAX_STATE_ELEMENTS = 1 << 26  # of all streams together: 256 MB
 
 
 class LanguageModel(Protocol):
-    """All that most probes see of a model; so a fake whose memory is known tests them honestly.
+    """What most probes need of a model; tests implement it with models of known memory.
 
-    A state is a tuple of tuples of tensors, each (batch, ...): streams can be picked from it.
+    A state is a tuple of tuples of tensors, each (batch, ...), so that streams can be selected.
     """
 
     def initial_state(self, batch: int) -> tuple[State, ...]:
-        """The state before the first character of each of `batch` streams."""
+        """Return the state before the first token of each of `batch` streams."""
         ...
 
     def next_token_logits(self, state: tuple[State, ...]) -> Tensor:
-        """Logits of the character that follows this state, (batch, symbols)."""
+        """Return logits of the token that follows a state, (batch, vocabulary size)."""
         ...
 
     def __call__(self, ids: Tensor, state: tuple[State, ...]) -> tuple[Tensor, tuple[State, ...]]:
-        """ids (time, batch), state before -> logits (time, batch, symbols), state after."""
+        """Read ids, (time, batch), on from a state.
+
+        Returns:
+            Logits of the token after each, (time, batch, vocabulary size), and the final state.
+        """
         ...
 
     def advance(self, ids: Tensor, state: tuple[State, ...]) -> tuple[State, ...]:
-        """The same without logits, which cost a third of the time."""
+        """Return the final state alone: without logits, a third of the time is saved."""
         ...
 
 
 def iter_logits(
-    reader: LanguageModel, pieces: Iterable[Tensor], state: tuple[State, ...]
+    model: LanguageModel, windows: Iterable[Tensor], state: tuple[State, ...]
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pieces of a text, each (time, streams), read on from a state -> each piece, where the reader
-    is, and the logits of its own characters (time, streams, symbols)."""
-    logits = reader.next_token_logits(state)[None]  # of the first character
-    for piece in pieces:
-        ids = piece.to(logits.device)
-        following, state = reader(ids, state)
+    """Read consecutive windows of a text on from a state.
+
+    Args:
+        model: model that reads.
+        windows: ids, each (time, batch).
+        state: state before the first window.
+
+    Yields:
+        The ids of each window on the device of the model, and the logits that predicted these
+        ids, (time, batch, vocabulary size).
+    """
+    logits = model.next_token_logits(state)[None]  # of the first token
+    for window in windows:
+        ids = window.to(logits.device)
+        following, state = model(ids, state)
         yield ids, torch.cat((logits, following[:-1]))
         logits = following[-1:]
 
 
-def advance(reader: LanguageModel, ids: Tensor, state: tuple[State, ...]) -> tuple[State, ...]:
-    """ids (time, streams), state before -> state after."""
+def advance(model: LanguageModel, ids: Tensor, state: tuple[State, ...]) -> tuple[State, ...]:
+    """Return the state after ids, (time, batch), read on from a state in short calls."""
     ids = ids.to(state[0][0].device)
-    most = max(1, TOKENS_PER_FORWARD // ids.shape[1])
-    for at in range(0, len(ids), most):
-        state = reader.advance(ids[at : at + most], state)
+    window = max(1, TOKENS_PER_FORWARD // ids.shape[1])
+    for start in range(0, len(ids), window):
+        state = model.advance(ids[start : start + window], state)
     return state
 
 
 def select_streams(state: tuple[State, ...], streams: slice | Tensor) -> tuple[State, ...]:
-    """The state of these streams alone."""
+    """Return the state of some of the streams."""
     return tuple(tuple(part[streams] for part in layer) for layer in state)
 
 
-def stream_batches(reader: LanguageModel, streams: int) -> Iterator[slice]:
-    """So many streams, as many side by side as memory allows."""
-    carried = sum(part.numel() for layer in reader.initial_state(1) for part in layer)
-    most = max(1, min(MAX_BATCH, MAX_STATE_ELEMENTS // carried))
-    return (slice(at, min(at + most, streams)) for at in range(0, streams, most))
+def stream_batches(model: LanguageModel, streams: int) -> Iterator[slice]:
+    """Iterate over batches of streams whose states fit into `MAX_STATE_ELEMENTS`."""
+    state_size = sum(part.numel() for layer in model.initial_state(1) for part in layer)
+    batch = max(1, min(MAX_BATCH, MAX_STATE_ELEMENTS // state_size))
+    return (slice(start, min(start + batch, streams)) for start in range(0, streams, batch))

@@ -7,7 +7,7 @@ import msgspec
 from charlm.config import Config
 from charlm.results.probes import ProbesReport
 from charlm.results.text import CorpusRecord
-from charlm.results.tuning import TuningReport
+from charlm.results.tuning import SearchPlan, TuningReport
 
 Unit = Literal["bits_per_char", "bits_per_byte"]
 Role = Literal["cell", "transformer"]
@@ -104,7 +104,14 @@ class BaselineResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     training_is_partial: bool = False  # whether train is longer
     selection_tokens: int | None = None  # tokens of valid that chose the order
     window_bytes: int | None = None  # history that a compressor uses; None: all of it
+    block_bytes: int | None = None  # size of blocks that a compressor packs independently
     missing_package: str | None = None  # extra of charlm that would have to be installed
+
+
+class BaselineCache(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`baselines-KEY.json`: baselines that were measured on one text, splits and version."""
+
+    results: tuple[BaselineResult, ...]  # in the order in which they were measured
 
 
 class ScoredCorpus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -287,8 +294,9 @@ class ComparisonOverview(msgspec.Struct, frozen=True, kw_only=True):
     entries: tuple[PlannedEntry, ...]
     runs: int
     config: Config  # of the first run
-    tuned: bool
+    search: SearchPlan | None  # of each entry; None without tuning
     parallel_runs: int
+    memory_limits_parallel: bool  # whether fewer run side by side than asked for
     device: str
     out: str
     insufficient: InsufficientData | None = None  # why there can be no verdict

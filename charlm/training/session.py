@@ -12,7 +12,7 @@ from charlm.cells.loader import loaded_cell_sha256
 from charlm.config import DEFAULT_MAX_STEPS, FORMAT_VERSION, Config
 from charlm.data.corpus import Corpus
 from charlm.errors import DataError
-from charlm.evaluation.scoring import SUBSAMPLED_PROTOCOL, evaluate
+from charlm.evaluation.scoring import SUBSAMPLED_PROTOCOL, score_text
 from charlm.progress import ProgressCallback
 from charlm.execution.torchrun import world_size
 from charlm.models.build import build_char_lm, load_weights, select_kernel
@@ -126,6 +126,6 @@ def score_and_report(
     }
     if config.final_eval != "none":
         span = corpus.record.splits[config.final_eval]
-        report["score"] = evaluate(model, corpus.vocabulary, corpus.encoding, span, tick)
+        report["score"] = score_text(model, corpus.vocabulary, corpus.encoding, span, tick)
     run.write_report(report)
     return report

@@ -1,0 +1,73 @@
+"""Evaluation of a run: the exact score of a split of its corpus, or of another text."""
+
+from pathlib import Path
+
+import msgspec
+
+from charlm.data.corpus import READING, SPLITS, Sources, reload_corpus
+from charlm.data.encoded_text import encode
+from charlm.data.sources import resolve_sources
+from charlm.errors import ConfigError
+from charlm.evaluation.scoring import score_text
+from charlm.execution.device import select_device
+from charlm.progress import NoProgress, Progress
+from charlm.results.run import EvaluationReport
+from charlm.runs.checkpoint import CheckpointName
+from charlm.runs.restore import load_model
+from charlm.runs.run import Run
+
+
+def evaluate(
+    run: Run,
+    split: str = "test",
+    *,
+    text: str | Path | None = None,
+    checkpoint: CheckpointName = "best",
+    kernel: str = "auto",
+    device: str = "auto",
+    threads: int = 1,
+    sources: Sources = (),
+    progress: Progress = NoProgress(),
+) -> EvaluationReport:
+    """Return the exact score of a run: every token once, as one stream with carried state.
+
+    Args:
+        run: run with at least one checkpoint.
+        split: split of the corpus of the run: "test", "valid" or "train".
+        text: file, directory or built-in corpus that is scored whole instead of a split.
+        checkpoint: "best" on validation, or "last".
+        kernel: name of a kernel, or "auto" for the fastest one.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        threads: threads on a CPU.
+        sources: where the corpus of the run is now, if it was moved.
+        progress: receives numbers of bytes read, then of tokens scored.
+
+    Raises:
+        ConfigError: if the split, device or kernel is unknown.
+        InputNotFoundError: if the text or a checkpoint cannot be found.
+        DataError: if the text is empty or is not the text of the run, or a file is damaged.
+        DivergedError: if the score is not finite.
+    """
+    if split not in SPLITS:
+        raise ConfigError(f"cannot score split {split!r}: there is none. Try test, valid or train")
+    device, _ = select_device(device, threads)
+    weights, model = load_model(run, checkpoint, kernel, device, threads)
+    record = run.record
+    if text is not None:
+        text_sources = resolve_sources([str(text)], record.config.glob)
+        with progress.counter(READING) as count:
+            encoding = encode([text_sources], run.vocabulary, count)
+        span = (0, encoding.size)
+    else:
+        encoding = reload_corpus(record.config, record.text, sources, progress).encoding
+        span = record.text.splits[split]
+    with progress.counter("scoring") as count:
+        score = score_text(model, run.vocabulary, encoding, span, count)
+    return EvaluationReport(
+        **msgspec.structs.asdict(score),
+        split=split if text is None else None,
+        run_corpus_sha256=record.text.digest.sha256,
+        weights_sha256=weights.sha256,
+        step=weights.progress.step,
+        kernel=model.kernel,
+    )
