@@ -1,105 +1,104 @@
-"""charlm probe"""
+"""`charlm probe`: measure how far back runs remember."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
+import msgspec
 import typer
 
 from charlm import console
 from charlm.cli.app import app
 from charlm.cli.options import CHECKPOINT, DEVICE, JSON, KERNEL, LOG_EVERY
-from charlm.execution.executor import Execution
 from charlm.execution.signals import raise_pending
-from charlm.probes.batch import probe_runs
-from charlm.runs.restore import load_model
-from charlm.testing.trusted_cells import find_cell_file
 
 
 @app.command()
 def probe(
-    runs: Annotated[list[Path], typer.Argument(help="Directories that charlm train has made.")],
-    only: Annotated[
-        str, typer.Option(help="Which probes, with commas between; else all of them.")
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Runs to probe; several must read the same text."),
+    ],
+    probes: Annotated[
+        str,
+        typer.Option(metavar="NAME,...", help="Probes, separated by commas; all if not given."),
     ] = "",
-    split: Annotated[Literal["test", "valid"], typer.Option(help="Of the runs' corpus.")] = "test",
-    characters: Annotated[
-        int, typer.Option(help="How many of the split, from its beginning.", min=1)
+    split: Annotated[
+        Literal["test", "valid"], typer.Option(help="Split of the corpus to read.")
+    ] = "test",
+    max_chars: Annotated[
+        int,
+        typer.Option(metavar="N", help="Characters to read, from the beginning.", min=1),
     ] = 100_000,
     corpus: Annotated[
-        list[str] | None, typer.Option(help="Where the runs' corpus is now, if it was moved.")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Where answers and report are kept.")] = Path("probes"),
-    seed: Annotated[int, typer.Option(help="Of every choice that a probe makes.", min=0)] = 0,
-    checkpoint: CHECKPOINT = "best",
-    cell: Annotated[
         list[str] | None,
-        typer.Option(help="FILE.py:CLASS of runs that have their cell there: it is run."),
+        typer.Option(metavar="TEXT", help="Path or name of the corpus if it was moved."),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="PATH", help="Directory of the results and the report.")
+    ] = Path("probes"),
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Seed of every random choice of a probe.", min=0)
+    ] = 0,
+    checkpoint: CHECKPOINT = "best",
+    trust_cell: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE.py:CLASS",
+            help="Path of a custom cell that a run uses. The file is executed.",
+        ),
     ] = None,
     kernel: KERNEL = "auto",
     device: DEVICE = "auto",
     jobs: Annotated[
-        int, typer.Option(help="Runs side by side, one thread each; 0: one a core.", min=0)
+        int,
+        typer.Option(
+            "--jobs",
+            "-j",
+            metavar="N",
+            help="Runs side by side, one thread each; 0: one per core, or one on a GPU.",
+            min=0,
+        ),
     ] = 0,
     log_every: LOG_EVERY = 10.0,
     json: JSON = False,
 ) -> None:
-    """How far back does a run remember? Every probe, on text that it was not trained on.
+    """Measure how far back runs remember, on text that they were not trained on.
 
     charlm probe runs/code
 
-    charlm probe runs/gru runs/lstm --only context,recl --out gru-or-lstm
+    charlm probe runs/gru runs/lstm --probes context-shuffle,timescales --out gru-or-lstm
 
-    The same command again goes on where it was stopped.
+    The same command again continues an interrupted one.
     """
-    from charlm.data.corpus import reload_corpus
-    from charlm.execution.device import available_cores, select_device
-    from charlm.execution.jobs import LocalExecutor
-    from charlm.probes import runner
-    from charlm.reporting.terminal import tables
-    from charlm.reporting.terminal.progress import progress_counter
-    from charlm.runs.run import Run, check_not_existing
-    from charlm.storage.lock import exclusive_lock
+    from charlm.probes.batch import probe as probe_runs
+    from charlm.reporting.html.probes import render_probes
+    from charlm.reporting.terminal.probes import print_probes
+    from charlm.reporting.terminal.progress import TerminalProgress
+    from charlm.runs.run import Run
+    from charlm.storage import files
+    from charlm.testing.trusted_cells import find_cell_file
 
     raise_pending()
-    asked = runner.ProbeRequest(split, characters, seed)
-    wanted = runner.select_probes([name.strip() for name in only.split(",") if name.strip()])
     opened = [Run(path) for path in runs]
     for run in opened:
-        run.load_custom_cell(find_cell_file(run, cell or []))
-    runner.check_same_text(opened)
-    device, _ = select_device(device, 1)
-    if not runner.is_probe_dir(out):
-        check_not_existing(out)
-    with exclusive_lock(out):
-        runner.initialize_output_dir(out, opened, asked, checkpoint)
-        if len(opened) == 1:
-            (run,) = opened
-            with progress_counter("reading the text", log_every) as tick:
-                text = reload_corpus(run.record.config, run.record.text, corpus or [])
-            weights, model = load_model(run, checkpoint, kernel, device, 1)
-            told = runner.describe_run(run, text, weights, asked)
-            runner.probe_run(
-                run,
-                text,
-                told,
-                model,
-                asked,
-                wanted,
-                out,
-                lambda what: progress_counter(what, log_every),
-            )
-            report = runner.build_report([told], [out], wanted, ["charlm", *sys.argv[1:]])
-            runner.write_report(report, out)
-        else:
-            words = [f"--only={only}", f"--split={split}", f"--characters={characters}"]
-            words += [f"--corpus={name}" for name in corpus or []]
-            words += [f"--seed={seed}", f"--checkpoint={checkpoint}"]
-            words += [f"--kernel={kernel}", f"--device={device}"]
-            engine = LocalExecutor(jobs or (available_cores() if device == "cpu" else 1), device)
-            report = probe_runs(opened, wanted, words, Execution(out, engine, log_every))
+        run.load_custom_cell(find_cell_file(run, trust_cell or []))
+    report = probe_runs(
+        opened,
+        [name.strip() for name in probes.split(",") if name.strip()],
+        split=split,
+        max_chars=max_chars,
+        seed=seed,
+        checkpoint=checkpoint,
+        out=out,
+        sources=corpus or [],
+        kernel=kernel,
+        device=device,
+        jobs=jobs,
+        progress=TerminalProgress(log_every),
+    )
+    files.write_atomic(out / "report.html", render_probes(report))
     if json:
-        console.print_json(report)
+        console.print_json(msgspec.to_builtins(report))
     else:
-        tables.print_probes(report)
-    console.print_message(f"in {out}: report.html, report.json and every answer")
+        print_probes(report)
+    console.print_message(f"in {out}: report.html, report.json and the result of every probe")

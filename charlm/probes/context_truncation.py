@@ -1,4 +1,4 @@
-"""Context truncation: bits by the number of characters read (Khandelwal et al., 2018, section 4)."""
+"""Context truncation: bits by the number of characters read (Khandelwal et al., 2018)."""
 
 from collections.abc import Sequence
 
