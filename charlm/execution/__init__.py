@@ -1,1 +1,1 @@
-"""TODO docstring."""
+"""Execution of work: devices, signals, worker processes, a Ray cluster."""

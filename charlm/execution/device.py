@@ -1,4 +1,4 @@
-"""This machine: its device, its memory, and how to make it compute the same thing twice."""
+"""Devices: select one, make it deterministic, and measure its free memory."""
 
 import ctypes
 import os
@@ -11,56 +11,66 @@ import torch
 from charlm.errors import ConfigError
 
 
-def select_device(asked: str, threads: int) -> tuple[str, str]:
-    """Sets threads and determinism; (device, why it was chosen). An absent one is an error."""
+def select_device(requested: str, threads: int) -> tuple[str, str]:
+    """Set the number of threads and determinism, and return a device and why it was chosen.
+
+    Args:
+        requested: "auto", "cpu", "cuda" or "cuda:N".
+        threads: CPU threads of PyTorch.
+
+    Raises:
+        ConfigError: There is no such device.
+    """
     torch.set_num_threads(threads)
     disable_malloc_trim()
-    device = asked
-    why = "asked for"
-    if asked == "auto":
+    device = requested
+    reason = "as requested"
+    if requested == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        why = "a GPU is there" if device == "cuda" else "no GPU is there"
-    if device == "cuda" and "LOCAL_RANK" in os.environ:  # torchrun's: a GPU for each process
+        reason = "a GPU is available" if device == "cuda" else "no GPU is available"
+    if device == "cuda" and "LOCAL_RANK" in os.environ:  # torchrun: one GPU per process
         device = f"cuda:{os.environ['LOCAL_RANK']}"
     if device != "cpu":
         kind, _, number = device.partition(":")
         if kind != "cuda" or (number and not number.isdigit()):
-            raise ConfigError(f"--device {asked}: one of auto, cpu, cuda, cuda:N")
-        there = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if int(number or 0) >= there:
+            raise ConfigError(f"--device {requested}: must be one of auto, cpu, cuda, cuda:N")
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if int(number or 0) >= count:
             raise ConfigError(
-                f"--device {asked}: {there} CUDA devices are there; --device cpu works"
+                f"--device {requested}: this machine has {count} CUDA devices. Try --device cpu"
             )
-        # cuDNN's recurrences and cuBLAS repeat exactly only so; it must be set before CUDA starts.
+        # cuDNN's recurrences and cuBLAS are deterministic only with this workspace size, which
+        # must be set before CUDA starts.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
-    return device, why
+    return device, reason
 
 
 def disable_malloc_trim() -> None:
-    """Lets glibc keep what training gives back at each update, instead of asking for it again.
+    """Let glibc keep the memory that each step frees, instead of requesting it again.
 
-    Fresh pages are filled with zeros by the kernel, tens of megabytes at each update. Other C
-    libraries keep their ways.
+    The operating system fills fresh pages with zeros: tens of megabytes at each step. Other C
+    libraries are left as they are.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        never_mapped, no_more_given_back = (-4, 0), (-1, 2**31 - 1)  # M_MMAP_MAX, M_TRIM_THRESHOLD
-        mallopt(*never_mapped)
-        mallopt(*no_more_given_back)
+        no_mmap, no_trim = (-4, 0), (-1, 2**31 - 1)  # M_MMAP_MAX, M_TRIM_THRESHOLD
+        mallopt(*no_mmap)
+        mallopt(*no_trim)
 
 
 def available_memory(device: str) -> int:
-    """Bytes that can still be taken on the device."""
+    """Return the free memory of a device in bytes."""
     if device.startswith("cuda"):
         free, _ = torch.cuda.mem_get_info(torch.device(device))
         return free
-    # Linux says what it could free; elsewhere all there is must do. A container may have less.
+    # Linux reports what it could free; elsewhere all physical memory is taken. A container or a
+    # resource limit may allow less.
     pages = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"
     bounds = [os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")]
     with suppress(OSError), open("/proc/meminfo") as lines:
         bounds = [int(x.split()[1]) * 1024 for x in lines if x.startswith("MemAvailable")] or bounds
-    with suppress(OSError, ValueError):  # "max" is no number: there is no bound
+    with suppress(OSError, ValueError):  # "max" is not a number: there is no limit
         used = int(Path("/sys/fs/cgroup/memory.current").read_text())
         bounds.append(int(Path("/sys/fs/cgroup/memory.max").read_text()) - used)
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
@@ -68,6 +78,6 @@ def available_memory(device: str) -> int:
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -1,58 +1,209 @@
-"""What several commands do with what they were given."""
+"""Executors: run jobs side by side on this machine or in a Ray cluster."""
 
+import logging
 import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal
 
-from charlm import console
-from charlm.errors import Interrupted
-from charlm.execution.jobs import Executor, Job
+from charlm.errors import CharlmError, DivergedError, Interrupted
+from charlm.execution.jobs import Executor, Job, Worker, start_worker
+from charlm.execution.ray_cluster import connect
 from charlm.execution.signals import defer_signals
+from charlm.progress import NoProgress, Progress
+from charlm.results.jobs import JobState, JobStatus
+from charlm.storage import files
+
+logger = logging.getLogger("charlm")
+
+ExecutorKind = Literal["local", "ray"]
+# Exit codes of a worker that was told to stop and saved. The parent told it nothing, so somebody
+# else did.
+SIGNAL_EXIT_CODES = (130, 143)
+MAX_RESTARTS = 3  # times that the process of a job may be killed
+POLL_INTERVAL = 0.5  # seconds
+
+
+class JobFailedError(CharlmError):
+    """A job failed; its exit code becomes the exit code of this process."""
+
+
+@dataclass(frozen=True)
+class LocalExecutor:
+    """Runs jobs on this machine."""
+
+    max_parallel: int
+    device: str
+
+    @property
+    def description(self) -> str:
+        """Device of the jobs."""
+        return self.device
+
+    def capacity(self) -> int:
+        """Return the number of jobs that may run side by side."""
+        return self.max_parallel
+
+    def start(self, job: Job, log: Path) -> Worker:
+        """Start a job in a process of its own."""
+        return start_worker(job.next_argv(), log, Path.cwd())
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where jobs run, where their logs are written, and how progress is shown."""
+
+    directory: Path  # logs are in its subdirectory `logs`
+    executor: Executor
+    progress: Progress = NoProgress()
 
 
 @contextmanager
 def make_executor(
-    kind: str, address: str, device: str, jobs: int, place: Path
-) -> "Iterator[Executor]":
-    """Where the jobs in a directory, which the caller has locked, are done: `local` or `ray`."""
-    from charlm.execution.jobs import LocalExecutor
-    from charlm.execution.ray_cluster import connect
+    kind: ExecutorKind, address: str, device: str, jobs: int, directory: Path
+) -> Iterator[Executor]:
+    """Create an executor for jobs in a directory that the caller has locked.
 
+    Args:
+        kind: "local" or "ray".
+        address: HOST:PORT of the Ray cluster; empty for the one of this machine.
+        device: Device of the jobs: resolved for "local", as requested for "ray".
+        jobs: Number of jobs side by side (per GPU in a cluster with GPUs); 0: as many as fit
+            ("ray" only).
+        directory: Directory of the jobs.
+
+    Raises:
+        ClusterError: No cluster answers.
+        ConfigError: The cluster has no such device.
+    """
     if kind == "local":
         yield LocalExecutor(jobs, device)
-    else:
-        with connect(address or "auto", device, jobs, place) as cluster:
-            if os.environ.get("RAY_AUTH_MODE") != "token":
-                console.print_message(
-                    f"note: the cluster at {cluster.address} asks for no token: whoever reaches "
-                    "its ports can run programs on its machines (RAY_AUTH_MODE=token)"
-                )
-            yield cluster
+        return
+    with connect(address or "auto", device, jobs, directory) as cluster:
+        if os.environ.get("RAY_AUTH_MODE") != "token":
+            logger.warning(
+                "note: the cluster at %s requires no token: anyone who reaches its ports can run "
+                "programs on its machines (RAY_AUTH_MODE=token)",
+                cluster.address,
+            )
+        yield cluster
 
 
-class Execution(NamedTuple):
-    """Where and how jobs are done."""
-
-    directory: Path  # of their logs
-    engine: "Executor"
-    log_every: float
+def describe_executor(executor: Executor) -> str:
+    """Return the number of parallel jobs and the device, for display."""
+    return f"{executor.capacity()} side by side on {executor.description}"
 
 
-def run_jobs(jobs: "Sequence[Job]", work: Execution) -> None:
-    """Has the jobs done, if there are any, and shows how they go."""
+def run_jobs(jobs: Sequence[Job], execution: Execution) -> None:
+    """Run all jobs that are not finished, and show their progress.
+
+    Raises:
+        Interrupted: A signal came; every job has saved its state.
+        JobFailedError: A job failed, other than by divergence; the other jobs have saved.
+    """
     if not jobs:
         return
-    from charlm.execution import jobs as workers
-    from charlm.reporting.terminal import progress
+    with (
+        defer_signals("stopping: running jobs save their state") as received,
+        execution.progress.jobs() as show,
+    ):
+        for states in iter_job_states(
+            jobs, execution.directory, execution.executor, lambda: bool(received)
+        ):
+            show(states)
+    if received:
+        raise Interrupted(received[0], "all is saved; run the same command again to continue")
 
-    with defer_signals("what was begun is saving") as signalled:
-        shown = progress.JobsProgress(work.log_every)
-        try:
-            for now in workers.run_jobs(jobs, work.directory, work.engine, lambda: bool(signalled)):
-                shown.update(now)
-        finally:
-            shown.close()
-    if signalled:
-        raise Interrupted(signalled[0], "all is saved; the same command goes on")
+
+def iter_job_states(
+    jobs: Sequence[Job], directory: Path, executor: Executor, stop: Callable[[], bool]
+) -> Iterator[list[JobState]]:
+    """Run all jobs that are not finished, as many side by side as the executor can take.
+
+    A job whose process was killed from outside, or stopped by somebody else, is started again and
+    continues from its directory. If `stop` returns True or a job fails, all workers are told to
+    save, and are waited for.
+
+    Args:
+        jobs: Jobs in the order of their start.
+        directory: Logs are written to its subdirectory `logs`.
+        executor: Place where the jobs run.
+        stop: Whether to stop; called at every poll.
+
+    Yields:
+        The state of every job, in the order of `jobs`, about twice a second.
+
+    Raises:
+        JobFailedError: A job failed, other than by divergence.
+    """
+    tracked = [(job, JobState(job.name)) for job in jobs]
+    for job, state in tracked:
+        _refresh(job, state)
+    pending = [(job, state) for job, state in tracked if state.status == "pending"]
+    running: list[tuple[Worker, Job, JobState]] = []
+    files.make_directory(directory / "logs")
+    try:
+        while pending or running:
+            while pending and len(running) < executor.capacity() and not stop():
+                job, state = pending.pop(0)
+                running.append((executor.start(job, _log_path(job, directory)), job, state))
+                state.status = "running"
+            if stop():
+                return
+            time.sleep(POLL_INTERVAL)
+            for worker, job, state in list(running):
+                _refresh(job, state)
+                code = worker.poll()
+                if code is None:
+                    continue
+                running.remove((worker, job, state))
+                was_killed = code < 0 or code in SIGNAL_EXIT_CODES
+                if was_killed and state.restarts < MAX_RESTARTS:
+                    state.restarts += 1
+                    state.status = "pending"
+                    pending.insert(0, (job, state))
+                else:
+                    state.status = _final_status(code, job, directory)
+            yield [state for _, state in tracked]
+    finally:
+        for worker, _, _ in running:
+            worker.terminate()
+        for worker, _, _ in running:
+            worker.wait()
+    yield [state for _, state in tracked]
+
+
+def _refresh(job: Job, state: JobState) -> None:
+    state.progress = job.poll_progress()
+    state.status = state.progress.status or state.status
+
+
+def _log_path(job: Job, directory: Path) -> Path:
+    return directory / "logs" / f"{job.path.name}.log"
+
+
+def _final_status(code: int, job: Job, directory: Path) -> JobStatus:
+    """Return the status of a job whose worker ended with this exit code.
+
+    Raises:
+        JobFailedError: It neither finished nor diverged.
+    """
+    if code == 0:
+        return "finished"
+    if code == DivergedError.code:
+        return "diverged"
+    if code < 0 or code in SIGNAL_EXIT_CODES:
+        number = -code if code < 0 else code - 128
+        raise JobFailedError(
+            f"{job.name}: its process was killed {MAX_RESTARTS + 1} times, by signal {number}. "
+            "What it had saved is kept. Use fewer --jobs if memory is short, then run the same "
+            "command again"
+        )
+    lines = _log_path(job, directory).read_text(errors="replace").strip().splitlines()
+    cause = lines[-1].removeprefix("charlm: ") if lines else f"exit code {code}"
+    failure = JobFailedError(f"{job.name}: {cause}")
+    failure.code = code
+    raise failure

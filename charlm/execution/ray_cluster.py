@@ -1,7 +1,8 @@
-"""Machines that Ray has joined, as an engine for jobs.
+"""Executor for a Ray cluster whose machines share a file system.
 
-They share the directory of the jobs, and locks on its files. With Ray itself speaks a process of
-its own (charlm/dispatch.py): what Ray prints stays in a log, and where Ray aborts, we do not.
+Ray runs in a separate dispatcher process (ray_dispatcher.py), so that its output goes to a log and
+its crashes cannot kill this process. The machines share the directory of the jobs, and its file
+locks.
 """
 
 import os
@@ -22,7 +23,7 @@ from charlm.errors import ClusterError, ConfigError
 from charlm.execution.jobs import Job, Worker
 from charlm.storage import files
 
-CLUSTER_TIMEOUT = 30.0  # seconds of silence after which a cluster is not there, or no longer
+CLUSTER_TIMEOUT = 30.0  # seconds without a message after which the cluster counts as lost
 DISPATCHER_COMMAND = [
     sys.executable,
     "-c",
@@ -30,42 +31,52 @@ DISPATCHER_COMMAND = [
 ]
 
 
-class RemoteJob(msgspec.Struct, frozen=True):
-    """A job, as one of the machines is told of it."""
+class RemoteJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as the dispatcher receives it."""
 
     number: int
     name: str
-    words: Sequence[str]
+    argv: Sequence[str]
+    resume_argv: Sequence[str]
+    marker: str  # file that exists once the job has begun
     log: str
-    directory: str  # that it is begun in
-    shared: str  # the directory that its starter has locked
-    made_by: str
-    gpus: float  # may be a part of one
+    directory: str  # working directory
+    shared: str  # directory that this process has locked
+    fingerprint: str  # software that every machine must have
+    gpus: float  # may be a fraction of one
 
 
 class DispatcherMessage(msgspec.Struct, frozen=True):
-    """What the dispatcher says: how a job ended, or what the cluster has, or why there is none."""
+    """A message of the dispatcher: resources of the cluster, the end of a job, or a failure."""
 
-    number: int | None = None
-    code: int = 0
+    number: int | None = None  # of the job
+    code: int = 0  # exit code of the job
     cpus: int = 0
     gpus: int = 0
-    why: str = ""
+    failure: str = ""  # why the job, or without a number any job, cannot run
 
 
 def environment_fingerprint() -> str:
-    """What must be the same on all machines; Ray itself asks for one Python."""
-    torch, _, _ = version("torch").partition("+")  # builds for a GPU and for none are one version
+    """Return the versions that must be equal on all machines; Ray checks Python's itself."""
+    torch, _, _ = version("torch").partition("+")  # builds with and without CUDA are compatible
     return f"charlm {__version__} with torch {torch}"
 
 
 @contextmanager
-def connect(address: str, device: str, jobs: int, place: Path) -> Iterator["RayExecutor"]:
-    """The cluster at this address, for jobs in a directory that the caller has locked.
+def connect(address: str, device: str, jobs: int, directory: Path) -> Iterator["RayExecutor"]:
+    """Connect to a cluster, for jobs in a directory that the caller has locked.
 
-    device: as asked for; jobs: at most so many at a time, on CUDA of each GPU; 0: as is best.
+    Args:
+        address: HOST:PORT, or "auto".
+        device: "auto", "cpu" or "cuda".
+        jobs: Largest number of jobs side by side, with CUDA per GPU; 0: as many as fit.
+        directory: Directory of the jobs; Ray's output goes to its `logs/ray.log`.
+
+    Raises:
+        ClusterError: No cluster answers, or it refuses.
+        ConfigError: The cluster has no such device.
     """
-    log = place / "logs" / "ray.log"
+    log = directory / "logs" / "ray.log"
     files.make_directory(log.parent)
     with (
         log.open("ab") as file,
@@ -75,129 +86,142 @@ def connect(address: str, device: str, jobs: int, place: Path) -> Iterator["RayE
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=file,
-            start_new_session=True,  # Ctrl-C reaches only us
+            start_new_session=True,  # Ctrl-C reaches only this process
         ) as process,
     ):
         try:
-            yield RayExecutor(process, address, device, jobs, place)
+            yield RayExecutor(process, address, device, jobs, directory)
         finally:
-            process.kill()  # of what it began, all has ended
+            process.kill()  # its jobs have all ended
 
 
 class RayExecutor:
-    """The machines together."""
+    """Runs jobs on the machines of a Ray cluster."""
 
     def __init__(
-        self, process: "subprocess.Popen[bytes]", address: str, device: str, jobs: int, place: Path
+        self,
+        process: "subprocess.Popen[bytes]",
+        address: str,
+        device: str,
+        jobs: int,
+        directory: Path,
     ) -> None:
         assert process.stdin and process.stdout
-        self.asks, self.answers = process.stdin, process.stdout
-        self.address, self.jobs, self.place = address, jobs, place
-        self.begun = 0
-        self.there = DispatcherMessage()
-        self.codes: dict[int, int] = {}  # of jobs that have ended, by number
-        self.refused: dict[int | None, str] = {}  # why one, or any, cannot be done
-        self.gone = False
-        self.heard = time.monotonic()
-        if not select.select([self.answers], [], [], CLUSTER_TIMEOUT)[0]:
+        self.requests, self.messages = process.stdin, process.stdout
+        self.address, self.jobs, self.directory = address, jobs, directory
+        self.jobs_started = 0
+        self.resources = DispatcherMessage()
+        self.exit_codes: dict[int, int] = {}  # of jobs that have ended, by number
+        self.failures: dict[int | None, str] = {}  # by number of the job; None: of the cluster
+        self.is_lost = False
+        self.last_message = time.monotonic()
+        if not select.select([self.messages], [], [], CLUSTER_TIMEOUT)[0]:
             raise ClusterError(
-                f"no Ray cluster answers at {address} within {CLUSTER_TIMEOUT:.0f} s: start one with "
-                "ray start --head, or correct --ray-address"
+                f"no Ray cluster answers at {address} within {CLUSTER_TIMEOUT:.0f} s. Start one "
+                "with ray start --head, or correct --ray-address"
             )
         self.poll_messages()
-        if self.refused:
-            raise ClusterError(self.refused[None])
-        if self.gone:
+        if self.failures:
+            raise ClusterError(self.failures[None])
+        if self.is_lost:
             raise self.connection_lost_error()
         if device.startswith("cuda:"):
-            raise ConfigError(f"--device {device}: Ray chooses which GPU, so say --device cuda")
-        if device == "cuda" and not self.there.gpus:
-            raise ConfigError(
-                f"--device cuda: the cluster at {address} has no GPU that Ray knows of"
-            )
-        self.device = "cuda" if self.there.gpus and device != "cpu" else "cpu"
+            raise ConfigError(f"--device {device}: Ray chooses the GPU. Try --device cuda")
+        if device == "cuda" and not self.resources.gpus:
+            raise ConfigError(f"--device cuda: Ray finds no GPU in the cluster at {address}")
+        self.device = "cuda" if self.resources.gpus and device != "cpu" else "cpu"
 
     @property
     def description(self) -> str:
+        """Device and address of the cluster."""
         return f"{self.device} in the cluster at {self.address}"
 
     def capacity(self) -> int:
-        """As many as there are cores, or as share the GPUs; machines may come and go."""
-        self.poll_messages()
-        if self.gone:
+        """Return the number of jobs side by side: by cores, or by shares of the GPUs."""
+        self.poll_messages()  # machines may join and leave
+        if self.is_lost:
             raise self.connection_lost_error()
         if self.device == "cuda":
-            return max(1, self.there.gpus) * (self.jobs or 1)
-        cores = max(1, self.there.cpus)
+            return max(1, self.resources.gpus) * (self.jobs or 1)
+        cores = max(1, self.resources.cpus)
         return min(cores, self.jobs or cores)
 
     def start(self, job: Job, log: Path) -> Worker:
-        self.begun += 1
-        task = RemoteJob(
-            number=self.begun,
+        """Send a job to the dispatcher."""
+        self.jobs_started += 1
+        request = RemoteJob(
+            number=self.jobs_started,
             name=job.name,
-            words=job.argv,
+            argv=job.argv,
+            resume_argv=job.resume_argv,
+            marker=str((job.path / job.marker).absolute()),
             log=str(log.absolute()),
             directory=os.getcwd(),
-            shared=str(self.place.absolute()),
-            made_by=environment_fingerprint(),
+            shared=str(self.directory.absolute()),
+            fingerprint=environment_fingerprint(),
             gpus=1 / (self.jobs or 1) if self.device == "cuda" else 0.0,
         )
         try:
-            self.asks.write(msgspec.json.encode(task) + b"\n")
+            self.requests.write(msgspec.json.encode(request) + b"\n")
         except BrokenPipeError:
             raise self.connection_lost_error() from None
-        return RemoteWorker(self, task.number)
+        return RemoteWorker(self, request.number)
 
     def poll_messages(self) -> None:
-        """What has been told since."""
-        while select.select([self.answers], [], [], 0)[0]:
-            line = self.answers.readline()
+        """Read all messages that have arrived."""
+        while select.select([self.messages], [], [], 0)[0]:
+            line = self.messages.readline()
             if not line:
-                self.gone = True
+                self.is_lost = True
                 return
-            self.heard = time.monotonic()
-            told = msgspec.json.decode(line, type=DispatcherMessage)
-            if told.why:
-                self.refused[told.number] = told.why
-            if told.number is not None:
-                self.codes[told.number] = ClusterError.code if told.why else told.code
-            elif not told.why:
-                self.there = told
-        self.gone = time.monotonic() - self.heard > CLUSTER_TIMEOUT
+            self.last_message = time.monotonic()
+            message = msgspec.json.decode(line, type=DispatcherMessage)
+            if message.failure:
+                self.failures[message.number] = message.failure
+            if message.number is not None:
+                code = ClusterError.code if message.failure else message.code
+                self.exit_codes[message.number] = code
+            elif not message.failure:
+                self.resources = message
+        self.is_lost = time.monotonic() - self.last_message > CLUSTER_TIMEOUT
 
     def shutdown(self) -> None:
-        """Every job saves and ends."""
-        self.asks.close()
+        """Ask all jobs to save and stop."""
+        self.requests.close()
 
     def connection_lost_error(self) -> ClusterError:
+        """Return the error for a cluster that no longer answers."""
         return ClusterError(
-            f"the cluster at {self.address} is lost ({self.place / 'logs' / 'ray.log'} may say "
-            "why). What was done is kept: the same command goes on with it, also --executor local"
+            f"the cluster at {self.address} is lost ({self.directory / 'logs' / 'ray.log'} may "
+            "say why). Finished work is kept: run the same command again to continue, also with "
+            "--executor local"
         )
 
 
 @dataclass(frozen=True)
 class RemoteWorker:
-    """A job in the cluster, to be asked about as a process is."""
+    """A job in the cluster, with the interface of a process."""
 
     cluster: RayExecutor
     number: int
 
     def poll(self) -> int | None:
+        """Return the exit code, or None while it runs."""
         self.cluster.poll_messages()
-        if self.number in self.cluster.refused:
-            raise ClusterError(self.cluster.refused[self.number])
-        code = self.cluster.codes.get(self.number)
-        if code is None and self.cluster.gone:
+        if self.number in self.cluster.failures:
+            raise ClusterError(self.cluster.failures[self.number])
+        code = self.cluster.exit_codes.get(self.number)
+        if code is None and self.cluster.is_lost:
             raise self.cluster.connection_lost_error()
         return code
 
     def terminate(self) -> None:
+        """Ask all jobs of the cluster to save and stop."""
         self.cluster.shutdown()
 
     def wait(self) -> int:
-        while self.number not in self.cluster.codes and not self.cluster.gone:
+        """Wait until it has stopped and return the exit code."""
+        while self.number not in self.cluster.exit_codes and not self.cluster.is_lost:
             time.sleep(0.1)
             self.cluster.poll_messages()
-        return self.cluster.codes.get(self.number, ClusterError.code)
+        return self.cluster.exit_codes.get(self.number, ClusterError.code)

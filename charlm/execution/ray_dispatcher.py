@@ -1,7 +1,8 @@
-"""The process that speaks with Ray: jobs come in, a line each, and go out to machines.
+"""Dispatcher process for Ray: reads jobs from stdin and runs them on the machines of a cluster.
 
-At the end of what comes in, all jobs save and end. Where a machine is lost, Ray starts its jobs
-elsewhere, and they go on from their directories; the lock there keeps out two of one job.
+At the end of its input all jobs save and stop. If a machine is lost, Ray starts its jobs on another
+one, where they continue from their directories. The lock of a directory prevents two processes from
+writing the same job.
 """
 
 import fcntl
@@ -20,129 +21,130 @@ import ray
 from ray.exceptions import AuthenticationError, RayError, RayTaskError, TaskCancelledError
 
 from charlm.errors import LockedError
-from charlm.execution.jobs import start_worker
+from charlm.execution.jobs import next_argv, start_worker
 from charlm.execution.ray_cluster import DispatcherMessage, RemoteJob, environment_fingerprint
 
 MAX_NODE_FAILURES = 10  # times that a job may lose its machine
-# A machine that was given up may still write: until it notices, or the file server does (90 s).
+# A machine that counts as lost may still write, until it or the file server notices (90 s).
 RETRY_INTERVAL, LOCK_TIMEOUT = 5.0, 300.0  # seconds
 
 
 def main() -> None:
-    """Connects to the cluster whose address is the argument, and serves until there is no more."""
+    """Connect to the cluster whose address is the argument, and run jobs until the input ends."""
     (address,) = sys.argv[1:]
-    answers = os.dup(1)
-    os.dup2(2, 1)  # Ray prints there, too
+    messages = os.dup(1)
+    os.dup2(2, 1)  # Ray writes to stdout, too
 
-    def tell(told: DispatcherMessage) -> None:
-        os.write(answers, msgspec.json.encode(told) + b"\n")
+    def send(message: DispatcherMessage) -> None:
+        os.write(messages, msgspec.json.encode(message) + b"\n")
 
-    if why := connect_error(address):
-        tell(DispatcherMessage(why=f"--ray-address {address}: {why}"))
+    if problem := connect_error(address):
+        send(DispatcherMessage(failure=f"--ray-address {address}: {problem}"))
     else:
-        with open(0, "rb", buffering=0) as asked:
-            run_dispatcher(asked, tell)
+        with open(0, "rb", buffering=0) as requests:
+            run_dispatcher(requests, send)
 
 
 def connect_error(address: str) -> str:
-    """Why this process cannot join the cluster; "": it has."""
+    """Connect to the cluster; return why that failed, or "" on success."""
     try:
         ray.init(address=address, log_to_driver=False, logging_level="critical")
     except ConnectionError as error:
         if AuthenticationError.__name__ in str(error.__cause__):
             return (
-                "the cluster wants its token, and was given none or another: set "
-                "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN as on its machines"
+                "the cluster requires a token. Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on "
+                "its machines"
             )
-        return "no Ray cluster is there: start one with ray start --head, or name another"
+        return "no Ray cluster answers. Start one with ray start --head, or correct the address"
     except (ValueError, RuntimeError, RayError) as error:
         return " ".join(str(error).split())
     return ""
 
 
-def run_dispatcher(asked: FileIO, tell: Callable[[DispatcherMessage], None]) -> None:
-    """Has each job done that is asked for, and tells how it ended."""
-    attempts = ray.remote(run_job)
+def run_dispatcher(requests: FileIO, send: Callable[[DispatcherMessage], None]) -> None:
+    """Run every requested job, and send its result and the resources of the cluster."""
+    remote_run = ray.remote(run_job)
     running: dict[ray.ObjectRef, int] = {}
-    more = True
-    while more or running:
-        tell(cluster_resources())
-        ready = select.select([asked] if more else [], [], [], 0.3)[0]
-        line = asked.readline() if ready else b""
+    has_input = True
+    while has_input or running:
+        send(cluster_resources())
+        ready = select.select([requests] if has_input else [], [], [], 0.3)[0]
+        line = requests.readline() if ready else b""
         if line:
-            task = msgspec.json.decode(line, type=RemoteJob)
-            options = {"num_cpus": 1, "num_gpus": task.gpus, "max_retries": MAX_NODE_FAILURES}
-            running[attempts.options(name=task.name, **options).remote(task)] = task.number
+            job = msgspec.json.decode(line, type=RemoteJob)
+            options = {"num_cpus": 1, "num_gpus": job.gpus, "max_retries": MAX_NODE_FAILURES}
+            running[remote_run.options(name=job.name, **options).remote(job)] = job.number
         elif ready:
-            more = False
-            for one in running:
-                ray.cancel(one)
+            has_input = False
+            for reference in running:
+                ray.cancel(reference)
         ended = ray.wait(list(running), timeout=0)[0] if running else []
-        for one in ended:
-            tell(job_result(one, running.pop(one)))
+        for reference in ended:
+            send(job_result(reference, running.pop(reference)))
 
 
 def cluster_resources() -> DispatcherMessage:
-    """What the cluster has; told again and again, it says that it is there."""
-    found = ray.cluster_resources()
-    return DispatcherMessage(cpus=int(found.get("CPU", 0)), gpus=int(found.get("GPU", 0)))
+    """Return the resources of the cluster; sent regularly as a sign of life."""
+    resources = ray.cluster_resources()
+    return DispatcherMessage(cpus=int(resources.get("CPU", 0)), gpus=int(resources.get("GPU", 0)))
 
 
-def job_result(one: "ray.ObjectRef", number: int) -> DispatcherMessage:
+def job_result(reference: "ray.ObjectRef", number: int) -> DispatcherMessage:
+    """Return the message for a job that has ended."""
     try:
-        code, why = ray.get(one)
-        return DispatcherMessage(number, code, why=why)
+        code, failure = ray.get(reference)
+        return DispatcherMessage(number, code, failure=failure)
     except TaskCancelledError:
         return DispatcherMessage(number, 128 + signal.SIGTERM)
     except RayError as error:
-        last = -1 if isinstance(error, RayTaskError) else 0  # of a traceback
-        return DispatcherMessage(
-            number, why=f"Ray could not do a job: {str(error).strip().splitlines()[last]}"
-        )
+        line = -1 if isinstance(error, RayTaskError) else 0  # the last one of a traceback
+        cause = str(error).strip().splitlines()[line]
+        return DispatcherMessage(number, failure=f"Ray cannot run a job: {cause}")
 
 
-def run_job(task: RemoteJob) -> tuple[int, str]:
-    """On one of the machines: the exit code of the job; or why it cannot be done there."""
+def run_job(job: RemoteJob) -> tuple[int, str]:
+    """Run a job on this machine; return its exit code, and why it cannot run here or ""."""
     host = os.uname().nodename
-    if environment_fingerprint() != task.made_by:
-        return (
-            0,
-            f"{host} has {environment_fingerprint()}, and not {task.made_by}: have the same everywhere",
-        )
-    if not (sees_lock(Path(task.shared)) and Path(task.directory).is_dir()):
+    if environment_fingerprint() != job.fingerprint:
         return 0, (
-            f"{host} does not see that {task.shared} is being written: share that directory, and "
-            f"{task.directory}, under the same paths and with file locks between machines"
+            f"{host} has {environment_fingerprint()}, not {job.fingerprint}. Install the same "
+            "versions on all machines"
+        )
+    if not (sees_lock(Path(job.shared)) and Path(job.directory).is_dir()):
+        return 0, (
+            f"{host} does not see the lock of {job.shared}. Share that directory and "
+            f"{job.directory}, under the same paths and with file locks between machines"
         )
     environment = {**os.environ}
-    if not task.gpus:  # `auto` must not find one that others were given
+    if not job.gpus:  # `auto` must not find a GPU that was given to another job
         environment["CUDA_VISIBLE_DEVICES"] = ""
-    begun = task.words, Path(task.log), Path(task.directory), environment
-    tries = 0.0
-    while (code := wait_for_exit(start_worker(*begun))) == LockedError.code:
-        if (tries := tries + RETRY_INTERVAL) > LOCK_TIMEOUT:
-            break
+    waited = 0.0
+    while True:
+        argv = next_argv(job.argv, job.resume_argv, Path(job.marker))
+        code = wait_for_exit(start_worker(argv, Path(job.log), Path(job.directory), environment))
+        waited += RETRY_INTERVAL
+        if code != LockedError.code or waited > LOCK_TIMEOUT:
+            return code, ""
         time.sleep(RETRY_INTERVAL)
-    return code, ""
 
 
 def sees_lock(shared: Path) -> bool:
-    """Whether this machine sees the lock that who asks for jobs has there (charlm.run.writer)."""
+    """Return whether this machine sees the lock that storage.lock holds on the directory."""
     try:
         with (shared / "lock").open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # it is not there, or has no locks at all
+    except OSError:  # there is no lock file, or no support for locks
         return False
     return False
 
 
 def wait_for_exit(worker: "subprocess.Popen[bytes]") -> int:
-    """The exit code of a process, which is told to save and end when Ray interrupts us."""
+    """Return the exit code of a process; if Ray interrupts, tell it to save and stop."""
     try:
         while (code := worker.poll()) is None:
-            time.sleep(0.2)  # Ray interrupts Python, not what waits within the system
+            time.sleep(0.2)  # Ray can interrupt Python, but not a system call
         return code
     finally:
         worker.terminate()

@@ -1,5 +1,6 @@
-"""SIGINT and SIGTERM: an error like others, or a note to finish what must not be left half done."""
+"""Handling of SIGINT and SIGTERM: raise an exception, or finish and save first."""
 
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -7,42 +8,49 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-from charlm import console
 from charlm.errors import Interrupted
 
-received_signals: list[int] = []  # signals that were raised as errors
+logger = logging.getLogger("charlm")
+
+received_signals: list[int] = []  # signals that were raised as exceptions
 
 
 def raise_interrupted(number: int, _: FrameType | None) -> NoReturn:
-    """The handler while nothing needs to be finished."""
+    """Raise a signal as an exception: the handler while nothing has to be finished."""
     received_signals.append(number)
     raise Interrupted(number)
 
 
 def raise_pending() -> None:
-    """Raises again a signal that somebody has swallowed: what loads libraries runs others' code."""
+    """Raise a received signal again, in case a library that was being imported swallowed it."""
     if received_signals:
         raise Interrupted(received_signals[0])
 
 
 @contextmanager
-def defer_signals(doing: str) -> Iterator[list[int]]:
-    """The first signal is only noted, for the block to finish and save; the second leaves.
+def defer_signals(message: str) -> Iterator[list[int]]:
+    """Record the first signal so that the block can finish and save; exit at the second.
 
-    doing: what is said of it; nothing, if it is empty.
+    Args:
+        message: What the block does after a signal; empty to log nothing.
+
+    Yields:
+        The list of received signals, empty until there is one.
     """
-    signalled: list[int] = []
+    received: list[int] = []
 
-    def note(number: int, _: FrameType | None) -> None:
-        if signalled:
+    def record(number: int, _: FrameType | None) -> None:
+        if received:
             os._exit(128 + number)
-        signalled.append(number)
-        if doing:
-            console.print_message(f"{doing}; once more to leave at once")
+        received.append(number)
+        if message:
+            logger.warning("%s; once more to leave at once", message)
 
-    before = [(number, signal.signal(number, note)) for number in (signal.SIGINT, signal.SIGTERM)]
+    previous = [
+        (number, signal.signal(number, record)) for number in (signal.SIGINT, signal.SIGTERM)
+    ]
     try:
-        yield signalled
+        yield received
     finally:
-        for number, handler in before:
+        for number, handler in previous:
             signal.signal(number, handler)

@@ -1,1 +1,1 @@
-"""TODO docstring."""
+"""Run directories: records, checkpoints, metrics, and models restored from them."""

@@ -1,12 +1,12 @@
-"""A checkpoint: tensors and where they stand, in files that each prove to be as they were written.
+"""Checkpoints: tensors and training progress, in files whose SHA-256 is verified on loading.
 
-safetensors runs no code when it is read, but notices no flipped bit in a weight: so every byte is
-covered by a SHA-256, the manifest's own included.
+safetensors executes no code when it is read, but it does not notice a flipped bit in a weight.
+The manifest therefore holds the SHA-256 of every file, and of itself.
 """
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import torch
@@ -16,93 +16,91 @@ from torch import Tensor
 
 from charlm.config import FORMAT_VERSION
 from charlm.errors import DataError, DivergedError
-from charlm.results.training import FileDigest, TrainingProgress
-from charlm.storage import files as durable
+from charlm.results.training import FileDigest, Manifest, TrainingProgress
+from charlm.storage import files
 from charlm.storage.json_files import decode_json, encode_json, read_bytes
 
-FILES = {"model.safetensors", "training.safetensors", "progress.json"}
-RUN_METADATA_FILES = {
-    "run.json",
-    "vocabulary.json",
-}  # of the run: never changes, each checkpoint vouches for it
+CHECKPOINT_FILES = {"model.safetensors", "training.safetensors", "progress.json"}
+# Files of the run that never change. Every checkpoint holds their hashes, too.
+RUN_METADATA_FILES = {"run.json", "vocabulary.json"}
+CheckpointName = Literal["best", "last"]
 Tensors = dict[str, dict[str, Tensor]]  # file -> name -> tensor
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The hash of every file of a checkpoint, of the run's settings and alphabet, and of itself."""
-
-    format: int
-    step: int
-    files: dict[str, FileDigest]
-    run: dict[str, FileDigest]
-    sha256: str = ""
-
-    def canonical_bytes(self) -> bytes:
-        """Its only spelling: any other bytes are damage."""
-        bare = msgspec.json.encode(msgspec.structs.replace(self, sha256=""))
-        return msgspec.json.encode(msgspec.structs.replace(self, sha256=_sha256(bare)))
-
-
 class Checkpoint(msgspec.Struct, frozen=True):
+    """A checkpoint in memory."""
+
     progress: TrainingProgress
     tensors: Tensors
     sha256: str  # of the weights
 
 
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _stored(data: bytes) -> FileDigest:
-    return FileDigest(len(data), _sha256(data))
-
-
 def save_checkpoint(
-    place: Path, progress: TrainingProgress, tensors: Tensors, decided: Mapping[str, bytes]
+    directory: Path,
+    progress: TrainingProgress,
+    tensors: Tensors,
+    run_metadata: Mapping[str, bytes],
 ) -> Path:
-    """The checkpoint appears in `place`, whole or not at all; decided: the run's files it is of."""
+    """Write a checkpoint atomically and return its path.
+
+    Args:
+        directory: Directory of all checkpoints of the run.
+        progress: Where training stands.
+        tensors: Tensors of "model" and "training".
+        run_metadata: Contents of the run's files whose hashes the manifest holds.
+
+    Raises:
+        DivergedError: A tensor is not finite.
+        StorageError: The disk is full or failed.
+    """
     for named in tensors.values():
         for name, tensor in named.items():
             if not torch.isfinite(tensor).all():
                 raise DivergedError(
-                    f"{name} is not finite after update {progress.step}: it is not saved. "
-                    "The last good checkpoint is kept; train with a lower --learning-rate"
+                    f"cannot save step {progress.step}: {name} is not finite. The last good "
+                    "checkpoint is kept. Try a lower --learning-rate"
                 )
-    files = {
+    contents = {
         f"{file}.safetensors": safetensors.save(
             {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}
         )
         for file, named in tensors.items()
     }
-    files["progress.json"] = encode_json(progress)
+    contents["progress.json"] = encode_json(progress)
     manifest = Manifest(
         format=FORMAT_VERSION,
         step=progress.step,
-        files={name: _stored(data) for name, data in files.items()},
-        run={name: _stored(data) for name, data in decided.items()},
+        files={name: FileDigest.of(data) for name, data in contents.items()},
+        run={name: FileDigest.of(data) for name, data in run_metadata.items()},
     )
-    files["manifest.json"] = manifest.canonical_bytes()
-    path = place / f"step-{progress.step:08d}"
-    durable.write_directory_atomic(path, files)
+    contents["manifest.json"] = manifest.canonical_bytes()
+    path = directory / f"step-{progress.step:08d}"
+    files.write_directory_atomic(path, contents)
     return path
 
 
-def load_checkpoint(path: Path, run: Path) -> Checkpoint:
-    """The checkpoint there, if each of its bytes is as it was written."""
-    data = read_bytes(path / "manifest.json")
-    manifest = decode_json(data, Manifest, path / "manifest.json")
+def load_checkpoint(path: Path, run_directory: Path) -> Checkpoint:
+    """Read a checkpoint and verify every byte of it and of the run's metadata.
+
+    Raises:
+        DataError: A file is missing or damaged.
+    """
+    manifest_path = path / "manifest.json"
+    data = read_bytes(manifest_path)
+    manifest = decode_json(data, Manifest, manifest_path)
     if data != manifest.canonical_bytes() or path.name != f"step-{manifest.step:08d}":
-        raise DataError(f"{path / 'manifest.json'} is damaged")
-    if set(manifest.files) != FILES or set(manifest.run) != RUN_METADATA_FILES:
-        raise DataError(f"{path / 'manifest.json'} does not name the files of a checkpoint")
+        raise DataError(f"{manifest_path} is damaged")
+    if set(manifest.files) != CHECKPOINT_FILES or set(manifest.run) != RUN_METADATA_FILES:
+        raise DataError(f"{manifest_path} does not list the files of a checkpoint")
     contents = {}
-    for place, files in ((run, manifest.run), (path, manifest.files)):
-        for name, stored in files.items():
-            contents[name] = read_bytes(place / name)
-            if _stored(contents[name]) != stored:
+    for directory, digests in ((run_directory, manifest.run), (path, manifest.files)):
+        for name, expected in digests.items():
+            contents[name] = read_bytes(directory / name)
+            actual = FileDigest.of(contents[name])
+            if actual != expected:
                 raise DataError(
-                    f"{place / name} is damaged: its SHA-256 is "
-                    f"{_sha256(contents[name])[:12]}…, not {stored.sha256[:12]}…"
+                    f"{directory / name} is damaged: its SHA-256 is {actual.sha256[:12]}…, "
+                    f"not {expected.sha256[:12]}…"
                 )
     try:
         tensors = {

@@ -1,29 +1,46 @@
-"""TODO docstring."""
+"""Models restored from a run's checkpoint."""
+
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from charlm import console
+from charlm.execution.device import available_memory
+from charlm.models.build import build_char_lm, load_weights, select_kernel
 from charlm.models.char_lm import CharLM
-from charlm.runs.checkpoint import Checkpoint
-from charlm.runs.run import Run
+from charlm.models.cost import check_memory, count_parameters_and_state
+from charlm.runs.checkpoint import Checkpoint, CheckpointName
+
+if TYPE_CHECKING:
+    from charlm.runs.run import Run
 
 
 def load_model(
-    run: "Run", which: str, kernel: str, device: str, threads: int
-) -> "tuple[Checkpoint, CharLM]":
-    """A checkpoint of a run, each hash verified, and the model with its weights.
+    run: "Run",
+    which: CheckpointName = "best",
+    kernel: str = "auto",
+    device: str = "cpu",
+    threads: int = 1,
+) -> tuple[Checkpoint, CharLM]:
+    """Return a verified checkpoint of a run and the model with its weights.
 
-    kernel: `auto` is this machine's fastest, whatever the run was trained with.
+    Args:
+        run: Run; a custom cell must have been loaded.
+        which: "best" on validation, or "last".
+        kernel: Implementation of the recurrence; "auto" for the fastest of this machine, whatever
+            the run was trained with.
+        device: "cpu", "cuda" or "cuda:N".
+        threads: CPU threads that "auto" may count on.
+
+    Raises:
+        InsufficientMemoryError: The model does not fit.
+        DataError: No checkpoint is intact.
     """
-    from charlm.execution.device import available_memory
-    from charlm.models.build import build_char_lm, load_weights, select_kernel
-    from charlm.models.cost import check_memory, count_parameters_and_state
-
-    here = msgspec.structs.replace(run.record.config, kernel=kernel, threads=threads)
-    kernel, _ = select_kernel(here, device)
-    parameters, _ = count_parameters_and_state(run.record.config, run.vocabulary.size)
-    check_memory(available_memory(device), 8 * parameters)  # the file's, and the model's
-    weights = run.load_checkpoint(which, console.print_message)
-    model = build_char_lm(run.record.config, run.vocabulary.size, kernel, device)
-    load_weights(model, weights.tensors)
-    return weights, model
+    record, vocabulary_size = run.record, run.vocabulary.size
+    config = msgspec.structs.replace(record.config, kernel=kernel, threads=threads)
+    kernel, _ = select_kernel(config, device)
+    parameters, _ = count_parameters_and_state(record.config, vocabulary_size)
+    check_memory(available_memory(device), 8 * parameters)  # float32: of the file and the model
+    checkpoint = run.load_checkpoint(which)
+    model = build_char_lm(record.config, vocabulary_size, kernel, device)
+    load_weights(model, checkpoint.tensors)
+    return checkpoint, model

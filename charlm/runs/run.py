@@ -1,18 +1,16 @@
-"""A run is a directory: what was asked, the alphabet, what happened, checkpoints, the report.
+"""Run directory: settings, vocabulary, metrics, events, checkpoints and the final report.
 
-run.json        settings, corpus, what `auto` became, who made it; never changes
-vocabulary.json   the symbols: a run can be moved and sent
-metrics.jsonl   one line an update or validation; the same bytes however often it was resumed
-events.jsonl    starts, saves and stops, with times
-checkpoints/    step-00000100/{model,training}.safetensors, progress.json, manifest.json
-report.json     the final numbers; its existence means "finished"
-diverged.json   instead: why there will be none
+run.json         settings, text, resolved budget and kernel, environment; never changes
+vocabulary.json  tokens of the model: a run can be moved or sent
+metrics.jsonl    one line per step or validation; the same bytes however often it was resumed
+events.jsonl     starts, checkpoints and stops, with times
+checkpoints/     step-00000100/{model,training}.safetensors, progress.json, manifest.json
+report.json      final results; it exists once the run is finished
+diverged.json    instead of it: why the run has no report
 """
 
-import time
-from collections.abc import Callable, Mapping
+import logging
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -20,70 +18,106 @@ from charlm.cells import loader
 from charlm.config import FORMAT_VERSION
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import ConfigError, DataError, InputNotFoundError, OutputExistsError
-from charlm.results.run import RunRecord
+from charlm.models.char_lm import CharLM
+from charlm.results.run import Divergence, RunRecord, RunReport
 from charlm.results.training import TrainingProgress
 from charlm.runs import checkpoint
-from charlm.runs.checkpoint import Checkpoint, Tensors
+from charlm.runs.checkpoint import Checkpoint, CheckpointName, Tensors
+from charlm.runs.restore import load_model
 from charlm.storage import files
 from charlm.storage.json_files import decode_json, encode_json, read_bytes
 
-RECENT_CHECKPOINTS = 2  # newest checkpoints kept beside the best: one may be damaged
+logger = logging.getLogger("charlm")
+
+RECENT_CHECKPOINTS = 2  # newest checkpoints kept besides the best: one may be damaged
+
+
+class FormatHeader(msgspec.Struct, frozen=True):
+    """The one key of `run.json` that every format has."""
+
+    format: int = 0
 
 
 class Run:
-    """A run directory that exists."""
+    """A run directory that exists.
+
+    Attributes:
+        path: Directory.
+        record: Content of `run.json`.
+        vocabulary: Content of `vocabulary.json`.
+        metadata: Bytes of both files, by name.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Reads what never changes; raises Missing or BadData when it is not there or not sound."""
+        """Read what never changes.
+
+        Raises:
+            InputNotFoundError: It does not exist or is not a run.
+            ConfigError: It has another format.
+            DataError: A file is damaged.
+        """
         self.path = path
         if not path.is_dir():
             raise InputNotFoundError(
-                f"there is no run {path}: name a directory that charlm train has made"
+                f"cannot open {path}: there is no such run. Try a directory made by charlm train"
             )
-        if not (path / "run.json").exists():
-            raise InputNotFoundError(f"{path} is not a run: it has no run.json")
-        self.metadata = {name: read_bytes(path / name) for name in checkpoint.RUN_METADATA_FILES}
-        data = self.metadata["run.json"]
-        known = decode_json(data, dict[str, Any], path / "run.json").get("format")
-        if known != FORMAT_VERSION:
+        record_path = path / "run.json"
+        if not record_path.exists():
+            raise InputNotFoundError(
+                f"cannot open {path}: it is not a run, since it has no run.json. "
+                "Try a directory made by charlm train"
+            )
+        data = read_bytes(record_path)
+        header = decode_json(data, FormatHeader, record_path)
+        if header.format != FORMAT_VERSION:
             raise ConfigError(
-                f"{path} has format {known}, and this charlm reads format {FORMAT_VERSION}: "
-                "use the charlm that made it"
+                f"cannot open {path}: it has format {header.format}, this charlm reads format "
+                f"{FORMAT_VERSION}. Train it again"
             )
-        self.record = decode_json(data, RunRecord, path / "run.json")
+        self.metadata = {name: read_bytes(path / name) for name in checkpoint.RUN_METADATA_FILES}
+        self.record = decode_json(data, RunRecord, record_path)
         self.vocabulary = decode_json(
             self.metadata["vocabulary.json"], Vocabulary, path / "vocabulary.json"
         )
 
     def load_custom_cell(self, cell: str) -> None:
-        """Before its model is made: loads a cell in a file, if the person names it now, as `cell`;
-        the settings then have it under that name, for the file may have been moved."""
+        """Import the custom cell of this run, which executes its file, under this name.
+
+        Args:
+            cell: FILE.py:CLASS, where the file is now; empty for a run of a built-in cell.
+
+        Raises:
+            ConfigError: The run has another cell, or needs one and none is given.
+            DataError: The file is not the one that the run was made with.
+        """
         record = self.record
-        admitted = loader.load_recorded_cell(record.config.cell, record.cell_sha256, cell)
-        config = msgspec.structs.replace(record.config, cell=admitted)
+        name = loader.load_recorded_cell(record.config.cell, record.cell_sha256, cell)
+        config = msgspec.structs.replace(record.config, cell=name)
         self.record = msgspec.structs.replace(record, config=config)
 
     @staticmethod
-    def create(path: Path, record: RunRecord, alphabet: Vocabulary) -> "Run":
-        """A new run in this directory, which the caller has locked."""
+    def create(path: Path, record: RunRecord, vocabulary: Vocabulary) -> "Run":
+        """Create a run in a directory that the caller has locked."""
         files.make_directory(path / "checkpoints")
-        files.write_atomic(path / "vocabulary.json", encode_json(alphabet))
-        files.write_atomic(path / "run.json", encode_json(record))  # last: with it, it is a run
+        files.write_atomic(path / "vocabulary.json", encode_json(vocabulary))
+        # run.json comes last: it makes the directory a run.
+        files.write_atomic(path / "run.json", encode_json(record))
         return Run(path)
 
     @property
     def checkpoints(self) -> dict[int, Path]:
-        """The checkpoints by update, oldest first, sound or not."""
-        found = (self.path / "checkpoints").glob("step-*")
-        return dict(sorted((int(p.name[5:]), p) for p in found if p.name[5:].isdecimal()))
+        """Directories of the checkpoints by step, oldest first, intact or not."""
+        paths = (self.path / "checkpoints").glob("step-*")
+        return dict(sorted((int(p.name[5:]), p) for p in paths if p.name[5:].isdecimal()))
 
     @property
-    def report(self) -> dict[str, Any] | None:
-        """The final numbers; None while the run is not finished."""
+    def report(self) -> RunReport | None:
+        """Final report; None while the run is not finished."""
         path = self.path / "report.json"
-        return decode_json(read_bytes(path), dict[str, Any], path) if path.exists() else None
+        return decode_json(read_bytes(path), RunReport, path) if path.exists() else None
 
-    def write_report(self, report: Mapping[str, Any]) -> None:
+    def write_report(self, report: RunReport) -> None:
+        """Write the final report, which marks the run as finished."""
         files.write_atomic(self.path / "report.json", encode_json(report))
 
     @property
@@ -91,71 +125,124 @@ class Run:
         """Whether training ended because the loss was no longer finite."""
         return (self.path / "diverged.json").exists()
 
-    def mark_diverged(self, why: str) -> None:
-        """So that a comparison need not find it out again."""
-        files.write_atomic(self.path / "diverged.json", encode_json({"why": why}))
+    def mark_diverged(self, reason: str) -> None:
+        """Record that this run diverges, so that it need not be trained again to find out."""
+        files.write_atomic(self.path / "diverged.json", encode_json(Divergence(reason)))
 
-    def save(self, progress: TrainingProgress, tensors: Tensors) -> Path:
-        """A checkpoint, whole or not at all; then all but the best and the newest go."""
-        place = checkpoint.save_checkpoint(
+    def save_checkpoint(self, progress: TrainingProgress, tensors: Tensors) -> Path:
+        """Write a checkpoint atomically, then remove all but the best and the newest."""
+        path = checkpoint.save_checkpoint(
             self.path / "checkpoints", progress, tensors, self.metadata
         )
         self._prune(progress)
-        return place
+        return path
 
     def _prune(self, progress: TrainingProgress) -> None:
-        kept = {progress.best_step, *list(self.checkpoints)[-RECENT_CHECKPOINTS:]}
-        for update, path in self.checkpoints.items():
-            if update not in kept:
+        needed = {progress.best_step, *list(self.checkpoints)[-RECENT_CHECKPOINTS:]}
+        for step, path in self.checkpoints.items():
+            if step not in needed:
                 files.remove(path)
 
-    def remove_checkpoints_after(self, update: int) -> None:
-        """Damaged checkpoints of updates that will be done again go."""
-        for later, path in self.checkpoints.items():
-            if later > update:
+    def remove_checkpoints_after(self, step: int) -> None:
+        """Remove damaged checkpoints of later steps, which will be trained again."""
+        for later_step, path in self.checkpoints.items():
+            if later_step > step:
                 files.remove(path)
 
-    def load_checkpoint(self, which: str, say: Callable[[str], None]) -> Checkpoint:
-        """The best or last checkpoint, every hash verified; else the newest sound one, said so."""
-        sound: dict[int, Checkpoint] = {}
+    def load_checkpoint(self, which: CheckpointName) -> Checkpoint:
+        """Read the best or the last checkpoint, and verify it.
+
+        If it is damaged, the newest intact one is read, and a warning is logged.
+
+        Raises:
+            DataError: No checkpoint is intact.
+        """
+        intact: dict[int, Checkpoint] = {}
         problems = []
-        for update, path in reversed(self.checkpoints.items()):
+        for step, path in reversed(self.checkpoints.items()):
             try:
-                sound[update] = checkpoint.load_checkpoint(path, self.path)
+                intact[step] = checkpoint.load_checkpoint(path, self.path)
             except DataError as error:
                 problems.append(str(error))
                 continue
             if which == "last":
                 break
-        if not sound:
+        if not intact:
             raise DataError(
-                problems[0] + "; no other checkpoint is sound: train the run again"
+                f"{problems[0]}, and no other checkpoint is intact. Train the run again"
                 if problems
-                else f"{self.path} has no checkpoint yet: let charlm train reach its first"
+                else f"cannot read {self.path}: it has no checkpoint yet. Let charlm train reach "
+                "its first"
             )
-        newest = sound[max(sound)]
+        newest = intact[max(intact)]
         chosen = newest.progress.best_step if which == "best" else newest.progress.step
-        found = sound.get(newest.progress.step if chosen is None else chosen, newest)
+        result = intact.get(newest.progress.step if chosen is None else chosen, newest)
         for problem in problems:
-            say(f"{problem}; going on with update {found.progress.step}")
-        return found
+            logger.warning("%s; using step %d instead", problem, result.progress.step)
+        return result
+
+    def model(
+        self,
+        checkpoint: CheckpointName = "best",
+        device: str = "cpu",
+        *,
+        kernel: str = "auto",
+        threads: int = 1,
+        trust_cell: str = "",
+    ) -> CharLM:
+        """Return the model with the weights of a checkpoint, an `nn.Module` in evaluation mode.
+
+        Args:
+            checkpoint: "best" on validation, or "last".
+            device: "cpu", "cuda" or "cuda:N".
+            kernel: Implementation of the recurrence; "auto" for the fastest of this machine.
+            threads: CPU threads that "auto" may count on.
+            trust_cell: FILE.py:CLASS of a run with a custom cell. The file is executed.
+        """
+        if trust_cell:
+            self.load_custom_cell(trust_cell)
+        _, model = load_model(self, checkpoint, kernel, device, threads)
+        return model.eval()
+
+
+def load_run(path: str | Path, trust_cell: str = "") -> Run:
+    """Open a run directory.
+
+    Args:
+        path: Directory made by `charlm train`.
+        trust_cell: FILE.py:CLASS of a run with a custom cell, where the file is now. The file is
+            executed.
+
+    Raises:
+        InputNotFoundError: It does not exist or is not a run.
+        ConfigError: It has another format or another cell.
+        DataError: A file is damaged, or the cell's file is not the one of the run.
+    """
+    run = Run(Path(path))
+    if trust_cell:
+        run.load_custom_cell(trust_cell)
+    return run
 
 
 def is_run(path: Path) -> bool:
+    """Return whether a directory is a run."""
     return (path / "run.json").exists()
 
 
 def check_not_existing(path: Path) -> None:
-    """A directory is not overwritten unless all in it is what a killed start left: no run yet."""
-    begun = {"lock", "vocabulary.json", "checkpoints"}
+    """Check that a new run may be written here.
+
+    A directory that a killed start left behind, before it was a run, may be used again.
+
+    Raises:
+        OutputExistsError: It is a file, or a directory with anything else in it.
+    """
+    leftovers = {"lock", "vocabulary.json", "checkpoints"}
     if not path.exists():
         return
     if not path.is_dir():
-        raise OutputExistsError(f"{path} is a file: name another place")
-    left = [p.name for p in path.iterdir() if not p.name.startswith(files.TEMP_PREFIX)]
-    if set(left) - begun:
-        raise OutputExistsError(f"{path} exists: continue it with --resume, or name another place")
-
-
-def timestamp() -> float:
-    return round(time.time(), 3)
+        raise OutputExistsError(f"cannot write {path}: it is a file. Try another path")
+    names = {entry.name for entry in path.iterdir()}
+    if {name for name in names if not name.startswith(files.TEMP_PREFIX)} - leftovers:
+        hint = f"--resume {path} to continue the run, or " if is_run(path) else ""
+        raise OutputExistsError(f"cannot write {path}: it exists. Try {hint}another path")

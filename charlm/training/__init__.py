@@ -1,1 +1,1 @@
-"""TODO docstring."""
+"""Training of models: optimizer, schedule, loop, budgets, and whole runs."""

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Training budgets: number of steps, measured step time, validation interval, memory check."""
 
 import math
 import statistics
@@ -11,7 +11,6 @@ import torch
 
 from charlm.config import DEFAULT_MAX_STEPS, Config
 from charlm.data.batches import BatchSampler
-from charlm.data.corpus import Corpus
 from charlm.data.vocabulary import TokenIds
 from charlm.errors import DivergedError
 from charlm.execution.device import available_memory
@@ -20,60 +19,72 @@ from charlm.models.cost import check_memory, estimate_training_memory
 from charlm.training.distributed import per_process_config
 from charlm.training.trainer import Trainer
 
-DEFAULT_VALIDATIONS = 20  # of a run that was not told how often
+DEFAULT_VALIDATIONS = 20  # validations of a run without `eval_every`
+MAX_TIMED_STEPS = 50
 
 
-def check_fits_memory(config: Config, corpus: Corpus, device: str) -> None:
-    """Before anything is made: a model that is too large for this machine."""
-    check_memory(
-        available_memory(device),
-        estimate_training_memory(per_process_config(config), corpus.vocabulary.size),
-    )
+def check_fits_memory(config: Config, vocabulary_size: int, device: str) -> None:
+    """Check that a model can be trained on this device, before anything is allocated.
+
+    Raises:
+        InsufficientMemoryError: It needs more memory than is free.
+    """
+    needed = estimate_training_memory(per_process_config(config), vocabulary_size)
+    check_memory(available_memory(device), needed)
 
 
 def resolve_max_steps(config: Config, ids: TokenIds) -> int:
-    """The budget of a run on this training split, unless it is told in minutes."""
+    """Return the budget in steps on this training split, unless it is given in minutes."""
     windows = BatchSampler(ids, config.batch_size, config.seq_len, config.seed).windows
-    return (
-        math.ceil(config.epochs * windows)
-        if config.epochs
-        else config.max_steps or DEFAULT_MAX_STEPS
-    )
+    if config.epochs:
+        return math.ceil(config.epochs * windows)
+    return config.max_steps or DEFAULT_MAX_STEPS
 
 
-def validation_interval(config: Config, updates: int) -> int:
-    """So many updates apart the validation split is looked at, and after the last."""
-    return config.eval_every or max(1, updates // DEFAULT_VALIDATIONS)
+def validation_interval(config: Config, max_steps: int) -> int:
+    """Return the number of steps between validations."""
+    return config.eval_every or max(1, max_steps // DEFAULT_VALIDATIONS)
 
 
 def iter_step_times(
-    config: Config, updates: int, symbols: int, kernel: str, device: str, ids: TokenIds
+    config: Config, max_steps: int, vocabulary_size: int, kernel: str, device: str, ids: TokenIds
 ) -> Iterator[float]:
-    """The seconds of each real update of a scratch model."""
-    learner = Trainer(build_char_lm(config, symbols, kernel, device), config, updates)
+    """Yield the seconds of each step of a new model."""
+    trainer = Trainer(build_char_lm(config, vocabulary_size, kernel, device), config, max_steps)
     batches = BatchSampler(ids, config.batch_size, config.seq_len, config.seed, device)
-    while learner.step < updates:
-        before = learner.seconds
-        learner.train_step(batches[learner.step])
-        yield learner.seconds - before
+    while trainer.step < max_steps:
+        before = trainer.seconds
+        trainer.train_step(batches[trainer.step])
+        yield trainer.seconds - before
 
 
 def measure_step_time(
     config: Config,
-    updates: int,
-    symbols: int,
+    max_steps: int,
+    vocabulary_size: int,
     kernel: str,
     device: str,
     ids: TokenIds,
     budget: float = 1.0,
 ) -> float:
-    """Times real updates of a scratch model, `budget` seconds or `updates` long: the median."""
+    """Return the median seconds of a step, measured with a new model.
+
+    Args:
+        config: Settings of one process.
+        max_steps: Steps at most.
+        vocabulary_size: Ids of the model.
+        kernel: Resolved kernel.
+        device: Resolved device.
+        ids: Training split.
+        budget: Seconds to spend.
+    """
     times: list[float] = []
-    began = time.perf_counter()
-    with torch.random.fork_rng(), suppress(DivergedError):  # that is for the run itself to meet
-        for seconds in islice(iter_step_times(config, updates, symbols, kernel, device, ids), 50):
+    start = time.perf_counter()
+    steps = iter_step_times(config, max_steps, vocabulary_size, kernel, device, ids)
+    with torch.random.fork_rng(), suppress(DivergedError):  # the run itself will report that
+        for seconds in islice(steps, MAX_TIMED_STEPS):
             times.append(seconds)
             if sum(times[1:]) >= budget:
                 break
-    # The first pays for what is made once; without even one, what the attempt took must do.
-    return statistics.median(times[1:] or times or [time.perf_counter() - began])
+    # The first step includes one-time work. Without any step, the attempt's time must do.
+    return statistics.median(times[1:] or times or [time.perf_counter() - start])

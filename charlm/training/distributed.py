@@ -1,7 +1,7 @@
-"""Several processes that train one model together, each some of the streams (torchrun starts them).
+"""Data-parallel training: several processes that torchrun starts train one model together.
 
-What one process would carry and average is what they carry and average together, so that a run's
-record, checkpoints and metrics are those of one process with the same batch.
+Each process has a share of the streams. Gradients are averaged, and carried states are gathered
+for checkpoints, so that files of the run are those of one process with the same batch.
 """
 
 from collections.abc import Iterable
@@ -19,83 +19,86 @@ from charlm.execution.torchrun import world_size
 
 
 class ProcessGroup:
-    """The processes and which of them this one is; the first alone writes and speaks.
+    """The processes that train together. Rank 0 alone writes files and messages.
 
-    What is exchanged is exchanged in the same order by all of them.
+    All processes must call the collective methods in the same order.
     """
 
     def __init__(self, rank: int, size: int, device: str = "cpu") -> None:
+        """Create a group of `size` processes, of which this one is `rank`, on its device."""
         self.rank, self.size, self.device = rank, size, device
 
     @property
     def is_main(self) -> bool:
+        """Whether this is the process that writes files and messages."""
         return self.rank == 0
 
     def local_batch(self, batch: Batch) -> Batch:
-        """Of all streams, those of this process."""
+        """Return the streams of this process."""
         if self.size == 1:
             return batch
-        return Batch(self._mine(batch.x, 1), self._mine(batch.y, 1), batch.is_epoch_start)
+        x, y = self._local_part(batch.x, 1), self._local_part(batch.y, 1)
+        return Batch(x, y, batch.is_epoch_start)
 
     def local_state(self, state: tuple[State, ...]) -> tuple[State, ...]:
-        """Of the states of all streams, those of this process."""
-        return tuple(tuple(self._mine(part, 0) for part in layer) for layer in state)
+        """Return the states of the streams of this process."""
+        return tuple(tuple(self._local_part(part, 0) for part in layer) for layer in state)
 
-    def _mine(self, all_streams: Tensor, dim: int) -> Tensor:
+    def _local_part(self, all_streams: Tensor, dim: int) -> Tensor:
         return all_streams.chunk(self.size, dim)[self.rank]
 
     def gather_state(self, state: tuple[State, ...]) -> tuple[State, ...]:
-        """The states of all streams, from those of each process."""
-        return tuple(tuple(self._all(part) for part in layer) for layer in state)
+        """Return the states of all streams, in order; collective."""
+        return tuple(tuple(self._gather(part) for part in layer) for layer in state)
 
-    def _all(self, mine: Tensor) -> Tensor:
+    def _gather(self, local_part: Tensor) -> Tensor:
         if self.size == 1:
-            return mine
-        parts = [torch.empty_like(mine) for _ in range(self.size)]
-        dist.all_gather(parts, mine.contiguous())
+            return local_part
+        parts = [torch.empty_like(local_part) for _ in range(self.size)]
+        dist.all_gather(parts, local_part.contiguous())
         return torch.cat(parts)
 
-    def all_reduce_gradients(self, weights: Iterable[Tensor]) -> None:
-        """Makes the gradients the mean of all processes'.
+    def all_reduce_gradients(self, parameters: Iterable[Tensor]) -> None:
+        """Replace the gradients by their mean over all processes; collective.
 
-        All in one piece, which always has the same layout: so each number is summed in the same
-        order however often the run was stopped. PyTorch's DistributedDataParallel lays its pieces
-        out anew after its first update; with three processes a resumed run then differed.
+        One flat tensor has the same layout at every step. So each number is summed in the same
+        order, however often the run was stopped. DistributedDataParallel changes its buckets after
+        its first step; with three processes a resumed run then differed.
         """
         if self.size == 1:
             return
-        gradients = [weight.grad for weight in weights if weight.grad is not None]
-        whole = torch.cat([gradient.flatten() for gradient in gradients])
-        dist.all_reduce(whole)
-        parts = (whole / self.size).split([gradient.numel() for gradient in gradients])
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(flat)
+        parts = (flat / self.size).split([gradient.numel() for gradient in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
 
     def mean(self, value: float) -> float:
-        """Of all processes' values."""
+        """Return the mean over all processes; collective."""
         return self._sum(value) / self.size
 
     def any(self, flag: bool) -> bool:
-        """Whether it is so in one of the processes."""
+        """Return whether the flag is set in any process; collective."""
         return self._sum(flag) > 0
 
     def broadcast_value(self, value: float | None) -> float:
-        """The first one's value; that of others does not count."""
+        """Return the value of rank 0; the others' are ignored. Collective."""
         return self._sum(value if self.is_main and value is not None else 0.0)
 
     def _sum(self, value: float) -> float:
         if self.size == 1:
             return value
-        held = torch.tensor(value, dtype=torch.float64, device=self.device)
-        dist.all_reduce(held)
-        return held.item()
+        total = torch.tensor(value, dtype=torch.float64, device=self.device)
+        dist.all_reduce(total)
+        return total.item()
 
     def barrier(self) -> None:
-        """Until all processes are here."""
+        """Wait for all processes; collective."""
         self._sum(0.0)
 
     def shutdown(self) -> None:
-        """All at once: who still waits for another must not find it gone."""
+        """Leave the group together, so that no process waits for one that is gone; collective."""
         self.barrier()
         if self.size > 1:
             dist.destroy_process_group()
@@ -105,19 +108,27 @@ SINGLE_PROCESS = ProcessGroup(0, 1)
 
 
 def per_process_config(config: Config) -> Config:
-    """What each of the processes trains: its share of the streams. It costs its time and memory."""
+    """Return the config with the batch size of one process, which decides its time and memory."""
     return msgspec.structs.replace(config, batch_size=config.batch_size // world_size())
 
 
-def init_process_group(device: str, streams: int) -> ProcessGroup:
-    """Meets the other processes, if there are any, to share so many streams."""
+def init_process_group(device: str, batch_size: int) -> ProcessGroup:
+    """Connect to the other processes, if torchrun started any.
+
+    Args:
+        device: Device of this process.
+        batch_size: Streams of all processes together.
+
+    Raises:
+        ConfigError: The streams cannot be shared evenly.
+    """
     size = world_size()
     if size == 1:
         return SINGLE_PROCESS
-    if streams % size:
+    if batch_size % size:
         raise ConfigError(
-            f"--batch-size {streams}: {size} processes cannot have as many streams each. "
-            f"Try --batch-size {-(-streams // size) * size}"
+            f"--batch-size {batch_size}: {size} processes cannot share the streams evenly. "
+            f"Try --batch-size {-(-batch_size // size) * size}"
         )
     if device.startswith("cuda"):
         torch.cuda.set_device(device)

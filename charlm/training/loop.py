@@ -1,12 +1,12 @@
-"""The training loop: a generator of what happened; drawing belongs to whoever listens."""
+"""Training loop: a generator of events, which the caller shows or ignores."""
 
 import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import msgspec
 import torch
@@ -16,94 +16,114 @@ from charlm.data.corpus import Corpus
 from charlm.errors import DivergedError
 from charlm.evaluation.scoring import validation_bpc
 from charlm.models.char_lm import CharLM
-from charlm.results.training import CheckpointSaved, TrainingEvent, ValidationMetrics
-from charlm.runs.run import Run, timestamp
+from charlm.results.training import CheckpointSaved, RunEvent, TrainingEvent, ValidationMetrics
+from charlm.runs.run import Run
 from charlm.storage import files
 from charlm.training.budget import validation_interval
-from charlm.training.distributed import ProcessGroup
 from charlm.training.trainer import Trainer
 
+EventName = Literal["started", "resumed", "validated", "checkpointed", "interrupted"]
 
-def train(
+
+def run_training_loop(
     run: Run,
-    learner: Trainer[CharLM],
+    trainer: Trainer[CharLM],
     corpus: Corpus,
     metrics_bytes: int = 0,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[TrainingEvent]:
-    """Train to the end of the budget, or until `stop` says so: after a whole update, saved.
+    """Train until the budget is used up, or until `stop` returns True.
 
-    Yields what happens, in order; the caller must exhaust it. Every update is on record before it
-    is yielded, and a save contains all that was yielded before it.
+    It stops after a whole step, and saves a checkpoint first. Every event is in `metrics.jsonl`
+    before it is yielded, and a checkpoint contains all that was yielded before. The caller must
+    exhaust the generator.
+
+    Args:
+        run: Run directory, which the caller has locked.
+        trainer: New, or restored from the run's last checkpoint.
+        corpus: Text of the run.
+        metrics_bytes: Length of `metrics.jsonl` at that checkpoint; the rest is cut off.
+        stop: Is called after every step.
+
+    Raises:
+        DivergedError: The loss, its gradient or the validation is not finite.
     """
-    config, updates, ranks = learner.config, learner.max_steps, learner.process_group
-    every = validation_interval(config, updates)
-    device, threads = str(learner.model.bias.device), torch.get_num_threads()
+    config, max_steps, group = trainer.config, trainer.max_steps, trainer.process_group
+    interval = validation_interval(config, max_steps)
+    device = str(trainer.model.bias.device)
     batches = BatchSampler(
         corpus.split("train"), config.batch_size, config.seq_len, config.seed, device
     )
-    with closing(open_log(run, "metrics", ranks)) as metrics, open_event_log(run, ranks) as event:
-        metrics.truncate(metrics_bytes)
-        event(
-            "began" if learner.step == 0 else "resumed",
-            learner,
+    with (
+        closing(_open_log(run, "metrics.jsonl", group.is_main)) as metrics_log,
+        closing(_open_log(run, "events.jsonl", group.is_main)) as event_log,
+    ):
+        metrics_log.truncate(metrics_bytes)
+        start = _event("started" if trainer.step == 0 else "resumed", trainer)
+        start = msgspec.structs.replace(
+            start,
             device=device,
-            threads=threads,
-            kernel=learner.model.kernel,
-            processes=ranks.size,
+            threads=torch.get_num_threads(),
+            kernel=trainer.model.kernel,
+            processes=group.size,
         )
-        saved = time.monotonic()
-        while learner.step < updates:
-            updated = learner.train_step(batches[learner.step])
-            metrics.append(msgspec.json.encode(updated))
-            yield updated
+        event_log.append(msgspec.json.encode(start))
+        last_save = time.monotonic()
+        while trainer.step < max_steps:
+            metrics = trainer.train_step(batches[trainer.step])
+            metrics_log.append(msgspec.json.encode(metrics))
+            yield metrics
 
-            valid_bits, better = None, False
-            if updated.step % every == 0 or updated.step == updates:
-                if ranks.is_main:
-                    valid_bits = validation_bpc(
-                        learner.model, corpus.split("valid"), corpus.vocabulary
-                    )
-                valid_bits = ranks.broadcast_value(valid_bits)
-                if not math.isfinite(valid_bits):
-                    raise DivergedError(
-                        f"update {updated.step}: validation gives {valid_bits} bits. The last "
-                        "good checkpoint is kept; train with a lower --learning-rate or --grad-clip"
-                    )
-                better = learner.best is None or valid_bits < learner.best[1]
-                if better:
-                    learner.best = updated.step, valid_bits
-                validated = ValidationMetrics(updated.step, updated.characters, valid_bits)
-                metrics.append(msgspec.json.encode(validated))
-                event("validated", learner)
-                yield validated
+            is_last = metrics.step == max_steps
+            valid_bits, is_best = None, False
+            if metrics.step % interval == 0 or is_last:
+                valid_bits = _validate(trainer, corpus)
+                is_best = trainer.best is None or valid_bits < trainer.best[1]
+                if is_best:
+                    trainer.best = metrics.step, valid_bits
+                validation = ValidationMetrics(metrics.step, metrics.characters, valid_bits)
+                metrics_log.append(msgspec.json.encode(validation))
+                event_log.append(msgspec.json.encode(_event("validated", trainer)))
+                yield validation
 
-            stopping = ranks.any(stop())
-            due = ranks.any(ranks.is_main and time.monotonic() - saved >= config.save_every)
-            if better or due or stopping or updated.step == updates:
-                tensors = learner.state_tensors()
-                if ranks.is_main:
-                    run.save(learner.progress(metrics.sync(), valid_bits), tensors)
-                saved = time.monotonic()
-                event("saved", learner)
-                yield CheckpointSaved(updated.step)
+            stopping = group.any(stop())
+            is_due = group.any(group.is_main and time.monotonic() - last_save >= config.save_every)
+            if is_best or is_due or stopping or is_last:
+                tensors = trainer.state_tensors()
+                if group.is_main:
+                    run.save_checkpoint(trainer.progress(metrics_log.sync(), valid_bits), tensors)
+                last_save = time.monotonic()
+                event_log.append(msgspec.json.encode(_event("checkpointed", trainer)))
+                yield CheckpointSaved(metrics.step)
             if stopping:
-                event("stopped", learner)
+                event_log.append(msgspec.json.encode(_event("interrupted", trainer)))
                 return
 
 
-def open_log(run: Run, name: str, ranks: ProcessGroup) -> files.AppendOnlyLog:
-    """A file of lines of the run; those of all processes but the first go nowhere."""
-    return files.AppendOnlyLog(run.path / f"{name}.jsonl" if ranks.is_main else Path(os.devnull))
+def _validate(trainer: Trainer[CharLM], corpus: Corpus) -> float:
+    """Return bits per token of the subsampled validation split; rank 0 computes it for all."""
+    group = trainer.process_group
+    bits = None
+    if group.is_main:
+        bits = validation_bpc(trainer.model, corpus.split("valid"), corpus.vocabulary)
+    bits = group.broadcast_value(bits)
+    if not math.isfinite(bits):
+        raise DivergedError(
+            f"step {trainer.step}: validation gives {bits} bits. The last good checkpoint is "
+            "kept. Try a lower --learning-rate or --grad-clip"
+        )
+    return bits
 
 
-@contextmanager
-def open_event_log(run: Run, ranks: ProcessGroup) -> Iterator[Callable[..., None]]:
-    """The run's diary: what happened when, and after how many seconds of updates."""
-    with closing(open_log(run, "events", ranks)) as diary:
+def _open_log(run: Run, name: str, is_main: bool) -> files.AppendOnlyLog:
+    """Open a log of the run; only rank 0 writes it."""
+    return files.AppendOnlyLog(run.path / name if is_main else Path(os.devnull))
 
-        def event(what: str, learner: Trainer[Any], **more: Any) -> None:
-            line = {"event": what, "step": learner.step, "seconds": round(learner.seconds, 3)}
-            diary.append(msgspec.json.encode({"time": timestamp(), **line, **more}))
 
-        yield event
+def _event(name: EventName, trainer: Trainer[CharLM]) -> RunEvent:
+    return RunEvent(
+        time=round(time.time(), 3),
+        event=name,
+        step=trainer.step,
+        seconds=round(trainer.seconds, 3),
+    )

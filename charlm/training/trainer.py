@@ -1,4 +1,4 @@
-"""What training changes, one update at a time."""
+"""Training step and everything that it changes: weights, optimizer moments, carried state."""
 
 import math
 import time
@@ -21,24 +21,40 @@ from charlm.training.optimizer import AdamW
 from charlm.training.schedule import learning_rate
 from charlm.training.weight_dropout import drop_weights, recurrent_weights
 
+BETA2 = 0.99  # 0.999 averages over more steps than such short runs have
+
 
 class Trainer(Generic[Model]):
-    """All that training changes: what a checkpoint holds, and what a resumed run begins from.
+    """State of training: exactly what a checkpoint holds and a resumed run starts from.
 
-    Where several processes train together, each has a share of the streams; all else is the same
-    in every one of them.
+    If several processes train together, each has a share of the streams; all else is equal in all
+    of them.
+
+    Attributes:
+        model: Model in training.
+        config: Settings of the whole run.
+        max_steps: Steps of the run, which the schedule depends on.
+        process_group: Processes that train together.
+        carried: State after the last step, of the streams of this process.
+        step: Optimizer steps done.
+        seconds: Time spent in them.
+        best: Step and bits per token of the best validation.
     """
 
     def __init__(
-        self, model: Model, config: Config, updates: int, ranks: ProcessGroup = SINGLE_PROCESS
+        self,
+        model: Model,
+        config: Config,
+        max_steps: int,
+        process_group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
-        self.model, self.config, self.max_steps, self.process_group = model, config, updates, ranks
-        starts = set(model.initial_states)  # learned start states are (1, hidden), but no matrices
-        matrices = [p for p in model.parameters() if p.dim() > 1 and p not in starts]
-        vectors = [p for p in model.parameters() if p.dim() <= 1 or p in starts]
+        self.model, self.config, self.max_steps = model, config, max_steps
+        self.process_group = process_group
+        initial = set(model.initial_states)  # (1, hidden_size), but no matrices: no weight decay
+        matrices = [p for p in model.parameters() if p.dim() > 1 and p not in initial]
+        vectors = [p for p in model.parameters() if p.dim() <= 1 or p in initial]
         self.optimizer = AdamW(
-            [(matrices, config.weight_decay), (vectors, 0.0)],
-            betas=(config.beta1, 0.99),  # 0.999 remembers longer than such short runs last
+            [(matrices, config.weight_decay), (vectors, 0.0)], betas=(config.beta1, BETA2)
         )
         self.recurrent_weights = recurrent_weights(model.cells)
         self.carried: ModelState | None = None
@@ -48,47 +64,61 @@ class Trainer(Generic[Model]):
         model.train()
 
     def train_step(self, batch: Batch) -> StepMetrics:
-        """One update. A loss or gradient that is not finite raises before anything is changed."""
-        began = time.perf_counter()
+        """Do one optimizer step.
+
+        Args:
+            batch: Streams of all processes; x and y: (time, batch).
+
+        Raises:
+            DivergedError: The loss or its gradient is not finite; no weight was changed.
+        """
+        start = time.perf_counter()
         rate = learning_rate(self.config, self.step, self.max_steps)
-        # Dropout draws from (seed, update) alone: there is no random state to save or to disturb.
+        # Dropout depends on (seed, step) alone: there is no random state to save.
         seed = derive_seed(self.config.seed, "dropout", self.step)
-        # Not torch.manual_seed: for devices that are not there it keeps each call and its stack.
+        # Not torch.manual_seed: it records each call and its stack for devices that are missing.
         torch.default_generator.manual_seed(seed)
         if batch.x.is_cuda:
             torch.cuda.manual_seed(seed)
-        mine = self.process_group.local_batch(batch)
-        before = self.model.initial_state(mine.x.shape[1]) if batch.is_epoch_start else self.carried
-        assert before is not None, "a window that continues a stream needs the state before it"
+        local = self.process_group.local_batch(batch)
+        if batch.is_epoch_start:
+            state: ModelState | None = self.model.initial_state(local.x.shape[1])
+        else:
+            state = self.carried
+        assert state is not None, "a window that continues a stream needs the state before it"
 
         self.model.zero_grad()
         with drop_weights(self.recurrent_weights, self.config.weight_dropout):
-            if (
-                not self.process_group.is_main
-            ):  # the weights dropped are the same for all, the outputs not
+            # All processes drop the same weights, but different outputs.
+            if not self.process_group.is_main:
                 torch.manual_seed(derive_seed(seed, "rank", self.process_group.rank))
-            loss, after = self.model.loss(mine, before)
+            loss, state = self.model.loss(local, state)
             loss.backward()
             self.process_group.all_reduce_gradients(self.model.parameters())
         norm = clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
-        nats, gradient = self.process_group.mean(loss.item()), norm.item()
-        if not (math.isfinite(nats) and math.isfinite(gradient)):
+        nats, gradient_norm = self.process_group.mean(loss.item()), norm.item()
+        if not (math.isfinite(nats) and math.isfinite(gradient_norm)):
             raise DivergedError(
-                f"update {self.step + 1}: the loss is {nats}, its gradient's norm {gradient}. "
-                "The last good checkpoint is kept; train with a lower --learning-rate or --grad-clip"
+                f"step {self.step + 1}: the loss is {nats}, the norm of its gradient "
+                f"{gradient_norm}. The last good checkpoint is kept. Try a lower --learning-rate "
+                "or --grad-clip"
             )
         self.optimizer.step(rate)
-        self.carried = detach_state(after)
+        self.carried = detach_state(state)
         self.step += 1
-        self.seconds += time.perf_counter() - began
+        self.seconds += time.perf_counter() - start
         return StepMetrics(
-            self.step, self.step * batch.x.numel(), nats / math.log(2), gradient, rate
+            step=self.step,
+            characters=self.step * batch.x.numel(),
+            bits=nats / math.log(2),
+            gradient_norm=gradient_norm,
+            learning_rate=rate,
         )
 
     def state_tensors(self) -> Tensors:
-        """Weights under "model"; moments and the carried state of all streams under "training".
+        """Return weights ("model"), and moments and carried states of all streams ("training").
 
-        Where several processes train together, all must ask.
+        Collective: all processes that train together must call it.
         """
         training = {}
         for name, parameter in self.model.named_parameters():
@@ -100,34 +130,47 @@ class Trainer(Generic[Model]):
         return {"model": self.model.state_dict(), "training": training}
 
     def load_state(self, tensors: Tensors, progress: TrainingProgress) -> None:
-        """Exactly as it was when these were saved."""
+        """Restore the state that a checkpoint holds.
+
+        Raises:
+            DataError: The tensors do not belong to this model.
+        """
         device = self.model.bias.device
         load_weights(self.model, tensors)
         carried: dict[int, list[Tensor]] = {}
         parameters = dict(self.model.named_parameters())
         for name, value in sorted(tensors["training"].items()):
-            kind, _, which = name.partition("/")
+            kind, _, key = name.partition("/")
             if kind == "carried":
-                layer, _, _ = which.partition("/")
+                layer, _, _ = key.partition("/")
                 carried.setdefault(int(layer), []).append(value.to(device))
-            elif which in parameters:
-                moments = self.optimizer.moments.setdefault(parameters[which], {})
+            elif key in parameters:
+                moments = self.optimizer.moments.setdefault(parameters[key], {})
                 moments[kind] = value.to(device)
             else:
-                raise DataError(f"the checkpoint has moments of an unknown weight {which}")
-        every = tuple(tuple(carried[layer]) for layer in sorted(carried))
-        self.carried = self.process_group.local_state(every) or None
+                raise DataError(
+                    f"cannot restore the optimizer: the checkpoint has moments of {key}, which "
+                    "the model does not have"
+                )
+        state = tuple(tuple(carried[layer]) for layer in sorted(carried))
+        self.carried = self.process_group.local_state(state) or None
         self.step, self.seconds = progress.step, progress.seconds
         if progress.best_step is not None and progress.best_bits is not None:
             self.best = progress.best_step, progress.best_bits
 
     def progress(self, metrics_bytes: int, valid_bits: float | None) -> TrainingProgress:
-        best_update, best_bits = self.best or (None, None)
+        """Return where training stands, for a checkpoint.
+
+        Args:
+            metrics_bytes: Length of `metrics.jsonl`.
+            valid_bits: Validation of exactly these weights, if there was one.
+        """
+        best_step, best_bits = self.best or (None, None)
         return TrainingProgress(
             step=self.step,
             seconds=self.seconds,
             metrics_bytes=metrics_bytes,
             valid_bits=valid_bits,
-            best_step=best_update,
+            best_step=best_step,
             best_bits=best_bits,
         )

@@ -1,5 +1,7 @@
-"""Merity, Keskar & Socher (2018), "Regularizing and optimizing LSTM language models", where weights
-from state to state are dropped."""
+"""Weight dropout of hidden-to-hidden weights (DropConnect).
+
+Source: Merity, Keskar & Socher (2018), "Regularizing and optimizing LSTM language models".
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,21 +13,31 @@ from charlm.cells.base import Cell
 
 
 def recurrent_weights(cells: list[Cell]) -> list[Parameter]:
-    """The weights that hold the cells' matrices from state to state."""
-    held = {m.untyped_storage().data_ptr() for cell in cells for m in cell.recurrent_matrices()}
-    weights = (p for cell in cells for p in cell.parameters())
-    return [p for p in weights if p.untyped_storage().data_ptr() in held]
+    """Return the parameters that hold the hidden-to-hidden matrices of the cells."""
+    storages = {m.untyped_storage().data_ptr() for cell in cells for m in cell.recurrent_matrices()}
+    parameters = (p for cell in cells for p in cell.parameters())
+    return [p for p in parameters if p.untyped_storage().data_ptr() in storages]
 
 
 @contextmanager
-def drop_weights(weights: list[Parameter], share: float) -> Iterator[None]:
-    """Within it a share of the weights is 0 at all times, and the rest is as much larger; the
-    gradients that are made there are those of the whole weights."""
-    if not share:
+def drop_weights(weights: list[Parameter], probability: float) -> Iterator[None]:
+    """Set random weights to 0 within the block and scale the others by 1 / (1 - probability).
+
+    The weights are restored afterwards. Gradients computed in the block are those of the original
+    weights.
+
+    Args:
+        weights: Parameters, changed in place within the block.
+        probability: Probability that a weight is dropped, for all time steps of the block.
+    """
+    if not probability:
         yield
         return
-    kept = [weight.detach().clone() for weight in weights]
-    masks = [torch.empty_like(whole).bernoulli_(1 - share).div_(1 - share) for whole in kept]
+    originals = [weight.detach().clone() for weight in weights]
+    masks = [
+        torch.empty_like(original).bernoulli_(1 - probability).div_(1 - probability)
+        for original in originals
+    ]
     with torch.no_grad():
         for weight, mask in zip(weights, masks, strict=True):
             weight.mul_(mask)
@@ -33,8 +45,8 @@ def drop_weights(weights: list[Parameter], share: float) -> Iterator[None]:
         yield
     finally:
         with torch.no_grad():
-            for weight, whole in zip(weights, kept, strict=True):
-                weight.copy_(whole)
+            for weight, original in zip(weights, originals, strict=True):
+                weight.copy_(original)
     for weight, mask in zip(weights, masks, strict=True):
         if weight.grad is not None:
             weight.grad.mul_(mask)
