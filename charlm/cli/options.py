@@ -22,6 +22,16 @@ BUDGET_FIELDS = ("max_steps", "epochs", "minutes")  # 0 says that there is no su
 CELL = Annotated[
     str, typer.Option("--cell", help="FILE.py:CLASS of a run that has its cell there: it is run.")
 ]
+TRUST_CELL = Annotated[
+    str,
+    typer.Option(
+        help="Path of the custom cell that the run uses. The file is executed.",
+        metavar="FILE.py:CLASS",
+    ),
+]
+MOVED_CORPUS = Annotated[
+    list[str] | None, typer.Option(help="Path of the run's corpus, if it was moved.")
+]
 RUN = Annotated[Path, typer.Argument(help="A directory that charlm train has made.")]
 KERNEL = Annotated[
     str, typer.Option(help="How time is walked: auto, or one that charlm cells lists.")

@@ -1,82 +1,92 @@
-"""charlm sample"""
+"""Command `charlm sample`."""
 
-import math
 import os
 import sys
 from typing import Annotated
 
+import msgspec
 import typer
 
 from charlm import console
 from charlm.cli.app import app
-from charlm.cli.options import CELL, CHECKPOINT, KERNEL, RUN
-from charlm.errors import ConfigError
-from charlm.execution.signals import raise_pending
-from charlm.runs.restore import load_model
+from charlm.cli.options import CHECKPOINT, KERNEL, RUN, TRUST_CELL
 
 
-@app.command()
-def sample(
+@app.command(name="sample")
+def sample_command(
     run: RUN,
     prompt: Annotated[
-        str, typer.Option("--prompt", "-p", help="What comes before; - reads it.")
+        str,
+        typer.Option(
+            "--prompt", "-p", help="Text that the model reads first; - reads standard input."
+        ),
     ] = "",
-    length: Annotated[int, typer.Option(help="Characters to write.", min=0)] = 500,
+    length: Annotated[int, typer.Option("--length", "-n", help="Tokens to generate.", min=0)] = 500,
+    num_samples: Annotated[int, typer.Option(help="Samples to generate.", min=1)] = 1,
     temperature: Annotated[
-        float, typer.Option(help="Below 1 safer, above 1 bolder, 0 the likeliest.", min=0.0)
+        float, typer.Option(help="Divides the logits; 0: the most probable token.", min=0.0)
     ] = 1.0,
-    top_k: Annotated[int, typer.Option(help="Only the K likeliest; 0: all.", min=0)] = 0,
+    top_k: Annotated[
+        int, typer.Option(help="Sample from the K most probable tokens; 0: from all.", min=0)
+    ] = 0,
     top_p: Annotated[
-        float, typer.Option(help="Only the likeliest that make up this share.", min=0.0, max=1.0)
+        float,
+        typer.Option(
+            help="Sample from the fewest tokens with this total probability.", min=0.0, max=1.0
+        ),
     ] = 1.0,
-    seed: Annotated[int, typer.Option(help="The same seed writes the same text.", min=0)] = 0,
-    count: Annotated[int, typer.Option("-n", "--count", help="How many samples.", min=1)] = 1,
+    seed: Annotated[int, typer.Option(help="Random seed.", min=0)] = 0,
     checkpoint: CHECKPOINT = "best",
-    cell: CELL = "",
+    trust_cell: TRUST_CELL = "",
     kernel: KERNEL = "auto",
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a sample.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object per sample.")] = False,
 ) -> None:
-    """Let a model write, on stdout, as it goes.
+    """Generate text and print it as it comes.
 
     charlm sample runs/code --prompt "def " --temperature 0.8
 
-    echo "Once" | charlm sample runs/code --prompt - --length 1000 -n 3
+    echo "Once" | charlm sample runs/code --prompt - --length 1000 --num-samples 3
     """
-    if not (math.isfinite(temperature) and math.isfinite(top_p)):
-        raise ConfigError("--temperature and --top-p: finite numbers")
-    from charlm.evaluation.generation import generate
+    from charlm.evaluation.generation import check_sampling, iter_generated
     from charlm.execution.device import select_device
-    from charlm.runs.run import Run
+    from charlm.execution.signals import raise_pending
+    from charlm.results.run import GeneratedSample
+    from charlm.runs.restore import load_model
+    from charlm.runs.run import load_run
 
     raise_pending()
-    opened = Run(run)
-    opened.load_custom_cell(cell)
+    check_sampling(length, temperature, top_k, top_p)
+    opened = load_run(run, trust_cell)
     select_device("cpu", 1)
     _, model = load_model(opened, checkpoint, kernel, "cpu", 1)
-    before = sys.stdin.buffer.read() if prompt == "-" else os.fsencode(prompt)
-    prompt = before.decode("utf-8", "surrogateescape")  # whatever the locale took it for
-    for number in range(count):
-        written = generate(
+    prompt_bytes = sys.stdin.buffer.read() if prompt == "-" else os.fsencode(prompt)
+    for number in range(num_samples):
+        pieces = iter_generated(
             model,
             opened.vocabulary,
-            prompt,
+            prompt_bytes.decode("utf-8", "surrogateescape"),  # whatever the locale is
             length,
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,
             seed=seed,
-            number=number,
+            sample_number=number,
         )
         if json:
-            text = b"".join(written).decode("utf-8", "replace")
-            told = {"sample": number, "seed": seed, "kernel": model.kernel, "text": text}
-            console.print_json({"prompt": before.decode("utf-8", "replace"), **told})
+            sample = GeneratedSample(
+                prompt=prompt_bytes.decode("utf-8", "replace"),
+                text=b"".join(pieces).decode("utf-8", "replace"),
+                sample=number,
+                seed=seed,
+                kernel=model.kernel,
+            )
+            console.print_json(msgspec.to_builtins(sample))
             continue
-        if count > 1:
-            console.print_message(f"sample {number + 1} of {count}")
+        if num_samples > 1:
+            console.print_message(f"sample {number + 1} of {num_samples}")
         out = console.StreamWriter()
-        out.write(before)
-        for piece in written:
+        out.write(prompt_bytes)
+        for piece in pieces:
             out.write(piece)
-        if out.terminal or count > 1:
+        if out.terminal or num_samples > 1:
             out.write(b"\n")

@@ -94,7 +94,7 @@ def iter_generated(
         ConfigError: if an argument is out of range.
         DivergedError: if the logits are not finite.
     """
-    _check_sampling(length, temperature, top_k, top_p)
+    check_sampling(length, temperature, top_k, top_p)
     return _iter_generated(
         model,
         vocabulary,
@@ -127,7 +127,8 @@ def _iter_generated(
         logits = decoder.advance(token)
 
 
-def _check_sampling(length: int, temperature: float, top_k: int, top_p: float) -> None:
+def check_sampling(length: int, temperature: float, top_k: int, top_p: float) -> None:
+    """Raise ConfigError if an argument of `generate` is out of range."""
     if length < 0:
         raise ConfigError(f"cannot generate {length} tokens. Try 0 or more")
     if not 0 <= temperature < math.inf:

@@ -77,6 +77,16 @@ class EvaluationReport(Score, frozen=True, kw_only=True):
     kernel: str
 
 
+class GeneratedSample(msgspec.Struct, frozen=True, kw_only=True):
+    """Generated text: a line of `charlm sample --json`."""
+
+    prompt: str  # what the model read first
+    text: str  # what follows the prompt
+    sample: int  # number of the sample, from 0
+    seed: int  # seed of the random numbers
+    kernel: str  # kernel of the model
+
+
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A run before its first step, for display."""
 
