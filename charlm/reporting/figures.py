@@ -1,6 +1,6 @@
-"""Figures for a page: SVG by matplotlib, in the page's own colours and letters.
+"""Figures of HTML pages: SVG drawn by matplotlib, in the colors and fonts of the page.
 
-No foreign text gets into a figure: what its axes are, and whose a line is, the page says around it.
+No foreign text gets into a figure: the page shows labels and legends around it.
 """
 
 import io
@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import matplotlib
 from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
@@ -21,13 +23,13 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from charlm.console import escape_control_characters
 from charlm.reporting.formatting import format_number, format_tick
 
-SIZE = 380, 220  # in pixels of a page that shows it as large as it was drawn
-COLORS = 7  # of lines: the style of the page has them as --line-0 and so on
-DASHES = ("", "6 2", "2 2")  # of the first groups that have all these colours, the second, ...
-FOREGROUND_PLACEHOLDER = "#010101"  # stands for the page's colour of text
-COLOR_PLACEHOLDER = "#0102"  # with two digits more, for the page's colour of that line
-LOG_AXIS_RANGE = 1e12  # times below the largest value: a logarithmic axis shows no more
-MAX_POINTS_WITH_MARKERS = 24  # points of a line that are drawn as such
+SIZE = 380, 220  # width and height in pixels
+COLORS = 7  # colors of lines: the page's style defines them as --line-0 and so on
+DASHES = ("", "6 2", "2 2")  # of the groups that use the colors for the first, second, third time
+FOREGROUND_PLACEHOLDER = "#010101"  # stands for the page's color of text
+COLOR_PLACEHOLDER = "#0102"  # with two digits more, for the page's color of that line
+LOG_AXIS_RANGE = 1e12  # ratio of the largest to the smallest value on a logarithmic axis
+MAX_POINTS_WITH_MARKERS = 24  # points of a line that get markers
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -43,21 +45,21 @@ STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Series:
-    """What is drawn of one run; y is None where there is nothing."""
+    """A line of a figure, such as that of a run; y is None where there is no value."""
 
     name: str
-    group: str  # those who share a colour and a mean: the runs of one cell
+    group: str  # lines of a group share a color and a mean, as the runs of a cell
     x: Sequence[float]
     y: Sequence[float | None]
     band: tuple[Sequence[float | None], Sequence[float | None]] | None = None  # low, high
-    value_labels: Sequence[str] | None = None  # each y in words, for the table
+    value_labels: Sequence[str] | None = None  # of each y, for the table
 
 
 class FigureSpec(NamedTuple):
-    """What a figure shows, and how."""
+    """Labels and axes of a figure."""
 
     title: str
-    x: str  # with units, as y
+    x: str  # label with unit, as y
     y: str
     log_x: bool = False
     log_y: bool = False
@@ -66,7 +68,7 @@ class FigureSpec(NamedTuple):
 
 
 class LegendEntry(NamedTuple):
-    """How the lines of a group look."""
+    """Color and dashes of a group."""
 
     group: str
     color: int
@@ -74,17 +76,17 @@ class LegendEntry(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A figure, and its numbers for who cannot see it or wants to have them."""
+    """A figure, and its numbers as a table."""
 
-    plan: FigureSpec
+    spec: FigureSpec
     svg: Markup
     heads: list[str]
     rows: list[tuple[str, ...]]
-    key: Sequence[LegendEntry] = ()  # of its own, where the page has not one for all
+    legend: Sequence[LegendEntry] = ()  # of this figure alone, where the page has none for all
 
 
 def make_legend(groups: Sequence[str]) -> list[LegendEntry]:
-    """A look for each group, in this order."""
+    """Return a color and dashes for each group, in this order."""
     return [
         LegendEntry(group, number % COLORS, DASHES[number // COLORS % len(DASHES)])
         for number, group in enumerate(dict.fromkeys(groups))
@@ -92,71 +94,83 @@ def make_legend(groups: Sequence[str]) -> list[LegendEntry]:
 
 
 def draw_figure(
-    name: str, plan: FigureSpec, lines: Sequence[Series], looks: Sequence[LegendEntry]
+    name: str, spec: FigureSpec, lines: Sequence[Series], legend: Sequence[LegendEntry]
 ) -> Figure:
-    """Runs thin, the mean of their group thick; `name` is the figure's alone within its page."""
+    """Draw lines thin, and the mean of each group thick.
 
-    def paint(axes: Any) -> None:
+    Args:
+        name: Name of the figure, unique within its page: ids of SVG elements derive from it.
+        spec: Labels and axes.
+        lines: Lines of all groups.
+        legend: Color and dashes of each group.
+    """
+
+    def paint(axes: Axes) -> None:
         axes.grid(axis="y", alpha=0.15)
-        for look in looks:
-            group = [line for line in lines if line.group == look.group]
-            _draw_family(axes, look, group, plan.connect_points)
+        for entry in legend:
+            group = [line for line in lines if line.group == entry.group]
+            _draw_group(axes, entry, group, spec.connect_points)
         xs = [x for line in lines for x in line.x]
         ys = [y for line in lines for y in line.y if y is not None]
-        if plan.chance is not None:
-            ys.append(plan.chance)
+        if spec.chance is not None:
+            ys.append(spec.chance)
             axes.axhline(
-                plan.chance, color=FOREGROUND_PLACEHOLDER, linewidth=1, linestyle=(0, (1, 2))
+                spec.chance, color=FOREGROUND_PLACEHOLDER, linewidth=1, linestyle=(0, (1, 2))
             )
-        _scale(axes.set_xscale, axes.xaxis, plan.log_x, xs, powers_of_two(xs))
-        _scale(axes.set_yscale, axes.yaxis, plan.log_y, ys)
-        if plan.log_y:
+        _set_scale(axes.set_xscale, axes.xaxis, spec.log_x, xs, are_powers_of_two(xs))
+        _set_scale(axes.set_yscale, axes.yaxis, spec.log_y, ys)
+        if spec.log_y:
             axes.set_ylim(bottom=max(axes.get_ylim()[0], max(ys) / LOG_AXIS_RANGE))
 
-    return Figure(plan, render_svg(name, plan, paint), *_table(plan.x, lines))
+    return Figure(spec, render_svg(name, spec, paint), *_table(spec.x, lines))
 
 
-def render_svg(name: str, plan: FigureSpec, paint: Callable[[Any], None]) -> Markup:
-    """What is painted on these axes, as an element of a page."""
+def render_svg(name: str, spec: FigureSpec, paint: Callable[[Axes], None]) -> Markup:
+    """Return what `paint` draws on the axes, as an SVG element of a page."""
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
         canvas = Canvas(figsize=(SIZE[0] / 72, SIZE[1] / 72), layout="constrained")
         FigureCanvasSVG(canvas)
         canvas.patch.set_visible(False)
         paint(canvas.add_subplot(facecolor="none"))
         buffer = io.StringIO()
-        unsaid = dict.fromkeys(["Creator", "Date", "Format", "Type"])
-        canvas.savefig(buffer, format="svg", metadata=unsaid)
-    return _inline(buffer.getvalue(), plan)
+        no_metadata = dict.fromkeys(["Creator", "Date", "Format", "Type"])
+        canvas.savefig(buffer, format="svg", metadata=no_metadata)
+    return _inline(buffer.getvalue(), spec)
 
 
-def _draw_family(axes: Any, look: LegendEntry, lines: Sequence[Series], joined: bool) -> None:
+def _draw_group(
+    axes: Axes, entry: LegendEntry, lines: Sequence[Series], connect_points: bool
+) -> None:
     drawn = [line for line in lines if any(y is not None for y in line.y)]
     if not drawn:
         return
-    style: dict[str, Any] = {"color": f"{COLOR_PLACEHOLDER}{look.color:02x}"}
-    if look.dash:
-        style["linestyle"] = (0, tuple(float(part) for part in look.dash.split()))
+    style: dict[str, Any] = {"color": f"{COLOR_PLACEHOLDER}{entry.color:02x}"}
+    if entry.dash:
+        style["linestyle"] = (0, tuple(float(part) for part in entry.dash.split()))
     if len(drawn) == 1:
         (line,) = drawn
-        x, y = line.x, [_or_nan(one) for one in line.y]
+        x, y = line.x, [_or_nan(value) for value in line.y]
         if line.band is not None:
-            low, high = ([_or_nan(one) for one in edge] for edge in line.band)
+            low, high = ([_or_nan(value) for value in edge] for edge in line.band)
             axes.fill_between(x, low, high, color=style["color"], alpha=0.2, linewidth=0)
     else:
         for line in drawn:
             axes.plot(line.x, [_or_nan(y) for y in line.y], linewidth=0.8, alpha=0.5, **style)
         x, y = mean_series(drawn)
-    marker = "o" if len(x) <= MAX_POINTS_WITH_MARKERS or not joined else None
-    width, size = (2, 3.5) if joined else (0, 6)
+    marker = "o" if len(x) <= MAX_POINTS_WITH_MARKERS or not connect_points else None
+    width, size = (2, 3.5) if connect_points else (0, 6)
     axes.plot(x, y, linewidth=width, marker=marker, markersize=size, **style)
 
 
 def mean_series(lines: Sequence[Series]) -> tuple[list[float], list[float]]:
-    """Of lines whose points belong together one by one; a point that one lacks has no mean."""
-    xs = [fmean(together) for together in zip(*(line.x for line in lines), strict=False)]
+    """Return the mean x and y of lines with corresponding points.
+
+    A point that a line lacks has no mean; points beyond the shortest line are left out.
+    """
+    xs = [fmean(points) for points in zip(*(line.x for line in lines), strict=False)]
     ys = [
-        math.nan if None in together else fmean(together)
-        for together in zip(*(line.y for line in lines), strict=False)
+        math.nan if None in points else fmean(y for y in points if y is not None)
+        for points in zip(*(line.y for line in lines), strict=False)
     ]
     return xs, ys
 
@@ -165,64 +179,68 @@ def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def powers_of_two(values: Sequence[float]) -> bool:
-    """Whether all are such, and there are some."""
+def are_powers_of_two(values: Sequence[float]) -> bool:
+    """Return whether there are three positive values or more, all of them powers of two."""
     positive = {value for value in values if value > 0}
     return len(positive) > 2 and all(math.log2(value).is_integer() for value in positive)
 
 
-def _scale(
-    set_scale: Any, axis: Any, log: bool, values: Sequence[float], two: bool = False
+def _set_scale(
+    set_scale: Callable[..., object],
+    axis: Axis,
+    is_log: bool,
+    values: Sequence[float],
+    powers_of_two: bool = False,
 ) -> None:
-    """Some five marks; at powers of two if so told."""
+    """Set the scale and about five ticks, on a logarithmic axis at powers of two if told so."""
     positive = [value for value in values if value > 0]
-    if log and positive:
-        base = 2 if two else 10
-        narrow = max(positive) < 50 * min(positive)
+    if is_log and positive:
+        base = 2 if powers_of_two else 10
+        is_narrow = max(positive) < 50 * min(positive)
         set_scale("log", base=base)
-        subs = (1, 2, 5) if base == 10 and narrow else (1,)
+        subs = (1, 2, 5) if base == 10 and is_narrow else (1,)
         axis.set_major_locator(LogLocator(base, subs=subs, numticks=7))
     else:
         axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axis.set_minor_locator(NullLocator())
-    if log or max(map(abs, values)) >= 10_000:  # else they are written by matplotlib, all alike
+    if is_log or max(map(abs, values)) >= 10_000:  # else matplotlib writes all ticks alike
         axis.set_major_formatter(FuncFormatter(lambda value, _: format_tick(value)))
 
 
-def _inline(svg: str, plan: FigureSpec) -> Markup:
-    """matplotlib's file as an element of a page, which says what it is; unused ids go."""
+def _inline(svg: str, spec: FigureSpec) -> Markup:
+    """Return matplotlib's file as an element of a page, without ids that nothing refers to."""
     body = svg[svg.index("<g id=") : svg.rindex("</svg>")]
     used = set(re.findall(r"#([\w.]+)", body))
-    body = re.sub(r' id="([\w.]+)"', lambda one: one[0] if one[1] in used else "", body)
-    body = re.sub(r" font-group: [^;]+;", "", body)
+    body = re.sub(r' id="([\w.]+)"', lambda match: match[0] if match[1] in used else "", body)
+    body = re.sub(r" font-family: [^;]+;", "", body)
     body = re.sub(
-        rf"{COLOR_PLACEHOLDER}([0-9a-f]{{2}})", lambda one: f"var(--line-{int(one[1], 16)})", body
+        rf"{COLOR_PLACEHOLDER}([0-9a-f]{{2}})",
+        lambda match: f"var(--line-{int(match[1], 16)})",
+        body,
     )
-    body = re.sub(
-        r' transform="rotate\(-0 [^"]+"', "", body.replace(FOREGROUND_PLACEHOLDER, "currentColor")
-    )
+    body = body.replace(FOREGROUND_PLACEHOLDER, "currentColor")
+    body = re.sub(r' transform="rotate\(-0 [^"]+"', "", body)
     body = re.sub(r"\s+", " ", body).replace("> <", "><")
     body = re.sub("<[^>]+>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), body)
-    said = escape_control_characters(
-        f"{plan.title} {plan.y}, against {plan.x}: numbers in the table below".strip()
+    label = escape_control_characters(
+        f"{spec.title} {spec.y}, against {spec.x}: numbers in the table below".strip()
     )
-    start = Markup('<svg role="img" aria-label="{}" viewBox="0 0 {} {}">').format(said, *SIZE)
+    start = Markup('<svg role="img" aria-label="{}" viewBox="0 0 {} {}">').format(label, *SIZE)
     return start + Markup(body + "</svg>")
 
 
 def _table(x: str, lines: Sequence[Series]) -> tuple[list[str], list[tuple[str, ...]]]:
-    """A row for each x; where lines differ in theirs, each brings its own."""
+    """Return heads, and a row per x; lines with different x each have a column of their own."""
     shared = all(list(line.x) == list(lines[0].x) for line in lines)
-    heads, columns = (
-        [x] if shared else [],
-        [[format_number(x) for x in lines[0].x]] if shared else [],
-    )
+    heads, columns = [], []
+    if shared:
+        heads.append(x)
+        columns.append([format_number(value) for value in lines[0].x])
     for line in lines:
         if not shared:
             heads.append(f"{line.name}, at")
-            columns.append([format_number(x) for x in line.x])
+            columns.append([format_number(value) for value in line.x])
         heads.append(line.name)
-        columns.append(
-            list(line.value_labels) if line.value_labels else [format_number(y) for y in line.y]
-        )
+        labels = line.value_labels or [format_number(y) for y in line.y]
+        columns.append(list(labels))
     return heads, list(zip_longest(*columns, fillvalue=""))

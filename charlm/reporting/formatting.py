@@ -60,6 +60,11 @@ def format_number(value: float | None) -> str:
     return text.replace("-", "−")
 
 
+def format_fixed(value: float | None) -> str:
+    """Return four decimals; a dash for None."""
+    return "-" if value is None else f"{value:.4f}"
+
+
 def format_signed(value: float) -> str:
     """Return two decimals with a sign: -0.5 -> '−0.50'."""
     return f"{value:+.2f}".replace("-", "−")

@@ -4,12 +4,13 @@ import math
 from collections.abc import Sequence
 
 from charlm.config import describe_block, option_name
-from charlm.reporting.formatting import format_bytes, format_count, pluralize
+from charlm.reporting.formatting import format_bytes, format_count, format_fixed, pluralize
 from charlm.results.comparison import (
     BaselineResult,
     ComparisonReport,
     EntryRow,
     InsufficientData,
+    Label,
     Matching,
     Power,
     QuantityRange,
@@ -27,6 +28,7 @@ MEASURES = {
     "flops": "FLOPs per character",
     "state": "floats of state",
 }
+LABELS: tuple[Label, ...] = ("better", "worse", "equivalent", "inconclusive")
 QUANTITIES = {
     "parameters": "parameters",
     "flops_per_character": "FLOPs per character",
@@ -196,6 +198,67 @@ def format_row(row: EntryRow, unit: Unit) -> dict[str, str]:
     }
 
 
+def format_seed_range(row: EntryRow, unit: Unit) -> str:
+    """Return the lowest and the highest seed of a cell."""
+    summary = bits(row, unit)
+    if summary.min is None or summary.max is None:
+        return f"{row.diverged} diverged"
+    return f"{summary.min:.3f}–{summary.max:.3f}"
+
+
+def summarize_comparison(report: ComparisonReport) -> str:
+    """Return the result in a few sentences, in the words of the verdicts."""
+    rows, unit, statistics = cell_rows(report), report.unit, report.statistics
+    (reference,) = (row for row in rows if row.name == statistics.reference)
+    seeds = len(reference.seeds)
+    diverged = "".join(
+        f" {row.name}: {row.diverged} of {pluralize(seeds, 'seed')} diverged."
+        for row in rows
+        if row.diverged
+    )
+    if bits(rows[0], unit).mean is None:
+        return f"No cell finished with all of its seeds.{diverged}"
+    summary, mean = f"Compared with {reference.name}", bits(reference, unit).mean
+    if mean is not None:
+        mean_of = f"mean of {seeds} seeds" if seeds > 1 else "one seed"
+        summary += f" ({mean:.4f} {long_unit(unit)}, {mean_of})"
+    groups = []
+    for label in LABELS:
+        names = [row.name for row in rows if row.verdict and row.verdict.label == label]
+        margin = f" within {statistics.margin:g} bits" if label == "equivalent" else ""
+        groups += [f"{label}{margin}: {', '.join(names)}"] if names else []
+    verdicts = "; ".join(groups) or "there is no other cell"
+    return f"{summary}, {verdicts}.{diverged}{_describe_better_baselines(report, rows[0])}"
+
+
+def _describe_better_baselines(report: ComparisonReport, best: EntryRow) -> str:
+    """Return which baselines need fewer bits than every cell, and why they may."""
+    best_bits = bits(best, report.unit).mean
+    assert best_bits is not None
+    scores = [(item, baseline_bits(item, report.unit)) for item in report.baselines]
+    better = [item for item, score in scores if score is not None and score < best_bits]
+    scored = [
+        f"{item.name} ({score:.4f})"
+        for item, score in scores
+        if score is not None and score < best_bits
+    ]
+    transformers = (row for row in report.rows if row.role == "transformer")
+    means = ((row.name, bits(row, report.unit).mean) for row in transformers)
+    scored += [
+        f"{name} ({mean:.4f})" for name, mean in means if mean is not None and mean < best_bits
+    ]
+    if not scored:
+        return ""
+    text = f" Fewer bits than every cell: {', '.join(scored)}."
+    adaptive = [item.name for item in better if item.kind == "adaptive"]
+    if adaptive:
+        text += (
+            f" ({', '.join(adaptive)}: adaptive compressors. They go on learning from test while "
+            "they read it, and a run does not.)"
+        )
+    return text
+
+
 def describe_timing(timing: TimingReport) -> str:
     """Return the seconds per million characters of each entry, fastest first."""
     seconds = sorted(
@@ -272,19 +335,15 @@ def verdict_notes(report: ComparisonReport) -> list[str]:
 def baseline_table(report: ComparisonReport) -> tuple[list[str], list[list[str]]]:
     """Return heads and rows of the table of baselines; the Transformer comes last."""
     rows = [
-        [item.name, _format_bits(baseline_bits(item, report.unit)), describe_baseline(item)]
+        [item.name, format_fixed(baseline_bits(item, report.unit)), describe_baseline(item)]
         for item in report.baselines
     ]
     for row in report.rows:
         if row.role == "transformer":
             mean = bits(row, report.unit).mean
             tuned = report.tuning is not None
-            rows.append([row.name, _format_bits(mean), describe_transformer(row, tuned)])
+            rows.append([row.name, format_fixed(mean), describe_transformer(row, tuned)])
     return ["baseline", short_unit(report.unit), "description"], rows
-
-
-def _format_bits(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
 
 
 def describe_baseline(baseline: BaselineResult) -> str:
@@ -292,6 +351,9 @@ def describe_baseline(baseline: BaselineResult) -> str:
     if baseline.missing_package:
         return f"not installed: pip install 'charlm[{baseline.missing_package}]'"
     if baseline.kind == "adaptive":
+        if baseline.block_bytes is not None:
+            size = format_bytes(baseline.block_bytes)
+            return f"adaptive: C(train + test) - C(train), in blocks of {size}"
         if baseline.window_bytes is None:
             return "adaptive: C(train + test) - C(train), looks back at all of it"
         window = format_bytes(baseline.window_bytes)
@@ -412,3 +474,16 @@ def describe_criterion(report: TaskReport) -> str:
 def format_solved_length(length: int) -> str:
     """Return a longest solved length."""
     return f"{length:,}" if length else "none"
+
+
+def summarize_task_comparison(report: TaskReport) -> str:
+    """Return the longest solved length in a sentence or two."""
+    rows, lengths = report.rows, report.lengths
+    best = rows[0].max_solved_length
+    if not best:
+        return f"Most seeds of each cell do not even solve length {lengths[0]:,}."
+    names = ", ".join(row.name for row in rows if row.max_solved_length == best)
+    seeds = len(rows[0].seeds)
+    basis = f" in the lower median of {seeds} seeds" if seeds > 1 else ", with one seed"
+    longest = " It is the longest length that was tried." if best == lengths[-1] else ""
+    return f"{names}: up to length {best:,}{basis}.{longest}"

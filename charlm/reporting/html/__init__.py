@@ -1,1 +1,1 @@
-"""The pages that reports come with: each is a template, and a file that says what goes into it."""
+"""HTML pages of reports: one file each that loads nothing and runs no script."""

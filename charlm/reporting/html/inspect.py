@@ -1,175 +1,187 @@
-"""The page of an inspected run: values become shades, a shade a class of the page's style."""
+"""Page of an inspected run: bits and activations as shades of a color."""
 
-import math
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 from charlm.console import escape_control_characters
-from charlm.reporting.html import page
+from charlm.reporting.formatting import format_signed
+from charlm.reporting.html.page import render_template
+from charlm.reporting.wording import describe_retention, describe_text_origin, token_noun
+from charlm.results.inspection import FeatureUnit, GateSaturation, InspectionReport, UnitTrace
 
-WIDTH = 32  # characters of a block, which fit side by side on a telephone
+WIDTH = 32  # tokens of a block, which fit side by side on a telephone
 SHADES = 10
-MAX_SHADED_BITS = 8.0  # bits: what costs more is shown no stronger
+MAX_SHADED_BITS = 8.0  # bits from which on the shade is the strongest
 GLYPHS = {" ": "\xa0", "\n": "↵", "\t": "→"}
 
 
-class CharacterView(NamedTuple):
-    """A character: what is written, its shade and what it cost, in words."""
+class TokenView(NamedTuple):
+    """A token as it is shown."""
 
     glyph: str
-    shade: str
-    cost: str
-    ends: bool  # the line
+    shade: str  # class of the page's style
+    cost: str  # in words
+    ends_line: bool
 
 
 class HeatmapRow(NamedTuple):
-    """A letter's cells under a block: shade and value of each."""
+    """A variable under a block of tokens."""
 
-    letter: str
-    says: str
-    cells: list[tuple[str, str]]
+    variable: str
+    description: str
+    cells: list[tuple[str, str]]  # shade and value at each token
+
+
+class Block(NamedTuple):
+    """Tokens side by side and the variables under them."""
+
+    tokens: Sequence[TokenView]
+    rows: list[HeatmapRow]
 
 
 class UnitView(NamedTuple):
+    """A unit as it is shown."""
+
     title: str
-    tracks: list[str]
-    forgets: str  # where it does so always alike
-    scales: list[tuple[str, str]]  # letters on both sides of 0, and the value of the strongest
-    blocks: list[tuple[Sequence[CharacterView], list[HeatmapRow]]]
+    features: list[str]  # of the text that it follows
+    retention: str  # "" if it varies
+    scales: list[tuple[str, str]]  # signed variables and the largest absolute value of each
+    blocks: list[Block]
 
 
 class SaturationPlot(NamedTuple):
-    """Of a gate, where its units lie between shut and open: percent of time."""
+    """Share of tokens at which the units' gates are closed and open, in percent."""
 
     title: str
-    says: str
-    places: list[tuple[int, int]]
-    shut: int  # units that are so most of the time
+    description: str
+    points: list[tuple[int, int]]
+    closed: int  # units that are closed at most tokens
     open: int
     units: int
 
 
-def render(told: dict[str, Any]) -> bytes:
-    """The page of what an inspection found, as builtins."""
-    text = [
-        character(*one) for one in zip(told["symbols"], told["unseen"], told["bits"], strict=True)
+def render_inspection(report: InspectionReport) -> bytes:
+    """Return the page of `charlm inspect`."""
+    tokens = [
+        token_view(token, is_unknown, bits)
+        for token, is_unknown, bits in zip(
+            report.tokens, report.is_unknown, report.bits, strict=True
+        )
     ]
-    survey = told["survey"] or {"trackers": [], "absent": [], "saturation": [], "symbols": {}}
-    units = [unit(one, text, survey["trackers"]) for one in told["units"]]
-    layers = sum(len(one["num_layers"]) for one in told["equations"])
-    letters = {row["letter"]: row["says"] for one in told["units"] for row in one["rows"]}
-    return page.render_template(
+    survey = report.survey
+    features = survey.feature_units if survey else []
+    variables = {
+        trace.variable: trace.description for unit in report.units for trace in unit.traces
+    }
+    layers = sum(len(kind.layers) for kind in report.equations)
+    noun = token_noun(report.vocabulary_kind)
+    return render_template(
         "inspect.html",
-        told=told,
-        each=told["kind"].removesuffix("s"),
-        bits=sum(told["bits"]) / len(told["bits"]),
-        strongest=MAX_SHADED_BITS,
+        report=report,
+        origin=describe_text_origin(report.text),
+        noun=noun,
+        count=f"{len(tokens):,} {noun}{'s' * (len(tokens) != 1)}",
+        bits=sum(report.bits) / len(report.bits),
+        max_shaded_bits=MAX_SHADED_BITS,
         shades=SHADES,
         ramps={
-            "cost": [f"s{n}" for n in range(SHADES + 1)],
-            "gate": [f"g{n}" for n in range(SHADES + 1)],
-            "signed": [f"n{n}" for n in range(SHADES, 0, -1)]
-            + [f"p{n}" for n in range(SHADES + 1)],
+            "cost": [f"s{shade}" for shade in range(SHADES + 1)],
+            "gate": [f"g{shade}" for shade in range(SHADES + 1)],
+            "signed": [f"n{shade}" for shade in range(SHADES, 0, -1)]
+            + [f"p{shade}" for shade in range(SHADES + 1)],
         },
-        cells=[(one["num_layers"], paragraphs(one["written"])) for one in told["equations"]],
+        cells=[(kind.layers, paragraphs(kind.docstring)) for kind in report.equations],
         width=WIDTH,
-        names=1 + max(map(len, letters)),
-        text=text,
-        units=units,
-        letters=letters,
+        name_width=1 + max(map(len, variables), default=0),
+        tokens=tokens,
+        units=[unit_view(unit, tokens, features) for unit in report.units],
+        variables=variables,
         survey=survey,
-        trackers=[
+        features=[
             [
-                one["landmark"],
-                f"layer {one['layer']}, unit {one['unit']}",
-                one["letter"],
-                format_signed(one["found"]),
-                format_signed(one["score"]),
+                unit.feature,
+                f"layer {unit.layer}, unit {unit.unit}",
+                unit.variable,
+                format_signed(unit.selection_correlation),
+                format_signed(unit.heldout_correlation),
             ]
-            for one in survey["trackers"]
+            for unit in features
         ],
-        gates=[saturation_plot(one, layers) for one in survey["saturation"]],
+        gates=[saturation_plot(gate, layers) for gate in survey.saturation] if survey else [],
     )
 
 
-def paragraphs(written: str) -> list[list[tuple[str, str]]]:
-    """Of a cell's docstring: lines of equations with their remarks, or prose, which has none."""
-    found = []
-    for paragraph in written.split("\n\n"):
+def paragraphs(docstring: str) -> list[list[tuple[str, str]]]:
+    """Return a cell's paragraphs: lines of equations with remarks, or prose without an equation."""
+    parts = []
+    for paragraph in docstring.split("\n\n"):
         lines = paragraph.split("\n")
         if re.match(r"\S+(, \S+)* = ", lines[0]):
-            parts = [re.split(r" {3,}", line.strip(), maxsplit=1) for line in lines]
-            found.append([(equation, " ".join(remark)) for equation, *remark in parts])
+            split = [re.split(r" {3,}", line.strip(), maxsplit=1) for line in lines]
+            parts.append([(equation, " ".join(remark)) for equation, *remark in split])
         else:
-            found.append([("", " ".join(lines))])
-    return found
+            parts.append([("", " ".join(lines))])
+    return parts
 
 
-def character(symbol: str, unseen: bool, bits: float) -> CharacterView:
-    shade = f"s{round(SHADES * min(1.0, bits / MAX_SHADED_BITS))}" + (" new" if unseen else "")
-    cost = f"{bits:.2f} bits" + (", never seen in training" if unseen else "")
-    return CharacterView(
-        GLYPHS.get(symbol, escape_control_characters(symbol)), shade, cost, symbol == "\n"
-    )
+def token_view(token: str, is_unknown: bool, bits: float) -> TokenView:
+    """Return how a token is shown."""
+    shade = f"s{round(SHADES * min(1.0, bits / MAX_SHADED_BITS))}"
+    cost = f"{bits:.2f} bits"
+    if is_unknown:
+        shade += " unknown"
+        cost += ", never seen in training"
+    glyph = GLYPHS.get(token, escape_control_characters(token))
+    return TokenView(glyph, shade, cost, token == "\n")
 
 
-def unit(
-    told: dict[str, Any], text: Sequence[CharacterView], trackers: Sequence[dict[str, Any]]
+def unit_view(
+    unit: UnitTrace, tokens: Sequence[TokenView], features: Sequence[FeatureUnit]
 ) -> UnitView:
-    strips, scales = [], []
-    for row in told["rows"]:
+    """Return how a unit is shown."""
+    rows, scales = [], []
+    for trace in unit.traces:
         scale = 1.0
-        if row["kind"] == "signed":
-            scale = max(map(abs, row["values"])) or 1.0
-            scales.append((row["letter"], f"{scale:.2g}"))
-        cells = [
-            (shade_class(value / scale, row["kind"]), f"{value:.2f}") for value in row["values"]
-        ]
-        strips.append(HeatmapRow(row["letter"], row["says"], cells))
+        if trace.kind == "signed":
+            scale = max(map(abs, trace.values)) or 1.0
+            scales.append((trace.variable, f"{scale:.2g}"))
+        cells = [(shade_class(value / scale, trace.kind), f"{value:.2f}") for value in trace.values]
+        rows.append(HeatmapRow(trace.variable, trace.description, cells))
     return UnitView(
-        f"Layer {told['layer']}, unit {told['unit']}",
-        [
-            f"{one['landmark']} ({format_signed(one['score'])} elsewhere)"
-            for one in trackers
-            if (one["layer"], one["unit"]) == (told["layer"], told["unit"])
+        title=f"Layer {unit.layer}, unit {unit.unit}",
+        features=[
+            f"{feature.feature} ({format_signed(feature.heldout_correlation)} on the test split)"
+            for feature in features
+            if (feature.layer, feature.unit) == (unit.layer, unit.unit)
         ],
-        describe_retention(told["kept"]),
-        scales,
-        [
-            (
-                text[at : at + WIDTH],
-                [strip._replace(cells=strip.cells[at : at + WIDTH]) for strip in strips],
+        retention=describe_retention(unit.retention),
+        scales=scales,
+        blocks=[
+            Block(
+                tokens[start : start + WIDTH],
+                [row._replace(cells=row.cells[start : start + WIDTH]) for row in rows],
             )
-            for at in range(0, len(text), WIDTH)
+            for start in range(0, len(tokens), WIDTH)
         ],
     )
 
 
-def describe_retention(kept: float | None) -> str:
-    """What a share that is always kept comes to; "" where it is a gate's."""
-    if kept is None:
-        return ""
-    if kept >= 1:
-        return "It does not forget."
-    return f"It forgets in about {-1 / math.log(max(kept, 1e-9)):.3g} characters, always alike."
+def shade_class(value: float, kind: Literal["gate", "signed"]) -> str:
+    """Return the class of a value from -1 to 1: g0 to g10 of a gate, else n10 to n1, p0 to p10."""
+    level = round(SHADES * min(1.0, abs(value)))
+    return f"g{level}" if kind == "gate" else f"n{level}" if value < 0 else f"p{level}"
 
 
-def shade_class(share: float, kind: str) -> str:
-    """The class of a share from -1 to 1: g0 to g10 of a gate, n10 to n0 and p0 to p10 else."""
-    level = round(SHADES * min(1.0, abs(share)))
-    return f"g{level}" if kind == "gate" else f"n{level}" if share < 0 else f"p{level}"
-
-
-def format_signed(share: float) -> str:
-    return f"{share:+.2f}".replace("-", "−")
-
-
-def saturation_plot(told: dict[str, Any], layers: int) -> SaturationPlot:
-    low, high = told["low"], told["high"]
-    places = {(round(100 * x), round(100 * y)) for x, y in zip(low, high, strict=True)}
-    layer = f", layer {told['layer']}" if layers > 1 else ""
-    shut, open_ = (sum(share > 0.5 for share in shares) for shares in (low, high))
+def saturation_plot(gate: GateSaturation, layers: int) -> SaturationPlot:
+    """Return the plot of a gate; layers: of the model."""
+    points = {(round(100 * x), round(100 * y)) for x, y in zip(gate.closed, gate.open, strict=True)}
+    closed, opened = (sum(share > 0.5 for share in shares) for shares in (gate.closed, gate.open))
     return SaturationPlot(
-        told["letter"] + layer, told["says"], sorted(places), shut, open_, len(low)
+        title=gate.variable + (f", layer {gate.layer}" if layers > 1 else ""),
+        description=gate.description,
+        points=sorted(points),
+        closed=closed,
+        open=opened,
+        units=len(gate.closed),
     )

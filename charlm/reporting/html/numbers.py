@@ -1,43 +1,43 @@
-"""The numbers that probes found, as tables: by cell, and by run."""
+"""Tables of the numbers that probes measured, by cell and by run."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
-from typing import Any
 
 from charlm.reporting.formatting import format_number
+from charlm.results.probes import ProbeResult, ScalarResult
 
-Found = dict[str, Any]  # a charlm.probe.Found as a report has it
-Numbers = dict[str, dict[str, Any]]  # what it is -> a charlm.probe.Number, likewise
+Scalars = dict[str, ScalarResult]  # by name and unit
 Row = list[str]
 
 
-def scalars_by_run(found: dict[str, Found]) -> dict[str, Numbers]:
-    """The numbers of each run, by what they are; those of a group say whose they are."""
-    of: dict[str, Numbers] = {}
-    for run, one in found.items():
-        for number in one["numbers"]:
-            what, unit = number["name"], number["unit"]
-            whose = of.setdefault(number["run"] or run, {})
-            whose[f"{what}, {unit}" if unit else what] = number
-    return of
+def scalars_by_run(results: Mapping[str, ProbeResult]) -> dict[str, Scalars]:
+    """Return the numbers of each run; those of a group's result say whose they are."""
+    by_run: dict[str, Scalars] = {}
+    for run, result in results.items():
+        for number in result.numbers:
+            label = f"{number.name}, {number.unit}" if number.unit else number.name
+            by_run.setdefault(number.run or run, {})[label] = number
+    return by_run
 
 
-def group_runs(of: Iterable[str], cells: dict[str, str]) -> dict[str, list[str]]:
-    """Cell -> its runs; what is no run's is no cell's."""
+def group_runs(runs: Iterable[str], cells: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the runs of each cell; what is not a run belongs to the cell ""."""
     groups: dict[str, list[str]] = {}
-    for run in of:
+    for run in runs:
         groups.setdefault(cells.get(run, ""), []).append(run)
     return groups
 
 
-def scalar_table(of: dict[str, Numbers], groups: dict[str, list[str]]) -> tuple[Row, list[Row]]:
-    """Heads and rows: a row for each number, a column for each group of runs."""
-    names = dict.fromkeys(name for there in of.values() for name in there)
+def scalar_table(
+    by_run: Mapping[str, Scalars], groups: Mapping[str, Sequence[str]]
+) -> tuple[Row, list[Row]]:
+    """Return heads and rows: a row for each number, a column for each group of runs."""
+    names = dict.fromkeys(name for scalars in by_run.values() for name in scalars)
     rows = [
         [
             name,
             *(
-                format_scalars([of[run][name] for run in runs if name in of[run]])
+                format_scalars([by_run[run][name] for run in runs if name in by_run[run]])
                 for runs in groups.values()
             ),
         ]
@@ -46,23 +46,22 @@ def scalar_table(of: dict[str, Numbers], groups: dict[str, list[str]]) -> tuple[
     return ["", *groups], rows
 
 
-def format_scalars(those: Sequence[dict[str, Any]]) -> str:
-    """A number with its interval; or a mean, and each of those it is of."""
-    if not those:
+def format_scalars(scalars: Sequence[ScalarResult]) -> str:
+    """Return a number with its interval; or the mean of several, and each of them."""
+    if not scalars:
         return "–"
-    each = [
-        one["note"] or "–" if one["value"] is None else format_number(one["value"]) for one in those
+    texts = [
+        scalar.note or "–" if scalar.value is None else format_number(scalar.value)
+        for scalar in scalars
     ]
-    values = [one["value"] for one in those]
-    if len(those) > 1:
-        return (
-            ", ".join(each)
-            if None in values
-            else f"{format_number(fmean(values))} ({', '.join(each)})"
-        )
-    (one,) = those
-    if one["low"] is not None and one["high"] is not None:
-        each.append(f"({format_number(one['low'])} to {format_number(one['high'])})")
-    if one["value"] is not None and one["note"]:
-        each.append(one["note"])
-    return " ".join(each)
+    if len(scalars) > 1:
+        values = [scalar.value for scalar in scalars if scalar.value is not None]
+        if len(values) < len(scalars):  # one is beyond the range: there is no mean
+            return ", ".join(texts)
+        return f"{format_number(fmean(values))} ({', '.join(texts)})"
+    (scalar,) = scalars
+    if scalar.low is not None and scalar.high is not None:
+        texts.append(f"({format_number(scalar.low)} to {format_number(scalar.high)})")
+    if scalar.value is not None and scalar.note:
+        texts.append(scalar.note)
+    return " ".join(texts)

@@ -1,18 +1,16 @@
-"""A page to look at: one HTML file that loads nothing, runs nothing and shows text as text."""
+"""Rendering of HTML templates with escaped text."""
 
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from charlm import __version__
 from charlm.console import escape_control_characters
-from charlm.reporting.formatting import format_count, format_duration
 
 
-def escape_value(value: Any) -> Any:
-    """What a template is about to show: foreign text made safe; markup of our own as it is."""
+def escape_value(value: object) -> object:
+    """Return a template's value with control characters escaped; markup of our own is kept."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return escape_control_characters(value, keep="\n\t")
     return value
@@ -27,9 +25,8 @@ TEMPLATES = Environment(
     lstrip_blocks=True,
 )
 TEMPLATES.globals["charlm"] = __version__
-TEMPLATES.filters |= {"large": format_count, "duration": format_duration}
 
 
-def render_template(template: str, **values: Any) -> bytes:
-    """The page that a template of charlm/pages makes of these values."""
+def render_template(template: str, **values: object) -> bytes:
+    """Return the page that a template makes of these values, as UTF-8."""
     return TEMPLATES.get_template(template).render(values).encode()

@@ -1,188 +1,227 @@
-"""The page of probed runs: whatever the probes are, each is drawn from what it found."""
+"""Page of probe results: every probe is drawn from its typed result, whatever it measures."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from charlm.reporting.figures import Figure, FigureSpec, Series, draw_figure, make_legend
 from charlm.reporting.formatting import format_number
-from charlm.reporting.html import page
-from charlm.reporting.html.numbers import Found, Row, group_runs, scalar_table, scalars_by_run
-
-Curve = dict[str, Any]  # a charlm.probe.Curve as a report has it
+from charlm.reporting.html.numbers import Row, group_runs, scalar_table, scalars_by_run
+from charlm.reporting.html.page import render_template
+from charlm.reporting.wording import token_noun
+from charlm.results.probes import (
+    Curve,
+    Measured,
+    NotApplicable,
+    Outcome,
+    ProbedRun,
+    ProbeResult,
+    ProbesReport,
+    ProbeSummary,
+)
 
 
 class ProbeSection(NamedTuple):
-    """A probe: what it asked, and all that it found."""
+    """A probe's part of a page."""
 
     name: str
     question: str
     chance: str
-    told: list[tuple[str, str]]
-    drawn: list[Figure]
+    documentation: list[tuple[str, str]]
+    figures: list[Figure]
     numbers: tuple[Row, list[Row]]  # heads and rows: a column for each cell
     by_run: tuple[Row, list[Row]] | None  # the same for each run, where cells have more than one
-    silent: list[tuple[str, str]]  # runs, and why it cannot be measured there
-    notes: list[tuple[str, str]]  # whose each is, "" of all of them, and what it says
+    not_applicable: list[tuple[str, str]]  # runs and the reason
+    notes: list[tuple[str, str]]  # cells, "" for all of them, and the note
 
 
-def render(report: dict[str, Any]) -> bytes:
-    """The page of a report of `charlm probe`."""
-    runs, text = report["runs"], report["text"]
-    looks = make_legend([run["cell"] for run in runs])
-    return page.render_template(
+def render_probes(report: ProbesReport) -> bytes:
+    """Return the page of `charlm probe`."""
+    runs, text = report.runs, report.text
+    noun = token_noun(text.vocabulary_kind) + "s"
+    return render_template(
         "probes.html",
         report=report,
         runs=runs,
-        looks=looks,
-        sections=[probe_section(name, one, runs) for name, one in report["probes"].items()],
+        noun=noun,
+        legend=make_legend([run.cell for run in runs]),
+        sections=[probe_section(name, probe, runs) for name, probe in report.probes.items()],
         heads=["run", "cell", "layers", "units", "parameters", "state", "bits/char", "weights"],
         rows=[
             [
-                run["name"],
-                run["cell"],
-                str(run["num_layers"]),
-                str(run["hidden_size"]),
-                format_number(run["parameters"]),
-                format_number(run["state_size"]),
-                "–" if run["bits_per_char"] is None else f"{run['bits_per_char']:.4f}",
-                run["weights_sha256"][:16] + "…",
+                run.name,
+                run.cell,
+                str(run.num_layers),
+                str(run.hidden_size),
+                format_number(run.parameters),
+                format_number(run.state_size),
+                "–" if run.bits_per_char is None else f"{run.bits_per_char:.4f}",
+                run.weights_sha256[:16] + "…",
             ]
             for run in runs
         ],
         text=[
-            ("text", f"{text['characters']:,} {text['symbols']} of {text['split']}"),
-            ("its SHA-256", text["text_sha256"]),
-            ("corpus", text["corpus_sha256"]),
+            ("text", f"{text.characters:,} {noun} of {text.split}"),
+            ("SHA-256 of the text", text.text_sha256),
+            ("corpus", text.corpus_sha256),
         ],
     )
 
 
-def probe_section(name: str, one: dict[str, Any], runs: Sequence[dict[str, Any]]) -> ProbeSection:
-    """All there is to say of one probe."""
-    found = {run: what for run, what in one["found"].items() if "not_measurable" not in what}
-    cells = {run["name"]: run["cell"] for run in runs}
-    of = scalars_by_run(found)
-    groups = group_runs(of, cells)
-    told = [(key, one[key]) for key in ("protocol", "unit", "source")]
+def probe_section(name: str, probe: ProbeSummary, runs: Sequence[ProbedRun]) -> ProbeSection:
+    """Return a probe's part of a page; colors are those of the runs' cells, in this order."""
+    results = {
+        run: outcome.result
+        for run, outcome in probe.outcomes.items()
+        if isinstance(outcome, Measured)
+    }
+    cells = {run.name: run.cell for run in runs}
+    by_run = scalars_by_run(results)
+    groups = group_runs(by_run, cells)
+    documentation = probe.documentation
     return ProbeSection(
-        name,
-        one["question"],
-        one["chance"],
-        [*told, ("time", f"{sum(one['seconds'].values()):.1f} seconds")],
-        figures(name, found, cells),
-        scalar_table(of, groups),
-        scalar_table(of, {run: [run] for run in of}) if len(groups) < len(of) else None,
-        not_measurable_notes(one["found"]),
-        grouped_notes(group_runs(found, cells), found),
+        name=name,
+        question=documentation.question,
+        chance=documentation.chance,
+        documentation=[
+            ("protocol", documentation.protocol),
+            ("unit", documentation.unit),
+            ("source", documentation.source),
+            ("time", f"{sum(probe.seconds.values()):.1f} seconds"),
+        ],
+        figures=probe_figures(name, results, cells),
+        numbers=scalar_table(by_run, groups),
+        by_run=(
+            scalar_table(by_run, {run: [run] for run in by_run})
+            if len(groups) < len(by_run)
+            else None
+        ),
+        not_applicable=not_applicable_notes(probe.outcomes),
+        notes=grouped_notes(group_runs(results, cells), results),
     )
 
 
-def not_measurable_notes(found: dict[str, Any]) -> list[tuple[str, str]]:
-    """Runs, and why it cannot be measured there; nobody's name where all are silent alike."""
-    why: dict[str, list[str]] = {}
-    for run, one in found.items():
-        if "not_measurable" in one:
-            why.setdefault(one["not_measurable"], []).append(run)
+def not_applicable_notes(outcomes: Mapping[str, Outcome]) -> list[tuple[str, str]]:
+    """Return runs and the reason that they share; "" for the runs if it holds for all."""
+    runs_by_reason: dict[str, list[str]] = {}
+    for run, outcome in outcomes.items():
+        if isinstance(outcome, NotApplicable):
+            runs_by_reason.setdefault(outcome.reason, []).append(run)
     return [
-        ("" if len(runs) == len(found) else ", ".join(runs), said) for said, runs in why.items()
+        ("" if len(runs) == len(outcomes) else ", ".join(runs), reason)
+        for reason, runs in runs_by_reason.items()
     ]
 
 
-def grouped_notes(groups: dict[str, list[str]], found: dict[str, Found]) -> list[tuple[str, str]]:
-    """Each note once, and of which cells it is if not of all."""
-    of: dict[str, list[str]] = {}
+def grouped_notes(
+    groups: Mapping[str, Sequence[str]], results: Mapping[str, ProbeResult]
+) -> list[tuple[str, str]]:
+    """Return each note once, with the cells that it is about; "" if it is about all."""
+    cells_by_note: dict[str, list[str]] = {}
     for cell, runs in groups.items():
-        for note in dict.fromkeys(note for run in runs for note in found[run]["notes"]):
-            of.setdefault(note, []).append(cell)
-    return [("" if len(c) == len(groups) else ", ".join(c), note) for note, c in of.items()]
+        for note in dict.fromkeys(note for run in runs for note in results[run].notes):
+            cells_by_note.setdefault(note, []).append(cell)
+    return [
+        ("" if len(cells) == len(groups) else ", ".join(cells), note)
+        for note, cells in cells_by_note.items()
+    ]
 
 
-def figures(name: str, found: dict[str, Found], cells: dict[str, str]) -> list[Figure]:
-    """Of one run, all curves with the same axes in one figure; of several, a figure for each curve,
-    with the runs of a cell in one colour. What a group was asked has a curve for each run."""
-    panels: dict[tuple[str, str, str], list[tuple[str, Curve]]] = {}
+def probe_figures(
+    name: str, results: Mapping[str, ProbeResult], cells: Mapping[str, str]
+) -> list[Figure]:
+    """Draw all curves of a probe.
+
+    Curves of one run with the same axes are in one figure. With several runs each curve has a
+    figure, in which the runs of a cell share a color. A group's result has a curve for each run.
+    """
+    curves_by_panel: dict[tuple[str, str, str], list[tuple[str, Curve]]] = {}
     axes: dict[tuple[str, str, str], tuple[bool, bool, float | None]] = {}
-    for run, whole in found.items():
-        for one in (whole, *whole["more"]):
-            panel = one["title"], one["x"], one["y"]
-            axes.setdefault(panel, (one["log_x"], one["log_y"], one["chance"]))
-            panels.setdefault(panel, []).extend((run, curve) for curve in one["curves"])
-    drawn: list[Figure] = []
-    for (title, x, y), those in panels.items():
-        for curve_name, curves in split_by_curve(those, several=len(found) > 1).items():
-            said = ": ".join(part for part in (title, curve_name) if part)
-            plan = FigureSpec(said, x, y, *axes[title, x, y])
-            drawn += make_figure(f"{name}-{len(drawn)}", plan, curves, cells)
-    return drawn
+    for run, result in results.items():
+        for part in (result, *result.panels):
+            panel = part.title, part.x, part.y
+            axes.setdefault(panel, (part.log_x, part.log_y, part.chance))
+            curves_by_panel.setdefault(panel, []).extend((run, curve) for curve in part.curves)
+    figures: list[Figure] = []
+    for (title, x, y), curves in curves_by_panel.items():
+        split = split_by_curve(curves, has_several_runs=len(results) > 1)
+        for curve_name, lines in split.items():
+            full_title = ": ".join(part for part in (title, curve_name) if part)
+            spec = FigureSpec(full_title, x, y, *axes[title, x, y])
+            figures += make_figure(f"{name}-{len(figures)}", spec, lines, cells)
+    return figures
 
 
 def split_by_curve(
-    those: Sequence[tuple[str, Curve]], several: bool
+    curves: Sequence[tuple[str, Curve]], has_several_runs: bool
 ) -> dict[str, list[tuple[str, Curve]]]:
-    """Run and curve -> for each figure its title, and whose each curve is.
+    """Return the lines of each figure, by its title; a line is a name and a curve.
 
-    A curve that all runs have alike, such as that of a baseline, stands in each figure.
+    A curve that all runs share, such as that of a baseline, is in each figure.
     """
-    if not several:
-        return {"": [(curve["name"] or run, curve) for run, curve in those]}
+    if not has_several_runs:
+        return {"": [(curve.name or run, curve) for run, curve in curves]}
     by_name: dict[str, list[tuple[str, Curve]]] = {}
-    for run, curve in those:
-        by_name.setdefault(curve["name"], []).append((run, curve))
-    alike = {
-        name: curves[0][1]
-        for name, curves in by_name.items()
-        if name and len(curves) > 1 and all(curve == curves[0][1] for _, curve in curves)
+    for run, curve in curves:
+        by_name.setdefault(curve.name, []).append((run, curve))
+    shared = {
+        name: lines[0][1]
+        for name, lines in by_name.items()
+        if name and len(lines) > 1 and all(curve == lines[0][1] for _, curve in lines)
     }
-    own = {name: curves for name, curves in by_name.items() if name not in alike}
-    return {name: [*curves, *alike.items()] for name, curves in own.items()} or by_name
+    own = {name: lines for name, lines in by_name.items() if name not in shared}
+    return {name: [*lines, *shared.items()] for name, lines in own.items()} or by_name
 
 
 def make_figure(
-    name: str, plan: FigureSpec, curves: Sequence[tuple[str, Curve]], cells: dict[str, str]
+    name: str,
+    spec: FigureSpec,
+    curves: Sequence[tuple[str, Curve]],
+    cells: Mapping[str, str],
 ) -> list[Figure]:
-    """Drawn, if there is anything to draw; its key says what the page's does not."""
+    """Draw curves, if they have a value; the legend has what the page's legend has not."""
     lines = [
         Series(
-            whose,
-            cells.get(whose, whose),
-            curve["x"],
-            curve["y"],
+            label,
+            cells.get(label, label),
+            curve.x,
+            curve.y,
             error_band(curve),
             value_labels(curve),
         )
-        for whose, curve in curves
-        if any(y is not None for y in curve["y"])
+        for label, curve in curves
+        if any(y is not None for y in curve.y)
     ]
     if not lines:
         return []
-    looks = make_legend([*cells.values(), *(line.group for line in lines)])
+    legend = make_legend([*cells.values(), *(line.group for line in lines)])
     groups = {line.group for line in lines}
-    said = set(cells.values()) if len(cells) > 1 or len(groups) == 1 else set()
-    key = [look for look in looks if look.group in groups - said]
-    return [draw_figure(name, plan, lines, looks)._replace(key=key)]
+    in_page = set(cells.values()) if len(cells) > 1 or len(groups) == 1 else set()
+    own = [entry for entry in legend if entry.group in groups - in_page]
+    return [draw_figure(name, spec, lines, legend)._replace(legend=own)]
 
 
 def error_band(curve: Curve) -> tuple[list[float | None], list[float | None]] | None:
-    """One standard error below and above."""
-    if curve["error"] is None:
+    """Return the curve minus and plus one standard error."""
+    if curve.error is None:
         return None
-    points = list(zip(curve["y"], curve["error"], strict=True))
     low, high = (
-        [None if None in point else point[0] + sign * point[1] for point in points]
+        [
+            None if y is None or error is None else y + sign * error
+            for y, error in zip(curve.y, curve.error, strict=True)
+        ]
         for sign in (-1, 1)
     )
     return low, high
 
 
 def value_labels(curve: Curve) -> list[str]:
-    """Each point, with its standard error and the number of events behind it if it has them."""
-    said = [format_number(y) for y in curve["y"]]
-    if curve["error"] is not None:
-        errors = curve["error"]
-        said = [
-            s if e is None else f"{s} ± {format_number(e)}"
-            for s, e in zip(said, errors, strict=True)
+    """Return each point with its standard error and number of events, as far as it has them."""
+    labels = [format_number(y) for y in curve.y]
+    if curve.error is not None:
+        labels = [
+            label if error is None else f"{label} ± {format_number(error)}"
+            for label, error in zip(labels, curve.error, strict=True)
         ]
-    if curve["count"] is not None:
-        said = [f"{s} ({count:,})" for s, count in zip(said, curve["count"], strict=True)]
-    return said
+    if curve.count is not None:
+        labels = [f"{label} ({count:,})" for label, count in zip(labels, curve.count, strict=True)]
+    return labels

@@ -1,7 +1,6 @@
-"""The page of cells on a task: how far each has come."""
+"""Page of a comparison of cells on a task: the longest length that each solves."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from charlm.config import describe_block, option_name
 from charlm.reporting.figures import (
@@ -13,139 +12,143 @@ from charlm.reporting.figures import (
     make_legend,
 )
 from charlm.reporting.formatting import format_count, format_number
-from charlm.reporting.html import page
-from charlm.results.comparison import Report
+from charlm.reporting.html.page import render_template
+from charlm.reporting.wording import (
+    describe_criterion,
+    describe_matching,
+    format_solved_length,
+    summarize_task_comparison,
+)
+from charlm.results.comparison import TimingReport
+from charlm.results.tasks import LevelSummary, TaskComparisonResult, TaskReport, TaskRow
 
-LevelSummary = dict[str, Any]  # what the seeds of a cell came to at one distance
-TOLD = ("protocol", "distance", "oracle", "chance", "source")
-X = "distance"
+X = "length"
+HEADS = ["cell", "longest", "by seed", "params", "hidden", "state", "FLOPs", "min"]
 
 
-def render(report: Report, times: Report) -> bytes:
-    """The page of a report of `charlm compare-cells --task`; times: of timing.json."""
-    rows, task = report["rows"], report["task"]
-    looks = make_legend([row["cell"] for row in rows])
-    settings = report["settings"]
-    return page.render_template(
+def render_tasks(result: TaskComparisonResult) -> bytes:
+    """Return the page of `charlm tasks compare`."""
+    report, task = result.report, result.report.task
+    legend = make_legend([row.name for row in report.rows])
+    return render_template(
         "tasks.html",
         report=report,
-        command=times["command"],
+        command=result.timing.command,
         task=task,
-        answer=summary_sentence(rows, report["distances"]),
-        footing=(
-            f"{report['equal']['told']}. Each cell and seed is trained anew at one distance after "
-            f"another, by at most {report['equal']['max_steps']:,} updates of {settings['batch_size']} "
-            f"sequences each, until one is not solved; {describe_block(settings['block'])}. One learning "
-            f"rate, {settings['learning_rate']:g}, for every cell: it is not tuned for each."
-        ),
-        looks=looks,
-        heads=["cell", "farthest", "by seed", "params", "hidden", "state", "FLOPs", "min"],
-        rows=[
-            [
-                row["cell"],
-                format_distance(row["farthest"]["median"]),
-                ", ".join(format_distance(one) for one in row["farthest"]["per_seed"]),
-                format_number(row["parameters"]),
-                format_number(row["hidden_size"]),
-                format_number(row["state_size"]),
-                format_count(row["flops_per_character"]),
-                f"{times['cells'][row['cell']]['minutes']:.1f}",
-            ]
-            for row in rows
+        summary=summarize_task_comparison(report),
+        criterion=describe_criterion(report),
+        matching=_describe_protocol(report),
+        legend=legend,
+        heads=HEADS,
+        rows=[_table_row(row, result.timing) for row in report.rows],
+        by_length=length_table(report),
+        figures_by_length=task_figures(report, legend),
+        documentation=[
+            ("protocol", task.protocol),
+            ("distance", task.distance),
+            ("oracle", task.oracle),
+            ("chance", task.chance),
+            ("source", task.source),
         ],
-        by_distance=distance_table(report),
-        drawn=figures(report, looks),
-        told=[(name, task[name]) for name in TOLD],
-        settings=[(option_name(name), str(value)) for name, value in settings.items()],
+        settings=[(option_name(name), str(value)) for name, value in report.settings.items()],
     )
 
 
-def format_distance(distance: float) -> str:
-    return format_number(distance) if distance else "none"
+def _describe_protocol(report: TaskReport) -> str:
+    settings, steps = report.settings, report.matching.max_steps
+    return (
+        f"{describe_matching(report.matching)}. Each cell and seed trains a new model at each "
+        f"length in increasing order, for at most {steps:,} steps of {settings['batch_size']} "
+        f"sequences, until it does not solve one; {describe_block(str(settings['block']))}. All "
+        f"cells have one learning rate, {settings['learning_rate']:g}: it is not tuned for each."
+    )
 
 
-def summary_sentence(rows: Sequence[Report], distances: Sequence[int]) -> str:
-    """In a sentence or two."""
-    best = rows[0]["farthest"]["median"]
-    if not best:
-        return f"Most seeds of each cell do not even solve distance {distances[0]:,}."
-    names = [row["cell"] for row in rows if row["farthest"]["median"] == best]
-    seeds = len(rows[0]["seeds"])
-    of = f" in the lower median of {seeds} seeds" if seeds > 1 else ", with one seed"
-    last = " It is the longest that was asked." if best == distances[-1] else ""
-    return f"{', '.join(names)}: up to distance {format_number(best)}{of}.{last}"
-
-
-def format_solved(at: LevelSummary) -> str:
-    """How many seeds solved it, with Wilson's interval of their share."""
-    low, high = at["interval"]
-    return f"{at['solved']} of {at['of']} ({low:.0%} to {high:.0%})"
-
-
-def distance_table(report: Report) -> tuple[list[str], list[list[str]]]:
-    """Heads and rows: a row for each distance, with its chance level; a column for each cell."""
-    rows = report["rows"]
-    return ["", "chance", *(row["cell"] for row in rows)], [
-        [
-            f"distance {chance['distance']:,}",
-            f"{chance['accuracy']:.1%}",
-            *(format_solved(row["distances"][place]) for row in rows),
-        ]
-        for place, chance in enumerate(report["chance"])
+def _table_row(row: TaskRow, timing: TimingReport) -> list[str]:
+    times = timing.cells.get(row.name)
+    minutes = times.minutes if times else None
+    return [
+        row.name,
+        format_solved_length(row.max_solved_length),
+        ", ".join(map(format_solved_length, row.max_solved_length_per_seed)),
+        format_number(row.parameters),
+        format_number(row.hidden_size),
+        format_number(row.state_size),
+        format_count(row.flops_per_character),
+        "–" if minutes is None else f"{minutes:.1f}",
     ]
 
 
-def figures(report: Report, looks: Sequence[LegendEntry]) -> list[Figure]:
-    """By distance: what was solved, how much of it was right, and what it took."""
-    rows, distances = report["rows"], report["distances"]
+def format_solved(level: LevelSummary) -> str:
+    """Return the number of seeds that solved a length, with Wilson's interval of their share."""
+    interval = f"{level.ci_low:.0%} to {level.ci_high:.0%}"
+    return f"{level.num_solved} of {level.num_seeds} ({interval})"
+
+
+def length_table(report: TaskReport) -> tuple[list[str], list[list[str]]]:
+    """Return heads and rows: a row per length with its chance level, a column per cell."""
+    return ["", "chance", *(row.name for row in report.rows)], [
+        [
+            f"length {chance.length:,}",
+            f"{chance.accuracy:.1%}",
+            *(format_solved(row.levels[number]) for row in report.rows),
+        ]
+        for number, chance in enumerate(report.chance)
+    ]
+
+
+def task_figures(report: TaskReport, legend: Sequence[LegendEntry]) -> list[Figure]:
+    """Draw seeds that solved each length, accuracy there and beyond, and training steps."""
     solved = [
         Series(
-            row["cell"],
-            row["cell"],
-            distances,
-            [at["solved"] / at["of"] for at in row["distances"]],
-            (
-                [at["interval"][0] for at in row["distances"]],
-                [at["interval"][1] for at in row["distances"]],
-            ),
-            [format_solved(at) for at in row["distances"]],
+            row.name,
+            row.name,
+            report.lengths,
+            [level.num_solved / level.num_seeds for level in row.levels],
+            ([level.ci_low for level in row.levels], [level.ci_high for level in row.levels]),
+            [format_solved(level) for level in row.levels],
         )
-        for row in rows
+        for row in report.rows
     ]
-    drawn = [draw_figure("solved", FigureSpec("Solved", X, "share of seeds", True), solved, looks)]
-    chance = Series("chance", "chance", distances, [one["accuracy"] for one in report["chance"]])
-    own = make_legend([*(look.group for look in looks), chance.group])
-    right = [*seed_series(report, "accuracy"), chance]
-    plan = FigureSpec("Right answers", X, "share of what is asked", True)
-    drawn.append(draw_figure("right", plan, right, own)._replace(key=own[-1:]))
-    for times in rows[0]["distances"][0]["farther"]:
-        if lines := seed_series(report, times):
-            plan = FigureSpec(
-                f"Right answers at {times} times the distance", X, "share, untrained there", True
-            )
-            drawn.append(draw_figure(f"right-{times}", plan, lines, looks))
-    if updates := seed_series(report, "updates"):
-        drawn.append(
-            draw_figure(
-                "updates",
-                FigureSpec("TrainingProgress until solved", X, "updates", True),
-                updates,
-                looks,
-            )
-        )
-    return drawn
+    spec = FigureSpec("Solved", X, "share of seeds", log_x=True)
+    figures = [draw_figure("solved", spec, solved, legend), _accuracy_figure(report, legend)]
+    for factor in report.rows[0].levels[0].extrapolation:
+        if lines := _extrapolation_series(report, factor):
+            title = f"Accuracy at {factor} times the length"
+            spec = FigureSpec(title, X, "share of correct answers, untrained there", log_x=True)
+            figures.append(draw_figure(f"accuracy-{factor}", spec, lines, legend))
+    if lines := seed_series(report, lambda level: level.steps):
+        spec = FigureSpec("Training until solved", X, "steps", log_x=True)
+        figures.append(draw_figure("steps", spec, lines, legend))
+    return figures
 
 
-def seed_series(report: Report, key: str) -> list[Series]:
-    """What each seed came to at each distance, where it got there."""
+def _accuracy_figure(report: TaskReport, legend: Sequence[LegendEntry]) -> Figure:
+    accuracies = [level.accuracy for level in report.chance]
+    chance = Series("chance", "chance", report.lengths, accuracies)
+    with_chance = make_legend([*(entry.group for entry in legend), chance.group])
+    lines = [*seed_series(report, lambda level: level.accuracy), chance]
+    spec = FigureSpec("Accuracy", X, "share of correct answers", log_x=True)
+    figure = draw_figure("accuracy", spec, lines, with_chance)
+    return figure._replace(legend=with_chance[-1:])
+
+
+def _extrapolation_series(report: TaskReport, factor: str) -> list[Series]:
+    return seed_series(report, lambda level: level.extrapolation[factor])
+
+
+def seed_series(
+    report: TaskReport, values: Callable[[LevelSummary], Sequence[float | None]]
+) -> list[Series]:
+    """Return a line per cell and seed; values: one of each seed at a length."""
     lines = [
         Series(
-            f"{row['cell']} seed {seed}",
-            row["cell"],
-            report["distances"],
-            [{**at, **at["farther"]}[key][place] for at in row["distances"]],
+            f"{row.name} seed {seed}",
+            row.name,
+            report.lengths,
+            [values(level)[number] for level in row.levels],
         )
-        for row in report["rows"]
-        for place, seed in enumerate(row["seeds"])
+        for row in report.rows
+        for number, seed in enumerate(row.seeds)
     ]
     return [line for line in lines if any(y is not None for y in line.y)]

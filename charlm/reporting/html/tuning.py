@@ -1,7 +1,7 @@
-"""How the cells of a comparison were tuned: what was chosen, and every trial."""
+"""Tuning of a comparison's cells on its page: what was chosen, and every trial."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from charlm.reporting.figures import (
     Figure,
@@ -18,96 +18,115 @@ from charlm.reporting.wording import (
     format_setting,
     format_tuning_row,
 )
+from charlm.results.tuning import CellTuning, TuningReport
 
-BITS = "bits per symbol, quick validation"
-Tuning = dict[str, Any]
+BITS = "bits per token, subsampled validation"
 
 
 class TuningSection(NamedTuple):
-    """What the page says of it."""
+    """The tuning part of a page."""
 
-    told: str
+    summary: str
     chosen: tuple[Row, list[Row]]  # heads and rows
-    at_edge: list[str]
-    drawn: list[Figure]
+    warnings: list[str]
+    figures: list[Figure]
     trials: tuple[Row, list[Row]]
 
 
-def tuning_section(tuning: Tuning, looks: Sequence[LegendEntry]) -> TuningSection:
-    """looks: of the cells, as elsewhere on the page; what else was tuned comes after them."""
-    others = [name for name in tuning["cells"] if name not in {look.group for look in looks}]
-    looks = make_legend([*(look.group for look in looks), *others])
-    rows = [
-        format_tuning_row(cell, found, list(tuning["space"]))
-        for cell, found in tuning["cells"].items()
-    ]
-    drawn = []
-    if "learning_rate" in tuning["space"]:
-        for number, cell in enumerate(tuning["cells"]):
-            drawn += loss_by_learning_rate(number, tuning, cell)
+def tuning_section(tuning: TuningReport, legend: Sequence[LegendEntry]) -> TuningSection:
+    """Return the tuning part of a page.
+
+    Args:
+        tuning: The search and its results.
+        legend: Colors of the cells on the page; what else was tuned gets the next ones.
+    """
+    in_page = [entry.group for entry in legend]
+    legend = make_legend([*in_page, *(name for name in tuning.cells if name not in in_page)])
+    names = list(tuning.search.space)
+    rows = [format_tuning_row(cell, found, names) for cell, found in tuning.cells.items()]
+    figures = []
+    if "learning_rate" in tuning.search.space:
+        for number, cell in enumerate(tuning.cells):
+            figures += loss_by_learning_rate(number, tuning, cell)
     return TuningSection(
-        f"{describe_trials(tuning)}; chosen on the validation split.",
-        (list(rows[0]), [list(row.values()) for row in rows]),
-        boundary_warnings(tuning),
-        [*drawn, expected_best_figure(tuning, looks)],
-        trial_table(tuning),
+        summary=f"{describe_trials(tuning.search)}; chosen on the validation split.",
+        chosen=(list(rows[0]), [list(row.values()) for row in rows]),
+        warnings=boundary_warnings(tuning),
+        figures=[*figures, expected_best_figure(tuning, legend)],
+        trials=trial_table(tuning),
     )
 
 
-def loss_by_learning_rate(number: int, tuning: Tuning, cell: str) -> list[Figure]:
-    """A cell's loss against the learning rate: a point a trial, in another colour at each rung. One
-    that costs more than a uniform code is only in the table; none is drawn where all do."""
-    found = tuning["cells"][cell]
-    ordered = sorted(found["trials"], key=lambda one: one["settings"]["learning_rate"])
-    points = {
-        f"{rung['max_steps']:,} updates": [
-            (one["settings"]["learning_rate"], one["bits"][place])
-            for one in ordered
-            if len(one["bits"]) > place
-        ]
-        for place, rung in enumerate(tuning["rungs"])
-    }
-    taken = found["chosen"]
-    points["chosen"] = [(taken["settings"]["learning_rate"], taken["bits"])]
-    lines = []
-    for name, there in points.items():
-        bits = [None if y is None or y > tuning["uniform_bits"] else y for _, y in there]
-        line = Series(
-            name, name, [x for x, _ in there], bits, value_labels=[format_bits(y) for _, y in there]
+def loss_by_learning_rate(number: int, tuning: TuningReport, cell: str) -> list[Figure]:
+    """Draw a cell's loss against the learning rate: a point per trial, a color per rung.
+
+    A trial that costs more than a uniform code is only in the table. If all do, there is no figure.
+    """
+    lines = [
+        Series(
+            name,
+            name,
+            [rate for rate, _ in points],
+            [
+                None if bits is None or bits > tuning.uniform_baseline_bits else bits
+                for _, bits in points
+            ],
+            value_labels=[format_bits(bits) for _, bits in points],
         )
-        lines += [line] if there else []  # none goes on where all diverged
+        for name, points in _points_by_rung(tuning, tuning.cells[cell]).items()
+        if points  # a rung that no trial reached, as all diverged, has none
+    ]
     if all(y is None for line in lines for y in line.y):
         return []
-    looks = make_legend([line.group for line in lines])
-    plan = FigureSpec(cell, "learning rate", BITS, log_x=True, connect_points=False)
-    return [draw_figure(f"tuning-{number}", plan, lines, looks)._replace(key=looks)]
+    legend = make_legend([line.group for line in lines])
+    spec = FigureSpec(cell, "learning rate", BITS, log_x=True, connect_points=False)
+    return [draw_figure(f"tuning-{number}", spec, lines, legend)._replace(legend=legend)]
+
+
+def _points_by_rung(
+    tuning: TuningReport, found: CellTuning
+) -> dict[str, list[tuple[float, float | None]]]:
+    """Return learning rate and bits of each trial, by rung; then those of the chosen trial."""
+    ordered = sorted(found.trials, key=lambda trial: float(trial.settings["learning_rate"]))
+    points: dict[str, list[tuple[float, float | None]]] = {
+        f"{rung.steps:,} steps": [
+            (float(trial.settings["learning_rate"]), trial.bits[number])
+            for trial in ordered
+            if len(trial.bits) > number
+        ]
+        for number, rung in enumerate(tuning.search.rungs)
+    }
+    chosen = found.chosen
+    points["chosen"] = [(float(chosen.settings["learning_rate"]), chosen.bits)]
+    return points
 
 
 def format_bits(bits: float | None) -> str:
+    """Return the bits of a trial."""
     return "diverged" if bits is None else f"{bits:.4f}"
 
 
-def expected_best_figure(tuning: Tuning, looks: Sequence[LegendEntry]) -> Figure:
-    """The best validation to be expected of so many trials, for each cell."""
-    updates = tuning["rungs"][0]["max_steps"]
+def expected_best_figure(tuning: TuningReport, legend: Sequence[LegendEntry]) -> Figure:
+    """Draw the expected best validation of each cell against the number of trials."""
+    steps = tuning.search.rungs[0].steps
     lines = [
-        Series(cell, cell, range(1, tuning["trials"] + 1), found["expected_best"])
-        for cell, found in tuning["cells"].items()
+        Series(cell, cell, range(1, tuning.search.trials + 1), found.expected_best)
+        for cell, found in tuning.cells.items()
     ]
-    plan = FigureSpec(f"Best to be expected, at {updates:,} updates", "trials", BITS)
-    return draw_figure("tuning-expected", plan, lines, looks)._replace(key=looks)
+    spec = FigureSpec(f"Expected best at {steps:,} steps", "trials", BITS)
+    return draw_figure("tuning-expected", spec, lines, legend)._replace(legend=legend)
 
 
-def trial_table(tuning: Tuning) -> tuple[Row, list[Row]]:
-    """Heads, and a row for each trial of each cell; empty where it did not go on."""
-    names = list(tuning["space"])
-    rungs = [one["max_steps"] for one in tuning["rungs"]]
+def trial_table(tuning: TuningReport) -> tuple[Row, list[Row]]:
+    """Return heads, and a row per trial of each cell; empty at rungs that it did not reach."""
+    names = list(tuning.search.space)
+    rungs = [rung.steps for rung in tuning.search.rungs]
     rows = []
-    for cell, found in tuning["cells"].items():
-        for one in found["trials"]:
-            bits = [format_bits(bits) for bits in one["bits"]]
-            said = [format_setting(one["settings"].get(name)) for name in names]
-            rest = [""] * (len(rungs) - len(bits))
-            rows.append([cell, f"{one['number']}", *said, *bits, *rest])
+    for cell, found in tuning.cells.items():
+        for trial in found.trials:
+            bits = [format_bits(value) for value in trial.bits]
+            settings = [format_setting(trial.settings.get(name)) for name in names]
+            unreached = [""] * (len(rungs) - len(bits))
+            rows.append([cell, f"{trial.number}", *settings, *bits, *unreached])
     heads = ["cell", "trial", *(name.replace("_", " ") for name in names)]
-    return [*heads, *(f"bits after {updates:,}" for updates in rungs)], rows
+    return [*heads, *(f"bits after {steps:,}" for steps in rungs)], rows
