@@ -1,13 +1,13 @@
-# Sets up a virtual environment of its own and works in it; nothing else needs to be installed.
+# Creates a virtual environment and works in it; nothing else needs to be installed.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
-# One thread a process: on a busy machine more threads wait for each other.
+# One thread per process: on a busy machine more threads wait for each other.
 export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := check
-.PHONY: compare test check lint types fix golden bench race memory faults kills
+.PHONY: compare test test-fast check lint types reference fix golden bench race memory faults kills
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -15,46 +15,53 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --group dev --editable .
 	touch $@
 
-compare: $(READY)  ## the main job: RNN, GRU and LSTM, each tuned, on Python's own documentation
+compare: $(READY)  ## RNN, GRU and LSTM, each tuned, on Python's own documentation
 	$(BIN)/charlm compare-cells python-docs --cells rnn,gru,lstm --seeds 6 --params 100000 \
 	  --embedding-dim 32 --max-steps 300 --trials 6 --lr-range 2e-3..3e-2 --dropout 0 --out comparison
 
 test: $(READY)  ## every test, on every core
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
+test-fast: $(READY)  ## every test but the slow ones: about a minute on 2 cores
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m "not slow"
+
 lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/python scripts/reference.py --check
 
 types: $(READY)
 	$(BIN)/mypy
 
 check: lint types test
 
+reference: $(READY)  ## docs/reference/files.md, from the structs of charlm/results
+	$(BIN)/python scripts/reference.py
+
 fix: $(READY)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-golden: $(READY)  ## write the golden losses anew: never in CI, and the commit says why
+golden: $(READY)  ## record the golden losses again: never in CI, and the commit says why
 	CHARLM_GOLDEN=write $(BIN)/python -m pytest tests/test_golden.py
 
 bench: $(READY)  ## speed against the plain torch.nn loop; encoding of 2 GB: minutes
 	$(BIN)/python scripts/bench.py
 	$(BIN)/python scripts/measure_encoding.py
 
-race: $(READY)  ## tiny Shakespeare for CPU time, as in docs/race.md: make race CORPUS=path
+race: $(READY)  ## tiny Shakespeare by CPU time, see docs/race.md: make race CORPUS=path
 	$(BIN)/python scripts/race.py --corpus "$(CORPUS)"
 
-memory: $(READY)  ## how far cells reach: adding as in Bai et al. (2018), climbs of adding and copy
-	$(BIN)/charlm compare-cells --task adding --distance 200 --cells gru,rnn --seeds 3 \
+memory: $(READY)  ## how far cells reach: adding as in Bai et al. (2018), curricula of adding and copy
+	$(BIN)/charlm tasks compare adding --distances 200 --cells gru,rnn --seeds 3 \
 	  --params 70000 --embedding-dim 8 --max-steps 1000 --out memory/adding-200
-	$(BIN)/charlm compare-cells --task adding --distance 10..200 --cells rnn,gru,lstm --seeds 3 \
+	$(BIN)/charlm tasks compare adding --distances 10..200 --cells rnn,gru,lstm --seeds 3 \
 	  --params 10600 --embedding-dim 8 --max-steps 1000 --out memory/adding
-	$(BIN)/charlm compare-cells --task copy --distance 1..50 --cells rnn,gru,lstm --seeds 3 \
+	$(BIN)/charlm tasks compare copy --distances 1..50 --cells rnn,gru,lstm --seeds 3 \
 	  --params 70000 --embedding-dim 8 --lr 0.005 --max-steps 4000 --out memory/copy
 
-faults: $(READY)  ## every bit of every byte of a checkpoint: minutes
+faults: $(READY)  ## flip every bit of every byte of a checkpoint: minutes
 	CHARLM_FLIP_EVERY=1 $(BIN)/python -m pytest tests/test_checkpoints.py -k flipped
 
-kills: $(READY)  ## workers and comparisons killed at random, two hundred times: minutes
+kills: $(READY)  ## kill workers and comparisons at random, two hundred times: minutes
 	CHARLM_KILLS=200 $(BIN)/python -m pytest tests/test_kills.py

@@ -15,7 +15,7 @@ class CellSummary(msgspec.Struct, frozen=True, kw_only=True):
     parameters: int
     flops: int  # matrix products of one time step, forward
     is_linear: bool  # next state is linear in the last, so that time can be scanned
-    kernels: tuple[str, ...]  # that support it on this device, fastest first
+    kernels: tuple[str, ...]  # kernels that support it on this device, fastest first
 
 
 class CellList(msgspec.Struct, frozen=True, kw_only=True):

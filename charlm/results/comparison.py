@@ -32,7 +32,7 @@ class SeedSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     mean: float | None  # over seeds
     min: float | None  # over seeds
     max: float | None  # over seeds
-    per_seed: tuple[float | None, ...]  # in the order of seeds; None for a seed that diverged
+    per_seed: tuple[float | None, ...]  # score of each seed; None if it diverged
 
 
 class InsufficientData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -111,7 +111,7 @@ class BaselineResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class BaselineCache(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`baselines-KEY.json`: baselines that were measured on one text, splits and version."""
 
-    results: tuple[BaselineResult, ...]  # in the order in which they were measured
+    results: tuple[BaselineResult, ...]  # all baselines, in the order in which they were measured
 
 
 class ScoredCorpus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -168,7 +168,7 @@ class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     differing_settings: dict[str, dict[str, Setting]] | None  # setting -> entry -> value
     tuning: TuningReport | None
     environment: dict[str, str]
-    unit: Unit  # that rows are ordered by
+    unit: Unit  # unit that rows are ordered by
     statistics: Statistics
     rows: tuple[EntryRow, ...]  # lowest mean first
     baselines: tuple[BaselineResult, ...]

@@ -9,7 +9,7 @@ import msgspec
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
     """A curve of a figure; y is None where too few events were counted."""
 
-    name: str = ""  # in the legend
+    name: str = ""  # name in the legend
     x: Sequence[float]  # position on the axis
     y: Sequence[float | None]  # value
     error: Sequence[float | None] | None = None  # standard error of each y
@@ -62,7 +62,7 @@ class ProbeAnswer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """`PROBE.json`: the cached outcome of a probe for one run."""
 
     cache_key: "ProbeCacheKey"
-    seconds: float  # that the probe took
+    seconds: float  # duration of the probe
     artifacts_sha256: str  # of PROBE.safetensors
     outcome: Outcome
 
@@ -90,7 +90,7 @@ class ProbeCacheKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class ProbeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of a probing."""
 
-    split: str = "test"  # that is read
+    split: str = "test"  # split to read
     max_chars: int = 100_000  # characters of the split that are read, at most
     seed: int = 0
     checkpoint: str = "best"  # best, last or a step
@@ -125,7 +125,7 @@ class ProbedRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class ProbeDocumentation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a probe's docstring says."""
 
-    question: str  # that the probe answers
+    question: str  # question that the probe answers
     protocol: str  # how it is measured
     unit: str  # of the result
     chance: str  # result of a model without memory
@@ -137,7 +137,7 @@ class ProbeSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     documentation: ProbeDocumentation
     is_group: bool  # whether it has one outcome for all runs, under the key "group"
-    seconds: dict[str, float]  # by name of the run
+    seconds: dict[str, float]  # duration, by name of the run
     outcomes: dict[str, Outcome]
 
 

@@ -37,7 +37,7 @@ class LevelResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """`length-N.json`: result of training at one length."""
 
     length: int
-    is_solved: bool  # by the test
+    is_solved: bool  # whether the test solved it
     steps: int  # optimizer steps at this length
     seconds: float  # of optimizer steps
     kernel: str
@@ -70,7 +70,7 @@ class TaskDocumentation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 class TaskList(msgspec.Struct, frozen=True, kw_only=True):
     """Result of `charlm tasks list`."""
 
-    tasks: tuple[TaskDocumentation, ...]  # in order of names
+    tasks: tuple[TaskDocumentation, ...]  # all tasks, in order of names
 
 
 class TaskExample(msgspec.Struct, frozen=True, kw_only=True):

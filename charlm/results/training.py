@@ -12,7 +12,7 @@ class StepMetrics(msgspec.Struct, frozen=True):
     characters: int  # tokens read so far
     bits: float  # bits per token of this batch, before the step
     gradient_norm: float  # before clipping
-    learning_rate: float
+    learning_rate: float  # of this step
 
 
 class ValidationMetrics(msgspec.Struct, frozen=True):
@@ -42,7 +42,7 @@ class RunEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     device: str = ""
     threads: int = 0
     kernel: str = ""
-    processes: int = 0  # of torchrun
+    processes: int = 0  # number of torchrun processes
 
 
 class TrainingProgress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,7 +69,7 @@ class FileDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`manifest.json`: the hash of every file of a checkpoint, of the run's files, and of itself."""
+    """`manifest.json`: hashes of the files of a checkpoint, of the run, and of itself."""
 
     format: int
     step: int
