@@ -169,7 +169,7 @@ def parse_distances(text: str, min_length: int = 1) -> list[int]:
     Raises:
         ConfigError: The text is neither, contains no length, or one that is too small.
     """
-    option = f"--distances {text}"
+    problem = f"cannot use --distances {text}"
     bounds = re.fullmatch(r"(\d{1,7})\.\.(\d{1,7})", text)
     if bounds:
         low, high = int(bounds[1]), int(bounds[2])
@@ -180,14 +180,14 @@ def parse_distances(text: str, min_length: int = 1) -> list[int]:
         low = lengths[0]
     else:
         raise ConfigError(
-            f"{option}: neither a range nor a list. Try a range such as 10..1000, or a list such "
-            "as 10,30,100"
+            f"{problem}: it is neither a range nor a list. Try a range such as 10..1000, or a list "
+            "such as 10,30,100"
         )
-    check_length(low, min_length, option)
+    check_length(low, min_length, f"--distances {text}")
     if not lengths:
         raise ConfigError(
-            f"{option}: contains none of 1, 2, 5, 10, 20, 50 … Try a range such as 10..1000, or a "
-            "list"
+            f"{problem}: it contains none of 1, 2, 5, 10, 20, 50 … Try a range such as 10..1000, or "
+            "a list"
         )
     return lengths
 
@@ -195,4 +195,4 @@ def parse_distances(text: str, min_length: int = 1) -> list[int]:
 def check_length(length: int, min_length: int, option: str) -> None:
     """Raise ConfigError if the length is too small for the task; option: for the message."""
     if length < min_length:
-        raise ConfigError(f"{option}: the smallest length of this task is {min_length}")
+        raise ConfigError(f"cannot use {option}: the smallest length of this task is {min_length}")

@@ -96,7 +96,7 @@ def train_curriculum(
         except Interrupted as interruption:
             raise Interrupted(
                 interruption.signal,
-                f"{interruption}; completed lengths are saved. Run the same command to continue.",
+                f"{interruption}; completed lengths are saved. Run the same command to continue",
             ) from None
         levels = load_level_results(run_dir, lengths)
     return CurriculumReport(task=task, levels=tuple(levels))

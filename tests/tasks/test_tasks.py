@@ -1,4 +1,4 @@
-"""Tasks: what is asked follows from what was read, and chance is what the docstring says."""
+"""Synthetic memory tasks: oracles, exact chance, seeds of batches, parsing of lengths."""
 
 import math
 import re
@@ -10,156 +10,186 @@ import torch
 from charlm.errors import ConfigError
 from charlm.models.regressor import RecurrentRegressor
 from charlm.seeding import derive_seed
-from charlm.tasks.base import IGNORE_INDEX, SPLITS, TASKS, Task, batch_generator, parse_distances
+from charlm.tasks.base import (
+    IGNORE_INDEX,
+    TASK_SPLITS,
+    TASKS,
+    Task,
+    batch_generator,
+    make_example,
+    parse_distances,
+)
 
-SYMBOLIC = [name for name, one in TASKS.items() if one.model is not RecurrentRegressor]
+SYMBOLIC = [name for name, task in TASKS.items() if task.model is not RecurrentRegressor]
 
 
-def drawn(one: Task, distance: int, streams: int, number: int = 0) -> tuple[torch.Tensor, ...]:
-    return one.sample_batch(
-        distance, streams, batch_generator(one.name, distance, "train", 0, number)
-    )
+def sample(task: Task, length: int, batch_size: int, batch: int = 0) -> tuple[torch.Tensor, ...]:
+    generator = batch_generator(task.name, length, "train", 0, batch)
+    return task.sample_batch(length, batch_size, generator)
 
 
 @pytest.mark.parametrize("name", TASKS)
-@pytest.mark.parametrize("farther", [0, 1, 2, 9, 40])
-def test_the_oracle_is_right_from_what_is_read_alone(name: str, farther: int) -> None:
-    one = TASKS[name]
-    distance = one.min_distance + farther
-    x, y, asked = drawn(one, distance, 500)
-    assert x.shape[:2] == y.shape == asked.shape == (one.sequence_length(distance), 500)
-    assert (y != IGNORE_INDEX)[asked].all() and asked.any(0).all()
+@pytest.mark.parametrize("longer", [0, 1, 2, 9, 40])
+def test_oracle_solves_sequences_from_input_alone(name: str, longer: int) -> None:
+    task = TASKS[name]
+    length = task.min_length + longer
+    x, y, is_answer = sample(task, length, 500)
+    assert x.shape[:2] == y.shape == is_answer.shape == (task.sequence_length(length), 500)
+    assert (y != IGNORE_INDEX)[is_answer].all() and is_answer.any(0).all()
     for stream_x, stream_y in zip(x.unbind(1), y.unbind(1), strict=True):
-        assert one.solve(stream_x.tolist()) == pytest.approx(stream_y.tolist(), abs=1e-5)
+        assert task.solve(stream_x.tolist()) == pytest.approx(stream_y.tolist(), abs=1e-5)
 
 
 @pytest.mark.parametrize("name", SYMBOLIC)
-def test_a_tasks_picture_shows_its_rule(name: str) -> None:
-    one = TASKS[name]
-    *_, picture = re.split(r"\n\s*\n", (type(one).__doc__ or "").rstrip())
-    read, answers = (line[8:] for line in picture.splitlines())
-    y = [IGNORE_INDEX if letter == " " else one.symbol_names.index(letter) for letter in answers]
-    y += [IGNORE_INDEX] * (len(read) - len(y))
-    assert one.solve([one.symbol_names.index(letter) for letter in read]) == y
+def test_docstring_example_follows_task_rule(name: str) -> None:
+    task = TASKS[name]
+    *_, example = re.split(r"\n\s*\n", (type(task).__doc__ or "").rstrip())
+    inputs, answers = (line[8:] for line in example.splitlines())
+    y = [IGNORE_INDEX if letter == " " else task.symbol_names.index(letter) for letter in answers]
+    y += [IGNORE_INDEX] * (len(inputs) - len(y))
+    assert task.solve([task.symbol_names.index(letter) for letter in inputs]) == y
 
 
-def test_a_bracket_is_closed_as_one_finds_by_crossing_out_pairs() -> None:
-    one = TASKS["dyck"]
-    x, y, asked = drawn(one, 31, 300)
-    spans, deepest = Counter[int](), 0
-    for number in range(300):
+def test_documentation_has_every_section() -> None:
+    for name, task in TASKS.items():
+        assert task.documentation.name == name and task.documentation.summary.endswith(".")
+        assert task.documentation.distance and task.documentation.source
+
+
+def test_dyck_brackets_match_by_crossing_out_pairs() -> None:
+    task = TASKS["dyck"]
+    x, y, is_answer = sample(task, 31, 300)
+    spans, max_depth = Counter[int](), 0
+    for stream in range(300):
         depth = 0
-        for symbol in x[:, number].tolist():
-            depth += -1 if symbol == 4 else 1
-            deepest = max(deepest, depth)
-        left = list(enumerate(x[:, number].tolist()))
-        while left:
-            at = next(i for i, (_, symbol) in enumerate(left) if symbol == 4)
-            (opened, kind), (closed, _) = left[at - 1 : at + 1]
-            assert y[closed, number] == kind
-            if asked[closed, number]:
+        for token in x[:, stream].tolist():
+            depth += -1 if token == 4 else 1
+            max_depth = max(max_depth, depth)
+        remaining = list(enumerate(x[:, stream].tolist()))
+        while remaining:
+            first = next(i for i, (_, token) in enumerate(remaining) if token == 4)
+            (opened, kind), (closed, _) = remaining[first - 1 : first + 1]
+            assert y[closed, stream] == kind
+            if is_answer[closed, stream]:
                 spans[closed - opened] += 1
-            del left[at - 1 : at + 1]
-    assert deepest == 4
+            del remaining[first - 1 : first + 1]
+    assert max_depth == 4
     assert set(spans) == set(range(1, 32, 2)) and max(spans.values()) < 40  # 300 among 16
 
 
 @pytest.mark.parametrize("name", SYMBOLIC)
-@pytest.mark.parametrize("farther", [2, 7])
-def test_chance_is_what_the_best_guess_without_reading_comes_to(name: str, farther: int) -> None:
-    """Guesses are learnt, for each time, from 20,000 sequences and tried on as many others."""
-    one = TASKS[name]
-    distance = one.min_distance + farther
-    _, seen, _ = drawn(one, distance, 20_000)
-    _, y, asked = drawn(one, distance, 20_000, 1)
-    count = torch.stack([(seen == symbol).sum(1) for symbol in range(one.symbols)], 1).double()
-    share = (count + 1e-9) / (count + 1e-9).sum(1, keepdim=True)
+@pytest.mark.parametrize("longer", [2, 7])
+def test_chance_is_best_guess_without_memory(name: str, longer: int) -> None:
+    """Guesses are learned per time step from 20,000 sequences and tried on as many others."""
+    task = TASKS[name]
+    length = task.min_length + longer
+    _, seen, _ = sample(task, length, 20_000)
+    _, y, is_answer = sample(task, length, 20_000, 1)
+    counts = torch.stack([(seen == token).sum(1) for token in range(task.input_size)], 1).double()
+    fractions = (counts + 1e-9) / (counts + 1e-9).sum(1, keepdim=True)
     times = torch.arange(len(y))[:, None].expand_as(y)
-    scored = y != IGNORE_INDEX
-    loss = -share[times[scored], y[scored]].log().mean().item()
-    chance = one.chance_score(distance)
+    is_scored = y != IGNORE_INDEX
+    loss = -fractions[times[is_scored], y[is_scored]].log().mean().item()
+    chance = task.chance_score(length)
     assert loss == pytest.approx(chance.loss, abs=0.01)
-    if one.score_whole_sequence:  # the best guess of the whole: one of those that are most frequent
-        wholes = Counter(tuple(sequence) for sequence in seen.T.tolist())
-        guess = torch.tensor(wholes.most_common(1)[0][0])[:, None]
-        accuracy = ((guess == y) | ~asked).all(0).double().mean().item()
+    if task.score_whole_sequence:  # the best guess is one of the most frequent sequences
+        sequences = Counter(tuple(sequence) for sequence in seen.T.tolist())
+        guess = torch.tensor(sequences.most_common(1)[0][0])[:, None]
+        accuracy = ((guess == y) | ~is_answer).all(0).double().mean().item()
     else:
-        accuracy = (share.argmax(1)[:, None] == y)[asked].double().mean().item()
+        accuracy = (fractions.argmax(1)[:, None] == y)[is_answer].double().mean().item()
     assert accuracy == pytest.approx(chance.accuracy, abs=0.02)
 
 
 @pytest.mark.parametrize("name", SYMBOLIC)
-def test_chance_loses_where_nothing_is_asked_only_in_tasks_that_practise(name: str) -> None:
-    _, y, asked = drawn(TASKS[name], TASKS[name].min_distance + 7, 500)
-    others = y.where(~asked, IGNORE_INDEX)
-    known = all(len({int(target) for target in time} - {IGNORE_INDEX}) < 2 for time in others)
-    assert known != TASKS[name].has_auxiliary_targets
+def test_chance_loses_beside_answers_only_with_auxiliary_targets(name: str) -> None:
+    task = TASKS[name]
+    _, y, is_answer = sample(task, task.min_length + 7, 500)
+    others = y.where(~is_answer, IGNORE_INDEX)
+    is_known = all(len({int(target) for target in time} - {IGNORE_INDEX}) < 2 for time in others)
+    assert is_known != task.has_auxiliary_targets
 
 
-@pytest.mark.parametrize("distance", [2, 9])
-def test_chance_of_adding_is_that_of_the_mean(distance: int) -> None:
-    one = TASKS["adding"]
-    x, y, asked = drawn(one, distance, 50_000)
-    assert y[asked].mean().item() == pytest.approx(1, abs=0.01)
+@pytest.mark.parametrize("length", [2, 9])
+def test_adding_chance_is_score_of_mean(length: int) -> None:
+    task = TASKS["adding"]
+    x, y, is_answer = sample(task, length, 50_000)
+    assert y[is_answer].mean().item() == pytest.approx(1, abs=0.01)
     guess = torch.ones_like(y)
-    assert (guess - y)[asked].square().mean().item() == pytest.approx(1 / 6, abs=0.003)
-    assert one.chance_score(distance).loss == 1 / 6
-    found = one.is_correct(guess, y)[asked].double().mean().item()
-    assert found == pytest.approx(one.chance_score(distance).accuracy, abs=0.005)
+    assert (guess - y)[is_answer].square().mean().item() == pytest.approx(1 / 6, abs=0.003)
+    assert task.chance_score(length).loss == 1 / 6
+    accuracy = task.is_correct(guess, y)[is_answer].double().mean().item()
+    assert accuracy == pytest.approx(task.chance_score(length).accuracy, abs=0.005)
     marks = x[..., 1]
-    assert (marks[: distance // 2].sum(0) == 1).all() and (marks[distance // 2 :].sum(0) == 1).all()
+    assert (marks[: length // 2].sum(0) == 1).all() and (marks[length // 2 :].sum(0) == 1).all()
 
 
-@pytest.mark.parametrize(("T", "printed"), [(100, 0.1733), (500, 0.0400), (1000, 0.0204)])
-def test_the_memoryless_loss_of_copy_memory_is_the_published_one(T: int, printed: float) -> None:
+@pytest.mark.parametrize(("T", "published"), [(100, 0.1733), (500, 0.0400), (1000, 0.0204)])
+def test_copy_chance_loss_is_published_one(T: int, published: float) -> None:
     loss = TASKS["copy"].chance_score(T).loss
-    assert loss == 10 * math.log(8) / (T + 20) and round(loss, 4) == printed
+    assert loss == 10 * math.log(8) / (T + 20) and round(loss, 4) == published
 
 
 @pytest.mark.parametrize("name", ["anbn", "anbncn"])
-def test_no_sequence_at_twice_the_distance_is_as_short_as_one_in_training(name: str) -> None:
-    lengths = [{int((s == 0).sum()) for s in drawn(TASKS[name], d, 500)[0].T} for d in (6, 12)]
-    assert lengths == [{4, 5, 6}, {7, 8, 9, 10, 11, 12}]
+def test_counting_at_double_length_is_longer_than_training(name: str) -> None:
+    repeats = [
+        {int((stream == 0).sum()) for stream in sample(TASKS[name], length, 500)[0].T}
+        for length in (6, 12)
+    ]
+    assert repeats == [{4, 5, 6}, {7, 8, 9, 10, 11, 12}]
 
 
-def test_no_test_sequence_has_a_seed_that_training_could_have() -> None:
+def test_test_batches_never_share_seeds_with_training() -> None:
     seeds = defaultdict(set)
-    for purpose in SPLITS:
+    for split in TASK_SPLITS:
         for seed in range(20):
-            for number in range(200):
-                generator = batch_generator("copy", 10, purpose, seed, number)
-                # PyTorch's generator takes no more of a seed than this.
-                seeds[purpose].add(generator.initial_seed() % 2**32)
-    assert {purpose: {seed % 4 for seed in found} for purpose, found in seeds.items()} == {
-        "train": {0},
-        "valid": {1},
-        "test": {2},
-    }
-    # The purpose would not be enough by itself: a stream's last bits are anything.
-    assert {derive_seed(0, "copy/10", number) % 4 for number in range(50)} == {0, 1, 2, 3}
+            for batch in range(200):
+                generator = batch_generator("copy", 10, split, seed, batch)
+                # PyTorch's generator uses no more bits of a seed than these.
+                seeds[split].add(generator.initial_seed() % 2**32)
+    remainders = {split: {seed % 4 for seed in split_seeds} for split, split_seeds in seeds.items()}
+    assert remainders == {"train": {0}, "valid": {1}, "test": {2}}
+    # Without the split they could be: the last bits of a derived seed are arbitrary.
+    assert {derive_seed(0, "copy/10", batch) % 4 for batch in range(50)} == {0, 1, 2, 3}
     assert len(seeds["train"]) > 3990
 
 
-def test_sequences_are_new_in_each_update_and_the_same_again() -> None:
-    one = TASKS["copy"]
-    first, again, later = (drawn(one, 10, 8, number)[0] for number in (0, 0, 1))
-    assert torch.equal(first, again) and not torch.equal(first, later)
+def test_batches_differ_by_number_and_repeat_exactly() -> None:
+    task = TASKS["copy"]
+    first, repeated, next_batch = (sample(task, 10, 8, batch)[0] for batch in (0, 0, 1))
+    assert torch.equal(first, repeated) and not torch.equal(first, next_batch)
 
 
-def test_distances_go_in_steps_of_one_two_and_five() -> None:
+def test_distances_go_in_steps_of_one_two_five() -> None:
     assert parse_distances("10..1000") == [10, 20, 50, 100, 200, 500, 1000]
     assert parse_distances("30..300") == [50, 100, 200]
     assert parse_distances("30,10,10,100") == [10, 30, 100]
     assert parse_distances("7") == [7]
-    for text, said in {
-        "0": "the shortest of this task is 1",
-        "0..10": "the shortest of this task is 1",
-        "3..4": "none of 1, 2, 5",
-        "100..10": "none of 1, 2, 5",
-        "ten": "a range such as",
-        "10,": "a range such as",
-    }.items():
-        with pytest.raises(ConfigError, match=f"--distance {text}: {said}"):
-            parse_distances(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    {
+        "0": "the smallest length of this task is 1",
+        "0..10": "the smallest length of this task is 1",
+        "3..4": "it contains none of 1, 2, 5",
+        "100..10": "it contains none of 1, 2, 5",
+        "ten": "it is neither a range nor a list",
+        "10,": "it is neither a range nor a list",
+    }.items(),
+)
+def test_bad_distances_are_refused(text: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=f"cannot use --distances {text}: {problem}"):
+        parse_distances(text)
+
+
+def test_distances_below_task_minimum_are_refused() -> None:
     with pytest.raises(ConfigError, match="this task is 3"):
         parse_distances("2,5", 3)
+
+
+def test_example_answers_are_those_of_oracle() -> None:
+    example = make_example(TASKS["copy"], 8)
+    assert example.y == TASKS["copy"].solve(example.x) and sum(example.is_answer) == 10
+    with pytest.raises(ConfigError, match="cannot use --length 1: the smallest length"):
+        make_example(TASKS["adding"], 1)

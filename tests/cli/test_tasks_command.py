@@ -1,0 +1,144 @@
+"""`charlm tasks`: list, show, train and compare on the command line."""
+
+import json
+import math
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import charlm, command
+
+from charlm.tasks.base import TASKS
+
+COMPARE = ["tasks", "compare", "adding", "--seeds", 1, "--params", 2600, "--embedding-dim", 8]
+COMPARE += ["--lr", 0.02, "--max-steps", 250, "--kernel", "loop", "--log-every", 0.2]
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a comparison that was terminated while a curriculum was at its second length."""
+    out = tmp_path_factory.mktemp("curricula") / "out"
+    process = subprocess.Popen(
+        command(*COMPARE, "--cells", "gru", "--distances", "2,3000", "--out", out),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    for _ in range(900):
+        if process.poll() is not None or list(out.glob("curricula/*/length-3000.jsonl")):
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 143, stderr
+    assert stdout == b"" and b"the same command" in stderr
+    assert not (out / "report.json").exists()
+    assert list(out.glob("curricula/gru-s0-*/length-2.json"))
+    assert not list(out.glob("curricula/*/length-3000.json"))
+    return out
+
+
+@pytest.mark.slow
+def test_interrupted_comparison_continues_and_reuses_results(interrupted: Path) -> None:
+    out = interrupted
+
+    def results() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in out.glob("curricula/*/length-*.json")}
+
+    before = results()
+    arguments = [*COMPARE, "--distances", "2,3", "--out", out]
+    first = charlm(*arguments, "--cells", "gru", "--json")
+    assert first.returncode == 0, first.stderr
+    report = json.loads(first.stdout)
+    assert report == json.loads((out / "report.json").read_text())
+    assert json.loads((out / "comparison.json").read_text())["kind"] == "task"
+    assert report["lengths"] == [2, 3] and report["chance"][0]["loss"] == 1 / 6
+    (row,) = report["rows"]
+    assert (row["name"], row["seeds"], row["max_solved_length_per_seed"]) == ("gru", [0], [3])
+    assert [level["num_solved"] for level in row["levels"]] == [1, 1]
+    after = results()
+    assert before.items() < after.items() and len(after) == 2
+
+    more = charlm(*arguments, "--cells", "rnn,gru")
+    assert more.returncode == 0, more.stderr
+    assert after.items() < results().items()
+    lines = more.stdout.decode().splitlines()
+    assert lines[0].split()[:2] == ["cell", "params"] and all(len(line) <= 80 for line in lines)
+    assert {line.split()[0] for line in lines[2:4]} == {"gru", "rnn"}
+    assert sum("1/1" in line for line in lines) >= 3, more.stdout.decode()
+    assert b"all curricula" in more.stderr
+    assert (out / "report.html").read_text().startswith("<!")
+    assert json.loads((out / "timing.json").read_text())["cells"].keys() == {"gru", "rnn"}
+
+
+def test_train_prints_levels_and_continues(tmp_path: Path) -> None:
+    arguments = ["tasks", "train", "parity", "--distances", "4,8", "--cell", "gru", "--hidden-size"]
+    arguments += [8, "--embedding-dim", 4, "--max-steps", 2, "--run", tmp_path / "run"]
+    done = charlm(*arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["task"] == "parity" and [level["length"] for level in report["levels"]] == [4]
+    assert json.loads((tmp_path / "run/length-4.json").read_text()) == report["levels"][0]
+    printed = charlm(*arguments)
+    assert printed.returncode == 0 and b"length 4" in printed.stdout
+    other = charlm(*arguments, "--lr", 0.5)
+    assert other.returncode == 78 and b"other settings" in other.stderr
+
+
+def test_length_beyond_memory_is_refused_before_training(tmp_path: Path) -> None:
+    done = charlm(
+        *("tasks", "compare", "copy", "--distances", "1,9999999", "--params", 9060),
+        *("--out", "out"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 79, done.stderr
+    assert b"charlm: cannot train at length 9999999: about" in done.stderr
+    assert not list(tmp_path.glob("out/curricula")) and not list(tmp_path.glob("out/logs"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ("compare cpoy --distances 5", "unknown task 'cpoy'; did you mean copy?"),
+        ("compare copy --distances 0", "the smallest length of this task is 1"),
+        (
+            "compare copy --distances 6..9",
+            "cannot use --distances 6..9: it contains none of 1, 2, 5",
+        ),
+        ("compare copy", "--distances"),
+        ("compare --distances 5", "TASK"),
+        ("compare a.txt copy --distances 5", "a.txt"),
+        ("compare copy --distances 5 --dry-run", "--dry-run"),
+        ("compare copy --distances 5 --match time", "--match"),
+        ("compare copy --distances 5 --seq-len 9", "--seq-len"),
+        ("compare copy --distances 5 --cells ,", "--cells"),
+        ("compare copy --distances 5 --ray-address auto", "--executor ray"),
+        ("train copy --distances 5", "--run"),
+        ("train copy --distances 5 --run out --dropout 2", "--dropout 2"),
+        ("show copy --length 0", "Input should be greater than or equal to 1"),
+        ("show adding --length 1", "the smallest length of this task is 2"),
+        ("--json list", "Try charlm tasks list"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    arguments: str, problem: str, tmp_path: Path
+) -> None:
+    done = charlm("tasks", *arguments.split(), cwd=tmp_path)
+    assert done.returncode in (2, 78) and problem in done.stderr.decode(), done.stderr
+    assert len(done.stderr.splitlines()) == 1 and not list(tmp_path.iterdir())
+
+
+def test_list_and_show_mark_answers() -> None:
+    tasks = json.loads(charlm("tasks", "--json").stdout)["tasks"]
+    assert {task["name"] for task in tasks} == set(TASKS)
+    assert all(task["source"] and task["chance"] and task["distance"] for task in tasks)
+    shown = charlm("tasks", "show", "copy", "--length", 8).stdout.decode()
+    lines = shown.splitlines()
+    first = next(i for i, line in enumerate(lines) if "^" in line and "?" in lines[i - 2])
+    inputs, answers, marks = lines[first - 2 : first + 1]
+    symbols = inputs.split()[1][:10]
+    assert answers.split()[1] == "." * 18 + symbols
+    marked = [letter for letter, mark in zip(answers, marks, strict=False) if mark == "^"]
+    assert "".join(marked) == symbols
+    assert f"loss {10 * math.log(8) / 28:.6f}" in shown and "12.50" in shown
