@@ -1,6 +1,6 @@
-"""What other seeds and other text might have shown: a bootstrap of both, for paired differences.
+"""Two-way (seeds x text blocks) bootstrap of paired differences.
 
-SciPy's bootstrap draws one level anew; seeds and blocks of text are two, and crossed.
+SciPy's bootstrap resamples one level; here seeds and blocks of text are two crossed levels.
 """
 
 import math
@@ -12,53 +12,69 @@ from numpy.typing import NDArray
 from charlm.evaluation.blocks import Numbers
 
 RESAMPLES = 9999
-SMALLEST_VARIANCE = float(
-    np.finfo(np.float64).tiny
-)  # in place of no error at all: a cell beside itself
+SMALLEST_VARIANCE = float(np.finfo(np.float64).tiny)  # in place of zero: a cell against itself
 
 
 class ResamplingWeights(NamedTuple):
-    """How much each seed, (resamples, seeds), and each block, (resamples, blocks), counts."""
+    """Weight of each seed, (resamples, seeds), and of each block, (resamples, blocks)."""
 
     seeds: Numbers
     blocks: Numbers
 
 
 def draw_resampling_weights(seeds: int, blocks: int, seed: int) -> ResamplingWeights:
-    """Seeds and blocks drawn anew with replacement, each on its own: they are crossed, not nested,
-    for every seed reads the same blocks (Owen 2007, The pigeonhole bootstrap)."""
-    draw = np.random.default_rng(seed)
-    drawn = (draw.multinomial(n, np.full(n, 1 / n), RESAMPLES) / n for n in (seeds, blocks))
-    return ResamplingWeights(*drawn)
+    """Resample seeds and blocks with replacement, independently of each other.
+
+    They are crossed, not nested: every seed reads the same blocks.
+
+    Source: Owen (2007), "The pigeonhole bootstrap".
+    """
+    generator = np.random.default_rng(seed)
+    weights = (generator.multinomial(n, np.full(n, 1 / n), RESAMPLES) / n for n in (seeds, blocks))
+    return ResamplingWeights(*weights)
 
 
 class DifferenceEstimate(NamedTuple):
-    """A mean difference, and what makes it uncertain."""
+    """A mean difference and the components of its uncertainty.
+
+    Attributes:
+        mean: mean difference in bits per character.
+        seeds: standard deviation over seeds.
+        text: standard error that more seeds would not reduce.
+        residuals: contributions to the mean, as if blocks were independent, (seeds, blocks).
+    """
 
     mean: float
-    seeds: float  # standard deviation over seeds
-    text: float  # standard error that no further seed would lessen
-    residuals: Numbers  # (seeds, blocks): what each adds to the mean, as if blocks were independent
+    seeds: float
+    text: float
+    residuals: Numbers
 
 
 def estimate_difference(differences: Numbers, lengths: NDArray[np.int64]) -> DifferenceEstimate:
-    """Bits that a cell needs more than another, (seeds, blocks), over characters, (blocks,)."""
+    """Estimate a mean difference and its variance components.
+
+    Args:
+        differences: bits that a cell needs more than another, (seeds, blocks).
+        lengths: characters of each block, (blocks,).
+    """
     mean = differences.mean(0).sum() / lengths.sum()
-    rest = (differences - mean * lengths) / lengths.mean()  # of a ratio, to first order
-    seeds, blocks = rest.shape
-    by_seed, by_block = rest.mean(1), rest.mean(0)
-    alone = rest - by_seed[:, None] - by_block  # of neither seed nor block, but of the two together
-    chance = (alone**2).sum() / ((seeds - 1) * (blocks - 1)) / seeds
-    rest = rest + (_autocorrelation_inflation(by_block) - 1) * by_block
-    text = max(0.0, rest.mean(0).var(ddof=1) - chance) / blocks
-    return DifferenceEstimate(float(mean), float(by_seed.std(ddof=1)), float(text**0.5), rest)
+    residuals = (differences - mean * lengths) / lengths.mean()  # of a ratio, to first order
+    seeds, blocks = residuals.shape
+    by_seed, by_block = residuals.mean(1), residuals.mean(0)
+    interaction = residuals - by_seed[:, None] - by_block
+    noise = (interaction**2).sum() / ((seeds - 1) * (blocks - 1)) / seeds
+    residuals = residuals + (_autocorrelation_inflation(by_block) - 1) * by_block
+    text = max(0.0, residuals.mean(0).var(ddof=1) - noise) / blocks
+    return DifferenceEstimate(float(mean), float(by_seed.std(ddof=1)), float(text**0.5), residuals)
 
 
 def _autocorrelation_inflation(by_block: Numbers) -> float:
-    """How much larger the error of a mean of blocks is, as they are like their neighbours.
+    """Return the factor by which correlation of neighboring blocks inflates a standard error.
 
-    Such blocks are worth fewer. With r the correlation of each with the next, plus what so few
-    hide of it (Marriott & Pope 1954), the variance is (1 + r) / (1 - r) times that of others.
+    With r the correlation of adjacent blocks, corrected for the bias of few blocks, the variance
+    is (1 + r) / (1 - r) times that of independent blocks.
+
+    Source: Marriott and Pope (1954), "Bias in the estimation of autocorrelations".
     """
     blocks = len(by_block)
     r = float(by_block[1:] @ by_block[:-1]) / max(float(by_block @ by_block), SMALLEST_VARIANCE)
@@ -67,54 +83,63 @@ def _autocorrelation_inflation(by_block: Numbers) -> float:
 
 
 class BootstrapDistribution(NamedTuple):
-    """A mean difference, its standard error, and how far, in standard errors, resamples miss it."""
+    """Studentized bootstrap distribution of a mean difference.
+
+    Attributes:
+        mean: mean difference.
+        error: its standard error.
+        t_statistics: deviations of the resamples in their standard errors, (resamples,).
+    """
 
     mean: float
     error: float
-    t_statistics: Numbers  # (resamples,)
+    t_statistics: Numbers
 
     def interval(self, level: float) -> tuple[float, float]:
-        """Wrong in one of 1 / level such differences."""
+        """Return the confidence interval of coverage 1 - level."""
         high, low = np.quantile(self.t_statistics, [1 - level / 2, level / 2])
         return self.mean - float(high) * self.error, self.mean - float(low) * self.error
 
     def p_greater(self, value: float) -> float:
-        """How likely at most a mean so high would be if the true one were this value."""
-        away = (self.mean - value) / self.error
-        return float(1 + (self.t_statistics >= away).sum()) / (1 + len(self.t_statistics))
+        """Return the p value of a true mean of at most `value`."""
+        distance = (self.mean - value) / self.error
+        return float(1 + (self.t_statistics >= distance).sum()) / (1 + len(self.t_statistics))
 
     def p_less(self, value: float) -> float:
-        """How likely at most a mean so low would be if the true one were this value."""
-        away = (self.mean - value) / self.error
-        return float(1 + (self.t_statistics <= away).sum()) / (1 + len(self.t_statistics))
+        """Return the p value of a true mean of at least `value`."""
+        distance = (self.mean - value) / self.error
+        return float(1 + (self.t_statistics <= distance).sum()) / (1 + len(self.t_statistics))
 
     def p_two_sided(self) -> float:
-        """Of no difference, two-sided."""
+        """Return the two-sided p value of no difference."""
         return min(1.0, 2 * min(self.p_greater(0), self.p_less(0)))
 
     def p_tost(self, margin: float) -> float:
-        """Of a difference as large as the margin or larger (two one-sided tests, TOST)."""
+        """Return the p value of a difference of at least the margin (two one-sided tests)."""
         return max(self.p_greater(-margin), self.p_less(margin))
 
 
 def studentized_bootstrap(
-    found: DifferenceEstimate, shares: ResamplingWeights
+    estimate: DifferenceEstimate, weights: ResamplingWeights
 ) -> BootstrapDistribution:
-    """Each resample's mean in units of its own standard error: with few seeds that is uncertain,
-    too, and leaving it out makes intervals too short."""
-    error = _error(found.residuals.mean(1).var(), found.residuals.mean(0).var(), found.residuals)
-    by_seed, by_block = shares.blocks @ found.residuals.T, shares.seeds @ found.residuals
-    moved = (shares.seeds * by_seed).sum(1)
-    of_seeds = (shares.seeds * by_seed**2).sum(1) - moved**2
-    of_blocks = (shares.blocks * by_block**2).sum(1) - moved**2
-    return BootstrapDistribution(
-        found.mean, float(error), moved / _error(of_seeds, of_blocks, found.residuals)
-    )
+    """Return each resample's deviation from the mean in units of its own standard error.
+
+    With few seeds the standard error is uncertain as well; ignoring that makes intervals too
+    short.
+    """
+    residuals = estimate.residuals
+    error = _standard_error(residuals.mean(1).var(), residuals.mean(0).var(), residuals)
+    by_seed, by_block = weights.blocks @ residuals.T, weights.seeds @ residuals
+    deviation = (weights.seeds * by_seed).sum(1)
+    seed_variance = (weights.seeds * by_seed**2).sum(1) - deviation**2
+    block_variance = (weights.blocks * by_block**2).sum(1) - deviation**2
+    t_statistics = deviation / _standard_error(seed_variance, block_variance, residuals)
+    return BootstrapDistribution(estimate.mean, float(error), t_statistics)
 
 
-def _error(of_seeds: Numbers, of_blocks: Numbers, rest: Numbers) -> Numbers:
-    """The standard error of a mean, from how seeds' and blocks' means vary (divided by n)."""
-    seeds, blocks = rest.shape
-    variance = of_seeds / (seeds - 1) + of_blocks / (blocks - 1)
+def _standard_error(seed_variance: Numbers, block_variance: Numbers, residuals: Numbers) -> Numbers:
+    """Return the standard error of a mean from the variances (over n) of seed and block means."""
+    seeds, blocks = residuals.shape
+    variance = seed_variance / (seeds - 1) + block_variance / (blocks - 1)
     error: Numbers = np.sqrt(np.maximum(variance, SMALLEST_VARIANCE))
     return error

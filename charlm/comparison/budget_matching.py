@@ -1,9 +1,14 @@
-"""Equal footing: the hidden size with which each cell has as much of one measure as all others."""
+"""Budget matching: the hidden size of each cell with which all models have the same budget.
 
+The budget is a number of parameters, of FLOPs per character, or of floats of state. Models that
+take the same time per step are matched by time_matching.py.
+"""
+
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Literal
 
 import msgspec
 
@@ -14,18 +19,22 @@ from charlm.errors import ConfigError
 from charlm.models.char_lm import CharLM
 from charlm.models.cost import count_parameters_and_state, flops_per_character
 from charlm.models.recurrent import ModelFactory, RecurrentModel
+from charlm.results.comparison import Matching, Setting
 
-MAX_HIDDEN_SIZE = 2**20  # units of a layer
-TOLERANCE = 0.01  # share of the amount that a cell misses at most
-REFERENCE_CELL = "lstm"  # it has the parameters that were asked for, where another measure is equal
-# What is counted of a model, from its settings and symbols; seconds per update are timed (pace.py).
+log = logging.getLogger("charlm")
+
+MAX_HIDDEN_SIZE = 2**20
+TOLERANCE = 0.01  # largest relative error of a matched budget
+REFERENCE_CELL = "lstm"  # defines the budget of every measure but parameters
+
+CountedMeasure = Literal["params", "flops", "state"]
 BUDGET_MEASURES: dict[str, Callable[[Config, int, ModelFactory[RecurrentModel]], int]] = {
-    "parameters": lambda *of: count_parameters_and_state(*of)[0],
+    "params": lambda *model: count_parameters_and_state(*model)[0],
     "flops": flops_per_character,
-    "state": lambda *of: count_parameters_and_state(*of)[1],
+    "state": lambda *model: count_parameters_and_state(*model)[1],
 }
-BUDGET_LABELS = {
-    "parameters": "parameters",
+MEASURE_UNITS = {
+    "params": "parameters",
     "flops": "FLOPs per character",
     "state": "floats of state",
 }
@@ -33,126 +42,209 @@ BUDGET_LABELS = {
 
 @dataclass(frozen=True)
 class BudgetMatch:
-    """What is equal, the hidden size that makes it so, and by what share each cell misses it."""
+    """Hidden sizes with which all cells have the same budget.
 
-    measure: str  # parameters, flops, state or seconds
-    parameters: int  # of every model; or of the LSTM that has the amount
-    amount: float  # of the measure; seconds are counted in those of the LSTM's update
-    hidden: Mapping[str, int]
+    Attributes:
+        measure: quantity that is matched.
+        parameters: parameters of every model, or of the LSTM that defines the budget.
+        amount: the budget; for time, 1: the step time of that LSTM.
+        hidden_sizes: cell -> hidden size.
+        relative_errors: cell -> relative error of the budget.
+    """
+
+    measure: Literal["params", "flops", "state", "time"]
+    parameters: int
+    amount: float
+    hidden_sizes: Mapping[str, int]
     relative_errors: Mapping[str, float]
 
-    @property
-    def facts(self) -> dict[str, Any]:
-        """For a report: all but what each row has."""
-        own = {"measure": self.measure, "amount": self.amount, "parameters": self.parameters}
-        return {**own, "told": self.told}
-
-    @property
-    def told(self) -> str:
-        """In words."""
-        like = f"as an LSTM of {self.parameters:,} parameters"
-        if self.measure == "seconds":
-            off = max(map(abs, self.relative_errors.values()))
-            said = f"as measured, within {100 * off:.1f} %"
-            return f"All take the same seconds per update ({said}), {like}"
-        equal = (
-            f"All have {self.amount:,} {BUDGET_LABELS[self.measure]} (within {100 * TOLERANCE:g} %)"
+    def matching(self, max_steps: int) -> Matching:
+        """Return what reports say about the budget of runs of `max_steps`."""
+        return Matching(
+            measure=self.measure,
+            amount=self.amount,
+            parameters=self.parameters,
+            tolerance=TOLERANCE,
+            max_relative_error=max(map(abs, self.relative_errors.values())),
+            max_steps=max_steps,
         )
-        return equal if self.measure == "parameters" else f"{equal}, {like}"
 
 
-def with_hidden_size(config: Config, hidden: int) -> Config:
-    """The same, but for its width; a tied table has that, too."""
-    table = {"embedding_dim": hidden} if config.tie_weights else {}
-    return msgspec.structs.replace(config, hidden_size=hidden, **table)
+def with_hidden_size(config: Config, hidden_size: int) -> Config:
+    """Return a config with this hidden size, and as wide an embedding if it is tied."""
+    if config.tie_weights:
+        return msgspec.structs.replace(config, hidden_size=hidden_size, embedding_dim=hidden_size)
+    return msgspec.structs.replace(config, hidden_size=hidden_size)
 
 
 class SizeSearch:
-    """How much a cell has of a measure, by its hidden size."""
+    """Search for the hidden size with which a model has a given budget."""
 
     def __init__(
-        self, config: Config, symbols: int, measure: str, kind: ModelFactory[RecurrentModel]
+        self,
+        config: Config,
+        vocabulary_size: int,
+        measure: CountedMeasure,
+        model_class: ModelFactory[RecurrentModel] = CharLM,
     ) -> None:
-        self.cell, self.multiple = config.cell, get_cell(config.cell).hidden_size_multiple
-        self.at: Callable[[int], int] = cache(
-            lambda hidden: BUDGET_MEASURES[measure](with_hidden_size(config, hidden), symbols, kind)
+        self.cell = config.cell
+        self.multiple = get_cell(config.cell).hidden_size_multiple
+        count = BUDGET_MEASURES[measure]
+        self.amount_at: Callable[[int], int] = cache(
+            lambda hidden_size: count(
+                with_hidden_size(config, hidden_size), vocabulary_size, model_class
+            )
         )
 
     def nearest(self, amount: int) -> int:
-        """The hidden size that comes nearest to the amount."""
+        """Return the hidden size whose budget is nearest to `amount`.
+
+        Raises:
+            ConfigError: if the largest allowed model has less.
+        """
         low, high = self.multiple, 2 * self.multiple
-        while self.at(high) < amount:
+        while self.amount_at(high) < amount:
             low, high = high, 2 * high
             if high > MAX_HIDDEN_SIZE:
                 raise ConfigError(
-                    f"--params: no {cell_label(self.cell)} of at most {MAX_HIDDEN_SIZE:,} units comes near "
-                    f"{amount:,}. Choose fewer, or more --num-layers"
+                    f"cannot match --params: no {cell_label(self.cell)} of at most "
+                    f"{MAX_HIDDEN_SIZE:,} units comes near {amount:,}. "
+                    "Try fewer, or more --num-layers"
                 )
         while high - low > self.multiple:
             middle = (low + high) // 2 // self.multiple * self.multiple
-            low, high = (middle, high) if self.at(middle) < amount else (low, middle)
-        return min((low, high), key=lambda hidden: abs(self.at(hidden) - amount))
+            low, high = (middle, high) if self.amount_at(middle) < amount else (low, middle)
+        return min((low, high), key=lambda hidden_size: abs(self.amount_at(hidden_size) - amount))
 
     def relative_error(self, amount: int) -> float:
-        """The share of the amount by which the nearest misses it."""
-        return self.at(self.nearest(amount)) / amount - 1
+        """Return the relative error of the nearest budget."""
+        return self.amount_at(self.nearest(amount)) / amount - 1
 
 
 def reference_config(
-    settings: Mapping[str, Any], symbols: int, kind: ModelFactory[RecurrentModel] = CharLM
+    settings: Mapping[str, Setting],
+    vocabulary_size: int,
+    model_class: ModelFactory[RecurrentModel] = CharLM,
 ) -> Callable[[int], Config]:
-    """Parameters -> the settings of the LSTM that comes nearest to them."""
+    """Return a function: parameters -> config of the LSTM that is nearest to them."""
     config = validate_config({**settings, "cell": REFERENCE_CELL})
-    sizes = SizeSearch(config, symbols, "parameters", kind)
+    sizes = SizeSearch(config, vocabulary_size, "params", model_class)
     return lambda parameters: with_hidden_size(config, sizes.nearest(parameters))
 
 
 def match_budget(
-    settings: Mapping[str, Any],
+    settings: Mapping[str, Setting],
     cells: Sequence[str],
     parameters: int,
-    symbols: int,
-    measure: str = "parameters",
-    kind: ModelFactory[RecurrentModel] = CharLM,
+    vocabulary_size: int,
+    measure: CountedMeasure = "params",
+    model_class: ModelFactory[RecurrentModel] = CharLM,
+    *,
     tolerance: float = TOLERANCE,
+    adjust: bool = True,
 ) -> BudgetMatch:
-    """Cells that all have the same of a measure that is counted; or an error that says how many
-    parameters would do."""
-    amount: Callable[[int], int] = int
-    if measure != "parameters":
-        like = reference_config(settings, symbols, kind)
-        amount = cache(lambda count: BUDGET_MEASURES[measure](like(count), symbols, kind))
-    wanted = amount(parameters)
-    sizes = [
-        SizeSearch(validate_config({**settings, "cell": cell}), symbols, measure, kind)
+    """Choose the hidden size of each cell so that all models have the same budget.
+
+    Cells grow in steps, so a budget may not suit all of them. Then the nearest number of
+    parameters that does is taken, and logged.
+
+    Args:
+        settings: settings that all models share.
+        cells: names of the cells.
+        parameters: parameters of every model, or of the LSTM that defines the budget.
+        vocabulary_size: tokens, or inputs of another model class.
+        measure: quantity to match.
+        model_class: what the cells are built into.
+        tolerance: largest relative error.
+        adjust: whether another number of parameters may be taken.
+
+    Raises:
+        ConfigError: if no budget near suits all cells, or `parameters` does not and may not be
+            adjusted.
+    """
+    budget: Callable[[int], int] = int
+    if measure != "params":
+        lstm_with = reference_config(settings, vocabulary_size, model_class)
+        budget = cache(
+            lambda count: BUDGET_MEASURES[measure](lstm_with(count), vocabulary_size, model_class)
+        )
+    searches = [
+        SizeSearch(
+            validate_config({**settings, "cell": cell}), vocabulary_size, measure, model_class
+        )
         for cell in dict.fromkeys(cells)
     ]
-    hidden = {one.cell: one.nearest(wanted) for one in sizes}
-    residual = {one.cell: one.relative_error(wanted) for one in sizes}
-    sizes.sort(key=lambda one: -abs(residual[one.cell]))  # the worst rules out the most
-    worst = sizes[0]
-    if abs(residual[worst.cell]) > tolerance:
 
-        def suits(count: int) -> bool:
-            return all(abs(one.relative_error(amount(count))) <= tolerance for one in sizes)
+    def worst_first(amount: int) -> list[SizeSearch]:
+        return sorted(searches, key=lambda sizes: -abs(sizes.relative_error(amount)))
 
-        raise ConfigError(
-            f"--params {parameters}: {cell_label(worst.cell)} of {hidden[worst.cell]} units misses "
-            f"the {wanted:,} {BUDGET_LABELS[measure]} by {residual[worst.cell]:+.2%}, and more than "
-            f"{100 * tolerance:g} % is no equal footing. {suggest_budgets(parameters, suits)}"
+    worst, *_ = by_error = worst_first(budget(parameters))
+    error = worst.relative_error(budget(parameters))
+    if abs(error) > tolerance:
+
+        def is_suitable(count: int) -> bool:
+            return all(abs(sizes.relative_error(budget(count))) <= tolerance for sizes in by_error)
+
+        suitable = nearest_budgets(parameters, is_suitable) if adjust else []
+        mismatch = (
+            f"the nearest {cell_label(worst.cell)} "
+            f"({worst.nearest(budget(parameters))} units) is {error:+.2%} off"
         )
-    return BudgetMatch(measure, parameters, wanted, hidden, residual)
+        unmatched = f"{budget(parameters):,} {MEASURE_UNITS[measure]} within {tolerance:.0%}"
+        if not suitable:
+            raise ConfigError(
+                f"cannot match {unmatched}: {mismatch}"
+                + (", and no number near suits all. Try without it" if adjust else "")
+                + ", or many more --params"
+            )
+        log.info(
+            "matching at %s parameters, not %s: cannot match %s, as %s",
+            f"{suitable[0]:,}", f"{parameters:,}", unmatched, mismatch,
+        )  # fmt: skip
+        parameters = suitable[0]
+    amount = budget(parameters)
+    return BudgetMatch(
+        measure=measure,
+        parameters=parameters,
+        amount=amount,
+        hidden_sizes={sizes.cell: sizes.nearest(amount) for sizes in searches},
+        relative_errors={sizes.cell: sizes.relative_error(amount) for sizes in searches},
+    )
 
 
-def suggest_budgets(parameters: int, suits: Callable[[int], bool]) -> str:
-    """Which round numbers of parameters, at least half and less than twice as many, would do."""
+def nearest_budgets(parameters: int, is_suitable: Callable[[int], bool]) -> list[int]:
+    """Return the nearest suitable round numbers below and above `parameters`, nearest first.
+
+    Only numbers from half to twice as many are tried.
+    """
     step = 10 ** max(0, len(str(parameters)) - 3)
     below = parameters - parameters % step
-    ways: list[Iterable[int]] = [
+    directions: list[Iterable[int]] = [
         range(below, parameters // 2, -step),
         range(below + step, 2 * parameters, step),
     ]
-    found = [count for way in ways for count in [next(filter(suits, way), None)] if count]
-    if not found:
-        return "Nor does any number near: leave that cell out, or choose many more"
-    return f"--params {' or '.join(map(str, found))} suits all of these cells"
+    nearest = (next(filter(is_suitable, numbers), None) for numbers in directions)
+    return sorted((count for count in nearest if count), key=lambda count: abs(count - parameters))
+
+
+def cell_configs(
+    settings: Mapping[str, Setting], cell: str, hidden_size: int, seeds: int
+) -> list[Config]:
+    """Return the config of each seed of a cell with this hidden size."""
+    width: dict[str, Setting] = {"hidden_size": hidden_size}
+    if settings.get("tie_weights"):
+        width["embedding_dim"] = hidden_size
+    return [
+        validate_config({**settings, **width, "cell": cell, "seed": seed}) for seed in range(seeds)
+    ]
+
+
+def matched_configs(
+    settings: Mapping[str, Setting], seeds: int, match: BudgetMatch
+) -> list[Config]:
+    """Return the config of each seed and cell, all cells of the first seed first."""
+    by_cell = [
+        cell_configs(settings, cell, hidden_size, seeds)
+        for cell, hidden_size in match.hidden_sizes.items()
+    ]
+    return [config for configs in zip(*by_cell, strict=True) for config in configs]

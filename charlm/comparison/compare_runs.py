@@ -1,109 +1,117 @@
-"""charlm compare-cells, of runs that are there already."""
+"""Comparison of existing runs: load, check that they are comparable, judge and report."""
 
-import sys
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
-from charlm import console
-from charlm.cells.names import cell_label, parse_custom_cell
-from charlm.comparison.request import ComparisonOutcome, ComparisonRequest
-from charlm.config import option_name
+from charlm.cells.names import cell_label
+from charlm.comparison.directory import initialize_comparison_dir
+from charlm.comparison.existing_runs import (
+    check_comparable,
+    describe_matching,
+    differing_settings,
+    existing_entries,
+    group_by_config,
+    load_runs,
+)
+from charlm.comparison.report import (
+    build_report,
+    build_result,
+    build_timing_report,
+    load_outcomes,
+    write_reports,
+)
+from charlm.comparison.request import DEFAULT_MARGIN
+from charlm.data.corpus import reload_corpus
 from charlm.errors import CharlmError, ConfigError
-from charlm.evaluation.baselines import Baseline
+from charlm.evaluation.baselines import measure_baselines
 from charlm.execution.executor import Execution
 from charlm.probes.batch import probe_comparison_runs
+from charlm.results.comparison import BaselineResult, ComparisonResult
 from charlm.runs.run import Run
 from charlm.testing.trusted_cells import find_cell_file
 
-COMPARISON_KIND = "runs"
-ALLOWED_OPTIONS = {
-    "corpus",
-    "baseline",
-    "margin",
-    "out",
-    "jobs",
-    "log_every",
-    "probe",
-    "json",
-    "device",
-}
+log = logging.getLogger("charlm")
 
 
-def is_run_list(names: list[str]) -> bool:
-    """Whether these are directories of runs and comparisons, and no texts."""
-    made = [
-        name
-        for name in names
-        if any((Path(name) / file).exists() for file in ("run.json", "comparison.json"))
-    ]
-    if made and len(made) < len(names):
-        (other, *_) = [name for name in names if name not in made]
-        raise ConfigError(
-            f"{made[0]} is of runs, and {other} is not: name only runs, or only texts"
+def compare_runs(
+    directories: Sequence[str | Path],
+    execution: Execution,
+    *,
+    reference: str = "",
+    margin: float = DEFAULT_MARGIN,
+    probes: bool = False,
+    trust_cells: Sequence[str] = (),
+    command: str = "charlm.compare_runs",
+) -> ComparisonResult:
+    """Compare runs that have ended, and write report.json and timing.json.
+
+    Args:
+        directories: of runs; that of a comparison expands to the runs in its report.
+        execution: its directory gets the reports, and is locked by the caller.
+        reference: name of the entry that the others are compared with; default: that of the first
+            comparison, or of the first run.
+        margin: smallest relevant difference in bits per character.
+        probes: whether every run is probed for its memory.
+        trust_cells: FILE.py:CLASS of runs with custom cells; these files are executed.
+        command: command line to record in timing.json.
+
+    Raises:
+        ConfigError: if the runs cannot be compared.
+    """
+    loaded = load_runs(directories)
+    for run in loaded.runs:
+        run.load_custom_cell(find_cell_file(run, trust_cells))
+    check_comparable(loaded.runs)
+    groups = group_by_config(loaded.runs)
+    reference = _choose_reference(groups, reference, loaded.reference)
+    initialize_comparison_dir(execution.directory, "runs")
+
+    entries = existing_entries(groups, reference)
+    baselines = _measure_baselines(loaded.runs, execution)
+    finished = [run for runs in groups.values() for run in runs if run.report] if probes else []
+    probe_report = probe_comparison_runs(finished, execution) if finished else None
+
+    outcomes = load_outcomes(entries)
+    report = build_report(
+        "runs",
+        entries,
+        outcomes,
+        matching=describe_matching(entries, groups),
+        reference=reference,
+        margin=margin,
+        baselines=baselines,
+        differing_settings=differing_settings(entries),
+    )
+    timing = build_timing_report(outcomes, command)
+    result = build_result(report, timing, entries, execution.directory, probe_report)
+    write_reports(execution.directory, result)
+    return result
+
+
+def _choose_reference(groups: dict[str, list[Run]], wanted: str, default: Run) -> str:
+    """Return the name of the reference: as asked for, or of the group of the default run."""
+    if not wanted:
+        return next(
+            name for name, runs in groups.items() if any(run.path == default.path for run in runs)
         )
-    return bool(made)
+    if (name := cell_label(wanted)) not in groups:
+        raise ConfigError(
+            f"cannot use --reference {wanted}: it is not among the runs. "
+            f"Try one of {', '.join(groups)}"
+        )
+    return name
 
 
-def validate(asked: ComparisonRequest) -> None:
-    """What is of runs that are yet to be made; --cells names only files that have a run's cell."""
-    for name in sorted(asked.explicit_options - ALLOWED_OPTIONS):
-        if name != "cells" or not all(map(parse_custom_cell, asked.cells or [])):
-            raise ConfigError(
-                f"{option_name(name)} is of runs to be made: leave it out, as {asked.corpus[0]} is there "
-                "already"
-            )
-
-
-def prepare(_: ComparisonRequest) -> None:
-    """There is nothing to be said before the runs are looked at."""
-
-
-def compare_runs(work: Execution, asked: ComparisonRequest) -> ComparisonOutcome:
-    """What the runs came to together, probed if so told."""
-    from charlm.comparison import existing_runs
-    from charlm.comparison import report as conclusion
-    from charlm.comparison.plan import initialize_comparison_dir
-    from charlm.comparison.verdicts import EQUIVALENCE_MARGIN
-    from charlm.reporting.terminal import comparison
-
-    runs, base = existing_runs.load_runs(asked.corpus)
-    for run in runs:
-        run.load_custom_cell(find_cell_file(run, asked.cells or []))
-    existing_runs.check_comparable(runs)
-    named = existing_runs.group_by_config(runs)
-    usual = next(name for name, of in named.items() if base in of)
-    baseline = cell_label(asked.baseline) or usual
-    if baseline not in named:
-        raise ConfigError(f"--reference {baseline}: one of {', '.join(named)}")
-    initialize_comparison_dir(work.directory, COMPARISON_KIND)
-    compared = existing_runs.summarize_runs(named, baseline)
-    judge = conclusion.VerdictSettings(baseline, asked.margin or EQUIVALENCE_MARGIN)
-    report = conclusion.build_report(compared, judge, measure_baselines(runs, work))
-    finished = [run for of in named.values() for run in of if run.report]
-    answers = probe_comparison_runs(finished, work) if asked.probe and finished else None
-    times = conclusion.build_timing_report(compared.runs, ["charlm", *sys.argv[1:]])
-    conclusion.write_reports(
-        work.directory, compared.runs, report, times, answers, console.print_message
-    )
-    return ComparisonOutcome(
-        report, lambda: comparison.print_report(report, times), "report.html and report.json"
-    )
-
-
-def measure_baselines(runs: "list[Run]", work: Execution) -> "list[Baseline]":
-    """What the same text costs otherwise; none, and it is said why, if it is no longer there."""
-    from charlm.data.corpus import reload_corpus
-    from charlm.evaluation import baselines
-    from charlm.reporting.terminal import progress
-
+def _measure_baselines(runs: Sequence[Run], execution: Execution) -> list[BaselineResult]:
+    """Measure the baselines of the runs' text; none if it is gone, or test was not scored."""
+    if any(run.report and run.report.scored_split != "test" for run in runs):
+        log.warning("no baselines: these runs were not scored on the test split")
+        return []
     record = runs[0].record
     try:
-        if any(run.report and run.report["scored_split"] != "test" for run in runs):
-            raise ConfigError("they were not scored on test, as baselines are")
-        with progress.progress_counter("reading the text", work.log_every) as tick:
-            text = reload_corpus(record.config, record.text, [])
+        corpus = reload_corpus(record.config, record.text, progress=execution.progress)
     except CharlmError as error:
-        console.print_message(f"no baselines stand beside these runs: {error}")
+        log.warning("no baselines: %s", error)
         return []
-    return baselines.load_or_measure_baselines(
-        text, work.directory, lambda name: console.print_message(f"measuring {name}")
-    )
+    return measure_baselines(corpus, execution.directory)

@@ -1,185 +1,256 @@
-"""Runs that are there already, side by side: which may stand so, and in what they differ."""
+"""Existing runs as entries of a comparison: which may be compared, and how they differ."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from charlm.cells.names import cell_label
 from charlm.comparison.budget_matching import TOLERANCE
-from charlm.comparison.plan import PlannedRun, shared_settings
-from charlm.comparison.report import ComparedRuns
-from charlm.results.comparison import Report
+from charlm.comparison.entries import Entry, PlannedRun, shared_settings
 from charlm.config import option_metadata, to_argv
 from charlm.errors import ConfigError
 from charlm.models.cost import flops_per_character
-from charlm.reporting.formatting import format_count
+from charlm.results.comparison import ComparisonReport, Matching, QuantityRange, Setting
 from charlm.runs.run import Run, is_run
 from charlm.storage.json_files import decode_json, read_bytes
 
-# What could be equal of runs, in words -> how much of it a run has.
-COMPARABLE_QUANTITIES: dict[str, Callable[[PlannedRun, Run], int]] = {
-    "parameters": lambda one, _: one.parameters,
-    "FLOPs per character": lambda one, _: one.flops_per_character,
-    "floats of state": lambda one, _: one.state_size,
+QuantityName = Literal[
+    "parameters", "flops_per_character", "state_size", "max_steps", "characters_read"
+]
+# What runs may have in common -> how much of it a run has.
+COMPARABLE_QUANTITIES: dict[QuantityName, Callable[[PlannedRun, Run], int]] = {
+    "parameters": lambda planned, _: planned.parameters,
+    "flops_per_character": lambda planned, _: planned.flops_per_character,
+    "state_size": lambda planned, _: planned.state_size,
     "max_steps": lambda _, run: run.record.max_steps,
-    "characters read": lambda one, run: (
-        run.record.max_steps * one.config.batch_size * one.config.seq_len
+    "characters_read": lambda planned, run: (
+        run.record.max_steps * planned.config.batch_size * planned.config.seq_len
     ),
 }
 
 
-def load_runs(places: Sequence[str]) -> tuple[list[Run], Run]:
-    """The runs of these directories, of which a comparison stands for those that its report is
-    about; and one of the baseline: of the first comparison's, if that comes first, else the first.
+class ReportHeader(msgspec.Struct, frozen=True):
+    """The part of a report.json that tells what it is about."""
+
+    kind: str = ""
+
+
+class LoadedRuns(NamedTuple):
+    """Runs, and one of the entry that the others are compared with by default."""
+
+    runs: list[Run]
+    reference: Run
+
+
+def is_run_list(names: Sequence[str]) -> bool:
+    """Return whether these are directories of runs or comparisons, rather than texts.
+
+    Raises:
+        ConfigError: if they are both.
+    """
+    made_by_charlm = [
+        name
+        for name in names
+        if any((Path(name) / file).exists() for file in ("run.json", "comparison.json"))
+    ]
+    if made_by_charlm and len(made_by_charlm) < len(names):
+        text = next(name for name in names if name not in made_by_charlm)
+        raise ConfigError(
+            f"cannot compare {made_by_charlm[0]} with {text}: one is a run, the other is not. "
+            "Name only runs, or only texts"
+        )
+    return bool(made_by_charlm)
+
+
+def load_runs(directories: Sequence[str | Path]) -> LoadedRuns:
+    """Load runs from directories.
+
+    The directory of a comparison expands to the cells' runs in its report. The reference is that
+    of the first comparison if it comes first, else the first run.
     """
     runs: list[Run] = []
-    base = None
-    for place in map(Path, places):
-        if is_run(place):
-            runs.append(Run(place))
-            base = base or runs[-1]
-        else:
-            report = _load_comparison_report(place)
-            of = {
-                row["cell"]: [Run(place / "runs" / name) for name in row["runs"]]
-                for row in report["rows"]
-            }
-            runs += [run for some in of.values() for run in some]
-            base = base or of[report["judged"]["baseline"]][0]
-    assert base
-    return runs, base
+    reference: Run | None = None
+    for directory in map(Path, directories):
+        if is_run(directory):
+            run = Run(directory)
+            runs.append(run)
+            reference = reference or run
+            continue
+        report = _load_comparison_report(directory)
+        rows = {
+            row.name: [Run(directory / "runs" / name) for name in row.runs]
+            for row in report.rows
+            if row.role == "cell"
+        }
+        runs += [run for row_runs in rows.values() for run in row_runs]
+        reference = reference or rows[report.statistics.reference][0]
+    if reference is None:
+        raise ConfigError("cannot compare: no run is given. Name at least one run")
+    return LoadedRuns(runs, reference)
 
 
-def _load_comparison_report(place: Path) -> Report:
-    """The report of a comparison that has made its runs."""
-    path = place / "report.json"
+def _load_comparison_report(directory: Path) -> ComparisonReport:
+    """Read the report of a comparison that has trained its runs."""
+    path = directory / "report.json"
     if not path.exists():
         raise ConfigError(
-            f"{place} is not finished: the command that began it goes on with it; or name its runs"
+            f"cannot compare {directory}: it is not finished. Try the command that began it, "
+            "which continues it, or name its runs"
         )
-    report: Report = decode_json(read_bytes(path), dict[str, Any], path)
-    if not (place / "runs").exists() or not all("runs" in row for row in report["rows"]):
-        raise ConfigError(f"{place} is no comparison that has made runs on a text: name runs")
-    return report
+    data = read_bytes(path)
+    if decode_json(data, ReportHeader, path).kind != "text":
+        raise ConfigError(
+            f"cannot compare {directory}: it is no comparison that has trained runs on a text. "
+            "Try the directories of runs"
+        )
+    return decode_json(data, ComparisonReport, path)
 
 
 def check_comparable(runs: Sequence[Run]) -> None:
-    """Runs that did not come to an end, or whose scores are of different things."""
+    """Raise ConfigError if runs have not ended, or their scores are of different things."""
     for run in runs:
         if not (run.report or run.diverged):
             raise ConfigError(
-                f"{run.path} is not finished: go on with charlm train --run {run.path} --resume"
+                f"cannot compare {run.path}: it is not finished. "
+                f"Try charlm train --resume {run.path}"
             )
-        if run.report and not run.report["score"]:
-            raise ConfigError(f"{run.path} has no score: it was trained with --final-eval none")
-    scored = [run for run in runs if run.report] or runs
-    for other in runs:
-        for what, one, another in _protocol_differences(scored[0], other):
+        if run.report and not run.report.score:
             raise ConfigError(
-                f"{other.path} does not compare with {scored[0].path}: {what} is {another}, and "
-                f"not {one}"
+                f"cannot compare {run.path}: it has no score, as it was trained with "
+                "--final-eval none"
             )
+    first = next((run for run in runs if run.report), runs[0])
+    for run in runs:
+        for difference in _protocol_differences(first, run):
+            raise ConfigError(f"cannot compare {run.path} with {first.path}: {difference}")
 
 
-def _protocol_differences(one: Run, other: Run) -> Iterator[tuple[str, Any, Any]]:
-    """In what the scores of two runs are of different things: what it is, of the one, the other."""
-    for (what, first), (_, second) in zip(
-        _protocol_fields(one), _protocol_fields(other), strict=True
+def _protocol_differences(first: Run, other: Run) -> Iterator[str]:
+    """Yield in what the scores of two runs are of different things."""
+    for (name, value), (_, other_value) in zip(
+        _protocol_fields(first), _protocol_fields(other), strict=True
     ):
-        if first != second and None not in (first, second):
-            yield what, first, second
+        if value != other_value and None not in (value, other_value):
+            yield f"{name} is {other_value}, not {value}"
 
 
-def _protocol_fields(run: Run) -> Iterator[tuple[str, Any]]:
-    """What was scored, and how; None where a run that diverged has no score."""
-    text, report = run.record.text, run.report or {}
-    score = report.get("score") or {}
+def _protocol_fields(run: Run) -> Iterator[tuple[str, str | None]]:
+    """Yield what was scored, and how; None where a run that diverged has no score."""
+    text, report = run.record.text, run.report
+    score = report.score if report else None
     yield "the corpus", f"that of SHA-256 {text.digest.sha256[:16]}…"
-    yield "a symbol", f"one of the {run.record.config.vocab}"
+    yield "the vocabulary", f"one of {run.record.config.vocab}"
     for name, (start, end) in text.splits.items():
         yield f"its {name} split", f"{start:,} to {end:,}"
-    yield "what was scored", report.get("split")
-    yield "the protocol", score.get("protocol")
-    yield "the SHA-256 of the scored text", score.get("text_sha256")
-    yield "the lengths of its blocks", _describe_block_lengths(score.get("block_lengths"))
-
-
-def _describe_block_lengths(lengths: Sequence[int] | None) -> str | None:
-    if lengths is None:
-        return None
-    return f"{min(lengths):,} to {max(lengths):,} ({len(lengths)} blocks)"
+    yield "the scored split", report.scored_split if report else None
+    yield "the protocol", score.protocol if score else None
+    yield "the SHA-256 of the scored text", score.text_sha256 if score else None
+    lengths = score.block_lengths if score else None
+    yield (
+        "the length of its blocks",
+        f"{min(lengths):,} to {max(lengths):,} ({len(lengths)} blocks)" if lengths else None,
+    )
 
 
 def group_by_config(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """name -> runs that differ only in their seed, by seed: all names have the same seeds. A run
-    that is there twice, as in two comparisons, counts once.
+    """Return name -> runs that differ only in their seed, sorted by seed.
 
-    What has a cell for itself is called like it; else like the directory of its first run.
+    All groups have the same seeds. A run that is given twice, as by two comparisons, counts once.
+    A group is named after its cell if that is unique, else after the directory of its first run.
+
+    Raises:
+        ConfigError: if groups have different seeds, or two runs should be the same but are not.
     """
-    alike: dict[Any, dict[int, Run]] = {}
+    groups: dict[tuple[str, ...], dict[int, Run]] = {}
     for run in runs:
         config, seed = run.record.config, run.record.config.seed
         settings = to_argv(config, with_changeable=False, exclude=("cell", "seed"))
         key = cell_label(config.cell), run.record.cell_sha256, *settings
-        other = alike.setdefault(key, {}).setdefault(seed, run)
-        if _weights(run) != _weights(other):
+        other = groups.setdefault(key, {}).setdefault(seed, run)
+        if _weights_sha256(run) != _weights_sha256(other):
             raise ConfigError(
-                f"{other.path} and {run.path} differ in nothing that decides a run, and have other "
-                "weights: name one of them"
+                f"cannot compare {other.path} and {run.path}: they have identical settings but "
+                "different weights. Try only one of them"
             )
-    groups = [[of[seed] for seed in sorted(of)] for of in alike.values()]
-    named = dict(zip(_unique_labels([of[0] for of in groups]), groups, strict=True))
+    sorted_groups = [[group[seed] for seed in sorted(group)] for group in groups.values()]
+    names = _unique_names([group[0] for group in sorted_groups])
+    named = dict(zip(names, sorted_groups, strict=True))
     first, *others = named
     for name in others:
         if format_seeds(named[name]) != format_seeds(named[first]):
             raise ConfigError(
-                f"{first} has runs of seed {format_seeds(named[first])}, and {name} of "
-                f"{format_seeds(named[name])}: seeds are compared in pairs, so name runs of the same seeds"
+                f"cannot compare {first} with {name}: one has runs of seed "
+                f"{format_seeds(named[first])}, the other of {format_seeds(named[name])}. "
+                "Seeds are paired, so name runs of the same seeds"
             )
     return named
 
 
-def _weights(run: Run) -> str | None:
-    """The hash of what was scored; None if it diverged."""
-    return run.report["weights_sha256"] if run.report else None
+def _weights_sha256(run: Run) -> str | None:
+    """Return the hash of the scored weights; None if the run diverged."""
+    return run.report.weights_sha256 if run.report else None
 
 
 def format_seeds(runs: Sequence[Run]) -> str:
-    return ", ".join(f"{run.record.config.seed}" for run in runs)
+    """Return the seeds of runs as a list with commas."""
+    return ", ".join(str(run.record.config.seed) for run in runs)
 
 
-def _unique_labels(runs: Sequence[Run]) -> list[str]:
-    """What each of these is called: the first of three that it alone is called."""
-    ways: Sequence[Callable[[Run], str]] = (
-        lambda run: cell_label(run.record.config.cell),
-        lambda run: run.path.resolve().name,
-        lambda run: str(run.path),
-    )
-    told = [[way(run) for run in runs] for way in ways]
-    found = [
-        next((names[place] for names in told if names.count(names[place]) == 1), told[-1][place])
-        for place in range(len(runs))
+def _unique_names(runs: Sequence[Run]) -> list[str]:
+    """Return the shortest unique name of each run: its cell, its directory's name, or its path."""
+    schemes = [
+        [cell_label(run.record.config.cell) for run in runs],
+        [run.path.resolve().name for run in runs],
+        [str(run.path) for run in runs],
     ]
-    return found if len(set(found)) == len(found) else told[-1]
+    paths = schemes[-1]
+    names = [
+        next((scheme[i] for scheme in schemes if scheme.count(scheme[i]) == 1), paths[i])
+        for i in range(len(runs))
+    ]
+    return names if len(set(names)) == len(names) else paths
 
 
-def summarize_runs(named: Mapping[str, Sequence[Run]], baseline: str) -> ComparedRuns:
-    """What they are compared as: what is alike among them, and what is not; what each misses are
-    the baseline's parameters."""
-    runs = {name: [_as_planned(run) for run in of] for name, of in named.items()}
-    both = [(one, run) for name in named for one, run in zip(runs[name], named[name], strict=True)]
-    amounts = {what: [amount(*of) for of in both] for what, amount in COMPARABLE_QUANTITIES.items()}
-    updates = set(amounts["max_steps"])
-    equal = {
-        "measure": None,
-        "told": _describe_matching(amounts),
-        "max_steps": updates.pop() if len(updates) == 1 else None,
+def existing_entries(groups: Mapping[str, Sequence[Run]], reference: str) -> tuple[Entry, ...]:
+    """Return groups of runs as entries; their relative error is in the reference's parameters."""
+    planned = {name: tuple(map(_as_planned, runs)) for name, runs in groups.items()}
+    parameters = planned[reference][0].parameters
+    return tuple(
+        Entry(name, "cell", runs[0].parameters / parameters - 1, runs)
+        for name, runs in planned.items()
+    )
+
+
+def describe_matching(entries: Sequence[Entry], groups: Mapping[str, Sequence[Run]]) -> Matching:
+    """Return which quantities existing runs have in common, though nothing was matched."""
+    runs = [
+        (planned, run)
+        for entry in entries
+        for planned, run in zip(entry.runs, groups[entry.name], strict=True)
+    ]
+    amounts = {
+        name: [amount(*run) for run in runs] for name, amount in COMPARABLE_QUANTITIES.items()
     }
-    base = runs[baseline][0].parameters
-    off = {name: of[0].parameters / base - 1 for name, of in runs.items()}
-    return ComparedRuns(runs, equal, off, _differing_settings(runs))
+    max_steps = set(amounts["max_steps"])
+    return Matching(
+        measure=None,
+        amount=None,
+        parameters=None,
+        tolerance=TOLERANCE,
+        max_relative_error=None,
+        max_steps=max_steps.pop() if len(max_steps) == 1 else None,
+        quantities=tuple(
+            QuantityRange(
+                name=name,
+                min=min(values),
+                max=max(values),
+                is_equal=max(values) - min(values) <= TOLERANCE * min(values),
+            )
+            for name, values in amounts.items()
+        ),
+    )
 
 
 def _as_planned(run: Run) -> PlannedRun:
@@ -188,28 +259,15 @@ def _as_planned(run: Run) -> PlannedRun:
     return PlannedRun(record.config, run.path, record.parameters, record.state_size, flops)
 
 
-def _describe_matching(amounts: Mapping[str, Sequence[int]]) -> str:
-    alike, other = [], []
-    for what, of in amounts.items():
-        low, high = min(of), max(of)
-        if high - low <= TOLERANCE * low:
-            alike.append(what)
-        else:
-            other.append(f"{what} ({format_count(low)} to {format_count(high)})")
-    said = "These runs were there before, and nothing was made equal"
-    said += f"; alike within {100 * TOLERANCE:g} %: {', '.join(alike)}" if alike else ""
-    return said + (f"; not alike: {', '.join(other)}" if other else "")
-
-
-def _differing_settings(runs: Mapping[str, Sequence[PlannedRun]]) -> Report:
-    """setting -> name -> what it is there, of those that not all have alike."""
-    configs = {name: of[0].config for name, of in runs.items()}
-    same = shared_settings(list(configs.values()))
-    told = {name: msgspec.to_builtins(config) for name, config in configs.items()}
-    first, *_ = told.values()
-    own = {"cell", "hidden_size", "seed", *same}
+def differing_settings(entries: Sequence[Entry]) -> dict[str, dict[str, Setting]]:
+    """Return setting -> entry -> value, of the settings that not all entries share."""
+    configs = {entry.name: entry.runs[0].config for entry in entries}
+    shared = shared_settings(list(configs.values()))
+    values = {name: msgspec.to_builtins(config) for name, config in configs.items()}
+    first, *_ = values.values()
+    excluded = {"cell", "hidden_size", "seed", *shared}
     return {
-        setting: {name: of[setting] for name, of in told.items()}
+        setting: {name: own[setting] for name, own in values.items()}
         for setting in first
-        if setting not in own and not option_metadata(setting).can_change
+        if setting not in excluded and not option_metadata(setting).can_change
     }

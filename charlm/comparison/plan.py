@@ -1,185 +1,131 @@
-"""Which runs make a fair comparison, and what they came to together."""
+"""Comparison plan: everything that a comparison will do, determined before the first run."""
 
-import hashlib
-import os
-import sys
-from collections.abc import Sequence
+import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import msgspec
-
-from charlm.cells.loader import loaded_cell_sha256
 from charlm.cells.names import cell_label
-from charlm.comparison.budget_matching import BudgetMatch
-from charlm.config import FORMAT_VERSION, Config, option_metadata, to_argv, validate_config
-from charlm.data.sources import CHUNK_BYTES
-from charlm.errors import DataError, OutputExistsError
-from charlm.execution.jobs import Job, JobProgress
-from charlm.models.cost import count_parameters_and_state, flops_per_character
-from charlm.results.text import CorpusRecord
-from charlm.runs.run import Run, is_run
-from charlm.storage import files
-from charlm.storage.json_files import decode_json, encode_json, read_bytes
+from charlm.comparison.budget_matching import BudgetMatch, cell_configs, match_budget
+from charlm.comparison.directory import save_stdin
+from charlm.comparison.entries import Entry, plan_runs
+from charlm.comparison.request import TRANSFORMER, ComparisonRequest
+from charlm.comparison.search import SearchSettings
+from charlm.comparison.time_matching import match_step_time
+from charlm.comparison.transformer_reference import transformer_configs
+from charlm.comparison.verdicts import check_sample_size
+from charlm.config import Config, validate_config
+from charlm.data.corpus import Corpus, load_corpus
+from charlm.errors import ConfigError
+from charlm.evaluation.baselines import validate_baseline_names
+from charlm.evaluation.blocks import block_edges
+from charlm.execution.executor import Execution, LocalExecutor
+from charlm.models.build import select_kernel
+from charlm.results.comparison import InsufficientData, Matching
+from charlm.training.budget import resolve_max_steps
 
-PRECREATED_FILES = {"lock", "logs", "standard-input.txt", "seconds.json"}  # a comparison begins
-METRICS_TAIL_BYTES = 2**20  # bytes of a run's metrics: enough to hold a validation
+log = logging.getLogger("charlm")
 
 
 @dataclass(frozen=True)
-class PlannedRun:
-    """One run of a comparison, and where it is kept: named by what decides it."""
+class ComparisonPlan:
+    """Everything that a comparison will do, as far as it is known before the first run.
 
-    config: Config
-    path: Path
-    parameters: int
-    state_size: int
-    flops_per_character: int
+    Attributes:
+        corpus: the text.
+        texts: its sources, as jobs get them.
+        entries: cells in the order of the request, then the Transformer.
+        matching: what all cells have in common.
+        max_steps: optimizer steps of each run.
+        search: the search that every entry gets; None without tuning.
+        insufficient: why there can be no verdict; None if there can be one.
+    """
 
-    def job(self, corpus: Sequence[str]) -> Job:
-        """`charlm train` on these texts; where it was begun, it goes on."""
-        words = ["train", *to_argv(self.config), "--run", str(self.path), "--resume"]
-        words += ["--log-every", "60", "--", *corpus]
-        name = f"{cell_label(self.config.cell)} seed {self.config.seed}"
-        return Job(name, self.path, words, self.progress)
-
-    def progress(self) -> JobProgress:
-        """How far the run is, from its directory."""
-        if not is_run(self.path):
-            return JobProgress()
-        run = Run(self.path)
-        record = run.record
-        if run_directory_name(self.config, record.cell_sha256, record.text) != self.path.name:
-            raise DataError(
-                f"{self.path} has read another text, or has another cell, than this comparison: "
-                "have the same files, and for a named corpus the same Python, on every machine; "
-                "then remove it"
-            )
-        updates = record.max_steps
-        ended = "done" if run.report else "diverged" if run.diverged else ""
-        try:
-            with (run.path / "metrics.jsonl").open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - METRICS_TAIL_BYTES))
-                lines = file.read().splitlines()[1:-1]  # the last may be half written
-        except FileNotFoundError:
-            lines = []
-        done = msgspec.json.decode(lines[-1])["step"] if lines else 0
-        looked = [line for line in lines if b'"valid_bits"' in line][-1:]
-        bits = [msgspec.json.decode(line)["valid_bits"] for line in looked]
-        said = [f"{one:.3f} bits" if one < 1000 else f"{one:.0e} bits" for one in bits]
-        return JobProgress(ended, updates if run.report else done, updates, "".join(said))
+    corpus: Corpus
+    texts: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    matching: Matching
+    max_steps: int
+    search: SearchSettings | None
+    insufficient: InsufficientData | None
 
 
-def check_comparison_dir(place: Path, kind: str) -> None:
-    """A directory that has anything else than a comparison of this kind (text, task or runs), or
-    than what is left of one that did not begin, is left alone."""
-    path = place / "comparison.json"
-    if path.exists():
-        older = "task" if (place / "climbs").exists() else "text"
-        there = decode_json(read_bytes(path), dict[str, Any], path).get("kind", older)
-        if there != kind:
-            raise OutputExistsError(
-                f"{place} has a comparison of another kind, {there}: name another --out"
-            )
-    elif place.is_dir() and {file.name for file in place.iterdir()} - PRECREATED_FILES:
-        raise OutputExistsError(
-            f"{place} exists, and is no comparison: name another place with --out"
+def plan_comparison(request: ComparisonRequest, execution: Execution) -> ComparisonPlan:
+    """Read the text, choose the size of every entry, and plan its runs; train nothing.
+
+    Custom cells must have been loaded.
+
+    Raises:
+        ConfigError: if sizes cannot be matched, or a cell does not have the kernel.
+    """
+    validate_baseline_names(request.measured_baselines or ())
+    texts = save_stdin(request.texts, execution.directory)
+    settings = request.base_settings
+    corpus = load_corpus(texts, validate_config(settings), execution.progress)
+    match = _match_cells(request, corpus, execution)
+    entries = [
+        _plan_cell(cell, request, match, corpus, execution.directory) for cell in request.cells
+    ]
+    if isinstance(execution.executor, LocalExecutor):
+        for entry in entries:
+            _check_kernel(entry.runs[0].config, execution.executor.device)
+    if request.has_transformer:
+        entries += _plan_transformer(request, match, corpus, execution.directory)
+    max_steps = resolve_max_steps(entries[0].runs[0].config, corpus.split("train"))
+    return ComparisonPlan(
+        corpus=corpus,
+        texts=texts,
+        entries=tuple(entries),
+        matching=match.matching(max_steps),
+        max_steps=max_steps,
+        search=request.search,
+        insufficient=check_sample_size(
+            request.seeds, len(block_edges(len(corpus.split("test")))) - 1
+        ),
+    )
+
+
+def _match_cells(request: ComparisonRequest, corpus: Corpus, execution: Execution) -> BudgetMatch:
+    settings, vocabulary_size = request.base_settings, corpus.vocabulary.size
+    if request.match != "time":
+        return match_budget(settings, request.cells, request.params, vocabulary_size, request.match)
+    with execution.progress.counter("timing each cell") as count:
+        return match_step_time(
+            settings,
+            request.cells,
+            request.params,
+            vocabulary_size,
+            corpus.split("train"),
+            execution.executor.description,
+            execution.directory,
+            count,
         )
-    elif place.exists() and not place.is_dir():
-        raise OutputExistsError(f"{place} is a file: name another place with --out")
 
 
-def initialize_comparison_dir(place: Path, kind: str) -> None:
-    """Marks the directory as ours; what is compared is in report.json, when it is done."""
-    path = place / "comparison.json"
-    files.write_atomic(path, encode_json({"format": FORMAT_VERSION, "kind": kind}))
+def _plan_cell(
+    cell: str, request: ComparisonRequest, match: BudgetMatch, corpus: Corpus, directory: Path
+) -> Entry:
+    configs = cell_configs(request.base_settings, cell, match.hidden_sizes[cell], request.seeds)
+    runs = plan_runs(configs, corpus.record, corpus.vocabulary.size, directory)
+    return Entry(cell_label(cell), "cell", match.relative_errors[cell], runs)
 
 
-def save_stdin(names: Sequence[str], place: Path) -> list[str]:
-    """The names, standard input laid down as a file: workers must read it too, now and later."""
-    if "-" not in names:
-        return list(names)
-    kept = place / "standard-input.txt"
-    with files.AtomicFileWriter(kept) as copy:
-        while sys.stdin is not None and (chunk := sys.stdin.buffer.read(CHUNK_BYTES)):
-            copy.write(chunk)
-        if copy.size or not kept.exists():
-            copy.commit()
-    return [str(kept) if name == "-" else name for name in names]
-
-
-def matched_configs(settings: dict[str, Any], seeds: int, footing: BudgetMatch) -> list[Config]:
-    """The settings of each cell and seed, on equal footing. Seeds go round first."""
-    configs = []
-    for seed in range(seeds):
-        for cell, units in footing.hidden.items():
-            width = {"embedding_dim": units} if settings.get("tie_weights") else {}
-            own = {**width, "cell": cell, "hidden_size": units, "seed": seed}
-            configs.append(validate_config({**settings, **own}))
-    return configs
-
-
-def shared_settings(configs: Sequence[Config], without: Sequence[str] = ()) -> dict[str, Any]:
-    """The settings that all of these have alike and that decide what comes of a run, but for those
-    by which cells and seeds differ."""
-    first, *others = map(msgspec.to_builtins, configs)
-    own = ("cell", "hidden_size", "seed", "embedding_dim" if first["tie_weights"] else "", *without)
-    return {
-        name: value
-        for name, value in first.items()
-        if name not in own
-        and not option_metadata(name).can_change
-        and all(other[name] == value for other in others)
-    }
-
-
-def directory_name(config: Config, decides: Any) -> str:
-    """A directory's name: of the cell, the seed, and a hash of all that decides what is in it."""
-    digest = hashlib.sha256(msgspec.json.encode(decides)).hexdigest()
-    return f"{cell_label(config.cell)}-s{config.seed}-{digest[:8]}"
-
-
-def run_directory_name(config: Config, cell_sha256: str, text: CorpusRecord) -> str:
-    """The name of a run's directory. Wherever a cell's file and the texts are now."""
-    cell = cell_label(config.cell), cell_sha256
-    settings = to_argv(config, with_changeable=False, exclude=("cell",))
-    return directory_name(config, (cell, settings, text.digest, text.splits))
-
-
-def run_path(config: Config, text: CorpusRecord, place: Path) -> Path:
-    """Where in `place` the run with these settings is."""
-    return place / run_directory_name(config, loaded_cell_sha256(config.cell), text)
-
-
-def plan_runs(
-    settings: dict[str, Any],
-    seeds: int,
-    footing: BudgetMatch,
-    text: CorpusRecord,
-    symbols: int,
-    place: Path,
-) -> list[PlannedRun]:
-    """The runs of a comparison: a pure function of its arguments."""
-    planned = []
-    for config in matched_configs(settings, seeds, footing):
-        path = run_path(config, text, place / "runs")
-        flops = flops_per_character(config, symbols)
-        planned.append(
-            PlannedRun(config, path, *count_parameters_and_state(config, symbols), flops)
+def _plan_transformer(
+    request: ComparisonRequest, match: BudgetMatch, corpus: Corpus, directory: Path
+) -> list[Entry]:
+    """Return the entry of the Transformer, or none if no size has as many parameters."""
+    try:
+        configs, relative_error = transformer_configs(
+            request.base_settings, request.seeds, match.parameters, corpus.vocabulary.size
         )
-    return planned
+    except ConfigError as error:
+        log.warning("no Transformer is trained as a baseline: %s", error)
+        return []
+    runs = plan_runs(configs, corpus.record, corpus.vocabulary.size, directory)
+    is_matched = match.measure == "params"
+    return [Entry(TRANSFORMER, "transformer", relative_error if is_matched else None, runs)]
 
 
-def finished_runs(planned: Sequence[PlannedRun]) -> list[Run]:
-    """Those that are finished, and did not diverge."""
-    runs = [Run(one.path) for one in planned]
-    return [run for run in runs if run.report]
-
-
-def group_by_cell(planned: Sequence[Any]) -> dict[str, list[Any]]:
-    """What a cell is called -> its runs or climbs, one a seed."""
-    cells: dict[str, list[Any]] = {}
-    for one in planned:
-        cells.setdefault(cell_label(one.config.cell), []).append(one)
-    return cells
+def _check_kernel(config: Config, device: str) -> None:
+    """Raise ConfigError if the cell does not have the kernel that was asked for."""
+    if config.kernel != "auto":
+        select_kernel(config, device)

@@ -1,257 +1,316 @@
-"""Reports of runs -> the rows of a comparison and its curves. Only arithmetic: no torch."""
+"""Comparison report: runs that have ended -> the structs of report.json and timing.json.
 
-import json
-import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+The report is a function of the runs alone: its bytes do not depend on where, in which order and
+with how many interruptions they were made. Everything that a clock decides is in timing.json.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
-from charlm.comparison.plan import PlannedRun, shared_settings
-from charlm.comparison.samples import cached_sample
-from charlm.comparison.verdicts import SIGNIFICANCE_LEVEL, Verdict, compute_verdicts
+from charlm.comparison.entries import Entry, PlannedRun, shared_settings
+from charlm.comparison.samples import sample_text
+from charlm.comparison.verdicts import SIGNIFICANCE_LEVEL, compute_verdicts
 from charlm.config import FORMAT_VERSION
-from charlm.errors import DataError
-from charlm.evaluation.baselines import Baseline
 from charlm.evaluation.scoring import STREAMING_PROTOCOL
-from charlm.reporting.html import comparison
-from charlm.results.comparison import Report
-from charlm.results.run import RunRecord
+from charlm.results.comparison import (
+    BaselineResult,
+    CellTiming,
+    ComparisonKind,
+    ComparisonReport,
+    ComparisonResult,
+    EntryRow,
+    Matching,
+    ScoredCorpus,
+    SeedSummary,
+    Setting,
+    Statistics,
+    TimingReport,
+    Unit,
+    ValidationCurve,
+    ValidationPoint,
+    Verdict,
+)
+from charlm.results.probes import ProbesReport
+from charlm.results.run import RunRecord, RunReport, Score
+from charlm.results.training import RunEvent, ValidationMetrics
+from charlm.results.tuning import TuningReport
 from charlm.runs.run import Run
 from charlm.storage import files
 from charlm.storage.json_files import encode_json
 
 
-class ValidationPoint(NamedTuple):
-    """A quick look at the validation split: what was read by then, how long that took, the bits."""
+class RunOutcome(msgspec.Struct, frozen=True):
+    """A run that has ended: its report, or None if it diverged."""
 
-    characters: int
-    seconds: float
-    bits: float
+    planned: PlannedRun
+    record: RunRecord
+    report: RunReport | None
 
-
-ValidationCurve = list[ValidationPoint]
-
-
-def mean_and_range(values: list[float | None]) -> dict[str, Any]:
-    """Mean, lowest and highest over seeds; all None where a seed has no result."""
-    whole = [value for value in values if value is not None]
-    if len(whole) < len(values) or not whole:
-        return {"mean": None, "low": None, "high": None, "per_seed": values}
-    return {"mean": fmean(whole), "low": min(whole), "high": max(whole), "per_seed": values}
+    @property
+    def score(self) -> Score | None:
+        """Its score; None if it diverged."""
+        return self.report.score if self.report else None
 
 
-def summarize_cell(name: str, reports: Sequence[Report], residual: float) -> Report:
-    """What a cell's runs, one a seed, have shown together under this name; residual: how far it
-    misses what is equal."""
-    first = reports[0]
-    done = [report for report in reports if report["score"]]
-    return {
-        "cell": name,
-        "hidden_size": first["hidden_size"],
-        "num_layers": first["num_layers"],
-        "parameters": first["parameters"],
-        "residual": residual,
-        "state_size": first["state_size"],
-        "flops_per_character": first["flops_per_character"],
-        "bits_per_char": mean_and_range(
-            [report["score"] and report["score"]["bits_per_char"] for report in reports]
-        ),
-        "bits_per_byte": mean_and_range(
-            [report["score"] and report["score"]["bits_per_byte"] for report in reports]
-        ),
-        "seeds": [report["seed"] for report in reports],
-        "diverged": len(reports) - len(done),
-    }
+Outcomes = Mapping[str, Sequence[RunOutcome]]  # entry -> one outcome per seed
 
 
-def summarize_timing(reports: Sequence[Report]) -> Report:
-    """What a cell's runs took on the clock, the mean of those that came to the end."""
-    done = [report for report in reports if report["score"]]
-    return {
-        "seconds_per_million": fmean(1e6 / r["chars_per_second"] for r in done) if done else None,
-        "minutes": fmean(r["seconds"] for r in done) / 60 if done else None,
-    }
+def load_outcomes(entries: Sequence[Entry]) -> Outcomes:
+    """Read the runs of entries, all of which have ended."""
+    return {entry.name: [load_outcome(run) for run in entry.runs] for entry in entries}
 
 
-def score_unit(rows: list[Report]) -> str:
-    """What rows are ordered by: bytes that are not UTF-8 have no characters to be divided by."""
-
-    def known(unit: str) -> bool:
-        return any(bits is not None for row in rows for bits in row[unit]["per_seed"])
-
-    bytes_only = known("bits_per_byte") and not known("bits_per_char")
-    return "bits_per_byte" if bytes_only else "bits_per_char"
-
-
-def sort_rows(rows: list[Report]) -> list[Report]:
-    """Lowest mean first, of equals by name, those without one last; the order is no verdict."""
-    unit = score_unit(rows)
-    return sorted(rows, key=lambda r: (r[unit]["mean"] is None, r[unit]["mean"] or 0.0, r["cell"]))
-
-
-def compute_report_verdicts(
-    reports: Mapping[str, Sequence[Report]], baseline: str, margin: float
-) -> tuple[dict[str, Verdict], int]:
-    """cell -> what its runs, one a seed, say beside the baseline's; and by how many blocks of text.
-
-    What a run that diverged would have scored is infinite.
-    """
-    scores = [one["score"] for of in reports.values() for one in of if one["score"]]
-    lengths = np.array(scores[0]["block_lengths"] if scores else [1])
-    lost = np.full(len(lengths), np.inf)
-    bits = {
-        cell: np.array([one["score"]["block_bits"] if one["score"] else lost for one in of])
-        for cell, of in reports.items()
-    }
-    seeds, diverged = len(bits[baseline]), int(np.isinf(bits[baseline][:, 0]).sum())
-    word = f"diverged {diverged} of {seeds}" if diverged else "baseline"
-    beside = compute_verdicts(bits, lengths, baseline, margin)
-    return {**beside, baseline: Verdict(verdict=word)}, len(lengths) if scores else 0
-
-
-def load_validation_curve(run: Path) -> ValidationCurve:
-    """The quick looks at the validation split of a run, in order."""
-    metrics, events = (_lines(run / f"{name}.jsonl") for name in ("metrics", "events"))
-    seconds = {one["step"]: one["seconds"] for one in events if one["event"] == "validated"}
-    return [
-        ValidationPoint(one["characters"], seconds[one["step"]], one["valid_bits"])
-        for one in metrics
-        if "valid_bits" in one and one["step"] in seconds
-    ]
-
-
-def _lines(path: Path) -> Iterator[Any]:
-    """Of a log, but for those that a kill has torn; a run that diverged at once has none."""
-    lines = path.read_text().splitlines() if path.exists() else []
-    return (json.loads(line) for line in lines if line.endswith("}"))
-
-
-RunsByCell = Mapping[str, Sequence[PlannedRun]]  # what a cell is called -> its runs, one a seed
-
-
-class ComparedRuns(NamedTuple):
-    """Runs side by side, and what is equal among them."""
-
-    runs: RunsByCell
-    equal: Report  # for report.json
-    residual: Mapping[str, float]  # by what share each misses it
-    differ: Report | None = None  # of runs that were there before: setting -> name -> what it is
-
-
-class VerdictSettings(NamedTuple):
-    """By what verdicts are found."""
-
-    baseline: str  # the cell that others are judged by
-    margin: float  # bits
-
-
-def load_run_report(planned: PlannedRun) -> Report:
-    """The report of a run that has ended; of a diverged one, what is known without a score."""
+def load_outcome(planned: PlannedRun) -> RunOutcome:
+    """Read a run that has ended."""
     run = Run(planned.path)
-    report = run.report or {**run.record.summary(), "score": None}
-    if report["score"] and "block_bits" not in report["score"]:
-        raise DataError(
-            f"{run.path} was scored by a charlm that kept nothing of its blocks: remove its "
-            f"report.json, and charlm train --run {run.path} --resume scores it anew"
-        )
-    return {**report, "flops_per_character": planned.flops_per_character}
+    return RunOutcome(planned, run.record, run.report)
 
 
 def build_report(
-    compared: ComparedRuns,
-    judge: VerdictSettings,
-    beside: Sequence[Baseline] = (),
-    tuning: Report | None = None,
-) -> Report:
-    """report.json; beside: what else the text costs; tuning: what the cells' trials chose, if there
-    were any."""
-    runs = compared.runs
-    reports = {cell: [load_run_report(one) for one in of] for cell, of in runs.items()}
-    verdicts, blocks = compute_report_verdicts(reports, judge.baseline, judge.margin)
+    kind: ComparisonKind,
+    entries: Sequence[Entry],
+    outcomes: Outcomes,
+    *,
+    matching: Matching,
+    reference: str,
+    margin: float,
+    baselines: Sequence[BaselineResult] = (),
+    tuning: TuningReport | None = None,
+    differing_settings: dict[str, dict[str, Setting]] | None = None,
+) -> ComparisonReport:
+    """Return report.json of a comparison.
+
+    Args:
+        kind: of comparison.
+        entries: all entries.
+        outcomes: entry -> its runs.
+        matching: what the cells have in common.
+        reference: cell that the others are compared with.
+        margin: smallest relevant difference in bits per character.
+        baselines: reference scores of the same text.
+        tuning: the search, if there was one.
+        differing_settings: of existing runs: setting -> entry -> value.
+    """
+    cells = [entry.name for entry in entries if entry.role == "cell"]
+    verdicts, blocks = judge({name: outcomes[name] for name in cells}, reference, margin)
     rows = [
-        {
-            **summarize_cell(cell, of, compared.residual[cell]),
-            "runs": [one.path.resolve().name for one in runs[cell]],
-            "verdict": msgspec.to_builtins(verdicts[cell]),
-        }
-        for cell, of in reports.items()
+        summarize_entry(entry, outcomes[entry.name], verdicts.get(entry.name)) for entry in entries
     ]
-    records = [Run(one.path).record for of in runs.values() for one in of]
-    text = records[0].text
-    scored = [one for of in reports.values() for one in of if one["score"]]
-    return {
-        "format": FORMAT_VERSION,
-        "protocol": STREAMING_PROTOCOL,
-        "corpus": {
-            "sources": [Path(name).name or name for name in text.sources],
-            "sha256": text.digest.sha256,
-            "characters": text.characters,
-            "splits": text.splits,
-            "scored": scored[0]["scored_split"] if scored else "test",
-            "scored_sha256": scored[0]["score"]["text_sha256"] if scored else None,
-        },
-        "equal": {**compared.equal, "order": "by seed"},
-        "settings": shared_settings(
-            [record.config for record in records], list(tuning["space"]) if tuning else ()
+    searched = list(tuning.search.space) if tuning else []
+    return ComparisonReport(
+        format=FORMAT_VERSION,
+        kind=kind,
+        protocol=STREAMING_PROTOCOL,
+        corpus=_scored_corpus(outcomes),
+        matching=matching,
+        settings=shared_settings(
+            [outcome.record.config for name in cells for outcome in outcomes[name]], searched
         ),
-        "differ": compared.differ,
-        "tuning": tuning,
-        "made_by": merge_environments(records),
-        "unit": score_unit(rows),
-        "judged": {
-            **judge._asdict(),
-            "blocks": blocks,
-            "level": SIGNIFICANCE_LEVEL,
-            "correction": "Holm",
+        differing_settings=differing_settings,
+        tuning=tuning,
+        environment=merge_environments(outcome.record for outcome in _flatten(outcomes)),
+        unit=score_unit(rows),
+        statistics=Statistics(
+            reference=reference,
+            margin=margin,
+            level=SIGNIFICANCE_LEVEL,
+            correction="Holm",
+            blocks=blocks,
+        ),
+        rows=sort_rows(rows),
+        baselines=tuple(baselines),
+    )
+
+
+def _flatten(outcomes: Outcomes) -> list[RunOutcome]:
+    return [outcome for runs in outcomes.values() for outcome in runs]
+
+
+def _scored_corpus(outcomes: Outcomes) -> ScoredCorpus:
+    first, *_ = runs = _flatten(outcomes)
+    scored = next((run.report for run in runs if run.score), None)
+    text = first.record.text
+    return ScoredCorpus(
+        sources=tuple(Path(source).name or source for source in text.sources),
+        sha256=text.digest.sha256,
+        characters=text.characters,
+        splits=text.splits,
+        scored_split=scored.scored_split if scored else "test",
+        scored_sha256=scored.score.text_sha256 if scored and scored.score else None,
+    )
+
+
+def judge(outcomes: Outcomes, reference: str, margin: float) -> tuple[dict[str, Verdict], int]:
+    """Return the verdict of every cell, and the number of blocks of the scored text.
+
+    The bits of a run that diverged are infinite.
+    """
+    scores = [outcome.score for outcome in _flatten(outcomes)]
+    lengths = np.array(next((score.block_lengths for score in scores if score), (1,)))
+    infinite = np.full(len(lengths), np.inf)
+    bits = {
+        cell: np.array(
+            [outcome.score.block_bits if outcome.score else infinite for outcome in runs]
+        )
+        for cell, runs in outcomes.items()
+    }
+    verdicts = compute_verdicts(bits, lengths, reference, margin)
+    has_diverged = bool(np.isinf(bits[reference][:, 0]).any())
+    verdicts[reference] = Verdict(label="diverged" if has_diverged else "reference")
+    return verdicts, len(lengths) if any(scores) else 0
+
+
+def summarize_entry(
+    entry: Entry, outcomes: Sequence[RunOutcome], verdict: Verdict | None
+) -> EntryRow:
+    """Return the row of an entry; verdict None if it is not judged."""
+    run = entry.runs[0]
+    scores = [outcome.score for outcome in outcomes]
+    return EntryRow(
+        name=entry.name,
+        role=entry.role,
+        hidden_size=run.config.hidden_size,
+        num_layers=run.config.num_layers,
+        parameters=run.parameters,
+        relative_error=entry.relative_error,
+        state_size=run.state_size,
+        flops_per_character=run.flops_per_character,
+        learning_rate=run.config.learning_rate,
+        bits_per_char=summarize_seeds([score.bits_per_char if score else None for score in scores]),
+        bits_per_byte=summarize_seeds([score.bits_per_byte if score else None for score in scores]),
+        seeds=tuple(run.config.seed for run in entry.runs),
+        diverged=scores.count(None),
+        runs=tuple(run.path.resolve().name for run in entry.runs),
+        verdict=verdict,
+    )
+
+
+def summarize_seeds(values: Sequence[float | None]) -> SeedSummary:
+    """Return mean, minimum and maximum over seeds; all None if a seed has no value."""
+    known = [value for value in values if value is not None]
+    if len(known) < len(values) or not known:
+        return SeedSummary(mean=None, min=None, max=None, per_seed=tuple(values))
+    return SeedSummary(mean=fmean(known), min=min(known), max=max(known), per_seed=tuple(values))
+
+
+def score_unit(rows: Sequence[EntryRow]) -> Unit:
+    """Return the unit of the table: per byte where the text is not UTF-8 and has no characters."""
+
+    def has_scores(summary: SeedSummary) -> bool:
+        return any(bits is not None for bits in summary.per_seed)
+
+    if any(has_scores(row.bits_per_char) for row in rows):
+        return "bits_per_char"
+    return (
+        "bits_per_byte" if any(has_scores(row.bits_per_byte) for row in rows) else "bits_per_char"
+    )
+
+
+def sort_rows(rows: Sequence[EntryRow]) -> tuple[EntryRow, ...]:
+    """Sort rows by their mean, then by name; those without a mean come last."""
+    unit = score_unit(rows)
+
+    def sort_key(row: EntryRow) -> tuple[bool, float, str]:
+        mean = (row.bits_per_byte if unit == "bits_per_byte" else row.bits_per_char).mean
+        return mean is None, mean or 0.0, row.name
+
+    return tuple(sorted(rows, key=sort_key))
+
+
+def merge_environments(records: Iterable[RunRecord]) -> dict[str, str]:
+    """Return the environment of all runs; values that differ are joined by "or"."""
+    environments = [record.environment for record in records]
+    names = dict.fromkeys(name for environment in environments for name in environment)
+    values = {name: {environment.get(name, "?") for environment in environments} for name in names}
+    return {name: " or ".join(sorted(different)) for name, different in values.items()}
+
+
+def build_timing_report(outcomes: Outcomes, command: str) -> TimingReport:
+    """Return timing.json: how long runs took where they were made, and the command line."""
+    return TimingReport(
+        format=FORMAT_VERSION,
+        command=command,
+        cells={
+            name: summarize_timing([run.report for run in runs if run.report])
+            for name, runs in outcomes.items()
         },
-        "rows": sort_rows(rows),
-        "baselines": [
-            {name: told for name, told in one.items() if name != "seconds"} for one in beside
-        ],
+    )
+
+
+def summarize_timing(reports: Sequence[RunReport]) -> CellTiming:
+    """Return the mean times of finished runs."""
+    if not reports:
+        return CellTiming(seconds_per_million=None, minutes=None)
+    return CellTiming(
+        seconds_per_million=fmean(1e6 / report.chars_per_second for report in reports),
+        minutes=fmean(report.seconds for report in reports) / 60,
+    )
+
+
+def build_result(
+    report: ComparisonReport,
+    timing: TimingReport,
+    entries: Sequence[Entry],
+    directory: Path,
+    probes: ProbesReport | None,
+) -> ComparisonResult:
+    """Return report and timing, with the learning curves and samples of the runs.
+
+    Args:
+        report: report.json.
+        timing: timing.json.
+        entries: all entries.
+        directory: directory of the comparison, where samples are cached.
+        probes: report of the probes, if runs were probed.
+    """
+    return ComparisonResult(
+        report=report,
+        timing=timing,
+        curves={
+            entry.name: tuple(load_validation_curve(run.path) for run in entry.runs)
+            for entry in entries
+        },
+        samples={
+            entry.name: sample_text(entry.runs[0], directory / "samples") for entry in entries
+        },
+        probes=probes,
+    )
+
+
+def load_validation_curve(run: Path) -> ValidationCurve:
+    """Return the validations of a run, in order."""
+    seconds = {
+        event.step: event.seconds
+        for event in map(_decode_event, _complete_lines(run / "events.jsonl"))
+        if event.event == "validated"
     }
+    validations = [
+        msgspec.json.decode(line, type=ValidationMetrics)
+        for line in _complete_lines(run / "metrics.jsonl")
+        if b'"valid_bits"' in line
+    ]
+    return tuple(
+        ValidationPoint(metrics.characters, seconds[metrics.step], metrics.valid_bits)
+        for metrics in validations
+        if metrics.step in seconds
+    )
 
 
-def merge_environments(records: Sequence[RunRecord]) -> dict[str, str]:
-    """What made them: of what is not the same, each there is."""
-    names = dict.fromkeys(name for record in records for name in record.environment)
-    of = {name: {record.environment.get(name, "?") for record in records} for name in names}
-    return {name: " or ".join(sorted(each)) for name, each in of.items()}
+def _decode_event(line: bytes) -> RunEvent:
+    return msgspec.json.decode(line, type=RunEvent)
 
 
-def build_timing_report(runs: RunsByCell, words: Sequence[str]) -> Report:
-    """timing.json: how long the runs took where they were made, and the words of the command."""
-    cells = {
-        cell: summarize_timing([load_run_report(one) for one in of]) for cell, of in runs.items()
-    }
-    return {"format": FORMAT_VERSION, "command": shlex.join(words), "cells": cells}
+def _complete_lines(path: Path) -> list[bytes]:
+    """Return the lines of a log without those that a kill has torn; none if there is no log."""
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    return [line for line in lines if line.endswith(b"}")]
 
 
-def write_reports(
-    place: Path,
-    runs: RunsByCell,
-    report: Report,
-    times: Report,
-    probed: Report | None,
-    say: Callable[[str], None],
-) -> None:
-    """Writes all three; probed: the report of the runs' probes."""
-    files.write_atomic(place / "report.json", encode_json(report))
-    files.write_atomic(place / "timing.json", encode_json(times))
-    curves = {cell: [load_validation_curve(one.path) for one in of] for cell, of in runs.items()}
-    samples = {cell: sample_text(of[0], place / "samples", say) for cell, of in runs.items()}
-    page = comparison.render(report, times, curves, samples, probed)
-    files.write_atomic(place / "report.html", page)
-
-
-def sample_text(planned: PlannedRun, place: Path, say: Callable[[str], None]) -> str | None:
-    """What a run writes by itself; None if it diverged, or has no weights any more."""
-    run = Run(planned.path)
-    try:
-        return cached_sample(run, planned.config, place, say) if run.report else None
-    except DataError as error:
-        say(f"nothing is shown that {run.path.name} writes: {error}")
-        return None
+def write_reports(directory: Path, result: ComparisonResult) -> None:
+    """Write report.json and timing.json."""
+    files.write_atomic(directory / "report.json", encode_json(result.report))
+    files.write_atomic(directory / "timing.json", encode_json(result.timing))

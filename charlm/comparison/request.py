@@ -1,80 +1,194 @@
-"""What compare-cells is told, and what comes of it, whatever it is that it compares."""
+"""Comparison request: what `charlm.compare` and `charlm compare-cells` are asked to compare."""
 
-from collections.abc import Callable
-from collections.abc import Set as AbstractSet
-from typing import Any, NamedTuple
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Literal, get_args
 
 from charlm.cells.names import cell_label
-from charlm.comparison import search as tuning
+from charlm.comparison.search import DEFAULT_TRIALS, SearchSettings, make_search
 from charlm.config import Config, validate_config
 from charlm.errors import ConfigError
+from charlm.results.comparison import Setting
 
-DEFAULT_CELLS = ["rnn", "gru", "lstm"]  # if none are named
-
-
-class ComparisonRequest(NamedTuple):
-    """What is compared, and how."""
-
-    config_overrides: dict[str, Any]  # the settings
-    corpus: list[str]  # texts, or runs
-    cells: list[str] | None
-    baseline: str
-    margin: float | None
-    seeds: int
-    match: str
-    parameters: int
-    plan: bool
-    in_cluster: bool
-    search: tuning.SearchSettings | None
-    probe: bool
-    transformer: bool
-    task: str
-    distance: str
-    explicit_options: AbstractSet[str]  # the options that were given, by name
-
-    @property
-    def cell_names(self) -> list[str]:
-        """The cells that are yet to be trained."""
-        return list(dict.fromkeys(DEFAULT_CELLS if self.cells is None else self.cells))
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What all of these are told alike."""
-        # Until each cell's own width is chosen, both are this.
-        tied = (
-            {"hidden_size": Config().embedding_dim}
-            if self.config_overrides.get("tie_weights")
-            else {}
-        )
-        return {**self.config_overrides, **tied}
+Measure = Literal["params", "flops", "state", "time"]
+DEFAULT_CELLS = ("rnn", "gru", "lstm")
+DEFAULT_TEXT = "python-docs"
+DEFAULT_PARAMS = 150_000
+DEFAULT_SEEDS = 6  # the fewest that allow a verdict
+DEFAULT_MARGIN = 0.01  # bits per character; a smaller difference is considered negligible
+TRANSFORMER = "transformer"  # name of the baseline that is trained, and of its entry
 
 
-class ComparisonOutcome(NamedTuple):
-    """What came of it."""
+@dataclass(frozen=True, kw_only=True)
+class ComparisonRequest:
+    """Everything that determines a comparison on a text; validated at construction.
 
-    report: dict[str, Any]
-    print_report: Callable[[], None]  # on stdout
-    output_description: str  # what is in --out now, in words
+    Attributes:
+        texts: files, directories or names of built-in corpora, concatenated; "-" for stdin.
+        cells: names of the cells, or FILE.py:CLASS.
+        settings: fields of `Config` that all runs share.
+        params: parameters of every model; with another `match`, of the LSTM that defines the
+            budget.
+        match: quantity that all models have in common.
+        seeds: runs per cell.
+        reference: cell that the others are compared with; default: the first.
+        margin: smallest relevant difference in bits per character.
+        trials: tuning trials per cell; 0 disables tuning. Default: 6, or 0 if `settings` has a
+            learning rate.
+        lr_range: learning rates of the trials, such as "3e-4..3e-2".
+        baselines: names of baselines ("transformer" is one); None for all.
+        probes: whether every run is probed for its memory.
+    """
 
+    texts: tuple[str, ...] = (DEFAULT_TEXT,)
+    cells: tuple[str, ...] = DEFAULT_CELLS
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    params: int = DEFAULT_PARAMS
+    match: Measure = "params"
+    seeds: int = DEFAULT_SEEDS
+    reference: str = ""
+    margin: float = DEFAULT_MARGIN
+    trials: int | None = None
+    lr_range: str = ""
+    baselines: tuple[str, ...] | None = None
+    probes: bool = False
 
-def validate_cells(asked: ComparisonRequest) -> None:
-    """Cells that cannot be had with these settings, or not be told apart."""
-    if asked.config_overrides.get("tie_weights") and "embedding_dim" in asked.config_overrides:
-        raise ConfigError(
-            "--tie-weights: the table is as wide as each cell: leave --embedding-dim out"
-        )
-    validate_config(asked.settings)
-    if not asked.cell_names:
-        raise ConfigError("--cells: name at least one, such as --cells rnn,gru,lstm")
-    called: dict[str, str] = {}
-    for name in asked.cell_names:
-        validate_config({**asked.settings, "cell": name})
-        if (other := called.setdefault(cell_label(name), name)) != name:
+    def __post_init__(self) -> None:
+        """Raise ConfigError if the request cannot be satisfied."""
+        object.__setattr__(self, "cells", tuple(dict.fromkeys(self.cells)))
+        if not self.texts:
+            raise ConfigError("cannot compare on no text. Try python-docs")
+        if self.match not in get_args(Measure):
             raise ConfigError(
-                f"--cells: {other} and {name} would both be called {cell_label(name)}: give one's file "
-                "or class another name"
+                f"cannot match {self.match}: it must be one of {', '.join(get_args(Measure))}"
             )
-    if asked.baseline and cell_label(asked.baseline) not in called:
+        if self.params < 1 or self.seeds < 1:
+            raise ConfigError("cannot compare: --params and --seeds must be 1 or more")
+        if not (self.margin > 0 and math.isfinite(self.margin)):
+            raise ConfigError(f"cannot use --margin {self.margin}: it must be positive")
+        for owned in ("cell", "hidden_size", "seed"):
+            if owned in self.settings:
+                raise ConfigError(
+                    f"cannot set {owned}: it differs from run to run of a comparison. "
+                    "Try to leave it out"
+                )
+        validate_cells(self.base_settings, self.cells)
+        labels = [cell_label(cell) for cell in self.cells]
+        if self.reference and cell_label(self.reference) not in labels:
+            raise ConfigError(
+                f"cannot use --reference {self.reference}: it is not among the cells. "
+                f"Try one of {', '.join(self.cells)}"
+            )
+        if self.lr_range and not self.num_trials:
+            raise ConfigError("cannot search --lr-range: there are no --trials. Try without it")
+        _ = self.search  # raises if there is nothing to search
+
+    @property
+    def base_settings(self) -> dict[str, Setting]:
+        """Settings of every run, before it has its cell, size and seed."""
+        return base_settings(self.settings)
+
+    @property
+    def reference_label(self) -> str:
+        """Label of the cell that the others are compared with."""
+        return cell_label(self.reference or self.cells[0])
+
+    @property
+    def num_trials(self) -> int:
+        """Tuning trials per cell."""
+        if self.trials is None:
+            return 0 if "learning_rate" in self.settings else DEFAULT_TRIALS
+        return self.trials
+
+    @property
+    def search(self) -> SearchSettings | None:
+        """The search that every entry gets; None without tuning."""
+        if not self.num_trials:
+            return None
+        return make_search(self.num_trials, self.settings, self.lr_range)
+
+    @property
+    def has_transformer(self) -> bool:
+        """Whether a Transformer is trained as a baseline."""
+        return self.baselines is None or TRANSFORMER in self.baselines
+
+    @property
+    def measured_baselines(self) -> tuple[str, ...] | None:
+        """Names of the baselines that are measured without training; None for all."""
+        if self.baselines is None:
+            return None
+        return tuple(name for name in self.baselines if name != TRANSFORMER)
+
+
+def validate_executor(executor: str, ray_address: str = "", timing_option: str = "") -> None:
+    """Raise ConfigError if options of a cluster are given without one, or one without Ray.
+
+    Args:
+        executor: "local" or "ray".
+        ray_address: HOST:PORT of a cluster.
+        timing_option: option that times cells on this machine, and so is not for a cluster.
+    """
+    if executor != "ray":
+        if ray_address:
+            raise ConfigError(
+                "cannot use --ray-address: it is of a cluster. Try --executor ray, too"
+            )
+        return
+    if timing_option:
         raise ConfigError(
-            f"--reference {asked.baseline}: one of --cells, {', '.join(asked.cell_names)}"
+            f"cannot use {timing_option} in a cluster: it times cells on this machine. "
+            "Try --executor local"
         )
+    if find_spec("ray") is None:
+        raise ConfigError(
+            "cannot use --executor ray: Ray is not installed. Try pip install 'charlm[ray]'"
+        )
+
+
+def parse_baselines(text: str) -> tuple[str, ...] | None:
+    """Return the names of "all" (None), "none" or a list with commas."""
+    if text == "all":
+        return None
+    return () if text == "none" else tuple(split_names(text))
+
+
+def split_names(text: str) -> list[str]:
+    """Return the names in a list with commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def base_settings(settings: Mapping[str, Setting]) -> dict[str, Setting]:
+    """Return settings that are valid before each cell has its own size.
+
+    With tied weights, the embedding is as wide as the cell; until sizes are chosen both have the
+    default width.
+
+    Raises:
+        ConfigError: if the width of a tied embedding is given.
+    """
+    if not settings.get("tie_weights"):
+        return dict(settings)
+    if "embedding_dim" in settings:
+        raise ConfigError(
+            "cannot set --embedding-dim: --tie-weights makes the embedding as wide as each cell. "
+            "Try without --embedding-dim"
+        )
+    return {**settings, "hidden_size": Config().embedding_dim}
+
+
+def validate_cells(settings: Mapping[str, Setting], cells: Sequence[str]) -> None:
+    """Raise ConfigError if cells cannot have these settings, or two would have one label."""
+    validate_config(dict(settings))
+    if not cells:
+        raise ConfigError("cannot compare no cells. Try --cells rnn,gru,lstm")
+    by_label: dict[str, str] = {}
+    for cell in cells:
+        validate_config({**settings, "cell": cell})
+        label = cell_label(cell)
+        if (other := by_label.setdefault(label, cell)) != cell:
+            raise ConfigError(
+                f"cannot compare {other} and {cell}: both would be called {label}. "
+                "Try another name for the file or class of one"
+            )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from charlm.comparison.entries import PlannedRun
 from charlm.errors import DataError
-from charlm.evaluation.generation import generate
+from charlm.evaluation.generation import iter_generated
 from charlm.runs.run import Run
 from charlm.storage import files
 
@@ -39,7 +39,7 @@ def sample_text(planned: PlannedRun, directory: Path) -> str | None:
 
 def _generate(run: Run, cell: str) -> bytes:
     run.load_custom_cell(cell)
-    tokens = generate(
+    tokens = iter_generated(
         run.model("best"), run.vocabulary, "", SAMPLE_LENGTH, temperature=SAMPLE_TEMPERATURE
     )
     return b"".join(tokens)

@@ -1,7 +1,7 @@
-"""Equal seconds: hidden sizes found by timing, once; from then on what is kept decides.
+"""Time matching: the hidden size of each cell with which all models take the same time per step.
 
-seconds.json of a comparison holds what was found. The same cells on the same kind of device find it
-there again, so that the comparison's runs follow from its arguments and this file.
+Sizes are found by timing. The result is cached in time_matching.json, so a comparison is timed
+once, and its runs follow from its arguments and this file.
 """
 
 import math
@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import torch
@@ -24,133 +24,188 @@ from charlm.comparison.budget_matching import (
     reference_config,
     with_hidden_size,
 )
+from charlm.comparison.directory import TIMED_SIZES_FILE
 from charlm.config import Config, validate_config
 from charlm.data.vocabulary import TokenIds
 from charlm.execution.device import available_memory
-from charlm.progress import ProgressCallback
 from charlm.models.build import select_kernel
 from charlm.models.char_lm import CharLM
 from charlm.models.cost import check_memory, estimate_training_memory
+from charlm.progress import ProgressCallback, ignore
+from charlm.results.comparison import Setting, TimedSize
 from charlm.storage import files
 from charlm.storage.json_files import decode_json, encode_json, read_bytes
 from charlm.training.budget import iter_step_times
 
-# Sizes that are tried at most; updates of each, beside as many of the LSTM's; and a share so near
-# to 1 ends the search: first roughly, then around what was found.
-COARSE_SEARCH, FINE_SEARCH = (6, 9, 0.02), (4, 36, TOLERANCE)
-# The settings on which the seconds of an update depend.
-TIMING_FIELDS = (
-    *(
-        "cell",
-        "num_layers",
-        "embedding_dim",
-        "dropout",
-        "weight_dropout",
-        "tie_weights",
-        "initial_state",
-        "block",
-    ),
-    *("kernel", "batch_size", "seq_len"),
+
+class SearchStage(NamedTuple):
+    """A stage of the search: first roughly, then around what that found."""
+
+    max_sizes: int  # hidden sizes that are timed at most
+    pairs: int  # steps of each, beside as many of the LSTM
+    tolerance: float  # relative error that ends the stage
+
+
+COARSE_SEARCH = SearchStage(6, 9, 0.02)
+FINE_SEARCH = SearchStage(4, 36, TOLERANCE)
+TIMING_FIELDS = (  # settings that the step time depends on
+    "cell",
+    "num_layers",
+    "embedding_dim",
+    "dropout",
+    "weight_dropout",
+    "tie_weights",
+    "initial_state",
+    "block",
+    "kernel",
+    "batch_size",
+    "seq_len",
 )
 
 
-class TimedSize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What timing came to: for all that decides it, the hidden size, and by what share of the
-    LSTM's its seconds then differ."""
-
-    of: dict[str, Any]
-    hidden: int
-    residual: float
-
-
 def match_step_time(
-    settings: Mapping[str, Any],
+    settings: Mapping[str, Setting],
     cells: Sequence[str],
     parameters: int,
-    symbols: int,
+    vocabulary_size: int,
     ids: TokenIds,
     device: str,
-    place: Path,
-    tick: ProgressCallback = lambda _: None,
+    directory: Path,
+    count: ProgressCallback = ignore,
 ) -> BudgetMatch:
-    """Cells whose updates take as long as those of an LSTM of so many parameters."""
-    path = place / "seconds.json"
-    kept = decode_json(read_bytes(path), list[TimedSize], path) if path.exists() else []
-    like = reference_config(settings, symbols)(parameters)
-    chosen = {}
+    """Choose hidden sizes with which every cell's step takes as long as that of an LSTM.
+
+    Args:
+        settings: settings that all models share.
+        cells: names of the cells.
+        parameters: parameters of that LSTM.
+        vocabulary_size: tokens.
+        ids: training split, (length,).
+        device: device that is timed.
+        directory: directory of the comparison, where measured sizes are cached.
+        count: is called after each size that was timed.
+    """
+    path = directory / TIMED_SIZES_FILE
+    cached = decode_json(read_bytes(path), list[TimedSize], path) if path.exists() else []
+    lstm = reference_config(settings, vocabulary_size)(parameters)
+
+    def measure(config: Config, pairs: int) -> float:
+        count(1)
+        return relative_step_time(config, lstm, vocabulary_size, ids, device, pairs)
+
+    timed: dict[str, TimedSize] = {}
     for cell in cells:
         config = validate_config({**settings, "cell": cell})
-        decides = {name: getattr(config, name) for name in TIMING_FIELDS}
-        decides |= {"file": loaded_cell_sha256(cell), "device": device, "symbols": symbols}
-        of = {**decides, "parameters": parameters}
-        found = next((one for one in kept if one.of == of), None)
+        conditions = _timing_conditions(config, device, vocabulary_size, parameters)
+        size = next((size for size in cached if size.conditions == conditions), None)
         if cell == REFERENCE_CELL:
-            found = TimedSize(of, like.hidden_size, 0.0)
-        elif found is None:
+            size = TimedSize(conditions, lstm.hidden_size, 0.0)
+        elif size is None:
+            size = TimedSize(
+                conditions, *find_matching_size(measure, config, lstm, vocabulary_size)
+            )
+            cached.append(size)
+            files.write_atomic(path, encode_json(cached))
+        timed[cell] = size
+    return BudgetMatch(
+        measure="time",
+        parameters=parameters,
+        amount=1,
+        hidden_sizes={cell: size.hidden_size for cell, size in timed.items()},
+        relative_errors={cell: size.relative_error for cell, size in timed.items()},
+    )
 
-            def share(config: Config, pairs: int) -> float:
-                tick(1)
-                return relative_step_time(config, like, symbols, ids, device, pairs)
 
-            found = TimedSize(of, *find_matching_size(share, config, like, symbols))
-            kept.append(found)
-            files.write_atomic(path, encode_json(kept))
-        chosen[cell] = found
-    hidden = {cell: one.hidden for cell, one in chosen.items()}
-    residual = {cell: one.residual for cell, one in chosen.items()}
-    return BudgetMatch("seconds", parameters, 1, hidden, residual)
+def _timing_conditions(
+    config: Config, device: str, vocabulary_size: int, parameters: int
+) -> dict[str, Any]:
+    """Return everything that determines a measured size."""
+    return {
+        **{name: getattr(config, name) for name in TIMING_FIELDS},
+        "cell_sha256": loaded_cell_sha256(config.cell),
+        "device": device,
+        "vocabulary_size": vocabulary_size,
+        "parameters": parameters,
+    }
 
 
 def find_matching_size(
-    share: Callable[[Config, int], float], config: Config, like: Config, symbols: int
+    measure: Callable[[Config, int], float], config: Config, lstm: Config, vocabulary_size: int
 ) -> tuple[int, float]:
-    """The hidden size whose share of the seconds of `like` is nearest to 1; how far it is off."""
-    flops = BUDGET_MEASURES["flops"](like, symbols, CharLM)
-    hidden = SizeSearch(config, symbols, "flops", CharLM).nearest(flops)
-    for looks, pairs, near in (COARSE_SEARCH, FINE_SEARCH):
+    """Return the hidden size whose step time is nearest to that of the LSTM, and its error.
 
-        def at(units: int, pairs: int = pairs) -> float:
-            return share(with_hidden_size(config, units), pairs)
+    The search starts at the size with as many FLOPs.
 
-        hidden, found = secant_search(
-            at, hidden, get_cell(config.cell).hidden_size_multiple, looks, near
+    Args:
+        measure: (config, pairs) -> step time relative to the LSTM.
+        config: config of the cell; its hidden size does not matter.
+        lstm: config of the LSTM.
+        vocabulary_size: tokens.
+    """
+    flops = BUDGET_MEASURES["flops"](lstm, vocabulary_size, CharLM)
+    hidden_size = SizeSearch(config, vocabulary_size, "flops", CharLM).nearest(flops)
+    multiple = get_cell(config.cell).hidden_size_multiple
+    for stage in (COARSE_SEARCH, FINE_SEARCH):
+
+        def measure_size(size: int, pairs: int = stage.pairs) -> float:
+            return measure(with_hidden_size(config, size), pairs)
+
+        hidden_size, ratio = secant_search(
+            measure_size, hidden_size, multiple, stage.max_sizes, stage.tolerance
         )
-    return hidden, found - 1
+    return hidden_size, ratio - 1
 
 
 def secant_search(
-    share: Callable[[int], float], first: int, multiple: int, looks: int, near: float
+    measure: Callable[[int], float], first: int, multiple: int, max_sizes: int, tolerance: float
 ) -> tuple[int, float]:
-    """Of so many hidden sizes, that whose share is nearest to 1, and its share.
+    """Return the measured hidden size whose ratio is nearest to 1, and its ratio.
 
-    The next is where the line through the logarithms of the last two is 1: seconds grow like some
-    power of the size, between its root and its square.
+    The next size is where the line through the logarithms of the last two reaches 1. Step time
+    grows like some power of the size, between its square root and its square.
+
+    Args:
+        measure: hidden size -> step time relative to the LSTM.
+        first: size to begin with.
+        multiple: sizes are multiples of this.
+        max_sizes: sizes that are measured at most.
+        tolerance: a ratio so near to 1 ends the search.
     """
-    seen = {first: share(first)}
-    hidden, power = first, 1.0
-    while len(seen) < looks and abs(seen[hidden] - 1) > near:
-        wanted = hidden * min(4.0, max(0.25, seen[hidden] ** (-1 / power)))
-        following = max(1, round(wanted / multiple)) * multiple
-        if following in seen:
+    ratios = {first: measure(first)}
+    size, power = first, 1.0
+    while len(ratios) < max_sizes and abs(ratios[size] - 1) > tolerance:
+        wanted = size * min(4.0, max(0.25, ratios[size] ** (-1 / power)))
+        next_size = max(1, round(wanted / multiple)) * multiple
+        if next_size in ratios:
             break
-        seen[following] = share(following)
-        grown = math.log(seen[following] / seen[hidden]) / math.log(following / hidden)
-        hidden, power = following, min(2.0, max(0.5, grown))
-    best = min(seen, key=lambda units: abs(math.log(seen[units])))
-    return best, seen[best]
+        ratios[next_size] = measure(next_size)
+        slope = math.log(ratios[next_size] / ratios[size]) / math.log(next_size / size)
+        size, power = next_size, min(2.0, max(0.5, slope))
+    best = min(ratios, key=lambda size: abs(math.log(ratios[size])))
+    return best, ratios[best]
 
 
 def relative_step_time(
-    config: Config, like: Config, symbols: int, ids: TokenIds, device: str, pairs: int
+    config: Config, lstm: Config, vocabulary_size: int, ids: TokenIds, device: str, pairs: int
 ) -> float:
-    """Seconds of an update, by those of another model's: the median of pairs, one after another, so
-    that what else the machine does strikes both."""
-    both = []
-    for one in (config, msgspec.structs.replace(like, kernel="auto")):
-        check_memory(available_memory(device), estimate_training_memory(one, symbols))
-        slow = msgspec.structs.replace(one, learning_rate=1e-6)  # nothing diverges
-        kernel, _ = select_kernel(slow, device)
-        both.append(iter_step_times(slow, pairs + 1, symbols, kernel, device, ids))
+    """Return the step time of a model, relative to the LSTM.
+
+    Steps of both alternate, so that other load on the machine affects both. The result is the
+    median of the ratios.
+
+    Raises:
+        InsufficientMemoryError: if a model does not fit.
+    """
+    step_times = []
+    for model_config in (config, msgspec.structs.replace(lstm, kernel="auto")):
+        check_memory(
+            available_memory(device), estimate_training_memory(model_config, vocabulary_size)
+        )
+        harmless = msgspec.structs.replace(model_config, learning_rate=1e-6)  # never diverges
+        kernel, _ = select_kernel(harmless, device)
+        step_times.append(
+            iter_step_times(harmless, pairs + 1, vocabulary_size, kernel, device, ids)
+        )
     with torch.random.fork_rng(devices=[]):
-        ratios = [mine / other for mine, other in zip(*both, strict=True)]
-    return statistics.median(islice(ratios, 1, None))  # the first pays for what is made once
+        ratios = [own / reference for own, reference in zip(*step_times, strict=True)]
+    return statistics.median(islice(ratios, 1, None))  # the first step includes setup

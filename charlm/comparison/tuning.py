@@ -1,182 +1,217 @@
-"""The trials that tune the cells of a comparison: runs like the others, but shorter."""
+"""Tuning of a comparison: trials of every entry as jobs, rung by rung (successive halving).
+
+Which settings a trial gets, and which trials go on, is decided by search.py.
+"""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import msgspec
+from typing import Literal, NamedTuple
 
 from charlm.cells.base import Cell
 from charlm.cells.loader import get_cell
-from charlm.cells.names import cell_label
-from charlm.comparison.plan import PlannedRun, run_path
+from charlm.comparison.entries import Entry, PlannedRun, by_seed, with_overrides
+from charlm.comparison.plan import ComparisonPlan
 from charlm.comparison.search import (
     TUNING_SEED,
-    SearchSettings,
     SearchSpace,
     TrialResult,
-    describe_search,
+    plan_search,
     rank_trials,
     rung_schedule,
     sample_settings,
     select_best,
     summarize_tuning,
 )
+from charlm.execution.executor import Execution, run_jobs
 from charlm.execution.jobs import Job
-from charlm.results.comparison import Report
 from charlm.results.text import CorpusRecord
+from charlm.results.tuning import Settings, TuningReport
 from charlm.runs.run import Run
 
-VALIDATIONS_PER_TRIAL = (
-    4  # validations of a trial: it is short, and each takes as long as many updates
-)
+VALIDATIONS_PER_TRIAL = 4  # trials are short, and a validation takes as long as many steps
 
 
-def with_overrides(
-    planned: PlannedRun, settings: dict[str, Any], text: CorpusRecord, place: Path
-) -> PlannedRun:
-    """The same run, but for settings that leave its model's size as it is; kept in `place`."""
-    config = msgspec.structs.replace(planned.config, **settings)
-    return replace(planned, config=config, path=run_path(config, text, place))
+class Trial(NamedTuple):
+    """A short run of an entry with settings of the search."""
+
+    entry: Entry
+    number: int
+    run: PlannedRun
 
 
-def apply_chosen_settings(
-    planned: Sequence[PlannedRun], settings: dict[str, Any] | None, text: CorpusRecord
-) -> list[PlannedRun]:
-    """The same runs with what was chosen for them; as long as that is open, they have no name."""
-    if settings is None:
-        return [
-            replace(
-                one, path=one.path.with_name(f"{cell_label(one.config.cell)}-s{one.config.seed}-…")
-            )
-            for one in planned
-        ]
-    return [with_overrides(one, settings, text, one.path.parent) for one in planned]
+class PlannedWork(NamedTuple):
+    """A run or trial that a comparison will do."""
+
+    entry: Entry
+    purpose: Literal["trial", "run"]
+    run: PlannedRun
 
 
-def plan_trial(
-    planned: PlannedRun, settings: dict[str, Any], updates: int, text: CorpusRecord
-) -> PlannedRun:
-    """A run of so many updates with these settings, kept beside a comparison's own.
+def tune(plan: ComparisonPlan, execution: Execution) -> TuningReport | None:
+    """Do the trials of every entry, rung by rung; None if the plan has no search."""
+    if plan.search is None:
+        return None
+    halving = SuccessiveHalving(plan)
+    for rung in halving.rungs(has_ended=lambda _: True):
+        run_jobs(trial_jobs(rung, plan.texts), execution)
+    uniform_bits = math.log2(plan.corpus.vocabulary.size)
+    return TuningReport(
+        search=plan_search(plan.search, plan.max_steps),
+        uniform_baseline_bits=uniform_bits,
+        cells={
+            name: summarize_tuning(halving.spaces[name], halving.results[name], uniform_bits)
+            for name in sorted(halving.results)
+        },
+    )
 
-    It begins anew, also of a trial that goes on: the learning rate falls to the end of each run,
-    and a run cannot go on from where it has fallen to. The test split is left alone.
+
+def tuned_entries(plan: ComparisonPlan, tuning: TuningReport | None) -> tuple[Entry, ...]:
+    """Return the entries with the settings that tuning chose for them."""
+    if tuning is None:
+        return plan.entries
+    return tuple(
+        entry.with_settings(tuning.cells[entry.name].chosen.settings, plan.corpus.record)
+        for entry in plan.entries
+    )
+
+
+def planned_work(plan: ComparisonPlan) -> list[PlannedWork]:
+    """Return all trials and runs, each once, as far as they are known.
+
+    As long as a rung has not ended, other trials of the same size stand for those that will go
+    on, and the runs, whose settings are open, have directories that end in "…".
     """
-    looks = planned.config.eval_every or max(1, updates // VALIDATIONS_PER_TRIAL)
-    short = {
-        "seed": TUNING_SEED,
-        "max_steps": updates,
-        "epochs": 0.0,
-        "eval_every": looks,
-        "final_eval": "none",
-    }
-    return with_overrides(planned, {**settings, **short}, text, planned.path.parents[1] / "trials")
+    work: list[PlannedWork] = []
+    entries = plan.entries
+    if plan.search:
+        halving = SuccessiveHalving(plan)
+        for rung in halving.rungs(has_ended=lambda run: bool(run.progress().status)):
+            work += [PlannedWork(trial.entry, "trial", trial.run) for trial in rung]
+        entries = tuple(
+            with_open_settings(entry)
+            if settings is None
+            else entry.with_settings(settings, plan.corpus.record)
+            for entry in entries
+            for settings in [halving.best_settings(entry.name)]
+        )
+    work += [PlannedWork(entry, "run", run) for entry, run in by_seed(entries)]
+    return list({item.run.path: item for item in reversed(work)}.values())[::-1]
 
 
-def trial_score(planned: PlannedRun) -> float | None:
-    """The lowest quick look of a trial that has ended; None if it diverged."""
-    report = Run(planned.path).report
-    return report["best_valid_bits"] if report else None
-
-
-def search_space_for(space: SearchSpace, cell: str) -> SearchSpace:
-    """What is searched for this cell: one without a gate that keeps has no bias of it."""
-    keeps = get_cell(cell).init_retention_bias is not Cell.init_retention_bias
-    return {name: choices for name, choices in space.items() if keeps or name != "forget_bias"}
+def with_open_settings(entry: Entry) -> Entry:
+    """Return the entry with directories that stand for those of settings yet to be chosen."""
+    return replace(
+        entry,
+        runs=tuple(
+            replace(run, path=run.path.with_name(f"{entry.name}-s{run.config.seed}-…"))
+            for run in entry.runs
+        ),
+    )
 
 
 class SuccessiveHalving:
-    """The trials of all, rung by rung. Who goes on is known when a rung has ended: as long as that
-    is open, others stand for them that take as much.
+    """Trials of every entry, rung by rung.
 
-    tuned: name of a cell, or of what stands beside them -> one of its runs, as it would be with
-    what is given alone; updates: of each.
+    Attributes:
+        spaces: entry -> its search space.
+        results: entry -> results of its trials so far.
     """
 
-    def __init__(
-        self,
-        tuned: Mapping[str, PlannedRun],
-        search: SearchSettings,
-        updates: int,
-        text: CorpusRecord,
-    ) -> None:
-        self.tuned, self.search, self.updates, self.text = tuned, search, updates, text
+    def __init__(self, plan: ComparisonPlan) -> None:
+        if plan.search is None:
+            raise ValueError("a plan without a search has no trials")
+        self.plan = plan
+        self.search = plan.search
         self.spaces = {
-            name: search_space_for(search.space, one.config.cell) for name, one in tuned.items()
+            entry.name: search_space_for(self.search.space, entry.runs[0].config.cell)
+            for entry in plan.entries
         }
-        self.going = {name: list(range(search.trials)) for name in tuned}
-        self.outcomes: dict[str, list[TrialResult]] = {name: [] for name in tuned}
-        self.open: set[str] = set()
+        self.results: dict[str, list[TrialResult]] = {entry.name: [] for entry in plan.entries}
+        self._survivors = {entry.name: list(range(self.search.trials)) for entry in plan.entries}
+        self._open: set[str] = set()  # entries with a rung that has not ended
 
-    def run_rungs(
-        self, ended: Callable[[PlannedRun], bool]
-    ) -> Iterator[dict[tuple[str, int], PlannedRun]]:
-        """(name, number) -> its trial, of each rung; what has ended is read when the next is asked
-        for."""
-        for length, count in rung_schedule(self.search.trials, self.updates).items():
-            made = {
-                (name, number): self.trial(name, number, length)
-                for name, numbers in self.going.items()
-                for number in numbers[:count]
-            }
-            yield made
-            for name in self.tuned:
-                mine = {number: one for (of, number), one in made.items() if of == name}
-                if name in self.open or not all(map(ended, mine.values())):
-                    self.open.add(name)
-                    continue
-                came = [
-                    TrialResult(number, length, trial_score(one)) for number, one in mine.items()
+    def rungs(self, has_ended: Callable[[PlannedRun], bool]) -> Iterator[list[Trial]]:
+        """Yield the trials of each rung; read their results when the next rung is asked for.
+
+        Args:
+            has_ended: whether the result of a trial can be read.
+        """
+        for steps, count in rung_schedule(self.search.trials, self.plan.max_steps).items():
+            rung = {
+                entry.name: [
+                    self._trial(entry, number, steps)
+                    for number in self._survivors[entry.name][:count]
                 ]
-                self.outcomes[name] += came
-                self.going[name] = rank_trials(came)
+                for entry in self.plan.entries
+            }
+            yield [trial for trials in rung.values() for trial in trials]
+            for name, trials in rung.items():
+                if name in self._open or not all(has_ended(trial.run) for trial in trials):
+                    self._open.add(name)
+                    continue
+                results = [
+                    TrialResult(trial.number, steps, trial_score(trial.run)) for trial in trials
+                ]
+                self.results[name] += results
+                self._survivors[name] = rank_trials(results)
 
-    def trial(self, name: str, number: int, updates: int) -> PlannedRun:
-        settings = sample_settings(self.spaces[name], number)
-        return plan_trial(self.tuned[name], settings, updates, self.text)
+    def _trial(self, entry: Entry, number: int, steps: int) -> Trial:
+        settings = sample_settings(self.spaces[entry.name], number)
+        run = plan_trial(entry.runs[0], settings, steps, self.plan.corpus.record)
+        return Trial(entry, number, run)
 
-    def best_settings(self, name: str) -> dict[str, Any] | None:
-        """The settings that its trials choose; None as long as that is open."""
-        if name in self.open:
+    def best_settings(self, name: str) -> Settings | None:
+        """Return the settings that an entry's trials chose; None while a rung has not ended."""
+        if name in self._open:
             return None
-        return sample_settings(self.spaces[name], select_best(self.outcomes[name]).number)
+        return sample_settings(self.spaces[name], select_best(self.results[name]).number)
 
 
-def plan_trials(
-    tuned: Mapping[str, PlannedRun], search: SearchSettings, updates: int, text: CorpusRecord
-) -> tuple[list[PlannedRun], dict[str, dict[str, Any] | None]]:
-    """All trials, and name -> what they choose, None as long as that is open."""
-    of = SuccessiveHalving(tuned, search, updates, text)
-    every = {
-        one.path: one
-        for made in of.run_rungs(lambda one: bool(one.progress().status))
-        for one in made.values()
+def search_space_for(space: SearchSpace, cell: str) -> SearchSpace:
+    """Return the search space of a cell: without forget_bias if it has no such gate."""
+    has_retention_gate = get_cell(cell).init_retention_bias is not Cell.init_retention_bias
+    return {
+        name: choices
+        for name, choices in space.items()
+        if has_retention_gate or name != "forget_bias"
     }
-    return list(every.values()), {name: of.best_settings(name) for name in tuned}
 
 
-def run_tuning(
-    tuned: Mapping[str, PlannedRun],
-    search: SearchSettings,
-    updates: int,
-    text: CorpusRecord,
-    symbols: int,
-    job: Callable[[PlannedRun], Job],
-    do: Callable[[Sequence[Job]], None],
-) -> Report:
-    """The trials of all, done rung by rung; what report.json says of them."""
-    of = SuccessiveHalving(tuned, search, updates, text)
-    for made in of.run_rungs(lambda _: True):
-        jobs = {  # one of each: with few settings left to be searched, trials may be alike
-            one.path: replace(job(one), name=f"{name} trial {number}")
-            for (name, number), one in made.items()
-        }
-        do(list(jobs.values()))
-    uniform = math.log2(symbols)
-    cells = {
-        name: summarize_tuning(of.spaces[name], of.outcomes[name], uniform)
-        for name in sorted(tuned)
+def plan_trial(
+    run: PlannedRun, settings: Mapping[str, float | str], steps: int, corpus: CorpusRecord
+) -> PlannedRun:
+    """Return a run of `steps` steps with these settings, kept in the directory of trials.
+
+    A trial that goes on begins anew: the learning rate falls to the end of each run, and a run
+    cannot go on from there. The test split is never read.
+    """
+    overrides = {
+        **settings,
+        "seed": TUNING_SEED,
+        "max_steps": steps,
+        "epochs": 0.0,
+        "eval_every": run.config.eval_every or max(1, steps // VALIDATIONS_PER_TRIAL),
+        "final_eval": "none",
     }
-    return {**describe_search(search, updates), "uniform_bits": uniform, "cells": cells}
+    return with_overrides(run, overrides, corpus, trials_dir(run))
+
+
+def trials_dir(run: PlannedRun) -> Path:
+    """Return the directory of the trials that belong to a run of a comparison."""
+    return run.path.parents[1] / "trials"
+
+
+def trial_jobs(rung: Sequence[Trial], texts: Sequence[str]) -> list[Job]:
+    """Return the jobs of a rung; trials with the same settings share one."""
+    runs = {trial.run.path: trial for trial in rung}
+    return [
+        trial.run.job(texts, f"{trial.entry.name} trial {trial.number}") for trial in runs.values()
+    ]
+
+
+def trial_score(run: PlannedRun) -> float | None:
+    """Return the lowest validation bits of a trial that has ended; None if it diverged."""
+    report = Run(run.path).report
+    return report.best_valid_bits if report else None

@@ -1,0 +1,240 @@
+"""Entries of a comparison and their planned runs; a run's directory is named by its settings."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+import msgspec
+
+from charlm.cells.loader import loaded_cell_sha256
+from charlm.cells.names import cell_label, parse_custom_cell
+from charlm.config import Config, option_metadata, to_argv
+from charlm.errors import DataError
+from charlm.execution.jobs import Job
+from charlm.models.cost import count_parameters_and_state, flops_per_character
+from charlm.results.comparison import PlannedEntry, Role, Setting
+from charlm.results.jobs import JobProgress
+from charlm.results.text import CorpusRecord
+from charlm.results.tuning import Settings
+from charlm.runs.run import Run, is_run
+
+METRICS_TAIL_BYTES = 2**20  # of metrics.jsonl: enough to hold a validation
+WORKER_LOG_EVERY = 60  # seconds between lines in the log of a worker
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run of a comparison; its directory is named by everything that determines the run.
+
+    Attributes:
+        config: its config.
+        path: its directory.
+        parameters: of the model.
+        state_size: floats carried per stream.
+        flops_per_character: matrix products, forward.
+    """
+
+    config: Config
+    path: Path
+    parameters: int
+    state_size: int
+    flops_per_character: int
+
+    def job(self, texts: Sequence[str], name: str) -> Job:
+        """Return the job `charlm train` that begins or resumes this run."""
+        path, config = str(self.path), self.config
+        end = ["--log-every", str(WORKER_LOG_EVERY), "--", *texts]
+        trust = ["--trust-cell", config.cell] if parse_custom_cell(config.cell) else []
+        return Job(
+            name,
+            self.path,
+            ["train", *to_argv(config), "--run", path, *end],
+            self.progress,
+            ["train", "--resume", path, *to_argv(config, exclude=("cell",)), *trust, *end],
+        )
+
+    def progress(self) -> JobProgress:
+        """Return how far the run is, according to its directory.
+
+        Raises:
+            DataError: if the run there has another text or cell.
+        """
+        if not is_run(self.path):
+            return JobProgress()
+        run = Run(self.path)
+        record = run.record
+        if run_directory_name(self.config, record.cell_sha256, record.text) != self.path.name:
+            raise DataError(
+                f"cannot use {self.path}: it has another text or cell than this comparison. Try "
+                "to remove it, after making sure that every machine has the same files (for a "
+                "built-in corpus, the same Python)"
+            )
+        if run.report:
+            return JobProgress("finished", record.max_steps, record.max_steps, self._last_bits())
+        status: Literal["", "diverged"] = "diverged" if run.diverged else ""
+        return JobProgress(status, self._last_step(), record.max_steps, self._last_bits())
+
+    def _last_step(self) -> int:
+        return next((metrics["step"] for metrics in self._metrics_tail()), 0)
+
+    def _last_bits(self) -> float | None:
+        return next(
+            (metrics["valid_bits"] for metrics in self._metrics_tail() if "valid_bits" in metrics),
+            None,
+        )
+
+    def _metrics_tail(self) -> Iterable[dict[str, Any]]:
+        """Yield the last metrics, newest first."""
+        try:
+            with (self.path / "metrics.jsonl").open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - METRICS_TAIL_BYTES))
+                lines = file.read().splitlines()[1:-1]  # the last may be incomplete
+        except FileNotFoundError:
+            return
+        for line in reversed(lines):
+            yield msgspec.json.decode(line)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of a comparison: a cell that is judged, or the Transformer, which is not.
+
+    Attributes:
+        name: label in tables and reports.
+        role: whether it is judged.
+        relative_error: of the matched budget; None where it was not matched by that budget.
+        runs: one per seed, in the order of seeds.
+    """
+
+    name: str
+    role: Role
+    relative_error: float | None
+    runs: tuple[PlannedRun, ...]
+
+    def with_settings(self, settings: Settings, corpus: CorpusRecord) -> "Entry":
+        """Return the entry with settings that do not change the size of its models."""
+        return replace(self, runs=tuple(with_overrides(run, settings, corpus) for run in self.runs))
+
+    def summary(self, seconds_per_million: float | None = None) -> PlannedEntry:
+        """Return its size and speed as reports show them."""
+        run = self.runs[0]
+        return PlannedEntry(
+            name=self.name,
+            role=self.role,
+            hidden_size=run.config.hidden_size,
+            parameters=run.parameters,
+            flops_per_character=run.flops_per_character,
+            state_size=run.state_size,
+            seconds_per_million=seconds_per_million,
+            relative_error=self.relative_error,
+        )
+
+
+def plan_runs(
+    configs: Sequence[Config], corpus: CorpusRecord, vocabulary_size: int, directory: Path
+) -> tuple[PlannedRun, ...]:
+    """Return the runs with these configs: a pure function of its arguments."""
+    return tuple(
+        PlannedRun(
+            config,
+            run_path(config, corpus, directory / "runs"),
+            *count_parameters_and_state(config, vocabulary_size),
+            flops_per_character(config, vocabulary_size),
+        )
+        for config in configs
+    )
+
+
+def with_overrides(
+    run: PlannedRun,
+    settings: Mapping[str, Setting],
+    corpus: CorpusRecord,
+    parent: Path | None = None,
+) -> PlannedRun:
+    """Return the run with settings that do not change its size, in `parent` or beside it."""
+    config = msgspec.structs.replace(run.config, **settings)
+    return replace(run, config=config, path=run_path(config, corpus, parent or run.path.parent))
+
+
+def by_seed(entries: Sequence[Entry]) -> list[tuple[Entry, PlannedRun]]:
+    """Return the runs of entries, all of the first seed first.
+
+    A run that two entries share is there once, as where attention is among the cells.
+    """
+    unique: dict[Path, tuple[Entry, PlannedRun]] = {}
+    for runs in zip(*(entry.runs for entry in entries), strict=True):
+        for entry, run in zip(entries, runs, strict=True):
+            unique.setdefault(run.path, (entry, run))
+    return list(unique.values())
+
+
+def training_jobs(entries: Sequence[Entry], texts: Sequence[str]) -> list[Job]:
+    """Return the jobs that train all runs of these entries."""
+    return [
+        run.job(texts, f"{entry.name} seed {run.config.seed}") for entry, run in by_seed(entries)
+    ]
+
+
+def finished_runs(entries: Sequence[Entry]) -> list[Run]:
+    """Return the runs that have finished and did not diverge."""
+    runs = [Run(run.path) for _, run in by_seed(entries)]
+    return [run for run in runs if run.report]
+
+
+def shared_settings(configs: Sequence[Config], without: Sequence[str] = ()) -> dict[str, Setting]:
+    """Return the settings that all configs share and that determine the result of a run.
+
+    Cell, sizes and seed, by which the runs of a comparison differ, are left out.
+    """
+    first, *others = map(msgspec.to_builtins, configs)
+    varying = {"cell", "hidden_size", "seed", *without}
+    if first["tie_weights"]:
+        varying.add("embedding_dim")
+    return {
+        name: value
+        for name, value in first.items()
+        if name not in varying
+        and not option_metadata(name).can_change
+        and all(other[name] == value for other in others)
+    }
+
+
+def directory_name(config: Config, key: Any) -> str:
+    """Return a directory name: cell, seed, and a hash of `key`, which determines the content."""
+    digest = hashlib.sha256(msgspec.json.encode(key)).hexdigest()
+    return f"{cell_label(config.cell)}-s{config.seed}-{digest[:8]}"
+
+
+def run_directory_name(config: Config, cell_sha256: str, corpus: CorpusRecord) -> str:
+    """Return the name of a run's directory; where texts and custom cells are does not matter."""
+    settings = to_argv(config, with_changeable=False, exclude=("cell",))
+    cell = cell_label(config.cell), cell_sha256
+    return directory_name(config, (cell, settings, corpus.digest, corpus.splits))
+
+
+def run_path(config: Config, corpus: CorpusRecord, parent: Path) -> Path:
+    """Return the directory of the run with this config."""
+    return parent / run_directory_name(config, loaded_cell_sha256(config.cell), corpus)
+
+
+class HasConfig(Protocol):
+    """Anything with a config."""
+
+    @property
+    def config(self) -> Config:
+        """Its config."""
+        ...
+
+
+Planned = TypeVar("Planned", bound=HasConfig)
+
+
+def group_by_cell(planned: Sequence[Planned]) -> dict[str, list[Planned]]:
+    """Return label of the cell -> its runs or curricula, in order."""
+    cells: dict[str, list[Planned]] = {}
+    for item in planned:
+        cells.setdefault(cell_label(item.config.cell), []).append(item)
+    return cells
