@@ -1,103 +1,168 @@
-"""charlm compare-cells"""
+"""`charlm compare-cells`: compare cells on a text, or existing runs."""
 
-from importlib.util import find_spec
+import shlex
+import sys
+from collections.abc import Sequence, Set
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
+from msgspec import to_builtins
 
 from charlm import console
 from charlm.cli.app import app
-from charlm.cli.options import CORPUS, JSON, LOG_EVERY, add_config_options
-from charlm.comparison import compare_on_task, compare_on_text, compare_runs, search
-from charlm.comparison.request import ComparisonRequest
-from charlm.config import Config
+from charlm.cli.options import JSON, LOG_EVERY, TEXT, add_config_options
+from charlm.comparison.request import (
+    DEFAULT_CELLS,
+    DEFAULT_MARGIN,
+    DEFAULT_PARAMS,
+    DEFAULT_SEEDS,
+    DEFAULT_TEXT,
+    ComparisonRequest,
+    is_run_list,
+    parse_baselines,
+    split_names,
+    validate_executor,
+)
+from charlm.comparison.search import DEFAULT_TRIALS
+from charlm.config import Config, option_name
 from charlm.data.sources import make_paths_absolute
 from charlm.errors import ConfigError
-from charlm.execution.executor import Execution, make_executor
 from charlm.execution.signals import raise_pending
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from charlm.execution.executor import Execution
+    from charlm.results.comparison import ComparisonResult
+
+# Options that have a meaning for existing runs.
+RUN_OPTIONS = {
+    *("texts", "reference", "margin", "out", "jobs", "log_every", "probe", "json", "device"),
+    "trust_cell",
+}
 
 
 @app.command(name="compare-cells")
 @add_config_options("cell", "hidden_size", "seed", "minutes", "final_eval", "threads")
 def compare_cells(
     context: typer.Context,
-    given: dict[str, Any],
-    corpus: CORPUS = None,
+    settings: dict[str, Any],
+    texts: TEXT = None,
     cells: Annotated[
-        str | None,
-        typer.Option(help="Which cells, with commas between (rnn,gru,lstm); also FILE.py:CLASS."),
-    ] = None,
-    baseline: Annotated[
-        str, typer.Option(help="The cell that others are judged by; the first, if none is named.")
+        str, typer.Option(metavar="NAMES", help="Cells to compare; also FILE.py:CLASS.")
+    ] = ",".join(DEFAULT_CELLS),
+    reference: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Cell that the others are compared with; default: the first.",
+            show_default=False,
+        ),
     ] = "",
     margin: Annotated[
-        float | None,
-        typer.Option(help="A difference of fewer bits makes none (0.01).", min=1e-6, max=100),
-    ] = None,
-    seeds: Annotated[
-        int, typer.Option(help="Runs of each cell; with fewer than 6, no verdict.", min=1, max=1000)
-    ] = 6,
-    match: Annotated[
-        Literal["parameters", "flops", "state", "seconds"],
+        float,
         typer.Option(
-            help="What every cell has as much of: each gets the hidden size that makes it so. "
-            "seconds are of an update, and measured first."
+            metavar="BITS", help="Smallest relevant difference per character.", min=1e-6, max=100
         ),
-    ] = "parameters",
-    parameters: Annotated[
+    ] = DEFAULT_MARGIN,
+    seeds: Annotated[
         int,
         typer.Option(
-            help="Of every model; with another --match, of the LSTM whose FLOPs, state or seconds "
-            "all have.",
+            metavar="N",
+            help=f"Runs per cell; with fewer than {DEFAULT_SEEDS}, no verdict.",
+            min=1,
+            max=1000,
+        ),
+    ] = DEFAULT_SEEDS,
+    match: Annotated[
+        Literal["params", "flops", "state", "time"],
+        typer.Option(
+            help="Quantity that all models have in common: parameters, FLOPs per character, "
+            "floats of state, or time per step."
+        ),
+    ] = "params",
+    params: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Parameters of every model; with another --match, of the LSTM that defines the "
+            "amount. The nearest number that suits all cells is taken.",
             min=1,
             max=10**10,
         ),
-    ] = 150_000,
-    out: Annotated[Path, typer.Option(help="Where the comparison is kept.")] = Path("comparison"),
-    jobs: Annotated[
-        int, typer.Option(help="Runs side by side, if they fit into memory; 0: one a core.", min=0)
-    ] = 0,
-    plan: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what the runs would take; begin none.")
-    ] = False,
-    engine: Annotated[
-        Literal["local", "ray"],
-        typer.Option(help="Where runs are made: here, or in a Ray cluster that shares --out."),
-    ] = "local",
-    ray_address: Annotated[
-        str, typer.Option(help="HOST:PORT of the cluster, or auto: the one of this machine.")
-    ] = "",
-    log_every: LOG_EVERY = 10.0,
+    ] = DEFAULT_PARAMS,
     trials: Annotated[
         int | None,
         typer.Option(
-            help=f"Trials that tune each cell ({search.TRIALS}); 0, and where --lr is "
-            "given: one learning rate for all.",
+            metavar="N",
+            help="Tuning trials per cell. 0 disables tuning; implied by --learning-rate.  "
+            f"[default: {DEFAULT_TRIALS}]",
             min=0,
             max=1000,
             show_default=False,
         ),
     ] = None,
     lr_range: Annotated[
-        str, typer.Option(help="Learning rates of the trials (3e-4..3e-2).", show_default=False)
+        str,
+        typer.Option(
+            metavar="LOW..HIGH",
+            help="Learning rates of the trials.  [default: 3e-4..3e-2]",
+            show_default=False,
+        ),
     ] = "",
+    baselines: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Reference scores of the text: all, none, or some of uniform, unigram, n-gram, "
+            "gzip, bz2, xz, zstd, and transformer, which is trained like the cells.",
+        ),
+    ] = "all",
     probe: Annotated[
-        bool, typer.Option("--probe", help="Ask every run how far back it remembers, too.")
+        bool, typer.Option("--probe", help="Measure how far back every run remembers.")
     ] = False,
-    transformer: Annotated[
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Directory of the comparison.")] = Path(
+        "comparison"
+    ),
+    dry_run: Annotated[
         bool,
-        typer.Option(help="Train a small Transformer, too, as a baseline of a text."),
-    ] = True,
-    task: Annotated[
-        str, typer.Option(help="No text, but one of those that charlm tasks lists.")
+        typer.Option("--dry-run", help="Estimate time, memory and disk; train nothing."),
+    ] = False,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            "--jobs",
+            "-j",
+            metavar="N",
+            help="Runs in parallel, as far as they fit into memory; 0: one per core.",
+            min=0,
+        ),
+    ] = 0,
+    executor: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="Where to train: here, or in a Ray cluster that shares --out."),
+    ] = "local",
+    ray_address: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Address of the Ray cluster; default: the one of this machine.",
+            show_default=False,
+        ),
     ] = "",
-    distance: Annotated[
-        str, typer.Option(help="Of the task: 10..1000 (10, 20, 50, 100 …), or a list: 10,30.")
-    ] = "",
+    trust_cell: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE.py:CLASS",
+            help="Custom cell of existing runs. The file is executed.",
+            show_default=False,
+        ),
+    ] = None,
+    log_every: LOG_EVERY = 10.0,
     json: JSON = False,
 ) -> None:
-    """Compare recurrent cells on one text: equal parameters, data order and updates.
+    """Compare recurrent cells on one text: equal budgets, data order and steps.
 
     charlm compare-cells
 
@@ -107,90 +172,161 @@ def compare_cells(
 
     charlm compare-cells book.txt --match flops --dry-run
 
-    charlm compare-cells book.txt --probe --out how-far-back
-
-    charlm compare-cells --task copy --distance 10..1000 --params 25000 --out copy
+    charlm compare-cells book.txt --probe --out memory
 
     charlm compare-cells runs/mine runs/yours --out both
 
-    The same command again goes on where it was stopped; more cells, seeds or greater distances
-    reuse what is done. What is not given of --lr, --dropout, --forget-bias and --grad-clip is searched
-    for each cell by --trials, on the validation split: all get a ninth of the updates, the
-    best third of them a third, the best third of those all, never fewer than two. Runs that are
-    there already are compared as they are, if they were scored alike. On a task, each cell and seed
-    is trained anew at one distance after another, at most --max-steps each, until one is not solved.
+    The same command continues where it was stopped. More cells or seeds reuse what is done.
 
-    In a cluster (--executor ray) all machines share --out, the texts and the current directory; on
-    its GPUs, --jobs says how many runs share one.
+    Tuning searches those of --learning-rate, --dropout, --forget-bias and --grad-clip that are not
+    given, for each cell, on the validation split. All trials are trained for a ninth of the steps,
+    the best third of them for a third, the best third of those for all, and never fewer than two.
+
+    Existing runs are compared as they are, if they were scored alike.
+
+    In a cluster (--executor ray), all machines share --out, the texts and the current directory.
+    On its GPUs, --jobs is the number of runs that share one.
     """
-    if bool(task) != bool(distance):
-        raise ConfigError(
-            "--task and --distance go together, as in --task copy --distance 10..1000"
+    device = str(settings.get("device", Config().device))
+    where = ExecutionOptions(out, executor, ray_address, device, jobs, log_every)
+    if is_run_list(texts or []):
+        check_run_options(_explicit_options(context), texts or [])
+        result = compare_existing_runs(texts or [], reference, margin, probe, trust_cell, where)
+    else:
+        if trust_cell:
+            raise ConfigError("cannot use --trust-cell: there are no existing runs. Try --cells")
+        request = ComparisonRequest(
+            texts=tuple(texts or [DEFAULT_TEXT]),
+            cells=tuple(split_names(cells)),
+            settings=make_paths_absolute(settings),
+            params=params,
+            match=match,
+            seeds=seeds,
+            reference=reference,
+            margin=margin,
+            trials=trials,
+            lr_range=lr_range,
+            baselines=parse_baselines(baselines),
+            probes=probe,
         )
-    kind = (
-        compare_on_task
-        if task
-        else compare_runs
-        if compare_runs.is_run_list(corpus or [])
-        else compare_on_text
-    )
-    if trials is None:
-        trials = (
-            search.DEFAULT_TRIALS if kind is compare_on_text and "learning_rate" not in given else 0
+        timing = "--dry-run" if dry_run else "--match time" if match == "time" else ""
+        validate_executor(executor, ray_address, timing)
+        if dry_run:
+            estimate_cost(request, where, json)
+            return
+        result = compare_on_text(request, where)
+    if json:
+        console.print_json(to_builtins(result.report))
+    else:
+        from charlm.reporting.terminal.comparison import print_comparison
+
+        print_comparison(result.report, result.timing)
+    console.print_message(f"results are in {out}: report.html, report.json and timing.json")
+
+
+class ExecutionOptions(NamedTuple):
+    """Options that say where runs are made and how progress is shown."""
+
+    out: Path
+    executor: Literal["local", "ray"]
+    ray_address: str
+    device: str
+    jobs: int
+    log_every: float
+
+    def open(self, kind: Literal["text", "runs"]) -> "AbstractContextManager[Execution]":
+        """Lock the directory and return the execution, as a context manager."""
+        from charlm.comparison.directory import open_comparison
+        from charlm.reporting.terminal.progress import TerminalProgress
+
+        return open_comparison(
+            self.out,
+            kind,
+            executor=self.executor,
+            ray_address=self.ray_address,
+            device=self.device,
+            jobs=self.jobs,
+            progress=TerminalProgress(self.log_every),
         )
-    asked = ComparisonRequest(
-        config_overrides=make_paths_absolute(given),
-        corpus=corpus or [],
-        cells=None
-        if cells is None
-        else [name.strip() for name in cells.split(",") if name.strip()],
-        baseline=baseline,
-        margin=margin,
-        seeds=seeds,
-        match=match,
-        parameters=parameters,
-        plan=plan,
-        in_cluster=engine == "ray",
-        search=search.make_search(trials, given, lr_range) if trials else None,
-        probe=probe,
-        transformer=transformer,
-        task=task,
-        distance=distance,
-        explicit_options={name for name in context.params if _is_explicit(context, name)},
-    )
-    kind.validate(asked)
-    if lr_range and not trials:
-        raise ConfigError("--lr-range is what trials search, and there are none: leave it out")
-    if ray_address and engine != "ray":
-        raise ConfigError("--ray-address is a cluster's: say --executor ray, too, or leave it out")
-    if engine == "ray" and find_spec("ray") is None:
-        raise ConfigError("--executor ray needs Ray: pip install 'charlm[ray]'")
-    from charlm.comparison.plan import check_comparison_dir
-    from charlm.execution.device import available_cores, select_device
-    from charlm.storage.lock import exclusive_lock
+
+
+def compare_on_text(request: ComparisonRequest, where: ExecutionOptions) -> "ComparisonResult":
+    """Do a comparison, and write its page."""
+    from charlm.comparison.compare import run_comparison
+    from charlm.reporting.terminal.comparison import print_comparison_overview
+    from charlm.testing.trusted_cells import load_and_check_custom_cells
 
     raise_pending()
-    kind.load_cells(asked)
-    wanted = asked.config_overrides.get("device", Config().device)
-    here, _ = select_device(wanted if engine == "local" else "cpu", 1)
-    device = here if engine == "local" else wanted  # of the cluster's machines
-    check_comparison_dir(out, kind.COMPARISON_KIND)
-    with exclusive_lock(out):
-        alone = (
-            here != "cpu" and kind is not compare_on_text
-        )  # what packs nothing into a GPU's memory
-        side_by_side = jobs or (0 if engine == "ray" else 1 if alone else available_cores())
-        with make_executor(engine, ray_address, device, side_by_side, out) as there:
-            done = kind.compare_runs(Execution(out, there, log_every), asked)
+    load_and_check_custom_cells(request.cells, compared=True)
+    with where.open("text") as execution:
+        result = run_comparison(request, execution, _command(), print_comparison_overview)
+        _write_page(result, where.out)
+    return result
+
+
+def estimate_cost(request: ComparisonRequest, where: ExecutionOptions, json: bool) -> None:
+    """Print what a comparison would take."""
+    from charlm.comparison.compare import dry_run
+    from charlm.reporting.terminal.cost_estimate import print_cost_estimate
+    from charlm.testing.trusted_cells import load_and_check_custom_cells
+
+    raise_pending()
+    load_and_check_custom_cells(request.cells, compared=True)
+    with where.open("text") as execution:
+        estimate = dry_run(request, execution)
     if json:
-        console.print_json(done.report)
+        console.print_json(to_builtins(estimate))
     else:
-        done.print_report()
-    if done.output_description:
-        console.print_message(f"in {out}: {done.output_description}")
+        print_cost_estimate(estimate)
 
 
-def _is_explicit(context: typer.Context, name: str) -> bool:
-    """Whether the person gave this option."""
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
+def compare_existing_runs(
+    directories: Sequence[str],
+    reference: str,
+    margin: float,
+    probe: bool,
+    trust_cells: Sequence[str] | None,
+    where: ExecutionOptions,
+) -> "ComparisonResult":
+    """Compare existing runs, and write the page."""
+    from charlm.comparison.compare_runs import compare_runs
+
+    raise_pending()
+    with where.open("runs") as execution:
+        result = compare_runs(
+            directories,
+            execution,
+            reference=reference,
+            margin=margin,
+            probes=probe,
+            trust_cells=trust_cells or (),
+            command=_command(),
+        )
+        _write_page(result, where.out)
+    return result
+
+
+def check_run_options(options: Set[str], directories: Sequence[str]) -> None:
+    """Raise ConfigError if an option is given that has no meaning for existing runs."""
+    for name in sorted(options - RUN_OPTIONS):
+        raise ConfigError(
+            f"cannot use {option_name(name)}: it is for runs that are yet to be trained, and "
+            f"{directories[0]} exists. Try without it"
+        )
+
+
+def _explicit_options(context: typer.Context) -> set[str]:
+    """Return the names of the options that were given on the command line."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+
+
+def _command() -> str:
+    return shlex.join(["charlm", *sys.argv[1:]])
+
+
+def _write_page(result: "ComparisonResult", out: Path) -> None:
+    from charlm.reporting.html.comparison import render_comparison
+    from charlm.storage import files
+
+    files.write_atomic(out / "report.html", render_comparison(result))

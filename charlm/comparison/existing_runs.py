@@ -44,26 +44,6 @@ class LoadedRuns(NamedTuple):
     reference: Run
 
 
-def is_run_list(names: Sequence[str]) -> bool:
-    """Return whether these are directories of runs or comparisons, rather than texts.
-
-    Raises:
-        ConfigError: if they are both.
-    """
-    made_by_charlm = [
-        name
-        for name in names
-        if any((Path(name) / file).exists() for file in ("run.json", "comparison.json"))
-    ]
-    if made_by_charlm and len(made_by_charlm) < len(names):
-        text = next(name for name in names if name not in made_by_charlm)
-        raise ConfigError(
-            f"cannot compare {made_by_charlm[0]} with {text}: one is a run, the other is not. "
-            "Name only runs, or only texts"
-        )
-    return bool(made_by_charlm)
-
-
 def load_runs(directories: Sequence[str | Path]) -> LoadedRuns:
     """Load runs from directories.
 

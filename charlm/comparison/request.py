@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal, get_args
 
 from charlm.cells.names import cell_label
@@ -145,6 +146,26 @@ def validate_executor(executor: str, ray_address: str = "", timing_option: str =
         raise ConfigError(
             "cannot use --executor ray: Ray is not installed. Try pip install 'charlm[ray]'"
         )
+
+
+def is_run_list(names: Sequence[str]) -> bool:
+    """Return whether these are directories of runs or comparisons, rather than texts.
+
+    Raises:
+        ConfigError: if they are both.
+    """
+    made_by_charlm = [
+        name
+        for name in names
+        if any((Path(name) / file).exists() for file in ("run.json", "comparison.json"))
+    ]
+    if made_by_charlm and len(made_by_charlm) < len(names):
+        text = next(name for name in names if name not in made_by_charlm)
+        raise ConfigError(
+            f"cannot compare {made_by_charlm[0]} with {text}: one is a run, the other is not. "
+            "Name only runs, or only texts"
+        )
+    return bool(made_by_charlm)
 
 
 def parse_baselines(text: str) -> tuple[str, ...] | None:
