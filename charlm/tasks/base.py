@@ -186,8 +186,8 @@ def parse_distances(text: str, min_length: int = 1) -> list[int]:
     check_length(low, min_length, f"--distances {text}")
     if not lengths:
         raise ConfigError(
-            f"{problem}: it contains none of 1, 2, 5, 10, 20, 50 … Try a range such as 10..1000, or "
-            "a list"
+            f"{problem}: it contains none of 1, 2, 5, 10, 20, 50 … Try a range such as 10..1000 "
+            "or a list"
         )
     return lengths
 
