@@ -1,98 +1,110 @@
-"""The figures of a report of `charlm probe` or `charlm compare-cells`, a file each, for a page that
-has no style of its own.
+"""SVG files of the figures of a report, for pages without a style of their own.
 
 python scripts/figures.py probes/report.json docs/memory
 python scripts/figures.py comparison/report.json docs/comparison
 """
 
-import json
 import math
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
+import msgspec
 from markupsafe import escape
 
 from charlm.reporting.figures import SIZE, Figure, LegendEntry, make_legend
 from charlm.reporting.html.comparison import difference_figures
 from charlm.reporting.html.probes import probe_section
-from charlm.reporting.html.tuning import tuning_section as tuned
+from charlm.reporting.html.tuning import tuning_section
+from charlm.reporting.wording import cell_rows
+from charlm.results.comparison import ComparisonReport
+from charlm.results.probes import ProbesReport
 from charlm.storage import files
 
-BASE = Path(__file__).parent.parent / "charlm" / "reporting" / "html" / "templates" / "base.html"
-KEY = 24  # pixels above the figure for a row of whose its lines are,
-ROW = 5  # so many in each
+TEMPLATES = Path(__file__).parent.parent / "charlm" / "reporting" / "html" / "templates"
+LEGEND_ROW_HEIGHT = 24  # pixels
+LEGEND_COLUMNS = 5  # at most
+
+NamedFigure = tuple[str, Figure, Sequence[LegendEntry]]  # name of the file, figure, its legend
 
 
 def style() -> str:
-    """The colours of every page, light and dark, and letters."""
-    page = BASE.read_text()
+    """Return the style of every page: light and dark colors, and the font."""
+    page = (TEMPLATES / "base.html").read_text()
     light, dark = re.findall(r":root \{(.*?)\}", page, re.S)
-    ink = "svg { color: var(--ink); font: 12px system-ui, sans-serif }"
     dark = f"@media (prefers-color-scheme: dark) {{ :root {{{dark}}} }}"
-    return f"<style>:root {{{light}}} {dark} {ink}</style>"
+    text = "svg { color: var(--ink); font: 12px system-ui, sans-serif }"
+    return f"<style>:root {{{light}}} {dark} {text}</style>"
 
 
-def standing_alone(figure: Figure, looks: Sequence[LegendEntry]) -> str:
-    """An SVG file: the figure, what it shows, and whose its lines are."""
+def standalone_svg(figure: Figure, legend: Sequence[LegendEntry]) -> str:
+    """Return an SVG file: the figure, its legend above it, and its labels."""
     width, height = SIZE
-    inner = str(figure.svg)
-    inner = inner[inner.index(">") + 1 :]
-    rows = math.ceil(len(looks) / ROW)
-    columns = math.ceil(len(looks) / rows)
-    said = []
-    for place, look in enumerate(looks):
-        x = 8 + place % columns * (width - 16) // columns
-        y = 10 + place // columns * KEY
-        dash = f' stroke-dasharray="{look.dash}"' if look.dash else ""
-        said.append(
-            f'<path d="M{x} {y}h20" stroke="var(--line-{look.color})" stroke-width="2"{dash}/>'
-            f'<text x="{x + 26}" y="{y + 4}" fill="currentColor">{escape(look.group)}</text>'
+    svg = str(figure.svg)
+    inner = svg[svg.index(">") + 1 :].removesuffix("</svg>")
+    rows = math.ceil(len(legend) / LEGEND_COLUMNS)
+    columns = math.ceil(len(legend) / rows) if rows else 1
+    top = rows * LEGEND_ROW_HEIGHT
+    entries = []
+    for number, entry in enumerate(legend):
+        x = 8 + number % columns * (width - 16) // columns
+        y = 10 + number // columns * LEGEND_ROW_HEIGHT
+        dash = f' stroke-dasharray="{entry.dash}"' if entry.dash else ""
+        entries.append(
+            f'<path d="M{x} {y}h20" stroke="var(--line-{entry.color})" stroke-width="2"{dash}/>'
+            f'<text x="{x + 26}" y="{y + 4}" fill="currentColor">{escape(entry.group)}</text>'
         )
-    names = escape(f"{figure.plan.title}: {figure.plan.y}, against {figure.plan.x}")
-    axes = escape(f"{figure.plan.y}, against {figure.plan.x}")
+    labels = f"{figure.spec.y}, against {figure.spec.x}"
+    title = f"{figure.spec.title}: {labels}" if figure.spec.title else labels
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'viewBox="0 0 {width} {height + (rows + 1) * KEY}" width="{2 * width}" role="img">'
-        f"<title>{names}</title>{style()}{''.join(said)}"
-        f'<g transform="translate(0 {rows * KEY})">{inner.removesuffix("</svg>")}</g>'
-        f'<text x="{width // 2}" y="{height + rows * KEY + 16}" text-anchor="middle" '
-        f'fill="currentColor">{axes}</text></svg>\n'
+        f'viewBox="0 0 {width} {top + height + LEGEND_ROW_HEIGHT}" width="{2 * width}" role="img">'
+        f"<title>{escape(title)}</title>{style()}{''.join(entries)}"
+        f'<g transform="translate(0 {top})">{inner}</g>'
+        f'<text x="{width // 2}" y="{top + height + 16}" text-anchor="middle" '
+        f'fill="currentColor">{escape(labels)}</text></svg>\n'
     )
 
 
-Drawn = Iterator[tuple[str, list[Figure]]]
+def probe_figures(report: ProbesReport) -> Iterator[NamedFigure]:
+    """Yield the figures of each probe."""
+    legend = make_legend([run.cell for run in report.runs])
+    for name, probe in report.probes.items():
+        for figure in probe_section(name, probe, report.runs).figures:
+            yield name, figure, [*legend, *figure.legend]
 
 
-def of_probes(told: dict[str, Any]) -> Drawn:
-    """name -> its figures."""
-    for name, one in told["probes"].items():
-        yield name, probe_section(name, one, told["runs"]).drawn
+def comparison_figures(report: ComparisonReport) -> Iterator[NamedFigure]:
+    """Yield the differences to the reference, and the figures of tuning."""
+    legend = make_legend([row.name for row in cell_rows(report)])
+    for figure in difference_figures(report, legend):
+        yield "differences", figure, figure.legend or legend
+    if report.tuning:
+        for figure in tuning_section(report.tuning, legend).figures:
+            yield "tuning", figure, figure.legend or legend
 
 
-def of_comparison(told: dict[str, Any], looks: list[LegendEntry]) -> Drawn:
-    yield "differences", difference_figures(told, looks)
-    if told["tuning"]:
-        yield "tuning", tuned(told["tuning"], looks).drawn
-
-
-def main(report: Path, place: Path) -> None:
-    told = json.loads(report.read_text())
-    files.make_directory(place)
-    looks = make_legend([one["cell"] for one in told["runs" if "probes" in told else "rows"]])
-    every = of_probes(told) if "probes" in told else of_comparison(told, looks)
-    for name, drawn in every:
-        for number, figure in enumerate(drawn):
-            said = "-".join(re.findall(r"\w+", figure.plan.title or figure.plan.y)).lower()
-            path = place / f"{name}-{number}-{said}.svg"
-            shown = figure.key if "probes" not in told and figure.key else [*looks, *figure.key]
-            files.write_atomic(path, standing_alone(figure, shown).encode())
-            print(path)
+def write_figures(report: Path, directory: Path) -> list[Path]:
+    """Write the figures of a report.json into a directory; return the files."""
+    decoded = msgspec.json.decode(report.read_bytes())
+    if "probes" in decoded:
+        figures = probe_figures(msgspec.convert(decoded, ProbesReport))
+    else:
+        figures = comparison_figures(msgspec.convert(decoded, ComparisonReport))
+    files.make_directory(directory)
+    paths: list[Path] = []
+    counts: dict[str, int] = {}
+    for name, figure, legend in figures:
+        number = counts[name] = counts.get(name, -1) + 1
+        title = "-".join(re.findall(r"\w+", figure.spec.title or figure.spec.y)).lower()
+        paths.append(directory / f"{name}-{number}-{title}.svg")
+        files.write_atomic(paths[-1], standalone_svg(figure, legend).encode())
+    return paths
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit(__doc__)
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    for path in write_figures(Path(sys.argv[1]), Path(sys.argv[2])):
+        print(path)

@@ -1,0 +1,150 @@
+"""Documentation agrees with the code: links, commands, options, tables and generated pages."""
+
+import importlib.util
+import re
+import shlex
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import msgspec
+import pytest
+
+from charlm.results import comparison
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+OTHER_PROGRAMS = ("torchrun", "srun", "ray", "python", "pip", "sbatch", "make", "#")
+
+
+def load_script(name: str) -> ModuleType:
+    """Import a file of scripts/."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def documented_commands() -> list[str]:
+    """Return every charlm command in the code blocks of README and docs, on one line each."""
+    commands = []
+    for page in PAGES:
+        text = page.read_text().replace("\\\n", " ")
+        blocks = re.findall(r"^```(?:bash)?\n(.*?)^```", text, re.S | re.M)
+        lines = [line for block in blocks for line in block.splitlines()]
+        lines += [line.strip() for line in text.splitlines() if line.startswith("    ")]
+        for line in lines:
+            if match := re.match(r"(?:.* (?:\||--) )?(charlm .*)", line):
+                commands.append(match[1])
+    return list(dict.fromkeys(commands))
+
+
+# The reference of files and keys
+
+
+def test_reference_of_files_is_up_to_date() -> None:
+    assert load_script("reference").main(["--check"]) == 0
+
+
+def test_reference_refuses_stale_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reference = load_script("reference")
+    monkeypatch.setattr(reference, "ROOT", tmp_path)
+    monkeypatch.setattr(reference, "OUTPUT", tmp_path / "files.md")
+    assert reference.main(["--check"]) == 1
+    assert "stale: run `make reference`" in capsys.readouterr().err
+    assert reference.main([]) == 0 and reference.main(["--check"]) == 0
+    (tmp_path / "files.md").write_text("an older one")
+    assert reference.main(["--check"]) == 1
+
+
+class Undocumented(msgspec.Struct):
+    """A struct with keys of known and unknown meaning."""
+
+    hidden_size: int
+    plain: int  # beside it
+    bare: int
+
+
+def test_reference_refuses_key_without_meaning() -> None:
+    reference = load_script("reference")
+    with pytest.raises(LookupError, match=r"Undocumented\.bare$") as error:
+        reference.describe_struct(Undocumented)
+    assert "plain" not in str(error.value) and "hidden_size" not in str(error.value)
+
+
+def test_reference_has_every_struct_of_results() -> None:
+    reference = load_script("reference")
+    page = reference.OUTPUT.read_text()
+    for struct in reference.written_structs():
+        assert f"\n### {struct.__name__}\n" in page
+        for key in struct.__struct_encode_fields__:
+            assert f"| `{key}` |" in page
+    assert reference.undocumented() == []
+
+
+# Commands and links
+
+
+@pytest.mark.parametrize("command", documented_commands())
+def test_documented_command_has_valid_options(command: str) -> None:
+    """Parse the command line as charlm does, without running it."""
+    import typer
+
+    from charlm.cli import app
+
+    group = typer.main.get_command(app)
+    words = shlex.split(command.split("#")[0])[1:]
+    parent = group.make_context("charlm", words)
+    words = [*parent.protected_args, *parent.args] if hasattr(parent, "protected_args") else []
+
+
+def test_links_of_docs_resolve() -> None:
+    for page in PAGES:
+        text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.S | re.M)
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            if target.startswith(("http", "#")):
+                continue
+            assert (page.parent / target.partition("#")[0]).exists(), (page.name, target)
+
+
+def test_anchors_of_reference_resolve() -> None:
+    page = (ROOT / "docs" / "reference" / "files.md").read_text()
+    sections = {name.lower() for name in re.findall(r"^### (\w+)$", page, re.M)}
+    assert set(re.findall(r"\]\(#(\w+)\)", page)) <= sections
+
+
+def test_every_figure_is_shown_by_a_page() -> None:
+    pages = "".join(page.read_text() for page in PAGES)
+    for figure in (ROOT / "docs").rglob("*.svg"):
+        assert f"{figure.parent.name}/{figure.name}" in pages, figure
+
+
+# Design
+
+
+def test_design_has_ranks_of_architecture_test() -> None:
+    from test_architecture import RANKS
+
+    page = (ROOT / "docs" / "design.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| (.*?) \|$", page, re.M)
+    documented = {name: int(rank) for rank, cell in rows for name in re.findall(r"`(\w+)`", cell)}
+    assert documented == RANKS
+
+
+def test_design_names_files_that_exist() -> None:
+    page = (ROOT / "docs" / "design.md").read_text()
+    for name in re.findall(r"`(\w+/(?:\w+/)*(?:\w+\.py)?)`", page):
+        assert (ROOT / "charlm" / name).exists() or (ROOT / name).exists(), name
+
+
+# The example comparison
+
+
+def test_example_report_has_current_format() -> None:
+    data = (ROOT / "docs" / "comparison" / "report.json").read_bytes()
+    report = msgspec.json.decode(data, type=comparison.ComparisonReport)
+    assert data == msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
