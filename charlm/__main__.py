@@ -1,4 +1,4 @@
-"""The program: every way out goes through here, with one line and a documented exit code."""
+"""Entry point of the command line: signals, and one line and exit code for every error."""
 
 import os
 import signal
@@ -18,76 +18,76 @@ from charlm.errors import (
 from charlm.execution.signals import raise_interrupted, raise_pending, received_signals
 from charlm.execution.torchrun import world_size
 
+DEBUG_VARIABLE = "CHARLM_DEBUG"  # if set, tracebacks and warnings of libraries are shown
+
 
 def report_error(error: BaseException) -> int:
-    """Says in one line what went wrong, and how to mend it."""
-    from typer.exceptions import Abort, TyperException
-
+    """Print an error in one line and return its exit code."""
     if received_signals and not isinstance(error, CharlmError | Interrupted):
         error = Interrupted(received_signals[0])
     if isinstance(error, CharlmError):
         console.print_message(f"charlm: {error}")
         return error.code
-    if isinstance(error, Interrupted | Abort):
-        number = error.signal if isinstance(error, Interrupted) else signal.SIGINT
-        console.print_message(f"charlm: {error or 'interrupted'}")
-        return 128 + number
-    if isinstance(error, TyperException):
-        if type(error).__name__ != "NoArgsIsHelpError":  # whose help is already shown
-            command = getattr(getattr(error, "ctx", None), "command_path", "charlm")
-            said = " ".join(error.format_message().split()).rstrip(".")
-            console.print_message(f"charlm: {said}. See '{command} --help'")
-        return error.exit_code
+    if isinstance(error, Interrupted):
+        console.print_message(f"charlm: {error}")
+        return 128 + error.signal
     if isinstance(error, BrokenPipeError | SystemExit):
-        # The reader of our output has seen enough; Typer makes a SystemExit of it, and only of it.
+        # The reader of our output is gone. Typer raises SystemExit then, and only then.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     if isinstance(error, OSError):
-        place = f"{error.filename}: " if error.filename else ""
+        path = f"{error.filename}: " if error.filename else ""
         console.print_message(
-            f"charlm: {place}{error.strerror or error}. Check the path and the disk"
+            f"charlm: {path}{error.strerror or error}. Check the path and the disk"
         )
-        missing = isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError)
-        return InputNotFoundError.code if missing else StorageError.code
-    if isinstance(error, MemoryError) or "allocate" in str(error) or "out of memory" in str(error):
-        console.print_message(
-            "charlm: there is not enough memory. Make the model or the batch smaller"
-        )
+        is_missing = isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError)
+        return InputNotFoundError.code if is_missing else StorageError.code
+    if is_out_of_memory(error):
+        console.print_message("charlm: not enough memory. Try a smaller model or batch")
         return InsufficientMemoryError.code
     console.print_message(
-        f"charlm: a fault in charlm itself: {type(error).__name__}: {error}. "
-        "Please report it; CHARLM_DEBUG=1 shows where it happened"
+        f"charlm: a bug in charlm: {type(error).__name__}: {error}. Please report it; "
+        f"{DEBUG_VARIABLE}=1 shows the traceback"
     )
     return CharlmError.code
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether memory ran out, which PyTorch reports by the text of a RuntimeError alone."""
+    text = str(error) if isinstance(error, RuntimeError) else ""
+    return isinstance(error, MemoryError) or "allocate" in text or "out of memory" in text
+
+
 def main() -> NoReturn:
-    """The program: every way out goes through here."""
-    signal.signal(
-        signal.SIGINT, raise_interrupted
-    )  # first of all: loading what follows takes a while
+    """Run the command line and exit."""
+    # First of all, because the imports below take a while.
+    signal.signal(signal.SIGINT, raise_interrupted)
     signal.signal(signal.SIGTERM, raise_interrupted)
-    if "CHARLM_DEBUG" not in os.environ:
-        warnings.simplefilter("ignore")  # of the libraries: nothing foreign is shown raw
+    if DEBUG_VARIABLE not in os.environ:
+        warnings.simplefilter("ignore")  # of libraries
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by who started us
+        if getattr(sys, name) is None:  # closed by the parent process
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         getattr(sys, name).reconfigure(encoding="utf-8", errors="backslashreplace")
-    code: int | None = None
+    code = 0
     try:
-        from charlm.cli import app
+        from charlm.cli.main import run_command
 
-        code = app(standalone_mode=False, prog_name="charlm")
+        code = run_command()
         sys.stdout.flush()
         raise_pending()
     except BaseException as error:
-        if "CHARLM_DEBUG" in os.environ and not isinstance(error, CharlmError):
+        if DEBUG_VARIABLE in os.environ and not isinstance(error, CharlmError):
             raise
         code = report_error(error)
     if world_size() > 1:
-        # At once: threads of PyTorch's gloo outlive its process group and, one time in twenty on a
-        # busy machine, abort a Python that is tidying up.
+        # At once: threads of PyTorch's gloo outlive its process group. One time in twenty, on a
+        # busy machine, they abort a Python that is shutting down.
         with suppress(OSError):
             sys.stdout.flush()
-        os._exit(code or 0)
-    sys.exit(code or 0)
+        os._exit(code)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

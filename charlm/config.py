@@ -85,7 +85,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cell: Annotated[
         str,
         option(
-            MODEL, "Recurrent cell: a name from `charlm cells`, or FILE.py:CLASS.", metavar="CELL"
+            MODEL, "Recurrent cell: a name from charlm cells, or FILE.py:CLASS.", metavar="CELL"
         ),
     ] = "lstm"
     hidden_size: Annotated[PositiveInt, option(MODEL, "Units per layer.")] = 256
@@ -127,7 +127,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         str,
         option(
             MODEL,
-            "Implementation of the recurrence: auto, or a name from `charlm cells`.",
+            "Implementation of the recurrence: auto, or a name from charlm cells.",
             metavar="KERNEL",
             can_change=True,
         ),

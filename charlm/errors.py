@@ -1,50 +1,56 @@
-"""What can go wrong: each kind has one exit code and says cause, place and way out in one line."""
+"""Exceptions of charlm: one class per exit code, with a message of one line."""
 
 
 class CharlmError(Exception):
-    """A failure that a person can mend; its text is the one line that they see."""
+    """An error that the user can fix. The message names cause and remedy in one line."""
 
-    code = 70
+    code = 70  # exit code
+
+
+class UsageError(CharlmError):
+    """An option or argument that the command does not have, or of the wrong type."""
+
+    code = 2
 
 
 class DataError(CharlmError):
-    """Text or a run that is damaged, or is not what it claims to be."""
+    """A text or a run that is damaged or cannot be used."""
 
     code = 65
 
 
 class InputNotFoundError(CharlmError):
-    """An input that is not there or cannot be read."""
+    """An input that does not exist or cannot be read."""
 
     code = 66
 
 
 class ClusterError(CharlmError):
-    """A cluster that does not answer, or is lost."""
+    """A Ray cluster that does not answer, or is lost."""
 
     code = 69
 
 
 class OutputExistsError(CharlmError):
-    """An output that is already there and would be overwritten."""
+    """An output that exists already and would be overwritten."""
 
     code = 73
 
 
 class StorageError(CharlmError):
-    """The disk is full or failed."""
+    """A disk that is full or failed."""
 
     code = 74
 
 
 class LockedError(CharlmError):
-    """Another process is writing here."""
+    """A directory that another process is writing."""
 
     code = 75
 
 
 class DivergedError(CharlmError):
-    """The loss or its gradient stopped being a number."""
+    """A loss or gradient that is no longer finite."""
 
     code = 76
 
@@ -56,40 +62,41 @@ class ConfigError(CharlmError):
 
 
 class InsufficientMemoryError(CharlmError):
-    """More memory than there is."""
+    """A model that needs more memory than there is."""
 
     code = 79
 
 
 class CellCheckError(CharlmError):
-    """A cell does not do what every cell must."""
+    """A cell that fails a conformance check."""
 
     code = 80
 
 
 class Interrupted(BaseException):
-    """SIGINT or SIGTERM, exit code 128 and its number; no Exception, lest a library swallow it."""
+    """SIGINT or SIGTERM. It is no Exception, so that no library swallows it."""
 
     def __init__(self, signal: int, text: str = "interrupted") -> None:
+        """Create it for a signal, whose number plus 128 is the exit code."""
         super().__init__(text)
         self.signal = signal
 
 
 EXIT_CODES = {  # shown by charlm --help and in the README
     0: "done",
-    2: "usage: an option or argument that the command does not take",
-    65: "bad data: text or a checkpoint that cannot be used as it is",
+    2: "usage: an option or argument that the command does not have",
+    65: "bad data: a text or a run that is damaged or cannot be used",
     66: "an input is missing or cannot be read",
-    69: "a cluster does not answer, or was lost",
-    70: "a fault in charlm itself",
+    69: "a Ray cluster does not answer, or is lost",
+    70: "a bug in charlm",
     73: "the output exists already",
     74: "the disk is full or failed",
-    75: "another process is writing this run",
-    76: "the loss stopped being a finite number",
-    78: "settings that contradict each other, the run, or this machine",
-    79: "more memory than there is",
-    80: "a cell breaks a promise that every cell makes",
+    75: "another process is writing this directory",
+    76: "the loss is no longer finite",
+    78: "settings contradict each other, the run, or this machine",
+    79: "not enough memory",
+    80: "a cell fails a conformance check",
     130: "interrupted (SIGINT), after saving",
-    141: "the reader of the output has gone",
+    141: "the reader of the output is gone",
     143: "terminated (SIGTERM), after saving",
 }

@@ -1,62 +1,124 @@
-"""The program's name, version and first page of help."""
+"""Typer application of charlm: first page of help, version, and log messages."""
 
+import logging
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.exceptions import Exit
 
 from charlm import __version__, console
 from charlm.errors import EXIT_CODES
+from charlm.execution.torchrun import is_main_process
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-)
+Command = Callable[..., None]
 
 
-def _version(asked: bool) -> None:
-    if asked:
-        from importlib.metadata import version as version_of
+def simplify_help(parameters: list[Any]) -> list[Any]:
+    """Remove from --help the types of arguments and switches, and ranges: errors name those."""
+    for parameter in parameters:
+        parameter._get_number_range_help_str = lambda: None
+        if isinstance(parameter, TyperArgument):
+            parameter.display_type_rich = lambda ctx: None  # type: ignore[method-assign]  # noqa: ARG005
+        elif isinstance(parameter, TyperOption) and parameter.is_flag:
+            parameter.metavar = ""
+    return parameters
 
-        python = sys.version.split()[0]
-        console.print_result(f"charlm {__version__}, torch {version_of('torch')}, Python {python}")
-        raise Exit
 
+class PlainCommand(TyperCommand):
+    """Command with short help."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, for parsing and for --help."""
+        return simplify_help(super().get_params(ctx))
+
+
+class PlainGroup(TyperGroup):
+    """Group of commands with short help."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, for parsing and for --help."""
+        return simplify_help(super().get_params(ctx))
+
+
+class CommandLine(typer.Typer):
+    """Typer application whose commands all have short help."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            cls=PlainGroup,
+            context_settings={"help_option_names": ["-h", "--help"]},
+            rich_markup_mode="rich",
+            **options,
+        )
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[Command], Command]:
+        """Return a decorator that makes a function a command."""
+        return super().command(name, cls=PlainCommand, **options)
+
+
+app = CommandLine(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 EXIT_CODE_HELP = ", ".join(
     f"{code} {meaning.split(':')[0]}" for code, meaning in EXIT_CODES.items()
 )
-HELP = f"""Train character language models with recurrent cells of every kind, and compare them.
+HELP = f"""Train character language models with recurrent cells, and compare the cells.
 
-charlm train                      a model of Python's own documentation
+charlm train                      train a model on Python's documentation
 
-charlm sample RUN --prompt "The"  let it write
+charlm sample RUN --prompt "The"  generate text with it
 
-charlm eval RUN                   its exact bits per character
+charlm eval RUN                   compute its exact bits per character
 
-charlm inspect RUN                its gates, character by character
+charlm inspect RUN                show its gates, character by character
 
-charlm probe RUN                  how far back it remembers
+charlm probe RUN                  measure how far back it remembers
 
-charlm compare-cells              RNN, GRU and LSTM at equal parameters
+charlm compare-cells              compare RNN, GRU and LSTM at equal parameters
 
-charlm cells                      every cell there is; and one of your own
+charlm cells                      list the cells, or check one of your own
 
-charlm tasks                      synthetic tasks that ask for memory alone
+charlm tasks                      train and compare cells on synthetic memory tasks
 
 Exit codes: {EXIT_CODE_HELP}.
 """
 
 
+class ConsoleHandler(logging.Handler):
+    """Log handler that prints the bare message on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a message, with control characters escaped."""
+        console.print_message(record.getMessage())
+
+
+def install_log_handler() -> None:
+    """Show the messages of charlm on stderr; of several processes only those of rank 0."""
+    logger = logging.getLogger("charlm")
+    logger.handlers = [ConsoleHandler() if is_main_process() else logging.NullHandler()]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
+        from importlib.metadata import version
+
+        python = sys.version.split()[0]
+        console.print_result(f"charlm {__version__}, torch {version('torch')}, Python {python}")
+        raise Exit
+
+
 @app.callback(help=HELP)
 def main_callback(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001
         bool,
-        typer.Option("--version", help="Print the version.", is_eager=True, callback=_version),
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
     ] = False,
 ) -> None:
-    pass
+    """Prepare every command."""
+    install_log_handler()

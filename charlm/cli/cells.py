@@ -7,14 +7,14 @@ import typer
 from charlm import console
 from charlm.cells.names import CELL_NAMES, parse_custom_cell
 from charlm.cells.source_listing import read_cell_source
-from charlm.cli.app import app
+from charlm.cli.app import CommandLine, app
 from charlm.cli.options import JSON
 from charlm.errors import CellCheckError, ConfigError
 from charlm.execution.signals import raise_pending
 
 NAME = Annotated[str, typer.Argument(metavar="CELL", help="One of them, or FILE.py:CLASS.")]
 HIDDEN = Annotated[int, typer.Option(help="Units, and what they read.", min=1, max=2**14)]
-cells = typer.Typer()
+cells = CommandLine()
 app.add_typer(cells, name="cells")
 
 

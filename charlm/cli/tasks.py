@@ -10,7 +10,7 @@ import typer
 from msgspec import to_builtins
 
 from charlm import console
-from charlm.cli.app import app
+from charlm.cli.app import CommandLine, app
 from charlm.cli.options import JSON, LOG_EVERY, add_config_options
 from charlm.config import DEFAULT_MAX_STEPS, TEXT_ONLY_FIELDS, Config, validate_config
 from charlm.errors import ConfigError
@@ -28,7 +28,7 @@ DISTANCES = Annotated[
 ]
 MAX_EXAMPLE_LENGTH = 10**6
 
-tasks_app = typer.Typer()
+tasks_app = CommandLine()
 app.add_typer(tasks_app, name="tasks")
 
 
@@ -94,7 +94,7 @@ def show_task(
 @tasks_app.command(name="train")
 @add_config_options(*TEXT_ONLY_FIELDS)
 def train_task(
-    given: dict[str, Any],
+    settings: dict[str, Any],
     name: TASK,
     distances: DISTANCES,
     run: Annotated[
@@ -109,7 +109,7 @@ def train_task(
 
     The same command continues where it was stopped.
     """
-    config = validate_config({"max_steps": DEFAULT_MAX_STEPS, **given})
+    config = validate_config({"max_steps": DEFAULT_MAX_STEPS, **settings})
     from charlm.reporting.terminal.progress import TerminalProgress
     from charlm.reporting.terminal.tasks import print_level
     from charlm.tasks.base import TASKS, parse_distances
@@ -130,7 +130,7 @@ def train_task(
 @tasks_app.command(name="compare")
 @add_config_options("cell", "hidden_size", "seed", "threads", *TEXT_ONLY_FIELDS)
 def compare_tasks(
-    given: dict[str, Any],
+    settings: dict[str, Any],
     name: TASK,
     distances: DISTANCES,
     cells: Annotated[
@@ -162,9 +162,7 @@ def compare_tasks(
     ] = 0,
     executor: Annotated[
         Literal["local", "ray"],
-        typer.Option(
-            help="Where to train: here, or in a Ray cluster that shares --out."
-        ),
+        typer.Option(help="Where to train: here, or in a Ray cluster that shares --out."),
     ] = "local",
     ray_address: Annotated[
         str,
@@ -183,13 +181,11 @@ def compare_tasks(
     The same command continues where it was stopped. More cells, seeds or greater lengths reuse
     what is done.
     """
-    validate_config(given)
+    validate_config(settings)
     if ray_address and executor != "ray":
         raise ConfigError("cannot use --ray-address without a cluster. Try --executor ray, too")
     if executor == "ray" and find_spec("ray") is None:
-        raise ConfigError(
-            "cannot use --executor ray: no Ray here. Try pip install 'charlm[ray]'"
-        )
+        raise ConfigError("cannot use --executor ray: no Ray here. Try pip install 'charlm[ray]'")
     from charlm.comparison.compare_on_task import run_task_comparison
     from charlm.comparison.directory import open_comparison
     from charlm.comparison.request import split_names
@@ -206,7 +202,7 @@ def compare_tasks(
         task=name,
         lengths=tuple(parse_distances(distances, TASKS[name].min_length)),
         cells=tuple(split_names(cells)),
-        settings=given,
+        settings=settings,
         params=params,
         match=match,
         seeds=seeds,
@@ -217,7 +213,7 @@ def compare_tasks(
         "task",
         executor=executor,
         ray_address=ray_address,
-        device=given.get("device", Config().device),
+        device=settings.get("device", Config().device),
         jobs=jobs,
         progress=TerminalProgress(log_every),
     ) as execution:
