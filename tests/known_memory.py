@@ -1,0 +1,99 @@
+"""Language models whose memory is known exactly, and texts on which that memory shows."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from charlm.data.vocabulary import Vocabulary
+from charlm.models.char_lm import CharLM
+from charlm.probes.base import ProbeContext, ProbeOutput
+
+State = tuple[tuple[Tensor, ...], ...]
+# History (batch, memory), -1 where nothing was read -> expected token (batch,), -1: no idea.
+Guess = Callable[[Tensor], Tensor]
+
+
+class FakeModel:
+    """Remembers the last `memory` tokens and predicts from nothing else."""
+
+    def __init__(self, vocabulary_size: int, memory: int, guess: Guess) -> None:
+        self.vocabulary_size, self.memory, self.guess = vocabulary_size, memory, guess
+
+    def initial_state(self, batch: int) -> State:
+        return ((torch.full((batch, self.memory), -1),),)
+
+    def next_token_logits(self, state: State) -> Tensor:
+        guess = self.guess(state[0][0])
+        sure = one_hot(guess.clamp(min=0), self.vocabulary_size) * (guess >= 0)[:, None]
+        return 50.0 * sure
+
+    def advance(self, ids: Tensor, state: State) -> State:
+        return ((torch.cat((state[0][0], ids.T), 1)[:, -self.memory :],),)
+
+    def __call__(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+        logits = []
+        for step in ids:
+            state = self.advance(step[None], state)
+            logits.append(self.next_token_logits(state))
+        return torch.stack(logits), state
+
+
+def token_back(distance: int, history: Tensor) -> Tensor:
+    """The token so far back; -1 if it is not remembered."""
+    if distance > history.shape[1]:
+        return torch.full(history.shape[:1], -1)
+    return history[:, -distance]
+
+
+def vocabulary_of(text: str) -> Vocabulary:
+    return Vocabulary("chars", tuple(map(ord, sorted(set(text)))))
+
+
+def make_context(fake: tuple[int, Guess], text: str, train: str, seed: int = 0) -> ProbeContext:
+    vocabulary = vocabulary_of(text + train)
+    return ProbeContext(
+        model=FakeModel(vocabulary.size, *fake),
+        ids=np.array(vocabulary.encode(text)),
+        vocabulary=vocabulary,
+        train_ids=np.array(vocabulary.encode(train)),
+        seed=seed,
+    )
+
+
+def cyclic_text(seed: int) -> str:
+    """2,000 characters, each equal to the one 20 before, with five words in 20."""
+    rng = np.random.default_rng(seed)
+    words = ["".join(rng.choice(list("abcdefgh"), 3)) + " " for _ in range(5)]
+    return "".join(words) * 100
+
+
+def text_of_names(length: int) -> str:
+    """Names whose letters are all about equally frequent."""
+    rng = np.random.default_rng(3)
+    words = ("".join(rng.choice(list("abcdefghijkl"), 5)) for _ in range(length // 7))
+    return ", ".join(word.capitalize() for word in words)
+
+
+def context_with_memory(memory: int) -> ProbeContext:
+    """A model that expects the character 20 back, in a text where that is always right."""
+    return make_context((memory, partial(token_back, 20)), cyclic_text(0), cyclic_text(1))
+
+
+def curve_values(output: ProbeOutput, curve: int = 0) -> np.ndarray:
+    return np.array(output.result.curves[curve].y)
+
+
+def bits_step_by_step(model: CharLM, ids: np.ndarray) -> list[float]:
+    """Bits of each id after those before it, from the initial state, one step at a time."""
+    state, bits = model.initial_state(1), []
+    with torch.no_grad():
+        for id_ in ids:
+            log_probabilities = model.next_token_logits(state)[0].log_softmax(0)
+            bits.append(float(-log_probabilities[id_] / math.log(2)))
+            _, state = model(torch.tensor([[id_]]), state)
+    return bits

@@ -1,0 +1,107 @@
+"""All probes: documentation, units of characters and bytes."""
+
+import dataclasses
+from functools import partial
+
+import msgspec
+import numpy as np
+import pytest
+from conftest import TINY, prose
+from known_memory import text_of_names
+
+from charlm.config import validate_config
+from charlm.data.vocabulary import BYTE_VOCABULARY, ids_to_text
+from charlm.models.build import build_char_lm
+from charlm.models.char_lm import CharLM
+from charlm.probes.base import PROBES, GroupProbe, ProbeContext, ProbeNotApplicableError
+from charlm.probes.closing_delimiters import closing_delimiters
+from charlm.probes.context_replacement import context_replacement
+from charlm.probes.context_shuffle import context_shuffle
+from charlm.probes.context_truncation import context_truncation
+from charlm.probes.gradient_norm import gradient_norm
+from charlm.probes.timescales import timescales
+from charlm.probes.verbatim_recall import verbatim_recall
+from charlm.results.probes import ProbeDocumentation, ProbeResult
+
+SMALL = {"context_lengths": [1, 4, 16], "num_positions": 60, "max_tokens_read": 240}
+SMALL_PROBES = {
+    "closing-delimiters": partial(closing_delimiters, min_events=20),
+    "context-replacement": partial(context_replacement, **SMALL),
+    "context-shuffle": partial(context_shuffle, **SMALL),
+    "context-truncation": partial(
+        context_truncation, context_lengths=[1, 2, 4], num_positions=60
+    ),
+    "gradient-norm": partial(gradient_norm, max_lag=64, num_positions=4),
+    "timescales": partial(timescales, measured_length=64),
+    "verbatim-recall": partial(verbatim_recall, filler_lengths=[16, 64], num_lists=20),
+}
+
+
+def byte_model() -> CharLM:
+    return build_char_lm(validate_config({**TINY, "vocab": "bytes"}), 256, "loop", "cpu").eval()
+
+
+def test_bytes_are_characters_if_ascii() -> None:
+    ids = np.frombuffer(f"{prose(2000)}(é) “(b)”\xa0".encode(), np.uint8)
+    assert (
+        ids_to_text(ids[-14:], BYTE_VOCABULARY)
+        == "\ufffd) \ufffd\ufffd\ufffd(b)\ufffd\ufffd\ufffd\ufffd\ufffd"
+    )
+    context = ProbeContext(
+        model=byte_model(), ids=ids, vocabulary=BYTE_VOCABULARY, train_ids=ids[:1].repeat(2000)
+    )
+    with pytest.raises(ProbeNotApplicableError, match="letters"):
+        verbatim_recall(context)
+
+
+def labels(result: ProbeResult) -> list[str]:
+    return [
+        label
+        for panel in (result, *result.panels)
+        for label in (panel.x, panel.y, *panel.notes, *(number.unit for number in panel.numbers))
+    ]
+
+
+def test_probes_of_bytes_do_not_speak_of_characters() -> None:
+    model = byte_model()
+    ids, train_ids = (
+        np.frombuffer(text.encode(), np.uint8)
+        for text in (prose(2000) + "(b)" * 20, text_of_names(2000))
+    )
+    context = ProbeContext(
+        model=model,
+        ids=ids,
+        vocabulary=BYTE_VOCABULARY,
+        train_ids=train_ids,
+        char_lm=model,
+        make_untrained_model=lambda: model,
+    )
+    short = dataclasses.replace(context, ids=ids[:50], train_ids=train_ids[:50])
+    results, artifacts = {}, {}
+    for name, measure in SMALL_PROBES.items():
+        output = measure(context)
+        results[name], artifacts[name] = output.result, output.artifacts
+        with pytest.raises(ProbeNotApplicableError, match="bytes|closes 0") as error:
+            PROBES[name].measure(short)  # type: ignore[union-attr]
+        assert "character" not in str(error.value)
+    for name, probe in PROBES.items():
+        if isinstance(probe, GroupProbe):
+            results[name] = probe.compare({"single": artifacts[probe.depends_on]})
+    assert set(results) == set(PROBES)
+    for name, result in results.items():
+        assert any("byte" in label for label in labels(result)), name
+        assert not any("character" in label for label in labels(result)), name
+
+
+def test_every_probe_is_documented() -> None:
+    assert {
+        "context-truncation",
+        "context-replacement",
+        "context-shuffle",
+        "relative-context",
+        "closing-delimiters",
+        "verbatim-recall",
+    } <= set(PROBES)
+    for probe in PROBES.values():
+        assert isinstance(probe.documentation, ProbeDocumentation)
+        assert all(len(text) > 20 for text in msgspec.structs.astuple(probe.documentation))
