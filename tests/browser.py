@@ -74,7 +74,7 @@ class Browser:
         tab = self.call("Target.createTarget", url="about:blank")["targetId"]
         attached = self.call("Target.attachToTarget", targetId=tab, flatten=True)
         self.session = attached["sessionId"]
-        for domain in ("Page", "Runtime", "AppendOnlyLog", "Network"):
+        for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
         self.call(
             "Emulation.setDeviceMetricsOverride",

@@ -1,0 +1,540 @@
+"""Results as commands compute them, made up, with foreign text wherever somebody may write."""
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from charlm.config import FORMAT_VERSION, Config
+from charlm.results.comparison import (
+    BaselineResult,
+    CellTiming,
+    ComparisonReport,
+    ComparisonResult,
+    EntryRow,
+    Label,
+    Matching,
+    ScoredCorpus,
+    SeedSummary,
+    Setting,
+    Statistics,
+    TimingReport,
+    ValidationPoint,
+    Verdict,
+)
+from charlm.results.inspection import (
+    ActivationTrace,
+    FeatureUnit,
+    GateSaturation,
+    InspectedText,
+    InspectionReport,
+    LayerEquations,
+    UnitSurvey,
+    UnitTrace,
+)
+from charlm.results.probes import (
+    Curve,
+    Measured,
+    NotApplicable,
+    Outcome,
+    ProbeDocumentation,
+    ProbedRun,
+    ProbedText,
+    ProbeResult,
+    ProbesReport,
+    ProbeSummary,
+    ScalarResult,
+)
+from charlm.results.tasks import (
+    LengthChance,
+    LevelSummary,
+    TaskComparisonResult,
+    TaskDocumentation,
+    TaskReport,
+    TaskRow,
+)
+from charlm.results.tuning import (
+    CellTuning,
+    ChosenTrial,
+    Rung,
+    SearchPlan,
+    TrialRecord,
+    TuningReport,
+)
+
+MATCHING = Matching(
+    measure="params",
+    amount=20_000,
+    parameters=20_000,
+    tolerance=0.01,
+    max_relative_error=0.01,
+    max_steps=100,
+)
+CONTEXTS = [2**power for power in range(13)]
+LENGTHS = (10, 20, 50, 100)
+
+
+def example_settings(foreign: str) -> dict[str, Setting]:
+    """Return all settings of a run."""
+    settings: dict[str, Setting] = msgspec.to_builtins(Config())
+    return {**settings, "glob": foreign}
+
+
+def wobbly_curve(number: int, end: float) -> list[float]:
+    """Return something like a learning curve."""
+    return [end + 3 / (1 + at) + 0.1 * np.sin(at * (number + 1)) / (1 + at) for at in range(20)]
+
+
+def seed_summary(values: Sequence[float | None]) -> SeedSummary:
+    """Return the summary of these seeds."""
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return SeedSummary(mean=None, min=None, max=None, per_seed=tuple(values))
+    mean = sum(known) / len(known)
+    return SeedSummary(mean=mean, min=min(known), max=max(known), per_seed=tuple(values))
+
+
+def entry_row(
+    name: str,
+    values: Sequence[float | None] = (2.0, 2.0),
+    label: Label = "inconclusive",
+    **fields: object,
+) -> EntryRow:
+    """Return a row with these bits of each seed and this verdict."""
+    diverged = sum(value is None for value in values)
+    row = EntryRow(
+        name=name,
+        role="cell",
+        hidden_size=100,
+        num_layers=1,
+        parameters=20_000,
+        relative_error=0.0,
+        state_size=100,
+        flops_per_character=40_000,
+        learning_rate=0.006,
+        bits_per_char=seed_summary(values),
+        bits_per_byte=seed_summary(values),
+        seeds=tuple(range(len(values))),
+        diverged=diverged,
+        runs=tuple(f"{name}-s{seed}" for seed in range(len(values))),
+        verdict=Verdict(label="diverged" if diverged else label),
+    )
+    return msgspec.structs.replace(row, **fields)
+
+
+def comparison_report(
+    rows: Sequence[EntryRow], reference: str = "rnn", **fields: object
+) -> ComparisonReport:
+    """Return a report of these rows."""
+    report = ComparisonReport(
+        format=FORMAT_VERSION,
+        kind="text",
+        protocol="one-stream",
+        corpus=ScoredCorpus(
+            sources=("python-docs",),
+            sha256="ab" * 32,
+            characters=1000,
+            splits={"train": (0, 900), "valid": (900, 950), "test": (950, 1000)},
+            scored_split="test",
+            scored_sha256="cd" * 32,
+        ),
+        matching=MATCHING,
+        settings=example_settings("*"),
+        differing_settings=None,
+        tuning=None,
+        environment={"charlm": "1"},
+        unit="bits_per_char",
+        statistics=Statistics(
+            reference=reference, margin=0.01, level=0.05, correction="Holm", blocks=20
+        ),
+        rows=tuple(rows),
+        baselines=(),
+    )
+    return msgspec.structs.replace(report, **fields)
+
+
+def tuning_report(cells: Sequence[str]) -> TuningReport:
+    """Return nine trials of each cell.
+
+    Of each cell the trials with the highest rates diverged, and of the last cell all did.
+    """
+    rates = {number: round(3e-4 * 100 ** (number / 8), 5) for number in range(9)}
+    found = {}
+    for number, cell in enumerate(cells):
+        bits = {n: abs(math.log(rate / 0.01)) + number for n, rate in rates.items() if rate < 0.02}
+        ranked = sorted(bits, key=lambda n: bits[n])[:3]
+        if cell == cells[-1]:
+            bits, ranked = {}, []
+        trials = [
+            TrialRecord(
+                number=n,
+                settings={"learning_rate": rate, "grad_clip": 1.0},
+                steps=(300, 900) if n in ranked else (300,),
+                bits=(bits.get(n), bits[n] - 0.1) if n in ranked else (bits.get(n),),
+            )
+            for n, rate in rates.items()
+        ]
+        best = trials[ranked[0]] if ranked else trials[0]
+        ordered = sorted((bits.get(n, 6.0) for n in rates), reverse=True)
+        found[cell] = CellTuning(
+            chosen=ChosenTrial(
+                number=best.number,
+                steps=best.steps[-1],
+                bits=best.bits[-1],
+                settings=best.settings,
+            ),
+            at_boundary="high" if ranked else "",
+            trials=tuple(trials),
+            expected_best=tuple(ordered),
+        )
+    search = SearchPlan(
+        trials=9,
+        seed=1000,
+        space={"learning_rate": (3e-4, 3e-2), "grad_clip": (0.25, 1.0, 5.0)},
+        rungs=(Rung(300, 9), Rung(900, 3)),
+        cost_in_runs=2.0,
+    )
+    return TuningReport(search=search, uniform_baseline_bits=6.0, cells=found)
+
+
+def comparison_result(
+    foreign: str = "", cells: Sequence[str] = ("rnn", "gru", "lstm")
+) -> ComparisonResult:
+    """Return a comparison with six seeds, a Transformer, and a cell of which a seed diverged."""
+    names = [*cells, f"{foreign.replace('/', '')}cell.py:MyCell"]
+    rows = []
+    for number, name in enumerate(names):
+        values: list[float | None] = [
+            2 + number / 10 + seed / 30 + number * seed / 300 for seed in range(6)
+        ]
+        if number == len(names) - 1:
+            values[0] = None
+        verdict = Verdict(label="reference")
+        if number:
+            verdict = Verdict(
+                label="worse",
+                difference=number / 10,
+                ci_low=number / 10 - 0.02,
+                ci_high=number / 10 + 0.03,
+                p=0.01,
+                p_holm=0.02,
+                p_tost_holm=1.0,
+                seed_std=0.01,
+                text_se=0.01,
+            )
+        if None in values:
+            verdict = Verdict(label="diverged")
+        flops = 40_000 + 5_000 * number
+        rows.append(entry_row(name, values, flops_per_character=flops, verdict=verdict))
+    transformer = entry_row(
+        "transformer", [2.5] * 6, role="transformer", num_layers=4, verdict=None
+    )
+    curves = {
+        name: tuple(
+            tuple(
+                ValidationPoint(1000 * (at + 1), (at + 1) * (1 + number / 9), bits)
+                for at, bits in enumerate(wobbly_curve(number + seed, 2 + number / 10))
+            )
+            for seed in range(6)
+        )
+        for number, name in enumerate(names)
+    }
+    curves[names[-1]] = ((), *curves[names[-1]][1:])
+    report = comparison_report(
+        [*rows, transformer],
+        names[0],
+        settings=example_settings(foreign),
+        environment={"charlm": "1", foreign: foreign},
+        tuning=tuning_report(names),
+        baselines=(
+            BaselineResult(
+                name=f"n-gram {foreign}",
+                kind="static",
+                bits_per_char=2.2,
+                bits_per_byte=2.2,
+                order=6,
+                max_order=8,
+                training_tokens=900,
+                selection_tokens=50,
+            ),
+            BaselineResult(name="xz", kind="adaptive", bits_per_char=1.7, bits_per_byte=1.7),
+            BaselineResult(
+                name="zstd",
+                kind="adaptive",
+                bits_per_char=None,
+                bits_per_byte=None,
+                missing_package="zstd",
+            ),
+        ),
+    )
+    corpus = msgspec.structs.replace(report.corpus, sources=("python-docs", foreign))
+    return ComparisonResult(
+        report=msgspec.structs.replace(report, corpus=corpus),
+        timing=TimingReport(
+            format=FORMAT_VERSION,
+            command=f"charlm compare-cells {foreign}",
+            cells={name: CellTiming(seconds_per_million=5.0, minutes=1.0) for name in names},
+        ),
+        curves=curves,
+        samples=dict.fromkeys(names[:-1], f"{foreign}\n\twords") | {names[-1]: None},
+    )
+
+
+def probe_result(run: int, foreign: str) -> ProbeResult:
+    """Return a result with figures of every kind."""
+    return ProbeResult(
+        x=f"characters read before {foreign}",
+        y=f"bits per character {foreign}",
+        chance=4.5,
+        curves=[
+            Curve(
+                x=CONTEXTS,
+                y=[2 + 2 / k + run / 10 for k in CONTEXTS],
+                error=[0.05] * 13,
+                count=[300] * 13,
+            )
+        ],
+        panels=[
+            ProbeResult(
+                title=f"after training {foreign}",
+                x="lag",
+                y="norm",
+                log_y=True,
+                curves=[
+                    Curve(
+                        name=f"layer {layer} {foreign}",
+                        x=CONTEXTS,
+                        y=[layer / k**2 for k in CONTEXTS],
+                    )
+                    for layer in (1, 2)
+                ],
+            ),
+            ProbeResult(
+                title="accuracy",
+                x="distance",
+                y="share",
+                log_x=False,
+                curves=[Curve(x=[1, 2, 3], y=[0.5, None, -0.2])],
+            ),
+        ],
+        numbers=[
+            ScalarResult(
+                name=f"effective context {foreign}",
+                value=512.0 + run,
+                unit="characters",
+                low=430,
+                high=610.5,
+            ),
+            ScalarResult(name="half", value=None, unit="steps", note=f"more than 4,096 {foreign}"),
+        ],
+        notes=[f"A note {foreign}"],
+    )
+
+
+def probes_report(foreign: str = "", runs: int = 4) -> ProbesReport:
+    """Return three probes of runs, two of a cell."""
+    names = [f"run-{number}{foreign}" for number in range(runs)]
+    documentation = ProbeDocumentation(
+        question=f"Question it is. {foreign}",
+        protocol=f"Protocol it is. {foreign}",
+        unit=f"Unit it is. {foreign}",
+        chance=f"Chance it is. {foreign}",
+        source=f"Source it is. {foreign}",
+    )
+    text = ProbedText(
+        corpus_sha256="ab" * 32,
+        text_sha256="cd" * 32,
+        split="test",
+        characters=12_000,
+        vocabulary_kind="chars",
+    )
+
+    def summary(outcomes: dict[str, Outcome], is_group: bool = False) -> ProbeSummary:
+        return ProbeSummary(
+            documentation=documentation,
+            is_group=is_group,
+            seconds=dict.fromkeys(outcomes, 1.5),
+            outcomes=outcomes,
+        )
+
+    group = ProbeResult(
+        x="k", y="gain", curves=[Curve(name=name, x=CONTEXTS, y=CONTEXTS) for name in names]
+    )
+    return ProbesReport(
+        format=FORMAT_VERSION,
+        charlm="1",
+        command=f"charlm probe {foreign}",
+        text=text,
+        runs=tuple(
+            ProbedRun(
+                name=name,
+                path=name,
+                cell=("gru", f"cell{foreign}")[number // 2 % 2],
+                seed=number,
+                num_layers=1,
+                hidden_size=100,
+                parameters=20_000,
+                state_size=100,
+                bits_per_char=2.0 if number else None,
+                weights_sha256="ef" * 32,
+                step=100,
+                text=text,
+            )
+            for number, name in enumerate(names)
+        ),
+        probes={
+            "context-truncation": summary(
+                {name: Measured(probe_result(at, foreign)) for at, name in enumerate(names)}
+            ),
+            "relative-context": summary({"group": Measured(group)}, is_group=True),
+            "closing-delimiters": summary(
+                {name: NotApplicable(f"no bracket {foreign}") for name in names}
+            ),
+        },
+    )
+
+
+def task_result(foreign: str = "") -> TaskComparisonResult:
+    """Return three cells on a task: one solves all lengths, one some, one none."""
+    cells = ["gru", "lstm", f"{foreign.replace('/', '')}cell.py:MyCell"]
+
+    def level(solved: int, number: int, length: int) -> LevelSummary:
+        tried = [seed < solved + 1 for seed in range(3)]
+        return LevelSummary(
+            length=length,
+            num_solved=solved,
+            num_seeds=3,
+            ci_low=solved / 5,
+            ci_high=1 - (3 - solved) / 5,
+            num_attempted=sum(tried),
+            num_diverged=0,
+            steps=tuple(500 + 10 * length if seed < solved else None for seed in range(3)),
+            accuracy=tuple(
+                0.5 + solved / 6 + seed / 100 if tried[seed] else None for seed in range(3)
+            ),
+            loss=tuple(0.1 if is_tried else None for is_tried in tried),
+            extrapolation={
+                factor: tuple(0.3 + number / 10 if is_tried else None for is_tried in tried)
+                for factor in "24"
+            },
+        )
+
+    solved = ((3, 3, 3, 2), (3, 2, 0, 0), (0, 0, 0, 0))
+    rows = tuple(
+        TaskRow(
+            name=cell,
+            hidden_size=100,
+            num_layers=1,
+            parameters=20_000,
+            relative_error=0.01,
+            state_size=100,
+            flops_per_character=40_000,
+            seeds=(0, 1, 2),
+            max_solved_length=longest,
+            max_solved_length_per_seed=(longest,) * 3,
+            levels=tuple(
+                level(seeds, number, length)
+                for seeds, length in zip(solved[number], LENGTHS, strict=True)
+            ),
+        )
+        for number, (cell, longest) in enumerate(zip(cells, (100, 20, 0), strict=True))
+    )
+    text = f"so {foreign}"
+    report = TaskReport(
+        format=FORMAT_VERSION,
+        charlm="1",
+        task=TaskDocumentation(
+            name=text,
+            summary=text,
+            source=text,
+            question=text,
+            protocol=text,
+            distance=text,
+            oracle=text,
+            chance=text,
+        ),
+        chance=tuple(
+            LengthChance(length=length, loss=1 / length, accuracy=0.125) for length in LENGTHS
+        ),
+        solved_accuracy=0.99,
+        solved_relative_loss=None,
+        validation_sequences=256,
+        test_sequences=1024,
+        lengths=LENGTHS,
+        matching=MATCHING,
+        settings=example_settings(foreign),
+        rows=rows,
+    )
+    timing = TimingReport(
+        format=FORMAT_VERSION,
+        command=f"charlm tasks compare copy {foreign}",
+        cells=dict.fromkeys(cells, CellTiming(seconds_per_million=None, minutes=1.5)),
+    )
+    return TaskComparisonResult(report=report, timing=timing)
+
+
+def inspection_report(foreign: str = "", survey: bool = True) -> InspectionReport:
+    """Return an inspected GRU of two layers, on a text with an unknown and a control character."""
+    tokens = [*"The cat\tsees", "\n", "é", "\x1b", "\u202e"]
+    count = len(tokens)
+    waves = [math.sin(number) for number in range(count)]
+    traces = [
+        ActivationTrace(variable="h", description=f"state {foreign}", kind="signed", values=waves),
+        ActivationTrace(
+            variable="z",
+            description="update gate",
+            kind="gate",
+            values=[abs(value) for value in waves],
+        ),
+    ]
+    features = [
+        FeatureUnit(
+            feature="bracket depth",
+            layer=2,
+            unit=3,
+            variable="h",
+            selection_correlation=0.9,
+            heldout_correlation=-0.8,
+        )
+    ]
+    saturation = [
+        GateSaturation(
+            layer=layer,
+            variable="z",
+            description="update gate",
+            closed=[0.1, 0.6, 0.9],
+            open=[0.0, 0.3, 0.05],
+        )
+        for layer in (1, 2)
+    ]
+    return InspectionReport(
+        run=f"run {foreign}",
+        cell=f"gru {foreign}",
+        citation=f"Chung et al. (2014) {foreign}",
+        equations=[
+            LayerEquations(
+                layers=[1, 2],
+                docstring="h = (1 - z) h + z g    state\n\nProse about the cell " + foreign,
+            )
+        ],
+        weights_sha256="ab" * 32,
+        text=InspectedText(source="file", path=f"book.txt {foreign}", is_truncated=True),
+        vocabulary_kind="chars",
+        protocol="one-stream",
+        tokens=tokens,
+        is_unknown=[token == "é" for token in tokens],
+        bits=[8.0 * number / count for number in range(count)],
+        survey=UnitSurvey(
+            tokens={"valid": 1000, "test": 2000},
+            feature_units=features,
+            missing_features=["inside a quote", "indentation"],
+            saturation=saturation,
+        )
+        if survey
+        else None,
+        units=[
+            UnitTrace(layer=2, unit=3, retention=None, traces=traces),
+            UnitTrace(layer=1, unit=1, retention=math.exp(-1 / 64), traces=traces[:1]),
+        ],
+    )

@@ -1,0 +1,72 @@
+"""Numbers as text."""
+
+import pytest
+
+from charlm.reporting.formatting import (
+    format_bytes,
+    format_count,
+    format_duration,
+    format_number,
+    format_tick,
+    pluralize,
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (1e-5, "10⁻⁵"),
+        (2e-5, "2·10⁻⁵"),
+        (0.001, "0.001"),
+        (1, "1"),
+        (-0.5, "−0.5"),
+        (4096, "4,096"),
+        (2e4, "20k"),
+        (1e6, "1M"),
+        (2.5e12, "2.5T"),
+        (1e24, "1e+24"),
+    ],
+)
+def test_ticks_are_short(value: float, text: str) -> None:
+    assert format_tick(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (999.4, "999"),
+        (999.6, "1k"),
+        (45_600, "45.6k"),
+        (999_499, "999k"),
+        (999_960, "1M"),
+        (1e6, "1M"),
+        (999.6e6, "1G"),
+        (2e9, "2G"),
+    ],
+)
+def test_counts_have_three_digits(value: float, text: str) -> None:
+    assert format_count(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (0.0, "0"),
+        (3.0, "3"),
+        (-1.23456, "−1.235"),
+        (1234.56, "1,234.6"),
+        (123456.7, "123,457"),
+        (1e-9, "1e−09"),
+    ],
+)
+def test_numbers_of_tables_have_four_digits(value: float | None, text: str) -> None:
+    assert format_number(value) == text
+
+
+def test_durations_sizes_and_plurals() -> None:
+    assert [format_duration(value) for value in (90, 3723)] == ["1:30", "1:02:03"]
+    sizes = (32768, 900_000, 1 << 27, 7)
+    assert [format_bytes(size) for size in sizes] == ["32 KiB", "900 kB", "128 MiB", "7 bytes"]
+    assert [pluralize(count, "seed") for count in (0, 1, 2)] == ["0 seeds", "1 seed", "2 seeds"]
