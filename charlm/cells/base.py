@@ -1,7 +1,9 @@
-"""What a cell is: weights in a module, time in a pure step."""
+"""Base class for recurrent cells: parameters in the module, time in a pure `step`."""
 
+import inspect
 from collections.abc import Iterator
-from typing import Any, Self
+from types import CodeType
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -12,156 +14,342 @@ from charlm.cells.names import INFRASTRUCTURE
 from charlm.errors import ConfigError
 from charlm.registry import Registry
 
-State = tuple[Tensor, ...]  # each (batch, ...); state[0] is the output, (batch, width)
+State = tuple[Tensor, ...]  # each (batch, ...); state[0] is the output (batch, output_size)
 
 
 class Cell(nn.Module):
-    """A subclass makes its weights in __init__ and writes its equations in step.
+    """Base class for recurrent cells.
 
-    inputs: width of x; hidden: units. What it hands on is state[0], (batch, width); its first
-    `hidden` numbers are the output from which characters are predicted.
+    A subclass creates its parameters in `__init__` and writes its equations in `step`:
+
+        class Leaky(Cell):
+            '''Leaky tanh unit.
+
+            f = sigmoid(W_f x + b_f)                forget gate: 1 retains, 0 replaces
+            h' = f h + (1 - f) tanh(W_g x + U h + b_g)
+
+            Parameters: 2H(X + 1) + H*H for X inputs and H units.
+            '''
+
+            gate_descriptions = {"f": "forget gate: 1 retains, 0 replaces"}
+            candidate_name = "g"
+            retention_expression = "f"
+
+            def __init__(self, input_size, hidden_size):
+                super().__init__(input_size, hidden_size)
+                self.W = nn.Linear(input_size, 2 * hidden_size)
+                self.U = nn.Linear(hidden_size, hidden_size, bias=False)
+
+            def step(self, Wx, state):
+                (h,) = state
+                f, g = Wx.chunk(2, dim=-1)
+                f, g = sigmoid(f), tanh(g + self.U(h))
+                self.record(f=f, g=g)
+                return (f * h + (1 - f) * g,)
+
+    The contract, which `charlm cells check FILE.py:CLASS` tests:
+
+    *   `project_inputs` maps x (..., input_size) to Wx (..., any), each token by itself. It runs
+        once for all time steps, or once for each entry of the embedding table. The default is
+        `self.W`.
+    *   `step` maps Wx (batch, any) and the last state to the next state. It is pure: it modifies
+        nothing, draws no random numbers, and mixes no streams of the batch.
+    *   A state is a tuple of tensors, one for each name in `states`, each (batch, ...). The first
+        is the output (batch, output_size). Its first `hidden_size` numbers predict the next token.
+    *   `initial_state` is the same for every stream: by default zeros (batch, hidden_size).
+
+    Gates are optional: `inspect` and `timescales` show them, training does not need them. A cell
+    that names gates passes their values to `self.record(name=value, ...)`, in `step` or in a method
+    that `step` calls. Every name in `gate_descriptions` and `candidate_name` must be a keyword of
+    such a call, and `retention_expression` too unless `retention` is overridden: else creating the
+    class raises TypeError. `record` does nothing until `charlm.models.activation_capture` observes
+    the cell.
     """
 
-    states: tuple[str, ...] = ("h",)  # what is carried through time, the output first
-    fixed_initial_states: tuple[
-        str, ...
-    ] = ()  # those of them whose start is what it is: it is never learned
-    output_is_readout = (
-        False  # whether state[0] is only read from the others: step does not look at it
-    )
-    hidden_size_multiple = 1  # hidden must be a multiple of this
-    # For who looks inside; a cell without them walks as well.
-    gate_descriptions: dict[
-        str, str
-    ] = {}  # letters of the equations, each from 0 to 1 in step: what it is
-    candidate_name = ""  # the letter of what is new, from which a gate takes
-    retention_expression = (
-        ""  # the share that a unit keeps of what it holds, as the equations write it
-    )
-    retention_is_constant = False  # whether that share is the same whatever is read
-    W: nn.Linear  # what x says
-    U: nn.Linear  # what h says
+    states: ClassVar[tuple[str, ...]] = ("h",)
+    """Names of the parts of the state; the output comes first."""
+    fixed_initial_states: ClassVar[tuple[str, ...]] = ()
+    """State parts whose initial value is fixed, even with `initial_state="learned"`."""
+    output_is_readout: ClassVar[bool] = False
+    """Whether `step` ignores the previous state[0], which is only computed from the other parts."""
+    hidden_size_multiple: ClassVar[int] = 1
+    """hidden_size must be a multiple of this."""
 
-    def __init__(self, inputs: int, hidden: int) -> None:
-        super().__init__()
-        if hidden % self.hidden_size_multiple:
-            raise ConfigError(
-                f"{type(self).__name__} has units in multiples of {self.hidden_size_multiple}, "
-                f"not {hidden}: try --hidden-size {-(-hidden // self.hidden_size_multiple) * self.hidden_size_multiple}"
+    gate_descriptions: ClassVar[dict[str, str]] = {}
+    """Gate name -> description. A recorded gate has values in [0, 1], per unit or per head."""
+    candidate_name: ClassVar[str] = ""
+    """Name of the recorded candidate: the new content that a gate lets in."""
+    retention_expression: ClassVar[str] = ""
+    """The fraction of its state that a unit retains in a step, as the equations write it."""
+    retention_is_constant: ClassVar[bool] = False
+    """Whether that fraction does not depend on the input."""
+
+    bias_gates: ClassVar[tuple[str, ...]] = ()
+    """Names of the first chunks of `gate_bias`, `hidden_size` numbers each, in order."""
+    forget_gate: ClassVar[str] = ""
+    """The chunk whose bias makes units retain; see `init_retention_bias`."""
+    input_gate: ClassVar[str] = ""
+    """The chunk whose bias lets new content in, if the cell has such a gate."""
+
+    W: nn.Linear  # input-to-hidden weights
+    U: nn.Linear  # hidden-to-hidden weights
+    recorded: dict[str, Tensor] | None = None  # receives what `record` is given; None: nobody looks
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Check that every named gate is recorded.
+
+        Raises:
+            TypeError: A named gate is not a keyword of `self.record(...)` in any method.
+        """
+        super().__init_subclass__(**kwargs)
+        if cls.step is Cell.step:  # an abstract class: it has no step yet
+            return
+        names = {*cls.gate_descriptions, cls.candidate_name} - {""}
+        if cls.retention_expression and cls.retention is Cell.retention:
+            names.add(cls.retention_expression)
+        if names and (missing := sorted(names - recorded_names(cls))):
+            raise TypeError(
+                f"{cls.__name__} names {', '.join(missing)}, but its step does not record it. "
+                f"Call self.record({missing[0]}={missing[0]}) in step"
             )
-        self.input_size = inputs
-        self.hidden_size = hidden
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        """Create the cell's parameters.
+
+        Args:
+            input_size: Width of the input x.
+            hidden_size: Number of units.
+
+        Raises:
+            ConfigError: hidden_size is not a multiple of `hidden_size_multiple`.
+        """
+        super().__init__()
+        multiple = self.hidden_size_multiple
+        if hidden_size % multiple:
+            raise ConfigError(
+                f"cannot use {hidden_size} units: {type(self).__name__} needs a multiple of "
+                f"{multiple}. Try --hidden-size {-(-hidden_size // multiple) * multiple}"
+            )
+        self.input_size = input_size
+        self.hidden_size = hidden_size
 
     @property
     def output_size(self) -> int:
-        """Of what is handed on to the next layer."""
+        """Width of state[0], which the next layer reads."""
         return self.hidden_size
 
     @property
     def flops(self) -> int:
-        """Of the matrix products of one character, forward: two for each weight of a matrix.
+        """FLOPs of the matrix products of one forward step: two per weight of a matrix.
 
-        A cell that has more, such as of its state with its state, adds them.
+        A cell with other products, such as of two states, adds them.
         """
         return 2 * sum(weight.numel() for weight in self.parameters() if weight.dim() > 1)
 
+    @property
+    def gate_bias(self) -> Tensor:
+        """The bias that `bias_gates` describes."""
+        return self.W.bias
+
     @classmethod
     def make_upper_layer(cls, below: Self) -> "Cell":
-        """A new cell of this kind that reads what `below` hands on."""
+        """Return a new cell of this kind that reads the output of `below`."""
         return cls(below.output_size, below.hidden_size)
 
     def project_inputs(self, x: Tensor) -> Tensor:
-        """(..., inputs) -> (..., any): all that needs no state, for all times at once.
+        """Compute what needs no state, for all time steps at once.
 
-        Each character by itself: projecting before or after picking from a table is the same.
+        Each token is projected by itself, so that an embedding table can be projected instead.
+
+        Args:
+            x: Inputs (..., input_size).
+
+        Returns:
+            Projected inputs (..., any).
         """
         projected: Tensor = self.W(x)
         return projected
 
     def step(self, Wx: Tensor, state: State) -> State:
-        """(batch, any) and the state before -> the state after."""
+        """Return the next state.
+
+        Args:
+            Wx: Projected input of one time step (batch, any).
+            state: The last state, as `initial_state` or `step` returned it.
+        """
         raise NotImplementedError
 
-    def initial_state(self, batch: int) -> State:
-        """The state before the first character: zeros, each (batch, hidden)."""
+    def initial_state(self, batch_size: int) -> State:
+        """Return the state before the first token: zeros, each (batch, hidden_size)."""
         weight = next(self.parameters())
-        return tuple(weight.new_zeros(batch, self.hidden_size) for _ in self.states)
+        return tuple(weight.new_zeros(batch_size, self.hidden_size) for _ in self.states)
+
+    def record(self, **values: Tensor) -> None:
+        """Pass values of this step to an observer, by name; without one this does nothing.
+
+        Args:
+            values: Each (batch, units), (batch, heads, ...) or, if all streams share it, (units,).
+        """
+        if self.recorded is not None:
+            self.recorded.update(values)
 
     def unit_states(self, state: State) -> dict[str, Tensor]:
-        """What each unit holds, by name, each (batch, hidden): the output first."""
+        """Return the per-unit state by name, each (batch, hidden_size); the output comes first."""
         parts = zip(self.states, state, strict=True)
         return {name: part for name, part in parts if part.shape[1:] == (self.hidden_size,)}
 
-    def retention(self, letters: dict[str, Tensor]) -> Tensor:
-        """What `keeps` says, of each unit or head (..., units): of a step's letters at its end."""
-        return letters[self.retention_expression]
+    def retention(self, recorded: dict[str, Tensor]) -> Tensor:
+        """Return the fraction of its state that each unit or head retains in a step, (..., units).
+
+        Args:
+            recorded: What the step recorded, by name.
+        """
+        return recorded[self.retention_expression]
 
     def init_retention_bias(self, bias: Tensor, write: Tensor | None = None) -> None:
-        """Sets biases so that at first unit j keeps the share sigmoid(bias[j]) of what it holds.
+        """Set biases so that unit j at first retains the fraction sigmoid(bias[j]) of its state.
 
-        write: (hidden,) as well, of the gate that lets new content in; None leaves it as it is.
+        Args:
+            bias: (hidden_size,).
+            write: Bias of the gate that lets new content in, (hidden_size,). It is ignored by a
+                cell without such a gate. None leaves the gate as it is.
+
+        Raises:
+            ConfigError: The cell has no forget gate.
         """
-        del bias, write
-        raise ConfigError(f"{type(self).__name__} has no gate that keeps: leave --forget-bias out")
+        if not self.forget_gate:
+            raise ConfigError(
+                f"cannot set a forget bias: {type(self).__name__} has no forget gate. "
+                "Leave --forget-bias out"
+            )
+        chunks = self.gate_bias.data.split(self.hidden_size)
+        bias_of = dict(zip(self.bias_gates, chunks, strict=False))
+        bias_of[self.forget_gate].copy_(bias)
+        if write is not None and self.input_gate:
+            bias_of[self.input_gate].copy_(write)
 
     def recurrent_matrices(self) -> Iterator[Tensor]:
-        """The square matrices from the state to the state, each a view of a weight."""
+        """Yield the square hidden-to-hidden matrices, each a view of a weight."""
         if isinstance(getattr(self, "U", None), nn.Linear):
             yield from self.U.weight.data.split(self.hidden_size)
 
 
-class LinearCell(Cell):
-    """s' = a s + b, where a and b come from x alone; so a scan can walk all of time at once.
+class LSTMVariant(Cell):
+    """LSTM with a step of its own: the declarations that LSTM variants share.
 
-    s is state[0]. A cell that reads its output from s has the states (output, s), and perhaps what
-    it needs of the character before.
+    Gates i, f and o, candidate g, and their biases in the order i, f, g, o. Units retain the
+    fraction f of the cell state c.
+    """
+
+    states: ClassVar[tuple[str, ...]] = ("h", "c")
+    gate_descriptions = {
+        "i": "input gate",
+        "f": "forget gate: 1 retains, 0 forgets",
+        "o": "output gate",
+    }
+    candidate_name = "g"
+    retention_expression = "f"
+    bias_gates: ClassVar[tuple[str, ...]] = ("i", "f", "g", "o")
+    forget_gate = "f"
+    input_gate = "i"
+
+
+class LinearCell(Cell):
+    """Base class for cells whose state is linear in the last one, so that time can be scanned.
+
+    s' = a s + b, where a and b depend on x alone. A subclass writes `coefficients`; `step` follows.
+
+    s is state[0]. With `output_is_readout` the states are (output, s, ...): the subclass then also
+    writes `read_out`. A cell that needs something of the previous token carries it in further
+    states; it writes `apply_input_shift` and a `step` that does the same for one token.
     """
 
     retention_expression = "a"
 
     def apply_input_shift(self, Wx: Tensor, state: State) -> tuple[Tensor, State]:
-        """All of time at once (time, batch, any), and the state before it -> what `coefficients`
-        and `read` take, each character having what it needs of the one before; and the last
-        states, those that follow s."""
-        del state  # a cell whose characters stand for themselves has no such states
+        """Give each token what it needs of the previous one, for all time steps at once.
+
+        Args:
+            Wx: Projected inputs (time, batch, any).
+            state: The state before the first of them.
+
+        Returns:
+            What `coefficients` and `read_out` take (time, batch, any), and the last values of the
+            states that follow s.
+        """
+        del state  # by default a token needs nothing of the previous one
         return Wx, ()
 
     def coefficients(self, Wx: Tensor) -> tuple[Tensor, Tensor]:
-        """(..., any) -> a and b, each (..., units): of one character or of all of them."""
+        """Return a and b of s' = a s + b, each (..., units), from Wx (..., any)."""
         raise NotImplementedError
 
     def read_out(self, Wx: Tensor, s: Tensor) -> Tensor:
-        """The output (..., hidden), for a cell whose output is not s itself."""
+        """Return the output (..., hidden_size), for a cell whose output is not s itself."""
         raise NotImplementedError
 
     def step(self, Wx: Tensor, state: State) -> State:
+        """Return the next state from `coefficients` and, where there is one, `read_out`."""
         a, b = self.coefficients(Wx)
+        self.record(a=a)
         s = a * state[1 if self.output_is_readout else 0] + b
         return (self.read_out(Wx, s), s) if self.output_is_readout else (s,)
 
-    def retention(self, letters: dict[str, Tensor]) -> Tensor:
-        return letters["a"]
-
-
-def block_diagonal_linear(x: Tensor, weight: Tensor) -> Tensor:
-    """A product with blocks: each head reads only its own share of x.
-
-    x: (batch, heads * share), weight: (parts, heads, share, share) -> (batch, parts * heads *
-    share), the parts side by side, as chunk takes them apart.
-    """
-    if has_torch_function((x, weight)):
-        product: Tensor = handle_torch_function(block_diagonal_linear, (x, weight), x, weight)
-        return product
-    parts, heads, share, _ = weight.shape
-    return torch.einsum("bhi,phoi->bpho", x.unflatten(-1, (heads, share)), weight).flatten(1)
+    def retention(self, recorded: dict[str, Tensor]) -> Tensor:
+        """Return a, whatever the equations call it."""
+        return recorded["a"]
 
 
 CELLS: Registry[type[Cell]] = Registry("cell", "charlm.cells", INFRASTRUCTURE)
 register_cell = CELLS.register
 
 
+def recorded_names(cell_type: type[Cell]) -> set[str]:
+    """Return the names that methods of a class pass to `self.record` as keywords.
+
+    An overridden method counts only if the overriding one calls it. The names are read from the
+    compiled code, so that a class without a source file can be checked. Keywords of other calls in
+    the same method count too: what is missed here is an error when the cell is observed.
+    """
+    classes = [kind for kind in cell_type.__mro__ if kind not in nn.Module.__mro__]
+    found: set[str] = set()
+    for method in {name for kind in classes for name in vars(kind)}:
+        for kind in classes:
+            code = getattr(inspect.unwrap(vars(kind).get(method, None)), "__code__", None)
+            if isinstance(code, CodeType):
+                found |= _keywords_of_record(code)
+                if not {"super", method} & {*code.co_names}:
+                    break
+    return found
+
+
+def _keywords_of_record(code: CodeType) -> set[str]:
+    """Return the keyword names in a function that calls `record`: constant tuples of strings."""
+    if "record" not in code.co_names:
+        return set()
+    tuples = [constant for constant in code.co_consts if isinstance(constant, tuple)]
+    return {name for names in tuples for name in names if isinstance(name, str)}
+
+
+def block_diagonal_linear(x: Tensor, weight: Tensor) -> Tensor:
+    """Multiply with block-diagonal matrices: each head reads only its own part of x.
+
+    Args:
+        x: (batch, heads * head_size).
+        weight: (parts, heads, head_size, head_size).
+
+    Returns:
+        (batch, parts * heads * head_size): the parts side by side, as `chunk` separates them.
+    """
+    if has_torch_function((x, weight)):
+        product: Tensor = handle_torch_function(block_diagonal_linear, (x, weight), x, weight)
+        return product
+    parts, heads, head_size, _ = weight.shape
+    return torch.einsum("bhi,phoi->bpho", x.unflatten(-1, (heads, head_size)), weight).flatten(1)
+
+
 class ShapeOnlyLinear(TorchFunctionMode):
-    """Of products of whole matrices there are only the sizes."""
+    """Replace `linear` by a function that only allocates its result."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is functional.linear:
@@ -171,10 +359,10 @@ class ShapeOnlyLinear(TorchFunctionMode):
 
 
 def projection_size(cell: Cell) -> int:
-    """The width of what a cell's project gives.
+    """Return the width of what `cell.project_inputs` returns; the cell may be on the meta device.
 
-    Of a cell without numbers, too: for its products PyTorch would load its compiler, which takes
-    longer than all else that a command does.
+    Products are not computed: on the meta device PyTorch would load its compiler, which takes
+    longer than everything else that a command does.
     """
     with torch.no_grad(), ShapeOnlyLinear():
         return cell.project_inputs(next(cell.parameters()).new_zeros(1, cell.input_size)).shape[-1]

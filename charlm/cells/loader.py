@@ -1,7 +1,7 @@
-"""The cells by name: charlm's own, and those in a file that the person names, whose code is run.
+"""Loader of cells: built-in ones by name, custom ones from FILE.py:CLASS, which executes the file.
 
-A file's code runs in `load` alone, and that is called with words of the command line only: what a
-saved run says its cell was is looked up, never loaded.
+Only `load_custom_cell` executes a file, and it is called only with names from the command line. The
+cell that a saved run names is looked up, never loaded.
 """
 
 import hashlib
@@ -16,127 +16,148 @@ from charlm.cells.base import CELLS, Cell
 from charlm.cells.names import parse_custom_cell
 from charlm.errors import ConfigError, DataError, InputNotFoundError
 
-CUSTOM_CELLS: dict[
-    str, tuple[type[Cell], str]
-] = {}  # FILE.py:CLASS, as the person said it -> and SHA-256
+CUSTOM_CELLS: dict[str, tuple[type[Cell], str]] = {}  # FILE.py:CLASS -> class, SHA-256 of the file
 
 
 class HashedSourceLoader(SourceFileLoader):
-    """Runs the very bytes whose hash was taken: no compiled copy is read, and none is left."""
+    """Execute exactly the bytes that were hashed; no bytecode is read or written."""
 
     def __init__(self, name: str, path: Path, data: bytes) -> None:
         super().__init__(name, str(path))
         self.data = data
 
     def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002
+        """Return the compiled bytes."""
         return self.source_to_code(self.data, self.path)
 
 
 def read_custom_cell(name: str) -> tuple[Path, str, bytes]:
-    """FILE.py:CLASS -> the file, the class and what is in the file."""
-    named = parse_custom_cell(name)
-    assert named is not None, f"{name} is one of charlm's"
-    file, kind = named
+    """Return file, class and the file's content of FILE.py:CLASS."""
+    custom = parse_custom_cell(name)
+    assert custom is not None, f"{name} is a built-in cell"
+    file, class_name = custom
     try:
-        return file, kind, file.read_bytes()
+        return file, class_name, file.read_bytes()
     except OSError as error:
-        raise InputNotFoundError(
-            f"--cell {name}: {file} cannot be read: {error.strerror}"
-        ) from None
+        raise InputNotFoundError(f"cannot read the cell {file}: {error.strerror}") from None
 
 
 def load_custom_cell(name: str) -> None:
-    """Runs the file of FILE.py:CLASS, which the person has named: from then on `find` knows it."""
-    file, wanted, data = read_custom_cell(name)
+    """Execute the file of FILE.py:CLASS, so that `get_cell` knows the cell.
+
+    Raises:
+        InputNotFoundError: The file cannot be read.
+        DataError: The file cannot be executed.
+        ConfigError: It does not define the class, or the class is not a Cell.
+    """
+    file, class_name, data = read_custom_cell(name)
     digest = hashlib.sha256(data).hexdigest()
     module_name = f"charlm_cell_{digest[:12]}"
-    spec = spec_from_file_location(
-        module_name, file, loader=HashedSourceLoader(module_name, file, data)
-    )
+    loader = HashedSourceLoader(module_name, file, data)
+    spec = spec_from_file_location(module_name, file, loader=loader)
     assert spec is not None and spec.loader is not None
     module = module_from_spec(spec)
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # whatever a foreign file does
+    except (Exception, SystemExit) as error:  # a custom file may raise anything
         problem = f"{format_exception(error)}{error_line(file, error)}"
-        raise DataError(f"--cell {name}: {file} cannot be loaded: {problem}") from None
-    there = {key: kind for key, kind in vars(module).items() if isinstance(kind, type)}
-    kind = there.get(wanted)
-    if kind is None:
-        ours = [key for key, kind in there.items() if kind.__module__ == module_name]
+        raise DataError(f"cannot load the cell {name}: {problem}") from None
+    classes = {key: value for key, value in vars(module).items() if isinstance(value, type)}
+    cell_type = classes.get(class_name)
+    if cell_type is None:
+        own = [key for key, value in classes.items() if value.__module__ == module_name]
+        available = ", ".join(own) or "none"
+        raise ConfigError(f"cannot find the class {class_name}: {file} defines {available}")
+    if not issubclass(cell_type, Cell):
         raise ConfigError(
-            f"--cell {name}: {file} has no class {wanted}; it has {', '.join(ours) or 'none'}"
+            f"cannot use {class_name}: it is not a Cell. Try `class {class_name}(Cell)` with "
+            "`from charlm.cells.base import Cell`"
         )
-    if not issubclass(kind, Cell):
-        raise ConfigError(
-            f"--cell {name}: {wanted} is not a Cell: write `class {wanted}(Cell)`, "
-            "with `from charlm.cell import Cell`"
-        )
-    CUSTOM_CELLS[name] = kind, digest
+    CUSTOM_CELLS[name] = cell_type, digest
 
 
 def format_exception(error: BaseException) -> str:
-    """What foreign code raised, on one line."""
+    """Return type and text of an exception on one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
 
 
 def error_line(file: Path, error: BaseException) -> str:
-    """Where in the file it was raised; a SyntaxError says it by itself."""
+    """Return where in the file an exception was raised; a SyntaxError says it itself."""
     lines = [at.lineno for at in extract_tb(error.__traceback__) if at.filename == str(file)]
     return f" (line {lines[-1]})" if lines else ""
 
 
 def get_cell(name: str) -> type[Cell]:
-    """The class of this name, which is one of charlm's or was loaded before."""
+    """Return the class of a built-in cell, or of a custom one that was loaded.
+
+    Raises:
+        ConfigError: The name is unknown, or the custom cell was not loaded.
+    """
     if parse_custom_cell(name) is None:
         return CELLS[name]
     if name not in CUSTOM_CELLS:
         raise ConfigError(
-            f"the cell {name} is in a file, whose code would run: "
-            f"say --cell {name} if you trust it, with the path where it is now"
+            f"cannot use the cell {name}: its file would be executed. "
+            f"Try --trust-cell {name}, with its path on this machine, if you trust it"
         )
     return CUSTOM_CELLS[name][0]
 
 
-def load_recorded_cell(recorded: str, sha256: str, given: str) -> str:
-    """The cell of a saved run under the name that the person gives it now: only that is loaded, and
-    only if it is the file that the run was made with.
+def load_recorded_cell(recorded: str, sha256: str, trusted: str) -> str:
+    """Load the cell of a saved run, if the person trusts it and the file is the one it used.
 
-    recorded and sha256: what the run says; given: "" where the person names none.
+    Args:
+        recorded: The cell in the run's record.
+        sha256: SHA-256 of its file in the record.
+        trusted: FILE.py:CLASS that the person trusts, or "".
+
+    Returns:
+        The name under which `get_cell` knows the cell.
+
+    Raises:
+        ConfigError: The person trusts none, or another cell.
+        DataError: The file is not the one that the run was made with.
     """
-    named = parse_custom_cell(recorded)
-    if named is None:
-        if given not in ("", recorded):
-            raise ConfigError(f"--cell {given}: the run's cell is {recorded}; leave --cell out")
+    custom = parse_custom_cell(recorded)
+    if custom is None:
+        if trusted not in ("", recorded):
+            raise ConfigError(
+                f"cannot use --trust-cell {trusted}: the run's cell is {recorded}. Leave it out"
+            )
         return recorded
-    if not given:
+    if not trusted:
         raise ConfigError(
-            f"the run's cell is {recorded}, in a file whose code would run: "
-            f"say --cell FILE.py:{named[1]} (compare-cells: --cells) if you trust it"
+            f"cannot load the run's cell {recorded}: its file would be executed. "
+            f"Try --trust-cell FILE.py:{custom[1]} if you trust it"
         )
-    if parse_custom_cell(given) is None or parse_custom_cell(given)[1] != named[1]:  # type: ignore[index]
-        raise ConfigError(f"--cell {given}: the run's cell is {recorded}")
-    if (found := custom_cell_sha256(given)) != sha256:
+    trusted_custom = parse_custom_cell(trusted)
+    if trusted_custom is None or trusted_custom[1] != custom[1]:
+        raise ConfigError(
+            f"cannot use --trust-cell {trusted}: the run's cell is {recorded}. "
+            f"Try FILE.py:{custom[1]}"
+        )
+    if (digest := custom_cell_sha256(trusted)) != sha256:
         raise DataError(
-            f"{read_custom_cell(given)[0]} is not the file that the run was made with: its SHA-256 is "
-            f"{found[:12]}…, not {sha256[:12]}…. Bring that one back, or train another run"
+            f"cannot use {trusted_custom[0]}: it is not the file that the run was made with "
+            f"(SHA-256 {digest[:12]}…, not {sha256[:12]}…). Try the original file"
         )
-    load_custom_cell(given)
-    return given
+    load_custom_cell(trusted)
+    return trusted
 
 
 def custom_cell_sha256(name: str) -> str:
-    """The SHA-256 of the file of FILE.py:CLASS, of which nothing runs."""
+    """Return the SHA-256 of the file of FILE.py:CLASS, without executing it."""
     _, _, data = read_custom_cell(name)
     return hashlib.sha256(data).hexdigest()
 
 
 def loaded_cell_sha256(name: str) -> str:
-    """Of the file of a loaded cell; "" for one of charlm's."""
+    """Return the SHA-256 of a loaded custom cell's file; "" for a built-in cell."""
     return "" if parse_custom_cell(name) is None else CUSTOM_CELLS[name][1]
 
 
-def citation(kind: type[Cell]) -> str:
-    """Author (year), "title", from the first line of the cell's file."""
-    return " ".join((sys.modules[kind.__module__].__doc__ or "").split())
+def citation(cell_type: type[Cell]) -> str:
+    """Return author (year), "title": the first paragraph of the cell's file."""
+    doc = sys.modules[cell_type.__module__].__doc__ or ""
+    return " ".join(doc.split("\n\n")[0].split())

@@ -6,83 +6,91 @@ from torch.nn.functional import logsigmoid
 
 from charlm.cells.base import Cell, State, register_cell
 
-HEADS = 4
+NUM_HEADS = 4
 
 
 @register_cell("matrix-lstm")
 class MatrixLSTM(Cell):
-    """q, k, v = W x + b, k / sqrt(H / 4)      query, key and value of each of 4 heads
+    """LSTM whose memory is a matrix for each head, read by a query.
+
+    q, k, v = W x + b, k / sqrt(H / 4)      query, key and value of each of 4 heads
     i = exp(W_i x + b_i)                    input gate of a head, exponential
-    f = sigmoid(W_f x + b_f)                forget gate of a head: 1 keeps, 0 forgets
+    f = sigmoid(W_f x + b_f)                forget gate of a head: 1 retains, 0 forgets
     o = sigmoid(W_o x + b_o)                output gate of a unit
     C' = f C + i v k^T                      matrix memory
-    n' = f n + i k                          normaliser
+    n' = f n + i k                          normalizer
     h' = o (C' q) / max(|n' q|, 1)
 
     C and n are carried divided by exp(m), m' = max(log f + m, log i, 0), so that no exponential
-    overflows, the exp(-m') that the 1 becomes neither. Only C, n and m come from the past.
+    overflows, nor exp(-m'), which the 1 becomes. Only C, n and m come from the past.
 
-    Parameters: 4H(X + 1) + 8(X + 1) for X inputs and H units. b_f begins at 1, so that the memory
-    keeps at first.
+    Parameters: 4H(X + 1) + 8(X + 1) for X inputs and H units. b_f starts at 1, so that the memory
+    retains at first.
     """
 
     states = ("h", "C", "n", "m")
-    hidden_size_multiple = HEADS
+    hidden_size_multiple = NUM_HEADS
     output_is_readout = True
     gate_descriptions = {"i": "input gate of the head, divided by exp(m')", "o": "output gate"}
     candidate_name = "v"
     retention_expression = "f"
 
-    def __init__(self, inputs: int, hidden: int) -> None:
-        super().__init__(inputs, hidden)
-        self.share = hidden // HEADS
-        self.W = nn.Linear(inputs, 4 * hidden + 2 * HEADS)
-        self.init_retention_bias(torch.ones(hidden))
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.head_size = hidden_size // NUM_HEADS
+        self.W = nn.Linear(input_size, 4 * hidden_size + 2 * NUM_HEADS)
+        self.init_retention_bias(torch.ones(hidden_size))
 
     @property
     def flops(self) -> int:
-        """With C' q and n' q."""
-        return super().flops + 2 * self.hidden_size * (self.share + 1)
+        """FLOPs of one step, with C' q and n' q."""
+        return super().flops + 2 * self.hidden_size * (self.head_size + 1)
 
-    def initial_state(self, batch: int) -> State:
+    def initial_state(self, batch_size: int) -> State:
+        """Return zeros: h (batch, hidden_size), C, n and m (batch, heads, ...)."""
         zeros = self.W.weight.new_zeros
-        C, n = zeros(batch, HEADS, self.share, self.share), zeros(batch, HEADS, self.share)
-        return zeros(batch, self.hidden_size), C, n, zeros(batch, HEADS)
+        C = zeros(batch_size, NUM_HEADS, self.head_size, self.head_size)
+        n = zeros(batch_size, NUM_HEADS, self.head_size)
+        return zeros(batch_size, self.hidden_size), C, n, zeros(batch_size, NUM_HEADS)
 
     def vectors(self, Wx: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """q, k and v, each (..., heads, hidden / heads), of one character or of all of them."""
-        q, k, v = Wx[..., : 3 * self.hidden_size].unflatten(-1, (3, HEADS, self.share)).unbind(-3)
-        return q, k / self.share**0.5, v
+        """Return q, k and v, each (..., heads, head_size), from Wx (..., any)."""
+        qkv = Wx[..., : 3 * self.hidden_size].unflatten(-1, (3, NUM_HEADS, self.head_size))
+        q, k, v = qkv.unbind(-3)
+        return q, k / self.head_size**0.5, v
 
     def exponents(self, Wx: Tensor) -> tuple[Tensor, Tensor]:
-        """log i and log f, each (..., heads)."""
+        """Return log i and log f, each (..., heads)."""
         i, f = Wx[..., 4 * self.hidden_size :].chunk(2, dim=-1)
         return i, logsigmoid(f)
 
-    def read(self, Wx: Tensor, Cq: Tensor, nq: Tensor, m: Tensor) -> Tensor:
-        """h (..., hidden) of C q (..., heads, hidden / heads), n q and m (..., heads)."""
+    def read_out(self, Wx: Tensor, Cq: Tensor, nq: Tensor, m: Tensor) -> Tensor:
+        """Return h (..., hidden_size) from C q (..., heads, head_size), n q and m (..., heads)."""
         o = sigmoid(Wx[..., 3 * self.hidden_size : 4 * self.hidden_size])
+        self.record(o=o)
         return o * (Cq / maximum(nq.abs(), exp(-m))[..., None]).flatten(-2)
 
     def step(self, Wx: Tensor, state: State) -> State:
+        """Return (h, C, n, m)."""
         _, C, n, m = state
         q, k, v = self.vectors(Wx)
         log_i, log_f = self.exponents(Wx)
-        held = log_f + m
-        m = maximum(held, log_i).clamp(min=0)
-        i, f = exp(log_i - m)[..., None], exp(held - m)[..., None]
+        log_retained = log_f + m
+        m = maximum(log_retained, log_i).clamp(min=0)
+        i, f = exp(log_i - m)[..., None], exp(log_retained - m)[..., None]
+        self.record(i=i, v=v, log_f=log_f)
         C = f[..., None] * C + einsum("bhv,bhk->bhvk", i * v, k)
         n = f * n + i * k
         Cq, nq = einsum("bhvk,bhk->bhv", C, q), einsum("bhk,bhk->bh", n, q)
-        return self.read(Wx, Cq, nq, m), C, n, m
+        return self.read_out(Wx, Cq, nq, m), C, n, m
 
-    def retention(self, letters: dict[str, Tensor]) -> Tensor:
-        """Of C, by each head, as if it were not divided by exp(m)."""
-        return exp(letters["log_f"])
+    def retention(self, recorded: dict[str, Tensor]) -> Tensor:
+        """Return f of each head (..., heads): C as if it were not divided by exp(m)."""
+        return exp(recorded["log_f"])
 
     def init_retention_bias(self, bias: Tensor, write: Tensor | None = None) -> None:
-        """A head's gate takes the bias of the head's first unit."""
+        """Set the biases of the heads' gates, each to that of the head's first unit."""
         i, f = self.W.bias.data[4 * self.hidden_size :].chunk(2)
-        f.copy_(bias[:: self.share])
+        f.copy_(bias[:: self.head_size])
         if write is not None:
-            i.copy_(write[:: self.share])
+            i.copy_(write[:: self.head_size])

@@ -5,8 +5,8 @@ from pathlib import Path
 from charlm.errors import ConfigError
 from charlm.registry import unknown_name_error
 
-# One file a cell, named like it: so the zoo can be listed without loading torch.
-INFRASTRUCTURE = {"base", "loader", "names", "source_listing"}  # modules that are no cell
+INFRASTRUCTURE = {"base", "loader", "names", "source_listing"}  # modules that define no cell
+# One file per cell, with its name: so they can be listed without importing torch.
 CELL_NAMES = sorted(
     file.stem.replace("_", "-")
     for file in Path(__file__).parent.glob("*.py")
@@ -15,20 +15,24 @@ CELL_NAMES = sorted(
 
 
 def parse_custom_cell(cell: str) -> tuple[Path, str] | None:
-    """FILE.py:CLASS, a cell of the person's own -> the file and the class; None: one of ours."""
+    """Return file and class of a custom cell FILE.py:CLASS; None for a built-in cell.
+
+    Raises:
+        ConfigError: It is neither a known name nor FILE.py:CLASS.
+    """
     if cell in CELL_NAMES:
         return None
     if ":" not in cell and not cell.endswith(".py"):
         raise unknown_name_error("cell", cell, CELL_NAMES)
-    file, _, kind = cell.rpartition(":")
-    if not (file.endswith(".py") and kind.isidentifier()):
+    file, _, class_name = cell.rpartition(":")
+    if not (file.endswith(".py") and class_name.isidentifier()):
         raise ConfigError(
-            f"--cell {cell}: a cell of your own is FILE.py:CLASS, as in cell.py:MyCell"
+            f"cannot use the cell {cell}: it is not FILE.py:CLASS. Try cell.py:MyCell"
         )
-    return Path(file), kind
+    return Path(file), class_name
 
 
 def cell_label(cell: str) -> str:
-    """What a cell is called in tables and in the names of runs."""
-    file, _, kind = cell.rpartition(":")
-    return f"{Path(file).stem}.{kind}" if file else cell
+    """Return the name of a cell in tables and in names of runs."""
+    file, _, class_name = cell.rpartition(":")
+    return f"{Path(file).stem}.{class_name}" if file else cell

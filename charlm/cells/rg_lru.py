@@ -9,41 +9,51 @@ from charlm.cells.base import LinearCell, register_cell
 
 @register_cell("rg-lru")
 class RGLRU(LinearCell):
-    """u = W x                               the width of the units
+    """Real-gated linear recurrent unit.
+
+    u = W x                              the input, as wide as the units
     r, i = sigmoid(V u + b)              recurrence and input gate
-    a = sigmoid(L)^(8 r)                  share kept
+    a = sigmoid(L)^(8 r)                 fraction retained
     h' = a h + sqrt(1 - a^2) i u
 
     The root has 1e-6 added, so that its slope is finite where a rounds to 1.
 
-    Parameters: HX + 2H(H + 1) + H for X inputs and H units. b begins at 0 and L so that a, where
-    r = 1, is uniform between 0.9 and 0.999, as in the paper: units that forget at every pace.
+    Parameters: HX + 2H(H + 1) + H for X inputs and H units. b starts at 0, and L so that a, where
+    r = 1, is uniform between 0.9 and 0.999, as in the paper: units with many time constants.
     """
 
-    gate_descriptions = {"r": "recurrence gate: 0 holds all", "i": "input gate", "a": "share kept"}
+    gate_descriptions = {
+        "r": "recurrence gate: 0 retains all",
+        "i": "input gate",
+        "a": "fraction retained",
+    }
     candidate_name = "u"
 
-    def __init__(self, inputs: int, hidden: int) -> None:
-        super().__init__(inputs, hidden)
-        self.W = nn.Linear(inputs, hidden, bias=False)
-        self.V = nn.Linear(hidden, 2 * hidden)
-        self.L = nn.Parameter(torch.empty(hidden))
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.W = nn.Linear(input_size, hidden_size, bias=False)
+        self.V = nn.Linear(hidden_size, 2 * hidden_size)
+        self.L = nn.Parameter(torch.empty(hidden_size))
         nn.init.zeros_(self.V.bias)
-        self.init_retention_bias(torch.empty(hidden).uniform_(0.9, 0.999).sqrt().logit())
+        self.init_retention_bias(torch.empty(hidden_size).uniform_(0.9, 0.999).sqrt().logit())
 
     def project_inputs(self, x: Tensor) -> Tensor:
+        """Return [u | V u + b]."""
         u = self.W(x)
         return cat((u, self.V(u)), dim=-1)
 
     def coefficients(self, Wx: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a and sqrt(1 - a^2) i u."""
         u, r, i = Wx.chunk(3, dim=-1)
         r, i = sigmoid(r), sigmoid(i)
         a = exp(8 * r * logsigmoid(self.L))
+        self.record(r=r, i=i, u=u)  # `step` records a
         return a, sqrt(1 - a * a + 1e-6) * i * u
 
     def init_retention_bias(self, bias: Tensor, write: Tensor | None = None) -> None:
+        """Set L so that a = sigmoid(bias) where r = 1/2; write is the bias of i."""
         _, i = self.V.bias.data.chunk(2)
-        root = logsigmoid(bias) / 4  # log sigmoid(L), where r = 1/2 makes a = sigmoid(bias)
+        root = logsigmoid(bias) / 4  # log sigmoid(L)
         self.L.data.copy_(root - torch.log(-torch.expm1(root)))
         if write is not None:
             i.copy_(write)

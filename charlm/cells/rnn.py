@@ -7,18 +7,21 @@ from charlm.cells.base import Cell, State, register_cell
 
 @register_cell("rnn")
 class RNN(Cell):
-    """h' = tanh(W x + U h + b)
+    """Plain recurrent network.
 
-    Parameters: H(X + H + 1) for X inputs and H units. U begins orthogonal, so that at first nothing
-    of the state is lost or blown up (Saxe et al. 2014).
+    h' = tanh(W x + U h + b)
+
+    Parameters: H(X + H + 1) for X inputs and H units. U starts orthogonal, so that at first the
+    state is neither lost nor amplified (Saxe et al. 2014).
     """
 
-    def __init__(self, inputs: int, hidden: int) -> None:
-        super().__init__(inputs, hidden)
-        self.W = nn.Linear(inputs, hidden)
-        self.U = nn.Linear(hidden, hidden, bias=False)
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.W = nn.Linear(input_size, hidden_size)
+        self.U = nn.Linear(hidden_size, hidden_size, bias=False)
         nn.init.orthogonal_(self.U.weight)
 
     def step(self, Wx: Tensor, state: State) -> State:
+        """Return (h,)."""
         (h,) = state
         return (tanh(Wx + self.U(h)),)

@@ -1,4 +1,4 @@
-"""A cell as it is written: read from its file, of which nothing runs."""
+"""Source listing of a cell: citation, equations and code, read without importing the file."""
 
 import ast
 from pathlib import Path
@@ -9,27 +9,35 @@ from charlm.errors import ConfigError, DataError, InputNotFoundError
 
 
 class CellSource(NamedTuple):
-    paper: str
+    """What a cell's file says."""
+
+    citation: str
     equations: str
     file: Path
     code: str
 
 
 def read_cell_source(name: str) -> CellSource:
-    """Of one of charlm's cells, or of FILE.py:CLASS."""
-    named = parse_custom_cell(name)
-    ours = Path(__file__).parent / f"{name.replace('-', '_')}.py"
-    file, wanted = named or (ours, "")
+    """Return the source of a built-in cell, or of FILE.py:CLASS; nothing of it is executed.
+
+    Raises:
+        InputNotFoundError: The file cannot be read.
+        DataError: The file is not Python.
+        ConfigError: The file has no such class.
+    """
+    custom = parse_custom_cell(name)
+    file, class_name = custom or (Path(__file__).parent / f"{name.replace('-', '_')}.py", "")
     try:
         code = file.read_text(encoding="utf-8")
         module = ast.parse(code)
     except OSError as error:
-        raise InputNotFoundError(f"{file} cannot be read: {error.strerror}") from None
+        raise InputNotFoundError(f"cannot read {file}: {error.strerror}") from None
     except (SyntaxError, ValueError) as error:
-        raise DataError(f"{file} cannot be read as Python: {error}") from None
-    kinds = {node.name: node for node in module.body if isinstance(node, ast.ClassDef)}
-    if named and wanted not in kinds:
-        raise ConfigError(f"{file} has no class {wanted}; it has {', '.join(kinds) or 'none'}")
-    kind = kinds[wanted] if named else next(k for k in kinds.values() if k.decorator_list)
-    paper = " ".join((ast.get_docstring(module) or "").split())
-    return CellSource(paper, ast.get_docstring(kind) or "", file, code)
+        raise DataError(f"cannot read {file} as Python: {error}") from None
+    classes = {node.name: node for node in module.body if isinstance(node, ast.ClassDef)}
+    if custom and class_name not in classes:
+        available = ", ".join(classes) or "none"
+        raise ConfigError(f"cannot find the class {class_name}: {file} defines {available}")
+    node = classes[class_name] if custom else next(c for c in classes.values() if c.decorator_list)
+    citation = " ".join((ast.get_docstring(module) or "").split("\n\n")[0].split())
+    return CellSource(citation, ast.get_docstring(node) or "", file, code)

@@ -1,6 +1,6 @@
-"""The matrix LSTM, chunk by chunk: within one, all pairs of characters at once.
+"""Chunkwise parallel form of the matrix LSTM: all pairs of tokens of a chunk at once.
 
-After Beck et al. (2024), "xLSTM", and the chunkwise form of linear attention (Hua et al. 2022).
+Source: Beck et al. (2024), "xLSTM", and the chunkwise form of linear attention (Hua et al. 2022).
 """
 
 import torch
@@ -11,43 +11,45 @@ from charlm.cells.matrix_lstm import MatrixLSTM
 from charlm.kernels.loop import project_tokens
 from charlm.kernels.registry import register_kernel
 
-CHUNK_SIZE = (
-    32  # of a chunk: pairs of characters cost as much as the state does at about this length
-)
+CHUNK_SIZE = 32  # tokens: at about this length the pairs cost as much as the state
 
 
-@register_kernel("scan", MatrixLSTM)
+@register_kernel("scan", MatrixLSTM, priority={"cpu": 20, "cuda": 20})
 def chunkwise(
     cell: Cell, x: Tensor, state: State, ids: Tensor | None = None
 ) -> tuple[Tensor, State]:
+    """Unroll a matrix LSTM as `unroll_loop` does."""
     assert isinstance(cell, MatrixLSTM)
     outputs = []
     for Wx in project_tokens(cell, x, ids).split(CHUNK_SIZE):
-        h, state = _chunk(cell, Wx, state)
+        h, state = _unroll_chunk(cell, Wx, state)
         outputs.append(h)
     return torch.cat(outputs), state
 
 
-def _chunk(cell: MatrixLSTM, Wx: Tensor, state: State) -> tuple[Tensor, State]:
-    """One chunk (time, batch, any), all pairs of its characters at once.
+def _unroll_chunk(cell: MatrixLSTM, Wx: Tensor, state: State) -> tuple[Tensor, State]:
+    """Unroll one chunk Wx (time, batch, any).
 
-    A character s is still there at t as exp(F[t] - F[s] + i[s] - m[t]), F being the sum of log f
-    since the chunk began; m[t], the largest of all these exponents, keeps each at most 1.
+    Token s contributes at time t with the weight exp(F[t] - F[s] + i[s] - m[t]), where F is the
+    cumulative sum of log f in the chunk. m[t], the largest of these exponents, keeps each weight
+    at most 1.
     """
     _, C, n, m = state
     q, k, v = cell.vectors(Wx)
     i, f = cell.exponents(Wx)
     F = f.cumsum(0)
     largest = F + maximum(m, (i.clamp(min=0) - F).cummax(0).values)
-    before = exp(F + m - largest)  # (time, batch, heads): of what the chunk began with
+    initial_weight = exp(F + m - largest)  # (time, batch, heads): of the state before the chunk
     exponents = F[:, None] - F + i - largest[:, None]  # (t, s, batch, heads)
-    past = torch.ones(len(Wx), len(Wx), dtype=torch.bool, device=Wx.device).tril()
-    share = exp(exponents.masked_fill(~past[..., None, None], -torch.inf))
-    alike = einsum("tbhk,sbhk->tsbh", q, k) * share
-    Cq = before[..., None] * einsum("bhvk,tbhk->tbhv", C, q) + einsum("tsbh,sbhv->tbhv", alike, v)
-    nq = before * einsum("bhk,tbhk->tbh", n, q) + alike.sum(1)
-    h = cell.read(Wx, Cq, nq, largest)
-    last = share[-1][..., None]
-    C = before[-1][..., None, None] * C + einsum("sbhv,sbhk->bhvk", last * v, k)
-    n = before[-1][..., None] * n + (last * k).sum(0)
+    is_past = torch.ones(len(Wx), len(Wx), dtype=torch.bool, device=Wx.device).tril()
+    weights = exp(exponents.masked_fill(~is_past[..., None, None], -torch.inf))
+    scores = einsum("tbhk,sbhk->tsbh", q, k) * weights
+    Cq = initial_weight[..., None] * einsum("bhvk,tbhk->tbhv", C, q)
+    Cq = Cq + einsum("tsbh,sbhv->tbhv", scores, v)
+    nq = initial_weight * einsum("bhk,tbhk->tbh", n, q) + scores.sum(1)
+    h = cell.read_out(Wx, Cq, nq, largest)
+    final_weights = weights[-1][..., None]
+    C = initial_weight[-1][..., None, None] * C
+    C = C + einsum("sbhv,sbhk->bhvk", final_weights * v, k)
+    n = initial_weight[-1][..., None] * n + (final_weights * k).sum(0)
     return h, (h[-1], C, n, largest[-1])

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Plain loop over time: the specification that every other kernel must equal."""
 
 import torch
 from torch import Tensor
@@ -9,23 +9,42 @@ from charlm.kernels.registry import register_kernel
 
 
 def embed_if_shorter(x: Tensor, ids: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """A table and ids as they are where the text is longer than the table; else x of each time."""
+    """Look up the ids in the table if the text is shorter than the table.
+
+    Args:
+        x: Embedding table (vocabulary, input_size) if ids are given, else inputs.
+        ids: (time, batch) or None.
+
+    Returns:
+        Inputs (time, batch, input_size) and None; or table and ids as they are, if it is cheaper to
+        project the table.
+    """
     if ids is not None and ids.numel() < len(x):
         return embedding(ids, x), None
     return x, ids
 
 
 def project_tokens(cell: Cell, x: Tensor, ids: Tensor | None) -> Tensor:
-    """What x says at each time, (time, batch, any)."""
+    """Return the projected input of every time step (time, batch, any)."""
     x, ids = embed_if_shorter(x, ids)
     return cell.project_inputs(x) if ids is None else embedding(ids, cell.project_inputs(x))
 
 
-@register_kernel("loop", Cell)
+@register_kernel("loop", Cell, priority={"cpu": 0, "cuda": 0})
 def unroll_loop(
     cell: Cell, x: Tensor, state: State, ids: Tensor | None = None
 ) -> tuple[Tensor, State]:
-    """(time, batch, inputs) -> (time, batch, width), state after: what every kernel equals."""
+    """Unroll a cell step by step.
+
+    Args:
+        cell: The cell.
+        x: Inputs (time, batch, input_size), or a table (vocabulary, input_size).
+        state: The state before the first step.
+        ids: Indices (time, batch) into the table, or None.
+
+    Returns:
+        Outputs (time, batch, output_size) and the state after the last step.
+    """
     outputs = []
     for Wx in project_tokens(cell, x, ids):
         state = cell.step(Wx, state)
@@ -34,15 +53,15 @@ def unroll_loop(
 
 
 class SingleStep:
-    """A cell that reads one stream a character at a time, and carries its state itself.
+    """A cell that reads one stream token by token and carries its state itself.
 
-    A kernel that walks whole texts has nothing to gain there: the steps are the cell's own.
+    A kernel for whole sequences gains nothing here: the cell's own step is used.
     """
 
     def __init__(self, cell: Cell, state: State) -> None:
         self.cell, self.state = cell, state
 
     def __call__(self, Wx: Tensor) -> Tensor:
-        """(1, any) -> the output (1, width), which the next call may overwrite."""
+        """Return the output (1, output_size) for Wx (1, any); the next call may overwrite it."""
         self.state = self.cell.step(Wx, self.state)
         return self.state[0]

@@ -1,6 +1,8 @@
-"""The only loop over time, and the shelf of kernels: other unrolls that equal it, only faster."""
+"""Registry of kernels: functions that unroll a cell over time, by name and kind of cell."""
 
-from collections.abc import Callable
+import pkgutil
+from collections.abc import Callable, Mapping
+from functools import cache
 from importlib import import_module
 from typing import NamedTuple
 
@@ -8,103 +10,129 @@ from torch import Tensor
 
 from charlm.cells.base import Cell, LinearCell, State
 from charlm.errors import ConfigError
+from charlm.registry import unknown_name_error
 
-# (cell, x, state before, ids) -> outputs (time, batch, width), state after. x: (time, batch,
-# inputs); or, where ids (time, batch) are given, a table (symbols, inputs) that they pick from.
+# (cell, x, state, ids) -> outputs (time, batch, output_size), state after the last step.
+# x: (time, batch, input_size). If ids (time, batch) are given, x is an embedding table
+# (vocabulary, input_size) that they index.
 Unroll = Callable[[Cell, Tensor, State, Tensor | None], tuple[Tensor, State]]
+UnsupportedReason = Callable[[Cell, str], str]  # (cell, device) -> reason, or "" if supported
 
 
 class Kernel(NamedTuple):
-    cell_type: type[
-        Cell
-    ]  # which cells it can walk: this one, or all where it is Cell or LinearCell
+    """An unroll for one type of cell; for Cell and LinearCell: for all their subclasses."""
+
+    cell_type: type[Cell]
     unroll: Unroll
-    unsupported_reason: Callable[
-        [Cell, str], str
-    ]  # why it cannot walk this cell on this device, or ""
+    unsupported_reason: UnsupportedReason
+    priority: Mapping[str, int]
 
 
 KERNELS: dict[str, list[Kernel]] = {}
-MODULES = ("loop", "scan", "torch_native", "windowed_attention", "chunkwise", "compiled.kernel")
-# The first that can is taken. The CPU's order was measured; CUDA's was not, for want of a GPU.
-KERNEL_PRIORITY = {
-    "cpu": ("compiled", "scan", "fused", "loop"),
-    "cuda": ("fused", "scan", "loop"),
-}
+# Kernels with a faster way to take single steps: (cell, initial state) -> as `loop.SingleStep`.
+SINGLE_STEP_KERNELS: dict[str, Callable[[Cell, State], Callable[[Tensor], Tensor]]] = {}
 
 
 def always_supported(cell: Cell, device: str) -> str:  # noqa: ARG001
+    """Return "": nothing speaks against the kernel."""
     return ""
 
 
 def register_kernel(
-    name: str, *kinds: type[Cell], unless: Callable[[Cell, str], str] = always_supported
+    name: str,
+    *cell_types: type[Cell],
+    priority: Mapping[str, int] | None = None,
+    unless: UnsupportedReason = always_supported,
 ) -> Callable[[Unroll], Unroll]:
-    """Registers an unroll under a name for kinds of cell."""
+    """Return a decorator that registers an unroll.
 
-    def put(unroll: Unroll) -> Unroll:
-        KERNELS.setdefault(name, []).extend(Kernel(kind, unroll, unless) for kind in kinds)
+    Args:
+        name: Name of the kernel; it may have an unroll for each of several types of cells.
+        cell_types: The cells whose equations it computes.
+        priority: Device kind -> priority. `auto` takes the supported kernel with the highest; one
+            without a priority comes last.
+        unless: Returns why a cell of these types is not supported after all.
+    """
+
+    def register(unroll: Unroll) -> Unroll:
+        kernels = (Kernel(cell_type, unroll, unless, priority or {}) for cell_type in cell_types)
+        KERNELS.setdefault(name, []).extend(kernels)
         return unroll
 
-    return put
+    return register
 
 
-# Of the kernels that have a faster one: (cell, state before) -> as Stepper.
-SINGLE_STEP_KERNELS: dict[str, Callable[[Cell, State], Callable[[Tensor], Tensor]]] = {}
-
-
+@cache
 def load_kernels() -> None:
-    """Import every kernel, each of which registers itself."""
-    for module in MODULES:
-        import_module(f"charlm.kernels.{module}")
+    """Import every module of this package, so that each kernel registers itself."""
+    package = import_module("charlm.kernels")
+    for module in pkgutil.walk_packages(package.__path__, "charlm.kernels."):
+        import_module(module.name)
 
 
-def _find_kernel(name: str, cell: Cell) -> Kernel | None:
-    """The kernel of that name that was written for this cell: the nearest kind's.
+def find_kernel(name: str, cell: Cell) -> Kernel | None:
+    """Return the kernel of this name that was written for this cell: that of the nearest class.
 
-    One written for a particular cell's equations does not serve a subclass that changes them.
+    One written for a particular cell does not serve a subclass, which may change the equations.
     """
     load_kernels()
-    kind = type(cell)
-    found = [k for k in KERNELS.get(name, []) if issubclass(kind, k.cell_type)]
-    same = [k for k in found if _inherits_equations(kind, k.cell_type)]
-    return max(same, key=lambda k: len(k.cell_type.__mro__), default=None)
+    cell_type = type(cell)
+    candidates = [
+        kernel
+        for kernel in KERNELS.get(name, [])
+        if issubclass(cell_type, kernel.cell_type)
+        and _inherits_equations(cell_type, kernel.cell_type)
+    ]
+    return max(candidates, key=lambda kernel: len(kernel.cell_type.__mro__), default=None)
 
 
-def _inherits_equations(kind: type[Cell], parent: type[Cell]) -> bool:
-    if parent is LinearCell:  # who changes the step says what a scan must shift for it
-        assert issubclass(kind, LinearCell)
-        return (
-            kind.step is LinearCell.step
-            or kind.apply_input_shift is not LinearCell.apply_input_shift
-        )
-    return parent is Cell or kind is parent
+def _inherits_equations(cell_type: type[Cell], parent: type[Cell]) -> bool:
+    if parent is LinearCell:  # a changed step is served if the class writes its input shift too
+        assert issubclass(cell_type, LinearCell)
+        has_same_step = cell_type.step is LinearCell.step
+        return has_same_step or cell_type.apply_input_shift is not LinearCell.apply_input_shift
+    return parent is Cell or cell_type is parent
+
+
+def device_kind(device: str) -> str:
+    """Return "cpu" or "cuda" of a device such as "cuda:1"."""
+    return device.partition(":")[0]
 
 
 def unsupported_reason(name: str, cell: Cell, device: str) -> str:
-    """Why this kernel cannot walk this cell on this device; "" if it can."""
-    serving = _find_kernel(name, cell)
-    if serving is None:
+    """Return why this kernel cannot unroll this cell on this device; "" if it can."""
+    kernel = find_kernel(name, cell)
+    if kernel is None:
         return f"{type(cell).__name__} has no {name} kernel"
-    return serving.unsupported_reason(cell, device.partition(":")[0])
+    return kernel.unsupported_reason(cell, device_kind(device))
+
+
+def kernels_by_priority(cell: Cell, device: str) -> list[str]:
+    """Return the names of the kernels written for this cell, highest priority first."""
+    load_kernels()
+    kind = device_kind(device)
+    found = {name: kernel for name in KERNELS if (kernel := find_kernel(name, cell))}
+    return sorted(found, key=lambda name: (-found[name].priority.get(kind, -1), name))
 
 
 def supported_kernels(cell: Cell, device: str) -> list[str]:
-    """The names of the kernels that can walk this cell on this device, fastest first."""
-    fastest = KERNEL_PRIORITY[device.partition(":")[0]]
-    load_kernels()
-    rest = (name for name in KERNELS if name not in fastest)
-    return [name for name in (*fastest, *rest) if not unsupported_reason(name, cell, device)]
+    """Return the names of the kernels that can unroll this cell on this device, fastest first."""
+    names = kernels_by_priority(cell, device)
+    return [name for name in names if not unsupported_reason(name, cell, device)]
 
 
 def get_kernel(name: str, cell: Cell, device: str) -> Unroll:
-    """The kernel of that name for this cell, or an error: never silently another one."""
+    """Return the kernel of this name for this cell; never silently another one.
+
+    Raises:
+        ConfigError: There is no such kernel, or it does not support the cell on this device.
+    """
     load_kernels()
     if name not in KERNELS:
-        raise ConfigError(f"no kernel is called {name!r}; there are {', '.join(KERNELS)}")
-    if why := unsupported_reason(name, cell, device):
-        there = ", ".join(supported_kernels(cell, device))
-        raise ConfigError(f"--kernel {name}: {why}; this cell has {there}")
-    serving = _find_kernel(name, cell)
-    assert serving is not None
-    return serving.unroll
+        raise unknown_name_error("kernel", name, sorted(KERNELS))
+    if reason := unsupported_reason(name, cell, device):
+        supported = " or ".join(supported_kernels(cell, device))
+        raise ConfigError(f"cannot use --kernel {name}: {reason}. Try {supported}")
+    kernel = find_kernel(name, cell)
+    assert kernel is not None
+    return kernel.unroll

@@ -1,13 +1,13 @@
-"""Looks into cells while they read: their gates are taken out of the running step itself.
+"""Recording of gates and states of a model while it reads.
 
-So no equation is written twice, and what is seen is what was computed.
+A cell's `step` passes its gates by name to `Cell.record`, which does nothing by default. Here the
+cell gets a dictionary for them (`Cell.recorded`), and the plain loop unrolls it: what is seen is
+what was computed, and no equation is written twice. See the docstring of `Cell`.
 """
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,19 +17,20 @@ from charlm.errors import ConfigError
 from charlm.kernels.loop import project_tokens
 from charlm.models.recurrent import RecurrentModel
 
-METHODS = ("step", "coefficients", "read")  # where a cell's equations are
-
 
 class LayerActivations(NamedTuple):
-    """What a layer did, by the names of its cell's equations; each (time, batch, hidden)."""
+    """Activations of a layer, by the names of its cell's equations.
 
-    states: dict[str, Tensor]  # after each character; the output first, what is kept last
-    gates: dict[str, Tensor]  # its gates, and what is new
-    retention: Tensor | None  # the share that each unit kept of what it held
+    Each tensor is (time, batch, hidden_size).
+    """
+
+    states: dict[str, Tensor]  # after each token; the output first, the memory last
+    gates: dict[str, Tensor]  # gates and the candidate
+    retention: Tensor | None  # the fraction of its state that each unit retained
 
 
 class RecordingUnroll:
-    """An unroll that is the loop; `seen` gets what each cell did that it walked."""
+    """The plain loop as an unroll that appends the activations of each cell to `seen`."""
 
     def __init__(self) -> None:
         self.seen: list[LayerActivations] = []
@@ -37,86 +38,94 @@ class RecordingUnroll:
     def __call__(
         self, cell: Cell, x: Tensor, state: State, ids: Tensor | None = None
     ) -> tuple[Tensor, State]:
-        outputs, held, named, kept = [], [], [], []
+        """Unroll a cell as `unroll_loop` does.
+
+        Raises:
+            ConfigError: The step did not record a gate that the cell names, or not once per unit.
+        """
+        gate_names = [name for name in (*cell.gate_descriptions, cell.candidate_name) if name]
+        outputs, states, gates, retentions = [], [], [], []
         for Wx in project_tokens(cell, x, ids):
-            with capture_step_locals(cell) as letters:
+            with record_step(cell) as recorded:
                 state = cell.step(Wx, state)
             outputs.append(state[0])
-            held.append(cell.unit_states(state))
-            named.append(
-                {
-                    name: letters[name]
-                    for name in (*cell.gate_descriptions, cell.candidate_name)
-                    if name
-                }
-            )
-            kept.append(
-                {cell.retention_expression: cell.retention(letters)}
-                if cell.retention_expression
-                else {}
-            )
-        parts = [
-            stack_activations(rows, cell.hidden_size, state[0]) for rows in (held, named, kept)
-        ]
+            states.append(cell.unit_states(state))
+            gates.append({name: recorded[name] for name in gate_names})
+            if cell.retention_expression:
+                retentions.append({cell.retention_expression: cell.retention(recorded)})
+        size, like = cell.hidden_size, state[0]
+        retention = stack_activations(retentions, size, like) if retentions else {}
         self.seen.append(
-            LayerActivations(parts[0], parts[1], parts[2].get(cell.retention_expression))
+            LayerActivations(
+                stack_activations(states, size, like),
+                stack_activations(gates, size, like),
+                retention.get(cell.retention_expression),
+            )
         )
         return torch.stack(outputs), state
 
 
 @contextmanager
 def capture_activations(model: RecurrentModel) -> Iterator[list[LayerActivations]]:
-    """Until the block ends, each call of the model appends what its layers did, the first first."""
-    before, observer = model.unrolls, RecordingUnroll()
-    model.unrolls = [observer for _ in before]
+    """Record the layers of a model: each call of it appends theirs, the first layer first."""
+    unrolls, recording = model.unrolls, RecordingUnroll()
+    model.unrolls = [recording for _ in unrolls]
     try:
-        yield observer.seen
+        yield recording.seen
     finally:
-        model.unrolls = before
+        model.unrolls = unrolls
 
 
-class StepLocals(dict[str, Tensor]):
-    """What a step has in its letters when it ends."""
+class RecordedValues(dict[str, Tensor]):
+    """What a step recorded, by name."""
 
-    def __missing__(self, letter: str) -> Tensor:
-        raise ConfigError(f"the cell's `gates` name {letter}, and its step computes no {letter}")
+    def __missing__(self, name: str) -> Tensor:
+        raise ConfigError(
+            f"cannot observe the cell: its step did not record {name}. "
+            f"Try self.record({name}={name}) in step"
+        )
 
 
 @contextmanager
-def capture_step_locals(cell: Cell) -> Iterator[StepLocals]:
-    """Those of the step in the block: of each of the cell's methods as it ends, `step` the last."""
-    letters = StepLocals()
-
-    def look(frame: FrameType, event: str, _: Any) -> None:
-        if event == "return" and frame.f_code.co_name in METHODS:
-            here = frame.f_locals
-            if here.get("self") is cell:
-                letters.update((n, value) for n, value in here.items() if isinstance(value, Tensor))
-
-    before = sys.getprofile()
-    sys.setprofile(look)
+def record_step(cell: Cell) -> Iterator[RecordedValues]:
+    """Collect what the cell records in this block."""
+    values = RecordedValues()
+    cell.recorded = values
     try:
-        yield letters
+        yield values
     finally:
-        sys.setprofile(before)
+        del cell.recorded  # the class attribute None is visible again
 
 
 def stack_activations(
-    rows: list[dict[str, Tensor]], hidden: int, like: Tensor
+    rows: list[dict[str, Tensor]], hidden_size: int, like: Tensor
 ) -> dict[str, Tensor]:
-    """Of each character, by name -> (time, batch, hidden) by name.
+    """Stack values of each time step by name.
 
-    A head's number is that of each of its units; what has no batch is the same in each stream.
+    Args:
+        rows: For each time step, name -> value: (batch, units), (batch, heads, ...), or (units,)
+            or a number if all streams share it. A head's value is repeated for each of its units.
+        hidden_size: Number of units.
+        like: A tensor (batch, ...) of the result's dtype.
+
+    Returns:
+        Name -> (time, batch, hidden_size).
+
+    Raises:
+        ConfigError: A value does not have one number per unit or head.
     """
 
-    def of_units(name: str, value: Tensor) -> Tensor:
-        value = value.expand(len(like), -1) if value.dim() == 1 else value.flatten(1)
+    def per_unit(name: str, value: Tensor) -> Tensor:
+        value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+        if value.dim() < 2:
+            value = value.expand(len(like), value.numel())
+        value = value.flatten(1)
         width = value.shape[1]
-        if not width or hidden % width:
+        if not width or hidden_size % width:
             raise ConfigError(
-                f"{name} has {width} numbers, and there are {hidden} units: one for each, or one "
-                "for as many of them each"
+                f"cannot observe {name}: it has {width} numbers, and the cell has {hidden_size} "
+                "units. Try one number for each unit, or for each head"
             )
-        return value.to(like.dtype).repeat_interleave(hidden // width, dim=1)
+        return value.repeat_interleave(hidden_size // width, dim=1)
 
-    return {name: torch.stack([of_units(name, row[name]) for row in rows]) for name in rows[0]}
+    return {name: torch.stack([per_unit(name, row[name]) for row in rows]) for name in rows[0]}

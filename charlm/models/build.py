@@ -1,60 +1,85 @@
-"""TODO docstring."""
+"""Construction of models: choice of the kernel, seeded weights, weights of a checkpoint."""
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from charlm.config import Config
 from charlm.errors import DataError
-from charlm.kernels.registry import KERNEL_PRIORITY, get_kernel, unsupported_reason
-from charlm.kernels.registry import supported_kernels as kernels_of
+from charlm.kernels.registry import (
+    get_kernel,
+    kernels_by_priority,
+    supported_kernels,
+    unsupported_reason,
+)
 from charlm.models.char_lm import CharLM
 from charlm.models.cost import meta_device
 from charlm.models.recurrent import Model, ModelFactory, RecurrentModel
 from charlm.seeding import derive_seed
 
 
-def select_kernel(config: Config, device: str = "cpu") -> tuple[str, str]:
-    """The concrete kernel for this device that every layer has, and why it was chosen."""
+class KernelChoice(NamedTuple):
+    """The kernel that all layers of a model use, and why."""
+
+    name: str
+    reason: str
+
+
+def select_kernel(config: Config, device: str = "cpu") -> KernelChoice:
+    """Choose the kernel for this device that supports every layer.
+
+    Raises:
+        ConfigError: `config.kernel` names one that does not.
+    """
     with meta_device():
-        layers = CharLM(config, 1).cells
+        cells = CharLM(config, 1).cells
     if config.kernel != "auto":
-        for layer in layers:
-            get_kernel(config.kernel, layer, device)
-        return config.kernel, "asked for"
-    able = [kernels_of(layer, device) for layer in layers]
-    if config.threads > 1 and device == "cpu" and all("fused" in names for names in able):
-        return "fused", f"PyTorch's own uses all {config.threads} threads, compiled ones only one"
-    fastest = next(name for name in able[0] if all(name in names for names in able))
-    before = KERNEL_PRIORITY[device.partition(":")[0]]
-    passed = before[: before.index(fastest)]
-    why = [
-        why
-        for name in passed
-        if not (why := unsupported_reason(name, layers[0], device)).endswith(name + " kernel")
-    ]
-    return fastest, "; ".join(["the fastest here", *why])
+        for cell in cells:
+            get_kernel(config.kernel, cell, device)
+        return KernelChoice(config.kernel, "requested")
+    supported = [supported_kernels(cell, device) for cell in cells]
+    if config.threads > 1 and device == "cpu" and all("native" in names for names in supported):
+        return KernelChoice("native", f"uses all {config.threads} threads, compiled kernels only 1")
+    fastest = next(name for name in supported[0] if all(name in names for names in supported))
+    candidates = kernels_by_priority(cells[0], device)
+    faster = candidates[: candidates.index(fastest)]
+    reasons = [unsupported_reason(name, cells[0], device) for name in faster]
+    return KernelChoice(fastest, "; ".join(["the fastest here", *filter(None, reasons)]))
 
 
-def build_char_lm(config: Config, symbols: int, kernel: str, device: str) -> CharLM:
-    """A new model of characters with its seed's weights, the same on every device."""
-    return build_model(CharLM, config, symbols, kernel, device)
+def build_char_lm(config: Config, vocabulary_size: int, kernel: str, device: str) -> CharLM:
+    """Return a new character language model, see `build_model`."""
+    return build_model(CharLM, config, vocabulary_size, kernel, device)
 
 
 def build_model(
-    kind: ModelFactory[Model], config: Config, symbols: int, kernel: str, device: str
+    model_class: ModelFactory[Model], config: Config, input_size: int, kernel: str, device: str
 ) -> Model:
-    """Likewise, of any kind."""
+    """Return a new model whose weights depend on `config.seed` alone, not on the device.
+
+    Args:
+        model_class: CharLM or RecurrentRegressor.
+        config: Settings of the model.
+        input_size: Vocabulary size of a CharLM, or numbers that a regressor reads at a time.
+        kernel: Name of a kernel.
+        device: "cpu", "cuda" or "cuda:N".
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "weights"))
-        return kind(config, symbols, kernel, device).to(device)
+        return model_class(config, input_size, kernel, device).to(device)
 
 
 def load_weights(model: RecurrentModel, tensors: dict[str, dict[str, Tensor]]) -> None:
-    """The weights of a checkpoint, which may come from anybody, into the model they must fit."""
+    """Load the weights of a checkpoint, which may come from anybody, into a model.
+
+    Raises:
+        DataError: Names or shapes of the weights do not fit.
+    """
     try:
         model.load_state_dict(tensors["model"])
     except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
+        mismatch = str(error).splitlines()[-1].strip()
         raise DataError(
-            f"the checkpoint's weights are not those of its settings: {reason}"
+            f"cannot load the checkpoint: its weights do not fit its settings: {mismatch}"
         ) from error

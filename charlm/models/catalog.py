@@ -1,32 +1,46 @@
-"""What there is to know of a cell before it is trained."""
+"""Catalog of the cells: citation, size, cost and kernels of each."""
 
 import re
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 
 from charlm.cells.loader import citation, get_cell
-from charlm.kernels.registry import supported_kernels as kernels_of
+from charlm.cells.names import CELL_NAMES
+from charlm.kernels.registry import supported_kernels
+from charlm.results.cells import CellList, CellSummary
 
 
-def cell_summary(name: str, hidden: int, device: str) -> dict[str, Any]:
-    """A cell of `hidden` units that reads as many.
+def list_cells(
+    hidden_size: int = 256, device: str = "cpu", cells: Sequence[str] = tuple(CELL_NAMES)
+) -> CellList:
+    """Return a summary of each cell, by default of all built-in ones.
 
-    linear: its next state is linear in the one before, so that time can be scanned. kernels: those
-    that can walk it on this kind of device, fastest first.
+    Args:
+        hidden_size: Number of units, and of the numbers that they read.
+        device: The device for which kernels are listed.
+        cells: Names of cells.
     """
-    kind = get_cell(name)
+    summaries = tuple(cell_summary(name, hidden_size, device) for name in cells)
+    return CellList(hidden_size=hidden_size, device=device, cells=summaries)
+
+
+def cell_summary(name: str, hidden_size: int = 256, device: str = "cpu") -> CellSummary:
+    """Return the summary of one cell."""
+    cell_type = get_cell(name)
     with torch.device("meta"):
-        cell = kind(hidden, hidden)
-    there = kernels_of(kind(kind.hidden_size_multiple, kind.hidden_size_multiple), device)
-    authors, year = re.match(r"(.+?) \((\d{4})\)", citation(kind)).groups()  # type: ignore[union-attr]
-    return {
-        "cell": name,
-        "authors": authors,
-        "year": int(year),
-        "states": list(cell.states),
-        "parameters": sum(parameter.numel() for parameter in cell.parameters()),
-        "flops": cell.flops,
-        "linear": "scan" in there,
-        "kernels": there,
-    }
+        cell = cell_type(hidden_size, hidden_size)
+    smallest = cell_type.hidden_size_multiple
+    kernels = tuple(supported_kernels(cell_type(smallest, smallest), device))
+    cited = re.match(r"(.+?) \((\d{4})\)", citation(cell_type))
+    authors, year = cited.groups() if cited else ("", 0)
+    return CellSummary(
+        cell=name,
+        authors=authors,
+        year=int(year),
+        states=cell.states,
+        parameters=sum(parameter.numel() for parameter in cell.parameters()),
+        flops=cell.flops,
+        is_linear="scan" in kernels,
+        kernels=kernels,
+    )

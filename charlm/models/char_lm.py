@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Character language model: embedding, recurrent layers, prediction of the next token."""
 
 import torch
 from torch import Tensor, nn
@@ -10,46 +10,52 @@ from charlm.models.recurrent import ModelState, RecurrentModel
 
 
 class CharLM(RecurrentModel):
-    """A character language model of `symbols` ids: embed, recur, predict."""
+    """Character language model over `vocabulary_size` token ids."""
 
     def __init__(
-        self, config: Config, symbols: int, kernel: str = "loop", device: str = "cpu"
+        self, config: Config, vocabulary_size: int, kernel: str = "loop", device: str = "cpu"
     ) -> None:
-        embed = nn.Embedding(
-            symbols, config.embedding_dim
-        )  # random numbers: before those of the cells
+        embed = nn.Embedding(vocabulary_size, config.embedding_dim)  # draws before the cells do
         super().__init__(config, kernel, device)
         self.embed = embed
-        self.bias = nn.Parameter(torch.zeros(symbols))
-        self.weight = (  # of the prediction
-            None if config.tie_weights else nn.Parameter(torch.empty(symbols, config.hidden_size))
-        )
+        self.bias = nn.Parameter(torch.zeros(vocabulary_size))
+        self.weight = None  # of the prediction; None: that of the embedding
+        if not config.tie_weights:
+            self.weight = nn.Parameter(torch.empty(vocabulary_size, config.hidden_size))
         nn.init.normal_(self.embed.weight, std=config.embedding_dim**-0.5)
         if self.weight is not None:
             bound = config.hidden_size**-0.5
             nn.init.uniform_(self.weight, -bound, bound)
 
     def predict(self, h: Tensor) -> Tensor:
-        """Outputs of the last layer (..., width) -> logits of what follows (..., symbols)."""
+        """Return logits (..., vocabulary) from outputs of the last layer (..., output_size)."""
         weight = self.embed.weight if self.weight is None else self.weight
-        # A slice that takes all would still cost a copy on the way back.
+        # A slice of everything would still cost a copy in the backward pass.
         return linear(h if h.shape[-1] == self.hidden else h[..., : self.hidden], weight, self.bias)
 
     def next_token_logits(self, state: ModelState) -> Tensor:
-        """Logits of the character that follows this state (batch, symbols): the first one, too."""
+        """Return the logits (batch, vocabulary) of the token that follows this state."""
         return self.predict(state[-1][0])
 
     def forward(self, ids: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
-        """ids (time, batch), state before -> logits (time, batch, symbols), state after."""
-        # The first layer may project the table of characters instead of a longer text.
-        h, after = self.unroll(*embed_if_shorter(self.embed.weight, ids), state)
-        return self.predict(h), after
+        """Predict the token after each token.
+
+        Args:
+            ids: Token ids (time, batch), int64.
+            state: The state before them.
+
+        Returns:
+            Logits (time, batch, vocabulary) and the state after them.
+        """
+        # The first layer may project the embedding table instead of a longer text.
+        h, last = self.unroll(*embed_if_shorter(self.embed.weight, ids), state)
+        return self.predict(h), last
 
     def advance(self, ids: Tensor, state: ModelState) -> ModelState:
-        """The state after ids (time, batch), without predicting what follows each."""
-        _, after = self.unroll(*embed_if_shorter(self.embed.weight, ids), state)
-        return after
+        """Return the state after ids (time, batch), without predictions."""
+        _, last = self.unroll(*embed_if_shorter(self.embed.weight, ids), state)
+        return last
 
     def loss_fn(self, predictions: Tensor, y: Tensor) -> Tensor:
-        """Nats per character that follows."""
+        """Return the mean cross-entropy in nats per token."""
         return cross_entropy(predictions.flatten(0, 1), y.flatten())

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Cost of a model before it is built: parameters, state, memory, FLOPs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,80 +14,91 @@ from charlm.errors import InsufficientMemoryError
 from charlm.models.char_lm import CharLM
 from charlm.models.recurrent import ModelFactory, RecurrentModel, build_cells
 
+BYTES_PER_NUMBER = 4  # float32
+
 
 class SkipInitialization(TorchFunctionMode):
-    """Nothing is drawn for weights: on the meta device there is nothing to fill, and to find that
-    out PyTorch would load its compiler, which takes longer than all else that a command does."""
+    """Skip torch.nn.init.
+
+    On the meta device there is nothing to fill. To find that out PyTorch would load its compiler,
+    which takes longer than everything else that a command does.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = kwargs or {}
+        keywords = kwargs or {}
         if getattr(func, "__module__", "") == "torch.nn.init":
-            return given["tensor"] if given else args[0]
-        return func(*args, **given)
+            return keywords["tensor"] if keywords else args[0]
+        return func(*args, **keywords)
 
 
 @contextmanager
 def meta_device() -> Iterator[None]:
-    """A model that is made here has sizes, but neither memory nor numbers."""
+    """Build models with shapes, but without memory and numbers."""
     with torch.device("meta"), SkipInitialization():
         yield
 
 
 def count_parameters_and_state(
-    config: Config, symbols: int, kind: ModelFactory[RecurrentModel] = CharLM
+    config: Config, vocabulary_size: int, model_class: ModelFactory[RecurrentModel] = CharLM
 ) -> tuple[int, int]:
-    """(parameters, floats carried per stream) of the model, without making it.
+    """Return the parameters of a model, and the numbers that it carries per stream.
 
-    An output that its cell only reads from the rest of its state is not carried.
+    An output that its cell only computes from the rest of its state is not carried.
     """
     with meta_device():
-        model = kind(config, symbols, "loop", "cpu")
-        state = sum(
+        model = model_class(config, vocabulary_size, "loop", "cpu")
+        state_size = sum(
             part.numel()
-            for layer, parts in zip(model.cells, model.initial_state(1), strict=False)
-            for part in parts[layer.output_is_readout :]
+            for cell, parts in zip(model.cells, model.initial_state(1), strict=False)
+            for part in parts[cell.output_is_readout :]
         )
-    return sum(p.numel() for p in model.parameters()), state
+    return sum(p.numel() for p in model.parameters()), state_size
 
 
-def estimate_training_memory(config: Config, symbols: int) -> int:
-    """Bytes that training needs, about: weights, gradients and moments; what BPTT keeps; logits."""
-    parameters, state = count_parameters_and_state(config, symbols)
+def estimate_training_memory(config: Config, vocabulary_size: int) -> int:
+    """Return about how many bytes training needs.
+
+    It counts weights, gradients and moments; what backpropagation saves; and logits.
+    """
+    parameters, state_size = count_parameters_and_state(config, vocabulary_size)
     with meta_device():
         cell, *_ = build_cells(config)
-    gates = projection_size(cell)
-    characters = config.batch_size * config.seq_len
-    around = 12 if config.block == "residual" else 0  # two norms, a gated MLP, two sums
-    layer = 2 * gates + (4 + around) * config.hidden_size
-    kept = config.num_layers * layer + config.embedding_dim + 3 * symbols
-    carried = (
-        8 * config.batch_size * state
-    )  # joined with what is read, laid out anew, and gradients
-    return 4 * (4 * parameters + carried + characters * kept)
+    tokens = config.batch_size * config.seq_len
+    block = 12 if config.block == "residual" else 0  # two norms, a gated MLP, two sums
+    per_layer = 2 * projection_size(cell) + (4 + block) * config.hidden_size
+    per_token = config.num_layers * per_layer + config.embedding_dim + 3 * vocabulary_size
+    # A state is joined with the inputs, copied contiguously, and has a gradient.
+    state = 8 * config.batch_size * state_size
+    return BYTES_PER_NUMBER * (4 * parameters + state + tokens * per_token)
 
 
-def check_memory(available: int, need: int) -> None:
-    """More memory than there is ends here, before anything is allocated; both in bytes."""
-    if need > available:
+def check_memory(available: int, needed: int) -> None:
+    """Raise before anything is allocated if there is not enough memory; both in bytes.
+
+    Raises:
+        InsufficientMemoryError: More is needed than available.
+    """
+    if needed > available:
         raise InsufficientMemoryError(
-            f"this needs about {need / 1e9:,.1f} GB and {available / 1e9:,.1f} GB are there: "
-            "make --hidden-size, --num-layers, --batch-size or --seq-len smaller"
+            f"cannot train this model: it needs about {needed / 1e9:,.1f} GB, and "
+            f"{available / 1e9:,.1f} GB are available. Try a smaller --hidden-size, --num-layers, "
+            "--batch-size or --seq-len"
         )
 
 
 def flops_per_character(
-    config: Config, symbols: int, kind: ModelFactory[RecurrentModel] = CharLM
+    config: Config, vocabulary_size: int, model_class: ModelFactory[RecurrentModel] = CharLM
 ) -> int:
-    """Of the matrix products of a whole model for one character, forward.
+    """Return the FLOPs of the matrix products of a model's forward pass, per token.
 
-    Two for each weight of every matrix, and what its cells have more (Cell.flops). Nothing that is
-    done to each number by itself is counted, nor the table from which characters are only picked.
+    They are two per weight of every matrix, and what its cells add (`Cell.flops`). Elementwise
+    operations and embedding lookups are not counted.
     """
     with meta_device():
-        model = kind(config, symbols, "loop", "cpu")
-    apart = [*model.layers.parameters(), *model.initial_states]
+        model = model_class(config, vocabulary_size, "loop", "cpu")
+    excluded = [*model.layers.parameters(), *model.initial_states]
     if isinstance(model.embed, nn.Embedding) and not config.tie_weights:
-        apart.append(model.embed.weight)
-    others = {*model.parameters()}.difference(apart)
+        excluded.append(model.embed.weight)
+    others = {*model.parameters()}.difference(excluded)
     cells = sum(cell.flops for cell in model.cells)
     return cells + 2 * sum(weight.numel() for weight in others if weight.dim() > 1)

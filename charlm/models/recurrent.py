@@ -1,4 +1,4 @@
-"""The model: the same shell around every cell; CharLM, which reads and predicts characters."""
+"""Base class of models: the same embedding, blocks and prediction around every cell."""
 
 from collections.abc import Callable
 from typing import TypeVar, cast
@@ -8,21 +8,20 @@ from torch import Tensor, nn
 from charlm.cells.base import Cell, State
 from charlm.cells.loader import get_cell
 from charlm.config import Config
-from charlm.data.batches import Batch
 from charlm.errors import ConfigError
 from charlm.kernels.registry import get_kernel
 from charlm.models.blocks import IdentityBlock, ResidualBlock
 from charlm.models.initialization import initialize_cell
 
-# One per layer; and in residual blocks the last output, as the first character is expected from it.
+# One per layer; with residual blocks also the last output, which predicts the first token.
 ModelState = tuple[State, ...]
 
 
 class RecurrentModel(nn.Module):
-    """Layer by layer a cell and what stands around it (block.py).
+    """Recurrent layers, each a cell in a block.
 
-    What comes before (numbers for each character) and after (what is made of the output) is a
-    subclass's: it has `bias`, of its predictions, and says in `cost` how far off they are.
+    A subclass adds what precedes them (`embed`) and follows them (`bias` and the prediction), and
+    writes `forward` and `loss_fn`.
     """
 
     bias: nn.Parameter
@@ -30,29 +29,29 @@ class RecurrentModel(nn.Module):
     def __init__(self, config: Config, kernel: str, device: str) -> None:
         super().__init__()
         self.hidden, self.kernel = config.hidden_size, kernel
-        layers = build_cells(config)
-        for layer in layers:
-            initialize_cell(layer, config)
-        self.layers = nn.ModuleList(layers)
+        cells = build_cells(config)
+        for cell in cells:
+            initialize_cell(cell, config)
+        self.layers = nn.ModuleList(cells)
         self.initial_states = nn.ParameterList()
         if config.initial_state == "learned":
             self.initial_states = nn.ParameterList(
                 nn.Parameter(part)
-                for layer in self.cells
-                for name, part in zip(layer.states, layer.initial_state(1), strict=True)
-                if name not in layer.fixed_initial_states
+                for cell in cells
+                for name, part in zip(cell.states, cell.initial_state(1), strict=True)
+                if name not in cell.fixed_initial_states
             )
         self.residual = config.block == "residual"
         self.input_projection: nn.Module = nn.Identity()
         self.norm: nn.Module = nn.Identity()
-        self.blocks = nn.ModuleList(IdentityBlock(config.dropout) for _ in layers)
+        self.blocks = nn.ModuleList(IdentityBlock(config.dropout) for _ in cells)
         if self.residual:
-            width = config.hidden_size
-            if config.embedding_dim != width:
-                self.input_projection = nn.Linear(config.embedding_dim, width, bias=False)
-            self.norm = nn.RMSNorm(width, eps=1e-6)
-            self.blocks = nn.ModuleList(ResidualBlock(width, config.dropout) for _ in layers)
-        self.unrolls = [get_kernel(kernel, layer, device) for layer in layers]
+            size = config.hidden_size
+            if config.embedding_dim != size:
+                self.input_projection = nn.Linear(config.embedding_dim, size, bias=False)
+            self.norm = nn.RMSNorm(size, eps=1e-6)
+            self.blocks = nn.ModuleList(ResidualBlock(size, config.dropout) for _ in cells)
+        self.unrolls = [get_kernel(kernel, cell, device) for cell in cells]
 
     @property
     def cells(self) -> list[Cell]:
@@ -61,70 +60,94 @@ class RecurrentModel(nn.Module):
 
     @property
     def layer_blocks(self) -> list[IdentityBlock]:
-        """What stands around each of them."""
+        """The block around each cell."""
         return cast(list[IdentityBlock], list(self.blocks))
 
-    def initial_state(self, batch: int) -> ModelState:
-        """The state before the first character of each of `batch` streams."""
-        states = tuple(layer.initial_state(batch) for layer in self.cells)
+    def initial_state(self, batch_size: int) -> ModelState:
+        """Return the state before the first token of each stream."""
+        states = tuple(cell.initial_state(batch_size) for cell in self.cells)
         if len(self.initial_states):
             learned = iter(self.initial_states)
             states = tuple(
                 tuple(
-                    part if name in layer.fixed_initial_states else next(learned).expand_as(part)
-                    for name, part in zip(layer.states, state, strict=True)
+                    part if name in cell.fixed_initial_states else next(learned).expand_as(part)
+                    for name, part in zip(cell.states, state, strict=True)
                 )
-                for layer, state in zip(self.cells, states, strict=True)
+                for cell, state in zip(self.cells, states, strict=True)
             )
-        return (*states, (self.bias.new_zeros(batch, self.hidden),)) if self.residual else states
+        if not self.residual:
+            return states
+        return (*states, (self.bias.new_zeros(batch_size, self.hidden),))
 
     def unroll(self, x: Tensor, ids: Tensor | None, state: ModelState) -> tuple[Tensor, ModelState]:
-        """x (time, batch, embedding), or a table (symbols, embedding) that ids (time, batch) pick
-        from -> what the last layer hands on, (time, batch, width), and the state after."""
+        """Unroll all layers over time.
+
+        Args:
+            x: Inputs (time, batch, embedding_dim), or a table (vocabulary, embedding_dim).
+            ids: Indices (time, batch) into the table, or None.
+            state: The state before the first step.
+
+        Returns:
+            Outputs of the last layer (time, batch, output_size), and the state after the last step.
+        """
         h = self.input_projection(x)
-        after = []
+        last_states = []
         layers = zip(self.unrolls, self.cells, self.layer_blocks, state, strict=False)
-        for unroll, layer, block, before in layers:
-            outputs, last = unroll(layer, block.pre_cell(h), before, ids)
-            after.append(last)
+        for unroll, cell, block, layer_state in layers:
+            outputs, last = unroll(cell, block.pre_cell(h), layer_state, ids)
+            last_states.append(last)
             h, ids = block.post_cell(h, ids, outputs), None
         h = self.norm(h)
         if self.residual:
-            after.append((h[-1],))
-        return h, tuple(after)
+            last_states.append((h[-1],))
+        return h, tuple(last_states)
 
     def loss_fn(self, predictions: Tensor, y: Tensor) -> Tensor:
-        """What forward makes of x, and y (time, batch) -> the mean cost, to be made small, of a
-        target; -100 is none."""
+        """Return the mean loss per target.
+
+        Args:
+            predictions: What `forward` returned.
+            y: Targets (time, batch); -100 is no target.
+        """
         raise NotImplementedError
 
-    def loss(self, batch: Batch, state: ModelState) -> tuple[Tensor, ModelState]:
-        """What the batch cost per target, and the state after it."""
-        predictions, after = self(batch.x, state)
-        return self.loss_fn(predictions, batch.y), after
+    def loss(self, x: Tensor, y: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
+        """Return the mean loss per target of a batch, and the state after it.
+
+        Args:
+            x: Inputs (time, batch, ...), as `forward` takes them.
+            y: Targets (time, batch); -100 is no target.
+            state: The state before the first step.
+        """
+        predictions, last = self(x, state)
+        return self.loss_fn(predictions, y), last
 
 
 Model = TypeVar("Model", bound=RecurrentModel)
-ModelFactory = Callable[[Config, int, str, str], Model]  # settings, symbols, kernel and device
+ModelFactory = Callable[[Config, int, str, str], Model]  # config, input size, kernel, device
 
 
 def build_cells(config: Config) -> list[Cell]:
-    """New cells, first layer first."""
-    kind, hidden = get_cell(config.cell), config.hidden_size
+    """Return new cells, first layer first.
+
+    Raises:
+        ConfigError: The cell does not fit into a residual block.
+    """
+    cell_type, size = get_cell(config.cell), config.hidden_size
     if config.block == "residual":
-        layers = [kind(hidden, hidden) for _ in range(config.num_layers)]
-        if layers[0].output_size != hidden:
+        cells = [cell_type(size, size) for _ in range(config.num_layers)]
+        if cells[0].output_size != size:
             raise ConfigError(
-                f"--block residual: {config.cell} hands on more than its output, which cannot be "
-                "added to what it reads. Use --block none"
+                f"cannot use --block residual: {config.cell} reads {size} numbers and outputs "
+                f"{cells[0].output_size}, which cannot be added. Try --block none"
             )
-        return layers
-    layers = [kind(config.embedding_dim, hidden)]
-    while len(layers) < config.num_layers:
-        layers.append(layers[-1].make_upper_layer(layers[-1]))
-    return layers
+        return cells
+    cells = [cell_type(config.embedding_dim, size)]
+    while len(cells) < config.num_layers:
+        cells.append(cells[-1].make_upper_layer(cells[-1]))
+    return cells
 
 
 def detach_state(state: ModelState) -> ModelState:
-    """The same numbers, without the graph that made them: truncated BPTT stops here."""
+    """Return the state without its graph: truncated backpropagation stops here."""
     return tuple(tuple(part.detach() for part in layer) for layer in state)

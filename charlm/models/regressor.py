@@ -1,4 +1,4 @@
-"""A model that reads numbers and predicts a number, around the same stack of cells."""
+"""Recurrent regressor: reads vectors of numbers and predicts a number."""
 
 import torch
 from torch import Tensor, nn
@@ -10,16 +10,17 @@ from charlm.models.recurrent import ModelState, RecurrentModel
 
 
 class RecurrentRegressor(RecurrentModel):
-    """Reads `symbols` numbers at a time: a linear map, recur, a linear map to one number."""
+    """Linear map of `input_size` numbers, recurrent layers, linear map to one number."""
 
     def __init__(
-        self, config: Config, symbols: int, kernel: str = "loop", device: str = "cpu"
+        self, config: Config, input_size: int, kernel: str = "loop", device: str = "cpu"
     ) -> None:
         if config.tie_weights:
             raise ConfigError(
-                "--tie-weights: numbers are read, and there is no table to tie. Leave it out"
+                "cannot use --tie-weights: the task reads numbers, there is no embedding. "
+                "Leave it out"
             )
-        embed = nn.Linear(symbols, config.embedding_dim)
+        embed = nn.Linear(input_size, config.embedding_dim)  # draws before the cells do
         super().__init__(config, kernel, device)
         self.embed = embed
         self.bias = nn.Parameter(torch.zeros(1))
@@ -27,11 +28,19 @@ class RecurrentRegressor(RecurrentModel):
         self.weight = nn.Parameter(torch.empty(1, config.hidden_size).uniform_(-bound, bound))
 
     def forward(self, x: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
-        """x (time, batch, symbols), state before -> predictions (time, batch), state after."""
-        h, after = self.unroll(self.embed(x), None, state)
-        return linear(h[..., : self.hidden], self.weight, self.bias)[..., 0], after
+        """Predict a number at each time step.
+
+        Args:
+            x: Inputs (time, batch, input_size).
+            state: The state before them.
+
+        Returns:
+            Predictions (time, batch) and the state after them.
+        """
+        h, last = self.unroll(self.embed(x), None, state)
+        return linear(h[..., : self.hidden], self.weight, self.bias)[..., 0], last
 
     def loss_fn(self, predictions: Tensor, y: Tensor) -> Tensor:
-        """The mean squared error."""
+        """Return the mean squared error."""
         targets = y != -100
         return mse_loss(predictions[targets], y[targets])

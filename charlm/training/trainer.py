@@ -92,7 +92,7 @@ class Trainer(Generic[Model]):
             # All processes drop the same weights, but different outputs.
             if not self.process_group.is_main:
                 torch.manual_seed(derive_seed(seed, "rank", self.process_group.rank))
-            loss, state = self.model.loss(local, state)
+            loss, state = self.model.loss(local.x, local.y, state)
             loss.backward()
             self.process_group.all_reduce_gradients(self.model.parameters())
         norm = clip_grad_norm_(self.model.parameters(), self.config.grad_clip)

@@ -1,5 +1,5 @@
-"""From a cell's equations to a walk through time with its own backward pass.
+"""Compiler from a cell's `step` to C, with its gradient.
 
-trace: a step becomes a graph; adjoint: what the graph's gradient is; emit: both as C; build: C as
-a library; walk: the library, or the graph itself, as one differentiable operation on a whole text.
+trace: runs `step` on symbols and records a graph; autodiff: differentiates the graph; codegen:
+writes both as C; compiler: builds and caches a library; runtime: the kernel that calls it.
 """

@@ -1,4 +1,4 @@
-"""C as a library: built once by the machine's own compiler, kept in the cache, loaded by ctypes."""
+"""C compiler: builds a library once, caches it, and loads it with ctypes."""
 
 import ctypes
 import hashlib
@@ -16,112 +16,126 @@ from torch import Tensor
 from charlm.errors import ConfigError
 from charlm.storage import files
 
-# What is no number must stay none: of the loose arithmetics only those that keep that promise.
+# NaN must propagate: enable only the fast-math flags that preserve it.
 COMPILER_FLAGS = (
     *("-O3", "-march=native", "-std=gnu11", "-fPIC", "-shared", "-w", "-fopenmp-simd"),
     *("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"),
 )
-COMPILER_TIMEOUT = 300  # seconds that a compiler may take
+COMPILER_TIMEOUT = 300  # seconds
+LIBRARY_MAGIC = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")  # Linux, macOS
+
+
+class KernelBuildError(ConfigError):
+    """A kernel that the C compiler cannot build here; `reason` is the cause without a hint."""
+
+    def __init__(self, cause: str) -> None:
+        self.reason = f"the C compiler {compiler()[0]} cannot build the kernel: {cause}"
+        super().__init__(
+            f"{self.reason}. Try --kernel loop, or another compiler in the environment variable CC"
+        )
 
 
 @cache
 def compiler() -> tuple[str, ...]:
-    """$CC, or the first of cc, gcc and clang that there is; () if there is none."""
-    asked = os.environ.get("CC", "").split()
-    for words in [asked] if asked else [["cc"], ["gcc"], ["clang"]]:
-        if shutil.which(words[0]):
-            return tuple(words)
+    """Return the command of the compiler: $CC, or the first of cc, gcc and clang; () if none."""
+    configured = os.environ.get("CC", "").split()
+    for command in [configured] if configured else [["cc"], ["gcc"], ["clang"]]:
+        if shutil.which(command[0]):
+            return tuple(command)
     return ()
 
 
-def _run(words: list[str], folder: str | None = None) -> "subprocess.CompletedProcess[bytes]":
+def _run(arguments: list[str], folder: str | None = None) -> "subprocess.CompletedProcess[bytes]":
     try:
         return subprocess.run(
-            [*compiler(), *words],
+            [*compiler(), *arguments],
             capture_output=True,
             check=False,
             cwd=folder,
             timeout=COMPILER_TIMEOUT,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise _build_error(
-            str(getattr(error, "strerror", "") or f"silent for {COMPILER_TIMEOUT} s")
-        ) from error
-
-
-def _build_error(reason: str) -> ConfigError:
-    return ConfigError(
-        f"the C compiler {compiler()[0]} cannot build the kernel ({reason}): --kernel loop needs "
-        "none, and the environment variable CC names another compiler"
-    )
+    except subprocess.TimeoutExpired as error:
+        raise KernelBuildError(f"no answer for {COMPILER_TIMEOUT} s") from error
+    except OSError as error:
+        raise KernelBuildError(str(error.strerror)) from error
 
 
 @cache
 def _identity() -> str:
-    """Of the compiler and of the processor that -march=native means."""
-    told = _run(["--version"]).stdout
+    """Return a hash of the compiler and of the processor, which -march=native depends on."""
+    version = _run(["--version"]).stdout
     flags = b""
     with suppress(OSError), open("/proc/cpuinfo", "rb") as file:
         flags = next((line for line in file if line.startswith((b"flags", b"Features"))), b"")
-    words = (repr(compiler()), repr(COMPILER_FLAGS), platform.machine(), platform.processor())
-    return hashlib.sha256(told + flags + "".join(words).encode()).hexdigest()
+    parts = (repr(compiler()), repr(COMPILER_FLAGS), platform.machine(), platform.processor())
+    return hashlib.sha256(version + flags + "".join(parts).encode()).hexdigest()
 
 
 @cache
 def load_library(source: str) -> ctypes.CDLL:
-    """The library of a C source; raises BadConfig when the compiler cannot make it."""
+    """Return the library of a C source, from the cache or newly built.
+
+    Raises:
+        KernelBuildError: The compiler cannot build it.
+    """
     key = hashlib.sha256(f"{_identity()}\n{source}".encode()).hexdigest()[:32]
-    place = _private_directory(files.cache_directory() / "kernels")
-    for known in place.glob(f"{key}-*.so"):
-        data = known.read_bytes()
-        if known.stem.partition("-")[2] == hashlib.sha256(data).hexdigest()[:32]:
-            return _loaded(known)
-    with tempfile.TemporaryDirectory() as directory:
-        code, made = Path(directory) / "kernel.c", Path(directory) / "kernel.so"
+    directory = _private_directory(files.cache_directory() / "kernels")
+    for cached in directory.glob(f"{key}-*.so"):
+        data = cached.read_bytes()
+        if cached.stem.partition("-")[2] == hashlib.sha256(data).hexdigest()[:32]:
+            return _load(cached)
+    data = _build(source)
+    path = directory / f"{key}-{hashlib.sha256(data).hexdigest()[:32]}.so"
+    files.write_atomic(path, data)
+    return _load(path)
+
+
+def _build(source: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        code, library = Path(folder) / "kernel.c", Path(folder) / "kernel.so"
         code.write_text(source)
-        done = _run([*COMPILER_FLAGS, code.name, "-o", made.name, "-lm"], directory)
-        if done.returncode or not made.exists():
-            said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
-            reason = next((line for line in said if "error" in line), said[0] if said else "")
-            raise _build_error(reason or f"exit code {done.returncode}")
-        data = made.read_bytes()
-        if not data.startswith((b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")):
-            raise _build_error("what it made is no library")
-    kept = place / f"{key}-{hashlib.sha256(data).hexdigest()[:32]}.so"
-    files.write_atomic(kept, data)
-    return _loaded(kept)
+        result = _run([*COMPILER_FLAGS, code.name, "-o", library.name, "-lm"], folder)
+        if result.returncode or not library.exists():
+            output = (result.stderr or result.stdout).decode(errors="replace").strip().splitlines()
+            error_line = next((line for line in output if "error" in line), "")
+            cause = error_line or next(iter(output), f"exit code {result.returncode}")
+            raise KernelBuildError(cause)
+        data = library.read_bytes()
+    if not data.startswith(LIBRARY_MAGIC):
+        raise KernelBuildError("its output is not a library")
+    return data
 
 
-def _loaded(path: Path) -> ctypes.CDLL:
+def _load(path: Path) -> ctypes.CDLL:
     try:
         return ctypes.CDLL(str(path))
     except OSError as error:
-        raise _build_error(f"what it made cannot be loaded from {path.parent}: {error}") from error
+        raise KernelBuildError(f"cannot load it from {path.parent}: {error}") from error
 
 
-def _private_directory(place: Path) -> Path:
-    """The directory, if nobody else can put code into it: what lies there is run."""
-    if not place.exists():
-        files.make_directory(place)
-        place.chmod(0o700)
-    status = place.stat()
+def _private_directory(path: Path) -> Path:
+    """Return the directory if nobody else can write into it: the libraries in it are executed."""
+    if not path.exists():
+        files.make_directory(path)
+        path.chmod(0o700)
+    status = path.stat()
     if status.st_uid != os.getuid() or status.st_mode & 0o022:
-        raise _build_error(f"others may write into {place}, and what lies there would be run")
-    return place
+        raise KernelBuildError(f"others may write into {path}, whose files would be executed")
+    return path
 
 
 @cache
 def unavailable_reason() -> str:
-    """Why nothing can be compiled here, or ""."""
+    """Return why nothing can be compiled here, or ""."""
     if not compiler():
-        return "no C compiler is there (cc, gcc, clang or $CC)"
+        return "no C compiler was found (cc, gcc, clang or $CC)"
     try:
         load_library("int works(void) { return 1; }\n")
-    except ConfigError as error:
-        return str(error).partition(": --kernel")[0]
+    except KernelBuildError as error:
+        return error.reason
     return ""
 
 
 def data_pointer(tensor: Tensor | None) -> ctypes.c_void_p:
-    """Where its numbers begin, for C; NULL of none."""
+    """Return the address of a tensor's data for C; NULL for None."""
     return ctypes.c_void_p(0 if tensor is None else tensor.data_ptr())

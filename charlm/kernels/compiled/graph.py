@@ -1,18 +1,19 @@
-"""A step as a graph: numbers in columns, products between them, one new column per operation."""
+"""Graph of a traced step: elementwise operations on columns, and matrix products."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 
-class UnsupportedOperation(Exception):
-    """A step that does what no graph of ours can say; the text says what."""
+class UnsupportedOperation(Exception):  # noqa: N818
+    """A step uses an operation that the graph cannot represent; the text names it."""
 
 
 class Node:
     """A column: `width` numbers for each row of the batch.
 
-    op "leaf": where = (buffer, offset); "const": where = a number; "sum": over the row, width 1.
+    op is a key of OPS, or: "leaf", with where = (buffer, offset); "const", with where = its value;
+    "sum", the sum over the row, of width 1.
     """
 
     __slots__ = ("args", "graph", "index", "op", "where", "width")
@@ -47,9 +48,9 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Product:
-    """inputs (batch, k) times a weight's transpose (or, backwards, the weight itself).
+    """Inputs (batch, k) times a weight's transpose or, backwards, the weight itself.
 
-    blocks: (parts, heads, share) of a weight that is block-diagonal; () of a full one.
+    blocks: (parts, heads, head_size) of a block-diagonal weight, else ().
     """
 
     number: int
@@ -63,48 +64,55 @@ class Product:
 
     @property
     def buffer(self) -> str:
+        """Name of the buffer that holds the output."""
         return f"p{self.number}"
 
     @property
     def width(self) -> int:
+        """Width of the output."""
         return self.columns if self.backwards else self.rows
 
 
 @dataclass
 class Graph:
-    """Equal columns are one node: what is computed twice in the equations is computed once."""
+    """Nodes and products of a step. Equal columns are one node: they are computed once."""
 
     nodes: dict[Any, Node] = field(default_factory=dict)
     products: list[Product] = field(default_factory=list)
-    cuts: dict[str, set[int]] = field(default_factory=dict)  # where buffers are taken apart
+    cuts: dict[str, set[int]] = field(default_factory=dict)  # offsets at which buffers are split
     counted: int = 0
 
     def count(self) -> int:
+        """Return the next index, which orders nodes and products."""
         self.counted += 1
         return self.counted
 
     def intern(self, op: str, args: tuple[Node, ...], width: int, where: Any = None) -> Node:
+        """Return the node with these properties; create it if there is none."""
         key = (op, args, width, where)
         if key not in self.nodes:
             self.nodes[key] = Node(self, op, args, width, where)
         return self.nodes[key]
 
     def const(self, value: float, width: int = 1) -> Node:
+        """Return a constant column."""
         return self.intern("const", (), width, float(value))
 
     def is_zero(self, node: Node) -> bool:
+        """Return whether a node is the constant 0."""
         return node.op == "const" and node.where == 0
 
     def leaf(self, buffer: str, offset: int, width: int) -> Node:
+        """Return a column of a buffer."""
         return self.intern("leaf", (), width, (buffer, offset))
 
     def leaves(self, buffer: str, width: int) -> tuple[Node, ...]:
-        """All of a buffer, cut where it is known to be taken apart."""
+        """Return all columns of a buffer, split at its known cuts."""
         cuts = sorted({0, width, *(c for c in self.cuts.get(buffer, ()) if c < width)})
         return tuple(self.leaf(buffer, a, b - a) for a, b in zip(cuts[:-1], cuts[1:], strict=True))
 
     def of(self, op: str, *given: "Node | float") -> Node:
-        """An elementwise operation; a few that change nothing are left out."""
+        """Return the result of an elementwise operation; x + 0, x * 1 and the like return x."""
         args = tuple(a if isinstance(a, Node) else self.const(a) for a in given)
         width = max(a.width for a in args)
         same: Node | None = None
@@ -122,12 +130,12 @@ class Graph:
         return self.intern(op, args, width)
 
     def row_sum(self, columns: tuple[Node, ...]) -> Node:
-        """The sum over the row of all these columns: width 1."""
+        """Return the sum over the row of all these columns, of width 1."""
         sums = [self.intern("sum", (c,), 1) for c in columns]
-        whole = sums[0]
+        total = sums[0]
         for other in sums[1:]:
-            whole = whole + other
-        return whole
+            total = total + other
+        return total
 
     def product(
         self,
@@ -138,17 +146,17 @@ class Graph:
         blocks: tuple[int, ...] = (),
         backwards: bool = False,
     ) -> Product:
-        """Forwards the same product is made once; backwards each has a target of its own."""
+        """Return a matrix product; equal ones are one, except backwards, where targets differ."""
         for known in self.products:
             if not backwards and (known.weight, known.inputs) == (weight, inputs):
                 return known
         number = len(self.products)
-        made = Product(number, weight, inputs, rows, columns, blocks, backwards, self.count())
-        self.products.append(made)
-        return made
+        new = Product(number, weight, inputs, rows, columns, blocks, backwards, self.count())
+        self.products.append(new)
+        return new
 
     def split(self, node: Node, at: int) -> tuple[Node, Node]:
-        """A column as two, the first `at` wide."""
+        """Split a column into two; the first has the width `at`."""
         if node.op == "leaf":
             buffer, offset = node.where
             self.cuts.setdefault(buffer, set()).add(offset + at)
@@ -160,16 +168,17 @@ class Graph:
 
 
 def leaf_of(node: Node) -> str:
-    """The buffer that a leaf stands in; "" of another node."""
+    """Return the buffer of a leaf; "" for another node."""
     return str(node.where[0]) if node.op == "leaf" else ""
 
 
 @dataclass(frozen=True)
 class Op:
-    """An elementwise operation: in C, and the gradients of its arguments.
+    """Elementwise operation.
 
-    pull: (gradient, result, *arguments) -> a node for each argument, or None where there is none.
-    cheap: computed again rather than kept for the way back.
+    c: C expression of its arguments {0}, {1}, ...
+    vjp: (gradient, result, *arguments) -> gradient of each argument, or None if it has none.
+    recompute: Whether the backward pass computes it again rather than loading it.
     """
 
     c: str
@@ -182,11 +191,11 @@ def _where(condition: Node, yes: "Node | float", no: "Node | float") -> Node:
 
 
 def _larger(g: Node, a: Node, b: Node) -> Node:
-    """The share of g that a gets where it is the larger of the two."""
+    """Return the gradient of a in maximum(a, b): g, or half of it where both are equal."""
     return _where(g.graph.of("gt", a, b), g, _where(g.graph.of("eq", a, b), g * 0.5, 0))
 
 
-def _none(*_: Node) -> tuple[None, ...]:
+def _no_gradients(*_: Node) -> tuple[None, ...]:
     return (None, None)
 
 
@@ -200,10 +209,10 @@ OPS: dict[str, Op] = {
         "SIGMOID({0})", lambda g, y, a: (g.graph.of("sigmoid_back", g, y),), recompute=False
     ),
     "tanh": Op("TANH({0})", lambda g, y, a: (g.graph.of("tanh_back", g, y),), recompute=False),
-    "sigmoid_back": Op("({0} * {1} * (1 - {1}))", _none),
-    "tanh_back": Op("({0} * (1 - {1} * {1}))", _none),
+    "sigmoid_back": Op("({0} * {1} * (1 - {1}))", _no_gradients),
+    "tanh_back": Op("({0} * (1 - {1} * {1}))", _no_gradients),
     "relu": Op(
-        "({0} > 0 ? {0} : ({0} <= 0 ? 0 : {0}))",  # what is no number stays none
+        "({0} > 0 ? {0} : ({0} <= 0 ? 0 : {0}))",  # NaN stays NaN
         lambda g, y, a: (_where(y.graph.of("gt", y, 0), g, 0),),
         recompute=False,
     ),
@@ -219,7 +228,7 @@ OPS: dict[str, Op] = {
         "FABS({0})",
         lambda g, y, a: (_where(a.graph.of("gt", a, 0), g, _where(a.graph.of("lt", a, 0), -g, 0)),),
     ),
-    # Equal ones share the gradient, as PyTorch has it. What is no number stays none.
+    # Equal arguments share the gradient, as in PyTorch. NaN stays NaN.
     "maximum": Op(
         "({0} >= {1} ? {0} : ({0} < {1} ? {1} : {0} + {1}))",
         lambda g, y, a, b: (_larger(g, a, b), _larger(g, b, a)),
@@ -232,9 +241,9 @@ OPS: dict[str, Op] = {
     "where": Op(
         "({0} ? {1} : {2})", lambda g, y, c, a, b: (None, _where(c, g, 0), _where(c, 0, g))
     ),
-    "gt": Op("({0} > {1})", _none),
-    "ge": Op("({0} >= {1})", _none),
-    "lt": Op("({0} < {1})", _none),
-    "le": Op("({0} <= {1})", _none),
-    "eq": Op("({0} == {1})", _none),
+    "gt": Op("({0} > {1})", _no_gradients),
+    "ge": Op("({0} >= {1})", _no_gradients),
+    "lt": Op("({0} < {1})", _no_gradients),
+    "le": Op("({0} <= {1})", _no_gradients),
+    "eq": Op("({0} == {1})", _no_gradients),
 }

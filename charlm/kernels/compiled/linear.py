@@ -1,4 +1,4 @@
-"""The product of a layer's input, for all of time at once, by the same C as a step's products."""
+"""Linear layers over long sequences, with the same C as the products of a compiled step."""
 
 import ctypes
 from functools import cache
@@ -15,11 +15,12 @@ from charlm.kernels.compiled import compiler
 from charlm.kernels.compiled.compiler import data_pointer
 
 SOURCES = [Path(__file__).with_name(name) for name in ("runtime.c", "linear.c")]
-MIN_ROWS = 256  # rows: for fewer it is not worth packing the matrix
+MIN_ROWS = 256  # for fewer rows packing the matrix does not pay
 
 
 @cache
 def load_linear_library(dtype: torch.dtype) -> ctypes.CDLL:
+    """Return the library for float32 or float64."""
     text = "".join(source.read_text() for source in SOURCES)
     return compiler.load_library(f"#define REAL {dtype.itemsize}\n{text}")
 
@@ -34,45 +35,47 @@ class CompiledLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Return x weight' + bias."""
         ctx.save_for_backward(x, weight)
-        ctx.biased = bias is not None
+        ctx.has_bias = bias is not None
         rows, columns = weight.shape
         out = x.new_empty(*x.shape[:-1], rows)
-        room = x.new_empty((rows + 32) * columns)
+        workspace = x.new_empty((rows + 32) * columns)
         load_linear_library(x.dtype).linear(
-            *_sizes(x, weight), *map(data_pointer, (x, weight, bias, out, room))
-        )  # fmt: skip
+            *_sizes(x, weight), *map(data_pointer, (x, weight, bias, out, workspace))
+        )
         return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of x, weight and bias."""
         x, weight = ctx.saved_tensors
-        above = above.flatten(0, -2)
-        if above.stride(-1) != 1:
-            above = above.contiguous()
-        of_x = None
+        grad_out = grad_out.flatten(0, -2)
+        if grad_out.stride(-1) != 1:
+            grad_out = grad_out.contiguous()
+        grad_x = None
         if ctx.needs_input_grad[0]:
             rows, columns = weight.shape
-            of_x = torch.empty_like(x)
-            room = x.new_empty((columns + 32) * rows)
+            grad_x = torch.empty_like(x)
+            workspace = x.new_empty((columns + 32) * rows)
             load_linear_library(x.dtype).linear_back(
-                *_sizes(x, weight), data_pointer(above), ctypes.c_long(above.stride(0)),
-                *map(data_pointer, (weight, of_x, room)),
+                *_sizes(x, weight), data_pointer(grad_out), ctypes.c_long(grad_out.stride(0)),
+                *map(data_pointer, (weight, grad_x, workspace)),
             )  # fmt: skip
-        of_weight = above.t() @ x.flatten(0, -2)
-        return of_x, of_weight, above.sum(0) if ctx.biased else None
+        grad_weight = grad_out.t() @ x.flatten(0, -2)
+        return grad_x, grad_weight, grad_out.sum(0) if ctx.has_bias else None
 
 
 def _is_supported(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether these are what the C reads; all else, errors included, is PyTorch's."""
-    kinds = {tensor.dtype for tensor in (x, weight, bias) if tensor is not None}
-    one = len(kinds) == 1 and kinds <= {torch.float32, torch.float64}
-    return one and weight.dim() == 2 and x.shape[-1] == weight.shape[1] and x.is_cpu
+    """Return whether the C can read these; everything else, errors included, is PyTorch's."""
+    dtypes = {tensor.dtype for tensor in (x, weight, bias) if tensor is not None}
+    has_dtype = len(dtypes) == 1 and dtypes <= {torch.float32, torch.float64}
+    return has_dtype and weight.dim() == 2 and x.shape[-1] == weight.shape[1] and x.is_cpu
 
 
 class CompiledLinearMode(TorchFunctionMode):
-    """Within it, torch.nn.functional.linear of a long text on the CPU is `Linear`."""
+    """Use `CompiledLinear` for torch.nn.functional.linear of long sequences on the CPU."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None

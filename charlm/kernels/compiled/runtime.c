@@ -1,4 +1,4 @@
-/* What every compiled cell stands on: its functions of one number, and its products. */
+/* Elementary functions and matrix products that every compiled cell uses. */
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -13,7 +13,7 @@ typedef int32_t whole;
 #define INLINE static inline __attribute__((always_inline))
 
 /* e^x - 1 = 2^n (e^r - 1) + 2^n - 1, |r| <= ln(2) / 2, where Taylor's series to r^7 is exact to
-   5e-9; what is no number stays none. 2^n stands in the exponent of a float. */
+   5e-9; NaN stays NaN. 2^n is the exponent of a float. */
 INLINE float power(float n) {
   int32_t bits = ((int32_t)n + 127) << 23;
   float p;
@@ -188,7 +188,7 @@ static void back_times_one(int rows, int columns, const real *w, const real *in,
       out[j] += in[i] * w[(long)i * columns + j];
 }
 
-/* The products of a step, w (rows, columns): out = in w' there, out = in w back. */
+/* The products of a step, w (rows, columns): forward: out = in w', backward: out = in w. */
 static real *pack_product(long B, int rows, int columns, const real *w, real *to) {
   return B == 1 ? to : pack(rows, columns, w, columns, 1, to);
 }

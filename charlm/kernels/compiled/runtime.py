@@ -1,4 +1,4 @@
-"""What a matrix learns from a text: one product over all of time."""
+"""Compiled kernel: C generated from a cell's own step, as one differentiable operation on a CPU."""
 
 import ctypes
 from dataclasses import dataclass
@@ -11,225 +11,276 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from charlm.cells.base import Cell, State
-from charlm.errors import ConfigError
 from charlm.kernels.compiled import compiler
 from charlm.kernels.compiled.codegen import GeneratedCode, generate_c
-from charlm.kernels.compiled.compiler import data_pointer
+from charlm.kernels.compiled.compiler import KernelBuildError, data_pointer
+from charlm.kernels.compiled.linear import CompiledLinearMode
 from charlm.kernels.compiled.trace import cached_trace, trace_step
+from charlm.kernels.loop import embed_if_shorter
+from charlm.kernels.registry import SINGLE_STEP_KERNELS, register_kernel
+
+INPUT_ARGUMENT = 3  # position of x among the arguments of the C functions
 
 
-def weight_gradient(blocks: tuple[int, ...], deltas: Tensor, inputs: Tensor) -> Tensor:
-    """Gradients of outputs (time, batch, rows), inputs (time, batch, columns) -> of the matrix."""
-    deltas, inputs = deltas.flatten(0, 1), inputs.flatten(0, 1)
-    if not blocks:
-        return deltas.t() @ inputs
-    parts, heads, share = blocks
-    deltas = deltas.unflatten(1, (parts, heads, share))
-    return torch.einsum("npho,nhi->phoi", deltas, inputs.unflatten(1, (heads, share)))
+def generated_code(cell: Cell) -> GeneratedCode | str:
+    """Return the C of this cell's step, or the reason why its step cannot be compiled."""
+    return cached_trace(cell, _generate)
 
 
-def sum_by_weight(shares: list[tuple[str, Tensor]], weights: dict[str, Tensor]) -> list[Tensor]:
-    """The gradient of each weight: the sum of its shares, zeros where it has none."""
-    found: dict[str, Tensor] = {}
-    for name, share in shares:
-        found[name] = found[name] + share if name in found else share
-    return [
-        found[name] if name in found else torch.zeros_like(weight)
-        for name, weight in weights.items()
-    ]
-
-
-INPUT_ARGUMENT = 3  # the place of x among the arguments
-
-
-def _emitted(cell: Cell) -> GeneratedCode:
+def _generate(cell: Cell) -> GeneratedCode:
     names = {name for name, _ in cell.named_parameters(remove_duplicate=False)}
     return generate_c(trace_step(cell), names.__contains__)
 
 
-def generated_code(cell: Cell) -> GeneratedCode | str:
-    """The C of this cell's step at its widths, or what of its step the engine cannot say."""
-    return cached_trace(cell, _emitted)
-
-
 def unsupported_reason(cell: Cell, device: str) -> str:
-    """Why the compiled kernel cannot walk this cell here, or ""; builds it to know."""
+    """Return why the compiled kernel cannot unroll this cell here, or "". Builds it to know."""
     if device != "cpu":
         return "compiled kernels run on a CPU"
     source = generated_code(cell)
-    if isinstance(source, str) or not compiler.compiler():
-        return source if isinstance(source, str) else compiler.unavailable_reason()
+    if isinstance(source, str):
+        return source
+    if not compiler.compiler():
+        return compiler.unavailable_reason()
     try:
         load_functions(source.text, next(cell.parameters()).dtype)
-    except ConfigError as error:
-        return str(error).partition(": --kernel")[0]
+    except KernelBuildError as error:
+        return error.reason
     return ""
-
-
-def pointer_array(tensors: list[Tensor]) -> Any:
-    return (ctypes.c_void_p * max(1, len(tensors)))(*(tensor.data_ptr() for tensor in tensors))
 
 
 @cache
 def load_functions(text: str, dtype: torch.dtype) -> tuple[Any, Any]:
+    """Return the C functions `forward` and `backward` of a generated text."""
     library = compiler.load_library(f"#define REAL {dtype.itemsize}\n{text}")
-    return library.there, library.back
+    return library.forward, library.backward
+
+
+def pointer_array(tensors: list[Tensor]) -> Any:
+    """Return a C array of the tensors' addresses."""
+    return (ctypes.c_void_p * max(1, len(tensors)))(*(tensor.data_ptr() for tensor in tensors))
 
 
 @dataclass
 class CompiledUnroll:
-    """One way there, and what the way back needs of it."""
+    """Buffers of one forward pass, which the backward pass reads."""
 
     source: GeneratedCode
-    x: Tensor  # (time, batch, any), or with ids a table (symbols, any)
+    x: Tensor  # (time, batch, any), or with ids a table (vocabulary, any)
     ids: Tensor | None
     vectors: list[Tensor]
     matrices: list[Tensor]
     states: list[Tensor]  # each (time + 1, batch, width)
-    kept: Tensor
+    saved: Tensor  # what the backward pass needs (time, batch, saved_size)
 
     @classmethod
     def allocate(
         cls, source: GeneratedCode, x: Tensor, ids: Tensor | None, weights: list[Tensor],
-        start: list[Tensor], learn: bool,
+        initial_state: list[Tensor], needs_backward: bool,
     ) -> Self:  # fmt: skip
-        """learn: whether it will be walked back, so that what is kept is kept for all times."""
+        """Allocate the buffers; without a backward pass, values are saved for one step only."""
         time, batch = (x if ids is None else ids).shape[:2]
-        states = [x.new_empty(time + 1, batch, part.shape[1]) for part in start]
-        for history, part in zip(states, start, strict=True):
+        states = [x.new_empty(time + 1, batch, part.shape[1]) for part in initial_state]
+        for history, part in zip(states, initial_state, strict=True):
             history[0] = part
         vectors, matrices = weights[: len(source.vectors)], weights[len(source.vectors) :]
-        kept = x.new_empty(time if learn else 1, batch, source.stash)
-        return cls(source, x, ids, vectors, matrices, states, kept)
+        saved = x.new_empty(time if needs_backward else 1, batch, source.saved_size)
+        return cls(source, x, ids, vectors, matrices, states, saved)
 
     def forward(self) -> Self:
+        """Compute all states."""
         load_functions(self.source.text, self.x.dtype)[0](*self.arguments())
         return self
 
+    def results(self) -> tuple[Tensor, ...]:
+        """Return the outputs (time, batch, width), and each part of the last state."""
+        return self.states[0][1:], *(history[-1].clone() for history in self.states)
+
     def arguments(self) -> tuple[Any, ...]:
-        """What both functions take, in the order of emit's signature."""
-        time, batch = len(self.states[0]) - 1, self.kept.shape[1]
-        stride = self.kept.stride(0) if len(self.kept) == time else 0
-        self.room = self.x.new_empty(batch * self.source.workspace_size + self.source.packed)
+        """Return what both C functions take, in the order of codegen's signature."""
+        time, batch = len(self.states[0]) - 1, self.saved.shape[1]
+        stride = self.saved.stride(0) if len(self.saved) == time else 0
+        self.workspace = self.x.new_empty(batch * self.source.workspace_size + self.source.packed)
         return (
             ctypes.c_long(time), ctypes.c_long(batch), data_pointer(self.ids), data_pointer(self.x),
             pointer_array(self.states), pointer_array(self.vectors), pointer_array(self.matrices),
-            data_pointer(self.kept), ctypes.c_long(stride), data_pointer(self.room),
+            data_pointer(self.saved), ctypes.c_long(stride), data_pointer(self.workspace),
         )  # fmt: skip
 
     def backward(
-        self, outputs: Tensor, last: list[Tensor]
+        self, grad_outputs: Tensor, grad_last_state: list[Tensor]
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Gradients of the outputs and of the last state -> of x, of the weights, of the start."""
+        """Return the gradients of x, of the weights, and of the initial state.
+
+        Args:
+            grad_outputs: Gradient of the outputs (time, batch, width).
+            grad_last_state: Gradient of each part of the last state.
+        """
         source, x = self.source, self.x
-        time, batch, _ = outputs.shape
+        time, batch, _ = grad_outputs.shape
         deltas = x.new_empty(time, batch, source.deltas)
         if self.ids is not None:
-            of_x = torch.zeros_like(x)
+            grad_x = torch.zeros_like(x)
         else:
-            of_x = deltas if source.input_gradient_is_deltas else torch.empty_like(x)
-        now = [gradient.clone(memory_format=torch.contiguous_format) for gradient in last]
-        following = [torch.empty_like(gradient) for gradient in now]
-        shares = [torch.zeros_like(vector) for vector in self.vectors]
+            grad_x = deltas if source.input_gradient_is_deltas else torch.empty_like(x)
+        grad_state = [part.clone(memory_format=torch.contiguous_format) for part in grad_last_state]
+        grad_previous = [torch.empty_like(part) for part in grad_state]
+        grad_vectors = [torch.zeros_like(vector) for vector in self.vectors]
         scratch = x.new_empty(batch, source.scratch)
-        outputs = outputs.contiguous()
+        grad_outputs = grad_outputs.contiguous()
         load_functions(source.text, x.dtype)[1](
-            *self.arguments(), data_pointer(outputs), data_pointer(deltas), data_pointer(of_x),
-            pointer_array(now), pointer_array(following), pointer_array(shares), data_pointer(scratch),
+            *self.arguments(), data_pointer(grad_outputs), data_pointer(deltas),
+            data_pointer(grad_x), pointer_array(grad_state), pointer_array(grad_previous),
+            pointer_array(grad_vectors), data_pointer(scratch),
         )  # fmt: skip
-        return of_x, [*shares, *self._products(deltas)], following if time % 2 else now
+        grad_weights = [*grad_vectors, *self._matrix_gradients(deltas)]
+        # The C function swaps the two buffers at each step.
+        return grad_x, grad_weights, grad_previous if time % 2 else grad_state
 
-    def _products(self, deltas: Tensor) -> list[Tensor]:
-        """The gradient of every matrix: for each product in the step one product over all time."""
-        shares = []
-        for p in self.source.products:
-            read = self.kept if p.buffer == "v" else self.states[int(p.buffer[1:])][:-1]
-            inputs = read[..., p.offset : p.offset + p.columns]
-            share = weight_gradient(p.blocks, deltas[..., p.at : p.at + p.rows], inputs)
-            shares.append((p.weight, share))
-        return sum_by_weight(shares, dict(zip(self.source.matrices, self.matrices, strict=True)))
+    def _matrix_gradients(self, deltas: Tensor) -> list[Tensor]:
+        """Return the gradient of every matrix: one product over all of time for each use."""
+        gradients: dict[str, Tensor] = {}
+        for use in self.source.products:
+            history = self.saved if use.buffer == "v" else self.states[int(use.buffer[1:])][:-1]
+            inputs = history[..., use.offset : use.offset + use.columns]
+            rows = deltas[..., use.delta_offset : use.delta_offset + use.rows]
+            gradient = weight_gradient(use.blocks, rows, inputs)
+            known = gradients.get(use.weight)
+            gradients[use.weight] = gradient if known is None else known + gradient
+        return [
+            gradients[name] if name in gradients else torch.zeros_like(matrix)
+            for name, matrix in zip(self.source.matrices, self.matrices, strict=True)
+        ]
+
+
+def weight_gradient(blocks: tuple[int, ...], deltas: Tensor, inputs: Tensor) -> Tensor:
+    """Return the gradient of a matrix, summed over all time steps with one product.
+
+    Args:
+        blocks: (parts, heads, head_size) of a block-diagonal matrix, else ().
+        deltas: Gradient of the product's output (time, batch, rows).
+        inputs: What it was multiplied with (time, batch, columns).
+    """
+    deltas, inputs = deltas.flatten(0, 1), inputs.flatten(0, 1)
+    if not blocks:
+        return deltas.t() @ inputs
+    parts, heads, head_size = blocks
+    deltas = deltas.unflatten(1, (parts, heads, head_size))
+    return torch.einsum("npho,nhi->phoi", deltas, inputs.unflatten(1, (heads, head_size)))
 
 
 class CompiledStepper:
-    """A Stepper by the same C, one character a call: its arguments are made once."""
+    """`loop.SingleStep` in C: one token a call, whose arguments are created once."""
 
     def __init__(self, cell: Cell, state: State) -> None:
         source = generated_code(cell)
         assert not isinstance(source, str), source
         weights = _weights(cell, source)
         x = weights[0].new_empty(1, 1, source.inputs)
-        self.walk = CompiledUnroll.allocate(source, x, None, weights, list(state), learn=False)
-        self.call, _ = load_functions(source.text, x.dtype)
-        self.arguments = list(self.walk.arguments())
-        self.ends = [(history[0], history[1]) for history in self.walk.states]
+        self.buffers = CompiledUnroll.allocate(
+            source, x, None, weights, list(state), needs_backward=False
+        )
+        self.forward, _ = load_functions(source.text, x.dtype)
+        self.arguments = list(self.buffers.arguments())
+        self.ends = [(history[0], history[1]) for history in self.buffers.states]
 
     def __call__(self, Wx: Tensor) -> Tensor:
+        """Return the output (1, output_size) for Wx (1, any); the next call overwrites it."""
         Wx = Wx.contiguous()
         self.arguments[INPUT_ARGUMENT] = data_pointer(Wx)
-        self.call(*self.arguments)
-        for before, after in self.ends:
-            before.copy_(after)
+        self.forward(*self.arguments)
+        for previous, current in self.ends:
+            previous.copy_(current)
         return self.ends[0][1]
 
 
 class CompiledFunction(torch.autograd.Function):
-    """(source, ids, x, *weights, *start) -> (outputs, *last)."""
+    """(source, ids, x, *weights, *initial_state) -> (outputs, *last_state)."""
 
     @staticmethod
     def forward(
         ctx: Any, source: GeneratedCode, ids: Tensor | None, x: Tensor, *rest: Tensor
     ) -> Any:
+        """Return the outputs (time, batch, width) and each part of the last state."""
         count = len(source.vectors) + len(source.matrices)
-        weights, start = list(rest[:count]), list(rest[count:])
-        walk = CompiledUnroll.allocate(source, x, ids, weights, start, learn=True).forward()
-        # Saved as PyTorch wants it: freed on the way back, and refused once a weight was changed.
-        ctx.source, ctx.looked = source, ids is not None
-        ctx.counts = len(source.vectors), len(source.matrices), len(walk.states)
+        weights, initial_state = list(rest[:count]), list(rest[count:])
+        unroll = CompiledUnroll.allocate(
+            source, x, ids, weights, initial_state, needs_backward=True
+        ).forward()
+        # Saved as PyTorch wants it: freed after the backward pass, refused if a weight changed.
+        ctx.source, ctx.has_ids = source, ids is not None
+        ctx.counts = len(source.vectors), len(source.matrices), len(unroll.states)
         ids = x.new_empty(0) if ids is None else ids
         ctx.save_for_backward(
-            x, ids, walk.kept, *walk.vectors, *walk.matrices, *walk.states
-        )  # fmt: skip
-        return _result(walk)
+            x, ids, unroll.saved, *unroll.vectors, *unroll.matrices, *unroll.states
+        )
+        return unroll.results()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, outputs: Tensor, *last: Tensor) -> Any:
-        x, ids, kept, *rest = ctx.saved_tensors
+    def backward(ctx: Any, grad_outputs: Tensor, *grad_last_state: Tensor) -> Any:
+        """Return the gradients of x, of the weights, and of the initial state."""
+        x, ids, saved, *rest = ctx.saved_tensors
         vectors, matrices, states = ctx.counts
-        walk = CompiledUnroll(
-            ctx.source, x, ids if ctx.looked else None, rest[:vectors],
-            rest[vectors : vectors + matrices], rest[-states:], kept,
+        unroll = CompiledUnroll(
+            ctx.source, x, ids if ctx.has_ids else None, rest[:vectors],
+            rest[vectors : vectors + matrices], rest[-states:], saved,
         )  # fmt: skip
-        of_x, of_weights, of_start = walk.backward(outputs, list(last))
-        return None, None, of_x, *of_weights, *of_start
-
-
-def _result(walk: CompiledUnroll) -> tuple[Tensor, ...]:
-    return walk.states[0][1:], *(history[-1].clone() for history in walk.states)
+        grad_x, grad_weights, grad_initial = unroll.backward(grad_outputs, list(grad_last_state))
+        return None, None, grad_x, *grad_weights, *grad_initial
 
 
 def _weights(cell: Cell, source: GeneratedCode) -> list[Tensor]:
-    """The vectors and the matrices that its step takes, in the order of the C."""
+    """Return the vectors and matrices that the step uses, in the order of the C arguments."""
     names = (*source.vectors, *source.matrices)
     return [attrgetter(name)(cell).contiguous() for name in names]
 
 
-def run_compiled(cell: Cell, x: Tensor, state: State, ids: Tensor | None) -> tuple[Tensor, State]:
-    """x: what cell.project gives, (time, batch, any), or with ids of each symbol (symbols, any)."""
+@register_kernel("compiled", Cell, priority={"cpu": 30}, unless=unsupported_reason)
+def unroll_compiled(
+    cell: Cell, x: Tensor, state: State, ids: Tensor | None = None
+) -> tuple[Tensor, State]:
+    """Unroll a cell as `unroll_loop` does."""
+    x, ids = embed_if_shorter(x, ids)
+    with CompiledLinearMode():
+        Wx = cell.project_inputs(x)
+    return run_compiled(cell, Wx, state, ids)
+
+
+SINGLE_STEP_KERNELS["compiled"] = CompiledStepper
+
+
+def run_compiled(cell: Cell, Wx: Tensor, state: State, ids: Tensor | None) -> tuple[Tensor, State]:
+    """Unroll a cell over projected inputs.
+
+    Args:
+        cell: The cell.
+        Wx: Projected inputs (time, batch, any); with ids, a projected table (vocabulary, any).
+        state: The state before the first step.
+        ids: Indices (time, batch) into the table, or None.
+
+    Returns:
+        Outputs (time, batch, output_size) and the state after the last step.
+
+    Raises:
+        TypeError: Inputs, weights and state differ in their dtypes.
+        IndexError: An id is not in the table.
+    """
     source = generated_code(cell)
     assert not isinstance(source, str), source
     weights = _weights(cell, source)
-    kinds = {tensor.dtype for tensor in (x, *weights, *state)}
-    if len(kinds) > 1:
-        raise TypeError(f"{type(cell).__name__} mixes {' and '.join(map(str, kinds))}")
-    x = x.contiguous()
+    dtypes = {tensor.dtype for tensor in (Wx, *weights, *state)}
+    if len(dtypes) > 1:
+        raise TypeError(f"{type(cell).__name__} mixes {' and '.join(map(str, dtypes))}")
+    Wx = Wx.contiguous()
     if ids is not None:
         ids = ids.long().contiguous()
-        if not 0 <= int(ids.min()) <= int(ids.max()) < len(x):  # C would read beyond the table
-            raise IndexError(f"an id is not in the table of {len(x)} symbols")
+        if not 0 <= int(ids.min()) <= int(ids.max()) < len(Wx):  # C would read beyond the table
+            raise IndexError(f"an id is not in the table of {len(Wx)} tokens")
     if torch.is_grad_enabled():
-        outputs, *last = CompiledFunction.apply(source, ids, x, *weights, *state)
+        outputs, *last = CompiledFunction.apply(source, ids, Wx, *weights, *state)
     else:
-        walk = CompiledUnroll.allocate(source, x, ids, weights, list(state), learn=False).forward()
-        outputs, *last = _result(walk)
+        unroll = CompiledUnroll.allocate(
+            source, Wx, ids, weights, list(state), needs_backward=False
+        )
+        outputs, *last = unroll.forward().results()
     return outputs, tuple(last)

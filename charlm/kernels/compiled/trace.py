@@ -1,4 +1,4 @@
-"""Reads a cell's step: it is run once on symbols, and what it does to them becomes a graph."""
+"""Tracing: run a cell's `step` on symbols and record its operations as a graph."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,13 +14,14 @@ from charlm.kernels.compiled.graph import Graph, Node, UnsupportedOperation
 
 
 class TracedTensor:
-    """A tensor (batch, width) that has no numbers yet, only the columns that they will be in."""
+    """Symbol for a tensor (batch, width): the columns that will hold its numbers."""
 
     def __init__(self, graph: Graph, columns: tuple[Node, ...]) -> None:
         self.graph, self.columns = graph, columns
 
     @property
     def width(self) -> int:
+        """Size of the last dimension."""
         return sum(column.width for column in self.columns)
 
     @classmethod
@@ -31,7 +32,9 @@ class TracedTensor:
         name = getattr(func, "__name__", str(func))
         rule = RULES.get(func) or METHODS.get(name)
         if rule is None:
-            raise UnsupportedOperation(f"its step uses {name}, which has no rule in the engine")
+            raise UnsupportedOperation(
+                f"its step uses {name}, which the compiled kernel does not support"
+            )
         result: TracedTensor = rule(*args, **(kwargs or {}))
         return result
 
@@ -40,22 +43,24 @@ class TracedTensor:
             return lambda condition, other: elementwise("where")(condition, self, other)
         if name in METHODS:
             return lambda *args, **kwargs: METHODS[name](self, *args, **kwargs)
-        raise UnsupportedOperation(f"its step uses {name}, which has no rule in the engine")
+        raise UnsupportedOperation(
+            f"its step uses {name}, which the compiled kernel does not support"
+        )
 
     def __getitem__(self, key: Any) -> "TracedTensor":
         if not (isinstance(key, tuple) and len(key) == 2 and key[0] in (..., slice(None))):
             raise UnsupportedOperation(
-                "its step takes a tensor apart other than along its last dimension"
+                "its step indexes a tensor in another than its last dimension"
             )
         start, stop, stride = key[1].indices(self.width)
         if stride != 1:
-            raise UnsupportedOperation("its step takes every other number of a tensor")
+            raise UnsupportedOperation("its step slices a tensor with a stride")
         return split(self, [start, max(0, stop - start), self.width - stop], -1)[1]
 
     __hash__ = object.__hash__
 
     def __bool__(self) -> bool:
-        raise UnsupportedOperation("its step decides by looking at numbers")
+        raise UnsupportedOperation("its step branches on values")
 
 
 Operand = TracedTensor | float
@@ -63,7 +68,7 @@ Operand = TracedTensor | float
 
 @dataclass(frozen=True, eq=False)
 class TracedWeight:
-    """A matrix of the cell: it can only be multiplied with."""
+    """Symbol for a matrix of the cell, which can only be multiplied with."""
 
     name: str
     shape: tuple[int, ...]
@@ -79,32 +84,32 @@ class TracedWeight:
 
 
 class UnsupportedBuffer:
-    """A buffer that the engine has no columns for; the reason is said where it is used."""
+    """Symbol for a buffer that cannot be compiled: using it is an error."""
 
     def __init__(self, reason: str) -> None:
         self.__dict__["reason"] = reason
 
     @classmethod
     def __torch_function__(cls, *_: Any) -> Any:
-        raise UnsupportedOperation("its step uses a buffer that holds no real numbers")
+        raise UnsupportedOperation("its step uses a buffer of another dtype than floating point")
 
     def __getattr__(self, name: str) -> Any:
         raise UnsupportedOperation(self.__dict__["reason"])
 
 
-def align_columns(*given: Operand) -> list[tuple[Node | float, ...]]:
-    """The columns of all, side by side and taken apart until they are equally wide."""
-    for one in given:
-        if isinstance(one, UnsupportedBuffer):
-            raise UnsupportedOperation(one.__dict__["reason"])
-        if not isinstance(one, TracedTensor | float | int):
+def align_columns(*operands: Operand) -> list[tuple[Node | float, ...]]:
+    """Return the columns of all operands side by side, split until they are equally wide."""
+    for operand in operands:
+        if isinstance(operand, UnsupportedBuffer):
+            raise UnsupportedOperation(operand.__dict__["reason"])
+        if not isinstance(operand, TracedTensor | float | int):
             raise UnsupportedOperation(
-                f"its step mixes a {type(one).__name__} with what it computes"
+                f"its step mixes a {type(operand).__name__} with traced tensors"
             )
     rows: list[tuple[Node | float, ...]] = []
-    left = [list(s.columns) if isinstance(s, TracedTensor) and s.width > 1 else s for s in given]
+    left = [list(s.columns) if isinstance(s, TracedTensor) and s.width > 1 else s for s in operands]
     if not any(isinstance(s, list) for s in left):
-        return [tuple(s.columns[0] if isinstance(s, TracedTensor) else s for s in given)]
+        return [tuple(s.columns[0] if isinstance(s, TracedTensor) else s for s in operands)]
     while any(isinstance(s, list) and s for s in left):
         wide = [s for s in left if isinstance(s, list)]
         if not all(wide):
@@ -126,20 +131,21 @@ COMPARISONS = ("gt", "ge", "lt", "le", "eq")
 
 
 def elementwise(op: str) -> Callable[..., TracedTensor]:
-    """The rule of an elementwise operation."""
+    """Return the rule of an elementwise operation."""
 
-    def apply(*given: Operand) -> TracedTensor:
-        graph = next(s.graph for s in given if isinstance(s, TracedTensor))
-        rows = align_columns(*given)
-        compared = [isinstance(a, Node) and a.op in COMPARISONS for a in rows[0]]
-        if op not in ("where", *COMPARISONS) and all(compared):
-            raise UnsupportedOperation("its step computes with truths")
+    def apply(*operands: Operand) -> TracedTensor:
+        graph = next(s.graph for s in operands if isinstance(s, TracedTensor))
+        rows = align_columns(*operands)
+        is_truth = [isinstance(a, Node) and a.op in COMPARISONS for a in rows[0]]
+        if op not in ("where", *COMPARISONS) and all(is_truth):
+            raise UnsupportedOperation("its step computes with boolean values")
         return TracedTensor(graph, tuple(graph.of(op, *row) for row in rows))
 
     return apply
 
 
 def split(x: TracedTensor, sizes: list[int] | int, dim: int = 0) -> list[TracedTensor]:
+    """Trace Tensor.split."""
     if dim not in (-1, 1):
         raise UnsupportedOperation("its step splits the batch")
     if isinstance(sizes, int):
@@ -157,33 +163,38 @@ def split(x: TracedTensor, sizes: list[int] | int, dim: int = 0) -> list[TracedT
 
 
 def chunk(x: TracedTensor, chunks: int, dim: int = 0) -> list[TracedTensor]:
+    """Trace Tensor.chunk."""
     return split(x, -(-x.width // chunks), dim)
 
 
 def cat(parts: list[TracedTensor], dim: int = 0) -> TracedTensor:
+    """Trace torch.cat."""
     if dim not in (-1, 1):
-        raise UnsupportedOperation("its step joins along the batch")
+        raise UnsupportedOperation("its step concatenates along the batch")
     return TracedTensor(parts[0].graph, tuple(column for part in parts for column in part.columns))
 
 
 def linear(x: TracedTensor, weight: TracedWeight, bias: TracedTensor | None = None) -> TracedTensor:
+    """Trace functional.linear."""
     if not isinstance(weight, TracedWeight):
         raise UnsupportedOperation("its step multiplies with a matrix that it computes")
     rows, columns = weight.shape
     if x.width != columns:
         raise UnsupportedOperation("its step multiplies a matrix with a vector of another width")
-    made = x.graph.product(weight.name, x.columns, rows, columns)
-    out = TracedTensor(x.graph, x.graph.leaves(made.buffer, rows))
+    product = x.graph.product(weight.name, x.columns, rows, columns)
+    out = TracedTensor(x.graph, x.graph.leaves(product.buffer, rows))
     return out if bias is None else elementwise("add")(out, bias)
 
 
-def blocks(x: TracedTensor, weight: TracedWeight) -> TracedTensor:
-    parts, heads, share, _ = weight.shape
-    width = parts * heads * share
-    if x.width != heads * share:
+def block_diagonal(x: TracedTensor, weight: TracedWeight) -> TracedTensor:
+    """Trace cells.base.block_diagonal_linear."""
+    parts, heads, head_size, _ = weight.shape
+    width = parts * heads * head_size
+    if x.width != heads * head_size:
         raise UnsupportedOperation("its step multiplies blocks with a vector of another width")
-    made = x.graph.product(weight.name, x.columns, width, heads * share, (parts, heads, share))
-    return TracedTensor(x.graph, x.graph.leaves(made.buffer, width))
+    shape = parts, heads, head_size
+    product = x.graph.product(weight.name, x.columns, width, heads * head_size, shape)
+    return TracedTensor(x.graph, x.graph.leaves(product.buffer, width))
 
 
 def layer_norm(
@@ -193,8 +204,9 @@ def layer_norm(
     bias: TracedTensor | None = None,
     eps: float = 1e-5,
 ) -> TracedTensor:
+    """Trace functional.layer_norm."""
     if list(shape) != [x.width]:
-        raise UnsupportedOperation("its step normalises a part of a tensor")
+        raise UnsupportedOperation("its step normalizes a part of a tensor")
     add, sub, mul = elementwise("add"), elementwise("sub"), elementwise("mul")
     mean = TracedTensor(x.graph, (x.graph.row_sum(x.columns) * (1 / x.width),))
     centred = sub(x, mean)
@@ -207,6 +219,7 @@ def layer_norm(
 
 
 def softplus(x: TracedTensor) -> TracedTensor:
+    """Trace functional.softplus."""
     return elementwise("neg")(elementwise("logsigmoid")(elementwise("neg")(x)))
 
 
@@ -238,7 +251,7 @@ RULES: dict[Any, Callable[..., Any]] = {
     functional.logsigmoid: elementwise("logsigmoid"),
     functional.softplus: softplus,
     functional.relu: elementwise("relu"),
-    block_diagonal_linear: blocks,
+    block_diagonal_linear: block_diagonal,
     torch.Tensor.where: lambda x, condition, other: elementwise("where")(condition, x, other),
 }
 METHODS["__eq__"] = elementwise("eq")
@@ -248,7 +261,7 @@ for name in METHODS:
 
 
 def traced_module(module: nn.Module, graph: Graph, prefix: str = "") -> nn.Module:
-    """The module with symbols in the place of its weights."""
+    """Return a copy of the module with symbols in place of its weights."""
 
     def symbol(
         name: str, tensor: Tensor | None
@@ -256,80 +269,86 @@ def traced_module(module: nn.Module, graph: Graph, prefix: str = "") -> nn.Modul
         if tensor is None:
             return None
         if not tensor.is_floating_point():
-            return UnsupportedBuffer(f"its step uses {prefix}{name}, which is of {tensor.dtype}")
+            return UnsupportedBuffer(
+                f"its step uses {prefix}{name}, which has the dtype {tensor.dtype}"
+            )
         if tensor.dim() > 1:
             return TracedWeight(prefix + name, tuple(tensor.shape))
         return TracedTensor(graph, graph.leaves(f"w:{prefix}{name}", tensor.numel()))
 
-    stand = object.__new__(type(module))
-    stand.__dict__.update(module.__dict__)
-    stand.__dict__["_parameters"] = {n: symbol(n, p) for n, p in module._parameters.items()}
-    stand.__dict__["_buffers"] = {n: symbol(n, b) for n, b in module._buffers.items()}
-    stand.__dict__["_modules"] = {
+    copy = object.__new__(type(module))
+    copy.__dict__.update(module.__dict__)
+    copy.__dict__["_parameters"] = {n: symbol(n, p) for n, p in module._parameters.items()}
+    copy.__dict__["_buffers"] = {n: symbol(n, b) for n, b in module._buffers.items()}
+    copy.__dict__["_modules"] = {
         n: m and traced_module(m, graph, f"{prefix}{n}.") for n, m in module._modules.items()
     }
-    return stand
+    return copy
 
 
 @dataclass(frozen=True)
 class TracedStep:
-    """A traced step: the new state of each part, its columns made of x, s0, s1 … and weights."""
+    """A traced step: the next state as columns computed from x, s0, s1, ... and weights."""
 
     graph: Graph
     after: tuple[tuple[Node, ...], ...]
-    widths: tuple[int, ...]  # of the state's parts
-    inputs: int  # width of what project gives
+    widths: tuple[int, ...]  # of the parts of the state
+    inputs: int  # width of Wx
 
 
-Read = TypeVar("Read")
+Result = TypeVar("Result")
 TRACE_CACHE: WeakKeyDictionary[Cell, dict[tuple[Any, ...], Any]] = WeakKeyDictionary()
 
 
-def cached_trace(cell: Cell, make: Callable[[Cell], Read]) -> Read | str:
-    """What `make` makes of this very cell's step, once; or what of it the engine cannot say.
+def cached_trace(cell: Cell, compute: Callable[[Cell], Result]) -> Result | str:
+    """Return what `compute` returns for this cell, once; or why its step cannot be traced.
 
-    Of this cell, not of its class: a step may look at what only this one has.
+    The cache is per cell, not per class: a step may depend on attributes of the instance.
     """
     known = TRACE_CACHE.setdefault(cell, {})
-    key = make, cell.training, next(cell.parameters()).dtype
+    key = compute, cell.training, next(cell.parameters()).dtype
     if key not in known:
         try:
-            known[key] = make(cell)
+            known[key] = compute(cell)
         except UnsupportedOperation as reason:
             known[key] = str(reason)
-    found: Read | str = known[key]
-    return found
+    result: Result | str = known[key]
+    return result
 
 
 def trace_step(cell: Cell) -> TracedStep:
-    """Raises Untraceable, with what the step does that the engine cannot say."""
+    """Return the graph of a cell's step.
+
+    Raises:
+        UnsupportedOperation: The step uses an operation that cannot be compiled.
+    """
     dtype = next(cell.parameters()).dtype
     if dtype not in (torch.float32, torch.float64):
-        raise UnsupportedOperation(f"it computes in {dtype}, and the engine in float32 or float64")
+        raise UnsupportedOperation(f"it computes in {dtype}, not in float32 or float64")
     with torch.no_grad():
         parts = cell.initial_state(1)
     inputs = projection_size(cell)
     if any(part.dim() != 2 for part in parts):
-        raise UnsupportedOperation("a part of its state is no vector")
+        raise UnsupportedOperation("a part of its state is not a vector")
     widths = tuple(part.shape[1] for part in parts)
     cuts: dict[str, set[int]] = {}
-    while True:  # until all that is taken apart somewhere is in parts everywhere
+    while True:  # until every buffer is split everywhere at the same offsets
         known = {buffer: set(at) for buffer, at in cuts.items()}
         graph = Graph(cuts=cuts)
-        stand = traced_module(cell, graph)
+        traced = traced_module(cell, graph)
         state = tuple(
             TracedTensor(graph, graph.leaves(f"s{k}", width)) for k, width in enumerate(widths)
         )
         try:
-            after = stand.step(TracedTensor(graph, graph.leaves("x", inputs)), state)  # type: ignore[operator]
+            after = traced.step(TracedTensor(graph, graph.leaves("x", inputs)), state)  # type: ignore[operator]
         except UnsupportedOperation:
             raise
         except (TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
             raise UnsupportedOperation(
-                f"its step cannot be read: {str(error).splitlines()[0]}"
+                f"its step cannot be traced: {str(error).splitlines()[0]}"
             ) from error
         if known == cuts:
             break
     if [part.width for part in after] != list(widths):
-        raise UnsupportedOperation("its step gives a state of other widths than it was given")
+        raise UnsupportedOperation("its step returns a state of other widths")
     return TracedStep(graph, tuple(part.columns for part in after), widths, inputs)

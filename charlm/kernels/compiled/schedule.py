@@ -1,0 +1,116 @@
+"""Schedule of a traced step: which loops and products compute its columns, level by level."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from charlm.kernels.compiled.graph import OPS, Node, Product, leaf_of
+
+
+@dataclass(frozen=True)
+class Store:
+    """Result of a loop: a column that is stored in a buffer."""
+
+    node: Node
+    buffer: str
+    offset: int
+    width: int
+
+
+class LoopSchedule:
+    """One direction of a step: products and the loops between them, level by level.
+
+    A level's products read what the loops below it have stored. A loop leaves what a later one
+    needs in the buffer `saved_buffer`.
+    """
+
+    def __init__(self, saved_buffer: str) -> None:
+        self.saved_buffer, self.saved_size = saved_buffer, 0
+        self.sinks: list[Store] = []
+        self.products: dict[str, Product] = {}
+        self.saved: dict[Node, int] = {}  # offset in the saved buffer
+
+    def level(self, node: Node) -> int:
+        """Return the level of the loop that can compute a node."""
+        buffer = leaf_of(node)
+        if buffer in self.products:
+            return self.product_level(self.products[buffer])
+        below = max((self.level(arg) for arg in node.args), default=0)
+        return below + (node.op == "sum")
+
+    def product_level(self, product: Product) -> int:
+        """Return the level of a product: one above its inputs."""
+        return 1 + max(self.level(column) for column in product.inputs)
+
+    def store(
+        self, columns: Iterable[Node], buffer: str, offset: int, widths: Iterable[int]
+    ) -> None:
+        """Store columns side by side in a buffer."""
+        for node, width in zip(columns, widths, strict=True):
+            self.sinks.append(Store(node, buffer, offset, width))
+            offset += width
+
+    def save(self, node: Node) -> int:
+        """Return the offset of a node in the saved buffer; save it if it is not."""
+        if node not in self.saved:
+            self.saved[node] = self.saved_size
+            self.saved_size += node.width
+        return self.saved[node]
+
+    def save_adjacent(self, columns: tuple[Node, ...]) -> int:
+        """Return the offset of columns that are saved side by side."""
+        start = self.saved_size
+        for node in columns:
+            self.sinks.append(Store(node, self.saved_buffer, self.saved_size, node.width))
+            self.saved_size += node.width
+        return start
+
+    def plan(self) -> dict[tuple[int, int], list[Store]]:
+        """Return (level, width) -> results of that loop; the first saves what later ones need."""
+        loops: dict[tuple[int, int], list[Store]] = {}
+
+        sums: list[Node] = []
+        seen: set[Node] = set()
+        todo = [sink.node for sink in self.sinks]
+        while todo:
+            node = todo.pop()
+            if node not in seen:
+                seen.add(node)
+                todo += node.args
+                if node.op == "sum":
+                    sums.append(node)
+        for node in sums:
+            (arg,) = node.args
+            key = (self.level(arg), arg.width)
+            loops.setdefault(key, []).append(Store(node, self.saved_buffer, self.save(node), 1))
+        for sink in self.sinks:
+            loops.setdefault((self.level(sink.node), sink.width), []).append(sink)
+        for node, offset in self.saved.items():
+            if node.op != "sum":
+                level = self.level(node)
+                sink = Store(node, self.saved_buffer, offset, node.width)
+                loops.setdefault((level, node.width), []).append(sink)
+        self._save_shared(loops)
+        return dict(sorted(loops.items()))
+
+    def _save_shared(self, loops: dict[tuple[int, int], list[Store]]) -> None:
+        """Save what is expensive and needed in several loops in the first of them."""
+        users: dict[Node, set[tuple[int, int]]] = {}
+
+        def visit(node: Node, key: tuple[int, int], seen: set[Node]) -> None:
+            if node in seen or node.op in ("leaf", "const", "sum") or node in self.saved:
+                return
+            seen.add(node)
+            if not OPS[node.op].recompute and node.width > 1:
+                users.setdefault(node, set()).add(key)
+            for arg in node.args:
+                visit(arg, key, seen)
+
+        for key, sinks in loops.items():
+            seen: set[Node] = set()
+            for sink in sinks:
+                visit(sink.node.args[0] if sink.node.op == "sum" else sink.node, key, seen)
+        for node, keys in users.items():
+            if len(keys) > 1:
+                first = (self.level(node), node.width)
+                sink = Store(node, self.saved_buffer, self.save(node), node.width)
+                loops.setdefault(first, []).append(sink)
