@@ -1,3 +1,84 @@
-"""charlm: how well, and how far back, does each recurrent architecture remember?"""
+"""charlm: train character language models with recurrent cells, and compare the cells.
+
+    corpus = charlm.load_corpus("book.txt")
+    config = charlm.Config(cell="gru", hidden_size=256, max_steps=2_000)
+    run = charlm.train(corpus, config, run_dir="runs/gru")
+    score = charlm.evaluate(run, split="test")
+
+The names are imported when they are first used, so that `import charlm` does not import PyTorch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from charlm.cells.base import Cell, LinearCell, register_cell
+    from charlm.cells.loader import get_cell
+    from charlm.comparison.compare import compare
+    from charlm.config import Config
+    from charlm.data.corpus import Corpus, load_corpus
+    from charlm.evaluation.evaluate import evaluate
+    from charlm.evaluation.generation import generate
+    from charlm.inspection.inspect_run import inspect
+    from charlm.models.catalog import list_cells
+    from charlm.probes.batch import probe
+    from charlm.runs.run import Run, load_run
+    from charlm.testing.check import check_cell
+    from charlm.training.session import train
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Cell",
+    "Config",
+    "Corpus",
+    "LinearCell",
+    "Run",
+    "__version__",
+    "check_cell",
+    "compare",
+    "evaluate",
+    "generate",
+    "get_cell",
+    "inspect",
+    "list_cells",
+    "load_corpus",
+    "load_run",
+    "probe",
+    "register_cell",
+    "train",
+]
+
+_MODULES = {
+    "Cell": "cells.base",
+    "Config": "config",
+    "Corpus": "data.corpus",
+    "LinearCell": "cells.base",
+    "Run": "runs.run",
+    "check_cell": "testing.check",
+    "compare": "comparison.compare",
+    "evaluate": "evaluation.evaluate",
+    "generate": "evaluation.generation",
+    "get_cell": "cells.loader",
+    "inspect": "inspection.inspect_run",
+    "list_cells": "models.catalog",
+    "load_corpus": "data.corpus",
+    "load_run": "runs.run",
+    "probe": "probes.batch",
+    "register_cell": "cells.base",
+    "train": "training.session",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module 'charlm' has no attribute {name!r}")
+    value = getattr(import_module(f"charlm.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted(__all__)

@@ -1,4 +1,4 @@
-"""Foreign text made safe to show: no character that a terminal would obey gets through."""
+"""Console output: results on stdout, messages on stderr, control characters escaped."""
 
 import codecs
 import json
@@ -16,37 +16,45 @@ CONTROL_CHARACTERS = re.compile(
 
 
 def escape_control_characters(text: str, keep: str = "") -> str:
-    """The text with every control character but those in `keep` written out, as in \\x1b."""
-    return CONTROL_CHARACTERS.sub(
-        lambda found: found[0] if found[0] in keep else found[0].encode("unicode_escape").decode(),
-        text,
-    )
+    """Return the text with control characters written out as escape sequences.
+
+    Args:
+        text: Text that may come from anybody.
+        keep: Control characters to leave as they are.
+    """
+
+    def escape(match: re.Match[str]) -> str:
+        return match[0] if match[0] in keep else match[0].encode("unicode_escape").decode()
+
+    return CONTROL_CHARACTERS.sub(escape, text)
 
 
 def print_message(line: str) -> None:
-    """One line to the person, on stderr; whatever foreign text is in it is made safe."""
-    with suppress(OSError):  # that nobody reads it any more stops no training
+    """Print a line on stderr."""
+    with suppress(OSError):  # a closed stderr must not stop training
         print(escape_control_characters(line), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def print_result(text: str) -> None:
-    """The result of a command, on stdout."""
+    """Print the result of a command on stdout."""
     print(escape_control_characters(text, keep="\n\t"), flush=True)  # noqa: T201
 
 
 def print_json(value: Any) -> None:
-    """The result of a command for programs: one JSON object on one line."""
+    """Print a result as JSON on one line of stdout."""
     print(json.dumps(value, sort_keys=True), flush=True)  # noqa: T201 (pure ASCII: safe to show)
 
 
 class StreamWriter:
-    """Text that a model writes, as it comes: exact bytes into a pipe, made safe on a terminal."""
+    """Writer of generated text on stdout: exact bytes into a pipe, escaped on a terminal."""
 
     def __init__(self) -> None:
+        """Find out whether stdout is a terminal."""
         self.terminal = sys.stdout.isatty()
         self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def write(self, data: bytes) -> None:
+        """Write bytes at once."""
         if self.terminal:
             sys.stdout.write(escape_control_characters(self.decoder.decode(data), keep="\n\t"))
         else:

@@ -54,7 +54,9 @@ class CommandLine(typer.Typer):
             **options,
         )
 
-    def command(self, name: str | None = None, **options: Any) -> Callable[[Command], Command]:
+    def command(  # type: ignore[override]
+        self, name: str | None = None, **options: Any
+    ) -> Callable[[Command], Command]:
         """Return a decorator that makes a function a command."""
         return super().command(name, cls=PlainCommand, **options)
 

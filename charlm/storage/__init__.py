@@ -1,1 +1,1 @@
-"""TODO docstring."""
+"""Durable storage: atomic writes, JSON files, locks."""

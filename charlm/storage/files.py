@@ -1,7 +1,7 @@
-"""The only module that writes what must survive: beside, fsynced, renamed, directory fsynced.
+"""Atomic and durable file writes: temporary file, fsync, rename, fsync of the directory.
 
-A reader sees the old content or the new, never a mixture, after a kill or a power cut at any
-moment.
+After a kill or a power cut at any moment, a reader sees the old content or the new one, never a
+mixture. No other module writes files that must survive.
 """
 
 import os
@@ -20,32 +20,37 @@ TEMP_NAME = re.compile(re.escape(TEMP_PREFIX) + r".+-\d+-[0-9a-f]{8}")
 
 
 @contextmanager
-def translate_os_errors(doing: str, path: Path) -> Iterator[None]:
-    """What the operating system refuses becomes one line with the place and the space left."""
+def translate_os_errors(verb: str, path: Path) -> Iterator[None]:
+    """Raise an OSError of the block as StorageError, with path and free space.
+
+    Args:
+        verb: What the block does, such as "write".
+        path: File or directory that it does it to.
+    """
     try:
         yield
     except OSError as error:
         try:
-            room = f"; {free_bytes(path) / 1e6:,.1f} MB are free there"
+            space = f"; {free_bytes(path) / 1e6:,.1f} MB are free there"
         except OSError:
-            room = ""
+            space = ""
         raise StorageError(
-            f"cannot {doing} {path}: {error.strerror or error}{room}. "
-            "Mend that, then run the same command again"
+            f"cannot {verb} {path}: {error.strerror or error}{space}. "
+            "Fix that, then run the same command again"
         ) from error
 
 
 def free_bytes(path: Path) -> int:
-    """Bytes that are free where it is, or would be."""
-    place = next(p for p in (path, *path.absolute().parents) if p.exists())
-    return shutil.disk_usage(place).free
+    """Return the free bytes of the file system of a path, which need not exist."""
+    existing = next(p for p in (path, *path.absolute().parents) if p.exists())
+    return shutil.disk_usage(existing).free
 
 
 def _write(descriptor: int, data: bytes | memoryview) -> None:
-    """All of data. A nearly full disk writes less than it is given without raising: so a loop."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
+    """Write all bytes; a nearly full disk writes fewer at once without an error."""
+    remaining = memoryview(data)
+    while remaining:
+        remaining = remaining[os.write(descriptor, remaining) :]
 
 
 def _sync_directory(path: Path) -> None:
@@ -57,39 +62,42 @@ def _sync_directory(path: Path) -> None:
 
 
 def _create(path: Path, data: bytes | memoryview) -> None:
-    """A new file with these bytes, on the disk when this returns."""
+    """Create a file with these bytes, which are on the disk when this returns."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o666)
     try:
         _write(descriptor, data)
         os.fsync(descriptor)
         if os.fstat(descriptor).st_size != len(data):
-            raise OSError(f"{len(data)} bytes were written and fewer are there")
+            raise OSError(f"fewer than {len(data)} bytes were stored")
     finally:
         os.close(descriptor)
 
 
 def _temporary_path(path: Path) -> Path:
-    """A new name in the same directory, so that the rename stays within one file system."""
+    """Return a new name in the same directory, so that a rename stays in one file system."""
     return path.parent / f"{TEMP_PREFIX}{path.name}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def cache_directory() -> Path:
-    """Of encoded texts and built kernels: $CHARLM_CACHE or the user's; to be emptied any time."""
-    if chosen := os.environ.get("CHARLM_CACHE"):
-        return Path(chosen)
+    """Return the cache of encoded texts and compiled kernels; it may be emptied at any time.
+
+    It is $CHARLM_CACHE, or else charlm in the user's cache directory.
+    """
+    if override := os.environ.get("CHARLM_CACHE"):
+        return Path(override)
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(base) / "charlm"
 
 
 def make_directory(path: Path) -> None:
-    """The directory and its parents, if they are not there."""
+    """Create a directory and its parents, unless they exist."""
     with translate_os_errors("create", path):
         path.mkdir(parents=True, exist_ok=True)
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """The file holds exactly these bytes, whatever was there before."""
+    """Write a file, or replace it, atomically."""
     temporary = _temporary_path(path)
     with translate_os_errors("write", path):
         try:
@@ -102,7 +110,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def write_directory_atomic(path: Path, files: Mapping[str, bytes]) -> None:
-    """A directory with exactly these files appears, whole; one of that name is replaced."""
+    """Write a directory with exactly these files, or replace it, atomically."""
     temporary = _temporary_path(path)
     with translate_os_errors("write", path):
         try:
@@ -120,9 +128,10 @@ def write_directory_atomic(path: Path, files: Mapping[str, bytes]) -> None:
 
 
 class AtomicFileWriter:
-    """A large file written piece by piece; it appears under its name on `commit`, or never."""
+    """Writer of a large file, which appears under its name on `commit`, or never."""
 
     def __init__(self, path: Path) -> None:
+        """Open a temporary file next to `path`."""
         self.path = path
         self.temporary = _temporary_path(path)
         self.size = 0
@@ -134,15 +143,17 @@ class AtomicFileWriter:
         return self
 
     def write(self, data: bytes | memoryview) -> None:
+        """Append bytes."""
         with translate_os_errors("write", self.path):
             _write(self.descriptor, data)
         self.size += len(data)
 
     def commit(self) -> None:
+        """Make the file durable and give it its name."""
         with translate_os_errors("write", self.path):
             os.fsync(self.descriptor)
             if os.fstat(self.descriptor).st_size != self.size:
-                raise OSError(f"{self.size} bytes were written and fewer are there")
+                raise OSError(f"fewer than {self.size} bytes were stored")
             os.rename(self.temporary, self.path)
             _sync_directory(self.path.parent)
 
@@ -152,40 +163,43 @@ class AtomicFileWriter:
 
 
 class AppendOnlyLog:
-    """A file of lines that only grows; one write a line, so that only the last can be torn."""
+    """Log of lines; each is one write, so that a kill can cut off only the last."""
 
     def __init__(self, path: Path) -> None:
+        """Open a log for appending; create it if needed."""
         self.path = path
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         with translate_os_errors("write", path):
             self.descriptor = os.open(path, flags, 0o666)
             size = os.fstat(self.descriptor).st_size
             if size and os.pread(self.descriptor, 1, size - 1) != b"\n":
-                _write(self.descriptor, b"\n")  # a torn line stays alone
+                _write(self.descriptor, b"\n")  # what follows must not join an incomplete line
 
     def append(self, line: bytes) -> None:
+        """Write a line; the newline is added."""
         with translate_os_errors("write", self.path):
             _write(self.descriptor, line + b"\n")
 
     def sync(self) -> int:
-        """Everything appended is on the disk; returns the length of the file in bytes."""
+        """Make all lines durable and return the length of the file in bytes."""
         with translate_os_errors("write", self.path):
             os.fsync(self.descriptor)
             return os.fstat(self.descriptor).st_size
 
     def truncate(self, length: int) -> None:
-        """Forget what was appended after this length: the run goes back to a checkpoint."""
+        """Remove what was appended after this length: the run goes back to a checkpoint."""
         with translate_os_errors("shorten", self.path):
             if os.fstat(self.descriptor).st_size > length:
                 os.ftruncate(self.descriptor, length)
                 os.fsync(self.descriptor)
 
     def close(self) -> None:
+        """Close the file."""
         os.close(self.descriptor)
 
 
 def remove(path: Path) -> None:
-    """A directory of ours goes: first out of sight in one step, then for good."""
+    """Remove a directory: rename it first, so that it disappears in one step."""
     with translate_os_errors("remove", path):
         hidden = path if path.name.startswith(TEMP_PREFIX) else _temporary_path(path)
         if hidden != path:
@@ -194,11 +208,13 @@ def remove(path: Path) -> None:
 
 
 def remove_stale_temporaries(directory: Path, older: float = 0) -> None:
-    """Remove what a killed writer left half done at least so many seconds ago.
+    """Remove unfinished files that killed writers left behind.
 
-    Only for who alone writes there, or where nobody takes so long.
+    Args:
+        directory: Directory that no other process writes, or not for so long.
+        older: Minimum age in seconds.
     """
-    for left in directory.glob(f"{TEMP_PREFIX}*"):
+    for path in directory.glob(f"{TEMP_PREFIX}*"):
         with suppress(FileNotFoundError):
-            if TEMP_NAME.fullmatch(left.name) and time.time() - left.stat().st_mtime >= older:
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            if TEMP_NAME.fullmatch(path.name) and time.time() - path.stat().st_mtime >= older:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()

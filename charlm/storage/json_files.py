@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""JSON files: read into typed structs, written indented."""
 
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +11,11 @@ T = TypeVar("T")
 
 
 def read_bytes(path: Path) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        DataError: It cannot be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:
@@ -18,6 +23,11 @@ def read_bytes(path: Path) -> bytes:
 
 
 def decode_json(data: bytes, kind: type[T], path: Path) -> T:
+    """Return the content of a JSON file as a value of this type.
+
+    Raises:
+        DataError: It is no JSON, or not of this type; the message names the path.
+    """
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -25,5 +35,5 @@ def decode_json(data: bytes, kind: type[T], path: Path) -> T:
 
 
 def encode_json(value: Any) -> bytes:
-    """JSON that a person can read."""
+    """Return indented JSON that ends with a newline."""
     return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"

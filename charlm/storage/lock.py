@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Exclusive lock of a directory: at most one process writes it."""
 
 import os
 from collections.abc import Iterator
@@ -13,8 +13,16 @@ from charlm.storage import files
 
 @contextmanager
 def exclusive_lock(path: Path) -> Iterator[None]:
-    """The only writer of this directory until the block ends or the process dies."""
-    made = not path.exists()
+    """Create a directory if needed, and lock it until the block ends or the process dies.
+
+    Unfinished files of killed writers are removed. A directory that was created here is removed
+    again if the block left nothing in it.
+
+    Raises:
+        LockedError: Another process holds the lock; the message names it.
+        StorageError: The directory cannot be written.
+    """
+    is_new = not path.exists()
     files.make_directory(path)
     lock = filelock.FileLock(path / "lock")
     with files.translate_os_errors("write", path / "lock"):
@@ -23,7 +31,8 @@ def exclusive_lock(path: Path) -> Iterator[None]:
         except filelock.Timeout:
             owner = (path / "lock").read_text(errors="replace")[:100] or "unknown"
             raise LockedError(
-                f"{path} is being written by another process ({owner}): wait for it, or stop it"
+                f"cannot write {path}: it is being written by another process ({owner}). "
+                "Wait for it, or stop it"
             ) from None
     try:
         (path / "lock").write_text(f"process {os.getpid()} on {os.uname().nodename}")
@@ -31,7 +40,7 @@ def exclusive_lock(path: Path) -> Iterator[None]:
         files.remove_stale_temporaries(path / "checkpoints")
         yield
     finally:
-        if made and [p.name for p in path.iterdir()] == ["lock"]:  # nothing came of it
+        if is_new and [entry.name for entry in path.iterdir()] == ["lock"]:
             (path / "lock").unlink()
             path.rmdir()
         lock.release()
