@@ -2,7 +2,6 @@
 
 import shlex
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,7 +10,21 @@ from msgspec import to_builtins
 
 from charlm import console
 from charlm.cli.app import CommandLine, app
-from charlm.cli.options import JSON, LOG_EVERY, add_config_options
+from charlm.cli.options import (
+    EXECUTOR,
+    JOBS,
+    JSON,
+    LOG_EVERY,
+    RAY_ADDRESS,
+    add_config_options,
+)
+from charlm.comparison.request import (
+    DEFAULT_CELLS,
+    DEFAULT_PARAMS,
+    DEFAULT_SEEDS,
+    split_names,
+    validate_executor,
+)
 from charlm.config import DEFAULT_MAX_STEPS, TEXT_ONLY_FIELDS, Config, validate_config
 from charlm.errors import ConfigError
 from charlm.execution.signals import raise_pending
@@ -42,7 +55,7 @@ def tasks(context: typer.Context, json: JSON = False) -> None:
 
     charlm tasks train copy --distances 10..100 --cell gru --run runs/copy-gru
 
-    charlm tasks compare copy --distances 10..100 --cells rnn,gru,lstm --out copy
+    charlm tasks compare copy --distances 10..100 --cells rnn,gru --out copy
     """
     if context.invoked_subcommand is None:
         list_tasks(json)
@@ -105,7 +118,7 @@ def train_task(
 ) -> None:
     """Train a new model at each length of a task, until one is not solved.
 
-    charlm tasks train copy --distances 10..100 --cell gru --hidden-size 64 --run runs/copy-gru
+    charlm tasks train copy --distances 10..100 --cell gru --run runs/copy-gru
 
     The same command continues where it was stopped.
     """
@@ -135,8 +148,10 @@ def compare_tasks(
     distances: DISTANCES,
     cells: Annotated[
         str, typer.Option(metavar="NAMES", help="Cells to compare; also FILE.py:CLASS.")
-    ] = "rnn,gru,lstm",
-    seeds: Annotated[int, typer.Option(metavar="N", help="Models per cell.", min=1, max=1000)] = 6,
+    ] = ",".join(DEFAULT_CELLS),
+    seeds: Annotated[
+        int, typer.Option(metavar="N", help="Models per cell.", min=1, max=1000)
+    ] = DEFAULT_SEEDS,
     match: Annotated[
         Literal["params", "flops", "state"],
         typer.Option(help="Quantity that all models have in common."),
@@ -146,49 +161,34 @@ def compare_tasks(
         typer.Option(
             metavar="N",
             help="Parameters of every model; with another --match, of the LSTM that defines the "
-            "amount.",
+            "amount. The nearest number that suits all cells is taken.",
             min=1,
             max=10**10,
         ),
-    ] = 150_000,
+    ] = DEFAULT_PARAMS,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Directory of the comparison.")] = Path(
         "comparison"
     ),
-    jobs: Annotated[
-        int,
-        typer.Option(
-            "--jobs", "-j", metavar="N", help="Models to train in parallel; 0: one per core.", min=0
-        ),
-    ] = 0,
-    executor: Annotated[
-        Literal["local", "ray"],
-        typer.Option(help="Where to train: here, or in a Ray cluster that shares --out."),
-    ] = "local",
-    ray_address: Annotated[
-        str,
-        typer.Option(metavar="HOST:PORT", help="Address of the Ray cluster.", show_default=False),
-    ] = "",
+    jobs: JOBS = 0,
+    executor: EXECUTOR = "local",
+    ray_address: RAY_ADDRESS = "",
     log_every: LOG_EVERY = 10.0,
     json: JSON = False,
 ) -> None:
-    """Compare cells on a task, with equal sizes.
+    """Compare cells on a task at equal size.
 
-    charlm tasks compare copy --distances 10..1000 --cells rnn,gru,lstm --params 25000 --out copy
+    charlm tasks compare copy --distances 10..100 --params 25000 --out copy
 
-    Each cell and seed is trained from new weights at one length after another, for at most
-    --max-steps each, until a length is not solved.
+    Each cell and seed is trained from new weights at one length after
+    another, for at most --max-steps each, until a length is not solved.
 
-    The same command continues where it was stopped. More cells, seeds or greater lengths reuse
-    what is done.
+    The same command continues where it was stopped. More cells, more seeds
+    and greater lengths reuse what is done.
     """
     validate_config(settings)
-    if ray_address and executor != "ray":
-        raise ConfigError("cannot use --ray-address without a cluster. Try --executor ray, too")
-    if executor == "ray" and find_spec("ray") is None:
-        raise ConfigError("cannot use --executor ray: no Ray here. Try pip install 'charlm[ray]'")
+    validate_executor(executor, ray_address)
     from charlm.comparison.compare_on_task import run_task_comparison
     from charlm.comparison.directory import open_comparison
-    from charlm.comparison.request import split_names
     from charlm.comparison.task_plan import TaskComparisonRequest, plan_task_comparison
     from charlm.reporting.html.tasks import render_tasks
     from charlm.reporting.terminal.progress import TerminalProgress

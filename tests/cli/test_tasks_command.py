@@ -134,11 +134,10 @@ def test_list_and_show_mark_answers() -> None:
     assert {task["name"] for task in tasks} == set(TASKS)
     assert all(task["source"] and task["chance"] and task["distance"] for task in tasks)
     shown = charlm("tasks", "show", "copy", "--length", 8).stdout.decode()
-    lines = shown.splitlines()
-    first = next(i for i, line in enumerate(lines) if "^" in line and "?" in lines[i - 2])
-    inputs, answers, marks = lines[first - 2 : first + 1]
+    example = shown.split("(^ marks the scored answers):\n\n")[1]
+    inputs, answers, marks = example.splitlines()[:3]
     symbols = inputs.split()[1][:10]
     assert answers.split()[1] == "." * 18 + symbols
-    marked = [letter for letter, mark in zip(answers, marks, strict=False) if mark == "^"]
+    marked = [letter for letter, mark in zip(answers, marks, strict=True) if mark == "^"]
     assert "".join(marked) == symbols
-    assert f"loss {10 * math.log(8) / 28:.6f}" in shown and "12.50" in shown
+    assert f"loss {10 * math.log(8) / 28:.6f}, 12.50% correct" in shown
