@@ -1,0 +1,93 @@
+"""Encoded text: lossless ids, cached by content, errors with their position."""
+
+import hashlib
+import io
+import random
+import re
+
+import pytest
+
+from charlm.data import encoded_text, sources
+from charlm.data.encoded_text import EncodedText
+from charlm.data.sources import TextSource
+from charlm.data.vocabulary import BYTE_VOCABULARY, Vocabulary
+from charlm.errors import DataError
+
+
+def encode(data: bytes, vocabulary: Vocabulary | None = None, name: str = "x") -> EncodedText:
+    return encoded_text.encode([[TextSource(name, lambda: io.BytesIO(data))]], vocabulary)
+
+
+def test_any_text_is_encoded_losslessly() -> None:
+    draw = random.Random(3)
+    ranges = [(1, 0x7F), (0x80, 0x7FF), (0x800, 0xD7FF), (0xE000, 0xFFFF), (0x10000, 0x10FFFF)]
+    for length in [1, 2, 17, 300, 1500] * 5:
+        text = "".join(chr(draw.randint(*draw.choice(ranges))) for _ in range(length))
+        data = text.encode()
+        for vocabulary in (None, BYTE_VOCABULARY, Vocabulary("chars", (ord("e"), ord("a")))):
+            encoding = encode(data, vocabulary)
+            kind = "bytes" if vocabulary == BYTE_VOCABULARY else "chars"
+            complete = Vocabulary(kind, encoding.metadata.tokens)
+            assert complete.decode(encoding.ids) == data
+            assert encoding.metadata.digest.sha256 == hashlib.sha256(data).hexdigest()
+            counts = encoding.count_characters_and_bytes(0, encoding.size, kind)
+            assert counts == (len(text), len(data))
+            assert encoding.sha256(0, encoding.size, kind) == hashlib.sha256(data).hexdigest()
+
+
+def test_ids_follow_first_appearance_across_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "".join(chr(c) for c in range(0x4E00, 0x4E00 + 400)) * 2 + "a"
+    monkeypatch.setattr(sources, "CHUNK_BYTES", 7)  # cuts characters of three bytes
+    monkeypatch.setattr(encoded_text, "CHUNK_BYTES", 5)
+    encoding = encode(text.encode())
+    assert encoding.ids.tolist() == [*range(400), *range(400), 400]
+    assert encoding.metadata.first_positions == (*range(400), 800)
+    assert encoding.metadata.id_bytes == 2
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    assert encoding.sha256(0, encoding.size, "chars") == sha256
+    in_bytes = encode(text.encode(), BYTE_VOCABULARY)
+    for cut in (0, 1, 399, 801):
+        assert in_bytes.token_offset(cut, "bytes") == len(text[:cut].encode())
+
+
+def test_more_than_65536_tokens_get_wider_ids() -> None:
+    points = [c for c in range(1, 70000) if not 0xD800 <= c < 0xE000]
+    encoding = encode("".join(map(chr, points)).encode())
+    assert encoding.metadata.id_bytes == 4
+    assert encoding.ids.tolist() == list(range(len(points)))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            b"line one\nab\xff",
+            "not UTF-8 at byte 11 (line 2, column 3). Try to convert it, or --vocab bytes",
+        ),
+        ("né\n".encode() + b"x\xc3", "not UTF-8 at byte 5 (line 2, column 2)"),
+        (
+            "hello".encode("utf-16"),
+            "line 1, column 1). It looks like UTF-16: try iconv -f utf-16 -t utf-8, or --vocab",
+        ),
+        (b"one\ntwo\0", "has a NUL on line 2. Try --vocab bytes"),
+        (b"\xed\xa0\x80", "not UTF-8 at byte 0"),
+    ],
+)
+def test_invalid_text_is_refused_with_its_position(
+    monkeypatch: pytest.MonkeyPatch, data: bytes, message: str
+) -> None:
+    for chunk in (4096, 2):  # the position is right, too, if the text comes in chunks
+        monkeypatch.setattr(sources, "CHUNK_BYTES", chunk)
+        with pytest.raises(DataError, match=re.escape(message)):
+            encode(data)
+        assert encode(data, BYTE_VOCABULARY).ids.tolist() == list(data)
+
+
+def test_valid_oddities_are_kept_and_noted() -> None:
+    encoding = encode(b"\xef\xbb\xbfone\r\ntwo\r\n", name="w.txt")
+    assert encoding.metadata.characters == 11
+    assert [note.split(":")[0] for note in encoding.metadata.notes] == [
+        "w.txt begins with a byte order mark",
+        "w.txt ends lines with CRLF",
+    ]
+    assert "bytes" in encode(b"a\xff", BYTE_VOCABULARY).metadata.notes[0]
