@@ -135,6 +135,10 @@ DIRECTORIES = (
         ),
     ),
     Directory(
+        "An artificial corpus: `python scripts/grammar.py write CORPUS.txt`",
+        (File("CORPUS.json", "Grammar and exact entropy.", (text.AgreementRecord,)),),
+    ),
+    Directory(
         "The cache: `$CHARLM_CACHE`, else `~/.cache/charlm`",
         (File("*.json", "Facts about an encoded text.", (text.EncodingMetadata,)),),
     ),
@@ -151,6 +155,7 @@ PRINTED: dict[str, StructClass] = {
     "charlm tasks list": tasks.TaskList,
     "charlm tasks show": tasks.TaskExample,
     "charlm tasks train": tasks.CurriculumReport,
+    "python scripts/grammar.py measure": text.AgreementGap,
 }
 
 # Values that functions hand each other; they are never written.

@@ -1,20 +1,25 @@
 """Documentation agrees with the code: links, commands, options, tables and generated pages."""
 
+import importlib
 import importlib.util
 import re
 import shlex
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import msgspec
 import pytest
+import typer  # noqa: TID251
+from typer.exceptions import TyperException  # noqa: TID251
 
+from charlm.cli.main import app
+from charlm.reporting.terminal.comparison import print_comparison
 from charlm.results import comparison
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-OTHER_PROGRAMS = ("torchrun", "srun", "ray", "python", "pip", "sbatch", "make", "#")
 
 
 def load_script(name: str) -> ModuleType:
@@ -32,12 +37,14 @@ def documented_commands() -> list[str]:
     commands = []
     for page in PAGES:
         text = page.read_text().replace("\\\n", " ")
-        blocks = re.findall(r"^```(?:bash)?\n(.*?)^```", text, re.S | re.M)
-        lines = [line for block in blocks for line in block.splitlines()]
-        lines += [line.strip() for line in text.splitlines() if line.startswith("    ")]
+        blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, re.S | re.M)
+        lines = [
+            line for kind, block in blocks if kind in ("", "bash") for line in block.splitlines()
+        ]
+        lines += [line for line in text.splitlines() if line.startswith("    ")]
         for line in lines:
-            if match := re.match(r"(?:.* (?:\||--) )?(charlm .*)", line):
-                commands.append(match[1])
+            if match := re.match(r"(?:.* [|-]+ )?(charlm .*)", line.strip()):
+                commands.append(" ".join(match[1].split()))
     return list(dict.fromkeys(commands))
 
 
@@ -92,14 +99,21 @@ def test_reference_has_every_struct_of_results() -> None:
 @pytest.mark.parametrize("command", documented_commands())
 def test_documented_command_has_valid_options(command: str) -> None:
     """Parse the command line as charlm does, without running it."""
-    import typer
+    parse(typer.main.get_command(app), shlex.split(command, comments=True))
 
-    from charlm.cli import app
 
-    group = typer.main.get_command(app)
-    words = shlex.split(command.split("#")[0])[1:]
-    parent = group.make_context("charlm", words)
-    words = [*parent.protected_args, *parent.args] if hasattr(parent, "protected_args") else []
+def test_parser_refuses_unknown_option() -> None:
+    with pytest.raises(TyperException, match="--no-such-option"):
+        parse(typer.main.get_command(app), shlex.split("charlm train --no-such-option"))
+
+
+def parse(command: Any, words: list[str], parent: Any = None) -> None:
+    """Parse the words of a command, and of its subcommand."""
+    context = command.make_context(words[0], words[1:], parent=parent)
+    rest = [*context._protected_args, *context.args]
+    if hasattr(command, "resolve_command") and rest:
+        name, subcommand, arguments = command.resolve_command(context, rest)
+        parse(subcommand, [name, *arguments], context)
 
 
 def test_links_of_docs_resolve() -> None:
@@ -127,12 +141,11 @@ def test_every_figure_is_shown_by_a_page() -> None:
 
 
 def test_design_has_ranks_of_architecture_test() -> None:
-    from test_architecture import RANKS
-
+    ranks = importlib.import_module("test_architecture").RANKS
     page = (ROOT / "docs" / "design.md").read_text()
     rows = re.findall(r"^\| (\d+) \| (.*?) \|$", page, re.M)
     documented = {name: int(rank) for rank, cell in rows for name in re.findall(r"`(\w+)`", cell)}
-    assert documented == RANKS
+    assert documented == ranks
 
 
 def test_design_names_files_that_exist() -> None:
@@ -143,8 +156,35 @@ def test_design_names_files_that_exist() -> None:
 
 # The example comparison
 
+EXAMPLE = ROOT / "docs" / "comparison"
+
 
 def test_example_report_has_current_format() -> None:
-    data = (ROOT / "docs" / "comparison" / "report.json").read_bytes()
-    report = msgspec.json.decode(data, type=comparison.ComparisonReport)
-    assert data == msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
+    for name, struct in (
+        ("report", comparison.ComparisonReport),
+        ("timing", comparison.TimingReport),
+    ):
+        data = (EXAMPLE / f"{name}.json").read_bytes()
+        value = msgspec.json.decode(data, type=struct)
+        assert data == msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+
+
+def test_example_tables_are_what_charlm_prints(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """If this fails after a change of wording, paste the new output into docs/comparison.md."""
+    monkeypatch.setenv("COLUMNS", "83")
+    report = (EXAMPLE / "report.json").read_bytes()
+    timing = (EXAMPLE / "timing.json").read_bytes()
+    print_comparison(
+        msgspec.json.decode(report, type=comparison.ComparisonReport),
+        msgspec.json.decode(timing, type=comparison.TimingReport),
+    )
+    page = (ROOT / "docs" / "comparison.md").read_text()
+    blocks = re.findall(r"^```text\n(.*?)^```", page, re.S | re.M)
+    assert "".join(blocks) == capsys.readouterr().out
+
+
+def test_example_figures_have_names_that_the_script_writes(tmp_path: Path) -> None:
+    written = load_script("figures").write_figures(EXAMPLE / "report.json", tmp_path)
+    assert {path.name for path in EXAMPLE.glob("*.svg")} <= {path.name for path in written}
