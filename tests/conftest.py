@@ -1,4 +1,4 @@
-"""What all tests share: one thread, a cache of their own, a small text, the real command line."""
+"""Fixtures of all tests: one thread, a temporary cache, a small text, the real command line."""
 
 import fcntl
 import os
@@ -26,35 +26,17 @@ from charlm.runs.run import Run
 
 torch.set_num_threads(1)
 
-WORDS = [
-    "the",
-    "a",
-    "cat",
-    "dog",
-    "sees",
-    "hears",
-    "old",
-    "new",
-    "house",
-    "tree",
-    "and",
-    "or",
-    "not",
-    "runs",
-    "sleeps",
-    "under",
-    "over",
-    "every",
-]
+WORDS = ["the", "a", "cat", "dog", "sees", "hears", "old", "new", "house", "tree", "and", "or"]
+WORDS += ["not", "runs", "sleeps", "under", "over", "every"]
 
 
 def prose(characters: int, seed: int = 0) -> str:
-    """Sentences of a few words: a text that a small model learns something of at once."""
-    draw = random.Random(seed)
+    """Return sentences of few words, of which a small model learns something at once."""
+    rng = random.Random(seed)
     sentences = []
     length = 0
     while length < characters:
-        sentence = " ".join(draw.choices(WORDS, k=draw.randint(3, 9))).capitalize() + ".\n"
+        sentence = " ".join(rng.choices(WORDS, k=rng.randint(3, 9))).capitalize() + ".\n"
         sentences.append(sentence)
         length += len(sentence)
     return "".join(sentences)[:characters]
@@ -83,18 +65,18 @@ TINY = {
 
 
 def make_run(path: Path, text: Path, **settings: object) -> tuple[Run, Corpus, Config]:
-    """A run directory as `charlm train` makes it, without a first update."""
+    """Create a run directory as `charlm train` does, without training a step."""
     config = validate_config({**TINY, **settings})
     corpus = load_corpus([str(text)], config)
     parameters, state_size = count_parameters_and_state(config, corpus.vocabulary.size)
-    kernel, why = select_kernel(config)
+    kernel, reason = select_kernel(config)
     record = RunRecord(
         format=FORMAT_VERSION,
         config=config,
         text=corpus.record,
         max_steps=config.max_steps,
         kernel=kernel,
-        kernel_reason=why,
+        kernel_reason=reason,
         parameters=parameters,
         state_size=state_size,
         environment={},
@@ -103,28 +85,28 @@ def make_run(path: Path, text: Path, **settings: object) -> tuple[Run, Corpus, C
 
 
 def command(*words: object) -> list[str]:
+    """Return the command line of a fresh process."""
     return [sys.executable, "-m", "charlm", *map(str, words)]
 
 
 def charlm(*words: object, cwd: Path | None = None, input: bytes = b"", **options: object) -> Done:
-    """The real command line, in a process of its own; with options of Popen, in a fresh Python."""
+    """Run the real command line in a forked process; with options of Popen, in a fresh Python."""
     if options:
         return subprocess.run(command(*words), cwd=cwd, input=input, capture_output=True, **options)  # type: ignore[call-overload]
     return forked.run([str(word) for word in words], cwd, input, timeout=300)
 
 
 def on_terminal(words: list[str], columns: int = 80) -> tuple[str, int]:
-    """What a command writes to a terminal of that width, stdout and stderr together."""
+    """Return what a command writes to a terminal of this width, and its exit code."""
     main, side = pty.openpty()
-
     fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     env = {**os.environ, "TERM": "xterm", "COLUMNS": str(columns)}
     process = subprocess.Popen(words, stdin=side, stdout=side, stderr=side, env=env)
     os.close(side)
     data = b""
     try:
-        while piece := os.read(main, 65536):
-            data += piece
+        while chunk := os.read(main, 65536):
+            data += chunk
     except OSError:
         pass
     os.close(main)
@@ -133,21 +115,11 @@ def on_terminal(words: list[str], columns: int = 80) -> tuple[str, int]:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, book: Path) -> Path:
-    """A finished run of a small LSTM, made by the real command line."""
+    """Train a small LSTM by the real command line."""
     path = tmp_path_factory.mktemp("runs") / "lstm"
-    words = [
-        "--hidden-size",
-        24,
-        "--embedding-dim",
-        8,
-        "--batch-size",
-        8,
-        "--seq-len",
-        32,
-        "--max-steps",
-        60,
-    ]
-    done = charlm("train", book, *words, "--lr", 0.02, "--run", path, "--log-every", 0.2)
+    options = ["--hidden-size", 24, "--embedding-dim", 8, "--batch-size", 8, "--seq-len", 32]
+    options += ["--max-steps", 60, "--lr", 0.02, "--log-every", 0.2]
+    done = charlm("train", book, *options, "--run", path)
     assert done.returncode == 0, done.stderr.decode()
     return path
 
@@ -157,5 +129,5 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     if FOUND is None:
         required = os.environ.get("CHARLM_BROWSER") == "required"
         (pytest.fail if required else pytest.skip)("Chromium is not installed")
-    with browser(tmp_path_factory.mktemp("profile")) as one:
-        yield one
+    with browser(tmp_path_factory.mktemp("profile")) as instance:
+        yield instance

@@ -1,6 +1,6 @@
-"""charlm in a process of its own that has PyTorch already, whose loading takes 2 s: by a fork.
+"""Forked charlm processes that share an imported PyTorch, whose import takes 2 s.
 
-Of charlm itself nothing is loaded before: each command finds it as a shell's would.
+Nothing of charlm itself is imported before the fork: each command imports it as in a shell.
 """
 
 import io
@@ -12,21 +12,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-LOADED = ["matplotlib.figure", "msgspec", "numpy", "rich", "safetensors.torch"]
+LIBRARIES = ["matplotlib.figure", "msgspec", "numpy", "rich", "safetensors.torch"]
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload([*LOADED, "torch", "typer"])
+FORKS.set_forkserver_preload([*LIBRARIES, "torch", "typer"])
 
 Done = subprocess.CompletedProcess[bytes]
 
 
-def run(words: list[str], cwd: Path | None, given: bytes, timeout: float) -> Done:
-    """What `charlm WORDS` does there, on this standard input."""
-    with TemporaryDirectory() as place:
-        streams = [Path(place) / name for name in ("stdin", "stdout", "stderr")]
-        streams[0].write_bytes(given)
-        where = cwd or Path.cwd()
-        process = FORKS.Process(target=_run, args=(words, where, dict(os.environ), streams))
+def run(words: list[str], cwd: Path | None, stdin: bytes, timeout: float) -> Done:
+    """Run `charlm WORDS` in a directory, on this standard input."""
+    with TemporaryDirectory() as directory:
+        streams = [Path(directory) / name for name in ("stdin", "stdout", "stderr")]
+        streams[0].write_bytes(stdin)
+        cwd = cwd or Path.cwd()
+        process = FORKS.Process(target=_run, args=(words, cwd, dict(os.environ), streams))
         process.start()
         process.join(timeout)
         if process.exitcode is None:
@@ -47,6 +47,6 @@ def _run(words: list[str], cwd: Path, environ: Mapping[str, str], streams: list[
     os.environ.update(environ)
     sys.argv = ["charlm", *words]
 
-    from charlm.__main__ import main  # noqa: PLC0415  as said above
+    from charlm.__main__ import main  # noqa: PLC0415
 
     main()
