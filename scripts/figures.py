@@ -4,9 +4,9 @@ python scripts/figures.py probes/report.json docs/memory
 python scripts/figures.py comparison/report.json docs/comparison
 """
 
+import argparse
 import math
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -103,8 +103,17 @@ def write_figures(report: Path, directory: Path) -> list[Path]:
     return paths
 
 
-if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit(__doc__)
-    for path in write_figures(Path(sys.argv[1]), Path(sys.argv[2])):
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("report", type=Path, help="report.json of a probing or a comparison")
+    parser.add_argument("directory", type=Path, help="where the SVG files are written")
+    arguments = parser.parse_args()
+    for path in write_figures(arguments.report, arguments.directory):
         print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,7 @@
 
 from charlm.console import print_result
 from charlm.reporting.formatting import format_count
-from charlm.reporting.terminal.tables import make_table, print_table
+from charlm.reporting.terminal.tables import make_table, print_paragraphs, print_table
 from charlm.results.cells import CellList, CheckResult
 
 HEADS = ("cell", "paper", "states", "size", "FLOPs", "scan", "kernels")
@@ -26,10 +26,13 @@ def print_cells(cells: CellList) -> None:
             " ".join(kernel for kernel in cell.kernels if kernel != "loop"),
         )
     print_table(table)
-    print_result(
-        f"size: parameters of {cells.hidden_size} units with {cells.hidden_size} inputs. FLOPs: "
-        "of their matrix\nproducts per character. scan: linear in its state, so that time can be\n"
-        "scanned in parallel. Every cell also has the kernel loop. Next: charlm cells show CELL"
+    print_paragraphs(
+        [
+            f"size: parameters of {cells.hidden_size} units with {cells.hidden_size} inputs. "
+            "FLOPs: of their matrix products per character. scan: linear in its state, so that "
+            "time can be scanned in parallel. Every cell also has the kernel loop. "
+            "Next: charlm cells show CELL"
+        ]
     )
 
 

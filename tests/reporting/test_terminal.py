@@ -1,0 +1,385 @@
+"""What commands print: results on stdout, all else on stderr, within 80 columns."""
+
+import msgspec
+import pytest
+from example_reports import (
+    MATCHING,
+    comparison_result,
+    inspection_report,
+    probes_report,
+    task_result,
+)
+
+from charlm.config import FORMAT_VERSION, Config
+from charlm.reporting.terminal.cells import print_cell_source, print_cells, print_check
+from charlm.reporting.terminal.comparison import print_comparison, print_comparison_overview
+from charlm.reporting.terminal.cost_estimate import print_cost_estimate
+from charlm.reporting.terminal.inspection import print_inspection
+from charlm.reporting.terminal.probes import print_probes
+from charlm.reporting.terminal.runs import print_run_report, print_run_summary, print_score
+from charlm.reporting.terminal.tasks import (
+    print_level,
+    print_task,
+    print_task_list,
+    print_task_plan,
+    print_task_report,
+)
+from charlm.results.cells import CellList, CellSummary, CheckResult
+from charlm.results.comparison import (
+    ComparisonOverview,
+    CostEstimate,
+    InsufficientData,
+    PlannedEntry,
+    PlannedJob,
+    RemainingWork,
+    Resources,
+)
+from charlm.results.run import EvaluationReport, RunRecord, RunReport, RunSummary, Score
+from charlm.results.tasks import (
+    LevelResult,
+    TaskComparisonOverview,
+    TaskDocumentation,
+    TaskExample,
+    TaskScore,
+)
+from charlm.results.text import CorpusRecord, TextDigest
+from charlm.results.tuning import Rung, SearchPlan
+
+CORPUS = CorpusRecord(
+    sources=("/home/a/b.txt", "c", "d", "e"),
+    digest=TextDigest("ab" * 32, (6000,)),
+    characters=6000,
+    splits={"train": (0, 5000), "valid": (5000, 5500), "test": (5500, 6000)},
+    notes=("b.txt begins with a byte order mark",),
+)
+SCORE: dict[str, object] = {
+    "bits_per_char": 2.0,
+    "bits_per_byte": 1.5,
+    "nats_per_char": None,
+    "characters": 500,
+    "bytes": 600,
+    "tokens": 500,
+    "unknown_tokens": 3,
+    "protocol": "one-stream",
+    "corpus_sha256": "ab",
+    "text_sha256": "cd",
+    "block_bits": (1000.0,),
+    "block_lengths": (500,),
+}
+ENTRY = PlannedEntry(
+    name="gru",
+    role="cell",
+    hidden_size=100,
+    parameters=20_000,
+    flops_per_character=40_000,
+    state_size=100,
+    seconds_per_million=12.34,
+    relative_error=-0.001,
+)
+TOO_FEW_SEEDS = InsufficientData(cause="seeds", available=2, needed=6)
+NO_VERDICT = "note: there can be no verdict: 6 seeds or more are needed, there are 2"
+COPY = TaskDocumentation(
+    name="copy",
+    summary="Repeat symbols after a delay.",
+    source="Hochreiter & Schmidhuber (1997)",
+    question="For how long can 30 bits be held?",
+    protocol="Ten symbols, T blanks, ten answers.",
+    distance="T.",
+    oracle="Loss 0.",
+    chance="Accuracy 1/8.",
+)
+
+
+def test_run_summary_has_budget_device_and_notes(capsys: pytest.CaptureFixture[str]) -> None:
+    config = Config(batch_size=4, seq_len=25, max_steps=100)
+    record = RunRecord(
+        format=FORMAT_VERSION,
+        config=config,
+        text=CORPUS,
+        max_steps=100,
+        kernel="native",
+        kernel_reason="fastest",
+        parameters=1234,
+        state_size=20,
+        environment={},
+    )
+    print_run_summary(
+        RunSummary(
+            record=record,
+            config=config,
+            vocabulary_size=67,
+            vocabulary_kind="chars",
+            seconds_per_step=0.5,
+            memory_bytes=3_000_000,
+            kernel="native",
+            kernel_reason="fastest on cpu",
+            device="cpu",
+            device_reason="no GPU",
+            steps_done=40,
+            path="runs/first",
+        )
+    )
+    out, err = capsys.readouterr()
+    assert out == ""
+    fields = {line[:11].strip(): line[12:] for line in err.splitlines()}
+    assert fields["cell"] == "lstm, 1 × 256 units"
+    assert fields["kernel"] == "native: fastest on cpu"
+    assert fields["parameters"] == "1,234; 20 floats of state"
+    assert fields["corpus"] == "b.txt c d and 1 more: 6,000 bytes, SHA-256 abababababababab…"
+    assert fields["vocabulary"] == "66 characters and a token for unknown ones"
+    assert fields["splits"] == "train 5,000, valid 500, test 500"
+    assert fields["budget"] == "100 steps of 4 × 25: 2.0 epochs; 40 steps are done"
+    assert fields["estimate"] == "0:50 at 200 characters/s, 3 MB"
+    assert fields["device"] == "cpu (no GPU), 1 thread"
+    assert fields["run"] == "runs/first"
+    assert "note: b.txt begins with a byte order mark" in err
+
+
+def test_run_report_and_score(capsys: pytest.CaptureFixture[str]) -> None:
+    score = msgspec.convert(SCORE, Score)
+    report = RunReport(
+        format=FORMAT_VERSION,
+        cell="gru",
+        hidden_size=8,
+        num_layers=1,
+        parameters=100,
+        state_size=8,
+        seed=0,
+        kernel="loop",
+        steps=100,
+        characters_read=1000,
+        seconds=1.0,
+        chars_per_second=1000.0,
+        best_step=90,
+        best_valid_bits=2.5,
+        validation_protocol="subsampled",
+        weights_sha256="ef",
+        scored_split="test",
+        score=score,
+    )
+    print_run_report(report)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "2.0000 bits/char  1.5000 bits/byte  - nats/char",
+        "scored     500 characters of test, 3 unknown",
+        "protocol   one-stream",
+        "corpus     ab",
+        "text       cd",
+    ]
+    print_run_report(msgspec.structs.replace(report, score=None, scored_split="none"))
+    out = capsys.readouterr().out
+    assert out == "2.5000 bits/token, subsampled validation at step 90\n"
+    evaluation = {"split": None, "run_corpus_sha256": "ab", "weights_sha256": "ef", "step": 90}
+    print_score(msgspec.convert({**SCORE, **evaluation, "kernel": "loop"}, EvaluationReport))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "scored     500 characters of the text, 3 unknown"
+    assert lines[-2:] == ["weights    ef (step 90)", "kernel     loop"]
+
+
+def test_cells_are_listed_shown_and_checked(capsys: pytest.CaptureFixture[str]) -> None:
+    cell = CellSummary(
+        cell="gru",
+        authors="Cho, van Merriënboer",
+        year=2014,
+        states=("h",),
+        parameters=1500,
+        flops=3000,
+        is_linear=False,
+        kernels=("native", "loop"),
+    )
+    print_cells(CellList(hidden_size=256, device="cpu", cells=(cell,)))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].split() == ["gru", "Cho", "2014", "h", "1.5k", "3k", "no", "native"]
+    assert "256 units with 256 inputs" in " ".join(lines)
+    assert all(len(line) <= 80 for line in lines)
+    print_cell_source("A paper", "h = x", "gru.py", "code\n\n")
+    assert capsys.readouterr().out == "A paper\n\nh = x\n\ngru.py\n\ncode\n"
+    print_check(CheckResult(check="no lookahead", problem=None))
+    print_check(CheckResult(check="no lookahead", problem="it looks ahead"))
+    assert capsys.readouterr().out.splitlines() == [
+        "ok      no lookahead",
+        "failed  no lookahead: it looks ahead",
+    ]
+
+
+def test_probes_print_numbers_or_why_there_are_none(capsys: pytest.CaptureFixture[str]) -> None:
+    print_probes(probes_report(runs=1))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "context-truncation: Question it is. "
+    assert lines[1] == "  run-0          effective context : 512 characters (430 to 610.5)"
+    assert lines[2] == "  run-0          half: more than 4,096 "
+    assert lines[-1] == "  run-0          not applicable: no bracket "
+
+
+def test_inspection_prints_bits_and_features(capsys: pytest.CaptureFixture[str]) -> None:
+    print_inspection(inspection_report())
+    first, feature = capsys.readouterr().out.splitlines()
+    assert first == "3.7500 bits/character on 16 characters: the beginning of book.txt "
+    assert feature == "bracket depth      layer 2, unit 3      correlation -0.80"
+
+
+def test_comparison_fits_into_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    result = comparison_result()
+    rows = [row for row in result.report.rows if not row.diverged]
+    report = msgspec.structs.replace(result.report, rows=tuple(rows))
+    print_comparison(report, result.timing)
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert err == "" and all(len(line) <= 80 for line in lines), out
+    assert lines[0].split()[:4] == ["cell", "bits/char", "to", "ref."]
+    assert lines[2].startswith("rnn ") and " reference " in lines[2]
+    assert " worse " in lines[3] and "transformer" in out
+    assert "Seconds of training per million characters: " in out
+    assert "Chosen by subsampled validation: 9 trials of each cell" in " ".join(lines)
+
+
+def test_names_of_cells_are_only_text(capsys: pytest.CaptureFixture[str]) -> None:
+    result = comparison_result("[red]\x1b[31m")
+    print_comparison(result.report, result.timing)
+    out = capsys.readouterr().out
+    assert "\x1b" not in out and "[red]" in out
+
+
+def test_comparison_overview_is_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    search = SearchPlan(
+        trials=6,
+        seed=1000,
+        space={"learning_rate": (3e-4, 3e-2), "forget_bias": ("0", "1")},
+        rungs=(Rung(111, 6), Rung(1000, 2)),
+        cost_in_runs=2.67,
+    )
+    overview = ComparisonOverview(
+        corpus=CORPUS,
+        vocabulary_size=256,
+        vocabulary_kind="bytes",
+        matching=MATCHING,
+        entries=(ENTRY, msgspec.structs.replace(ENTRY, name="transformer", relative_error=None)),
+        runs=4,
+        config=Config(),
+        search=search,
+        parallel_runs=2,
+        memory_limits_parallel=True,
+        device="cpu",
+        out="cells",
+        insufficient=TOO_FEW_SEEDS,
+    )
+    print_comparison_overview(overview)
+    out, err = capsys.readouterr()
+    assert out == "" and NO_VERDICT in err and "256 bytes" in err
+    assert "4, 2 in parallel on cpu: no more fit into memory; each cell tuned" in err
+    assert "hidden 100 (-0.10%): 20,000 parameters, 40k FLOPs, 100 state" in err
+    assert "transformer hidden 100: 20,000 parameters" in err
+    assert "6 trials of each cell, which cost 2.7 times as much as one of its runs" in err
+    assert "6 × 111 steps, then 2 × 1,000 steps" in err
+    assert "--learning-rate 0.0003 to 0.03" in err and "--forget-bias 0, 1" in err
+    print_comparison_overview(msgspec.structs.replace(overview, search=None))
+    assert "; --lr 0.006 for every cell" in capsys.readouterr().err
+
+
+def test_cost_estimate_sums_what_remains(capsys: pytest.CaptureFixture[str]) -> None:
+    job = PlannedJob(
+        name="runs/gru-s0",
+        purpose="run",
+        role="cell",
+        cell="gru",
+        seed=0,
+        hidden_size=100,
+        parameters=20_000,
+        status="running",
+        fraction_done=0.25,
+        seconds=90.0,
+        memory_bytes=400_000_000,
+        disk_bytes=1_500_000,
+    )
+    estimate = CostEstimate(
+        format=FORMAT_VERSION,
+        matching=msgspec.structs.replace(MATCHING, measure="state", amount=100.0),
+        device="cpu",
+        parallel_runs=2,
+        memory_limits_parallel=False,
+        startup_seconds=2.5,
+        entries=(ENTRY,),
+        runs=(job, msgspec.structs.replace(job, name="runs/gru-s1", status="diverged")),
+        remaining=RemainingWork(
+            runs=4, seconds=90.0, memory_bytes=800_000_000, disk_bytes=1_500_000
+        ),
+        available=Resources(memory_bytes=8_000_000_000, disk_bytes=90_000_000_000),
+        insufficient=TOO_FEW_SEEDS,
+    )
+    print_cost_estimate(estimate)
+    out, err = capsys.readouterr()
+    assert NO_VERDICT in err and out.startswith("All have 100 floats of state")
+    assert all(len(line) <= 80 for line in out.splitlines()), out
+    assert "gru     100 20,000   40k   100 12.3 -0.10%" in out
+    assert "25%" in out and "diverged" in out and "1:30" in out
+    assert "4 runs remain: 1:30, 2 in parallel on cpu." in out
+    assert "another 2.5 s to start" in out
+
+
+def test_task_list_and_example(capsys: pytest.CaptureFixture[str]) -> None:
+    print_task_list([COPY])
+    out = capsys.readouterr().out
+    assert out.startswith("copy\n  question  For how long can 30 bits be held?\n")
+    assert out.endswith("Next: charlm tasks show TASK\n")
+    example = TaskExample(
+        task=COPY,
+        length=4,
+        symbol_names="ab.?",
+        x=[0, 1, 2, 3, 3],
+        y=[2, 2, None, 0, 1],
+        is_answer=[False, False, False, True, True],
+        chance=TaskScore(1.5, 0.125),
+    )
+    print_task(example)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "copy: Repeat symbols after a delay."
+    assert lines[-7:-3] == ["", "input    ab.??", "answer   .. ab", "            ^^"][-4:]
+    assert lines[-2] == "chance   loss 1.500000, 12.50% correct"
+    numbers = msgspec.structs.replace(
+        example, symbol_names=" *", x=[[0.25, 1], [0.5, 0]], y=[None, 0.25], is_answer=[False, True]
+    )
+    print_task(numbers)
+    lines = capsys.readouterr().out.splitlines()
+    assert "input    0.25*0.50" in lines and "answer        0.25" in lines
+
+
+def test_level_goes_to_stdout_or_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    level = LevelResult(
+        length=3,
+        is_solved=False,
+        steps=5,
+        seconds=1.0,
+        kernel="loop",
+        chance=TaskScore(1.0, 0.1),
+        test=None,
+        extrapolation={},
+    )
+    print_level(level)
+    assert capsys.readouterr() == ("length 3: diverged after 5 steps\n", "")
+    print_level(level, "stderr")
+    assert capsys.readouterr() == ("", "length 3: diverged after 5 steps\n")
+
+
+def test_task_comparison_fits_into_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    overview = TaskComparisonOverview(
+        task="copy",
+        lengths=(10, 20),
+        matching=MATCHING,
+        entries=(ENTRY,),
+        curricula=9,
+        config=Config(max_steps=100),
+        parallel_runs=2,
+        device="cpu",
+        out="copy",
+    )
+    print_task_plan(overview)
+    out, err = capsys.readouterr()
+    assert out == "" and "copy, lengths 10, 20; at most 100 steps each" in err
+    assert "9, 2 in parallel on cpu; --lr 0.006 for every cell" in err
+    result = task_result()
+    print_task_report(result.report, result.timing)
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 80 for line in lines), "\n".join(lines)
+    assert lines[2].split() == ["gru", "20,000", "100", "100", "40k", "100", "100", "100", "100"]
+    assert any(line.split()[:3] == ["gru", "100", "2/3"] for line in lines)
+    assert "Minutes of training per seed: " in " ".join(lines)

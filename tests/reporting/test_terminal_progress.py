@@ -1,0 +1,118 @@
+"""Progress on a terminal and where there is none."""
+
+import io
+import sys
+
+import pytest
+
+from charlm.progress import Progress
+from charlm.reporting.terminal.progress import JobsDisplay, TerminalProgress
+from charlm.results.jobs import JobProgress, JobState
+from charlm.results.training import CheckpointSaved, StepMetrics, ValidationMetrics
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def use_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Make stderr a terminal."""
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("TERM", "xterm")
+    return stream
+
+
+def step(number: int) -> StepMetrics:
+    """Return the metrics of a step."""
+    return StepMetrics(number, 100 * number, 2.0, 0.5, 0.006)
+
+
+def test_names_of_jobs_are_only_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cell's file may have any name."""
+    terminal = use_terminal(monkeypatch)
+    display = JobsDisplay(1.0)
+    name = "[/x]\x1b[2J[red]m.C seed 0"
+    for bits in (None, 1.2):
+        display.update([JobState(name, JobProgress("", 1, 2, bits), "running")])
+    display.close()
+    assert "[/x]\\x1b[2J[red]m.C seed 0" in terminal.getvalue()
+    assert "1.200 bits" in terminal.getvalue()
+
+
+def test_running_jobs_have_bars_and_ended_jobs_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = use_terminal(monkeypatch)
+    display = JobsDisplay(1.0)
+    states = [
+        JobState("old", JobProgress("finished", 0, 9, 1.5), "finished"),
+        JobState("one", JobProgress("", 0, 9, 1.5), "running"),
+        JobState("other", JobProgress("", 0, 9, 1.5), "running"),
+        JobState("later", JobProgress("", 0, 9, 1.5), "pending"),
+    ]
+    display.update(states)
+    assert {*display.tasks} == {"", "one", "other"}
+    states[1].status, states[2].status, states[2].restarts = "finished", "pending", 1
+    states[3].status = "running"
+    display.update(states)
+    display.close()
+    assert {*display.tasks} == {"", "later"}
+    lines = [line.strip() for line in terminal.getvalue().replace("\r", "\n").splitlines()]
+    assert any(line.endswith("one: finished 1.500 bits") for line in lines)
+    assert any("other: its process was killed; restarted" in line for line in lines)
+    assert not any("old: " in line for line in lines)
+    assert "2 of 4 done" in terminal.getvalue()
+
+
+def test_jobs_are_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    states = [
+        JobState("one", JobProgress("finished", 9, 9, 1.5), "finished"),
+        JobState("two", JobProgress("", 3, 9, None, 20, 0.5), "running"),
+        JobState("three"),
+    ]
+    with TerminalProgress(0.0).jobs() as update:
+        update(states)
+        states[2].restarts = 1
+        update(states)
+    out, err = capsys.readouterr()
+    assert out == "" and "\x1b" not in err
+    line = "1 of 3 done; two 3/9 length 20, 50% correct; remaining unknown"
+    assert err.splitlines() == [line, "three: its process was killed; restarted", line]
+
+
+def test_training_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = use_terminal(monkeypatch)
+    with TerminalProgress(0.0).training(10, 100, 3.0) as update:
+        update(step(6))  # of a resumed run
+        update(ValidationMetrics(6, 600, 2.5))
+        update(CheckpointSaved(6))
+        update(step(7))
+    shown = terminal.getvalue()
+    assert " 70%|" in shown and "best 2.500" in shown
+    assert "step 7/10" not in shown
+
+
+def test_training_is_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with TerminalProgress(0.0).training(10, 100, 2.25) as update:
+        update(step(6))
+        update(ValidationMetrics(6, 600, 2.5))
+        update(step(7))
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("step 6/10  ") and "valid - best 2.250 lr 6e-03 |g| 0.5" in first
+    assert "train 2.00 valid 2.500 best 2.250" in second and " remaining " in second
+
+
+def test_counter_prints_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    with TerminalProgress(0.0).counter("reading \x1b text") as advance:
+        advance(1500)
+    with TerminalProgress(60.0).counter("quiet") as advance:
+        advance(1500)
+    assert capsys.readouterr().err == "reading \\x1b text: 1.5k so far\n"
+
+
+def test_terminal_progress_is_a_progress() -> None:
+    progress: Progress = TerminalProgress(1.0)
+    with progress.counter("nothing") as advance:
+        advance(0)

@@ -1,0 +1,40 @@
+"""Figures of a report as files of their own."""
+
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import msgspec
+from example_reports import comparison_result, probes_report
+
+SCRIPT = Path(__file__).parent.parent.parent / "scripts" / "figures.py"
+
+
+def run_script(report: object, directory: Path) -> list[Path]:
+    """Return the files that the script writes of a report."""
+    (directory / "report.json").write_bytes(msgspec.json.encode(report))
+    words = [sys.executable, SCRIPT, directory / "report.json", directory / "figures"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [Path(line) for line in done.stdout.splitlines()]
+
+
+def test_figures_of_a_comparison_stand_alone(tmp_path: Path) -> None:
+    cells = ("rnn", "gru", "lstm", "irnn", "lru", "sru")
+    written = run_script(comparison_result("", cells).report, tmp_path)
+    assert len(written) == 1 + len(cells) + 1  # of the last cell no trial learned anything
+    for path in written:
+        shown = list(ElementTree.parse(path).getroot().itertext())
+        has_all_cells = path.name.startswith("differences") or "expected" in path.name
+        own = path.stem.removeprefix("tuning-").partition("-")[2]
+        named = {name for name in (*cells, "300 steps", "chosen") if name in shown}
+        assert named == ({*cells} if has_all_cells else {"300 steps", "chosen"}), path
+        assert has_all_cells or shown[0].startswith(f"{own}: ")
+
+
+def test_figures_of_probes_have_the_legend_of_their_cells(tmp_path: Path) -> None:
+    written = run_script(probes_report(), tmp_path)
+    assert len(written) == 5
+    for path in written:
+        assert {"gru", "cell"} <= set(ElementTree.parse(path).getroot().itertext())
