@@ -1,7 +1,8 @@
-"""What a text costs without a net, against sums by hand and what compressors themselves say."""
+"""Baselines: against sums by hand and what compressors themselves report."""
 
 import bz2
 import gzip
+import logging
 import lzma
 import math
 import random
@@ -18,173 +19,210 @@ from charlm.config import validate_config
 from charlm.data import encoded_text
 from charlm.data.corpus import Corpus, load_corpus
 from charlm.data.vocabulary import UNICODE_CODE_POINTS
-from charlm.evaluation import baselines as house
-from charlm.evaluation import ngram
-from charlm.evaluation.baselines import Baseline, measure_baselines
-from charlm.evaluation.scoring import evaluate
+from charlm.errors import ConfigError
+from charlm.evaluation import baselines, ngram
+from charlm.evaluation.baselines import BASELINES, measure_baselines, register_baseline
+from charlm.evaluation.scoring import score_text
 from charlm.models.char_lm import CharLM
+from charlm.results.comparison import BaselineResult
 
-pass
+ZSTD_MODULES = ("backports.zstd", "compression.zstd")
 
 
 def corpus_of(path: Path, train: str, valid: str, test: str, **settings: object) -> Corpus:
-    names = {}
+    files = {}
     for name, text in (("train", train), ("valid", valid), ("test", test)):
-        names[name] = path / f"{name}.txt"
-        names[name].write_bytes(text.encode("utf-8", "surrogateescape"))
-    given = {"valid_file": str(names["valid"]), "test_file": str(names["test"])}
-    return load_corpus([str(names["train"])], validate_config({**TINY, **settings, **given}))
+        files[name] = path / f"{name}.txt"
+        files[name].write_bytes(text.encode("utf-8", "surrogateescape"))
+    split_files = {"valid_file": str(files["valid"]), "test_file": str(files["test"])}
+    return load_corpus(files["train"], validate_config({**TINY, **settings, **split_files}))
 
 
-def measured(corpus: Corpus) -> dict[str, Baseline]:
-    return {one["name"]: one for one in measure_baselines(corpus)}
+def measure(corpus: Corpus, *names: str) -> dict[str, BaselineResult]:
+    return {result.name: result for result in measure_baselines(corpus, names=names or None)}
+
+
+def bits_per_char(result: BaselineResult) -> float:
+    assert result.bits_per_char is not None
+    return result.bits_per_char
 
 
 def random_text(characters: int, seed: int = 0) -> str:
     return "".join(random.Random(seed).choices("abcdefgh", k=characters))
 
 
-def test_evenly_is_what_a_model_that_knows_nothing_scores_and_unseen_characters_pay_as_in_a_run(
-    tmp_path: Path,
-) -> None:
+def test_uniform_equals_an_untrained_model(tmp_path: Path) -> None:
+    """Unknown characters cost as much as in the score of a run."""
     corpus = corpus_of(tmp_path, "abcabcabca" * 5, "abc", "abé☃a" * 3)
     model = CharLM(validate_config(TINY), corpus.vocabulary.size)
     for weight in model.parameters():
         torch.nn.init.zeros_(weight)
-    run = evaluate(model, corpus.vocabulary, corpus.encoding, corpus.record.splits["test"])
-    found = measured(corpus)["uniform"]
-    assert found["bits_per_char"] == pytest.approx(
-        2 + 0.4 * math.log2(UNICODE_CODE_POINTS), rel=1e-12
-    )
+    span = corpus.record.splits["test"]
+    score = score_text(model, corpus.vocabulary, corpus.encoding, span)
+    result = measure(corpus, "uniform")["uniform"]
+    expected = 2 + 0.4 * math.log2(UNICODE_CODE_POINTS)
+    assert result.bits_per_char == pytest.approx(expected, rel=1e-12)
     for unit in ("bits_per_char", "bits_per_byte"):  # é has 2 bytes, ☃ has 3
-        assert found[unit] == pytest.approx(run[unit], rel=1e-6)
-    assert found["bits_per_byte"] == pytest.approx(found["bits_per_char"] * 5 / 8, rel=1e-12)
+        assert getattr(result, unit) == pytest.approx(getattr(score, unit), rel=1e-6)
+    assert result.bits_per_byte == pytest.approx(bits_per_char(result) * 5 / 8, rel=1e-12)
+    assert result.vocabulary_size == corpus.vocabulary.size == 4
 
 
-def test_one_character_alone_is_as_by_hand(tmp_path: Path) -> None:
-    corpus = corpus_of(tmp_path, "aaaaaabbbc", "abc", "abz")  # and the escape: four symbols
-    left = ngram.DISCOUNT * 3 / 4  # taken from a, b and c, for the four of them
-    chances = [(6 - ngram.DISCOUNT + left) / 10, (3 - ngram.DISCOUNT + left) / 10, left / 10]
-    bits = sum(-math.log2(chance) for chance in chances) + math.log2(UNICODE_CODE_POINTS)
-    found = measured(corpus)["unigram"]
-    assert found["bits_per_char"] == pytest.approx(bits / 3, rel=1e-12)
-    assert found["protocol"].startswith("static")
+def test_unigram_equals_a_sum_by_hand(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path, "aaaaaabbbc", "abc", "abz")  # with unk: four tokens
+    share = ngram.DISCOUNT * 3 / 4  # taken from a, b and c, for the four of them
+    probabilities = [
+        *((6 - ngram.DISCOUNT + share) / 10, (3 - ngram.DISCOUNT + share) / 10),
+        share / 10,
+    ]
+    bits = sum(-math.log2(p) for p in probabilities) + math.log2(UNICODE_CODE_POINTS)
+    result = measure(corpus, "unigram")["unigram"]
+    assert result.bits_per_char == pytest.approx(bits / 3, rel=1e-12)
+    assert result.kind == "static" and result.order == 1
 
 
-def test_the_order_is_chosen_on_validation_though_another_suits_the_test(tmp_path: Path) -> None:
+def test_order_of_ngram_is_chosen_on_validation(tmp_path: Path) -> None:
+    """Another order would be better on test."""
     draw = random.Random(1)
     train = "".join(draw.choice(("axc", "bxd")) for _ in range(600))
     corpus = corpus_of(tmp_path, train, "axcbxd" * 50, "".join(draw.choices("abcdx", k=300)))
 
     def bits(split: str, order: int) -> float:
-        text = corpus.split(split).astype(np.int64)
-        at = np.arange(len(text))
-        nats = ngram.token_nll(corpus.split("train"), text, at, corpus.vocabulary.size, order)
+        ids = corpus.split(split).astype(np.int64)
+        positions = np.arange(len(ids))
+        nats = ngram.token_nll(corpus.split("train"), ids, positions, corpus.vocabulary.size, order)
         return float(nats.mean()) / math.log(2)
 
-    best, other = (min(range(2, 9), key=lambda n: bits(of, n)) for of in ("valid", "test"))
-    assert best != other
-    found = measured(corpus)["n-gram"]
-    assert f"order {best} of 2 to 8 chosen on 300 symbols of valid" in found["protocol"]
-    assert found["bits_per_char"] == pytest.approx(bits("test", best), rel=1e-12)
+    best, best_on_test = (
+        min(range(2, 9), key=lambda order: bits(split, order)) for split in ("valid", "test")
+    )
+    assert best != best_on_test
+    result = measure(corpus, "n-gram")["n-gram"]
+    assert (result.order, result.max_order, result.selection_tokens) == (best, 8, 300)
+    assert result.bits_per_char == pytest.approx(bits("test", best), rel=1e-12)
 
 
-def test_of_a_long_text_the_last_part_is_counted_and_that_is_said(
+def test_long_training_text_is_counted_in_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(house, "COUNTED", 1000)
-    found = measured(corpus_of(tmp_path, "a" * 5000 + "b" * 1000, "ab", "b" * 100))
-    assert found["unigram"]["bits_per_char"] < 0.01
-    for name in ("unigram", "n-gram"):
-        assert "the last 1,000 of train" in found[name]["protocol"]
+    monkeypatch.setattr(baselines, "MAX_NGRAM_TRAINING_TOKENS", 1000)
+    corpus = corpus_of(tmp_path, "a" * 5000 + "b" * 1000, "ab", "b" * 100)
+    results = measure(corpus, "unigram", "n-gram")
+    assert bits_per_char(results["unigram"]) < 0.01
+    for result in results.values():
+        assert result.training_tokens == 1000 and result.training_is_partial
 
 
-def test_compressors_cost_what_the_test_split_adds_to_train(
+def test_compressor_costs_what_test_adds_to_train(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoded_text, "CHUNK_BYTES", 1000)  # they are fed piece by piece
+    monkeypatch.setattr(encoded_text, "CHUNK_BYTES", 1000)  # they are fed in chunks
     train, test = "é" + prose(20000), prose(3000, seed=1) + "☃"
-    found = measured(corpus_of(tmp_path, train, "valid", test))
-    best = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME}]
-    packers = {
+    xz_filter = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME}]
+    compressors = {
         "gzip": lambda data: gzip.compress(data, 9),
         "bz2": bz2.compress,
-        "xz": lambda data: lzma.compress(data, filters=best),
+        "xz": lambda data: lzma.compress(data, filters=xz_filter),
     }
-    for name, packed in packers.items():
-        added = len(packed((train + test).encode())) - len(packed(train.encode()))
-        assert found[name]["bits_per_char"] == pytest.approx(8 * added / 3001, rel=1e-3), name
-        assert found[name]["bits_per_byte"] == pytest.approx(8 * added / 3003, rel=1e-3), name
-        assert found[name]["protocol"].startswith("adaptive: C(train + test) - C(train)")
+    results = measure(corpus_of(tmp_path, train, "valid", test), *compressors)
+    for name, compress in compressors.items():
+        added = len(compress((train + test).encode())) - len(compress(train.encode()))
+        result = results[name]
+        assert result.bits_per_char == pytest.approx(8 * added / 3001, rel=1e-3), name
+        assert result.bits_per_byte == pytest.approx(8 * added / 3003, rel=1e-3), name
+        assert result.kind == "adaptive"
+    assert results["bz2"].block_bytes == 900_000
 
 
-def test_a_compressor_looks_as_far_back_as_it_says(
+def test_compressor_uses_the_history_that_it_reports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train = random_text(100_000)
-    corpus = corpus_of(tmp_path, train, "a", train[:3000])  # 100,000 back
-    found = measured(corpus)
-    assert "32 KiB back" in found["gzip"]["protocol"] and found["gzip"]["bits_per_char"] > 3
+    corpus = corpus_of(tmp_path, train, "a", train[:3000])  # 100,000 characters earlier
+    results = measure(corpus, "gzip", "xz", "zstd")
+    assert results["gzip"].window_bytes == 32 << 10 and bits_per_char(results["gzip"]) > 3
     for name in ("xz", "zstd"):
-        assert "back at all of it" in found[name]["protocol"]
-        assert found[name]["bits_per_char"] < 0.1
-    monkeypatch.setattr(house, "MAX_COMPRESSION_WINDOW", 1 << 16)
-    for name, short in measured(corpus).items():
-        if name in ("xz", "zstd"):
-            assert "looks 64 KiB back" in short["protocol"] and short["bits_per_char"] > 3
+        assert results[name].window_bytes is None
+        assert bits_per_char(results[name]) < 0.1
+    monkeypatch.setattr(baselines, "MAX_COMPRESSION_WINDOW", 1 << 16)
+    for result in measure(corpus, "xz", "zstd").values():
+        assert result.window_bytes == 64 << 10 and bits_per_char(result) > 3
 
 
-def test_no_more_of_a_long_text_is_packed_than_is_looked_back_at(
+def test_no_more_than_the_window_is_compressed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    packed = house._compressed_size
+    compressed_size = baselines._compressed_size
 
-    def counted(packer: house.Compressor, pieces: Iterable[bytes]) -> int:
-        whole = list(pieces)
-        sizes.append(sum(map(len, whole)))
-        return packed(packer, whole)
+    def recording(compressor: baselines.Compressor, pieces: Iterable[bytes]) -> int:
+        chunks = list(pieces)
+        sizes.append(sum(map(len, chunks)))
+        return compressed_size(compressor, chunks)
 
-    monkeypatch.setattr(house, "_packed", counted)
-    monkeypatch.setattr(house, "MAX_COMPRESSION_WINDOW", 5000)
-    measured(corpus_of(tmp_path, prose(20_000), "valid", prose(1000, seed=1)))
+    monkeypatch.setattr(baselines, "_compressed_size", recording)
+    monkeypatch.setattr(baselines, "MAX_COMPRESSION_WINDOW", 5000)
+    measure(corpus_of(tmp_path, prose(20_000), "valid", prose(1000, seed=1)))
     assert len(sizes) >= 6 and set(sizes) == {5000, 6000}
 
 
-def test_a_compressor_that_is_not_installed_is_named(
+def test_compressor_without_package_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("backports.zstd", "compression.zstd"):
-        monkeypatch.setitem(sys.modules, name, None)
-    found = measured(corpus_of(tmp_path, prose(2000), "valid", "test"))["zstd"]
-    assert found["bits_per_char"] is None and found["bits_per_byte"] is None
-    assert found["protocol"] == "not installed: pip install 'charlm[zstd]'"
+    for module in ZSTD_MODULES:
+        monkeypatch.setitem(sys.modules, module, None)
+    result = measure(corpus_of(tmp_path, prose(2000), "valid", "test"), "zstd")["zstd"]
+    assert result.bits_per_char is None and result.bits_per_byte is None
+    assert result.missing_package == "zstd"
 
 
-def test_what_is_kept_is_not_measured_again_unless_it_was_not_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_results_are_cached_unless_a_package_was_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def kept(corpus: Corpus) -> tuple[list[Baseline], list[str]]:
-        begun: list[str] = []
-        return house.load_or_measure_baselines(corpus, tmp_path, begun.append), begun
+    caplog.set_level(logging.INFO, "charlm")
+
+    def cached(corpus: Corpus) -> tuple[list[BaselineResult], list[str]]:
+        caplog.clear()
+        results = measure_baselines(corpus, tmp_path)
+        return results, [message.removeprefix("measuring ") for message in caplog.messages]
 
     corpus = corpus_of(tmp_path, prose(2000), "valid", "test of it")
     with monkeypatch.context() as patched:
-        for name in ("backports.zstd", "compression.zstd"):
-            patched.setitem(sys.modules, name, None)
-        without, begun = kept(corpus)
-    assert begun == ["uniform", "unigram", "n-gram", "gzip", "bz2", "xz", "zstd"]
-    found, begun = kept(corpus)
-    assert begun == ["zstd"] and found[:-1] == without[:-1] and found[-1]["bits_per_char"] > 0
-    assert kept(corpus) == (found, [])
+        for module in ZSTD_MODULES:
+            patched.setitem(sys.modules, module, None)
+        without, measured = cached(corpus)
+    assert measured == ["uniform", "unigram", "n-gram", "gzip", "bz2", "xz", "zstd"]
+    results, measured = cached(corpus)
+    assert measured == ["zstd"] and results[:-1] == without[:-1] and bits_per_char(results[-1]) > 0
+    assert cached(corpus) == (results, [])
     other = corpus_of(tmp_path, prose(2000), "valid", "a test")
-    assert kept(other)[1][0] == "uniform" and kept(corpus) == (found, [])
+    assert cached(other)[1][0] == "uniform" and cached(corpus) == (results, [])
 
 
-def test_bytes_that_are_no_text_are_measured_per_byte(tmp_path: Path) -> None:
+def test_invalid_utf8_is_measured_per_byte(tmp_path: Path) -> None:
     data = bytes(random.Random(2).choices(range(256), k=3000)).decode("utf-8", "surrogateescape")
     corpus = corpus_of(tmp_path, data, data[:200], data[:200], vocab="bytes")
-    for one in measure_baselines(corpus):
-        assert one["bits_per_char"] is None, one
-        assert one["bits_per_byte"] > 0 and one["seconds"] >= 0
-    assert measured(corpus)["uniform"]["bits_per_byte"] == 8
+    results = measure(corpus)
+    assert list(results) == list(BASELINES)
+    for result in results.values():
+        assert result.bits_per_char is None, result
+        assert result.bits_per_byte is not None and result.bits_per_byte > 0
+    assert results["uniform"].bits_per_byte == 8
+
+
+def test_baseline_is_added_by_one_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "BASELINES", dict(BASELINES))
+
+    @register_baseline("none", kind="static")
+    def free(corpus: Corpus) -> baselines.Measurement:
+        return float(len(corpus.split("test"))), {"order": 0}
+
+    corpus = corpus_of(tmp_path, prose(2000), "valid", "test")
+    (result,) = measure_baselines(corpus, names=["none"])
+    assert (result.name, result.kind, result.bits_per_char) == ("none", "static", 1.0)
+
+
+def test_unknown_baseline_is_refused(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path, prose(2000), "valid", "test")
+    with pytest.raises(ConfigError, match="unknown baseline 'gzib'; did you mean gzip"):
+        measure_baselines(corpus, names=["gzib"])

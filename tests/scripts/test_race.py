@@ -1,20 +1,21 @@
-"""The race in small: that each recipe is one that charlm takes, and that it repeats exactly."""
+"""The race in small: each recipe is valid and its score repeats exactly."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from conftest import prose
 
-RACE = Path(__file__).parent.parent / "scripts" / "race.py"
+RACE = Path(__file__).parents[2] / "scripts" / "race.py"
 LINE = r"^(\S+) +(\d|mean|worst) +[\d.]+ +(\d\.\d{4})(?:   [\d.]+ in \d+ s)?$"
 
 
-def told(text: Path, *words: str) -> list[tuple[str, str, str]]:
-    """(recipe, seed, nats) of each line."""
+def race(text: Path, *arguments: str) -> list[tuple[str, str, str]]:
+    """Return (recipe, seed, nats) of each line."""
     done = subprocess.run(
-        [sys.executable, RACE, "--corpus", text, "--small", *words],
+        [sys.executable, RACE, "--corpus", text, "--small", *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -23,14 +24,16 @@ def told(text: Path, *words: str) -> list[tuple[str, str, str]]:
     return re.findall(LINE, done.stdout, re.M)
 
 
-def test_each_recipe_is_raced_with_each_seed_and_repeats_exactly(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_race_runs_each_recipe_and_repeats_exactly(tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     text.write_text(prose(3000))
-    found = told(text, "--seeds", "2")
-    recipes = {name for name, _, _ in found}
-    assert len(recipes) >= 3 and len(found) == 4 * len(recipes)
-    for at in range(0, len(found), 4):
-        (_, _, first), (_, _, second), (_, what, mean), (_, which, worst) = found[at : at + 4]
+    lines = race(text, "--seeds", "2")
+    recipes = {name for name, _, _ in lines}
+    assert len(recipes) >= 3 and len(lines) == 4 * len(recipes)
+    for start in range(0, len(lines), 4):
+        (_, _, first), (_, _, second), *summaries = lines[start : start + 4]
+        (_, mean_label, mean), (_, worst_label, worst) = summaries
         assert first != second and worst == max(first, second)
-        assert what == "mean" and which == "worst" and float(mean) < 4
-    assert told(text, "--only", found[0][0], "--seeds", "1")[0] == found[0]
+        assert mean_label == "mean" and worst_label == "worst" and float(mean) < 4
+    assert race(text, "--only", lines[0][0], "--seeds", "1")[0] == lines[0]

@@ -1,33 +1,60 @@
-"""The long measurements, in small: that they work, and that their targets are in reach."""
+"""Scripts: each answers --help; the long measurements work in small and reach their targets."""
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = Path(__file__).parent.parent / "scripts"
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
-def told(script: str, *words: str) -> str:
-    done = subprocess.run(
-        [sys.executable, SCRIPTS / script, *words], capture_output=True, text=True, check=False
-    )
+def run_script(script: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
+    words = [sys.executable, str(SCRIPTS / script), *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
+def measure(script: str, *arguments: str) -> str:
+    done = run_script(script, *arguments)
     assert "target" in done.stdout, done.stderr
     return done.stdout
 
 
-def test_encoding_is_fast_and_takes_little_memory_whatever_the_size() -> None:
-    """`make bench` does it with 2 GB, on the clock. Here CPU time counts, and half the target of
-    speed is enough, as machines are busy."""
-    for alphabet in ("characters", "bytes"):
-        found = told("measure_encoding.py", "--megabytes", "64", "--vocab", alphabet)
-        assert float(re.search(r"(\d+) MB per second", found)[1]) > 25, found  # type: ignore[index]
-        assert float(re.search(r"memory (\d+) MB", found)[1]) < 300, found  # type: ignore[index]
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["bench.py", "race.py", "measure_encoding.py", "grammar.py"])
+def test_script_answers_help(script: str) -> None:
+    done = run_script(script, "--help")
+    assert done.returncode == 0 and "usage:" in done.stdout, done.stderr
 
 
-def test_the_bench_compares_each_cell_with_the_plain_loop() -> None:
-    found = told("bench.py", "--small", "--pairs", "1")
+@pytest.mark.slow
+@pytest.mark.parametrize("vocab", ["chars", "bytes"])
+def test_encoding_is_fast_in_bounded_memory(vocab: str) -> None:
+    """Hold CPU time to half of the target, since machines are busy."""
+    output = measure("measure_encoding.py", "--megabytes", "64", "--vocab", vocab)
+    speed = re.search(r"(\d+) MB per second", output)
+    memory = re.search(r"memory (\d+) MB", output)
+    assert speed and float(speed[1]) > 25, output
+    assert memory and float(memory[1]) < 300, output
+
+
+@pytest.mark.slow
+def test_bench_compares_each_cell_with_the_plain_loop() -> None:
+    output = measure("bench.py", "--small", "--pairs", "1")
     for cell in ("rnn", "gru", "lstm"):
-        row = rf"^s {cell} +(?:compiled|fused) +\d+ +\d+ +\d+\.\d\d +\d+\.\d\d$"
-        assert re.search(row, found, re.M), found
-        assert re.search(rf"^  {cell} +\d+ +\d+ +\d+\.\d\d$", found, re.M), found
+        row = rf"^s {cell} +(?:compiled|native) +\d+ +\d+ +\d+\.\d\d +\d+\.\d\d$"
+        assert re.search(row, output, re.M), output
+        assert re.search(rf"^  {cell} +\d+ +\d+ +\d+\.\d\d$", output, re.M), output
+
+
+def test_grammar_script_writes_a_corpus_and_its_record(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.txt"
+    done = run_script("grammar.py", "write", path, "--distance", 10, "--characters", 500)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["bits_per_char"] > 0
+    assert len(path.read_text()) >= 500 and path.with_suffix(".json").exists()
+    refused = run_script("grammar.py", "write", tmp_path / "other.txt", "--distance", "nan")
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1 and "--distance nan" in refused.stderr

@@ -1,0 +1,43 @@
+"""Evaluation of a run: splits, other texts, moved corpora."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from conftest import prose
+
+from charlm.errors import ConfigError, DataError
+from charlm.evaluation.evaluate import evaluate
+from charlm.runs.run import load_run
+
+
+def test_test_split_has_the_score_of_the_report(trained: Path) -> None:
+    run = load_run(trained)
+    assert run.report is not None and run.report.score is not None
+    evaluation = evaluate(run)
+    for name, value in msgspec.structs.asdict(run.report.score).items():
+        assert getattr(evaluation, name) == value, name
+    assert evaluation.split == "test" and evaluation.characters == 300
+    assert evaluation.weights_sha256 == run.report.weights_sha256
+    assert evaluation.step == run.report.best_step
+    assert evaluation.run_corpus_sha256 == evaluation.corpus_sha256
+    assert evaluate(run, "valid").text_sha256 != evaluation.text_sha256
+
+
+def test_other_text_is_scored_whole(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.txt").write_text(prose(900, seed=4))
+    evaluation = evaluate(load_run(trained), text=tmp_path / "other.txt")
+    assert evaluation.split is None and evaluation.characters == 900
+    assert evaluation.corpus_sha256 == evaluation.text_sha256
+    assert evaluation.run_corpus_sha256 != evaluation.corpus_sha256
+
+
+def test_unknown_split_is_refused(trained: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot score split 'half'"):
+        evaluate(load_run(trained), "half")
+
+
+def test_wrong_sources_are_refused(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.txt").write_text(prose(900, seed=4))
+    with pytest.raises(DataError, match="is not the text of the run"):
+        evaluate(load_run(trained), sources=tmp_path / "other.txt")
