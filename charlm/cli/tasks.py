@@ -187,15 +187,8 @@ def compare_tasks(
     """
     validate_config(settings)
     validate_executor(executor, ray_address)
-    from charlm.comparison.compare_on_task import run_task_comparison
-    from charlm.comparison.directory import open_comparison
     from charlm.comparison.task_plan import TaskComparisonRequest, plan_task_comparison
-    from charlm.reporting.html.tasks import render_tasks
-    from charlm.reporting.terminal.progress import TerminalProgress
-    from charlm.reporting.terminal.tasks import print_task_plan, print_task_report
-    from charlm.storage import files
     from charlm.tasks.base import TASKS, parse_distances
-    from charlm.testing.trusted_cells import load_and_check_custom_cells
 
     raise_pending()
     request = TaskComparisonRequest(
@@ -207,6 +200,15 @@ def compare_tasks(
         match=match,
         seeds=seeds,
     )
+    from charlm.comparison.compare_on_task import run_task_comparison
+    from charlm.comparison.directory import open_comparison
+    from charlm.reporting.html.tasks import render_tasks
+    from charlm.reporting.terminal.progress import TerminalProgress
+    from charlm.reporting.terminal.tasks import print_task_plan, print_task_report
+    from charlm.storage import files
+    from charlm.testing.trusted_cells import load_and_check_custom_cells
+
+    raise_pending()
     load_and_check_custom_cells(request.cells, compared=True)
     with open_comparison(
         out,

@@ -108,7 +108,7 @@ def test_length_beyond_memory_is_refused_before_training(tmp_path: Path) -> None
         ),
         ("compare copy", "--distances"),
         ("compare --distances 5", "TASK"),
-        ("compare a.txt copy --distances 5", "a.txt"),
+        ("compare a.txt copy --distances 5", "unexpected extra argument"),
         ("compare copy --distances 5 --dry-run", "--dry-run"),
         ("compare copy --distances 5 --match time", "--match"),
         ("compare copy --distances 5 --seq-len 9", "--seq-len"),
