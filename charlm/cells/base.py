@@ -1,16 +1,16 @@
 """Base class for recurrent cells: parameters in the module, time in a pure `step`."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import CodeType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode, handle_torch_function, has_torch_function
 
-from charlm.cells.names import INFRASTRUCTURE
+from charlm.cells.names import CELL_NAMES, INFRASTRUCTURE, REGISTERED_NAMES
 from charlm.errors import ConfigError
 from charlm.registry import Registry
 
@@ -300,8 +300,20 @@ class LinearCell(Cell):
         return recorded["a"]
 
 
+CellType = TypeVar("CellType", bound=Cell)
 CELLS: Registry[type[Cell]] = Registry("cell", "charlm.cells", INFRASTRUCTURE)
-register_cell = CELLS.register
+
+
+def register_cell(name: str) -> Callable[[type[CellType]], type[CellType]]:
+    """Return a decorator that registers a cell under a name, for this process."""
+
+    def register(cell_type: type[CellType]) -> type[CellType]:
+        CELLS.register(name)(cell_type)
+        if name not in CELL_NAMES:
+            REGISTERED_NAMES.append(name)
+        return cell_type
+
+    return register
 
 
 def recorded_names(cell_type: type[Cell]) -> set[str]:

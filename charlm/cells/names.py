@@ -6,6 +6,7 @@ from charlm.errors import ConfigError
 from charlm.registry import unknown_name_error
 
 INFRASTRUCTURE = {"base", "loader", "names", "source_listing"}  # modules that define no cell
+REGISTERED_NAMES: list[str] = []  # cells that this process registered besides
 # One file per cell, with its name: so they can be listed without importing torch.
 CELL_NAMES = sorted(
     file.stem.replace("_", "-")
@@ -15,12 +16,12 @@ CELL_NAMES = sorted(
 
 
 def parse_custom_cell(cell: str) -> tuple[Path, str] | None:
-    """Return file and class of a custom cell FILE.py:CLASS; None for a built-in cell.
+    """Return file and class of a custom cell FILE.py:CLASS; None for a registered cell.
 
     Raises:
         ConfigError: It is neither a known name nor FILE.py:CLASS.
     """
-    if cell in CELL_NAMES:
+    if cell in CELL_NAMES or cell in REGISTERED_NAMES:
         return None
     if ":" not in cell and not cell.endswith(".py"):
         raise unknown_name_error("cell", cell, CELL_NAMES)

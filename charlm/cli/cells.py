@@ -1,26 +1,31 @@
-"""charlm cells"""
+"""charlm cells: list the cells, show one, check one."""
 
 from typing import Annotated
 
+import msgspec
 import typer
 
 from charlm import console
-from charlm.cells.names import CELL_NAMES, parse_custom_cell
 from charlm.cells.source_listing import read_cell_source
 from charlm.cli.app import CommandLine, app
 from charlm.cli.options import JSON
 from charlm.errors import CellCheckError, ConfigError
 from charlm.execution.signals import raise_pending
 
-NAME = Annotated[str, typer.Argument(metavar="CELL", help="One of them, or FILE.py:CLASS.")]
-HIDDEN = Annotated[int, typer.Option(help="Units, and what they read.", min=1, max=2**14)]
+DEFAULT_HIDDEN_SIZE = 256
+CELL = Annotated[str, typer.Argument(metavar="CELL", help="Name of a cell, or FILE.py:CLASS.")]
+HIDDEN_SIZE = Annotated[
+    int, typer.Option(help="Units, and numbers that they read.", metavar="N", min=1, max=2**14)
+]
 cells = CommandLine()
 app.add_typer(cells, name="cells")
 
 
 @cells.callback(invoke_without_command=True)
-def cells_callback(context: typer.Context, hidden: HIDDEN = 256, json: JSON = False) -> None:
-    """List the cells, show one, check one of your own.
+def cells_callback(
+    context: typer.Context, hidden_size: HIDDEN_SIZE = DEFAULT_HIDDEN_SIZE, json: JSON = False
+) -> None:
+    """List the cells, show one, check your own.
 
     charlm cells
 
@@ -29,63 +34,63 @@ def cells_callback(context: typer.Context, hidden: HIDDEN = 256, json: JSON = Fa
     charlm cells check my_cell.py:MyCell
     """
     if context.invoked_subcommand is None:
-        list_cells(hidden, json)
-    elif json or hidden != 256:
-        raise ConfigError("--hidden-size and --json stand after list, show or check")
+        list_cells(hidden_size, json)
+    elif json or hidden_size != DEFAULT_HIDDEN_SIZE:
+        command = context.invoked_subcommand
+        raise ConfigError(
+            f"cannot use --hidden-size or --json before {command}. "
+            f"Try them after charlm cells {command}"
+        )
 
 
 @cells.command(name="list")
-def list_cells(hidden: HIDDEN = 256, json: JSON = False) -> None:
-    """Every cell: its paper, what it carries, its size and cost, its kernels here."""
+def list_cells(hidden_size: HIDDEN_SIZE = DEFAULT_HIDDEN_SIZE, json: JSON = False) -> None:
+    """List every cell: paper, states, size, cost and kernels."""
     from charlm.execution.device import select_device
-    from charlm.models.catalog import cell_summary
-    from charlm.reporting.terminal import tables
+    from charlm.models import catalog
+    from charlm.reporting.terminal.cells import print_cells
 
     raise_pending()
     device, _ = select_device("auto", 1)
-    entries = [cell_summary(name, hidden, device) for name in CELL_NAMES]
+    report = catalog.list_cells(hidden_size, device)
     if json:
-        console.print_json({"hidden_size": hidden, "device": device, "cells": entries})
+        console.print_json(msgspec.to_builtins(report))
     else:
-        tables.print_cells(entries, hidden)
+        print_cells(report)
 
 
 @cells.command(name="show")
-def show_cell(name: NAME) -> None:
-    """Print a cell's paper, its equations and its code; nothing of it runs."""
-    cell = read_cell_source(name)
-    console.print_result(f"{cell.paper}\n\n{cell.equations}\n\n{cell.file}\n\n{cell.code.rstrip()}")
+def show_cell(cell: CELL) -> None:
+    """Print a cell's paper, equations and code. Nothing is executed."""
+    from charlm.reporting.terminal.cells import print_cell_source
+
+    source = read_cell_source(cell)
+    print_cell_source(source.citation, source.equations, str(source.file), source.code)
 
 
 @cells.command(name="check")
-def check_cell(name: NAME, json: JSON = False) -> None:
-    """Hold a cell to what every cell promises; exit code 80 if it breaks a promise.
+def check_cell(cell: CELL, json: JSON = False) -> None:
+    """Check a cell against the contract of every cell. The file is executed.
 
     charlm cells check my_cell.py:MyCell
 
-    A line a promise: ok, or broken and how. A file's code runs.
+    Prints one line per check. The exit code is 80 if one fails.
     """
-    named = parse_custom_cell(name)
-    from charlm.cells.loader import load_custom_cell
     from charlm.execution.device import select_device
-    from charlm.testing import check
+    from charlm.reporting.terminal.cells import print_check
+    from charlm.testing.check import check_report, iter_checks
 
     raise_pending()
     select_device("cpu", 1)
-    if named:
-        load_custom_cell(name)
-    found = {}
-    for promise in check.CHECKS:
-        found[promise] = check.run_check(name, promise)
+    results = []
+    for result in iter_checks(cell):
+        results.append(result)
         if not json:
-            said = (
-                f"broken  {promise}: {found[promise]}" if found[promise] else f"ok      {promise}"
-            )
-            console.print_result(said)
+            print_check(result)
         raise_pending()
-    broken = [promise for promise, problem in found.items() if problem]
+    report = check_report(cell, results)
     if json:
-        promises = [{"promise": text, "problem": said or None} for text, said in found.items()]
-        console.print_json({"cell": name, "kept": not broken, "promises": promises})
-    if broken:
-        raise CellCheckError(f"{name} breaks {len(broken)} of {len(found)} promises: see above")
+        console.print_json(msgspec.to_builtins(report))
+    if not report.passed:
+        failed = sum(result.problem is not None for result in results)
+        raise CellCheckError(f"{cell} fails {failed} of {len(results)} checks")
