@@ -17,7 +17,7 @@ from charlm.reporting.figures import SIZE, Figure, LegendEntry, make_legend
 from charlm.reporting.html.comparison import difference_figures
 from charlm.reporting.html.probes import probe_section
 from charlm.reporting.html.tuning import tuning_section
-from charlm.reporting.wording import cell_rows
+from charlm.reporting.wording.rows import cell_rows
 from charlm.results.comparison import ComparisonReport
 from charlm.results.probes import ProbesReport
 from charlm.storage import files

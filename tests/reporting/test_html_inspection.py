@@ -6,7 +6,7 @@ import re
 from example_reports import inspection_report
 
 from charlm.reporting.html.inspect import paragraphs, render_inspection, shade_class, token_view
-from charlm.reporting.wording import describe_retention, describe_text_origin
+from charlm.reporting.wording.text import describe_retention, describe_text_origin
 from charlm.results.inspection import InspectedText
 
 

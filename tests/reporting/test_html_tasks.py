@@ -5,7 +5,7 @@ from example_reports import task_result
 
 from charlm.reporting.figures import make_legend
 from charlm.reporting.html.tasks import length_table, render_tasks, seed_series, task_figures
-from charlm.reporting.wording import summarize_task_comparison
+from charlm.reporting.wording.tasks import summarize_task_comparison
 
 
 def test_figures_have_solved_accuracy_and_steps() -> None:

@@ -14,21 +14,17 @@ from example_reports import (
 )
 
 from charlm.reporting.html.tuning import format_bits, loss_by_learning_rate, trial_table
-from charlm.reporting.wording import (
-    baseline_table,
-    boundary_warnings,
-    describe_baseline,
-    describe_comparison,
+from charlm.reporting.wording.baselines import baseline_table, describe_baseline
+from charlm.reporting.wording.comparison import describe_comparison, summarize_comparison
+from charlm.reporting.wording.matching import describe_matching
+from charlm.reporting.wording.rows import format_row
+from charlm.reporting.wording.tasks import describe_level
+from charlm.reporting.wording.text import describe_job
+from charlm.reporting.wording.tuning import boundary_warnings, describe_trials, describe_tuning
+from charlm.reporting.wording.verdicts import (
     describe_insufficient_data,
-    describe_job,
-    describe_level,
-    describe_matching,
     describe_power,
     describe_statistics,
-    describe_trials,
-    describe_tuning,
-    format_row,
-    summarize_comparison,
     verdict_notes,
 )
 from charlm.results.comparison import (

@@ -19,20 +19,13 @@ from charlm.reporting.html.forest import forest_plot
 from charlm.reporting.html.page import render_template
 from charlm.reporting.html.probes import ProbeSection, probe_section
 from charlm.reporting.html.tuning import tuning_section
-from charlm.reporting.wording import (
-    baseline_table,
-    cell_rows,
-    describe_differences,
-    describe_matching,
-    describe_statistics,
-    describe_tuning,
-    format_error,
-    format_row,
-    format_seed_range,
-    summarize_comparison,
-    token_noun,
-    verdict_notes,
-)
+from charlm.reporting.wording.baselines import baseline_table
+from charlm.reporting.wording.comparison import summarize_comparison
+from charlm.reporting.wording.matching import describe_differences, describe_matching
+from charlm.reporting.wording.rows import cell_rows, format_error, format_row, format_seed_range
+from charlm.reporting.wording.text import token_noun
+from charlm.reporting.wording.tuning import describe_tuning
+from charlm.reporting.wording.verdicts import describe_statistics, verdict_notes
 from charlm.results.comparison import (
     ComparisonReport,
     ComparisonResult,

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from charlm.console import escape_control_characters
 from charlm.reporting.formatting import format_signed
 from charlm.reporting.html.page import render_template
-from charlm.reporting.wording import describe_retention, describe_text_origin, token_noun
+from charlm.reporting.wording.text import describe_retention, describe_text_origin, token_noun
 from charlm.results.inspection import FeatureUnit, GateSaturation, InspectionReport, UnitTrace
 
 WIDTH = 32  # tokens of a block, which fit side by side on a telephone

@@ -7,7 +7,7 @@ from charlm.reporting.figures import Figure, FigureSpec, Series, draw_figure, ma
 from charlm.reporting.formatting import format_number
 from charlm.reporting.html.numbers import Row, group_runs, scalar_table, scalars_by_run
 from charlm.reporting.html.page import render_template
-from charlm.reporting.wording import token_noun
+from charlm.reporting.wording.text import token_noun
 from charlm.results.probes import (
     Curve,
     Measured,

@@ -13,9 +13,9 @@ from charlm.reporting.figures import (
 )
 from charlm.reporting.formatting import format_count, format_number
 from charlm.reporting.html.page import render_template
-from charlm.reporting.wording import (
+from charlm.reporting.wording.matching import describe_matching
+from charlm.reporting.wording.tasks import (
     describe_criterion,
-    describe_matching,
     format_solved_length,
     summarize_task_comparison,
 )

@@ -12,7 +12,7 @@ from charlm.reporting.figures import (
     make_legend,
 )
 from charlm.reporting.html.numbers import Row
-from charlm.reporting.wording import (
+from charlm.reporting.wording.tuning import (
     boundary_warnings,
     describe_trials,
     format_setting,

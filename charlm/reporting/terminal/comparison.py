@@ -17,16 +17,11 @@ from charlm.reporting.terminal.tables import (
     vocabulary_field,
 )
 from charlm.reporting.terminal.tuning import print_search, print_tuning
-from charlm.reporting.wording import (
-    baseline_table,
-    cell_rows,
-    describe_comparison,
-    describe_parallel_runs,
-    describe_statistics,
-    describe_timing,
-    format_row,
-    verdict_notes,
-)
+from charlm.reporting.wording.baselines import baseline_table
+from charlm.reporting.wording.comparison import describe_comparison, describe_timing
+from charlm.reporting.wording.matching import describe_parallel_runs
+from charlm.reporting.wording.rows import cell_rows, format_row
+from charlm.reporting.wording.verdicts import describe_statistics, verdict_notes
 from charlm.results.comparison import ComparisonOverview, ComparisonReport, TimingReport
 
 

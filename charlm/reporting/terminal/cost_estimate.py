@@ -9,7 +9,7 @@ from charlm.reporting.terminal.tables import (
     print_paragraphs,
     print_table,
 )
-from charlm.reporting.wording import describe_matching, describe_parallel_runs
+from charlm.reporting.wording.matching import describe_matching, describe_parallel_runs
 from charlm.results.comparison import CostEstimate
 
 

@@ -1,7 +1,7 @@
 """An inspected run on a terminal: its bits on the text, and the units that follow features."""
 
 from charlm.console import print_result
-from charlm.reporting.wording import describe_text_origin, token_noun
+from charlm.reporting.wording.text import describe_text_origin, token_noun
 from charlm.results.inspection import InspectionReport
 
 

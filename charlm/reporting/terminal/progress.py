@@ -12,7 +12,7 @@ from tqdm import tqdm
 from charlm.console import escape_control_characters, print_message
 from charlm.progress import ProgressCallback
 from charlm.reporting.formatting import format_count, format_duration
-from charlm.reporting.wording import describe_job
+from charlm.reporting.wording.text import describe_job
 from charlm.results.jobs import JobState
 from charlm.results.training import StepMetrics, TrainingEvent, ValidationMetrics
 

@@ -12,7 +12,9 @@ from rich.text import Text
 
 from charlm.console import escape_control_characters, print_message, print_result
 from charlm.reporting.formatting import format_count
-from charlm.reporting.wording import describe_insufficient_data, describe_matching, token_noun
+from charlm.reporting.wording.matching import describe_matching
+from charlm.reporting.wording.text import token_noun
+from charlm.reporting.wording.verdicts import describe_insufficient_data
 from charlm.results.comparison import InsufficientData, Matching, PlannedEntry
 from charlm.results.text import CorpusRecord
 

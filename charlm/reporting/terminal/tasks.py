@@ -17,12 +17,9 @@ from charlm.reporting.terminal.tables import (
     print_paragraphs,
     print_table,
 )
-from charlm.reporting.wording import (
-    describe_criterion,
-    describe_level,
-    describe_parallel_runs,
-    describe_timing_minutes,
-)
+from charlm.reporting.wording.comparison import describe_timing_minutes
+from charlm.reporting.wording.matching import describe_parallel_runs
+from charlm.reporting.wording.tasks import describe_criterion, describe_level
 from charlm.results.comparison import TimingReport
 from charlm.results.tasks import (
     LevelResult,

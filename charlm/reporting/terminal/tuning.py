@@ -2,7 +2,7 @@
 
 from charlm.config import option_name
 from charlm.reporting.terminal.tables import print_fields, print_paragraphs, print_table, table_of
-from charlm.reporting.wording import (
+from charlm.reporting.wording.tuning import (
     boundary_warnings,
     describe_trials,
     format_setting,

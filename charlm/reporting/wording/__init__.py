@@ -1,0 +1,1 @@
+"""Sentences about results, the same on a terminal and in a page."""

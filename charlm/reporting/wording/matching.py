@@ -1,0 +1,64 @@
+"""Matched budgets and differing settings in words."""
+
+from charlm.config import option_name
+from charlm.reporting.formatting import format_count
+from charlm.reporting.wording.tuning import format_setting
+from charlm.results.comparison import ComparisonReport, Matching, QuantityRange
+
+MEASURES = {
+    "params": "parameters",
+    "flops": "FLOPs per character",
+    "state": "floats of state",
+}
+
+
+QUANTITIES = {
+    "parameters": "parameters",
+    "flops_per_character": "FLOPs per character",
+    "state_size": "floats of state",
+    "max_steps": "steps",
+    "characters_read": "characters read",
+}
+
+
+def describe_matching(matching: Matching) -> str:
+    """Return what all entries have in common."""
+    tolerance = f"within {100 * matching.tolerance:g} %"
+    if matching.measure is None:
+        equal, unequal = (
+            [item for item in matching.quantities if item.is_equal is flag]
+            for flag in (True, False)
+        )
+        text = "These are existing runs: nothing was matched"
+        if equal:
+            text += f"; equal {tolerance}: {', '.join(QUANTITIES[item.name] for item in equal)}"
+        if unequal:
+            text += f"; not equal: {', '.join(map(_describe_range, unequal))}"
+        return text
+    lstm = f"as an LSTM of {matching.parameters:,} parameters"
+    if matching.measure == "time":
+        error = matching.max_relative_error or 0.0
+        return f"All take the same time per step (as measured, within {error:.1%}), {lstm}"
+    text = f"All have {matching.amount:,.0f} {MEASURES[matching.measure]} ({tolerance})"
+    return text if matching.measure == "params" else f"{text}, {lstm}"
+
+
+def _describe_range(quantity: QuantityRange) -> str:
+    low, high = format_count(quantity.min), format_count(quantity.max)
+    return f"{QUANTITIES[quantity.name]} ({low} to {high})"
+
+
+def describe_differences(report: ComparisonReport) -> str:
+    """Return the settings in which existing runs differ; "" if there are none."""
+    settings = [
+        f"{option_name(name)} "
+        + ", ".join(f"{format_setting(value)} ({entry})" for entry, value in values.items())
+        for name, values in (report.differing_settings or {}).items()
+    ]
+    return f". They differ in {'; '.join(settings)}" if settings else ""
+
+
+def describe_parallel_runs(number: int, device: str, is_limited_by_memory: bool = False) -> str:
+    """Return how many runs go on in parallel, and whether memory limits them."""
+    limit = ": no more fit into memory" if is_limited_by_memory else ""
+    return f"{number} in parallel on {device}{limit}"

@@ -1,0 +1,44 @@
+"""Task results in words."""
+
+from charlm.results.tasks import LevelResult, TaskReport
+
+
+def describe_level(level: LevelResult) -> str:
+    """Return the result of training at a length in one line."""
+    if level.test is None:
+        return f"length {level.length}: diverged after {level.steps:,} steps"
+    verdict = "solved" if level.is_solved else "not solved"
+    longer = ", ".join(
+        f"{accuracy:.1%} at {factor} × length" for factor, accuracy in level.extrapolation.items()
+    )
+    return (
+        f"length {level.length}: {verdict} after {level.steps:,} steps, "
+        f"{level.test.accuracy:.1%} correct, loss {level.test.loss:.2g}; {longer}"
+        + (f"; {level.divergence}" if level.divergence else "")
+    )
+
+
+def describe_criterion(report: TaskReport) -> str:
+    """Return when a length counts as solved."""
+    text = f"at least {100 * report.solved_accuracy:g} % of the answers are correct"
+    if report.solved_relative_loss is not None:
+        text += f", or the loss is at most {100 * report.solved_relative_loss:g} % of chance's"
+    return text
+
+
+def format_solved_length(length: int) -> str:
+    """Return a longest solved length."""
+    return f"{length:,}" if length else "none"
+
+
+def summarize_task_comparison(report: TaskReport) -> str:
+    """Return the longest solved length in a sentence or two."""
+    rows, lengths = report.rows, report.lengths
+    best = rows[0].max_solved_length
+    if not best:
+        return f"Most seeds of each cell do not even solve length {lengths[0]:,}."
+    names = ", ".join(row.name for row in rows if row.max_solved_length == best)
+    seeds = len(rows[0].seeds)
+    basis = f" in the lower median of {seeds} seeds" if seeds > 1 else ", with one seed"
+    longest = " It is the longest length that was tried." if best == lengths[-1] else ""
+    return f"{names}: up to length {best:,}{basis}.{longest}"

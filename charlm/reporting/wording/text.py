@@ -1,0 +1,40 @@
+"""Names of tokens, texts and jobs in words."""
+
+import math
+
+from charlm.results.inspection import InspectedText
+from charlm.results.jobs import JobProgress
+
+
+def token_noun(vocabulary_kind: str) -> str:
+    """Return what a token is called: character or byte."""
+    return "byte" if vocabulary_kind == "bytes" else "character"
+
+
+def describe_text_origin(text: InspectedText) -> str:
+    """Return where an inspected text is from."""
+    if text.source == "test":
+        return "the beginning of the test split"
+    if text.source == "file":
+        return f"the beginning of {text.path}" if text.is_truncated else text.path
+    return "the given text" + (", its beginning" if text.is_truncated else "")
+
+
+def describe_retention(retention: float | None) -> str:
+    """Return the time constant of a constant retention; "" if the retention is a gate."""
+    if retention is None:
+        return ""
+    if retention >= 1:
+        return "It does not forget."
+    time_constant = -1 / math.log(max(retention, 1e-9))
+    return f"It forgets in about {time_constant:.3g} characters, always at the same rate."
+
+
+def describe_job(progress: JobProgress) -> str:
+    """Return the latest validation of a job; "" before the first."""
+    if progress.length is not None:
+        accuracy = "" if progress.accuracy is None else f", {progress.accuracy:.0%} correct"
+        return f"length {progress.length}{accuracy}"
+    if progress.bits is None:
+        return ""
+    return f"{progress.bits:.3f} bits" if progress.bits < 1000 else f"{progress.bits:.0e} bits"

@@ -1,0 +1,52 @@
+"""Verdicts in words: how they were found, and what is missing for one."""
+
+from charlm.reporting.formatting import pluralize
+from charlm.reporting.wording.rows import cell_rows
+from charlm.results.comparison import ComparisonReport, InsufficientData, Power
+
+
+def describe_statistics(report: ComparisonReport) -> str:
+    """Return how the verdicts were found."""
+    statistics, seeds = report.statistics, len(cell_rows(report)[0].seeds)
+    return (
+        f"Reference: {statistics.reference}. Differences are paired over "
+        f"{pluralize(seeds, 'seed')} and {pluralize(statistics.blocks, 'block')} of text. Margin "
+        f"{statistics.margin:g} bits, familywise error rate {100 * statistics.level:g} % "
+        f"({statistics.correction})."
+    )
+
+
+def describe_insufficient_data(insufficient: InsufficientData) -> str:
+    """Return why there can be no verdict at all."""
+    available, needed = insufficient.available, insufficient.needed
+    if insufficient.cause == "reference_diverged":
+        return f"the reference diverged with {available} of {needed} seeds: choose another"
+    if insufficient.cause == "seeds":
+        verb = "is" if available == 1 else "are"
+        return f"{needed} seeds or more are needed, there {verb} {available}"
+    characters = insufficient.characters_needed
+    length = f"of {characters:,} characters or more" if characters else "that is longer"
+    return f"a test text {length} is needed: this one has {available} of {needed} blocks"
+
+
+def describe_power(power: Power, margin: float) -> str:
+    """Return what it would take to detect a difference of the margin."""
+    if power.seeds is None:
+        return f"the test text is too short to detect {margin:g} bits, with any number of seeds"
+    return f"about {power.seeds} seeds would detect {margin:g} bits"
+
+
+def verdict_notes(report: ComparisonReport) -> list[str]:
+    """Return what a verdict would take, once for all cells that need the same."""
+    cells_by_note: dict[str, list[str]] = {}
+    for row in report.rows:
+        if row.verdict is None:
+            continue
+        if row.verdict.insufficient:
+            note = describe_insufficient_data(row.verdict.insufficient)
+        elif row.verdict.power:
+            note = describe_power(row.verdict.power, report.statistics.margin)
+        else:
+            continue
+        cells_by_note.setdefault(note, []).append(row.name)
+    return [f"{', '.join(cells)}: {note}" for note, cells in cells_by_note.items()]
