@@ -1,17 +1,17 @@
-"""Speed, in pairs in one process, one thread, CPU seconds, medians.
+"""Benchmarks: pairs of runs in one process, one thread, CPU seconds, medians.
 
     python scripts/bench.py [--pairs 9] [--only train,zoo,scan,write,score,extras,linear,help]
 
-train   what everybody does (nn.Embedding, nn.RNN/GRU/LSTM, nn.Linear, cross_entropy, backward,
-        clip, Adam) against our update; floor: the matrix products alone, at the rate of this run
-zoo     every cell at the LSTM's parameters: its time against the LSTM's, and against the loop that
-        its paper shows (each character by itself, under autograd)
-scan    cells that are linear in their state, 1,024 characters at once, against their loop
-write   one stream, character by character: nn's module against ours
-score   exact evaluation of one stream: PyTorch's own sequence kernel against ours
-extras  what progress, logging and checkpoints cost a run
-linear  seconds for each character as windows, texts and updates grow
-help    how long --help and an error take
+train   training step of the plain loop (nn.Embedding, nn.RNN/GRU/LSTM, nn.Linear, cross_entropy,
+        backward, clipping, Adam) against ours; floor: the matrix products alone, in the same run
+zoo     every cell with the LSTM's parameters: its time against the LSTM's, and against the loop of
+        its paper (each token by itself, with autograd)
+scan    cells that are linear in their state, 1,024 tokens at once, against their loop
+write   one stream, token by token: nn's module against ours
+score   exact evaluation of one stream: PyTorch's own kernel against ours
+extras  cost of progress, logging and checkpoints in a run
+linear  time per token as windows, texts and steps grow
+help    time of --help and of a usage error
 """
 
 import argparse
@@ -27,7 +27,7 @@ import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, embedding
 from torch.nn.utils import clip_grad_norm_
 
 from charlm.cells.base import CELLS, Cell, State
@@ -42,292 +42,339 @@ from charlm.execution.device import disable_malloc_trim
 from charlm.kernels.registry import Unroll, get_kernel, supported_kernels
 from charlm.models.build import build_char_lm
 from charlm.models.char_lm import CharLM
-from charlm.reporting.terminal import progress
-from charlm.training.loop import train
-from charlm.training.session import create_run
+from charlm.reporting.terminal.progress import TerminalProgress
+from charlm.runs.run import Run
+from charlm.training.loop import run_training_loop
+from charlm.training.session import make_run_record
 from charlm.training.trainer import Trainer
 
-pass
-
-SYMBOLS = 65
-Step = Callable[[], object]
-THEIRS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
-SHAPES = {  # layers, hidden, batch, time
+VOCABULARY_SIZE = 65
+VOCABULARY = Vocabulary("chars", tuple(range(32, 32 + VOCABULARY_SIZE - 1)))
+TORCH_MODULES = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+NUM_GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+Shape = tuple[int, int, int, int]  # layers, hidden size, batch size, sequence length
+SHAPES: dict[str, Shape] = {
     "a": (2, 128, 50, 50),
     "b": (1, 512, 64, 128),
     "c": (3, 512, 64, 128),
 }
+Step = Callable[[], object]
 
 
-def seconds(run: Step) -> float:
-    began = time.process_time()
+def cpu_seconds(run: Step) -> float:
+    """Return the CPU seconds of one call."""
+    start = time.process_time()
     run()
-    return time.process_time() - began
+    return time.process_time() - start
 
 
-def median(run: Step, times: int) -> float:
+def median_seconds(run: Step, repeats: int) -> float:
+    """Return the median of several calls, after one to warm up."""
     run()
-    return statistics.median(seconds(run) for _ in range(times))
+    return statistics.median(cpu_seconds(run) for _ in range(repeats))
 
 
-def paired(first: Step, second: Step, pairs: int) -> tuple[float, float, float]:
-    """Medians: seconds of the first, of the second, and of the ratio first / second, A B A B …"""
+def compare(first: Step, second: Step, pairs: int) -> tuple[float, float, float]:
+    """Return the median seconds of both, and the median ratio first / second, of A B A B ..."""
     first(), second()
-    both = [(seconds(first), seconds(second)) for _ in range(pairs)]
-    ratios = [a / b for a, b in both]
-    columns = (statistics.median(column) for column in zip(*both, strict=True))
-    return *columns, statistics.median(ratios)
+    times = [(cpu_seconds(first), cpu_seconds(second)) for _ in range(pairs)]
+    ratio = statistics.median(a / b for a, b in times)
+    return statistics.median(a for a, _ in times), statistics.median(b for _, b in times), ratio
 
 
-def some_ids(length: int = 400_000) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, SYMBOLS, length, dtype=np.uint8)
+def random_ids(length: int = 400_000) -> np.ndarray:
+    """Return random token ids."""
+    return np.random.default_rng(0).integers(0, VOCABULARY_SIZE, length, dtype=np.uint8)
 
 
-def plain(cell: str, layers: int, hidden: int, batch: int, length: int) -> Step:
-    """One training step of the loop that every tutorial has."""
-    embed, recur = nn.Embedding(SYMBOLS, hidden), THEIRS[cell](hidden, hidden, layers)
-    head = nn.Linear(hidden, SYMBOLS)
-    parameters = [p for module in (embed, recur, head) for p in module.parameters()]
+def plain_training(cell: str, shape: Shape) -> Step:
+    """Return one training step of the loop that every tutorial shows."""
+    num_layers, hidden_size, batch_size, seq_len = shape
+    embed = nn.Embedding(VOCABULARY_SIZE, hidden_size)
+    recurrent = TORCH_MODULES[cell](hidden_size, hidden_size, num_layers)
+    head = nn.Linear(hidden_size, VOCABULARY_SIZE)
+    parameters = [p for module in (embed, recurrent, head) for p in module.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=1e-3)
-    batches = BatchSampler(some_ids(), batch, length, 0)
-    state, update = None, 0
+    batches = BatchSampler(random_ids(), batch_size, seq_len, 0)
+    state, number = None, 0
 
     def step() -> None:
-        nonlocal state, update
-        read = batches[update]
-        update += 1
+        nonlocal state, number
+        batch = batches[number]
+        number += 1
         optimizer.zero_grad()
-        h, after = recur(embed(read.x), None if read.is_epoch_start else state)
-        state = tuple(s.detach() for s in after) if cell == "lstm" else after.detach()
-        cross_entropy(head(h).flatten(0, 1), read.y.flatten()).backward()
+        h, last = recurrent(embed(batch.x), None if batch.is_epoch_start else state)
+        state = tuple(s.detach() for s in last) if cell == "lstm" else last.detach()
+        cross_entropy(head(h).flatten(0, 1), batch.y.flatten()).backward()
         clip_grad_norm_(parameters, 1.0)
         optimizer.step()
 
     return step
 
 
-def settings(cell: str, layers: int, hidden: int, batch: int, length: int) -> Config:
-    shape = {"num_layers": layers, "hidden_size": hidden, "embedding_dim": hidden}
-    return validate_config({"cell": cell, **shape, "batch_size": batch, "seq_len": length})
+def make_config(cell: str, shape: Shape) -> Config:
+    """Return the settings of a model whose embedding is as wide as its layers."""
+    num_layers, hidden_size, batch_size, seq_len = shape
+    sizes = {"num_layers": num_layers, "hidden_size": hidden_size, "embedding_dim": hidden_size}
+    return validate_config({"cell": cell, **sizes, "batch_size": batch_size, "seq_len": seq_len})
 
 
-def best(cell: str, inputs: int, hidden: int) -> str:
-    """The kernel that `auto` stands for on this machine."""
-    return supported_kernels(CELLS[cell](inputs, hidden), "cpu")[0]
+def fastest_kernel(cell: str, input_size: int, hidden_size: int) -> str:
+    """Return the kernel that `auto` means on this machine."""
+    return supported_kernels(CELLS[cell](input_size, hidden_size), "cpu")[0]
 
 
-def ours(config: Config, kernel: str, unroll: Unroll | None = None) -> Step:
-    """One of our updates; its layers walked by `unroll` where there is one."""
-    model = build_char_lm(config, SYMBOLS, kernel, "cpu")
+def our_training(config: Config, kernel: str, unroll: Unroll | None = None) -> Step:
+    """Return one of our training steps; `unroll` replaces the kernel."""
+    model = build_char_lm(config, VOCABULARY_SIZE, kernel, "cpu")
     if unroll:
         model.unrolls = [unroll] * config.num_layers
-    learner = Trainer(model, config, 10**6)
-    batches = BatchSampler(some_ids(), config.batch_size, config.seq_len, 0)
-    return lambda: learner.train_step(batches[learner.step])
+    trainer = Trainer(model, config, 10**6)
+    batches = BatchSampler(random_ids(), config.batch_size, config.seq_len, 0)
+    return lambda: trainer.train_step(batches[trainer.step])
 
 
-def floor(cell: str, layers: int, hidden: int, batch: int, length: int) -> float:
-    """Seconds of a training step's matrix products alone; the first layer's input is looked up."""
-    gates = {"rnn": 1, "gru": 3, "lstm": 4}[cell] * hidden
-    U, h, d = torch.randn(gates, hidden), torch.randn(batch, hidden), torch.randn(batch, gates)
-    H, D = torch.randn(length * batch, hidden), torch.randn(length * batch, gates)
-    V, S = torch.randn(SYMBOLS, hidden), torch.randn(length * batch, SYMBOLS)
-    out, back = torch.empty(batch, gates), torch.empty(batch, hidden)
-    each = median(lambda: torch.mm(h, U.t(), out=out), 51)
-    each += median(lambda: torch.mm(d, U, out=back), 51)
-    learnt = median(lambda: D.t() @ H, 5)
-    through = median(lambda: H @ U.t(), 5) + median(lambda: D @ U, 5)
-    head = sum(median(run, 5) for run in (lambda: H @ V.t(), lambda: S @ V, lambda: S.t() @ H))
-    return layers * (length * each + learnt) + (layers - 1) * (learnt + through) + head
+def floor_seconds(cell: str, shape: Shape) -> float:
+    """Return the time of a training step's matrix products; the first layer's input is indexed."""
+    num_layers, hidden_size, batch_size, seq_len = shape
+    gates, tokens = NUM_GATES[cell] * hidden_size, seq_len * batch_size
+    U, h, d = (
+        torch.randn(gates, hidden_size),
+        torch.randn(batch_size, hidden_size),
+        torch.randn(batch_size, gates),
+    )
+    H, D = torch.randn(tokens, hidden_size), torch.randn(tokens, gates)
+    V, S = torch.randn(VOCABULARY_SIZE, hidden_size), torch.randn(tokens, VOCABULARY_SIZE)
+    out, grad = torch.empty(batch_size, gates), torch.empty(batch_size, hidden_size)
+    per_step = median_seconds(lambda: torch.mm(h, U.t(), out=out), 51)
+    per_step += median_seconds(lambda: torch.mm(d, U, out=grad), 51)
+    weights = median_seconds(lambda: D.t() @ H, 5)
+    inputs = median_seconds(lambda: H @ U.t(), 5) + median_seconds(lambda: D @ U, 5)
+    head_products = (lambda: H @ V.t(), lambda: S @ V, lambda: S.t() @ H)
+    head = sum(median_seconds(run, 5) for run in head_products)
+    return (
+        num_layers * (seq_len * per_step + weights) + (num_layers - 1) * (weights + inputs) + head
+    )
 
 
-def training(pairs: int, shapes: dict[str, tuple[int, int, int, int]]) -> Iterator[str]:
+def bench_training(
+    pairs: int, shapes: dict[str, Shape], cells: tuple[str, ...] = tuple(TORCH_MODULES)
+) -> Iterator[str]:
+    """Compare training steps with the plain loop."""
     yield "training step           plain ms   ours ms   plain/ours   ours/floor"
     for name, shape in shapes.items():
-        for cell in THEIRS:
-            lowest = floor(cell, *shape)
-            config = settings(cell, *shape)
-            # The best kernel, and the best without a compiler.
-            for kernel in dict.fromkeys((best(cell, shape[1], shape[1]), "fused")):
-                times = pairs if name == "a" else max(3, pairs // 3)
-                a, b, ratio = paired(plain(cell, *shape), ours(config, kernel), times)
+        for cell in cells:
+            lowest = floor_seconds(cell, shape)
+            config = make_config(cell, shape)
+            # The fastest kernel, and the fastest without a compiler.
+            for kernel in dict.fromkeys((fastest_kernel(cell, shape[1], shape[1]), "native")):
+                repeats = pairs if name == "a" else max(3, pairs // 3)
+                plain, ours = plain_training(cell, shape), our_training(config, kernel)
+                a, b, ratio = compare(plain, ours, repeats)
                 row = f"{a * 1e3:9.0f} {b * 1e3:9.0f} {ratio:12.2f} {b / lowest:12.2f}"
                 yield f"{name} {cell:<5} {kernel:<10}     {row}"
 
 
-def textbook(
+def textbook_loop(
     cell: Cell, x: Tensor, state: State, ids: Tensor | None = None
 ) -> tuple[Tensor, State]:
-    """The loop of a paper: each character is embedded, projected and stepped by itself."""
+    """Unroll as papers do: each token is embedded, projected and stepped by itself."""
     outputs = []
-    for now in x if ids is None else nn.functional.embedding(ids, x):
-        state = cell.step(cell.project_inputs(now), state)
+    for x_t in x if ids is None else embedding(ids, x):
+        state = cell.step(cell.project_inputs(x_t), state)
         outputs.append(state[0])
     return torch.stack(outputs), state
 
 
-def zoo(pairs: int, parameters: int, batch: int, length: int) -> Iterator[str]:
-    yield f"zoo, {parameters:,} parameters, {batch} × {length}"
-    yield "                 hidden kernel     µs/char   of lstm's   textbook loop/ours"
-    shape = {"embedding_dim": 32, "batch_size": batch, "seq_len": length}
-    of_lstm = None
+def bench_zoo(pairs: int, parameters: int, batch_size: int, seq_len: int) -> Iterator[str]:
+    """Compare the cells with each other, and each with its textbook loop."""
+    yield f"zoo, {parameters:,} parameters, {batch_size} × {seq_len}"
+    yield "                 hidden kernel    µs/token   of lstm's   textbook loop/ours"
+    sizes = {"embedding_dim": 32, "batch_size": batch_size, "seq_len": seq_len}
+    lstm_seconds = None
     for cell in ("lstm", *(name for name in CELLS if name != "lstm")):
-        config = validate_config({"cell": cell, **shape})
-        sizes = SizeSearch(config, SYMBOLS, "parameters", CharLM)
-        config = msgspec.structs.replace(config, hidden_size=sizes.nearest(parameters))
-        kernel = best(cell, 32, config.hidden_size)
-        _, b, ratio = paired(ours(config, "loop", textbook), ours(config, kernel), pairs)
-        of_lstm = of_lstm or b
-        row = f"{b * 1e6 / batch / length:9.2f} {b / of_lstm:11.2f} {ratio:15.2f}"
+        config = validate_config({"cell": cell, **sizes})
+        hidden_size = SizeSearch(config, VOCABULARY_SIZE, "params", CharLM).nearest(parameters)
+        config = msgspec.structs.replace(config, hidden_size=hidden_size)
+        kernel = fastest_kernel(cell, 32, config.hidden_size)
+        textbook = our_training(config, "loop", textbook_loop)
+        _, b, ratio = compare(textbook, our_training(config, kernel), pairs)
+        lstm_seconds = lstm_seconds or b
+        per_token = b * 1e6 / batch_size / seq_len
+        row = f"{per_token:9.2f} {b / lstm_seconds:11.2f} {ratio:15.2f}"
         yield f"  {cell:<17}{config.hidden_size:4} {kernel:<9} {row}"
 
 
-def walker(cell: Cell, kernel: str, x: Tensor) -> Step:
-    """There and back once."""
+def forward_and_backward(cell: Cell, kernel: str, x: Tensor) -> Step:
+    """Return one forward and backward pass."""
     unroll = get_kernel(kernel, cell, "cpu")
 
-    def walk() -> None:
+    def run() -> None:
         outputs, _ = unroll(cell, x, cell.initial_state(x.shape[1]), None)
         outputs.sum().backward()
 
-    return walk
+    return run
 
 
-def scans(pairs: int, batch: int, hidden: int, length: int) -> Iterator[str]:
-    yield f"linear cells, {length:,} characters at once, {batch} streams, {hidden} units"
+LINEAR_CELLS = ("mingru", "minlstm", "qrnn", "rg-lru", "lru", "matrix-lstm")
+
+
+def bench_scan(
+    pairs: int, batch_size: int, hidden_size: int, seq_len: int,
+    cells: tuple[str, ...] = LINEAR_CELLS,
+) -> Iterator[str]:  # fmt: skip
+    """Compare linear cells with their loop."""
+    yield f"linear cells, {seq_len:,} tokens at once, {batch_size} streams, {hidden_size} units"
     yield "                 kernel       loop ms   ours ms   loop/ours"
-    for name in ("mingru", "minlstm", "qrnn", "rg-lru", "lru", "matrix-lstm"):
-        cell = CELLS[name](hidden, hidden)
-        x = torch.randn(length, batch, hidden)
+    for name in cells:
+        cell = CELLS[name](hidden_size, hidden_size)
+        x = torch.randn(seq_len, batch_size, hidden_size)
         for kernel in (k for k in supported_kernels(cell, "cpu") if k in ("compiled", "scan")):
-            a, b, ratio = paired(walker(cell, "loop", x), walker(cell, kernel, x), pairs)
+            loop, ours = (forward_and_backward(cell, k, x) for k in ("loop", kernel))
+            a, b, ratio = compare(loop, ours, pairs)
             yield f"  {name:<15}{kernel:<10} {a * 1e3:9.0f} {b * 1e3:9.0f} {ratio:11.2f}"
 
 
-def writers(cell: str, hidden: int, count: int) -> tuple[Step, Step]:
-    """Writing `count` characters: nn's module step by step, and ours."""
-    embed, recur = nn.Embedding(SYMBOLS, hidden), THEIRS[cell](hidden, hidden, 2)
-    head = nn.Linear(hidden, SYMBOLS)
+def generators(cell: str, hidden_size: int, length: int) -> tuple[Step, Step]:
+    """Return the generation of `length` tokens: nn's module step by step, and ours."""
+    embed = nn.Embedding(VOCABULARY_SIZE, hidden_size)
+    recurrent = TORCH_MODULES[cell](hidden_size, hidden_size, 2)
+    head = nn.Linear(hidden_size, VOCABULARY_SIZE)
 
-    def theirs() -> None:
-        state, symbol = None, torch.zeros(1, 1, dtype=torch.long)
+    def plain() -> None:
+        state, token = None, torch.zeros(1, 1, dtype=torch.long)
         with torch.inference_mode():
-            for _ in range(count):
-                h, state = recur(embed(symbol), state)
-                symbol = torch.multinomial(head(h[0]).softmax(-1), 1)
+            for _ in range(length):
+                h, state = recurrent(embed(token), state)
+                token = torch.multinomial(head(h[0]).softmax(-1), 1)
 
-    config = settings(cell, 2, hidden, 1, 1)
-    model = build_char_lm(config, SYMBOLS, best(cell, hidden, hidden), "cpu")
-    return theirs, lambda: list(iter_generated(model, ALPHABET, "", count))
-
-
-ALPHABET = Vocabulary("chars", tuple(range(32, 32 + SYMBOLS - 1)))
+    config = make_config(cell, (2, hidden_size, 1, 1))
+    kernel = fastest_kernel(cell, hidden_size, hidden_size)
+    model = build_char_lm(config, VOCABULARY_SIZE, kernel, "cpu")
+    return plain, lambda: list(iter_generated(model, VOCABULARY, "", length))
 
 
-def writing(pairs: int, hidden: int) -> Iterator[str]:
-    yield f"writing, 2 × {hidden}, one stream   plain/s    ours/s   ours/plain"
-    for cell in THEIRS:
-        a, b, ratio = paired(*writers(cell, hidden, 200), pairs)
+def bench_generation(
+    pairs: int, hidden_size: int, cells: tuple[str, ...] = tuple(TORCH_MODULES)
+) -> Iterator[str]:
+    """Compare generation with nn's modules."""
+    yield f"writing, 2 × {hidden_size}, one stream   plain/s    ours/s   ours/plain"
+    for cell in cells:
+        a, b, ratio = compare(*generators(cell, hidden_size, 200), pairs)
         yield f"  {cell:<5}                    {200 / a:9.0f} {200 / b:9.0f} {ratio:10.2f}"
 
 
-def scorer(model: CharLM, ids: np.ndarray) -> Step:
-    return lambda: list(iter_token_nll(model, ids, ALPHABET))
+def scoring(model: CharLM, ids: np.ndarray) -> Step:
+    """Return the exact evaluation of a text."""
+    return lambda: list(iter_token_nll(model, ids, VOCABULARY))
 
 
-def scoring(pairs: int, hidden: int, length: int) -> Iterator[str]:
-    yield f"scoring, 2 × {hidden}, one stream  torch/s    ours/s   ours/torch"
-    ids = some_ids(length)[:, None] % (SYMBOLS - 1)
-    for cell in THEIRS:
-        config = settings(cell, 2, hidden, 1, 1)
-        both = ("fused", best(cell, hidden, hidden))
-        theirs, mine = (build_char_lm(config, SYMBOLS, kernel, "cpu") for kernel in both)
-        a, b, ratio = paired(scorer(theirs, ids), scorer(mine, ids), pairs)
+def bench_scoring(pairs: int, hidden_size: int, length: int) -> Iterator[str]:
+    """Compare evaluation with PyTorch's own kernels."""
+    yield f"scoring, 2 × {hidden_size}, one stream  torch/s    ours/s   ours/torch"
+    ids = random_ids(length)[:, None] % (VOCABULARY_SIZE - 1)
+    for cell in TORCH_MODULES:
+        config = make_config(cell, (2, hidden_size, 1, 1))
+        kernels = ("native", fastest_kernel(cell, hidden_size, hidden_size))
+        native, ours = (build_char_lm(config, VOCABULARY_SIZE, k, "cpu") for k in kernels)
+        a, b, ratio = compare(scoring(native, ids), scoring(ours, ids), pairs)
         yield f"  {cell:<5}                    {length / a:9.0f} {length / b:9.0f} {ratio:10.2f}"
 
 
-def extras(updates: int) -> Iterator[str]:
-    """A run as `charlm train` does it, but for its validation, against its bare updates."""
+def bench_extras(max_steps: int) -> Iterator[str]:
+    """Measure what a run of `charlm train` costs besides its steps and its validation."""
     with tempfile.TemporaryDirectory() as directory:
         text = Path(directory) / "text.txt"
-        text.write_bytes(bytes(some_ids(300_000) + 32))
-        config = validate_config({"hidden_size": 128, "max_steps": updates, "eval_every": updates})
+        text.write_bytes(bytes(random_ids(300_000) + 32))
+        settings = {"hidden_size": 128, "max_steps": max_steps, "eval_every": max_steps}
+        config = validate_config(settings)
         corpus = load_corpus([str(text)], config)
-        run = create_run(Path(directory) / "run", config, corpus, "cpu")
-        model = build_char_lm(config, corpus.vocabulary.size, run.record.kernel, "cpu")
-        learner = Trainer(model, config, updates)
-        shown = progress.TrainingProgress(updates, config.batch_size * config.seq_len, None, 1.0)
-        began = time.perf_counter()
-        for happened in train(run, learner, corpus):
-            shown.update(happened)
-        shown.close()
-        whole = time.perf_counter() - began
-        began = time.perf_counter()
+        record = make_run_record(config, corpus, "cpu")
+        run = Run.create(Path(directory) / "run", record, corpus.vocabulary)
+        model = build_char_lm(config, corpus.vocabulary.size, record.kernel, "cpu")
+        trainer = Trainer(model, config, max_steps)
+        tokens_per_step = config.batch_size * config.seq_len
+        start = time.perf_counter()
+        with TerminalProgress(1.0).training(max_steps, tokens_per_step, None) as show:
+            for event in run_training_loop(run, trainer, corpus):
+                show(event)
+        total = time.perf_counter() - start
+        start = time.perf_counter()
         validation_bpc(model, corpus.split("valid"), corpus.vocabulary)
-        whole -= time.perf_counter() - began
-    share = (whole - learner.seconds) / whole
-    yield f"progress, logging and checkpoints (target 2 %): {share:.1%} of {whole:.1f} s"
+        total -= time.perf_counter() - start
+    fraction = (total - trainer.seconds) / total
+    yield f"progress, logging and checkpoints (target 2 %): {fraction:.1%} of {total:.1f} s"
 
 
-def linear(hidden: int) -> Iterator[str]:
-    yield "cost for each character, relative to the first"
-    kernel = best("lstm", hidden, hidden)
+def bench_linearity(hidden_size: int) -> Iterator[str]:
+    """Measure the time per token as windows, texts and runs grow."""
+    yield "time per token, relative to the first"
+    kernel = fastest_kernel("lstm", hidden_size, hidden_size)
     first = None
-    for length in (32, 128, 512, 2048):
-        config = settings("lstm", 1, hidden, 8, length)
-        each = median(ours(config, kernel), 7) / length
-        first = first or each
-        yield f"  window of {length:5} characters      {each / first:6.2f}"
-    model = build_char_lm(settings("lstm", 1, hidden, 1, 1), SYMBOLS, kernel, "cpu")
+    for seq_len in (32, 128, 512, 2048):
+        config = make_config("lstm", (1, hidden_size, 8, seq_len))
+        per_token = median_seconds(our_training(config, kernel), 7) / seq_len
+        first = first or per_token
+        yield f"  window of {seq_len:5} tokens          {per_token / first:6.2f}"
+    config = make_config("lstm", (1, hidden_size, 1, 1))
+    model = build_char_lm(config, VOCABULARY_SIZE, kernel, "cpu")
     first = None
     for length in (4_000, 40_000, 160_000):
-        ids = some_ids(length)[:, None] % (SYMBOLS - 1)
-        each = median(scorer(model, ids), 3) / length
-        first = first or each
-        yield f"  text of {length:9,} characters    {each / first:6.2f}"
-    step = ours(settings("lstm", 1, hidden, 8, 64), kernel)
+        ids = random_ids(length)[:, None] % (VOCABULARY_SIZE - 1)
+        per_token = median_seconds(scoring(model, ids), 3) / length
+        first = first or per_token
+        yield f"  text of {length:9,} tokens        {per_token / first:6.2f}"
+    step = our_training(make_config("lstm", (1, hidden_size, 8, 64)), kernel)
     first = None
-    for updates in (20, 200, 1000):
-        each = sum(seconds(step) for _ in range(updates)) / updates
-        first = first or each
-        yield f"  {updates:5} more updates               {each / first:6.2f}"
+    for count in (20, 200, 1000):
+        per_step = sum(cpu_seconds(step) for _ in range(count)) / count
+        first = first or per_step
+        yield f"  {count:5} more steps                {per_step / first:6.2f}"
 
 
-def helping(times: int) -> Iterator[str]:
+def bench_help(repeats: int) -> Iterator[str]:
+    """Measure help and usage errors."""
     yield "help and usage errors, wall seconds (target 0.35)"
-    for words in (["--help"], ["train", "--help"], ["train", "--no-such-option"]):
-        taken = []
-        for _ in range(times):
-            began = time.perf_counter()
-            command = [sys.executable, "-m", "charlm", *words]
+    for arguments in (["--help"], ["train", "--help"], ["train", "--no-such-option"]):
+        times = []
+        for _ in range(repeats):
+            start = time.perf_counter()
+            command = [sys.executable, "-m", "charlm", *arguments]
             subprocess.run(command, capture_output=True, check=False)
-            taken.append(time.perf_counter() - began)
-        yield f"  charlm {' '.join(words):<22} {statistics.median(taken):6.2f}"
+            times.append(time.perf_counter() - start)
+        yield f"  charlm {' '.join(arguments):<22} {statistics.median(times):6.2f}"
+
+
+PARTS = ("train", "zoo", "scan", "write", "score", "extras", "linear", "help")
 
 
 def main() -> None:
+    """Run the parts that are asked for, and print their tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pairs", type=int, default=9)
-    parser.add_argument("--only", default="train,zoo,scan,write,score,extras,linear,help")
-    parser.add_argument("--small", action="store_true", help="tiny shapes: only to see it work")
-    asked = parser.parse_args()
+    parser.add_argument("--pairs", type=int, default=9, metavar="N", help="pairs of measurements")
+    parser.add_argument("--only", default=",".join(PARTS), metavar="PARTS", help="parts to run")
+    parser.add_argument("--small", action="store_true", help="tiny shapes, as a test")
+    options = parser.parse_args()
+    parts = options.only.split(",")
+    if unknown := sorted({*parts} - {*PARTS}):
+        parser.error(f"unknown parts {', '.join(unknown)}: choose from {', '.join(PARTS)}")
     torch.set_num_threads(1)
-    disable_malloc_trim()  # as charlm does: the plain loop gains by it, too
-    small, pairs = asked.small, asked.pairs
-    parts: dict[str, Callable[[], Iterator[str]]] = {
-        "train": lambda: training(pairs, {"s": (1, 16, 4, 8)} if small else SHAPES),
-        "zoo": lambda: zoo(pairs, *((60_000, 2, 8) if small else (150_000, 32, 64))),
-        "scan": lambda: scans(pairs, *((2, 8, 64) if small else (8, 128, 1024))),
-        "write": lambda: writing(pairs, 16 if small else 512),
-        "score": lambda: scoring(max(1, pairs // 3), *((16, 64) if small else (512, 4096))),
-        "extras": lambda: extras(5 if small else 1500),
-        "linear": lambda: linear(16 if small else 128),
-        "help": lambda: helping(pairs),
+    disable_malloc_trim()  # as charlm does: the plain loop gains by it too
+    small, pairs = options.small, options.pairs
+    benchmarks: dict[str, Callable[[], Iterator[str]]] = {
+        "train": lambda: bench_training(pairs, {"s": (1, 16, 4, 8)} if small else SHAPES),
+        "zoo": lambda: bench_zoo(pairs, *((60_000, 2, 8) if small else (150_000, 32, 64))),
+        "scan": lambda: bench_scan(pairs, *((2, 8, 64) if small else (8, 128, 1024))),
+        "write": lambda: bench_generation(pairs, 16 if small else 512),
+        "score": lambda: bench_scoring(max(1, pairs // 3), *((16, 64) if small else (512, 4096))),
+        "extras": lambda: bench_extras(5 if small else 1500),
+        "linear": lambda: bench_linearity(16 if small else 128),
+        "help": lambda: bench_help(pairs),
     }
-    for name in asked.only.split(","):
-        for row in parts[name]():
+    for part in parts:
+        for row in benchmarks[part]():
             print(row, flush=True)
 
 
