@@ -9,7 +9,7 @@ import typer
 
 from charlm import console
 from charlm.cli.app import app
-from charlm.cli.options import CHECKPOINT, JSON, RUN
+from charlm.cli.options import CHECKPOINT, JSON, MOVED_CORPUS, RUN, TRUST_CELL
 from charlm.errors import ConfigError
 from charlm.execution.signals import raise_pending
 
@@ -38,18 +38,9 @@ def inspect(
     out: Annotated[
         Path, typer.Option(metavar="PATH", help="Page to write; an existing one is replaced.")
     ] = Path("inspect.html"),
-    corpus: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TEXT", help="Path or name of the corpus if it was moved."),
-    ] = None,
+    corpus: MOVED_CORPUS = None,
     checkpoint: CHECKPOINT = "best",
-    trust_cell: Annotated[
-        str,
-        typer.Option(
-            metavar="FILE.py:CLASS",
-            help="Path of the custom cell that the run uses. The file is executed.",
-        ),
-    ] = "",
+    trust_cell: TRUST_CELL = "",
     json: JSON = False,
 ) -> None:
     """Write a page with the bits of each character, and what units and gates did there.

@@ -8,7 +8,16 @@ import typer
 
 from charlm import console
 from charlm.cli.app import app
-from charlm.cli.options import CHECKPOINT, DEVICE, JSON, KERNEL, LOG_EVERY
+from charlm.cli.options import (
+    CHECKPOINT,
+    DEVICE,
+    JOBS,
+    JSON,
+    KERNEL,
+    LOG_EVERY,
+    MOVED_CORPUS,
+    TRUST_CELLS,
+)
 from charlm.execution.signals import raise_pending
 
 
@@ -29,10 +38,7 @@ def probe(
         int,
         typer.Option(metavar="N", help="Characters to read, from the beginning.", min=1),
     ] = 100_000,
-    corpus: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TEXT", help="Path or name of the corpus if it was moved."),
-    ] = None,
+    corpus: MOVED_CORPUS = None,
     out: Annotated[
         Path, typer.Option(metavar="PATH", help="Directory of the results and the report.")
     ] = Path("probes"),
@@ -40,25 +46,10 @@ def probe(
         int, typer.Option(metavar="N", help="Seed of every random choice of a probe.", min=0)
     ] = 0,
     checkpoint: CHECKPOINT = "best",
-    trust_cell: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FILE.py:CLASS",
-            help="Path of a custom cell that a run uses. The file is executed.",
-        ),
-    ] = None,
+    trust_cell: TRUST_CELLS = None,
     kernel: KERNEL = "auto",
     device: DEVICE = "auto",
-    jobs: Annotated[
-        int,
-        typer.Option(
-            "--jobs",
-            "-j",
-            metavar="N",
-            help="Runs side by side, one thread each; 0: one per core, or one on a GPU.",
-            min=0,
-        ),
-    ] = 0,
+    jobs: JOBS = 0,
     log_every: LOG_EVERY = 10.0,
     json: JSON = False,
 ) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from charlm.cells import loader
 from charlm.cells.base import Cell
 from charlm.cells.names import cell_label
-from charlm.data.corpus import Corpus, reload_corpus
+from charlm.data.corpus import Corpus, Sources, reload_corpus
 from charlm.data.encoded_text import encode
 from charlm.data.sources import resolve_sources
 from charlm.errors import ConfigError, DataError, DivergedError
@@ -46,7 +46,7 @@ def inspect(
     file: str | Path | None = None,
     units: Sequence[Unit] = (),
     checkpoint: CheckpointName = "best",
-    sources: Sequence[str] = (),
+    sources: Sources = (),
     progress: Progress = NoProgress(),
 ) -> InspectionReport:
     """Inspect a run on a text: the cost of each token, and activations of units and gates.
@@ -58,7 +58,7 @@ def inspect(
         file: File to read instead, at most its first 1,000 tokens.
         units: (layer, unit), both from 1; empty: the units that follow features of the text.
         checkpoint: "best" or "last".
-        sources: Paths or names of the run's corpus if it was moved; empty: as recorded.
+        sources: Where the run's corpus is now, if it was moved.
         progress: Receiver of progress.
 
     Raises:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from charlm.cells.names import cell_label, parse_custom_cell
 from charlm.config import FORMAT_VERSION
-from charlm.data.corpus import reload_corpus
+from charlm.data.corpus import Sources, reload_corpus
 from charlm.errors import ConfigError, OutputExistsError
 from charlm.execution.device import available_cores, select_device
 from charlm.execution.executor import Execution, LocalExecutor, run_jobs
@@ -37,7 +37,7 @@ def probe(
     seed: int = 0,
     checkpoint: CheckpointName = "best",
     out: str | Path = "probes",
-    sources: Sequence[str] = (),
+    sources: Sources = (),
     kernel: str = "auto",
     device: str = "auto",
     jobs: int = 0,
@@ -58,7 +58,7 @@ def probe(
         checkpoint: "best" or "last".
         out: Directory of results and `report.json`. It is created, or has results of the same
             request.
-        sources: Paths or names of the runs' corpus if it was moved; empty: as recorded.
+        sources: Where the runs' corpus is now, if it was moved.
         kernel: "auto" or the name of a kernel.
         device: "auto", "cpu", "cuda" or "cuda:N".
         jobs: Runs side by side, one thread each; 0: one per core, or one on a GPU.
@@ -77,11 +77,12 @@ def probe(
     if split not in runs[0].record.text.splits:
         raise ConfigError(f"cannot probe split {split!r}: it does not exist. Try test or valid")
     device, _ = select_device(device, 1)
+    names = [sources] if isinstance(sources, str | Path) else sources
     options = [
         *([f"--probes={','.join(probes)}"] if probes else []),
         f"--split={split}",
         f"--max-chars={max_chars}",
-        *(f"--corpus={source}" for source in sources),
+        *(f"--corpus={name}" for name in names),
         f"--seed={seed}",
         f"--checkpoint={checkpoint}",
         f"--kernel={kernel}",

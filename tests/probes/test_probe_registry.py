@@ -28,9 +28,7 @@ SMALL_PROBES = {
     "closing-delimiters": partial(closing_delimiters, min_events=20),
     "context-replacement": partial(context_replacement, **SMALL),
     "context-shuffle": partial(context_shuffle, **SMALL),
-    "context-truncation": partial(
-        context_truncation, context_lengths=[1, 2, 4], num_positions=60
-    ),
+    "context-truncation": partial(context_truncation, context_lengths=[1, 2, 4], num_positions=60),
     "gradient-norm": partial(gradient_norm, max_lag=64, num_positions=4),
     "timescales": partial(timescales, measured_length=64),
     "verbatim-recall": partial(verbatim_recall, filler_lengths=[16, 64], num_lists=20),

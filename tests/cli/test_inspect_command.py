@@ -1,0 +1,71 @@
+"""`charlm inspect`: its page, its JSON, and the texts and units that it takes."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from conftest import charlm
+from page_parser import Page
+
+from charlm.cli.inspect import parse_units
+from charlm.errors import ConfigError
+
+
+def test_inspect_writes_page_and_prints_bits(trained: Path, tmp_path: Path) -> None:
+    text, page = tmp_path / "some.txt", tmp_path / "page.html"
+    text.write_text("The old cat sees a dog.\nAnd é.\n")
+    done = charlm("inspect", trained, "--file", text, "--out", page)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.decode().splitlines()
+    assert re.match(r"[0-9.]+ bits/character on 31 characters: .*some.txt$", lines[0])
+    assert lines[-1] == f"page {page}"
+    score = json.loads(charlm("eval", trained, text, "--json").stdout)
+    assert float(lines[0].split()[0]) == pytest.approx(score["bits_per_char"], abs=1e-3)
+    assert "sigmoid(W x + U h + b)" in Page(page.read_bytes()).text
+
+
+def test_inspect_prints_json_instead_of_page(trained: Path, tmp_path: Path) -> None:
+    """With a text of one character, and given units."""
+    words = ["--text", "T", "--units", "1:24, 1:2", "--json", "--out", tmp_path / "none.html"]
+    done = charlm("inspect", trained, *words)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["tokens"] == ["T"] and len(report["bits"]) == 1
+    assert [(unit["layer"], unit["unit"]) for unit in report["units"]] == [(1, 24), (1, 2)]
+    assert [len(trace["values"]) for trace in report["units"][0]["traces"]] == [1] * 6
+    assert [unit["retention"] for unit in report["units"]] == [None] * 2  # it is not constant
+    assert not (tmp_path / "none.html").exists()
+
+
+def test_missing_file_is_an_error_and_never_text(trained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "page.html"
+    done = charlm("inspect", trained, "--file", tmp_path / "none.txt", "--out", out)
+    assert done.returncode == 66 and "none.txt" in done.stderr.decode()
+    assert not out.exists()
+
+
+def test_name_of_existing_file_as_text_is_text(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("The old cat sees a dog.\n")
+    done = charlm("inspect", trained, "--text", "a", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["tokens"] == ["a"]
+
+
+@pytest.mark.slow
+def test_text_is_truncated_by_bytes(tmp_path: Path, book: Path) -> None:
+    run = tmp_path / "run"
+    settings = ["--hidden-size", 4, "--batch-size", 2, "--seq-len", 16, "--max-steps", 1]
+    assert charlm("train", book, "--vocab", "bytes", *settings, "--run", run).returncode == 0
+    for text, is_truncated in (("é" * 501, True), ("é", False)):
+        done = charlm("inspect", run, "--text", text, "--json")
+        origin = json.loads(done.stdout)["text"]
+        assert origin == {"source": "string", "path": "", "is_truncated": is_truncated}
+
+
+def test_units_are_parsed_once_each() -> None:
+    assert parse_units("") == [] and parse_units("2:31, 1:7,2:31") == [(2, 31), (1, 7)]
+    for wrong in ("7", "1:x", "1:2,", "-1:2"):
+        with pytest.raises(ConfigError, match="LAYER:UNIT"):
+            parse_units(wrong)
+    with pytest.raises(ConfigError, match="8 at most"):
+        parse_units(",".join(f"1:{unit}" for unit in range(1, 10)))

@@ -1,0 +1,280 @@
+"""Probing of runs: cached results, reports, and which runs may be probed together."""
+
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+from conftest import make_run, prose
+
+import charlm.probes
+from charlm.data.corpus import reload_corpus
+from charlm.errors import ConfigError, Interrupted, OutputExistsError
+from charlm.execution import executor
+from charlm.execution.executor import Execution, LocalExecutor
+from charlm.models.build import build_char_lm
+from charlm.probes import batch, runner
+from charlm.probes.base import (
+    PROBES,
+    GroupProbe,
+    Probe,
+    ProbeContext,
+    ProbeNotApplicableError,
+    ProbeOutput,
+    RunProbe,
+)
+from charlm.probes.batch import check_same_text, initialize_output_dir, probe_comparison_runs
+from charlm.probes.report import evaluate_group_probe, read_report
+from charlm.progress import NoProgress
+from charlm.results.probes import (
+    Curve,
+    Measured,
+    NotApplicable,
+    ProbeDocumentation,
+    ProbeRequest,
+    ProbeResult,
+    ScalarResult,
+)
+from charlm.results.training import TrainingProgress
+from charlm.runs.run import Run
+
+DOCUMENTATION = ProbeDocumentation(question="", protocol="", unit="", chance="", source="")
+REQUEST = ProbeRequest(split="test", max_chars=500, seed=0, checkpoint="best")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory with the runs `gru` and `lstm` of one text, and `x` of another text."""
+    directory = tmp_path_factory.mktemp("runs")
+    for text, seed in (("book", 0), ("other", 1)):
+        (directory / f"{text}.txt").write_text(prose(9000, seed))
+    for name, cell, text in (
+        ("gru", "gru", "book"),
+        ("lstm", "lstm", "book"),
+        ("x", "gru", "other"),
+    ):
+        run, corpus, config = make_run(
+            directory / name, directory / f"{text}.txt", cell=cell, split_ratios="40/10/50"
+        )
+        model = build_char_lm(config, corpus.vocabulary.size, "loop", "cpu")
+        weights = {key: value + 0.1 for key, value in model.state_dict().items()}  # as if trained
+        progress = TrainingProgress(
+            step=1, seconds=0.0, metrics_bytes=0, valid_bits=None, best_step=None, best_bits=None
+        )
+        run.save_checkpoint(progress, {"model": weights, "training": {}})
+    return directory
+
+
+def probe_one_run(path: Path, directory: Path, *probes: Probe, seed: int = 0) -> None:
+    """What `charlm probe` does with one run, but with other probes."""
+    run = Run(path)
+    corpus = reload_corpus(run.record.config, run.record.text)
+    weights = run.load_checkpoint("best")
+    model = run.model(kernel="loop")
+    request = msgspec.structs.replace(REQUEST, seed=seed)
+    description = runner.describe_run(run, corpus, weights, request)
+    directory.mkdir(exist_ok=True)
+    runner.probe_run(run, corpus, description, model, request, probes, directory, NoProgress())
+
+
+def recording_probe(name: str, value: float = 1.0) -> tuple[RunProbe, list[ProbeContext]]:
+    """A probe and the contexts of its calls."""
+    contexts: list[ProbeContext] = []
+
+    def measure(context: ProbeContext) -> ProbeOutput:
+        contexts.append(context)
+        number = ScalarResult(name="length", value=value, unit="characters")
+        curves = [Curve(x=[1], y=[value])]
+        return ProbeOutput(ProbeResult(x="x", y="y", curves=curves, numbers=[number]))
+
+    return RunProbe(name, DOCUMENTATION, measure), contexts
+
+
+def test_results_are_cached_by_seed_and_run(runs: Path, tmp_path: Path) -> None:
+    probe, contexts = recording_probe("one")
+    probe_one_run(runs / "gru", tmp_path / "p", probe)
+    probe_one_run(runs / "gru", tmp_path / "p", probe)
+    assert len(contexts) == 1
+    probe_one_run(runs / "gru", tmp_path / "p", probe, seed=1)
+    assert len(contexts) == 2
+    probe_one_run(runs / "lstm", tmp_path / "p", probe, seed=1)
+    assert len(contexts) == 3
+
+
+def test_results_before_interruption_are_kept(runs: Path, tmp_path: Path) -> None:
+    first, contexts = recording_probe("one")
+
+    def interrupt(context: ProbeContext) -> ProbeOutput:
+        raise Interrupted(2)
+
+    with pytest.raises(Interrupted):
+        interrupted = RunProbe("two", DOCUMENTATION, interrupt)
+        probe_one_run(runs / "gru", tmp_path / "p", first, interrupted)
+    second, _ = recording_probe("two")
+    probe_one_run(runs / "gru", tmp_path / "p", first, second)
+    assert len(contexts) == 1
+    assert (tmp_path / "p" / "two.json").exists()
+
+
+def test_probe_reads_heldout_text(runs: Path, tmp_path: Path) -> None:
+    probe, contexts = recording_probe("one")
+    probe_one_run(runs / "gru", tmp_path / "p", probe)
+    (context,) = contexts
+    text = (runs / "book.txt").read_text()
+    vocabulary = context.vocabulary
+    assert vocabulary.decode(context.ids).decode() == text[4500:5000]
+    assert vocabulary.decode(context.train_ids).decode() == text[:3600]
+    assert context.char_lm is not None and not context.char_lm.training
+    assert context.make_untrained_model is not None
+    trained = context.char_lm.state_dict()
+    untrained = context.make_untrained_model().state_dict()
+    assert any((trained[name] != untrained[name]).any() for name in trained)
+
+
+def test_reason_is_result_of_probe_that_does_not_apply(runs: Path, tmp_path: Path) -> None:
+    def measure(context: ProbeContext) -> ProbeOutput:
+        raise ProbeNotApplicableError("the text has no brackets")
+
+    probe_one_run(runs / "gru", tmp_path / "p", RunProbe("mute", DOCUMENTATION, measure))
+    outcome = runner.read_answer(tmp_path / "p", "mute").outcome
+    assert outcome == NotApplicable("the text has no brackets")
+    group = GroupProbe("group", DOCUMENTATION, "mute", lambda artifacts: ProbeResult(x="", y=""))
+    assert evaluate_group_probe(group, {"gru": tmp_path / "p"}) == NotApplicable(
+        "mute does not apply to gru"
+    )
+
+
+def test_group_probe_gets_artifacts_of_each_run(runs: Path, tmp_path: Path) -> None:
+    def measure(context: ProbeContext) -> ProbeOutput:
+        return ProbeOutput(ProbeResult(x="x", y="y"), {"ids": torch.arange(3)})
+
+    probe_one_run(runs / "gru", tmp_path / "p", RunProbe("one", DOCUMENTATION, measure))
+    group = GroupProbe(
+        "group",
+        DOCUMENTATION,
+        "one",
+        lambda artifacts: ProbeResult(x=str(artifacts["gru"]["ids"].tolist()), y=""),
+    )
+    outcome = evaluate_group_probe(group, {"gru": tmp_path / "p"})
+    assert isinstance(outcome, Measured) and outcome.result.x == "[0, 1, 2]"
+
+
+def test_numbers_that_are_not_finite_are_not_reported(runs: Path, tmp_path: Path) -> None:
+    """The probes after it run all the same."""
+    broken, _ = recording_probe("one", value=float("nan"))
+    next_probe, contexts = recording_probe("two")
+    probe_one_run(runs / "gru", tmp_path / "p", broken, next_probe)
+    outcome = runner.read_answer(tmp_path / "p", "one").outcome
+    assert isinstance(outcome, NotApplicable) and "not finite" in outcome.reason
+    assert len(contexts) == 1
+
+
+def test_damaged_artifacts_are_measured_again(runs: Path, tmp_path: Path) -> None:
+    probe, contexts = recording_probe("one")
+    for damage in (Path.unlink, lambda path: path.write_bytes(b"{}")):
+        probe_one_run(runs / "gru", tmp_path / "p", probe)
+        damage(tmp_path / "p" / "one.safetensors")
+    probe_one_run(runs / "gru", tmp_path / "p", probe)
+    assert len(contexts) == 3
+
+
+def test_damaged_result_is_measured_again(runs: Path, tmp_path: Path) -> None:
+    probe, contexts = recording_probe("one")
+    probe_one_run(runs / "gru", tmp_path / "p", probe)
+    (tmp_path / "p" / "one.json").write_bytes(b"{}")
+    probe_one_run(runs / "gru", tmp_path / "p", probe)
+    assert len(contexts) == 2
+
+
+def test_directory_of_other_request_is_refused(runs: Path, tmp_path: Path) -> None:
+    gru, lstm = Run(runs / "gru"), Run(runs / "lstm")
+    initialize_output_dir(tmp_path, [gru], REQUEST)
+    initialize_output_dir(tmp_path, [gru], REQUEST)
+    for run, request in ((lstm, REQUEST), (gru, msgspec.structs.replace(REQUEST, seed=1))):
+        with pytest.raises(OutputExistsError, match="Choose another --out"):
+            initialize_output_dir(tmp_path, [run], request)
+
+
+def test_runs_of_different_texts_are_refused(runs: Path) -> None:
+    with pytest.raises(ConfigError, match="read different texts"):
+        check_same_text([Run(runs / "gru"), Run(runs / "x")])
+
+
+def test_runs_with_same_name_are_refused(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / "gru", tmp_path / "gru")
+    with pytest.raises(ConfigError, match="two runs with the name gru"):
+        check_same_text([Run(runs / "gru"), Run(tmp_path / "gru")])
+
+
+def test_different_cells_with_same_name_are_refused(runs: Path) -> None:
+    opened = [Run(runs / "gru"), Run(runs / "lstm")]
+    for run, cell, digest in zip(opened, ("a/my.py:C", "b/my.py:C"), ("ab", "cd"), strict=True):
+        config = msgspec.structs.replace(run.record.config, cell=cell)
+        run.record = msgspec.structs.replace(run.record, config=config, cell_sha256=digest)
+    check_same_text(opened[:1])
+    with pytest.raises(ConfigError, match=r"two different cells with the name my\.C"):
+        check_same_text(opened)
+
+
+def test_no_run_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no run is given"):
+        check_same_text([])
+
+
+def test_every_module_of_a_probe_is_registered_under_its_name() -> None:
+    infrastructure = {"base", "batch", "effective_context", "report", "runner"}
+    modules = {path.stem for path in Path(charlm.probes.__path__[0]).glob("[!_]*.py")}
+    assert {name.replace("_", "-") for name in modules - infrastructure} == set(PROBES)
+
+
+def test_select_probes_adds_dependencies() -> None:
+    selected = [probe.name for probe in runner.select_probes(["relative-context"])]
+    assert selected == ["context-truncation", "relative-context"]
+    assert [probe.name for probe in runner.select_probes([])] == list(PROBES)
+    with pytest.raises(ConfigError, match="did you mean context-shuffle"):
+        runner.select_probes(["context-shufle"])
+
+
+def test_probe_returns_report_and_writes_it(runs: Path, tmp_path: Path) -> None:
+    """The function of the API, with a run of one's own choice."""
+    run = Run(runs / "gru")
+    report = batch.probe(run, ["timescales"], max_chars=1000, out=tmp_path / "p")
+    assert list(report.probes) == ["timescales"]
+    summary = report.probes["timescales"]
+    assert not summary.is_group and isinstance(summary.outcomes["gru"], Measured)
+    assert report.runs[0].name == "gru" and report.text.characters == 1000
+    assert read_report(tmp_path / "p") == report
+    rows = report.to_dicts()
+    assert rows and {row["probe"] for row in rows} == {"timescales"}
+    assert all(row["run"] == "gru" and isinstance(row["value"], float | None) for row in rows)
+    assert batch.probe(run, ["timescales"], max_chars=1000, out=tmp_path / "p") == report
+    for wrong in ({"split": "train set"}, {"max_chars": 0}):
+        with pytest.raises(ConfigError, match="cannot probe"):
+            batch.probe(run, ["timescales"], out=tmp_path / "q", **wrong)
+
+
+def test_probe_command_of_report_reproduces_it(runs: Path, tmp_path: Path) -> None:
+    run = Run(runs / "gru")
+    report = batch.probe(run, ["timescales"], seed=3, max_chars=1000, out=tmp_path / "p")
+    words = report.command.split()
+    assert words[:3] == ["charlm", "probe", str(runs / "gru")]
+    assert {"--probes=timescales", "--seed=3", "--max-chars=1000", "--split=test"} <= set(words)
+
+
+def test_comparison_runs_are_probed_on_its_device_one_at_a_time_on_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[object, ...]] = []
+    monkeypatch.setattr(batch, "probe_side_by_side", lambda *arguments: calls.append(arguments))
+    for device, parallel in (("cpu", 5), ("cuda:1", 1)):
+        probe_comparison_runs([], Execution(tmp_path, LocalExecutor(5, device)))
+        ((_, probes, options, execution),) = calls
+        assert options == [f"--device={device}"] and len(probes) == len(PROBES)
+        assert execution == Execution(tmp_path / "probes", LocalExecutor(parallel, device))
+        calls.clear()
+
+
+def test_run_jobs_without_jobs_writes_nothing(tmp_path: Path) -> None:
+    executor.run_jobs([], Execution(tmp_path, LocalExecutor(1, "cpu")))
+    assert not list(tmp_path.iterdir())
