@@ -74,7 +74,8 @@ def test_interrupted_comparison_continues_and_reuses_results(interrupted: Path) 
 
 def test_train_prints_levels_and_continues(tmp_path: Path) -> None:
     arguments = ["tasks", "train", "parity", "--distances", "4,8", "--cell", "gru", "--hidden-size"]
-    arguments += [8, "--embedding-dim", 4, "--max-steps", 2, "--run", tmp_path / "run"]
+    arguments += [8, "--embedding-dim", 4, "--max-steps", 2, "--kernel", "loop"]
+    arguments += ["--run", tmp_path / "run"]
     done = charlm(*arguments, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)

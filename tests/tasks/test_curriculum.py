@@ -182,6 +182,7 @@ def test_each_length_trains_new_weights_on_own_sequences(tmp_path: Path) -> None
     assert [json.loads(line)["step"] for line in lines] == [50]
 
 
+@pytest.mark.slow  # chrono on the meta device loads torch._dynamo
 def test_chrono_bias_uses_sequence_length(tmp_path: Path, monkeypatch: Any) -> None:
     """--forget-bias chrono depends on seq_len, which is the length of a sequence here."""
     lengths = []
