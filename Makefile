@@ -43,7 +43,7 @@ fix: $(READY)
 	$(BIN)/ruff format
 
 golden: $(READY)  ## record the golden losses again: never in CI, and the commit says why
-	CHARLM_GOLDEN=write $(BIN)/python -m pytest tests/test_golden.py
+	CHARLM_GOLDEN=write $(BIN)/python -m pytest tests/models/test_golden.py
 
 bench: $(READY)  ## speed against the plain torch.nn loop; encoding of 2 GB: minutes
 	$(BIN)/python scripts/bench.py
