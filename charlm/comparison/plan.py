@@ -21,6 +21,7 @@ from charlm.evaluation.blocks import block_edges
 from charlm.execution.executor import Execution, LocalExecutor
 from charlm.models.build import select_kernel
 from charlm.results.comparison import InsufficientData, Matching
+from charlm.results.text import CorpusRecord
 from charlm.training.budget import resolve_max_steps
 
 log = logging.getLogger("charlm")
@@ -62,19 +63,17 @@ def plan_comparison(request: ComparisonRequest, execution: Execution) -> Compari
     settings = request.base_settings
     corpus = load_corpus(texts, validate_config(settings), execution.progress)
     match = _match_cells(request, corpus, execution)
-    entries = [
-        _plan_cell(cell, request, match, corpus, execution.directory) for cell in request.cells
-    ]
+    entries = plan_entries(
+        request, match, corpus.record, corpus.vocabulary.size, execution.directory
+    )
     if isinstance(execution.executor, LocalExecutor):
         for entry in entries:
             _check_kernel(entry.runs[0].config, execution.executor.device)
-    if request.has_transformer:
-        entries += _plan_transformer(request, match, corpus, execution.directory)
     max_steps = resolve_max_steps(entries[0].runs[0].config, corpus.split("train"))
     return ComparisonPlan(
         corpus=corpus,
         texts=texts,
-        entries=tuple(entries),
+        entries=entries,
         matching=match.matching(max_steps),
         max_steps=max_steps,
         search=request.search,
@@ -101,28 +100,35 @@ def _match_cells(request: ComparisonRequest, corpus: Corpus, execution: Executio
         )
 
 
-def _plan_cell(
-    cell: str, request: ComparisonRequest, match: BudgetMatch, corpus: Corpus, directory: Path
-) -> Entry:
-    configs = cell_configs(request.base_settings, cell, match.hidden_sizes[cell], request.seeds)
-    runs = plan_runs(configs, corpus.record, corpus.vocabulary.size, directory)
-    return Entry(cell_label(cell), "cell", match.relative_errors[cell], runs)
+def plan_entries(
+    request: ComparisonRequest,
+    match: BudgetMatch,
+    corpus: CorpusRecord,
+    vocabulary_size: int,
+    directory: Path,
+) -> tuple[Entry, ...]:
+    """Return the entries of a comparison: a pure function of its arguments.
 
-
-def _plan_transformer(
-    request: ComparisonRequest, match: BudgetMatch, corpus: Corpus, directory: Path
-) -> list[Entry]:
-    """Return the entry of the Transformer, or none if no size has as many parameters."""
-    try:
-        configs, relative_error = transformer_configs(
-            request.base_settings, request.seeds, match.parameters, corpus.vocabulary.size
-        )
-    except ConfigError as error:
-        log.warning("no Transformer is trained as a baseline: %s", error)
-        return []
-    runs = plan_runs(configs, corpus.record, corpus.vocabulary.size, directory)
-    is_matched = match.measure == "params"
-    return [Entry(TRANSFORMER, "transformer", relative_error if is_matched else None, runs)]
+    The Transformer is left out, with a warning, if no size has as many parameters.
+    """
+    settings, seeds = request.base_settings, request.seeds
+    entries = []
+    for cell in request.cells:
+        configs = cell_configs(settings, cell, match.hidden_sizes[cell], seeds)
+        runs = plan_runs(configs, corpus, vocabulary_size, directory)
+        entries.append(Entry(cell_label(cell), "cell", match.relative_errors[cell], runs))
+    if request.has_transformer:
+        try:
+            configs, relative_error = transformer_configs(
+                settings, seeds, match.parameters, vocabulary_size
+            )
+        except ConfigError as error:
+            log.warning("no Transformer is trained as a baseline: %s", error)
+        else:
+            runs = plan_runs(configs, corpus, vocabulary_size, directory)
+            matched_error = relative_error if match.measure == "params" else None
+            entries.append(Entry(TRANSFORMER, "transformer", matched_error, runs))
+    return tuple(entries)
 
 
 def _check_kernel(config: Config, device: str) -> None:

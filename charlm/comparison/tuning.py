@@ -171,11 +171,12 @@ class SuccessiveHalving:
 
 def search_space_for(space: SearchSpace, cell: str) -> SearchSpace:
     """Return the search space of a cell: without forget_bias if it has no such gate."""
-    has_retention_gate = get_cell(cell).init_retention_bias is not Cell.init_retention_bias
+    cell_type = get_cell(cell)
+    has_forget_bias = (
+        bool(cell_type.forget_gate) or cell_type.init_retention_bias is not Cell.init_retention_bias
+    )
     return {
-        name: choices
-        for name, choices in space.items()
-        if has_retention_gate or name != "forget_bias"
+        name: choices for name, choices in space.items() if has_forget_bias or name != "forget_bias"
     }
 
 
