@@ -61,7 +61,7 @@ memory: $(READY)  ## how far cells reach: adding as in Bai et al. (2018), curric
 	  --params 70000 --embedding-dim 8 --lr 0.005 --max-steps 4000 --out memory/copy
 
 faults: $(READY)  ## flip every bit of every byte of a checkpoint: minutes
-	CHARLM_FLIP_EVERY=1 $(BIN)/python -m pytest tests/test_checkpoints.py -k flipped
+	CHARLM_FLIP_EVERY=1 $(BIN)/python -m pytest tests/runs/test_checkpoint.py -k flipped
 
 kills: $(READY)  ## kill workers and comparisons at random, two hundred times: minutes
-	CHARLM_KILLS=200 $(BIN)/python -m pytest tests/test_kills.py
+	CHARLM_KILLS=200 $(BIN)/python -m pytest tests/execution/test_kills.py

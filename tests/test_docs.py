@@ -137,6 +137,16 @@ def test_every_figure_is_shown_by_a_page() -> None:
         assert f"{figure.parent.name}/{figure.name}" in pages, figure
 
 
+def test_makefile_names_tests_and_commands_that_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text().replace("\\\n", " ")
+    for path, expression in re.findall(r"pytest (tests/\S+)(?: -k (\w+))?", makefile):
+        assert expression in (ROOT / path).read_text(), (path, expression)
+    commands = re.findall(r"^\t\$\(BIN\)/(charlm .*)", makefile, re.M)
+    assert len(commands) >= 4
+    for command in commands:
+        parse(typer.main.get_command(app), shlex.split(command))
+
+
 # Design
 
 
