@@ -26,14 +26,17 @@ def eval_command(
     text: Annotated[
         str | None,
         typer.Argument(
-            help="File, directory or named corpus to score whole, instead of a split.",
+            metavar="TEXT",
+            help="File, directory or named corpus that is scored whole instead of a split.",
             show_default=False,
         ),
     ] = None,
     split: Annotated[
         str | None,
         typer.Option(
-            help="Split of the run's corpus to score: test, valid or train.", show_default="test"
+            metavar="SPLIT",
+            help="Split of the run's corpus: test, valid or train. \\[default: test]",
+            show_default=False,
         ),
     ] = None,
     corpus: MOVED_CORPUS = None,

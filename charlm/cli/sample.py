@@ -18,24 +18,39 @@ def sample_command(
     prompt: Annotated[
         str,
         typer.Option(
-            "--prompt", "-p", help="Text that the model reads first; - reads standard input."
+            "--prompt",
+            "-p",
+            metavar="TEXT",
+            help="Text that the model reads first; - reads standard input.",
+            show_default=False,
         ),
     ] = "",
-    length: Annotated[int, typer.Option("--length", "-n", help="Tokens to generate.", min=0)] = 500,
-    num_samples: Annotated[int, typer.Option(help="Samples to generate.", min=1)] = 1,
+    length: Annotated[
+        int, typer.Option("--length", "-n", metavar="N", help="Tokens to generate.", min=0)
+    ] = 500,
+    num_samples: Annotated[int, typer.Option(metavar="N", help="Samples to generate.", min=1)] = 1,
     temperature: Annotated[
-        float, typer.Option(help="Divides the logits; 0: the most probable token.", min=0.0)
+        float,
+        typer.Option(
+            metavar="FLOAT", help="Divides the logits; 0: the most probable token.", min=0.0
+        ),
     ] = 1.0,
     top_k: Annotated[
-        int, typer.Option(help="Sample from the K most probable tokens; 0: from all.", min=0)
+        int,
+        typer.Option(
+            metavar="N", help="Sample from the K most probable tokens; 0: from all.", min=0
+        ),
     ] = 0,
     top_p: Annotated[
         float,
         typer.Option(
-            help="Sample from the fewest tokens with this total probability.", min=0.0, max=1.0
+            metavar="FLOAT",
+            help="Sample from the fewest tokens with this total probability.",
+            min=0.0,
+            max=1.0,
         ),
     ] = 1.0,
-    seed: Annotated[int, typer.Option(help="Random seed.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Random seed.", min=0)] = 0,
     checkpoint: CHECKPOINT = "best",
     trust_cell: TRUST_CELL = "",
     kernel: KERNEL = "auto",
