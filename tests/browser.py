@@ -1,4 +1,4 @@
-"""A real browser, spoken to in its DevTools protocol over a pipe: what does a page look like?"""
+"""Headless Chromium, controlled by its DevTools protocol over a pipe."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ PATIENCE = 60  # seconds for any answer
 
 
 class Browser:
-    """Headless Chromium with one empty tab at a time."""
+    """Headless Chromium with one tab at a time."""
 
     def __init__(self, profile: Path) -> None:
         ours, its = os.pipe(), os.pipe()  # it reads from 3 and writes to 4
@@ -42,20 +42,20 @@ class Browser:
         self.events: list[dict[str, Any]] = []
 
     def messages(self) -> Iterator[dict[str, Any]]:
-        """What it says, one by one."""
+        """Yield the messages of the browser as they arrive."""
         until = time.monotonic() + PATIENCE
         while True:
             while b"\0" in self.rest:
                 one, self.rest = self.rest.split(b"\0", 1)
                 yield json.loads(one)
             ready, _, _ = select.select([self.out], [], [], max(0, until - time.monotonic()))
-            assert ready, "the browser says nothing"
+            assert ready, "the browser does not answer"
             piece = os.read(self.out, 1 << 20)
-            assert piece, "the browser has gone"
+            assert piece, "the browser ended"
             self.rest += piece
 
     def call(self, method: str, **given: Any) -> Any:
-        """Has something done; what happens meanwhile is kept in `events`."""
+        """Call a method and return its result; events that arrive meanwhile go to `events`."""
         self.number += 1
         said = {"id": self.number, "method": method, "params": given}
         if self.session:
@@ -69,7 +69,7 @@ class Browser:
         raise AssertionError
 
     def see(self, page: Path, width: int, scheme: str) -> None:
-        """Opens the page in a new tab of that width, light or dark; loaded when this returns."""
+        """Open a page in a new tab of this width, light or dark, and wait until it is loaded."""
         self.session, self.events = None, []
         tab = self.call("Target.createTarget", url="about:blank")["targetId"]
         attached = self.call("Target.attachToTarget", targetId=tab, flatten=True)
@@ -90,24 +90,24 @@ class Browser:
             self.events.append(next(self.messages()))
 
     def ask(self, expression: str) -> Any:
-        """What the expression is in the page."""
+        """Return the value of a JavaScript expression in the page."""
         said = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in said, said
         return said["result"].get("value")
 
     def heard(self, method: str) -> list[dict[str, Any]]:
-        """What has happened in this tab, of one kind."""
+        """Return the parameters of this tab's events of one kind."""
         return [event["params"] for event in self.events if event["method"] == method]
 
     def picture(self) -> bytes:
-        """The whole page as a PNG."""
+        """Return the whole page as PNG."""
         said = self.call("Page.captureScreenshot", captureBeyondViewport=True)
         return base64.b64decode(said["data"])
 
 
 @contextmanager
 def browser(profile: Path) -> Iterator[Browser]:
-    """A browser that is gone afterwards."""
+    """Start a browser, and end it afterwards."""
     one = Browser(profile)
     try:
         yield one

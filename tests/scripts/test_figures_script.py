@@ -6,6 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import msgspec
+import pytest
 from example_reports import comparison_result, probes_report
 
 SCRIPT = Path(__file__).parent.parent.parent / "scripts" / "figures.py"
@@ -20,6 +21,7 @@ def run_script(report: object, directory: Path) -> list[Path]:
     return [Path(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_figures_of_a_comparison_stand_alone(tmp_path: Path) -> None:
     cells = ("rnn", "gru", "lstm", "irnn", "lru", "sru")
     written = run_script(comparison_result("", cells).report, tmp_path)
@@ -33,6 +35,7 @@ def test_figures_of_a_comparison_stand_alone(tmp_path: Path) -> None:
         assert has_all_cells or shown[0].startswith(f"{own}: ")
 
 
+@pytest.mark.slow
 def test_figures_of_probes_have_the_legend_of_their_cells(tmp_path: Path) -> None:
     written = run_script(probes_report(), tmp_path)
     assert len(written) == 5
