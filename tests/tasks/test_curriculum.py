@@ -23,6 +23,7 @@ from charlm.errors import (
 from charlm.models.build import build_model
 from charlm.models.recurrent import ModelState
 from charlm.progress import NoProgress
+from charlm.reporting.wording.tasks import describe_level
 from charlm.results.tasks import CurriculumReport, LevelResult, TaskScore
 from charlm.tasks import curriculum
 from charlm.tasks.base import IGNORE_INDEX, TASKS, Task
@@ -234,6 +235,8 @@ def test_divergence_beyond_training_length_has_zero_accuracy(
     level = train_level(tmp_path, TASKS["parity"], config, 3, "cpu", ignore)
     assert level.is_solved and level.extrapolation == {"2": 0.0, "4": 1.0}
     assert level.divergence == "the loss at length 6 is inf"
+    sentence = describe_level(level)
+    assert sentence.startswith("length 3: solved") and sentence.endswith(level.divergence)
 
 
 def save_level(directory: Path, length: int, is_solved: bool) -> None:
@@ -287,7 +290,7 @@ def test_help_states_validation_interval() -> None:
 
 
 class CountingProgress(NoProgress):
-    """Counts the steps that it is told of, and calls `on_step` with the sum."""
+    """Counts reported steps and calls `on_step` with the sum."""
 
     def __init__(self, on_step: Callable[[int], object] = ignore) -> None:
         self.steps, self.on_step = 0, on_step
