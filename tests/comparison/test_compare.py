@@ -1,0 +1,303 @@
+"""The command compare-cells: one table, and nothing is done twice."""
+
+import fcntl
+import html
+import inspect
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import charlm, command, on_terminal
+
+from charlm.cli.compare import compare_cells
+from charlm.comparison.request import ComparisonRequest
+from charlm.comparison.search import DEFAULT_TRIALS
+from charlm.comparison.verdicts import MIN_SEEDS
+from charlm.errors import ConfigError
+from charlm.execution.torchrun import TORCHRUN_VARIABLES
+from charlm.runs.run import Run
+
+WORDS = ["--cells", "rnn,gru", "--seeds", 2, "--params", 30_000, "--embedding-dim", 8]
+WORDS += ["--batch-size", 4, "--seq-len", 16, "--log-every", 0.2, "--trials", 0]
+FEW_BASELINES = ["--baselines", "uniform,unigram,n-gram"]
+STEPS = 1200
+SMALL = [*WORDS, *FEW_BASELINES, "--max-steps", STEPS]
+ONE_RNN = ["--cells", "rnn", "--seeds", 1, *WORDS[4:], "--baselines", "none"]
+
+
+# requests
+
+
+def test_default_seeds_allow_a_verdict() -> None:
+    seeds = inspect.signature(compare_cells).parameters["seeds"]
+    assert seeds.default == MIN_SEEDS == ComparisonRequest().seeds
+    assert f"with fewer than {MIN_SEEDS}, no verdict" in str(seeds.annotation.__metadata__[0].help)
+
+
+def test_given_learning_rate_disables_tuning() -> None:
+    assert ComparisonRequest().num_trials == DEFAULT_TRIALS
+    assert ComparisonRequest(settings={"learning_rate": 0.01}).search is None
+    assert ComparisonRequest(trials=0).search is None
+    search = ComparisonRequest(lr_range="0.01..0.1").search
+    assert search and search.space["learning_rate"] == (0.01, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "cause"),
+    [
+        ({"cells": ()}, "cannot compare no cells"),
+        ({"cells": ("gru",), "reference": "lstm"}, "--reference lstm: it is not among the cells"),
+        ({"trials": 0, "lr_range": "0.01..0.1"}, "there are no --trials"),
+        ({"settings": {"hidden_size": 8}}, "cannot set hidden_size"),
+        ({"margin": 0.0}, "--margin 0.0"),
+        ({"match": "parameters"}, "cannot match parameters"),
+    ],
+    ids=str,
+)
+def test_contradictory_requests_are_refused(fields: dict[str, object], cause: str) -> None:
+    with pytest.raises(ConfigError, match=cause):
+        ComparisonRequest(**fields)  # type: ignore[arg-type]
+
+
+def test_two_cells_with_one_label_are_refused(tmp_path: Path) -> None:
+    words = ["--cells", "a/my.py:C,gru,b/my.py:C", "--out", tmp_path / "o"]
+    done = charlm("compare-cells", *words)
+    stderr = done.stderr.decode()
+    assert done.returncode == 78 and stderr.count("\n") == 1 and not list(tmp_path.iterdir())
+    assert "a/my.py:C and b/my.py:C: both would be called my.C" in stderr
+
+
+def test_unsupported_kernel_is_refused_before_anything_is_measured(
+    tmp_path: Path, book: Path
+) -> None:
+    words = ["compare-cells", book, "--kernel", "scan", *WORDS, "--out", tmp_path / "o"]
+    done = charlm(*words)
+    assert done.returncode == 78 and b"scan" in done.stderr, done.stderr
+    assert done.stderr.count(b"\n") == 1 and not (tmp_path / "o").exists()
+
+
+def test_unknown_baseline_is_refused(tmp_path: Path, book: Path) -> None:
+    words = ["compare-cells", book, *WORDS, "--baselines", "lzma", "--out", tmp_path / "o"]
+    done = charlm(*words)
+    assert done.returncode == 78 and b"unknown baseline 'lzma'" in done.stderr, done.stderr
+    assert not (tmp_path / "o").exists()
+
+
+# runs
+
+
+@pytest.mark.slow
+def test_diverged_run_is_a_result_and_is_not_repeated(tmp_path: Path, book: Path) -> None:
+    words = ["--cells", "rnn", "--seeds", 2, *WORDS[4:], "--max-steps", 200, "--lr", 1000]
+    words += ["--grad-clip", 1e9, "--warmup-steps", 0, "--weight-decay", 10]
+    words += ["--baselines", "none", "--out", tmp_path / "o"]
+    first = charlm("compare-cells", book, *words, "--json")
+    assert first.returncode == 0, first.stderr
+    (row,) = json.loads(first.stdout)["rows"]
+    assert row["verdict"]["label"] == "diverged" and row["diverged"] == 2
+    assert row["bits_per_char"]["mean"] is None
+    logs = {path: path.stat().st_mtime_ns for path in (tmp_path / "o" / "logs").iterdir()}
+    again = charlm("compare-cells", book, *words)
+    assert again.returncode == 0 and b"diverged 2 of 2" in again.stdout
+    assert logs == {path: path.stat().st_mtime_ns for path in (tmp_path / "o" / "logs").iterdir()}
+
+
+def test_tied_embedding_is_as_wide_as_each_cell(tmp_path: Path, book: Path) -> None:
+    words = ["--cells", "rnn,gru", "--seeds", 1, "--params", 4990, "--tie-weights"]
+    words += ["--batch-size", 4, "--max-steps", 3, "--out", tmp_path / "o"]
+    words += ["--baselines", "none", "--trials", 0]
+    done = charlm("compare-cells", book, *words, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["settings"]["tie_weights"] and "embedding_dim" not in report["settings"]
+    sizes = {row["name"]: row["hidden_size"] for row in report["rows"]}
+    configs = [Run(path).record.config for path in (tmp_path / "o" / "runs").iterdir()]
+    assert {config.cell: config.embedding_dim for config in configs} == sizes
+    assert len(set(sizes.values())) == 2
+    refused = charlm("compare-cells", book, *words, "--embedding-dim", 9)
+    assert refused.returncode == 78
+    assert b"--tie-weights makes the embedding as wide as each cell" in refused.stderr
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, book: Path) -> Path:
+    """A small comparison that was terminated in the middle, and then went on."""
+    out = tmp_path_factory.mktemp("compare") / "out"
+    # one at a time: then there is a middle, however many cores there are
+    words = command("compare-cells", book, *SMALL, "--out", out, "--json")
+    words += ["--jobs", "1"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    for _ in range(600):
+        if len(list(out.glob("runs/*/metrics.jsonl"))) >= 2:
+            break
+        time.sleep(0.1)
+    locked = charlm("compare-cells", book, *SMALL, "--out", out)
+    assert process.poll() is not None or locked.returncode == 75
+    process.send_signal(signal.SIGTERM)
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 143, stderr
+    assert stdout == b"" and b"the same command again" in stderr
+    assert not (out / "report.json").exists()
+    before = {path: path.read_bytes() for path in out.glob("runs/*/report.json")}
+    assert len(before) < 4
+
+    finished = subprocess.run(words, capture_output=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert json.loads(finished.stdout) == json.loads((out / "report.json").read_text())
+    assert (
+        before.items()
+        <= {path: path.read_bytes() for path in out.glob("runs/*/report.json")}.items()
+    )
+    return out
+
+
+@pytest.mark.slow
+def test_interrupted_comparison_continues(done: Path) -> None:
+    assert len(list((done / "runs").iterdir())) == 4
+    for path in (done / "runs").iterdir():
+        # every recorded step was done once, or again after the checkpoint that was restored
+        steps = [
+            json.loads(line)["step"]
+            for line in (path / "metrics.jsonl").read_text().splitlines()
+            if '"bits"' in line
+        ]
+        assert steps == list(range(1, STEPS + 1))
+
+
+@pytest.mark.slow
+def test_report_has_everything_in_the_table(done: Path) -> None:
+    found = json.loads((done / "report.json").read_text())
+    verdicts = {row["name"]: row["verdict"] for row in found["rows"]}
+    assert verdicts["rnn"]["label"] == "reference"
+    gru = verdicts["gru"]
+    assert gru["label"] == "inconclusive"
+    needed = {"cause": "seeds", "available": 2, "needed": 6}
+    assert needed.items() <= gru["insufficient"].items()
+    means = {row["name"]: row["bits_per_char"]["mean"] for row in found["rows"]}
+    assert gru["difference"] == pytest.approx(means["gru"] - means["rnn"])
+    assert found["statistics"]["reference"] == "rnn"
+    assert found["statistics"]["margin"] == 0.01
+    assert [one["name"] for one in found["baselines"]][:3] == ["uniform", "unigram", "n-gram"]
+    assert not any("seconds" in one for one in found["baselines"])
+    assert found["protocol"] == "one-stream" and len(found["corpus"]["sha256"]) == 64
+    for row in found["rows"]:
+        assert {"name", "hidden_size", "parameters", "state_size", "bits_per_char"} <= set(row)
+        assert set(row["bits_per_char"]) == {"mean", "min", "max", "per_seed"}
+        assert abs(row["relative_error"]) <= 0.01 and row["state_size"] == row["hidden_size"]
+        runs = [Run(path) for path in sorted((done / "runs").glob(f"{row['name']}-*"))]
+        scores = [run.report.score.bits_per_char for run in runs if run.report]
+        assert row["bits_per_char"]["per_seed"] == scores
+        assert all(run.record.text.digest.parts == (6000,) for run in runs)  # and nothing else
+
+
+@pytest.mark.slow
+def test_page_has_curves_of_runs_and_samples_of_cells(done: Path) -> None:
+    shown = (done / "report.html").read_text()
+    for name in ("rnn seed 0", "rnn seed 1", "gru seed 0", "gru seed 1"):
+        assert shown.count(f">{name}<") == 3  # against characters, seconds and FLOPs
+        assert shown.count(f">{name}, at<") == 2  # of which the last two are each run's own
+    for cell in ("rnn", "gru"):
+        (run,) = done.glob(f"runs/{cell}-s0-*")
+        written = json.loads((run / "report.json").read_text())["weights_sha256"]
+        sample = done / "samples" / f"{written[:16]}.txt"
+        assert f"<pre>{html.escape(sample.read_text(), quote=False)}</pre>" in shown
+        assert len(sample.read_text()) == 300
+
+
+@pytest.mark.slow
+def test_table_fits_eighty_columns_and_is_alone_on_stdout(done: Path, book: Path) -> None:
+    words = ["compare-cells", book, *SMALL, "--out", done]
+    again = charlm(*words)
+    lines = again.stdout.decode().splitlines()
+    assert again.returncode == 0 and lines[0].split()[:2] == ["cell", "bits/char"]
+    assert {line.split()[0] for line in lines[2:4]} == {"rnn", "gru"}
+    assert all(len(line) <= 80 for line in lines), again.stdout.decode()
+    assert b"report.html" in again.stderr
+    shown, code = on_terminal(command(*words))
+    table = shown[shown.index("cell ") :].splitlines()
+    assert code == 0 and "\\x1b" not in shown
+    assert table[: len(lines)] == lines
+
+
+@pytest.mark.slow
+def test_added_seed_reuses_finished_runs(done: Path, book: Path) -> None:
+    kept = {path: path.stat().st_mtime_ns for path in done.glob("runs/*/report.json")}
+    words = ["--cells", "gru", "--seeds", 3, *SMALL[4:], "--out", done]
+    more = charlm("compare-cells", book, *words, "--json")
+    assert more.returncode == 0, more.stderr
+    (row,) = json.loads(more.stdout)["rows"]
+    assert row["seeds"] == [0, 1, 2]
+    assert all(path.stat().st_mtime_ns == then for path, then in kept.items())
+
+
+@pytest.mark.slow
+def test_stale_lock_is_ignored(tmp_path: Path, book: Path) -> None:
+    words = ["compare-cells", book, *ONE_RNN, "--max-steps", 3]
+    words += ["--out", tmp_path / "o"]
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o" / "lock").write_text("process 1 on a machine that is gone")
+    assert charlm(*words).returncode == 0
+    with (tmp_path / "o" / "lock").open("w") as file:  # and one that somebody holds does
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write("process 1 on a machine that is there")
+        file.flush()
+        held = charlm(*words)
+    assert held.returncode == 75 and b"(process 1 on a machine that is there)" in held.stderr
+
+
+@pytest.mark.slow
+def test_workers_do_not_outlive_the_comparison(tmp_path: Path, book: Path) -> None:
+    words = ["compare-cells", book, *WORDS, "--baselines", "none", "--max-steps", 100_000]
+    words += ["--out", tmp_path / "out"]
+    process = subprocess.Popen(command(*words), stderr=subprocess.DEVNULL)
+    for _ in range(600):
+        if len(list(tmp_path.glob("out/runs/*/metrics.jsonl"))) >= 1:
+            break
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+
+    def writers() -> list[bool]:
+        held = []
+        for lock in tmp_path.glob("out/runs/*/lock"):
+            with lock.open() as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    held.append(False)
+                except OSError:
+                    held.append(True)
+        return held
+
+    for _ in range(300):
+        if not any(writers()):
+            break
+        time.sleep(0.1)
+    assert writers() and not any(writers())
+    assert list(tmp_path.glob("out/runs/*/checkpoints/step-*"))
+
+
+@pytest.mark.slow
+def test_worker_ignores_torchrun_variables_of_its_parent(tmp_path: Path, book: Path) -> None:
+    told = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "3", "TORCHELASTIC_RUN_ID": "none"}
+    told |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}  # where nobody listens
+    words = [*ONE_RNN, "--max-steps", 3, "--out", tmp_path / "o"]
+    done = charlm("compare-cells", book, *words, env={**os.environ, **told})
+    assert done.returncode == 0, done.stderr
+    one = dict.fromkeys(told, "3") | {"PATH": "p", "SLURM_JOB_ID": "7"}
+    assert [name for name in one if not TORCHRUN_VARIABLES.fullmatch(name)] == [
+        "PATH",
+        "SLURM_JOB_ID",
+    ]
+
+
+@pytest.mark.slow
+def test_standard_input_is_saved_for_workers_and_resume(tmp_path: Path, book: Path) -> None:
+    words = [*ONE_RNN, "--max-steps", 3, "--out", tmp_path / "o"]
+    first = charlm("compare-cells", "-", *words, "--json", input=book.read_bytes())
+    assert first.returncode == 0, first.stderr
+    again = charlm("compare-cells", "-", *words, "--json")
+    assert again.stdout == first.stdout

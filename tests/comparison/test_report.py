@@ -1,0 +1,162 @@
+"""Comparison reports: rows, units, times and verdicts from the reports of runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+from comparison_plans import TEXT
+
+from charlm.comparison.entries import Entry, PlannedRun
+from charlm.comparison.report import (
+    RunOutcome,
+    judge,
+    score_unit,
+    sort_rows,
+    summarize_entry,
+    summarize_seeds,
+    summarize_timing,
+)
+from charlm.config import FORMAT_VERSION, Config
+from charlm.reporting.wording.verdicts import describe_insufficient_data
+from charlm.results.comparison import CellTiming, EntryRow, SeedSummary, Verdict
+from charlm.results.run import RunRecord, RunReport, Score
+
+Bits = Sequence[float | None]
+
+
+def score(bits: float, seed: int) -> Score:
+    return Score(
+        bits_per_char=bits,
+        bits_per_byte=bits / 2,
+        nats_per_char=bits,
+        characters=20_000,
+        bytes=40_000,
+        tokens=20_000,
+        unknown_tokens=0,
+        protocol="one-stream",
+        corpus_sha256="ab" * 32,
+        text_sha256="cd" * 32,
+        block_bits=tuple(1000 * (bits + (block % 3 + seed % 2) / 1e4) for block in range(20)),
+        block_lengths=(1000,) * 20,
+    )
+
+
+def outcome(cell: str, bits: float | None, seed: int) -> RunOutcome:
+    config = Config(cell="gru", hidden_size=8, seed=seed)
+    record = RunRecord(
+        format=FORMAT_VERSION,
+        config=config,
+        text=TEXT,
+        max_steps=9,
+        kernel="loop",
+        kernel_reason="",
+        parameters=990,
+        state_size=8,
+        environment={},
+    )
+    report = RunReport(
+        format=FORMAT_VERSION,
+        cell=cell,
+        hidden_size=8,
+        num_layers=1,
+        parameters=990,
+        state_size=8,
+        seed=seed,
+        kernel="loop",
+        steps=9,
+        characters_read=9,
+        seconds=60.0,
+        chars_per_second=100.0,
+        best_step=9,
+        best_valid_bits=bits,
+        validation_protocol="subsampled",
+        weights_sha256="ef" * 32,
+        scored_split="test",
+        score=None if bits is None else score(bits, seed),
+    )
+    planned = PlannedRun(config, Path(f"{cell}-s{seed}"), 990, 8, 990)
+    return RunOutcome(planned, record, None if bits is None else report)
+
+
+def outcomes(cell: str, bits: Bits) -> list[RunOutcome]:
+    return [outcome(cell, value, seed) for seed, value in enumerate(bits)]
+
+
+def row(cell: str, bits: Bits) -> EntryRow:
+    runs = outcomes(cell, bits)
+    entry = Entry(cell, "cell", -0.01, tuple(run.planned for run in runs))
+    return summarize_entry(entry, runs, Verdict(label="inconclusive"))
+
+
+def test_row_has_mean_and_range_of_its_seeds() -> None:
+    gru = row("gru", [2.0, 2.5, 3.0])
+    assert gru.bits_per_char == SeedSummary(mean=2.5, min=2.0, max=3.0, per_seed=(2.0, 2.5, 3.0))
+    assert gru.bits_per_byte.mean == 1.25
+    assert gru.relative_error == -0.01
+
+
+def test_times_are_separate_and_of_finished_runs() -> None:
+    runs = outcomes("gru", [2.0, None, 3.0])
+    reports = [run.report for run in runs if run.report]
+    timing = summarize_timing(reports)
+    assert timing == CellTiming(seconds_per_million=10_000.0, minutes=1.0)
+    assert not set(EntryRow.__struct_fields__) & set(CellTiming.__struct_fields__)
+    assert summarize_timing([]) == CellTiming(seconds_per_million=None, minutes=None)
+
+
+def test_rows_are_sorted_by_mean_and_those_without_come_last() -> None:
+    rows = [row("far", [2.4, 2.5]), row("lost", [1.0, None]), row("near", [2.1, 2.3])]
+    rows.append(row("first", [2.0, 2.2]))
+    assert [entry.name for entry in sort_rows(rows)] == ["first", "near", "far", "lost"]
+    assert rows[1].bits_per_char.mean is None and rows[1].diverged == 1
+
+
+def labels(bits: dict[str, Bits], reference: str = "base") -> dict[str, str]:
+    verdicts, blocks = judge(
+        {cell: outcomes(cell, values) for cell, values in bits.items()}, reference, 0.01
+    )
+    assert blocks in (0, 20)
+    return {cell: verdict.label for cell, verdict in verdicts.items()}
+
+
+def test_labels_follow_seeds_and_blocks() -> None:
+    seeds = [2.0, 2.1, 2.2, 2.3, 2.4, 2.5]
+    near = [bits + 0.001 + seed / 1e4 for seed, bits in enumerate(seeds)]
+    far = [bits + 0.1 + seed / 100 for seed, bits in enumerate(seeds)]
+    wild = [bits + (-1) ** seed * 0.1 for seed, bits in enumerate(seeds)]
+    lost = [None, *seeds[1:]]
+    bits: dict[str, Bits] = {"far": far, "base": seeds, "near": near, "wild": wild, "lost": lost}
+    expected = {"near": "equivalent", "wild": "inconclusive", "lost": "diverged"}
+    assert labels(bits) == {**expected, "base": "reference", "far": "worse"}
+    assert row("lost", lost).diverged == 1
+    other = labels(bits, "far")  # the order of cells and rows does not matter
+    assert other["base"] == other["near"] == "better" and other["far"] == "reference"
+
+
+def test_diverged_reference_allows_no_verdict() -> None:
+    bits: dict[str, Bits] = {"base": [None, 2.0], "other": [1.0, 1.1], "lost": [None] * 2}
+    assert labels(bits) == {"base": "diverged", "other": "inconclusive", "lost": "diverged"}
+    assert [row(cell, values).diverged for cell, values in bits.items()] == [1, 0, 2]
+    assert set(labels({"base": [None, None], "lost": [None, None]}).values()) == {"diverged"}
+
+
+def test_few_seeds_allow_no_verdict_and_tell_how_many_would() -> None:
+    few = {"base": outcomes("base", [2.0] * 5), "far": outcomes("far", [9.0] * 5)}
+    verdicts, _ = judge(few, "base", 0.01)
+    far = verdicts["far"]
+    assert far.label == "inconclusive" and far.difference == pytest.approx(7)
+    assert far.insufficient and "6 seeds or more are needed, there are 5" in (
+        describe_insufficient_data(far.insufficient)
+    )
+
+
+def test_bytes_that_are_no_text_are_ordered_per_byte() -> None:
+    unknown = summarize_seeds([None, None])
+    rows = [
+        msgspec.structs.replace(entry, bits_per_char=unknown)
+        for entry in (row("a", [2.0, 2.2]), row("b", [1.0, 1.2]))
+    ]
+    assert score_unit(rows) == "bits_per_byte"
+    assert [entry.name for entry in sort_rows(rows)] == ["b", "a"]
+    assert score_unit([row("a", [2.0, None])]) == "bits_per_char"
