@@ -1,0 +1,79 @@
+"""Tests of the real program: killed, interrupted, and on a full disk."""
+
+import json
+import resource
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import charlm, command
+
+SIZES = ["--hidden-size", 32, "--batch-size", 8, "--seq-len", 32, "--dropout", 0.2]
+SMALL = ["--hidden-size", 8, "--embedding-dim", 4, "--batch-size", 4, "--seq-len", 16]
+
+
+def start_or_resume(path: Path, text: Path) -> "subprocess.Popen[bytes]":
+    options = ["--log-every", 0.05]
+    if (path / "run.json").exists():
+        words = command("train", "--resume", path, *options)
+    else:
+        options += [*SIZES, "--max-steps", 1500, "--eval-every", 100]
+        words = command("train", text, "--run", path, *options)
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def wait_for_lines(path: Path, count: int) -> None:
+    """Wait until a run has logged this many lines."""
+    for _ in range(1200):
+        if path.exists() and path.read_bytes().count(b"\n") >= count:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{path} never had {count} lines")
+
+
+@pytest.mark.slow
+def test_killed_and_interrupted_program_ends_in_the_same_bytes(tmp_path: Path, book: Path) -> None:
+    """SIGKILL, SIGTERM and SIGINT, each in the middle of the run."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    process = start_or_resume(whole, book)
+    process.communicate(timeout=300)
+    assert process.returncode == 0
+    for number, lines in ((signal.SIGKILL, 300), (signal.SIGTERM, 600), (signal.SIGINT, 900)):
+        process = start_or_resume(parts, book)
+        wait_for_lines(parts / "metrics.jsonl", lines)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number), err
+        assert out == b""
+        if number != signal.SIGKILL:
+            assert f"continue with: charlm train --resume {parts}".encode() in err.splitlines()[-1]
+    done = charlm("train", "--resume", parts)
+    assert done.returncode == 0, done.stderr
+    for name in ("metrics.jsonl", "checkpoints/step-00001500/model.safetensors"):
+        assert (whole / name).read_bytes() == (parts / name).read_bytes(), name
+    samples = [charlm("sample", path, "--length", 50).stdout for path in (whole, parts)]
+    assert samples[0] == samples[1] and len(samples[0]) == 50
+    again = charlm("train", "--resume", parts, "--json")
+    assert b"is finished" in again.stderr and json.loads(again.stdout)["steps"] == 1500
+
+
+@pytest.mark.slow
+def test_full_disk_keeps_the_run_resumable(tmp_path: Path, book: Path) -> None:
+    """A limit on the size of files stands for a full disk."""
+
+    def limit_file_size() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+
+    first = charlm("train", book, *SMALL, "--max-steps", 1, "--run", tmp_path / "r")  # the cache
+    assert first.returncode == 0, first.stderr
+    path = tmp_path / "full"
+    words = ["train", book, *SMALL, "--max-steps", 30, "--run", path]
+    full = charlm(*words, preexec_fn=limit_file_size)
+    assert full.returncode == 74, full.stderr
+    last = full.stderr.decode().splitlines()[-1]
+    assert last.startswith("charlm: cannot write") and "MB are free there" in last
+    assert not list((path / "checkpoints").iterdir())
+    done = charlm("train", "--resume", path)
+    assert done.returncode == 0, done.stderr

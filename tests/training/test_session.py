@@ -1,0 +1,97 @@
+"""Tests of the public training functions: new runs, resuming, planning."""
+
+import logging
+from pathlib import Path
+
+import pytest
+from conftest import TINY
+
+from charlm.config import Config, validate_config
+from charlm.data.corpus import load_corpus
+from charlm.errors import ConfigError, DataError, InputNotFoundError, OutputExistsError
+from charlm.results.run import RunSummary
+from charlm.runs.run import load_run
+from charlm.training.session import plan_training, resume_training, train
+
+CONFIG = validate_config(TINY)
+
+
+def test_train_returns_the_finished_run(tmp_path: Path, book: Path) -> None:
+    corpus = load_corpus(book)
+    summaries: list[RunSummary] = []
+    run = train(corpus, CONFIG, tmp_path / "r", on_start=summaries.append)
+    report = run.report
+    assert report and report.score and report.score.protocol == "one-stream"
+    assert (report.steps, report.characters_read, report.scored_split) == (12, 12 * 64, "test")
+    (summary,) = summaries
+    assert summary.record == load_run(tmp_path / "r").record
+    assert summary.seconds_per_step > 0 and summary.memory_bytes > 0 and summary.steps_done == 0
+
+
+def test_corpus_and_sources_train_the_same_run(tmp_path: Path, book: Path) -> None:
+    paths = [tmp_path / name for name in ("a", "b")]
+    train(load_corpus(str(book)), CONFIG, paths[0])
+    train(str(book), CONFIG, str(paths[1]))
+    for name in ("run.json", "metrics.jsonl"):
+        assert (paths[0] / name).read_bytes() == (paths[1] / name).read_bytes()
+
+
+def test_run_is_resumed_only_if_asked(
+    tmp_path: Path, book: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    corpus = load_corpus(book)
+    run = train(corpus, CONFIG, tmp_path / "r")
+    with pytest.raises(OutputExistsError, match="--resume"):
+        train(corpus, CONFIG, tmp_path / "r")
+    with caplog.at_level(logging.INFO, "charlm"):
+        assert train(corpus, CONFIG, tmp_path / "r", resume=True).report == run.report
+    assert "there is nothing left to train" in caplog.text
+
+
+def test_resuming_what_is_no_run_makes_none(tmp_path: Path, book: Path) -> None:
+    with pytest.raises(InputNotFoundError, match="there is no such run"):
+        train(load_corpus(book), CONFIG, tmp_path / "typo", resume=True)
+    with pytest.raises(InputNotFoundError, match="there is no such run"):
+        resume_training(tmp_path / "typo")
+    assert not (tmp_path / "typo").exists()
+    with pytest.raises(ConfigError, match="no run is named"):
+        train(book, CONFIG, resume=True)
+
+
+def test_resuming_keeps_the_settings_and_the_text(tmp_path: Path, book: Path) -> None:
+    train(str(book), CONFIG, tmp_path / "r")
+    with pytest.raises(ConfigError, match=r"--hidden-size 9 \(the run has 8\)"):
+        resume_training(tmp_path / "r", overrides={"hidden_size": 9})
+    (tmp_path / "other.txt").write_text(book.read_text()[::-1])
+    with pytest.raises(DataError, match="not the text of the run"):
+        resume_training(tmp_path / "r", str(tmp_path / "other.txt"))
+    with pytest.raises(DataError, match="cannot resume .* with this corpus"):
+        resume_training(tmp_path / "r", load_corpus(tmp_path / "other.txt"))
+    assert resume_training(tmp_path / "r", overrides={"threads": 1, "kernel": "loop"}).report
+
+
+def test_corpus_brings_the_settings_of_its_text(tmp_path: Path, book: Path) -> None:
+    corpus = load_corpus(book, Config(vocab="bytes", split_ratios="80/10/10"))
+    record = plan_training(corpus, CONFIG, tmp_path / "r").record
+    assert (record.config.vocab, record.config.split_ratios) == ("bytes", "80/10/10")
+    with pytest.raises(ConfigError, match="corpus was loaded with '80/10/10'"):
+        plan_training(corpus, Config(split_ratios="98/1/1"), tmp_path / "r")
+
+
+def test_plan_trains_nothing(tmp_path: Path, book: Path) -> None:
+    summary = plan_training(str(book), CONFIG, tmp_path / "r")
+    assert summary.record.max_steps == 12 and summary.seconds_per_step > 0
+    assert summary.path == str(tmp_path / "r") and not (tmp_path / "r").exists()
+
+
+def test_resumed_run_warns_of_another_kernel(
+    tmp_path: Path, book: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = train(str(book), CONFIG, tmp_path / "r")
+    (run.path / "report.json").unlink()
+    resume_training(run.path)
+    assert "the last digits may differ" not in caplog.text
+    (run.path / "report.json").unlink()
+    resumed = resume_training(run.path, overrides={"kernel": "loop"})
+    assert "the last digits may differ" in caplog.text
+    assert resumed.report and resumed.report.kernel == "loop"
