@@ -17,7 +17,8 @@ from charlm.runs.run import Run
 
 def open_model(path: Path, book: Path, **settings: object) -> tuple[Run, Corpus, CharLM]:
     """A run, its corpus, and a model whose weights are not the initial ones."""
-    run, corpus, config = make_run(path / "run", book, **settings)
+    # With "auto" a kernel would be compiled, which the loop of an inspection does not use.
+    run, corpus, config = make_run(path / "run", book, kernel="loop", **settings)
     model = build_char_lm(config, corpus.vocabulary.size, "loop", "cpu")
     torch.manual_seed(2)
     for parameter in model.parameters():

@@ -79,10 +79,10 @@ def random_context(
 
 
 def curve(result: ProbeResult, name: str) -> Curve:
-    (found,) = [curve for curve in result.curves if curve.name == name]
-    return found
+    (match,) = [curve for curve in result.curves if curve.name == name]
+    return match
 
 
 def number(result: ProbeResult, name: str) -> ScalarResult:
-    (found,) = [number for number in result.numbers if number.name == name]
-    return found
+    (match,) = [number for number in result.numbers if number.name == name]
+    return match

@@ -139,7 +139,7 @@ def inspect_model(
         )
     survey = survey_units(model, corpus, vocabulary, tick)
     feature_units = survey.feature_units if survey else []
-    shown = list(units) or list(dict.fromkeys((found.layer, found.unit) for found in feature_units))
+    shown = list(units) or list(dict.fromkeys((unit.layer, unit.unit) for unit in feature_units))
     first_unknown = vocabulary.size if vocabulary.unk_id is None else vocabulary.unk_id
     return InspectionReport(
         run=run.path.resolve().name,

@@ -95,6 +95,7 @@ def test_distance_bins_have_enough_events() -> None:
     assert sum(len(events) for events in bins) == len(distance)
 
 
+@pytest.mark.slow
 def test_ngram_counts_end_of_long_training_text(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "(a) [b] " * 300
     context = make_context((1, partial(token_back, 1)), text, text_of_names(3000) + text)

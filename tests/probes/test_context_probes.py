@@ -80,6 +80,7 @@ def tiny_context(length: int, **settings: object) -> ProbeContext:
     return ProbeContext(model=model, ids=ids, vocabulary=vocabulary, train_ids=train_ids)
 
 
+@pytest.mark.slow
 def test_context_truncation_equals_its_definition() -> None:
     """A larger k is scored at a subset of the positions."""
     context = tiny_context(300, num_layers=2, block="residual")
@@ -134,6 +135,7 @@ SMALL_PROBES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(SMALL_PROBES)[:4])
 def test_batch_size_does_not_change_results(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     text = text_of_names(4000)
@@ -148,6 +150,7 @@ def test_batch_size_does_not_change_results(name: str, monkeypatch: pytest.Monke
     assert_allclose(curve_values(in_small_batches), curve_values(usual), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL_PROBES)
 def test_kernels_give_same_results(name: str) -> None:
     fastest, _ = select_kernel(validate_config(TINY))
@@ -247,6 +250,7 @@ def test_context_shuffle_shuffles_last_512_characters_only() -> None:
         assert sorted(shuffled) == sorted(original) and (shuffled != original).any()
 
 
+@pytest.mark.slow
 def test_context_shuffle_keeps_text_before_shuffled_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charlm.probes.context_shuffle.SHUFFLED_LENGTH", 8)
     monkeypatch.setattr(

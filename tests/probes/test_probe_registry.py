@@ -60,6 +60,7 @@ def labels(result: ProbeResult) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_probes_of_bytes_do_not_speak_of_characters() -> None:
     model = byte_model()
     ids, train_ids = (

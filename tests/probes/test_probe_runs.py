@@ -55,7 +55,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("x", "gru", "other"),
     ):
         run, corpus, config = make_run(
-            directory / name, directory / f"{text}.txt", cell=cell, split_ratios="40/10/50"
+            directory / name,
+            directory / f"{text}.txt",
+            cell=cell,
+            split_ratios="40/10/50",
+            kernel="loop",
         )
         model = build_char_lm(config, corpus.vocabulary.size, "loop", "cpu")
         weights = {key: value + 0.1 for key, value in model.state_dict().items()}  # as if trained
@@ -239,7 +243,7 @@ def test_select_probes_adds_dependencies() -> None:
 def test_probe_returns_report_and_writes_it(runs: Path, tmp_path: Path) -> None:
     """The function of the API, with a run of one's own choice."""
     run = Run(runs / "gru")
-    report = batch.probe(run, ["timescales"], max_chars=1000, out=tmp_path / "p")
+    report = batch.probe(run, ["timescales"], max_chars=1000, kernel="loop", out=tmp_path / "p")
     assert list(report.probes) == ["timescales"]
     summary = report.probes["timescales"]
     assert not summary.is_group and isinstance(summary.outcomes["gru"], Measured)
@@ -248,7 +252,10 @@ def test_probe_returns_report_and_writes_it(runs: Path, tmp_path: Path) -> None:
     rows = report.to_dicts()
     assert rows and {row["probe"] for row in rows} == {"timescales"}
     assert all(row["run"] == "gru" and isinstance(row["value"], float | None) for row in rows)
-    assert batch.probe(run, ["timescales"], max_chars=1000, out=tmp_path / "p") == report
+    assert (
+        batch.probe(run, ["timescales"], max_chars=1000, kernel="loop", out=tmp_path / "p")
+        == report
+    )
     for wrong in ({"split": "train set"}, {"max_chars": 0}):
         with pytest.raises(ConfigError, match="cannot probe"):
             batch.probe(run, ["timescales"], out=tmp_path / "q", **wrong)
@@ -256,7 +263,9 @@ def test_probe_returns_report_and_writes_it(runs: Path, tmp_path: Path) -> None:
 
 def test_probe_command_of_report_reproduces_it(runs: Path, tmp_path: Path) -> None:
     run = Run(runs / "gru")
-    report = batch.probe(run, ["timescales"], seed=3, max_chars=1000, out=tmp_path / "p")
+    report = batch.probe(
+        run, ["timescales"], seed=3, max_chars=1000, kernel="loop", out=tmp_path / "p"
+    )
     words = report.command.split()
     assert words[:3] == ["charlm", "probe", str(runs / "gru")]
     assert {"--probes=timescales", "--seed=3", "--max-chars=1000", "--split=test"} <= set(words)

@@ -33,6 +33,7 @@ def test_leaky_gate_and_state_have_same_timescale(monkeypatch: pytest.MonkeyPatc
     assert lag == pytest.approx(math.ceil(-1 / math.log(RETENTION)), rel=0.15)
 
 
+@pytest.mark.slow
 def test_gate_timescale_is_geometric_mean_of_retention() -> None:
     """Forget gates of an LSTM without input are its biases; unit 0 of layer 1 follows the text."""
     torch.manual_seed(0)
