@@ -12,13 +12,12 @@ from charlm.config import FORMAT_VERSION, TEXT_ONLY_FIELDS
 from charlm.results.comparison import CellTiming, TimingReport
 from charlm.results.tasks import LengthChance, LevelResult, LevelSummary, TaskReport, TaskRow
 from charlm.tasks.base import Task
-from charlm.tasks.curriculum import (
-    EXTRAPOLATION_FACTORS,
+from charlm.tasks.curriculum import EXTRAPOLATION_FACTORS, load_level_results
+from charlm.tasks.scoring import (
     SOLVED_ACCURACY,
     SOLVED_RELATIVE_LOSS,
     TEST_SEQUENCES,
     VALIDATION_SEQUENCES,
-    load_level_results,
 )
 
 SECONDS_PER_MINUTE = 60

@@ -98,7 +98,7 @@ class Task:
         return predictions.argmax(-1) == y
 
 
-TASKS: Registry[Task] = Registry("task", "charlm.tasks", {"base", "curriculum"})
+TASKS: Registry[Task] = Registry("task", "charlm.tasks", {"base", "curriculum", "scoring"})
 
 
 def register_task(name: str) -> Callable[[type[Task]], type[Task]]:

@@ -6,7 +6,6 @@ length-50.json   result at this length; without this file, the length is trained
 """
 
 import logging
-import math
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import torch
 
 from charlm.cells.loader import loaded_cell_sha256
 from charlm.cells.names import cell_label
@@ -25,29 +23,30 @@ from charlm.execution.device import available_memory, select_device
 from charlm.execution.jobs import is_orphaned
 from charlm.models.build import build_model, select_kernel
 from charlm.models.cost import estimate_training_memory
-from charlm.models.recurrent import RecurrentModel
 from charlm.progress import NoProgress, Progress, ProgressCallback
 from charlm.results.tasks import (
     CurriculumRecord,
     CurriculumReport,
     LevelResult,
-    TaskScore,
     TaskValidation,
 )
 from charlm.runs.run import check_not_existing
 from charlm.storage import files
 from charlm.storage.json_files import decode_json, encode_json, read_bytes
 from charlm.storage.lock import exclusive_lock
-from charlm.tasks.base import IGNORE_INDEX, TASKS, Task, TaskSplit, batch_generator
+from charlm.tasks.base import TASKS, Task, batch_generator
+from charlm.tasks.scoring import (
+    TEST_SEQUENCES,
+    VALIDATION_SEQUENCES,
+    evaluate_task,
+    is_solved,
+)
 from charlm.training.trainer import Trainer
 
 logger = logging.getLogger("charlm")
 
 VALIDATION_INTERVAL = 50  # steps between validations, unless --eval-every sets it
-EVAL_BATCH_SIZE = 64
-VALIDATION_SEQUENCES, TEST_SEQUENCES = 256, 1024  # the same ones for every cell and seed
 EXTRAPOLATION_FACTORS = (2, 4)  # multiples of the training length
-SOLVED_ACCURACY, SOLVED_RELATIVE_LOSS = 0.99, 0.01
 SOLVED_VALIDATIONS = 2  # in a row: training stops
 
 
@@ -202,55 +201,6 @@ def train_on_task(
             yield TaskValidation(
                 trainer.step, round(trainer.seconds, 3), score.loss, score.accuracy
             )
-
-
-@torch.inference_mode()
-def evaluate_task(
-    model: RecurrentModel, task: Task, length: int, split: TaskSplit, sequences: int
-) -> TaskScore:
-    """Return the score of a model at one length, without dropout.
-
-    Args:
-        model: Model of the task; it is in training mode afterwards.
-        task: The task.
-        length: Length of the task.
-        split: Split that the sequences are drawn for.
-        sequences: Number of sequences, a multiple of EVAL_BATCH_SIZE.
-
-    Raises:
-        DivergedError: The loss is not finite.
-    """
-    loss = targets = correct = answers = 0.0
-    device = model.bias.device
-    model.eval()
-    for number in range(sequences // EVAL_BATCH_SIZE):
-        generator = batch_generator(task.name, length, split, 0, number)
-        batch = task.sample_batch(length, EVAL_BATCH_SIZE, generator)
-        x, y, answer_mask = (part.to(device) for part in batch)
-        predictions, _ = model(x, model.initial_state(EVAL_BATCH_SIZE))
-        num_targets = int((y != IGNORE_INDEX).sum())
-        loss += model.loss_fn(predictions, y).item() * num_targets
-        targets += num_targets
-        is_correct = task.is_correct(predictions, y)
-        if task.score_whole_sequence:
-            is_correct, answer_mask = (is_correct | ~answer_mask).all(0), answer_mask.any(0)
-        correct += int((is_correct & answer_mask).sum())
-        answers += int(answer_mask.sum())
-    model.train()
-    if not math.isfinite(loss):
-        raise DivergedError(f"the loss at length {length} is {loss}")
-    return TaskScore(loss / targets, correct / answers)
-
-
-def is_solved(task: Task, score: TaskScore, chance: TaskScore) -> bool:
-    """Return whether nearly all answers are correct, or the loss is nearly the oracle's.
-
-    The loss counts only in tasks without auxiliary targets, which would hide wrong answers.
-    """
-    if score.accuracy >= SOLVED_ACCURACY:
-        return True
-    limit = SOLVED_RELATIVE_LOSS * chance.loss
-    return not task.has_auxiliary_targets and score.loss <= limit
 
 
 def check_length_fits_memory(
