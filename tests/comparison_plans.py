@@ -11,6 +11,8 @@ from charlm.comparison.entries import Entry
 from charlm.comparison.plan import ComparisonPlan, plan_entries
 from charlm.comparison.request import ComparisonRequest
 from charlm.comparison.search import SearchSettings
+from charlm.config import FORMAT_VERSION
+from charlm.results.run import RunRecord, RunReport, Score
 from charlm.results.text import CorpusRecord, TextDigest
 
 SETTINGS = {name: value for name, value in TINY.items() if name != "hidden_size"}
@@ -26,6 +28,33 @@ def make_entries(
     """Return the entries of a request on a text that nobody reads."""
     match = match_budget(request.base_settings, request.cells, request.params, vocabulary_size)
     return plan_entries(request, match, corpus, vocabulary_size, directory)
+
+
+def run_report(
+    record: RunRecord, score: Score | None = None, weights_sha256: str = "ef" * 32
+) -> RunReport:
+    """Return the report of a run with this score."""
+    config = record.config
+    return RunReport(
+        format=FORMAT_VERSION,
+        cell=config.cell,
+        hidden_size=config.hidden_size,
+        num_layers=config.num_layers,
+        parameters=record.parameters,
+        state_size=record.state_size,
+        seed=config.seed,
+        kernel="loop",
+        steps=record.max_steps,
+        characters_read=9,
+        seconds=60.0,
+        chars_per_second=100.0,
+        best_step=None,
+        best_valid_bits=None,
+        validation_protocol="subsampled",
+        weights_sha256=weights_sha256,
+        scored_split=config.final_eval,
+        score=score,
+    )
 
 
 def make_plan(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from comparison_plans import TEXT
+from comparison_plans import TEXT, run_report
 
 from charlm.comparison.entries import Entry, PlannedRun
 from charlm.comparison.report import (
@@ -20,7 +20,7 @@ from charlm.comparison.report import (
 from charlm.config import FORMAT_VERSION, Config
 from charlm.reporting.wording.verdicts import describe_insufficient_data
 from charlm.results.comparison import CellTiming, EntryRow, SeedSummary, Verdict
-from charlm.results.run import RunRecord, RunReport, Score
+from charlm.results.run import RunRecord, Score
 
 Bits = Sequence[float | None]
 
@@ -55,26 +55,7 @@ def outcome(cell: str, bits: float | None, seed: int) -> RunOutcome:
         state_size=8,
         environment={},
     )
-    report = RunReport(
-        format=FORMAT_VERSION,
-        cell=cell,
-        hidden_size=8,
-        num_layers=1,
-        parameters=990,
-        state_size=8,
-        seed=seed,
-        kernel="loop",
-        steps=9,
-        characters_read=9,
-        seconds=60.0,
-        chars_per_second=100.0,
-        best_step=9,
-        best_valid_bits=bits,
-        validation_protocol="subsampled",
-        weights_sha256="ef" * 32,
-        scored_split="test",
-        score=None if bits is None else score(bits, seed),
-    )
+    report = run_report(record, None if bits is None else score(bits, seed))
     planned = PlannedRun(config, Path(f"{cell}-s{seed}"), 990, 8, 990)
     return RunOutcome(planned, record, None if bits is None else report)
 
