@@ -1,0 +1,324 @@
+"""Tests of errors on the command line: an exit code and one line with cause and remedy."""
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import charlm, prose
+
+from charlm.errors import EXIT_CODES, CharlmError
+
+SMALL = ["--hidden-size", 8, "--embedding-dim", 4, "--batch-size", 4, "--seq-len", 16]
+SMALL += ["--max-steps", 2]
+TESTS = Path(__file__).parent.parent
+BROKEN = TESTS / "broken_cells.py"
+
+Prepare = Callable[[Path], list[object]]  # writes into a directory, returns a command
+
+
+def write(directory: Path, name: str, data: bytes | str) -> Path:
+    file = directory / name
+    file.write_bytes(data.encode() if isinstance(data, str) else data)
+    return file
+
+
+def training_on(name: str, data: bytes | str, *options: object) -> Prepare:
+    return lambda path: [*("train", write(path, name, data), *SMALL, "--run", path / "r", *options)]
+
+
+def training(*options: object) -> Prepare:
+    return training_on("book.txt", prose(3000), *options)
+
+
+def existing(path: Path, prepare: Prepare) -> Path:
+    """Train a run and return its directory."""
+    done = charlm(*prepare(path))
+    assert done.returncode == 0, done.stderr
+    return path / "r"
+
+
+def damaged_run(path: Path) -> list[object]:
+    run = existing(path, training())
+    for file in (run / "checkpoints").glob("*/model.safetensors"):
+        file.write_bytes(file.read_bytes()[:-1] + b"\x7f")
+    return ["eval", run]
+
+
+def other_settings(path: Path) -> list[object]:
+    run = existing(path, training("--final-eval", "none"))
+    options = ["--hidden-size", 9, "--batch-size", 4, "--seed", 3, "--threads", 1]
+    return ["train", "--resume", run, *options]
+
+
+def run_again(path: Path) -> list[object]:
+    existing(path, training("--final-eval", "none"))
+    return training()(path)
+
+
+def foreign_directory(path: Path) -> list[object]:
+    (path / "r").mkdir()
+    (path / "r" / "thesis.txt").write_text("my work")
+    return training()(path)
+
+
+IMPORT = "from charlm.cells.base import CELLS\n"
+CELL = """
+class MyCell(CELLS["rnn"]):
+    pass
+"""
+
+
+def custom_cell(text: str = IMPORT + CELL, name: str = "MyCell") -> Prepare:
+    """Return training with a cell in a file of this text."""
+    return lambda path: training("--cell", f"{write(path, 'cell.py', text)}:{name}")(path)
+
+
+def run_of_custom_cell(path: Path) -> list[object]:
+    return ["eval", existing(path, custom_cell())]
+
+
+def changed_cell(path: Path) -> list[object]:
+    words = run_of_custom_cell(path)
+    (path / "cell.py").write_text(IMPORT + CELL + "# but for this\n")
+    return [*words, "--trust-cell", path / "cell.py:MyCell"]
+
+
+def missing_corpus(path: Path) -> list[object]:
+    run = existing(path, training())
+    (path / "book.txt").unlink()
+    shutil.rmtree(os.environ["CHARLM_CACHE"])
+    return ["eval", run]
+
+
+def changed_corpus(path: Path) -> list[object]:
+    words = missing_corpus(path)
+    (path / "book.txt").write_text(prose(3000, seed=9))
+    return words
+
+
+# name: (command, exit code, pattern of the line)
+ERRORS: dict[str, tuple[Prepare, int, str]] = {
+    "no such option": (training("--hiden", 3), 2, "No such option: --hiden.*--hidden-size"),
+    "not a number": (
+        training("--hidden-size", "many"),
+        2,
+        "--hidden-size.*valid integer.*Try 'charlm train --help'",
+    ),
+    "no such command": (lambda _: ["trian"], 2, "trian.*train"),
+    "resume without run": (lambda _: ["train", "--resume"], 2, "--resume.*requires an argument"),
+    "resume of no run": (lambda p: ["train", "--resume", p / "x"], 66, "x: there is no such run"),
+    "resume and run": (
+        lambda p: ["train", "--resume", p / "x", "--run", p / "y"],
+        78,
+        "cannot use --run and --resume together",
+    ),
+    "trusted cell of a new run": (
+        training("--trust-cell", "cell.py:C"),
+        78,
+        "--trust-cell is for --resume. Try --cell for a new run",
+    ),
+    "empty file": (training_on("e.txt", ""), 65, "e.txt is empty"),
+    "one character": (training_on("o.txt", "x"), 65, "o.txt has 1 characters"),
+    "shorter than a window": (training_on("s.txt", prose(70)), 65, "batch size × .*smaller --b"),
+    "invalid utf-8": (training_on("i.txt", b"ab\n\xff"), 65, "i.txt.*is not UTF-8 at byte 3"),
+    "nul": (training_on("n.txt", b"ab\0"), 65, "n.txt.* NUL .*line 1.*--vocab bytes"),
+    "utf-16": (training_on("u.txt", prose(99).encode("utf-16")), 65, "looks like UTF-16"),
+    "false gzip": (training_on("x.gz", b"plain"), 65, "x.gz.*unpack"),
+    "missing file": (lambda p: ["train", p / "none.txt"], 66, "none.txt: there is no such file"),
+    "no run": (lambda p: ["sample", p / "none"], 66, "there is no such run"),
+    "not a run": (lambda p: ["eval", p], 66, "is not a run"),
+    "no file matches": (lambda p: ["train", p], 66, "--glob"),
+    "missing text": (lambda p: training("--test-file", p / "no.txt")(p), 66, "no.txt"),
+    "directory exists": (foreign_directory, 73, "r: it exists. Try another path"),
+    "run exists": (run_again, 73, "it exists. Try --resume .*r to continue the run"),
+    "run is a file": (lambda p: training("--run", write(p, "f", "x"))(p), 73, "is a file"),
+    "unknown cell": (training("--cell", "lsmt"), 78, "unknown cell 'lsmt'; did you mean lstm"),
+    "unknown kernel": (training("--kernel", "warp"), 78, "unknown kernel 'warp'; .*available: "),
+    "kernel for others": (
+        training("--cell", "irnn", "--kernel", "native"),
+        78,
+        "cannot use --kernel native: .*IRNN.*loop",
+    ),
+    "units in multiples": (
+        training("--cell", "clockwork", "--hidden-size", 12),
+        78,
+        "12 units: Clockwork needs a multiple of 8. Try --hidden-size 16",
+    ),
+    "no forget gate": (
+        training("--cell", "rnn", "--forget-bias", "chrono"),
+        78,
+        "RNN has no forget gate. Leave --forget-bias out",
+    ),
+    "no recurrent matrix": (
+        training("--cell", "qrnn", "--recurrent-init", "orthogonal"),
+        78,
+        "cannot use --recurrent-init: QRNN has no hidden-to-hidden matrix",
+    ),
+    "block around depth": (
+        training("--cell", "depth-gated-lstm", "--block", "residual"),
+        78,
+        "which cannot be added. Try --block none",
+    ),
+    "odd forget bias": (
+        training("--forget-bias", "long"),
+        78,
+        "--forget-bias long: default, a number such as",
+    ),
+    "missing file of a cell": (
+        training("--cell", "none.py:C"),
+        66,
+        "none.py: No such file",
+    ),
+    "file of a cell is no Python": (
+        training("--cell", "cell.txt:C"),
+        78,
+        "it is not FILE.py:CLASS",
+    ),
+    "unknown class": (
+        custom_cell(name="YourCell"),
+        78,
+        "cannot find the class YourCell: .* defines MyCell",
+    ),
+    "class is no cell": (custom_cell("class MyCell: pass"), 78, "MyCell: it is not a Cell. Try"),
+    "cell's file fails": (
+        custom_cell("x = 1\nprint(x / 0)"),
+        65,
+        r"cell.py: ZeroDivisionError: division by zero \(line 2\)",
+    ),
+    "cell's file is no Python": (custom_cell("class"), 65, "cell.py: SyntaxError.*line 1"),
+    "cell's file exits": (custom_cell("raise SystemExit(0)"), 65, "cell.py: SystemExit: 0"),
+    "cell fails a check": (
+        training("--cell", f"{BROKEN}:SeesTheFuture"),
+        80,
+        "SeesTheFuture.*5 inputs and 9 units",
+    ),
+    "compared cell fails a check": (
+        lambda p: ["compare-cells", "--out", p / "o", "--cells", f"rnn,{BROKEN}:Raises"],
+        80,
+        "Raises.*RuntimeError: The size",
+    ),
+    "run of a cell not trusted": (
+        run_of_custom_cell,
+        78,
+        r"its file would be executed. Try --trust-cell FILE.py:MyCell if you trust it",
+    ),
+    "run of a changed cell": (changed_cell, 65, "cell.py.*SHA-256"),
+    "run of another cell": (
+        lambda p: [*run_of_custom_cell(p), "--trust-cell", "lstm"],
+        78,
+        "cannot use --trust-cell lstm: the run's cell is .*cell.py:MyCell",
+    ),
+    "cells of odd width": (
+        lambda _: ["cells", "--hidden-size", 12],
+        78,
+        "Clockwork needs a multiple of 8. Try --hidden-size 16",
+    ),
+    "unknown cell to show": (lambda _: ["cells", "show", "lsmt"], 78, "did you mean lstm"),
+    "unknown cell to check": (lambda _: ["cells", "check", "lsmt"], 78, "did you mean lstm"),
+    "cells option too early": (
+        lambda _: ["cells", "--json", "check", "lstm"],
+        78,
+        "--hidden-size.*--json",
+    ),
+    "unknown device": (training("--device", "tpu"), 78, "one of auto, cpu, cuda"),
+    "absent device": (training("--device", "cuda:9"), 78, "this machine has .* CUDA devices"),
+    "no units": (training("--hidden-size", 0), 78, "--hidden-size 0: expected `int` >= 1"),
+    "negative rate": (training("--lr", -1), 78, "--learning-rate -1.0: expected"),
+    "rate not a number": (training("--lr", "nan"), 78, "--learning-rate nan: expected"),
+    "dropout of all": (training("--dropout", 1), 78, "--dropout 1.0: expected"),
+    "unknown schedule": (training("--lr-schedule", "step"), 78, "--lr-schedule step: invalid"),
+    "absurd split": (
+        training("--split-ratios", "100/0/0"),
+        78,
+        "--split-ratios 100/0/0: three positive",
+    ),
+    "two budgets": (training("--epochs", 2), 78, "keep one of --max-steps, --epochs"),
+    "tied but unequal": (training("--tie-weights"), 78, "--tie-weights needs --embedding-dim"),
+    "too large": (training("--hidden-size", 10**6), 79, "GB.* GB .*--hidden-size"),
+    "clip without end": (training("--grad-clip", "inf"), 78, "--grad-clip inf: expected"),
+    "too many units": (training("--hidden-size", 2**31), 78, "--hidden-size .*expected `int` <="),
+    "endless split": (training("--split-ratios", "1e99999999/5/5"), 78, "three positive numbers"),
+    "bad glob": (lambda p: ["train", p, "--glob", "/x"], 78, "--glob /x"),
+    "empty valid file": (
+        lambda p: training("--valid-file", write(p, "v.txt", ""))(p),
+        65,
+        "v.txt is empty",
+    ),
+    "endless temperature": (
+        lambda p: ["sample", p, "--temperature", "inf"],
+        78,
+        "--temperature",
+    ),
+    "resumed with other settings": (
+        other_settings,
+        78,
+        r"resumed run: --hidden-size 9 \(the run has 8\); --seed 3 \(the run has 0\)\. Leave them",
+    ),
+    "damaged checkpoint": (damaged_run, 65, "model.safetensors is damaged.*no other checkpoint"),
+    "missing corpus": (missing_corpus, 66, "book.txt: there is no such file"),
+    "changed corpus": (changed_corpus, 65, "it is not the text of the run"),
+    "no cells": (lambda _: ["compare-cells", "--cells", ","], 78, "cell"),
+    "range without trials": (
+        lambda _: ["compare-cells", "--lr-range", "1e-3..1", "--trials", 0],
+        78,
+        "--lr-range",
+    ),
+    "one trial": (lambda _: ["compare-cells", "--trials", 1], 78, "--trials"),
+    "no such reference": (
+        lambda _: ["compare-cells", "--cells", "gru,rnn", "--reference", "lstm"],
+        78,
+        "--reference.*gru, rnn",
+    ),
+    "trials of a task": (
+        lambda _: ["tasks", "compare", "copy", "--distances", 1, "--trials", 3],
+        2,
+        "No such option: --trials",
+    ),
+    "margin of a task": (
+        lambda _: ["tasks", "compare", "copy", "--distances", 5, "--margin", 0.1],
+        2,
+        "No such option: --margin",
+    ),
+    "comparison exists": (
+        lambda p: ["compare-cells", "--out", write(p, "x", "").parent],
+        73,
+        "exists",
+    ),
+}
+FAST = ["no such option", "not a number", "missing file", "directory exists", "unknown cell"]
+FAST += ["no units", "two budgets", "resume of no run", "no run", "empty file"]
+NAMES = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in ERRORS]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_error_is_one_line_with_cause_and_remedy(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHARLM_CACHE", str(tmp_path / "cache"))
+    prepare, code, pattern = ERRORS[name]
+    words = prepare(tmp_path)
+    reports = set(tmp_path.rglob("report.json"))
+    done = charlm(*words)
+    stderr = done.stderr.decode()
+    assert done.returncode == code, stderr
+    assert done.stdout == b"" and "Traceback" not in stderr
+    (line,) = [line for line in stderr.splitlines() if line.startswith("charlm: ")]
+    assert line == stderr.splitlines()[-1] and re.search(pattern, line), stderr
+    assert set(tmp_path.rglob("report.json")) == reports
+    if name == "directory exists":
+        assert (tmp_path / "r" / "thesis.txt").read_text() == "my work"
+    if name == "resume of no run":
+        assert not (tmp_path / "x").exists()
+
+
+def test_every_exit_code_is_documented() -> None:
+    codes = {kind.code for kind in CharlmError.__subclasses__()}
+    assert codes | {0, 2, 70, 130, 141, 143} == set(EXIT_CODES)
+    readme = (TESTS.parent / "README.md").read_text()
+    (listed,) = re.findall(r"\*\*Exit codes\.\*\*(.*?)\n\n", readme, re.S)
+    assert set(map(int, re.findall(r"\b\d+\b", listed))) == set(EXIT_CODES)
+    shown = charlm("--help").stdout.decode().split("codes:")[1].split("╭")[0]
+    assert set(map(int, re.findall(r"\b\d+\b", shown))) == set(EXIT_CODES)
