@@ -5,7 +5,6 @@ from fractions import Fraction
 from itertools import accumulate, pairwise
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from charlm.config import Config, parse_split_ratios
@@ -29,26 +28,22 @@ class Corpus:
         record: sources, SHA-256 and splits; stored with a run.
         encoding: ids of the whole text.
         vocabulary: tokens of the training split.
-        config: config that the text was read with, paths absolute.
+        settings: fields of the config that decided encoding and splits, paths absolute.
     """
 
     def __init__(self, record: CorpusRecord, encoding: EncodedText, config: Config) -> None:
         """Create a corpus that was read as `config` says."""
         self.record = record
         self.encoding = encoding
-        paths = {"valid_file": config.valid_file, "test_file": config.test_file}
-        self.config = msgspec.structs.replace(config, **make_paths_absolute(paths))
+        self.settings: dict[str, str] = make_paths_absolute(
+            {name: getattr(config, name) for name in SETTINGS}
+        )
         self.vocabulary = BYTE_VOCABULARY
         if config.vocab == "chars":  # ids follow first appearance: the tokens of train come first
             train_end = record.splits["train"][1]
             in_train = np.array(encoding.metadata.first_positions) < train_end
             tokens = encoding.metadata.tokens[: int(in_train.sum())]
             self.vocabulary = Vocabulary("chars", tokens)
-
-    @property
-    def settings(self) -> dict[str, str]:
-        """Fields of the config that decided the encoding and the splits."""
-        return {name: getattr(self.config, name) for name in SETTINGS}
 
     def split(self, name: str) -> TokenIds:
         """Return the ids of a split, (length,); ids >= `vocabulary.unk_id` are unknown."""

@@ -172,5 +172,5 @@ def _lookup(keys: Counts, values: Counts, queries: Counts, default: int = 0) -> 
     if not len(keys):
         return np.full(queries.shape, default)
     index = np.minimum(np.searchsorted(keys, queries), len(keys) - 1)
-    found: Counts = np.where(keys[index] == queries, values[index], default)
-    return found
+    result: Counts = np.where(keys[index] == queries, values[index], default)
+    return result

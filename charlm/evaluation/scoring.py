@@ -50,9 +50,7 @@ def score_text(
     """
     start, end = span
     if end == start:
-        raise DataError(
-            "cannot score the text: it is empty, there is nothing to score. Try another"
-        )
+        raise DataError("cannot score the text: it is empty. Try another")
     ids = encoding.ids[start:end, None]
     blocks = sum_by_block(iter_token_nll(model, ids, vocabulary, count), end - start)
     nats = math.fsum(blocks)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scored import score_untrained
+from untrained_models import score_untrained
 
 from charlm.errors import ConfigError, DivergedError
 from charlm.evaluation.generation import generate, iter_generated, sample_token

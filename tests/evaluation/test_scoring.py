@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY, make_run, prose
-from scored import encode_file, nats_by_definition, score_untrained
+from untrained_models import encode_file, nats_by_definition, score_untrained
 
 from charlm.config import validate_config
 from charlm.data.corpus import Corpus, load_corpus
@@ -44,7 +44,7 @@ def test_single_character_is_scored_by_the_bias(tmp_path: Path) -> None:
 
 
 def test_empty_text_has_no_score(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="nothing to score"):
+    with pytest.raises(DataError, match="cannot score the text: it is empty"):
         score_untrained(tmp_path, "")
 
 
