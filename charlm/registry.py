@@ -33,12 +33,12 @@ class Registry(Mapping[str, T]):
     def register(self, name: str) -> Callable[[T], T]:
         """Return a decorator that registers an entry under this name."""
 
-        def put(entry: T) -> T:
+        def add(entry: T) -> T:
             assert name not in self._entries, f"two {self.kind}s are called {name!r}"
             self._entries[name] = entry
             return entry
 
-        return put
+        return add
 
     def modules(self) -> list[str]:
         """Return the names of the package's modules that may register entries."""
@@ -89,9 +89,9 @@ def unknown_name_error(kind: str, name: str, known: Iterable[str]) -> ConfigErro
 
 def docstring_sections(doc: str, names: Sequence[str]) -> dict[str, str]:
     """Return the text below each of these headings, which begin paragraphs and end with a colon."""
-    found = {}
+    sections = {}
     for name in names:
-        said = re.search(rf"^\s*{name.capitalize()}: (.+?)(?=\n\s*\n|\Z)", doc, re.M | re.S)
-        assert said, f"a docstring must say its {name}: {doc}"
-        found[name] = " ".join(said[1].split())
-    return found
+        match = re.search(rf"^\s*{name.capitalize()}: (.+?)(?=\n\s*\n|\Z)", doc, re.M | re.S)
+        assert match, f"a docstring has no section {name.capitalize()}: {doc}"
+        sections[name] = " ".join(match[1].split())
+    return sections
