@@ -148,7 +148,7 @@ def _resolve(name: str, path: Path, glob: str) -> list[TextSource]:
         with path.open("rb") as pipe:
             return [_spool_to_disk(name, pipe)]
     raise InputNotFoundError(
-        f"cannot read {name}: there is no file and no corpus of that name. "
+        f"cannot read {name}: there is no such file, and no corpus of that name. "
         f"Try a path, or one of {', '.join(NAMED_CORPORA)}"
     )
 

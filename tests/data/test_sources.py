@@ -68,7 +68,7 @@ def test_truncated_or_false_archive_is_bad_data(tmp_path: Path, kind: str, cut: 
 
 def test_missing_sources_are_named(tmp_path: Path) -> None:
     with pytest.raises(
-        InputNotFoundError, match="nowhere.txt: there is no file.*python-docs, python-source"
+        InputNotFoundError, match="nowhere.txt: there is no such file.*python-docs, python-source"
     ):
         resolve_sources(["nowhere.txt"], "")
     with pytest.raises(InputNotFoundError, match=r"matches \*\*/\*\.txt. Try another --glob"):
