@@ -11,7 +11,16 @@ from msgspec import to_builtins
 
 from charlm import console
 from charlm.cli.app import app
-from charlm.cli.options import JSON, LOG_EVERY, TEXT, add_config_options
+from charlm.cli.options import (
+    EXECUTOR,
+    JOBS,
+    JSON,
+    LOG_EVERY,
+    RAY_ADDRESS,
+    TEXT,
+    TRUST_CELLS,
+    add_config_options,
+)
 from charlm.comparison.request import (
     DEFAULT_CELLS,
     DEFAULT_MARGIN,
@@ -56,7 +65,7 @@ def compare_cells(
         str,
         typer.Option(
             metavar="NAME",
-            help="Cell that the others are compared with; default: the first.",
+            help="Cell that the others are compared with. \\[default: the first]",
             show_default=False,
         ),
     ] = "",
@@ -96,8 +105,8 @@ def compare_cells(
         int | None,
         typer.Option(
             metavar="N",
-            help="Tuning trials per cell. 0 disables tuning; implied by --learning-rate.  "
-            f"[default: {DEFAULT_TRIALS}]",
+            help="Tuning trials per cell. 0 disables tuning; implied by --learning-rate. "
+            f"\\[default: {DEFAULT_TRIALS}]",
             min=0,
             max=1000,
             show_default=False,
@@ -107,7 +116,7 @@ def compare_cells(
         str,
         typer.Option(
             metavar="LOW..HIGH",
-            help="Learning rates of the trials.  [default: 3e-4..3e-2]",
+            help="Learning rates of the trials. \\[default: 3e-4..3e-2]",
             show_default=False,
         ),
     ] = "",
@@ -129,36 +138,10 @@ def compare_cells(
         bool,
         typer.Option("--dry-run", help="Estimate time, memory and disk; train nothing."),
     ] = False,
-    jobs: Annotated[
-        int,
-        typer.Option(
-            "--jobs",
-            "-j",
-            metavar="N",
-            help="Runs in parallel, as far as they fit into memory; 0: one per core.",
-            min=0,
-        ),
-    ] = 0,
-    executor: Annotated[
-        Literal["local", "ray"],
-        typer.Option(help="Where to train: here, or in a Ray cluster that shares --out."),
-    ] = "local",
-    ray_address: Annotated[
-        str,
-        typer.Option(
-            metavar="HOST:PORT",
-            help="Address of the Ray cluster; default: the one of this machine.",
-            show_default=False,
-        ),
-    ] = "",
-    trust_cell: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FILE.py:CLASS",
-            help="Custom cell of existing runs. The file is executed.",
-            show_default=False,
-        ),
-    ] = None,
+    jobs: JOBS = 0,
+    executor: EXECUTOR = "local",
+    ray_address: RAY_ADDRESS = "",
+    trust_cell: TRUST_CELLS = None,
     log_every: LOG_EVERY = 10.0,
     json: JSON = False,
 ) -> None:
@@ -176,16 +159,18 @@ def compare_cells(
 
     charlm compare-cells runs/mine runs/yours --out both
 
-    The same command continues where it was stopped. More cells or seeds reuse what is done.
+    The same command continues where it was stopped. More cells or seeds reuse
+    what is done.
 
-    Tuning searches those of --learning-rate, --dropout, --forget-bias and --grad-clip that are not
-    given, for each cell, on the validation split. All trials are trained for a ninth of the steps,
-    the best third of them for a third, the best third of those for all, and never fewer than two.
+    Tuning searches those of --learning-rate, --dropout, --forget-bias and
+    --grad-clip that are not given, for each cell, on the validation split. All
+    trials are trained for a ninth of the steps, the best third of them for a
+    third, the best third of those for all, and never fewer than two.
 
     Existing runs are compared as they are, if they were scored alike.
 
-    In a cluster (--executor ray), all machines share --out, the texts and the current directory.
-    On its GPUs, --jobs is the number of runs that share one.
+    In a cluster (--executor ray), all machines share --out, the texts and the
+    current directory.
     """
     device = str(settings.get("device", Config().device))
     where = ExecutionOptions(out, executor, ray_address, device, jobs, log_every)
@@ -268,6 +253,7 @@ def estimate_cost(request: ComparisonRequest, where: ExecutionOptions, json: boo
     """Print what a comparison would take."""
     from charlm.comparison.compare import dry_run
     from charlm.reporting.terminal.cost_estimate import print_cost_estimate
+    from charlm.reporting.terminal.tables import print_insufficient_data
     from charlm.testing.trusted_cells import load_and_check_custom_cells
 
     raise_pending()
@@ -275,6 +261,7 @@ def estimate_cost(request: ComparisonRequest, where: ExecutionOptions, json: boo
     with where.open("text") as execution:
         estimate = dry_run(request, execution)
     if json:
+        print_insufficient_data(estimate.insufficient)
         console.print_json(to_builtins(estimate))
     else:
         print_cost_estimate(estimate)

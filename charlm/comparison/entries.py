@@ -1,11 +1,10 @@
 """Entries of a comparison and their planned runs; a run's directory is named by its settings."""
 
 import hashlib
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -19,9 +18,9 @@ from charlm.results.comparison import PlannedEntry, Role, Setting
 from charlm.results.jobs import JobProgress
 from charlm.results.text import CorpusRecord
 from charlm.results.tuning import Settings
+from charlm.runs.metrics import load_latest_metrics
 from charlm.runs.run import Run, is_run
 
-METRICS_TAIL_BYTES = 2**20  # of metrics.jsonl: enough to hold a validation
 WORKER_LOG_EVERY = 60  # seconds between lines in the log of a worker
 
 
@@ -72,30 +71,10 @@ class PlannedRun:
                 "to remove it, after making sure that every machine has the same files (for a "
                 "built-in corpus, the same Python)"
             )
+        step, bits = load_latest_metrics(self.path)
         if run.report:
-            return JobProgress("finished", record.max_steps, record.max_steps, self._last_bits())
-        status: Literal["", "diverged"] = "diverged" if run.diverged else ""
-        return JobProgress(status, self._last_step(), record.max_steps, self._last_bits())
-
-    def _last_step(self) -> int:
-        return next((metrics["step"] for metrics in self._metrics_tail()), 0)
-
-    def _last_bits(self) -> float | None:
-        return next(
-            (metrics["valid_bits"] for metrics in self._metrics_tail() if "valid_bits" in metrics),
-            None,
-        )
-
-    def _metrics_tail(self) -> Iterable[dict[str, Any]]:
-        """Yield the last metrics, newest first."""
-        try:
-            with (self.path / "metrics.jsonl").open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - METRICS_TAIL_BYTES))
-                lines = file.read().splitlines()[1:-1]  # the last may be incomplete
-        except FileNotFoundError:
-            return
-        for line in reversed(lines):
-            yield msgspec.json.decode(line)
+            return JobProgress("finished", record.max_steps, record.max_steps, bits)
+        return JobProgress("diverged" if run.diverged else "", step, record.max_steps, bits)
 
 
 @dataclass(frozen=True)

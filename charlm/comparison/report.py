@@ -30,14 +30,12 @@ from charlm.results.comparison import (
     Statistics,
     TimingReport,
     Unit,
-    ValidationCurve,
-    ValidationPoint,
     Verdict,
 )
 from charlm.results.probes import ProbesReport
 from charlm.results.run import RunRecord, RunReport, Score
-from charlm.results.training import RunEvent, ValidationMetrics
 from charlm.results.tuning import TuningReport
+from charlm.runs.metrics import load_validation_curve
 from charlm.runs.run import Run
 from charlm.storage import files
 from charlm.storage.json_files import encode_json
@@ -279,35 +277,6 @@ def build_result(
         },
         probes=probes,
     )
-
-
-def load_validation_curve(run: Path) -> ValidationCurve:
-    """Return the validations of a run, in order."""
-    seconds = {
-        event.step: event.seconds
-        for event in map(_decode_event, _complete_lines(run / "events.jsonl"))
-        if event.event == "validated"
-    }
-    validations = [
-        msgspec.json.decode(line, type=ValidationMetrics)
-        for line in _complete_lines(run / "metrics.jsonl")
-        if b'"valid_bits"' in line
-    ]
-    return tuple(
-        ValidationPoint(metrics.characters, seconds[metrics.step], metrics.valid_bits)
-        for metrics in validations
-        if metrics.step in seconds
-    )
-
-
-def _decode_event(line: bytes) -> RunEvent:
-    return msgspec.json.decode(line, type=RunEvent)
-
-
-def _complete_lines(path: Path) -> list[bytes]:
-    """Return the lines of a log without those that a kill has torn; none if there is no log."""
-    lines = path.read_bytes().splitlines() if path.exists() else []
-    return [line for line in lines if line.endswith(b"}")]
 
 
 def write_reports(directory: Path, result: ComparisonResult) -> None:

@@ -110,6 +110,7 @@ def test_dry_run_lists_every_run_and_starts_none(
     words = [book, *WORDS, "--match", "state", "--out", out]
     done = charlm("compare-cells", *words, "--dry-run", "--json")
     assert done.returncode == 0, done.stderr
+    assert b"there can be no verdict: 6 seeds or more are needed, there are 2" in done.stderr
     estimate = msgspec.json.decode(done.stdout, type=CostEstimate)
     assert not {"runs", "logs", "report.json"} & {path.name for path in out.iterdir()}
     assert [(run.cell, run.seed, run.status) for run in estimate.runs] == [

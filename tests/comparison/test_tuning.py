@@ -14,7 +14,6 @@ import msgspec
 import pytest
 from comparison_plans import make_plan
 from conftest import charlm, command
-from example_reports import comparison_report, entry_row
 
 from charlm.comparison import tuning
 from charlm.comparison.entries import PlannedRun
@@ -31,10 +30,8 @@ from charlm.comparison.search import (
 from charlm.comparison.tuning import planned_work, search_space_for, tune, tuned_entries
 from charlm.config import Config
 from charlm.execution.jobs import Job
-from charlm.reporting.html import tuning as page
-from charlm.reporting.wording.tuning import boundary_warnings, describe_tuning
 from charlm.results.jobs import JobProgress
-from charlm.results.tuning import CellTuning, ChosenTrial, TuningReport
+from charlm.results.tuning import TuningReport
 from charlm.runs.run import Run
 
 Score = Callable[[PlannedRun], float | None]
@@ -154,79 +151,10 @@ def test_identical_trials_share_a_job(tmp_path: Path, run_trials: Callable[..., 
     assert [cell.chosen.number for cell in report.cells.values()] == [0, 0]
 
 
-# wording and figures
-
-
-def test_wording_tells_what_was_tuned(tmp_path: Path, run_trials: Callable[..., Any]) -> None:
-    tuned, _ = run_trials(plan_with_trials(tmp_path, trials=3), optimum_at_one_percent)
-
-    def describe(tuning: TuningReport | None, **settings: float) -> str:
-        rows = [entry_row("rnn")]
-        return describe_tuning(comparison_report(rows, tuning=tuning, settings=settings))
-
-    one_rate = describe(None, learning_rate=0.01)
-    assert one_rate == "one learning rate 0.01, not tuned for each cell"
-    assert describe(tuned, learning_rate=0.01).endswith("0.01, the rest tuned for each cell")
-    assert describe(tuned) == "tuned for each cell"
-
-
-def test_warning_names_cell_at_boundary_and_remedy() -> None:
-    def cell(at_boundary: Any, bits: float | None) -> CellTuning:
-        chosen = ChosenTrial(number=0, steps=9, bits=bits, settings={})
-        return CellTuning(chosen=chosen, at_boundary=at_boundary, trials=(), expected_best=())
-
-    space = {"learning_rate": (0.001, 0.1)}
-    report = TuningReport(
-        search=plan_search(SearchSettings(3, space), 9),
-        uniform_baseline_bits=6.0,
-        cells={
-            "gru": cell("high", 2.0),
-            "rnn": cell("", 2.0),
-            "my.C": cell("low", 2.0),
-            "lru": cell("high", None),
-            "irnn": cell("low", 8204.0),
-        },
-    )
-    gru, mine, *lost = boundary_warnings(report)
-    assert [warning.split(",")[0] for warning in lost] == ["lru: not tuned", "irnn: not tuned"]
-    assert gru.startswith("gru: ") and "a higher" in gru and "--lr-range 0.001..1," in gru
-    assert mine.startswith("my.C: ") and "--lr-range 0.0001..0.1," in mine
-
-
-@pytest.mark.parametrize("lost", [None, 5.1])
-def test_figure_is_left_out_if_all_trials_are_worse_than_uniform(
-    lost: float | None, tmp_path: Path, run_trials: Callable[..., Any]
-) -> None:
-    def score(run: PlannedRun) -> float | None:
-        return lost if run.config.cell == "rnn" else optimum_at_one_percent(run)
-
-    report, _ = run_trials(plan_with_trials(tmp_path), score)
-    assert not page.loss_by_learning_rate(0, report, "rnn")
-    assert page.loss_by_learning_rate(1, report, "gru")
-    heads, rows = page.trial_table(report)
-    assert {len(row) for row in rows} == {len(heads)} and len(rows) == 18
-    fourth = rows[9 + 3]  # of rnn, which has no forget bias
-    assert fourth[:2] == ["rnn", "3"] and fourth[4] == "-"
-    assert fourth[-3:] == [page.format_bits(lost), "", ""]
-
-
-def test_figure_shows_trials_of_each_rung_and_the_chosen_one(
-    tmp_path: Path, run_trials: Callable[..., Any]
-) -> None:
-    report, _ = run_trials(plan_with_trials(tmp_path), optimum_at_one_percent)
-    (figure,) = page.loss_by_learning_rate(0, report, "gru")
-    groups = ["300 steps", "900 steps", "2,700 steps", "chosen"]
-    assert [entry.group for entry in figure.legend] == groups
-    columns = dict(zip(figure.heads, zip(*figure.rows, strict=True), strict=True))
-    assert len(columns["300 steps"]) == 9 and columns["300 steps"].count("diverged") == 1
-    assert sum(map(bool, columns["900 steps"])) == 3
-    assert sum(map(bool, columns["2,700 steps"])) == 2
-    assert columns["chosen, at"][0] == "0.0107"
-
-
 # the command
 
 
+@pytest.mark.slow
 def test_cells_are_tuned_unless_a_learning_rate_is_given(tmp_path: Path, book: Path) -> None:
     def purposes(*options: str) -> Counter[str]:
         small = ["--cells", "rnn", "--seeds", "1", "--params", "3030", "--embedding-dim", "8"]
