@@ -195,6 +195,7 @@ def test_example_tables_are_what_charlm_prints(
     assert "".join(blocks) == capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_example_figures_have_names_that_the_script_writes(tmp_path: Path) -> None:
     written = load_script("figures").write_figures(EXAMPLE / "report.json", tmp_path)
     assert {path.name for path in EXAMPLE.glob("*.svg")} <= {path.name for path in written}
