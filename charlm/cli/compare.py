@@ -27,6 +27,7 @@ from charlm.comparison.request import (
     DEFAULT_PARAMS,
     DEFAULT_SEEDS,
     DEFAULT_TEXT,
+    OWN_SETTINGS,
     ComparisonRequest,
     is_run_list,
     parse_baselines,
@@ -53,7 +54,7 @@ RUN_OPTIONS = {
 
 
 @app.command(name="compare-cells")
-@add_config_options("cell", "hidden_size", "seed", "minutes", "final_eval", "threads")
+@add_config_options(*OWN_SETTINGS, "threads")
 def compare_cells(
     context: typer.Context,
     settings: dict[str, Any],

@@ -19,6 +19,8 @@ DEFAULT_TEXT = "python-docs"
 DEFAULT_PARAMS = 150_000
 DEFAULT_SEEDS = 6  # the fewest that allow a verdict
 DEFAULT_MARGIN = 0.01  # bits per character; a smaller difference is considered negligible
+# Settings that a comparison determines: sizes, seeds, equal steps, and the score on test.
+OWN_SETTINGS = ("cell", "hidden_size", "seed", "minutes", "final_eval")
 TRANSFORMER = "transformer"  # name of the baseline that is trained, and of its entry
 
 
@@ -69,11 +71,10 @@ class ComparisonRequest:
             raise ConfigError("cannot compare: --params and --seeds must be 1 or more")
         if not (self.margin > 0 and math.isfinite(self.margin)):
             raise ConfigError(f"cannot use --margin {self.margin}: it must be positive")
-        for owned in ("cell", "hidden_size", "seed"):
-            if owned in self.settings:
+        for name in OWN_SETTINGS:
+            if name in self.settings:
                 raise ConfigError(
-                    f"cannot set {owned}: it differs from run to run of a comparison. "
-                    "Try to leave it out"
+                    f"cannot set {name}: the comparison determines it. Try without {name}"
                 )
         validate_cells(self.base_settings, self.cells)
         labels = [cell_label(cell) for cell in self.cells]
