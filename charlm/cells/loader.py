@@ -99,7 +99,7 @@ def get_cell(name: str) -> type[Cell]:
     if name not in CUSTOM_CELLS:
         raise ConfigError(
             f"cannot use the cell {name}: its file would be executed. "
-            f"Try --trust-cell {name}, with its path on this machine, if you trust it"
+            f"Try --trust-cell FILE.py:{name.rpartition(':')[2]} if you trust it"
         )
     return CUSTOM_CELLS[name][0]
 
