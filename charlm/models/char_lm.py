@@ -30,8 +30,9 @@ class CharLM(RecurrentModel):
     def predict(self, h: Tensor) -> Tensor:
         """Return logits (..., vocabulary) from outputs of the last layer (..., output_size)."""
         weight = self.embed.weight if self.weight is None else self.weight
-        # A slice of everything would still cost a copy in the backward pass.
-        return linear(h if h.shape[-1] == self.hidden else h[..., : self.hidden], weight, self.bias)
+        if h.shape[-1] != self.hidden_size:  # a slice of everything would cost a copy in backward
+            h = h[..., : self.hidden_size]
+        return linear(h, weight, self.bias)
 
     def next_token_logits(self, state: ModelState) -> Tensor:
         """Return the logits (batch, vocabulary) of the token that follows this state."""

@@ -28,7 +28,7 @@ class RecurrentModel(nn.Module):
 
     def __init__(self, config: Config, kernel: str, device: str) -> None:
         super().__init__()
-        self.hidden, self.kernel = config.hidden_size, kernel
+        self.hidden_size, self.kernel = config.hidden_size, kernel
         cells = build_cells(config)
         for cell in cells:
             initialize_cell(cell, config)
@@ -77,7 +77,7 @@ class RecurrentModel(nn.Module):
             )
         if not self.residual:
             return states
-        return (*states, (self.bias.new_zeros(batch_size, self.hidden),))
+        return (*states, (self.bias.new_zeros(batch_size, self.hidden_size),))
 
     def unroll(self, x: Tensor, ids: Tensor | None, state: ModelState) -> tuple[Tensor, ModelState]:
         """Unroll all layers over time.

@@ -38,7 +38,7 @@ class RecurrentRegressor(RecurrentModel):
             Predictions (time, batch) and the state after them.
         """
         h, last = self.unroll(self.embed(x), None, state)
-        return linear(h[..., : self.hidden], self.weight, self.bias)[..., 0], last
+        return linear(h[..., : self.hidden_size], self.weight, self.bias)[..., 0], last
 
     def loss_fn(self, predictions: Tensor, y: Tensor) -> Tensor:
         """Return the mean squared error."""
