@@ -220,7 +220,7 @@ class CheckedResources(NamedTuple):
     """Execution of a plan that fits into memory and onto the disk."""
 
     execution: Execution
-    memory_limits_parallel: bool  # whether fewer run in parallel than asked for
+    memory_limits_parallel: bool  # whether fewer run in parallel than requested
 
 
 def check_resources(plan: ComparisonPlan, execution: Execution) -> CheckedResources:

@@ -90,7 +90,7 @@ def compare_runs(
 
 
 def _choose_reference(groups: dict[str, list[Run]], wanted: str, default: Run) -> str:
-    """Return the name of the reference: as asked for, or of the group of the default run."""
+    """Return the name of the reference: as requested, or of the group of the default run."""
     if not wanted:
         return next(
             name for name, runs in groups.items() if any(run.path == default.path for run in runs)

@@ -199,14 +199,14 @@ class LimitedExecutor(NamedTuple):
     """An executor with no more parallel jobs than fit into memory."""
 
     executor: LocalExecutor
-    is_limited: bool  # whether these are fewer than asked for
+    is_limited: bool  # whether these are fewer than requested
 
 
 def limit_to_memory(executor: LocalExecutor, needs: Sequence[int]) -> LimitedExecutor:
     """Limit parallel jobs to those that fit into the memory of the device, whichever they are.
 
     Args:
-        executor: with as many parallel jobs as asked for.
+        executor: with as many parallel jobs as requested.
         needs: bytes of each job.
     """
     available = available_memory(executor.device)

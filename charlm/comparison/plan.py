@@ -132,6 +132,6 @@ def plan_entries(
 
 
 def _check_kernel(config: Config, device: str) -> None:
-    """Raise ConfigError if the cell does not have the kernel that was asked for."""
+    """Raise ConfigError if the cell does not have the kernel that was requested."""
     if config.kernel != "auto":
         select_kernel(config, device)

@@ -133,7 +133,7 @@ class SuccessiveHalving:
         self._open: set[str] = set()  # entries with a rung that has not ended
 
     def rungs(self, has_ended: Callable[[PlannedRun], bool]) -> Iterator[list[Trial]]:
-        """Yield the trials of each rung; read their results when the next rung is asked for.
+        """Yield the trials of each rung; read their results when the next rung is requested.
 
         Args:
             has_ended: whether the result of a trial can be read.
