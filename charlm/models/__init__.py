@@ -1,1 +1,1 @@
-"""TODO docstring."""
+"""Models around the cells: construction, initialization, loss, cost, recorded activations."""
