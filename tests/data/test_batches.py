@@ -45,6 +45,8 @@ def test_epoch_reads_each_character_once_but_for_a_window() -> None:
 
 
 def test_text_shorter_than_a_window_is_refused() -> None:
-    with pytest.raises(DataError, match="= 65 are needed. Try more text, or a smaller --batch-size"):
+    with pytest.raises(
+        DataError, match="= 65 are needed. Try more text, or a smaller --batch-size"
+    ):
         BatchSampler(np.zeros(64, dtype=np.uint8), 4, 16, 0)
     assert BatchSampler(np.zeros(65, dtype=np.uint8), 4, 16, 0).windows == 1

@@ -41,7 +41,9 @@ for step in range(10):  # into the second epoch, which begins with the initial s
     metrics = trainer.train_step(batches[step])
 tensors = trainer.state_tensors()
 if group.is_main:
-    flat = {f"{k}/{name}": t.contiguous() for k, named in tensors.items() for name, t in named.items()}
+    flat = {}
+    for file, named in tensors.items():
+        flat |= {f"{file}/{name}": tensor.contiguous() for name, tensor in named.items()}
     flat["metrics"] = torch.tensor([metrics.bits, metrics.gradient_norm, metrics.characters])
     save_file(flat, sys.argv[2])
 group.shutdown()
