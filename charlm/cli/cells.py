@@ -7,7 +7,6 @@ import typer
 
 from charlm import console
 from charlm.cells.names import parse_custom_cell
-from charlm.cells.names import parse_custom_cell
 from charlm.cells.source_listing import read_cell_source
 from charlm.cli.app import CommandLine, app
 from charlm.cli.options import JSON
@@ -79,7 +78,6 @@ def check_cell(cell: CELL, json: JSON = False) -> None:
     Prints one line per check. The exit code is 80 if one fails.
     """
     parse_custom_cell(cell)  # refuses an unknown name before PyTorch is imported
-    parse_custom_cell(cell)  # an unknown name is an error before torch is imported
     from charlm.execution.device import select_device
     from charlm.reporting.terminal.cells import print_check
     from charlm.testing.check import check_report, iter_checks
