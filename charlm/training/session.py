@@ -138,14 +138,13 @@ def resume_training(
     recorded_cell = run.record.config.cell
     if overrides.get("cell", recorded_cell) in (recorded_cell, trust_cell):
         overrides.pop("cell", None)  # under which name it is known now is no setting
+    run.load_custom_cell(trust_cell)
+    config = resume_config(run.record.config, overrides)
     if run.report:
-        config = resume_config(run.record.config, overrides)
         _check_corpus(run, config, corpus, progress)
         if is_main_process():
             logger.info("%s is finished: there is nothing left to train", run_dir)
         return run
-    run.load_custom_cell(trust_cell)
-    config = resume_config(run.record.config, overrides)
     return _Session(run.path, corpus, config, run, progress, on_start).run()
 
 
