@@ -12,6 +12,7 @@ from charlm.kernels.loop import unroll_loop
 from charlm.kernels.registry import Unroll, get_kernel, supported_kernels
 from charlm.models.build import build_char_lm, select_kernel
 from charlm.models.char_lm import CharLM
+from charlm.testing import cell_checks  # noqa: F401  (its checks come first)
 from charlm.testing.case import (
     BATCH,
     FLOAT64_TOLERANCE,

@@ -40,7 +40,7 @@ def test_hidden_size_is_nearest_to_budget(
 ) -> None:
     config = validate_config({"embedding_dim": 8, "hidden_size": 8, **settings, "cell": cell})
     if cell == "depth-gated-lstm" and config.block == "residual":
-        with pytest.raises(ConfigError, match="cannot be added to what it reads. Use --block none"):
+        with pytest.raises(ConfigError, match="cannot use --block residual: .* cannot be added. Try --block none"):
             match_budget({"embedding_dim": 8, **settings}, [cell], 3000, SYMBOLS, measure)
         return
     amount = {"params": 3000, "flops": 200_000, "state": 150}[measure]
