@@ -21,7 +21,7 @@ from charlm.progress import ProgressCallback, ignore
 from charlm.results.text import EncodingMetadata, TextDigest
 from charlm.storage import files
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 
 
 class EncodedText:

@@ -10,7 +10,7 @@ from charlm.data.sources import TextSource
 from charlm.data.vocabulary import BYTE_VOCABULARY, UNICODE_CODE_POINTS, Vocabulary
 from charlm.errors import DataError
 from charlm.progress import ProgressCallback
-from charlm.results.text import EncodingMetadata, TextDigest
+from charlm.results.text import EncodingMetadata, TextDigest, TextNote
 from charlm.storage import files
 
 UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -36,7 +36,7 @@ class StreamingEncoder:
         self.part_bytes: list[int] = []
         self.characters: int | None = 0
         self.text_digest, self.ids_digest = hashlib.sha256(), hashlib.sha256()
-        self.notes: list[str] = []
+        self.notes: list[TextNote] = []
 
     def encode_part(self, part: Sequence[TextSource], count: ProgressCallback) -> bool:
         """Encode a part of the text.
@@ -108,7 +108,7 @@ class StreamingEncoder:
                 self.characters += len(decoder.decode(chunk))
             except DataError:
                 self.characters = None
-                self.notes.append(f"{decoder.name} is not UTF-8: the splits are cut in bytes")
+                self.notes.append(TextNote("not_utf8", decoder.name))
 
     def _write(self, data: bytes, num_ids: int) -> None:
         self.ids_digest.update(data)
@@ -125,21 +125,22 @@ class _Utf8Decoder:
         self.decoder = codecs.getincrementaldecoder("utf-8")()
         self.offset = 0  # of the next chunk, in bytes
         self.line = self.column = 1  # of the next character
-        self.notes: list[str] = []
+        self.notes: list[TextNote] = []
 
     def decode_text(self, chunk: bytes) -> str:
         """Decode a chunk of text, b"" at the end. Note oddities, which are kept as they are."""
         line = self.line
         if not self.offset and chunk.startswith(codecs.BOM_UTF8):
-            self.notes.append(f"{self.name} begins with a byte order mark: kept as a character")
+            self.notes.append(TextNote("bom", self.name))
         text = self.decode(chunk)
         if self.refuses_nul and "\0" in text:
             nul_line = line + text[: text.index("\0")].count("\n")
             raise DataError(
                 f"cannot read text: {self.name} has a NUL on line {nul_line}. Try --vocab bytes"
             )
-        if "\r\n" in text and not any("CRLF" in note for note in self.notes):
-            self.notes.append(f"{self.name} ends lines with CRLF: kept as two characters each")
+        crlf = TextNote("crlf", self.name)
+        if "\r\n" in text and crlf not in self.notes:
+            self.notes.append(crlf)
         return text
 
     def decode(self, chunk: bytes) -> str:

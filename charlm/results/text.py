@@ -1,6 +1,17 @@
 """Identity, encoding and splits of a text."""
 
+from typing import Literal
+
 import msgspec
+
+TextOddity = Literal["bom", "crlf", "not_utf8"]
+
+
+class TextNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An oddity of a source that was kept unchanged."""
+
+    kind: TextOddity  # byte order mark, CRLF line ends, or bytes that are not UTF-8
+    source: str  # name of the file
 
 
 class TextDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -20,7 +31,7 @@ class EncodingMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     parts: tuple[int, ...]  # ids of the corpus and of each separate split file
     id_bytes: int  # 1, 2 or 4 bytes per id
     ids_sha256: str  # of the file of ids
-    notes: tuple[str, ...]  # oddities of the text that were kept as they are
+    notes: tuple[TextNote, ...]  # oddities that were kept unchanged
 
 
 class CorpusRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,7 +44,7 @@ class CorpusRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     digest: TextDigest
     characters: int | None  # None if the bytes are not UTF-8
     splits: dict[str, tuple[int, int]]  # name -> first token and one past the last
-    notes: tuple[str, ...]  # oddities of the text that were kept as they are
+    notes: tuple[TextNote, ...]  # oddities that were kept unchanged
 
 
 class GrammarChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,6 +12,7 @@ from charlm.data.encoded_text import EncodedText
 from charlm.data.sources import TextSource
 from charlm.data.vocabulary import BYTE_VOCABULARY, Vocabulary
 from charlm.errors import DataError
+from charlm.results.text import TextNote
 
 
 def encode(data: bytes, vocabulary: Vocabulary | None = None, name: str = "x") -> EncodedText:
@@ -86,8 +87,6 @@ def test_invalid_text_is_refused_with_its_position(
 def test_valid_oddities_are_kept_and_noted() -> None:
     encoding = encode(b"\xef\xbb\xbfone\r\ntwo\r\n", name="w.txt")
     assert encoding.metadata.characters == 11
-    assert [note.split(":")[0] for note in encoding.metadata.notes] == [
-        "w.txt begins with a byte order mark",
-        "w.txt ends lines with CRLF",
-    ]
-    assert "bytes" in encode(b"a\xff", BYTE_VOCABULARY).metadata.notes[0]
+    assert encoding.metadata.notes == (TextNote("bom", "w.txt"), TextNote("crlf", "w.txt"))
+    (note,) = encode(b"a\xff", BYTE_VOCABULARY).metadata.notes
+    assert note.kind == "not_utf8"

@@ -42,7 +42,7 @@ from charlm.results.tasks import (
     TaskExample,
     TaskScore,
 )
-from charlm.results.text import CorpusRecord, TextDigest
+from charlm.results.text import CorpusRecord, TextDigest, TextNote
 from charlm.results.tuning import Rung, SearchPlan
 
 CORPUS = CorpusRecord(
@@ -50,7 +50,7 @@ CORPUS = CorpusRecord(
     digest=TextDigest("ab" * 32, (6000,)),
     characters=6000,
     splits={"train": (0, 5000), "valid": (5000, 5500), "test": (5500, 6000)},
-    notes=("b.txt begins with a byte order mark",),
+    notes=(TextNote("bom", "b.txt"),),
 )
 SCORE: dict[str, object] = {
     "bits_per_char": 2.0,

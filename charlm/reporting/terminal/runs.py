@@ -5,6 +5,7 @@ from charlm.config import describe_block
 from charlm.console import print_message, print_result
 from charlm.reporting.formatting import format_count, format_duration, pluralize
 from charlm.reporting.terminal.tables import corpus_field, print_fields, vocabulary_field
+from charlm.reporting.wording.text import describe_text_note
 from charlm.results.run import EvaluationReport, RunReport, RunSummary, Score
 
 
@@ -47,7 +48,7 @@ def print_run_summary(summary: RunSummary) -> None:
         ]
     )
     for note in record.text.notes:
-        print_message(f"note: {note}")
+        print_message(f"note: {describe_text_note(note)}")
 
 
 def print_run_report(report: RunReport) -> None:

@@ -4,11 +4,23 @@ import math
 
 from charlm.results.inspection import InspectedText
 from charlm.results.jobs import JobProgress
+from charlm.results.text import TextNote, TextOddity
+
+ODDITIES: dict[TextOddity, str] = {
+    "bom": "begins with a byte order mark: kept as a character",
+    "crlf": "ends lines with CRLF: kept as two characters each",
+    "not_utf8": "is not UTF-8: the splits are cut in bytes",
+}
 
 
 def token_noun(vocabulary_kind: str) -> str:
     """Return what a token is called: character or byte."""
     return "byte" if vocabulary_kind == "bytes" else "character"
+
+
+def describe_text_note(note: TextNote) -> str:
+    """Return an oddity of a text in a sentence."""
+    return f"{note.source} {ODDITIES[note.kind]}"
 
 
 def describe_text_origin(text: InspectedText) -> str:
