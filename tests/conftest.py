@@ -44,7 +44,12 @@ def prose(characters: int, seed: int = 0) -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    os.environ["CHARLM_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    """Give each worker a cache of its own, and all of them the same compiled kernels."""
+    directory, base = tmp_path_factory.mktemp("cache"), tmp_path_factory.getbasetemp()
+    kernels = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "kernels"
+    kernels.mkdir(mode=0o700, exist_ok=True)
+    (directory / "kernels").symlink_to(kernels)
+    os.environ["CHARLM_CACHE"] = str(directory)
 
 
 @pytest.fixture(scope="session")
