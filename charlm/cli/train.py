@@ -68,7 +68,7 @@ def train_command(
     from charlm.execution.torchrun import is_main_process
     from charlm.reporting.terminal.progress import TerminalProgress
     from charlm.reporting.terminal.runs import print_run_report, print_run_summary
-    from charlm.runs.run import check_not_existing
+    from charlm.runs.run import check_not_existing, is_run
     from charlm.testing.trusted_cells import load_and_check_custom_cells
     from charlm.training import session
 
@@ -81,7 +81,8 @@ def train_command(
         config = validate_config(settings)
         path = run or session.default_run_dir(config)
         if is_main_process():
-            check_not_existing(path)
+            if not is_run(path):  # else it may be locked, which comes first
+                check_not_existing(path)
             load_and_check_custom_cells([config.cell])
     try:
         if dry_run:
@@ -104,7 +105,7 @@ def train_command(
             finished = session.train(
                 text or DEFAULT_CORPUS,
                 config,
-                run and path,
+                path,
                 progress=progress,
                 on_start=print_run_summary,
             )
@@ -114,7 +115,7 @@ def train_command(
             error.signal, f"{error}{hint if (path / 'run.json').exists() else ''}"
         ) from None
     report = finished.report
-    if report is None:  # a process of rank above 0
+    if report is None or not is_main_process():
         return
     if json:
         console.print_json(msgspec.to_builtins(report))

@@ -34,8 +34,8 @@ from charlm.models.build import build_char_lm, load_weights, select_kernel
 from charlm.models.char_lm import CharLM
 from charlm.models.cost import count_parameters_and_state, estimate_training_memory
 from charlm.progress import NoProgress, Progress
-from charlm.results.run import RunRecord, RunReport, RunSummary
-from charlm.runs.run import Run, check_not_existing
+from charlm.results.run import DeviceReason, KernelReason, RunRecord, RunReport, RunSummary
+from charlm.runs.run import Run, check_not_existing, is_run
 from charlm.storage.lock import exclusive_lock
 from charlm.training.budget import check_fits_memory, measure_step_time, resolve_max_steps
 from charlm.training.distributed import (
@@ -66,11 +66,15 @@ def train(
 
     Processes that torchrun started train one model together; all must call this function.
 
+    The file of a custom cell is executed, but the cell is not tested: see `check_cell`.
+
     Args:
         corpus: Text, or its sources as `load_corpus` takes them.
-        config: Settings; default: `Config()`. A `Corpus` brings its own settings of the text.
+        config: Settings; default: `Config()`, or those of the run that is continued. A `Corpus`
+            brings its own settings of the text.
         run_dir: New directory of the run; default: runs/CELL-TIME.
-        resume: Continue the run in `run_dir`, with the same settings.
+        resume: Continue the run in `run_dir`, with the same settings. A finished run is returned
+            as it is. Where no run is yet, one is started.
         progress: Receiver of progress.
         on_start: Is called with a summary before the first step.
 
@@ -78,33 +82,30 @@ def train(
         The finished run, with its report.
 
     Raises:
-        OutputExistsError: `run_dir` exists, and `resume` is False.
-        InputNotFoundError: `resume` is True, and `run_dir` is not a run; or a source is missing.
+        OutputExistsError: `run_dir` exists, and it is not a run to be resumed.
+        LockedError: Another process is writing `run_dir`.
+        InputNotFoundError: A source is missing.
         ConfigError: Settings contradict each other, the text, the run or this machine.
         DivergedError: The loss is no longer finite.
         Interrupted: A signal came; the state has been saved.
     """
-    config = config or Config()
-    if isinstance(corpus, Corpus):
-        config = _with_text_settings(config, corpus)
-    if resume:
-        if run_dir is None:
-            raise ConfigError("cannot resume: no run is named. Try run_dir=...")
+    if resume and run_dir is None:
+        raise ConfigError("cannot resume: no run is named. Try run_dir=...")
+    checked_config = _check_config(config, corpus)
+    path = Path(run_dir) if run_dir is not None else default_run_dir(checked_config)
+    if resume and is_run(path):
+        overrides: Mapping[str, Any] = msgspec.structs.asdict(checked_config)
+        if config is None:
+            overrides = corpus.settings if isinstance(corpus, Corpus) else {}
         return resume_training(
-            run_dir,
+            path,
             corpus,
-            overrides=msgspec.structs.asdict(config),
-            trust_cell=config.cell if parse_custom_cell(config.cell) else "",
+            overrides=overrides,
+            trust_cell=checked_config.cell if parse_custom_cell(checked_config.cell) else "",
             progress=progress,
             on_start=on_start,
         )
-    if run_dir is None and world_size() > 1:
-        raise ConfigError(
-            "several processes that train together must know the directory of the run. "
-            "Try --run DIR"
-        )
-    path = Path(run_dir) if run_dir is not None else default_run_dir(config)
-    return _Session(path, corpus, config, None, progress, on_start).run()
+    return _Session(path, corpus, checked_config, None, progress, on_start).run()
 
 
 def resume_training(
@@ -118,6 +119,8 @@ def resume_training(
 ) -> Run:
     """Continue a run from its last checkpoint; a finished run is returned as it is.
 
+    A finished run is only read, so it may be locked by another process.
+
     Args:
         run_dir: Run.
         corpus: Its text, or where that is now; default: where the run found it.
@@ -128,6 +131,7 @@ def resume_training(
 
     Raises:
         InputNotFoundError: It is not a run, or its text is missing.
+        LockedError: It is not finished, and another process is writing it.
         DataError: The text is not that of the run, or every checkpoint is damaged.
         ConfigError: An override would change the result.
         DivergedError: The loss is no longer finite.
@@ -163,9 +167,7 @@ def plan_training(
         run_dir: Directory that the run would have.
         progress: Receiver of progress.
     """
-    config = config or Config()
-    if isinstance(corpus, Corpus):
-        config = _with_text_settings(config, corpus)
+    config = _check_config(config, corpus)
     path = Path(run_dir) if run_dir is not None else default_run_dir(config)
     check_not_existing(path)
     _import_custom_cell(config.cell)
@@ -176,7 +178,16 @@ def plan_training(
 
 
 def default_run_dir(config: Config) -> Path:
-    """Return the directory of a run that was given none: runs/CELL-TIME."""
+    """Return the directory of a run that was given none: runs/CELL-TIME.
+
+    Raises:
+        ConfigError: Several processes train together, whose clocks may differ.
+    """
+    if world_size() > 1:
+        raise ConfigError(
+            "several processes that train together must know the directory of the run. "
+            "Try --run DIR"
+        )
     return Path("runs") / f"{cell_label(config.cell)}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
@@ -196,9 +207,12 @@ class _Session:
         if not is_main_process():
             self.progress, self.on_start = NoProgress(), None
             return self._train()
-        if self.resumed is None:
+        # A run may be another process's, which the lock tells. Other directories are not touched.
+        if self.resumed is None and not is_run(self.path):
             check_not_existing(self.path)
         with exclusive_lock(self.path):
+            if self.resumed is None:
+                check_not_existing(self.path)
             try:
                 return self._train()
             except DivergedError as error:
@@ -242,11 +256,10 @@ class _Session:
         score_and_report(run, corpus, trainer.model.kernel, device, self.progress)
         return run
 
-    def _open_main(self, device: str, device_reason: str) -> tuple[Run, Corpus]:
+    def _open_main(self, device: str, device_reason: DeviceReason) -> tuple[Run, Corpus]:
         """Create the run or check the resumed one, and report the summary."""
         if self.resumed is None:
             corpus = self._load_corpus()
-            check_not_existing(self.path)
             run = Run.create(
                 self.path, make_run_record(self.config, corpus, device), corpus.vocabulary
             )
@@ -287,6 +300,16 @@ def _import_custom_cell(cell: str) -> None:
     """Import the file of a custom cell, which the caller of `train` has named."""
     if parse_custom_cell(cell) and cell not in loader.CUSTOM_CELLS:
         loader.load_custom_cell(cell)
+
+
+def _check_config(config: Config | None, corpus: Corpus | Sources) -> Config:
+    """Return a checked config: a program may have built it with any values.
+
+    Raises:
+        ConfigError: A value has the wrong type or range, or is not that of the corpus.
+    """
+    checked = validate_config(msgspec.structs.asdict(config or Config()))
+    return _with_text_settings(checked, corpus) if isinstance(corpus, Corpus) else checked
 
 
 def _with_text_settings(config: Config, corpus: Corpus) -> Config:
@@ -398,7 +421,7 @@ def summarize_run(
     config: Config,
     corpus: Corpus,
     device: str,
-    device_reason: str,
+    device_reason: DeviceReason,
     steps_done: int = 0,
 ) -> RunSummary:
     """Return the summary of a run before its first step, with a measured step time."""
@@ -425,7 +448,7 @@ def summarize_run(
     )
 
 
-def run_kernel(run: Run, config: Config, device: str) -> tuple[str, str]:
+def run_kernel(run: Run, config: Config, device: str) -> tuple[str, KernelReason]:
     """Return the kernel of a run and why it was chosen: recorded, or requested on resuming."""
     if config.kernel == run.record.config.kernel:
         return run.record.kernel, run.record.kernel_reason

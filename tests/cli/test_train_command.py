@@ -8,11 +8,16 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
-from conftest import charlm, command, on_terminal, prose
+from conftest import charlm, command, make_run, on_terminal, prose
+
+from charlm.cli.main import run_command
+from charlm.storage.lock import exclusive_lock
+from charlm.training import session
 
 SMALL = ["--hidden-size", 8, "--embedding-dim", 4, "--batch-size", 4, "--seq-len", 16]
 SMALL += ["--max-steps", 2]
@@ -171,3 +176,47 @@ def test_without_a_terminal_there_are_plain_lines(tmp_path: Path, book: Path) ->
         assert re.search(f"^{name} ", summary, re.M), name
     for name in ("estimate", "device", "run"):
         assert re.search(f"^{name} ", summary, re.M), name
+
+
+def test_only_the_main_process_of_torchrun_prints_the_report(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        done = charlm("train", "--resume", trained, "--json")
+        assert done.returncode == 0, done.stderr
+        assert bool(done.stdout) == bool(done.stderr) == (rank == "0"), done
+
+
+def test_several_processes_need_the_name_of_the_run(
+    tmp_path: Path, book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("TORCHELASTIC_RUN_ID", "1"), ("WORLD_SIZE", "2"), ("RANK", "1")):
+        monkeypatch.setenv(name, value)
+    done = charlm("train", book, *SMALL, cwd=tmp_path)
+    assert done.returncode == 78 and b"Try --run DIR" in done.stderr, done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_default_directory_is_chosen_once(
+    tmp_path: Path, book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directories = iter([tmp_path / "first", tmp_path / "second"])
+    monkeypatch.setattr(session, "default_run_dir", lambda _: next(directories))
+    monkeypatch.setattr(sys, "argv", ["charlm", "train", str(book), *map(str, SMALL), "--json"])
+    assert run_command() == 0
+    assert (tmp_path / "first" / "report.json").exists()
+    assert not (tmp_path / "second").exists()
+
+
+def test_locked_run_exits_75_and_existing_one_73(tmp_path: Path, book: Path) -> None:
+    path = make_run(tmp_path / "r", book)[0].path
+    words = ["train", book, *SMALL, "--run", path]
+    with exclusive_lock(path):
+        assert charlm(*words).returncode == 75
+        assert charlm("train", "--resume", path).returncode == 75
+    assert charlm(*words).returncode == 73
+    assert charlm("train", "--resume", tmp_path / "typo").returncode == 66
+    assert not (tmp_path / "typo").exists()

@@ -2,15 +2,25 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
-from conftest import TINY
+from conftest import TINY, make_run
 
 from charlm.config import Config, validate_config
 from charlm.data.corpus import load_corpus
-from charlm.errors import ConfigError, DataError, InputNotFoundError, OutputExistsError
+from charlm.errors import (
+    ConfigError,
+    DataError,
+    InputNotFoundError,
+    LockedError,
+    OutputExistsError,
+)
 from charlm.results.run import RunSummary
+from charlm.runs.metrics import iter_events
 from charlm.runs.run import load_run
+from charlm.storage.lock import exclusive_lock
 from charlm.training.session import plan_training, resume_training, train
 
 CONFIG = validate_config(TINY)
@@ -48,9 +58,64 @@ def test_run_is_resumed_only_if_asked(
     assert "there is nothing left to train" in caplog.text
 
 
+def test_same_call_starts_continues_and_returns_a_run(tmp_path: Path, book: Path) -> None:
+    corpus, path = load_corpus(book), tmp_path / "r"
+    path.mkdir()
+    (path / "vocabulary.json").touch()  # left behind by a killed start
+    run = train(corpus, CONFIG, path, resume=True)
+    assert run.report and run.report.steps == 12
+    report = (path / "report.json").read_bytes()
+    (path / "report.json").unlink()
+    assert train(corpus, CONFIG, path, resume=True).report == run.report
+    assert [event.event for event in iter_events(path)].count("resumed") == 1
+    assert train(corpus, CONFIG, path, resume=True).report == run.report
+    assert (path / "report.json").read_bytes() == report
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").touch()
+    with pytest.raises(OutputExistsError, match="it exists"):
+        train(corpus, CONFIG, tmp_path / "other", resume=True)
+
+
+def test_resuming_without_config_keeps_that_of_the_run(tmp_path: Path, book: Path) -> None:
+    corpus = load_corpus(book)
+    run = train(corpus, CONFIG, tmp_path / "r")
+    assert train(corpus, None, run.path, resume=True).report == run.report
+    assert train(str(book), None, run.path, resume=True).report == run.report
+    with pytest.raises(ConfigError, match="--hidden-size 9"):
+        changed = msgspec.structs.replace(CONFIG, hidden_size=9)
+        train(corpus, changed, run.path, resume=True)
+    with pytest.raises(ConfigError, match="--vocab bytes"):
+        train(load_corpus(book, Config(vocab="bytes")), None, run.path, resume=True)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"hidden_size": -8}, {"learning_rate": -1.0}, {"final_eval": "tset"}]
+)
+def test_config_built_by_a_program_is_checked(
+    tmp_path: Path, book: Path, settings: dict[str, Any]
+) -> None:
+    config = msgspec.structs.replace(CONFIG, **settings)
+    for corpus in (book, load_corpus(book)):
+        for function in (train, plan_training):
+            with pytest.raises(ConfigError):
+                function(corpus, config, tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
+def test_locked_run_is_an_error_of_its_own(tmp_path: Path, book: Path) -> None:
+    path = make_run(tmp_path / "r", book)[0].path
+    with exclusive_lock(path):
+        with pytest.raises(LockedError):
+            train(book, CONFIG, path)
+        with pytest.raises(LockedError):
+            resume_training(path)
+        with pytest.raises(LockedError):
+            train(book, CONFIG, path, resume=True)
+    with pytest.raises(OutputExistsError):
+        train(book, CONFIG, path)
+
+
 def test_resuming_what_is_no_run_makes_none(tmp_path: Path, book: Path) -> None:
-    with pytest.raises(InputNotFoundError, match="there is no such run"):
-        train(load_corpus(book), CONFIG, tmp_path / "typo", resume=True)
     with pytest.raises(InputNotFoundError, match="there is no such run"):
         resume_training(tmp_path / "typo")
     assert not (tmp_path / "typo").exists()
