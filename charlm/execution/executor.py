@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from charlm.errors import CharlmError, DivergedError, Interrupted
-from charlm.execution.jobs import Executor, Job, Worker, start_worker
+from charlm.execution.jobs import Executor, Job, Worker, is_begun_elsewhere, start_worker
 from charlm.execution.ray_cluster import connect
 from charlm.execution.signals import defer_signals
 from charlm.progress import NoProgress, Progress
@@ -92,11 +92,6 @@ def make_executor(
         yield cluster
 
 
-def describe_executor(executor: Executor) -> str:
-    """Return the number of parallel jobs and the device, for display."""
-    return f"{executor.capacity()} side by side on {executor.description}"
-
-
 def run_jobs(jobs: Sequence[Job], execution: Execution) -> None:
     """Run all jobs that are not finished, and show their progress.
 
@@ -143,35 +138,40 @@ def iter_job_states(
     for job, state in tracked:
         _refresh(job, state)
     pending = [(job, state) for job, state in tracked if state.status == "pending"]
-    running: list[tuple[Worker, Job, JobState]] = []
+    running: list[tuple[Worker, Sequence[str], Job, JobState]] = []  # with their command
     files.make_directory(directory / "logs")
     try:
         while pending or running:
             while pending and len(running) < executor.capacity() and not stop():
                 job, state = pending.pop(0)
-                running.append((executor.start(job, _log_path(job, directory)), job, state))
+                argv = job.next_argv()
+                worker = executor.start(job, _log_path(job, directory))
+                running.append((worker, argv, job, state))
                 state.status = "running"
             if stop():
                 return
             time.sleep(POLL_INTERVAL)
-            for worker, job, state in list(running):
+            for worker, argv, job, state in list(running):
                 _refresh(job, state)
                 code = worker.poll()
                 if code is None:
                     continue
-                running.remove((worker, job, state))
+                running.remove((worker, argv, job, state))
                 was_killed = code < 0 or code in SIGNAL_EXIT_CODES
                 if was_killed and state.restarts < MAX_RESTARTS:
                     state.restarts += 1
+                    state.status = "pending"
+                    pending.insert(0, (job, state))
+                elif is_begun_elsewhere(code, argv, job.next_argv()):
                     state.status = "pending"
                     pending.insert(0, (job, state))
                 else:
                     state.status = _final_status(code, job, directory)
             yield [state for _, state in tracked]
     finally:
-        for worker, _, _ in running:
+        for worker, *_ in running:
             worker.terminate()
-        for worker, _, _ in running:
+        for worker, *_ in running:
             worker.wait()
     yield [state for _, state in tracked]
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from charlm.errors import OutputExistsError
 from charlm.execution.torchrun import TORCHRUN_VARIABLES
 from charlm.results.jobs import JobProgress
 
@@ -38,6 +39,17 @@ class Job:
 def next_argv(argv: Sequence[str], resume_argv: Sequence[str], marker: Path) -> Sequence[str]:
     """Return the command that begins a job, or continues it if the marker file exists now."""
     return resume_argv if resume_argv and marker.exists() else argv
+
+
+def is_begun_elsewhere(code: int, argv: Sequence[str], next_argv: Sequence[str]) -> bool:
+    """Return whether a job could not begin because another process has begun it meanwhile.
+
+    Args:
+        code: Exit code of the command.
+        argv: The command.
+        next_argv: The command that would run now.
+    """
+    return code == OutputExistsError.code and argv != next_argv
 
 
 class Worker(Protocol):

@@ -21,7 +21,7 @@ import ray
 from ray.exceptions import AuthenticationError, RayError, RayTaskError, TaskCancelledError
 
 from charlm.errors import LockedError
-from charlm.execution.jobs import next_argv, start_worker
+from charlm.execution.jobs import is_begun_elsewhere, next_argv, start_worker
 from charlm.execution.ray_cluster import DispatcherMessage, RemoteJob, environment_fingerprint
 
 MAX_NODE_FAILURES = 10  # times that a job may lose its machine
@@ -122,6 +122,8 @@ def run_job(job: RemoteJob) -> tuple[int, str]:
     while True:
         argv = next_argv(job.argv, job.resume_argv, Path(job.marker))
         code = wait_for_exit(start_worker(argv, Path(job.log), Path(job.directory), environment))
+        if is_begun_elsewhere(code, argv, next_argv(job.argv, job.resume_argv, Path(job.marker))):
+            continue
         waited += RETRY_INTERVAL
         if code != LockedError.code or waited > LOCK_TIMEOUT:
             return code, ""

@@ -1,5 +1,6 @@
 """Executor: jobs that are killed are restarted, and those that fail end all."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,32 @@ def test_killed_worker_is_restarted(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             final_states([code] * 4)
     with pytest.raises(CharlmError, match="one: the last words"):
         final_states([74])
+
+
+def test_job_begun_by_another_process_is_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executors.time, "sleep", lambda _: None)
+    job = Job("one", tmp_path / "one", ["train"], JobProgress, ["train", "--resume"])
+    commands: list[Sequence[str]] = []
+
+    class RacingExecutor(ScriptedExecutor):
+        def start(self, job: Job, log: Path) -> ScriptedExecutor:
+            commands.append(job.next_argv())
+            return super().start(job, log)
+
+        def poll(self) -> int:
+            job.path.mkdir(exist_ok=True)
+            (job.path / "run.json").touch()
+            return super().poll()
+
+    executor = RacingExecutor([73, 0])
+    *_, (state,) = executors.iter_job_states([job], tmp_path, executor, lambda: False)
+    assert (state.status, state.restarts) == ("finished", 0)
+    assert commands == [["train"], ["train", "--resume"]]
+    with pytest.raises(CharlmError, match="the last words") as raised:
+        list(executors.iter_job_states([job], tmp_path, RacingExecutor([73]), lambda: False))
+    assert raised.value.code == 73
 
 
 def test_failed_worker_ends_all_with_its_message_and_code(tmp_path: Path) -> None:

@@ -254,6 +254,25 @@ def test_job_locked_by_another_machine_is_retried(
     assert sum(naps[2:]) == dispatch.LOCK_TIMEOUT
 
 
+def test_remote_job_begun_by_another_machine_is_continued(
+    tmp_path: Path, dispatch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = iter([73, 0, 73])
+    commands: list[Sequence[str]] = []
+
+    def start(argv: Sequence[str], *_: Any) -> FakeProcess:
+        commands.append(argv)
+        (tmp_path / "run.json").touch()
+        return FakeProcess(next(codes))
+
+    monkeypatch.setattr(dispatch, "start_worker", start)
+    job = remote_job(tmp_path, ["train"], resume_argv=["train", "--resume"])
+    with exclusive_lock(tmp_path):
+        assert dispatch.run_job(job) == (0, "")
+        assert commands == [["train"], ["train", "--resume"]]
+        assert dispatch.run_job(job) == (73, "")
+
+
 def test_interrupted_job_is_terminated_and_waited_for(dispatch: Any) -> None:
     process = FakeProcess(None)
     with pytest.raises(KeyboardInterrupt):
@@ -321,7 +340,7 @@ def test_killed_node_does_not_change_the_report(
     stdout, stderr = first.communicate(timeout=60)
     assert first.returncode == 143, stderr
     assert stdout == b"" and b"all is saved; run the same command again to continue" in stderr
-    assert b"cpu in the cluster at" in stderr
+    assert b"2 in parallel on cpu in the cluster at" in stderr
     assert b"raylet" not in stderr and b"Ray " not in stderr
 
     again = subprocess.run(command(*words), capture_output=True, check=False)
