@@ -12,6 +12,12 @@ from charlm.errors import ConfigError
 T = TypeVar("T")
 
 
+class UnknownNameError(ConfigError, KeyError):
+    """A name that a registry does not have: also a KeyError, as mappings raise."""
+
+    __str__ = Exception.__str__  # KeyError would put the message in quotes
+
+
 class Registry(Mapping[str, T]):
     """Entries by name. The package's modules are imported when an entry is looked up.
 
@@ -31,10 +37,21 @@ class Registry(Mapping[str, T]):
         self._entries: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Return a decorator that registers an entry under this name."""
+        """Return a decorator that registers an entry under this name.
+
+        A definition that is executed again, as in a notebook, replaces its former entry.
+
+        Raises:
+            ConfigError: Another entry has this name.
+        """
 
         def add(entry: T) -> T:
-            assert name not in self._entries, f"two {self.kind}s are called {name!r}"
+            registered = self._entries.get(name, entry)
+            if _definition(registered) != _definition(entry):  # equal: executed a second time
+                raise ConfigError(
+                    f"cannot register the {self.kind} {name}: there is another one of that name. "
+                    "Try another name"
+                )
             self._entries[name] = entry
             return entry
 
@@ -50,7 +67,7 @@ class Registry(Mapping[str, T]):
         """Return the entry of this name.
 
         Raises:
-            ConfigError: There is none; the message lists the names that exist.
+            UnknownNameError: There is none; the message lists the names that exist.
         """
         if name not in self._entries:
             module = name.replace("-", "_")
@@ -79,12 +96,18 @@ class Registry(Mapping[str, T]):
             import_module(f"{self.package}.{module}")
 
 
-def unknown_name_error(kind: str, name: str, known: Iterable[str]) -> ConfigError:
+def unknown_name_error(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
     """Return the error for an unknown name, with the nearest known one and the list of all."""
     names = list(known)
     near = get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    return ConfigError(f"unknown {kind} {name!r}; {hint}available: {', '.join(names)}")
+    hint = f"; did you mean {near[0]}?" if near else "."
+    return UnknownNameError(f"unknown {kind} {name!r}{hint} Try one of {', '.join(names)}")
+
+
+def _definition(entry: object) -> tuple[str, str]:
+    """Return module and name of a class or function, or of the class of an instance."""
+    definition = entry if hasattr(entry, "__qualname__") else type(entry)
+    return definition.__module__, definition.__qualname__
 
 
 def docstring_sections(doc: str, names: Sequence[str]) -> dict[str, str]:

@@ -309,7 +309,7 @@ def register_cell(name: str) -> Callable[[type[CellType]], type[CellType]]:
 
     def register(cell_type: type[CellType]) -> type[CellType]:
         CELLS.register(name)(cell_type)
-        if name not in CELL_NAMES:
+        if name not in (*CELL_NAMES, *REGISTERED_NAMES):
             REGISTERED_NAMES.append(name)
         return cell_type
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 
 from charlm.errors import ConfigError
+from charlm.results.run import DeviceReason
 
 
-def select_device(requested: str, threads: int) -> tuple[str, str]:
+def select_device(requested: str, threads: int) -> tuple[str, DeviceReason]:
     """Set the number of threads and determinism, and return a device and why it was chosen.
 
     Args:
@@ -24,10 +25,10 @@ def select_device(requested: str, threads: int) -> tuple[str, str]:
     torch.set_num_threads(threads)
     disable_malloc_trim()
     device = requested
-    reason = "as requested"
+    reason: DeviceReason = "requested"
     if requested == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        reason = "a GPU is available" if device == "cuda" else "no GPU is available"
+        reason = "gpu_available" if device == "cuda" else "no_gpu"
     if device == "cuda" and "LOCAL_RANK" in os.environ:  # torchrun: one GPU per process
         device = f"cuda:{os.environ['LOCAL_RANK']}"
     if device != "cpu":

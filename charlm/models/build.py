@@ -16,6 +16,7 @@ from charlm.kernels.registry import (
 from charlm.models.char_lm import CharLM
 from charlm.models.cost import meta_device
 from charlm.models.recurrent import Model, ModelFactory, RecurrentModel
+from charlm.results.run import KernelReason
 from charlm.seeding import derive_seed
 
 
@@ -23,7 +24,7 @@ class KernelChoice(NamedTuple):
     """The kernel that all layers of a model use, and why."""
 
     name: str
-    reason: str
+    reason: KernelReason
 
 
 def select_kernel(config: Config, device: str = "cpu") -> KernelChoice:
@@ -37,15 +38,16 @@ def select_kernel(config: Config, device: str = "cpu") -> KernelChoice:
     if config.kernel != "auto":
         for cell in cells:
             get_kernel(config.kernel, cell, device)
-        return KernelChoice(config.kernel, "requested")
+        return KernelChoice(config.kernel, KernelReason("requested"))
     supported = [supported_kernels(cell, device) for cell in cells]
     if config.threads > 1 and device == "cpu" and all("native" in names for names in supported):
-        return KernelChoice("native", f"uses all {config.threads} threads, compiled kernels only 1")
+        return KernelChoice("native", KernelReason("threads"))
     fastest = next(name for name in supported[0] if all(name in names for names in supported))
     candidates = kernels_by_priority(cells[0], device)
     faster = candidates[: candidates.index(fastest)]
-    reasons = [unsupported_reason(name, cells[0], device) for name in faster]
-    return KernelChoice(fastest, "; ".join(["the fastest here", *filter(None, reasons)]))
+    reasons = {name: unsupported_reason(name, cells[0], device) for name in faster}
+    skipped = {name: reason for name, reason in reasons.items() if reason}
+    return KernelChoice(fastest, KernelReason("fastest", skipped))
 
 
 def build_char_lm(config: Config, vocabulary_size: int, kernel: str, device: str) -> CharLM:

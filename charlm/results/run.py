@@ -1,9 +1,20 @@
 """Run records and reports: `run.json` and `report.json` of a training run."""
 
+from typing import Literal
+
 import msgspec
 
 from charlm.config import Config
 from charlm.results.text import CorpusRecord
+
+DeviceReason = Literal["requested", "gpu_available", "no_gpu"]
+
+
+class KernelReason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why a kernel was chosen."""
+
+    kind: Literal["requested", "fastest", "threads"]  # threads: it alone uses more than one
+    skipped: dict[str, str] = {}  # faster kernels -> why they do not support the cell
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -14,7 +25,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     text: CorpusRecord
     max_steps: int  # resolved budget in optimizer steps
     kernel: str  # resolved kernel
-    kernel_reason: str  # why this kernel was chosen
+    kernel_reason: KernelReason  # why this kernel was chosen
     cell_sha256: str = ""  # of the file of a custom cell
     parameters: int
     state_size: int  # floats carried per stream
@@ -97,8 +108,8 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     seconds_per_step: float
     memory_bytes: int  # estimate
     kernel: str
-    kernel_reason: str
+    kernel_reason: KernelReason
     device: str
-    device_reason: str
+    device_reason: DeviceReason
     steps_done: int = 0  # of a resumed run
     path: str = ""  # run directory

@@ -140,7 +140,7 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     "run exists": (run_again, 73, "it exists. Try --resume .*r to continue the run"),
     "run is a file": (lambda p: training("--run", write(p, "f", "x"))(p), 73, "is a file"),
     "unknown cell": (training("--cell", "lsmt"), 78, "unknown cell 'lsmt'; did you mean lstm"),
-    "unknown kernel": (training("--kernel", "warp"), 78, "unknown kernel 'warp'; .*available: "),
+    "unknown kernel": (training("--kernel", "warp"), 78, "unknown kernel 'warp'\\. Try one of "),
     "kernel for others": (
         training("--cell", "irnn", "--kernel", "native"),
         78,

@@ -20,7 +20,7 @@ from charlm.comparison.report import (
 from charlm.config import FORMAT_VERSION, Config
 from charlm.reporting.wording.verdicts import describe_insufficient_data
 from charlm.results.comparison import CellTiming, EntryRow, SeedSummary, Verdict
-from charlm.results.run import RunRecord, Score
+from charlm.results.run import KernelReason, RunRecord, Score
 
 Bits = Sequence[float | None]
 
@@ -50,7 +50,7 @@ def outcome(cell: str, bits: float | None, seed: int) -> RunOutcome:
         text=TEXT,
         max_steps=9,
         kernel="loop",
-        kernel_reason="",
+        kernel_reason=KernelReason("fastest"),
         parameters=990,
         state_size=8,
         environment={},

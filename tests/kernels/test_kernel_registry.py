@@ -15,6 +15,8 @@ from charlm.kernels.registry import (
     unsupported_reason,
 )
 from charlm.models.build import select_kernel
+from charlm.reporting.wording.run import describe_kernel_reason
+from charlm.results.run import KernelReason
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,7 @@ def test_missing_kernel_is_an_error_and_never_another() -> None:
         ConfigError, match=r"cannot use --kernel native: IRNN has no native kernel\. Try .*loop"
     ):
         get_kernel("native", CELLS["irnn"](5, 7), "cpu")
-    with pytest.raises(ConfigError, match="unknown kernel 'warp'; available: .*loop, "):
+    with pytest.raises(ConfigError, match="unknown kernel 'warp'\\. Try one of .*loop, "):
         get_kernel("warp", LSTM(5, 7), "cpu")
 
 
@@ -71,5 +73,6 @@ def test_compiled_kernel_refuses_bfloat16() -> None:
 
 def test_several_threads_choose_the_native_kernel() -> None:
     choice = select_kernel(validate_config({"cell": "gru", "threads": 2}))
-    assert choice.name == "native" and "all 2 threads" in choice.reason
+    assert choice == ("native", KernelReason("threads"))
+    assert "all 2 threads" in describe_kernel_reason(choice.reason, 2)
     assert select_kernel(validate_config({"cell": "sru", "threads": 2})).name != "native"

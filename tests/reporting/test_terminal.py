@@ -8,8 +8,10 @@ from example_reports import (
     inspection_report,
     probes_report,
     task_result,
+    tuning_report,
 )
 
+from charlm.comparison.search import make_search
 from charlm.config import FORMAT_VERSION, Config
 from charlm.reporting.terminal.cells import print_cell_source, print_cells, print_check
 from charlm.reporting.terminal.comparison import print_comparison, print_comparison_overview
@@ -24,6 +26,7 @@ from charlm.reporting.terminal.tasks import (
     print_task_plan,
     print_task_report,
 )
+from charlm.reporting.terminal.tuning import print_tuning
 from charlm.results.cells import CellList, CellSummary, CheckResult
 from charlm.results.comparison import (
     ComparisonOverview,
@@ -34,7 +37,14 @@ from charlm.results.comparison import (
     RemainingWork,
     Resources,
 )
-from charlm.results.run import EvaluationReport, RunRecord, RunReport, RunSummary, Score
+from charlm.results.run import (
+    EvaluationReport,
+    KernelReason,
+    RunRecord,
+    RunReport,
+    RunSummary,
+    Score,
+)
 from charlm.results.tasks import (
     LevelResult,
     TaskComparisonOverview,
@@ -43,7 +53,7 @@ from charlm.results.tasks import (
     TaskScore,
 )
 from charlm.results.text import CorpusRecord, TextDigest, TextNote
-from charlm.results.tuning import Rung, SearchPlan
+from charlm.results.tuning import Rung, SearchPlan, Setting
 
 CORPUS = CorpusRecord(
     sources=("/home/a/b.txt", "c", "d", "e"),
@@ -98,7 +108,7 @@ def test_run_summary_has_budget_device_and_notes(capsys: pytest.CaptureFixture[s
         text=CORPUS,
         max_steps=100,
         kernel="native",
-        kernel_reason="fastest",
+        kernel_reason=KernelReason("fastest"),
         parameters=1234,
         state_size=20,
         environment={},
@@ -112,9 +122,9 @@ def test_run_summary_has_budget_device_and_notes(capsys: pytest.CaptureFixture[s
             seconds_per_step=0.5,
             memory_bytes=3_000_000,
             kernel="native",
-            kernel_reason="fastest on cpu",
+            kernel_reason=KernelReason("fastest", {"compiled": "it has no compiler"}),
             device="cpu",
-            device_reason="no GPU",
+            device_reason="no_gpu",
             steps_done=40,
             path="runs/first",
         )
@@ -123,14 +133,14 @@ def test_run_summary_has_budget_device_and_notes(capsys: pytest.CaptureFixture[s
     assert out == ""
     fields = {line[:11].strip(): line[12:] for line in err.splitlines()}
     assert fields["cell"] == "lstm, 1 × 256 units"
-    assert fields["kernel"] == "native: fastest on cpu"
+    assert fields["kernel"] == "native: the fastest here; it has no compiler"
     assert fields["parameters"] == "1,234; 20 floats of state"
     assert fields["corpus"] == "b.txt c d and 1 more: 6,000 bytes, SHA-256 abababababababab…"
     assert fields["vocabulary"] == "66 characters and a token for unknown ones"
     assert fields["splits"] == "train 5,000, valid 500, test 500"
     assert fields["budget"] == "100 steps of 4 × 25: 2.0 epochs; 40 steps are done"
     assert fields["estimate"] == "0:50 at 200 characters/s, 3 MB"
-    assert fields["device"] == "cpu (no GPU), 1 thread"
+    assert fields["device"] == "cpu (no GPU is available), 1 thread"
     assert fields["run"] == "runs/first"
     assert "note: b.txt begins with a byte order mark" in err
 
@@ -233,6 +243,31 @@ def test_comparison_fits_into_80_columns(capsys: pytest.CaptureFixture[str]) -> 
     assert "Chosen by subsampled validation: 9 trials of each cell" in " ".join(lines)
 
 
+def test_tuning_of_all_settings_fits_into_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    search = make_search(6, {})
+    settings: dict[str, Setting] = {
+        "learning_rate": 0.00863,
+        "dropout": 0.1,
+        "forget_bias": "default",
+        "grad_clip": 0.25,
+    }
+    assert settings.keys() == search.space.keys()
+    tuning = tuning_report(["coupled-lstm", "transformer"])
+    cells = {
+        name: msgspec.structs.replace(
+            cell, chosen=msgspec.structs.replace(cell.chosen, settings=settings)
+        )
+        for name, cell in tuning.cells.items()
+    }
+    plan = msgspec.structs.replace(tuning.search, space=search.space)
+    print_tuning(msgspec.structs.replace(tuning, search=plan, cells=cells))
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 80 for line in lines), "\n".join(lines)
+    heads = ["cell", "lr", "dropout", "bias", "clip", "trial", "valid", "bits", "diverged"]
+    assert lines[0].split() == heads
+    assert lines[3].split()[:5] == ["transformer", "0.00863", "0.1", "default", "0.25"]
+
+
 def test_names_of_cells_are_only_text(capsys: pytest.CaptureFixture[str]) -> None:
     result = comparison_result("[red]\x1b[31m")
     print_comparison(result.report, result.timing)
@@ -248,12 +283,15 @@ def test_comparison_overview_is_on_stderr(capsys: pytest.CaptureFixture[str]) ->
         rungs=(Rung(111, 6), Rung(1000, 2)),
         cost_in_runs=2.67,
     )
+    transformer = msgspec.structs.replace(
+        ENTRY, name="transformer", role="transformer", relative_error=-0.0138, tolerance=0.02
+    )
     overview = ComparisonOverview(
         corpus=CORPUS,
         vocabulary_size=256,
         vocabulary_kind="bytes",
         matching=MATCHING,
-        entries=(ENTRY, msgspec.structs.replace(ENTRY, name="transformer", relative_error=None)),
+        entries=(ENTRY, transformer, msgspec.structs.replace(ENTRY, relative_error=None)),
         runs=4,
         config=Config(),
         search=search,
@@ -268,7 +306,8 @@ def test_comparison_overview_is_on_stderr(capsys: pytest.CaptureFixture[str]) ->
     assert out == "" and NO_VERDICT in err and "256 bytes" in err
     assert "4, 2 in parallel on cpu: no more fit into memory; each cell tuned" in err
     assert "hidden 100 (-0.10%): 20,000 parameters, 40k FLOPs, 100 state" in err
-    assert "transformer hidden 100: 20,000 parameters" in err
+    assert "transformer hidden 100 (-1.38%, within 2 %): 20,000 parameters" in err
+    assert "hidden 100: 20,000 parameters" in err
     assert "6 trials of each cell, which cost 2.7 times as much as one of its runs" in err
     assert "6 × 111 steps, then 2 × 1,000 steps" in err
     assert "--learning-rate 0.0003 to 0.03" in err and "--forget-bias 0, 1" in err
@@ -308,7 +347,7 @@ def test_cost_estimate_sums_what_remains(capsys: pytest.CaptureFixture[str]) -> 
     )
     print_cost_estimate(estimate)
     out, err = capsys.readouterr()
-    assert NO_VERDICT in err and out.startswith("All have 100 floats of state")
+    assert NO_VERDICT in err and out.startswith("All cells have 100 floats of state")
     assert all(len(line) <= 80 for line in out.splitlines()), out
     assert "gru     100 20,000   40k   100 12.3 -0.10%" in out
     assert "25%" in out and "diverged" in out and "1:30" in out

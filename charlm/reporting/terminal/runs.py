@@ -5,6 +5,7 @@ from charlm.config import describe_block
 from charlm.console import print_message, print_result
 from charlm.reporting.formatting import format_count, format_duration, pluralize
 from charlm.reporting.terminal.tables import corpus_field, print_fields, vocabulary_field
+from charlm.reporting.wording.run import DEVICE_REASONS, describe_kernel_reason
 from charlm.reporting.wording.text import describe_text_note
 from charlm.results.run import EvaluationReport, RunReport, RunSummary, Score
 
@@ -12,6 +13,7 @@ from charlm.results.run import EvaluationReport, RunReport, RunSummary, Score
 def print_run_summary(summary: RunSummary) -> None:
     """Print a run before its first step, on stderr."""
     record, config = summary.record, summary.config
+    kernel_reason = describe_kernel_reason(summary.kernel_reason, config.threads)
     tokens_per_step = config.batch_size * config.seq_len
     sizes = {name: end - start for name, (start, end) in record.text.splits.items()}
     epochs = record.max_steps * tokens_per_step / sizes["train"]
@@ -23,7 +25,7 @@ def print_run_summary(summary: RunSummary) -> None:
                 f"{cell_label(config.cell)}, {config.num_layers} × {config.hidden_size} units",
             ),
             ("block", describe_block(config.block)),
-            ("kernel", f"{summary.kernel}: {summary.kernel_reason}"),
+            ("kernel", f"{summary.kernel}: {kernel_reason}"),
             ("parameters", f"{record.parameters:,}; {record.state_size:,} floats of state"),
             corpus_field(record.text),
             vocabulary_field(summary.vocabulary_kind, summary.vocabulary_size),
@@ -41,7 +43,7 @@ def print_run_summary(summary: RunSummary) -> None:
             ),
             (
                 "device",
-                f"{summary.device} ({summary.device_reason}), "
+                f"{summary.device} ({DEVICE_REASONS[summary.device_reason]}), "
                 f"{pluralize(config.threads, 'thread')}",
             ),
             ("run", summary.path),
