@@ -17,7 +17,6 @@ from charlm.results.comparison import (
     Matching,
     ScoredCorpus,
     SeedSummary,
-    Setting,
     Statistics,
     TimingReport,
     ValidationPoint,
@@ -59,6 +58,7 @@ from charlm.results.tuning import (
     ChosenTrial,
     Rung,
     SearchPlan,
+    Setting,
     TrialRecord,
     TuningReport,
 )
@@ -350,10 +350,9 @@ def probes_report(foreign: str = "", runs: int = 4) -> ProbesReport:
         vocabulary_kind="chars",
     )
 
-    def summary(outcomes: dict[str, Outcome], is_group: bool = False) -> ProbeSummary:
+    def summary(outcomes: dict[str, Outcome]) -> ProbeSummary:
         return ProbeSummary(
             documentation=documentation,
-            is_group=is_group,
             seconds=dict.fromkeys(outcomes, 1.5),
             outcomes=outcomes,
         )
@@ -387,7 +386,7 @@ def probes_report(foreign: str = "", runs: int = 4) -> ProbesReport:
             "context-truncation": summary(
                 {name: Measured(probe_result(at, foreign)) for at, name in enumerate(names)}
             ),
-            "relative-context": summary({"group": Measured(group)}, is_group=True),
+            "relative-context": summary({"group": Measured(group)}),
             "closing-delimiters": summary(
                 {name: NotApplicable(f"no bracket {foreign}") for name in names}
             ),

@@ -16,7 +16,6 @@ from typing import Literal, NamedTuple
 
 from charlm.config import Config, option_name
 from charlm.errors import ConfigError
-from charlm.results import comparison
 from charlm.results.tuning import (
     CellTuning,
     ChosenTrial,
@@ -61,9 +60,7 @@ class TrialResult(NamedTuple):
     bits: float | None
 
 
-def make_search(
-    trials: int, settings: Mapping[str, comparison.Setting], lr_range: str = ""
-) -> SearchSettings:
+def make_search(trials: int, settings: Mapping[str, Setting], lr_range: str = "") -> SearchSettings:
     """Return the search over everything that `settings` leaves open.
 
     Args:

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import torch
@@ -32,7 +32,8 @@ from charlm.models.build import select_kernel
 from charlm.models.char_lm import CharLM
 from charlm.models.cost import check_memory, estimate_training_memory
 from charlm.progress import ProgressCallback, ignore
-from charlm.results.comparison import Setting, TimedSize
+from charlm.results.comparison import TimedSize, TimingConditions
+from charlm.results.tuning import Setting
 from charlm.storage import files
 from charlm.storage.json_files import decode_json, encode_json, read_bytes
 from charlm.training.budget import iter_step_times
@@ -118,15 +119,15 @@ def match_step_time(
 
 def _timing_conditions(
     config: Config, device: str, vocabulary_size: int, parameters: int
-) -> dict[str, Any]:
+) -> TimingConditions:
     """Return everything that determines a measured size."""
-    return {
-        **{name: getattr(config, name) for name in TIMING_FIELDS},
-        "cell_sha256": loaded_cell_sha256(config.cell),
-        "device": device,
-        "vocabulary_size": vocabulary_size,
-        "parameters": parameters,
-    }
+    return TimingConditions(
+        settings={name: getattr(config, name) for name in TIMING_FIELDS},
+        cell_sha256=loaded_cell_sha256(config.cell),
+        device=device,
+        vocabulary_size=vocabulary_size,
+        parameters=parameters,
+    )
 
 
 def find_matching_size(

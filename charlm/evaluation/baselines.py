@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterable
 from itertools import chain
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, TypedDict
+from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -29,29 +29,14 @@ from charlm.data.vocabulary import TokenIds
 from charlm.evaluation import ngram
 from charlm.evaluation.scoring import VALIDATION_TOKENS, map_unknown
 from charlm.registry import unknown_name_error
-from charlm.results.comparison import BaselineCache, BaselineResult
+from charlm.results.comparison import BaselineCache, BaselineDetails, BaselineKind, BaselineResult
 from charlm.storage import files
 from charlm.storage.json_files import decode_json, encode_json, read_bytes
 
-MAX_NGRAM_TRAINING_TOKENS = ngram.MAX_TRAINING_TOKENS
 MAX_COMPRESSION_WINDOW = 1 << 27  # bytes of history for xz and zstd: 1.4 GB of memory
 GZIP_WINDOW = 1 << 15  # bytes
 BZ2_BLOCK = 900_000  # bytes
 logger = logging.getLogger("charlm")
-
-
-class BaselineDetails(TypedDict, total=False):
-    """Fields of `BaselineResult` that say how a baseline was measured."""
-
-    vocabulary_size: int
-    order: int
-    max_order: int
-    training_tokens: int
-    training_is_partial: bool
-    selection_tokens: int
-    window_bytes: int | None
-    block_bytes: int
-    missing_package: str
 
 
 Measurement = tuple[float | None, BaselineDetails]  # bits of the whole test split
@@ -60,7 +45,7 @@ Measurement = tuple[float | None, BaselineDetails]  # bits of the whole test spl
 class Baseline(NamedTuple):
     """Registered baseline."""
 
-    kind: Literal["static", "adaptive"]
+    kind: BaselineKind
     measure: Callable[[Corpus], Measurement]
 
 
@@ -80,7 +65,7 @@ BASELINES: dict[str, Baseline] = {}  # by name, in the order of reports
 
 
 def register_baseline(
-    name: str, kind: Literal["static", "adaptive"]
+    name: str, kind: BaselineKind
 ) -> Callable[[Callable[[Corpus], Measurement]], Callable[[Corpus], Measurement]]:
     """Return a decorator that registers a function from a corpus to the bits of its test split."""
 
@@ -144,7 +129,7 @@ def _cache_key(corpus: Corpus) -> str:
 def _result(
     corpus: Corpus,
     name: str,
-    kind: Literal["static", "adaptive"],
+    kind: BaselineKind,
     bits: float | None,
     details: BaselineDetails,
 ) -> BaselineResult:
@@ -156,7 +141,7 @@ def _result(
         kind=kind,
         bits_per_char=bits / characters if bits is not None and characters else None,
         bits_per_byte=bits / num_bytes if bits is not None else None,
-        **details,
+        **msgspec.structs.asdict(details),
     )
 
 
@@ -164,14 +149,15 @@ def _result(
 def uniform(corpus: Corpus) -> Measurement:
     """Give every token of the vocabulary the same probability."""
     ids, size = corpus.split("test"), corpus.vocabulary.size
-    return len(ids) * math.log2(size) + _unknown_bits(corpus, ids), {"vocabulary_size": size}
+    bits = len(ids) * math.log2(size) + _unknown_bits(corpus, ids)
+    return bits, BaselineDetails(vocabulary_size=size)
 
 
 @register_baseline("unigram", kind="static")
 def unigram(corpus: Corpus) -> Measurement:
     """Predict tokens by their frequency in train."""
     train, details = _ngram_training_ids(corpus)
-    return _ngram_bits(corpus, train, order=1), {**details, "order": 1}
+    return _ngram_bits(corpus, train, order=1), msgspec.structs.replace(details, order=1)
 
 
 @register_baseline("n-gram", kind="static")
@@ -181,25 +167,24 @@ def interpolated_ngram(corpus: Corpus) -> Measurement:
     valid = map_unknown(corpus.split("valid")[:VALIDATION_TOKENS], corpus.vocabulary)
     nats = ngram.token_nll_by_order(train, valid, np.arange(len(valid)), corpus.vocabulary.size)
     order = 2 + int(nats[1:].mean(1).argmin())
-    return _ngram_bits(corpus, train, order), {
-        **details,
-        "order": order,
-        "max_order": ngram.ORDER,
-        "selection_tokens": len(valid),
-    }
+    details = msgspec.structs.replace(
+        details, order=order, max_order=ngram.ORDER, selection_tokens=len(valid)
+    )
+    return _ngram_bits(corpus, train, order), details
 
 
 @register_baseline("gzip", kind="adaptive")
 def gzip(corpus: Corpus) -> Measurement:
     """Compress with gzip at its highest level."""
     bits = _conditional_compressed_bits(corpus, lambda: zlib.compressobj(9, wbits=31))
-    return bits, {"window_bytes": GZIP_WINDOW}
+    return bits, BaselineDetails(window_bytes=GZIP_WINDOW)
 
 
 @register_baseline("bz2", kind="adaptive")
 def bzip2(corpus: Corpus) -> Measurement:
     """Compress with bzip2 at its highest level."""
-    return _conditional_compressed_bits(corpus, bz2.BZ2Compressor), {"block_bytes": BZ2_BLOCK}
+    bits = _conditional_compressed_bits(corpus, bz2.BZ2Compressor)
+    return bits, BaselineDetails(block_bytes=BZ2_BLOCK)
 
 
 @register_baseline("xz", kind="adaptive")
@@ -208,7 +193,7 @@ def xz(corpus: Corpus) -> Measurement:
     window, is_limited = _compression_window(corpus)
     lzma2 = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": window}
     bits = _conditional_compressed_bits(corpus, lambda: lzma.LZMACompressor(filters=[lzma2]))
-    return bits, {"window_bytes": window if is_limited else None}
+    return bits, BaselineDetails(window_bytes=window if is_limited else None)
 
 
 @register_baseline("zstd", kind="adaptive")
@@ -218,7 +203,7 @@ def zstandard(corpus: Corpus) -> Measurement:
     try:
         zstd = importlib.import_module("compression.zstd" if is_builtin else "backports.zstd")
     except ModuleNotFoundError:
-        return None, {"missing_package": "zstd"}
+        return None, BaselineDetails(missing_package="zstd")
     window, is_limited = _compression_window(corpus)
     options = {
         zstd.CompressionParameter.compression_level: 19,
@@ -226,15 +211,15 @@ def zstandard(corpus: Corpus) -> Measurement:
         zstd.CompressionParameter.enable_long_distance_matching: 1,
     }
     bits = _conditional_compressed_bits(corpus, lambda: zstd.ZstdCompressor(options=options))
-    return bits, {"window_bytes": window if is_limited else None}
+    return bits, BaselineDetails(window_bytes=window if is_limited else None)
 
 
 def _ngram_training_ids(corpus: Corpus) -> tuple[TokenIds, BaselineDetails]:
     """Return the last ids of train, as many as can be counted."""
     train = corpus.split("train")
-    counted = train[-MAX_NGRAM_TRAINING_TOKENS:]
+    counted = train[-ngram.MAX_TRAINING_TOKENS :]
     is_partial = len(counted) < len(train)
-    return counted, {"training_tokens": len(counted), "training_is_partial": is_partial}
+    return counted, BaselineDetails(training_tokens=len(counted), training_is_partial=is_partial)
 
 
 def _ngram_bits(corpus: Corpus, train: TokenIds, order: int) -> float:

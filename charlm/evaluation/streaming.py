@@ -8,7 +8,7 @@ from torch import Tensor
 
 from charlm.cells.base import State
 
-TOKENS_PER_FORWARD = 1 << 14  # per call of `advance`: the result stays in the CPU cache
+TOKENS_PER_ADVANCE = 1 << 14  # per call of `advance`: the result stays in the CPU cache
 MAX_BATCH = 1024
 MAX_STATE_ELEMENTS = 1 << 26  # of all streams together: 256 MB
 
@@ -65,7 +65,7 @@ def iter_logits(
 def advance(model: LanguageModel, ids: Tensor, state: tuple[State, ...]) -> tuple[State, ...]:
     """Return the state after ids, (time, batch), read on from a state in short calls."""
     ids = ids.to(state[0][0].device)
-    window = max(1, TOKENS_PER_FORWARD // ids.shape[1])
+    window = max(1, TOKENS_PER_ADVANCE // ids.shape[1])
     for start in range(0, len(ids), window):
         state = model.advance(ids[start : start + window], state)
     return state

@@ -58,7 +58,6 @@ def summarize_probe(probe: Probe, directories: Mapping[str, Path]) -> ProbeSumma
         seconds = {run: answer.seconds for run, answer in answers.items()}
     return ProbeSummary(
         documentation=probe.documentation,
-        is_group=isinstance(probe, GroupProbe),
         seconds=seconds,
         outcomes=outcomes,
     )

@@ -1,19 +1,22 @@
 """Comparison reports: `report.json`, `timing.json` and the plan of a dry run."""
 
-from typing import Any, Literal
+from types import UnionType
+from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
 
 from charlm.config import Config
+from charlm.results.jobs import JobStatus
 from charlm.results.probes import ProbesReport
 from charlm.results.text import CorpusRecord
-from charlm.results.tuning import SearchPlan, TuningReport
+from charlm.results.tuning import SearchPlan, Setting, TuningReport
 
 Unit = Literal["bits_per_char", "bits_per_byte"]
 Role = Literal["cell", "transformer"]
 Label = Literal["reference", "better", "worse", "equivalent", "inconclusive", "diverged"]
-Setting = bool | int | float | str
+BaselineKind = Literal["static", "adaptive"]
 ComparisonKind = Literal["text", "task", "runs"]
+Measure = Literal["params", "flops", "state", "time"]  # of the budget that models share
 Quantity = Literal[
     "parameters", "flops_per_character", "state_size", "max_steps", "characters_read"
 ]
@@ -39,8 +42,9 @@ class InsufficientData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Why no verdict can be given at all."""
 
     cause: Literal["seeds", "blocks", "reference_diverged"]  # what there is too little of
-    available: int  # seeds, blocks, or diverged seeds of the reference
-    needed: int  # seeds, blocks, or seeds of the reference
+    available: int  # seeds or blocks; of the reference, seeds that did not diverge
+    needed: int  # seeds or blocks; of the reference, all seeds
+    diverged: int = 0  # seeds of the reference that diverged
     characters_needed: int | None = None  # of the test text, if it has too few blocks
 
 
@@ -86,17 +90,9 @@ class EntryRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     verdict: Verdict | None  # None if it is not judged
 
 
-class BaselineResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Reference score of the test split.
+class BaselineDetails(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Conditions under which a baseline was measured."""
 
-    A static baseline learns from train alone, as a run does. An adaptive one goes on learning
-    while it reads the test split.
-    """
-
-    name: str  # such as uniform, n-gram or gzip
-    kind: Literal["static", "adaptive"]  # whether it learns from the test split, too
-    bits_per_char: float | None  # None if it was not measured, or the bytes have no characters
-    bits_per_byte: float | None  # None if it was not measured
     vocabulary_size: int | None = None  # uniform
     order: int | None = None  # n-gram
     max_order: int | None = None  # highest order that was tried
@@ -106,6 +102,19 @@ class BaselineResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     window_bytes: int | None = None  # history that a compressor uses; None: all of it
     block_bytes: int | None = None  # size of blocks that a compressor packs independently
     missing_package: str | None = None  # extra of charlm that would have to be installed
+
+
+class BaselineResult(BaselineDetails, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Reference score of the test split.
+
+    A static baseline learns from train alone, as a run does. An adaptive one goes on learning
+    while it reads the test split.
+    """
+
+    name: str  # such as uniform, n-gram or gzip
+    kind: BaselineKind  # whether it learns from the test split, too
+    bits_per_char: float | None  # None if it was not measured, or the bytes have no characters
+    bits_per_byte: float | None  # None if it was not measured
 
 
 class BaselineCache(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -135,13 +144,13 @@ class QuantityRange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Matching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What all entries have in common."""
+    """The quantity that is equal for all cells."""
 
-    measure: Literal["params", "flops", "state", "time"] | None  # None: nothing was matched
+    measure: Measure | None  # None: nothing was matched
     amount: float | None  # of the measure; 1 for time, in step times of the reference LSTM
     parameters: int | None  # of every model, or of the LSTM that defines the amount
-    tolerance: float  # accepted relative error
-    max_relative_error: float | None  # largest of all entries
+    tolerance: float  # accepted relative error of the cells
+    max_relative_error: float | None  # largest of all cells
     max_steps: int | None  # None where runs differ
     quantities: tuple[QuantityRange, ...] = ()  # of existing runs
 
@@ -175,7 +184,12 @@ class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return one flat dictionary per row, as pandas and polars take them."""
-        return [flatten(msgspec.to_builtins(row)) for row in self.rows]
+        return [flatten(row) for row in self.rows]
+
+    @property
+    def cells(self) -> tuple[EntryRow, ...]:
+        """Rows of cells, which all have a verdict; the Transformer is left out."""
+        return tuple(row for row in self.rows if row.role == "cell")
 
 
 class CellTiming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -214,10 +228,20 @@ class ComparisonResult(msgspec.Struct, frozen=True, kw_only=True):
     probes: ProbesReport | None = None
 
 
+class TimingConditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that determines a size that was chosen by timing."""
+
+    settings: dict[str, Setting]  # those that the step time depends on
+    cell_sha256: str  # of the file of a custom cell
+    device: str
+    vocabulary_size: int
+    parameters: int  # of the LSTM that defines the step time
+
+
 class TimedSize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A measured size in `time_matching.json`."""
 
-    conditions: dict[str, Any]  # settings, device and vocabulary that the time depends on
+    conditions: TimingConditions
     hidden_size: int
     relative_error: float
 
@@ -232,7 +256,8 @@ class PlannedEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     flops_per_character: int
     state_size: int
     seconds_per_million: float | None  # None where nothing was timed
-    relative_error: float | None
+    relative_error: float | None  # of the matched budget; None where nothing was matched
+    tolerance: float | None = None  # accepted relative error; None: that of all cells
 
 
 class PlannedJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -245,7 +270,7 @@ class PlannedJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     seed: int
     hidden_size: int
     parameters: int
-    status: Literal["pending", "running", "finished", "diverged"]  # according to its directory
+    status: JobStatus  # according to its directory
     fraction_done: float  # 0 to 1
     seconds: float  # remaining
     memory_bytes: int
@@ -302,12 +327,36 @@ class ComparisonOverview(msgspec.Struct, frozen=True, kw_only=True):
     insufficient: InsufficientData | None = None  # why there can be no verdict
 
 
-def flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested dictionaries as one, with dotted keys."""
+def flatten(value: msgspec.Struct) -> dict[str, Any]:
+    """Return the fields of nested structs as one dictionary, with dotted keys.
+
+    Keys depend on the type alone: a missing struct has None in all its fields.
+    """
+    return _flatten_fields(type(value), value, "")
+
+
+def _flatten_fields(
+    struct_type: type[msgspec.Struct], value: msgspec.Struct | None, prefix: str
+) -> dict[str, Any]:
     flat: dict[str, Any] = {}
-    for key, part in value.items():
-        if isinstance(part, dict):
-            flat |= flatten(part, f"{prefix}{key}.")
+    for name, hint in get_type_hints(struct_type).items():
+        part = None if value is None else getattr(value, name)
+        nested = _struct_type(hint)
+        if nested:
+            flat |= _flatten_fields(nested, part, f"{prefix}{name}.")
         else:
-            flat[prefix + key] = part
+            flat[prefix + name] = msgspec.to_builtins(part)
     return flat
+
+
+def _struct_type(hint: Any) -> type[msgspec.Struct] | None:
+    """Return the struct in a type such as `Verdict` or `Verdict | None`; None for others."""
+    options = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    return next(
+        (
+            option
+            for option in options
+            if isinstance(option, type) and issubclass(option, msgspec.Struct)
+        ),
+        None,
+    )

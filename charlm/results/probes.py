@@ -93,7 +93,7 @@ class ProbeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     split: str = "test"  # split to read
     max_chars: int = 100_000  # characters of the split that are read, at most
     seed: int = 0
-    checkpoint: str = "best"  # best, last or a step
+    checkpoint: str = "best"  # best or last
 
 
 class ProbeMarker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -136,9 +136,8 @@ class ProbeSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """A probe and its outcomes."""
 
     documentation: ProbeDocumentation
-    is_group: bool  # whether it has one outcome for all runs, under the key "group"
     seconds: dict[str, float]  # duration, by name of the run
-    outcomes: dict[str, Outcome]
+    outcomes: dict[str, Outcome]  # by name of the run, or "group": one for all runs
 
 
 class ProbesReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 
 from charlm.config import Config
-from charlm.results.comparison import Matching, PlannedEntry, Setting, TimingReport, flatten
+from charlm.results.comparison import Matching, PlannedEntry, TimingReport, flatten
+from charlm.results.tuning import Setting
 
 
 class TaskScore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -143,12 +144,20 @@ class TaskReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return one flat dictionary per cell and length, as pandas and polars take them."""
-        dicts = []
-        for row in self.rows:
-            own = {k: v for k, v in msgspec.to_builtins(row).items() if k != "levels"}
-            for level in row.levels:
-                dicts.append({**own, **flatten(msgspec.to_builtins(level))})
-        return dicts
+        return [
+            {
+                **{name: value for name, value in flatten(row).items() if name != "levels"},
+                **{
+                    name: value for name, value in flatten(level).items() if name != "extrapolation"
+                },
+                **{
+                    f"extrapolation.{factor}": values
+                    for factor, values in level.extrapolation.items()
+                },
+            }
+            for row in self.rows
+            for level in row.levels
+        ]
 
 
 class TaskComparisonOverview(msgspec.Struct, frozen=True, kw_only=True):

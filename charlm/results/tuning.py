@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-Setting = float | str
+Setting = bool | int | float | str
 Settings = dict[str, Setting]
 
 

@@ -47,7 +47,7 @@ def test_two_runs_are_probed_side_by_side_and_as_group(runs: Path, tmp_path: Pat
         (curve,) = outcome["result"]["curves"]
         assert len(curve["x"]) > 5 and all(0 < bits < 8 for bits in curve["y"])
     group = report["probes"]["relative-context"]
-    assert group["is_group"] and "curves" in group["outcomes"]["group"]["result"]
+    assert "curves" in group["outcomes"]["group"]["result"]
     for outcome in report["probes"]["closing-delimiters"]["outcomes"].values():
         assert outcome["status"] == "not_applicable"  # the text has neither brackets nor blocks
     again = json.loads(charlm(*words).stdout)

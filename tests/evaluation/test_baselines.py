@@ -24,7 +24,7 @@ from charlm.evaluation import baselines, ngram
 from charlm.evaluation.baselines import BASELINES, measure_baselines, register_baseline
 from charlm.evaluation.scoring import score_text
 from charlm.models.char_lm import CharLM
-from charlm.results.comparison import BaselineResult
+from charlm.results.comparison import BaselineDetails, BaselineResult
 
 ZSTD_MODULES = ("backports.zstd", "compression.zstd")
 
@@ -105,7 +105,7 @@ def test_order_of_ngram_is_chosen_on_validation(tmp_path: Path) -> None:
 def test_long_training_text_is_counted_in_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(baselines, "MAX_NGRAM_TRAINING_TOKENS", 1000)
+    monkeypatch.setattr(ngram, "MAX_TRAINING_TOKENS", 1000)
     corpus = corpus_of(tmp_path, "a" * 5000 + "b" * 1000, "ab", "b" * 100)
     results = measure(corpus, "unigram", "n-gram")
     assert bits_per_char(results["unigram"]) < 0.01
@@ -215,7 +215,7 @@ def test_baseline_is_added_by_one_function(tmp_path: Path, monkeypatch: pytest.M
 
     @register_baseline("none", kind="static")
     def free(corpus: Corpus) -> baselines.Measurement:
-        return float(len(corpus.split("test"))), {"order": 0}
+        return float(len(corpus.split("test"))), BaselineDetails(order=0)
 
     corpus = corpus_of(tmp_path, prose(2000), "valid", "test")
     (result,) = measure_baselines(corpus, names=["none"])

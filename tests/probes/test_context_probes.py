@@ -145,7 +145,7 @@ def test_batch_size_does_not_change_results(name: str, monkeypatch: pytest.Monke
     context = ProbeContext(model=model, ids=ids[:900], vocabulary=vocabulary, train_ids=ids)
     usual = SMALL_PROBES[name](context)
     monkeypatch.setattr(streaming, "MAX_BATCH", 3)  # a batch may have no stream for a larger k
-    monkeypatch.setattr(streaming, "TOKENS_PER_FORWARD", 33)
+    monkeypatch.setattr(streaming, "TOKENS_PER_ADVANCE", 33)
     in_small_batches = SMALL_PROBES[name](context)
     assert_allclose(curve_values(in_small_batches), curve_values(usual), rtol=1e-9, atol=1e-12)
 

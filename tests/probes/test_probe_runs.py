@@ -246,7 +246,7 @@ def test_probe_returns_report_and_writes_it(runs: Path, tmp_path: Path) -> None:
     report = batch.probe(run, ["timescales"], max_chars=1000, kernel="loop", out=tmp_path / "p")
     assert list(report.probes) == ["timescales"]
     summary = report.probes["timescales"]
-    assert not summary.is_group and isinstance(summary.outcomes["gru"], Measured)
+    assert isinstance(summary.outcomes["gru"], Measured)
     assert report.runs[0].name == "gru" and report.text.characters == 1000
     assert read_report(tmp_path / "p") == report
     rows = report.to_dicts()
