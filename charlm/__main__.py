@@ -15,6 +15,7 @@ from charlm.errors import (
     Interrupted,
     StorageError,
 )
+from charlm.execution import signals
 from charlm.execution.signals import raise_interrupted, raise_pending, received_signals
 from charlm.execution.torchrun import world_size
 
@@ -63,6 +64,7 @@ def main() -> NoReturn:
     # First of all, because the imports below take a while.
     signal.signal(signal.SIGINT, raise_interrupted)
     signal.signal(signal.SIGTERM, raise_interrupted)
+    signals.exit_process = os._exit
     if DEBUG_VARIABLE not in os.environ:
         warnings.simplefilter("ignore")  # of libraries
     for name in ("stdout", "stderr"):

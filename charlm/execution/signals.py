@@ -1,18 +1,21 @@
 """Handling of SIGINT and SIGTERM: raise an exception, or finish and save first."""
 
 import logging
-import os
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from charlm.errors import Interrupted
 
 logger = logging.getLogger("charlm")
 
 received_signals: list[int] = []  # signals that were raised as exceptions
+# How the second signal ends this process. The command line sets it to `os._exit`; without it an
+# exception is raised, since a program or a notebook must go on.
+exit_process: Callable[[int], object] | None = None
 
 
 def raise_interrupted(number: int, _: FrameType | None) -> NoReturn:
@@ -29,28 +32,42 @@ def raise_pending() -> None:
 
 @contextmanager
 def defer_signals(message: str) -> Iterator[list[int]]:
-    """Record the first signal so that the block can finish and save; exit at the second.
+    """Record the first signal so that the block can finish and save; leave it at the second.
+
+    Outside of the main thread, which alone receives signals, this does nothing.
 
     Args:
         message: What the block does after a signal; empty to log nothing.
 
     Yields:
         The list of received signals, empty until there is one.
+
+    Raises:
+        Interrupted: A second signal came, and `exit_process` is not set.
     """
     received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    previous: list[tuple[int, Any]] = []
+
+    def restore() -> None:
+        for number, handler in previous:
+            signal.signal(number, handler)
 
     def record(number: int, _: FrameType | None) -> None:
         if received:
-            os._exit(128 + number)
+            if exit_process is not None:
+                exit_process(128 + number)
+            restore()
+            raise Interrupted(number)
         received.append(number)
         if message:
             logger.warning("%s; once more to leave at once", message)
 
-    previous = [
-        (number, signal.signal(number, record)) for number in (signal.SIGINT, signal.SIGTERM)
-    ]
     try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous.append((number, signal.signal(number, record)))
         yield received
     finally:
-        for number, handler in previous:
-            signal.signal(number, handler)
+        restore()

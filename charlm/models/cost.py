@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -72,17 +72,21 @@ def estimate_training_memory(config: Config, vocabulary_size: int) -> int:
     return BYTES_PER_NUMBER * (4 * parameters + state + tokens * per_token)
 
 
-def check_memory(available: int, needed: int) -> None:
+def check_memory(available: int, needed: int, purpose: Literal["train", "load"] = "train") -> None:
     """Raise before anything is allocated if there is not enough memory; both in bytes.
 
     Raises:
         InsufficientMemoryError: More is needed than available.
     """
     if needed > available:
+        remedy = (
+            "a smaller --hidden-size, --num-layers, --batch-size or --seq-len"
+            if purpose == "train"
+            else "to free memory, or another machine"
+        )
         raise InsufficientMemoryError(
-            f"cannot train this model: it needs about {needed / 1e9:,.1f} GB, and "
-            f"{available / 1e9:,.1f} GB are available. Try a smaller --hidden-size, --num-layers, "
-            "--batch-size or --seq-len"
+            f"cannot {purpose} this model: it needs about {needed / 1e9:,.1f} GB, and "
+            f"{available / 1e9:,.1f} GB are available. Try {remedy}"
         )
 
 

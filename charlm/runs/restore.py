@@ -39,7 +39,8 @@ def load_model(
     config = msgspec.structs.replace(record.config, kernel=kernel, threads=threads)
     kernel, _ = select_kernel(config, device)
     parameters, _ = count_parameters_and_state(record.config, vocabulary_size)
-    check_memory(available_memory(device), 8 * parameters)  # float32: of the file and the model
+    needed = 8 * parameters  # float32: of the file and the model
+    check_memory(available_memory(device), needed, "load")
     checkpoint = run.load_checkpoint(which)
     model = build_char_lm(record.config, vocabulary_size, kernel, device)
     load_weights(model, checkpoint.tensors)

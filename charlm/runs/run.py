@@ -11,13 +11,16 @@ diverged.json    instead of it: why the run has no report
 
 import logging
 from pathlib import Path
+from typing import get_args
 
 import msgspec
+import torch
 
 from charlm.cells import loader
 from charlm.config import FORMAT_VERSION
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import ConfigError, DataError, InputNotFoundError, OutputExistsError
+from charlm.execution.device import select_device
 from charlm.models.char_lm import CharLM
 from charlm.results.run import Divergence, RunRecord, RunReport
 from charlm.results.training import TrainingProgress
@@ -48,7 +51,7 @@ class Run:
         metadata: Bytes of both files, by name.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | Path) -> None:
         """Read what never changes.
 
         Raises:
@@ -56,7 +59,7 @@ class Run:
             ConfigError: It has another format.
             DataError: A file is damaged.
         """
-        self.path = path
+        self.path = path = Path(path)
         if not path.is_dir():
             raise InputNotFoundError(
                 f"cannot open {path}: there is no such run. Try a directory made by charlm train"
@@ -74,7 +77,7 @@ class Run:
                 f"cannot open {path}: it has format {header.format}, this charlm reads format "
                 f"{FORMAT_VERSION}. Train it again"
             )
-        self.metadata = {name: read_bytes(path / name) for name in checkpoint.RUN_METADATA_FILES}
+        self.metadata = {"run.json": data, "vocabulary.json": read_bytes(path / "vocabulary.json")}
         self.record = decode_json(data, RunRecord, record_path)
         self.vocabulary = decode_json(
             self.metadata["vocabulary.json"], Vocabulary, path / "vocabulary.json"
@@ -155,8 +158,13 @@ class Run:
         If it is damaged, the newest intact one is read, and a warning is logged.
 
         Raises:
+            ConfigError: There is no checkpoint of this name.
             DataError: No checkpoint is intact.
         """
+        if which not in get_args(CheckpointName):
+            raise ConfigError(
+                f"cannot read checkpoint {which!r}: there is none of this name. Try best or last"
+            )
         intact: dict[int, Checkpoint] = {}
         problems = []
         for step, path in reversed(self.checkpoints.items()):
@@ -194,13 +202,14 @@ class Run:
 
         Args:
             checkpoint: "best" on validation, or "last".
-            device: "cpu", "cuda" or "cuda:N".
+            device: "auto", "cpu", "cuda" or "cuda:N".
             kernel: Implementation of the recurrence; "auto" for the fastest of this machine.
             threads: CPU threads that "auto" may count on.
             trust_cell: FILE.py:CLASS of a run with a custom cell. The file is executed.
         """
         if trust_cell:
             self.load_custom_cell(trust_cell)
+        device, _ = select_device(device, torch.get_num_threads())  # threads stay as they are
         _, model = load_model(self, checkpoint, kernel, device, threads)
         return model.eval()
 
@@ -218,7 +227,7 @@ def load_run(path: str | Path, trust_cell: str = "") -> Run:
         ConfigError: It has another format or another cell.
         DataError: A file is damaged, or the cell's file is not the one of the run.
     """
-    run = Run(Path(path))
+    run = Run(path)
     if trust_cell:
         run.load_custom_cell(trust_cell)
     return run

@@ -78,3 +78,19 @@ def test_model_of_a_run_has_the_best_weights(tmp_path: Path, book: Path) -> None
     ids = torch.zeros(5, 2, dtype=torch.long)
     logits, _ = model(ids, model.initial_state(2))
     assert logits.shape == (5, 2, opened.vocabulary.size)
+
+
+def test_unknown_checkpoint_is_refused(run: Run) -> None:
+    with pytest.raises(ConfigError, match="cannot read checkpoint 'newest'"):
+        run.load_checkpoint("newest")  # type: ignore[arg-type]
+
+
+def test_automatic_device_of_a_model_is_resolved(tmp_path: Path, book: Path) -> None:
+    run, corpus, config = make_run(tmp_path / "r", book)
+    trainer, _ = restore_trainer(run, "cpu", config)
+    list(run_training_loop(run, trainer, corpus))
+    threads = torch.get_num_threads()
+    model = Run(str(run.path)).model(device="auto")
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert next(model.parameters()).device.type == expected
+    assert torch.get_num_threads() == threads
