@@ -1,21 +1,31 @@
 """Models restored from a run's checkpoint."""
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import msgspec
 
+from charlm.data.vocabulary import Vocabulary
 from charlm.execution.device import available_memory
 from charlm.models.build import build_char_lm, load_weights, select_kernel
 from charlm.models.char_lm import CharLM
 from charlm.models.cost import check_memory, count_parameters_and_state
+from charlm.results.run import RunRecord
 from charlm.runs.checkpoint import Checkpoint, CheckpointName
 
-if TYPE_CHECKING:
-    from charlm.runs.run import Run
+
+class SavedModel(Protocol):
+    """Record, vocabulary and checkpoints of a run, from which its model can be restored."""
+
+    record: RunRecord
+    vocabulary: Vocabulary
+
+    def load_checkpoint(self, which: CheckpointName) -> Checkpoint:
+        """Return a verified checkpoint."""
+        ...
 
 
 def load_model(
-    run: "Run",
+    run: SavedModel,
     which: CheckpointName = "best",
     kernel: str = "auto",
     device: str = "cpu",
