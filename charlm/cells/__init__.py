@@ -1,1 +1,1 @@
-"""Recurrent cells: the base class, and one file per cell, imported when the cell is asked for."""
+"""Recurrent cells: the base class, and one file per cell, imported on first use of the cell."""

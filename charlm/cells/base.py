@@ -22,6 +22,11 @@ class Cell(nn.Module):
 
     A subclass creates its parameters in `__init__` and writes its equations in `step`:
 
+        from torch import nn, sigmoid, tanh
+
+        from charlm.cells.base import Cell
+
+
         class Leaky(Cell):
             '''Leaky tanh unit.
 
@@ -57,13 +62,36 @@ class Cell(nn.Module):
     *   A state is a tuple of tensors, one for each name in `states`, each (batch, ...). The first
         is the output (batch, output_size). Its first `hidden_size` numbers predict the next token.
     *   `initial_state` is the same for every stream: by default zeros (batch, hidden_size).
+    *   The docstring of the class states the number of parameters for X inputs and H units, as in
+        the last line of the example: `Parameters: 2H(X + 1) + H*H for X inputs and H units.`
 
     Gates are optional: `inspect` and `timescales` show them, training does not need them. A cell
     that names gates passes their values to `self.record(name=value, ...)`, in `step` or in a method
     that `step` calls. Every name in `gate_descriptions` and `candidate_name` must be a keyword of
     such a call, and `retention_expression` too unless `retention` is overridden: else creating the
-    class raises TypeError. `record` does nothing until `charlm.models.activation_capture` observes
+    class raises TypeError. If units retain the fraction 1 - z, record it (`k=1 - z`) and name "k",
+    or override `retention`. `record` does nothing until `charlm.models.activation_capture` observes
     the cell.
+
+    Attributes:
+        states: Names of the parts of the state; the output comes first.
+        fixed_initial_states: State parts whose initial value is fixed, even with
+            `initial_state="learned"`.
+        output_is_readout: Whether `step` ignores the previous state[0], which is only computed from
+            the other parts.
+        hidden_size_multiple: hidden_size must be a multiple of this.
+        gate_descriptions: Gate name -> description. A recorded gate has values in [0, 1], per unit
+            or per head.
+        candidate_name: Name of the recorded candidate: the new content that a gate lets in.
+        retention_expression: Name of the recorded value that is the fraction of its state that a
+            unit retains in a step. A class that overrides `retention` may write an expression.
+        retention_is_constant: Whether that fraction does not depend on the input.
+        bias_gates: Names of the first chunks of `gate_bias`, `hidden_size` numbers each, in order.
+            `gate_bias` is `self.W.bias` unless it is overridden.
+        forget_gate: The name in `bias_gates` of the chunk whose bias makes units retain. The option
+            `--forget-bias` sets this chunk; a cell with forget_gate = "" refuses the option.
+        input_gate: The name in `bias_gates` of the chunk whose bias lets new content in, or "".
+            `--forget-bias chrono` sets it to the negative of the forget bias.
     """
 
     states: ClassVar[tuple[str, ...]] = ("h",)
@@ -71,7 +99,7 @@ class Cell(nn.Module):
     fixed_initial_states: ClassVar[tuple[str, ...]] = ()
     """State parts whose initial value is fixed, even with `initial_state="learned"`."""
     output_is_readout: ClassVar[bool] = False
-    """Whether `step` ignores the previous state[0], which is only computed from the other parts."""
+    """True if `step` ignores the previous state[0], which is computed from the other parts."""
     hidden_size_multiple: ClassVar[int] = 1
     """hidden_size must be a multiple of this."""
 
@@ -82,7 +110,7 @@ class Cell(nn.Module):
     retention_expression: ClassVar[str] = ""
     """The fraction of its state that a unit retains in a step, as the equations write it."""
     retention_is_constant: ClassVar[bool] = False
-    """Whether that fraction does not depend on the input."""
+    """True if that fraction does not depend on the input."""
 
     bias_gates: ClassVar[tuple[str, ...]] = ()
     """Names of the first chunks of `gate_bias`, `hidden_size` numbers each, in order."""
@@ -93,7 +121,7 @@ class Cell(nn.Module):
 
     W: nn.Linear  # input-to-hidden weights
     U: nn.Linear  # hidden-to-hidden weights
-    recorded: dict[str, Tensor] | None = None  # receives what `record` is given; None: nobody looks
+    recorded: dict[str, Tensor] | None = None  # receives values of `record`; None: not observed
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Check that every named gate is recorded.
@@ -105,12 +133,20 @@ class Cell(nn.Module):
         if cls.step is Cell.step:  # an abstract class: it has no step yet
             return
         names = {*cls.gate_descriptions, cls.candidate_name} - {""}
-        if cls.retention_expression and cls.retention is Cell.retention:
-            names.add(cls.retention_expression)
+        if (expression := cls.retention_expression) and cls.retention is Cell.retention:
+            if not expression.isidentifier():
+                raise TypeError(
+                    f"cannot create the class {cls.__name__}: retention_expression must be the "
+                    f'name of a recorded value, not "{expression}". Try to record it '
+                    f'(k={expression}) and name "k", or override retention()'
+                )
+            names.add(expression)
         if names and (missing := sorted(names - recorded_names(cls))):
+            verb = "does not record" if len(missing) == 1 else "records none of"
+            keywords = ", ".join(f"{name}={name}" for name in missing)
             raise TypeError(
-                f"{cls.__name__} names {', '.join(missing)}, but its step does not record it. "
-                f"Call self.record({missing[0]}={missing[0]}) in step"
+                f"the class {cls.__name__} {verb} {', '.join(missing)}. "
+                f"Call self.record({keywords}) in step"
             )
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
@@ -127,7 +163,7 @@ class Cell(nn.Module):
         multiple = self.hidden_size_multiple
         if hidden_size % multiple:
             raise ConfigError(
-                f"cannot use {hidden_size} units: {type(self).__name__} needs a multiple of "
+                f"cannot use {hidden_size} units: {cell_name(type(self))} needs a multiple of "
                 f"{multiple}. Try --hidden-size {-(-hidden_size // multiple) * multiple}"
             )
         self.input_size = input_size
@@ -219,7 +255,7 @@ class Cell(nn.Module):
         """
         if not self.forget_gate:
             raise ConfigError(
-                f"cannot set a forget bias: {type(self).__name__} has no forget gate. "
+                f"cannot set a forget bias: {cell_name(type(self))} has no forget gate. "
                 "Leave --forget-bias out"
             )
         chunks = self.gate_bias.data.split(self.hidden_size)
@@ -316,6 +352,15 @@ def register_cell(name: str) -> Callable[[type[CellType]], type[CellType]]:
     return register
 
 
+def cell_name(cell_type: type[Cell]) -> str:
+    """Return the name of a registered cell, as options take it; of another, that of its class."""
+    module = cell_type.__module__.rpartition(".")[2].replace("_", "-")
+    for name in (module, *REGISTERED_NAMES):
+        if name in (*CELL_NAMES, *REGISTERED_NAMES) and CELLS[name] is cell_type:
+            return name
+    return cell_type.__name__
+
+
 def recorded_names(cell_type: type[Cell]) -> set[str]:
     """Return the names that methods of a class pass to `self.record` as keywords.
 
@@ -324,15 +369,15 @@ def recorded_names(cell_type: type[Cell]) -> set[str]:
     the same method count too: what is missed here is an error when the cell is observed.
     """
     classes = [kind for kind in cell_type.__mro__ if kind not in nn.Module.__mro__]
-    found: set[str] = set()
+    recorded: set[str] = set()
     for method in {name for kind in classes for name in vars(kind)}:
         for kind in classes:
             code = getattr(inspect.unwrap(vars(kind).get(method, None)), "__code__", None)
             if isinstance(code, CodeType):
-                found |= _keywords_of_record(code)
+                recorded |= _keywords_of_record(code)
                 if not {"super", method} & {*code.co_names}:
                     break
-    return found
+    return recorded
 
 
 def _keywords_of_record(code: CodeType) -> set[str]:

@@ -9,7 +9,7 @@ from charlm.errors import ConfigError, DataError, InputNotFoundError
 
 
 class CellSource(NamedTuple):
-    """What a cell's file says."""
+    """Source of a cell: its citation, equations and code."""
 
     citation: str
     equations: str

@@ -1,4 +1,4 @@
-"""Character n-grams: interpolated Kneser-Ney, counted for the contexts that are asked for."""
+"""Character n-grams: interpolated Kneser-Ney, counted for the requested contexts only."""
 
 from collections.abc import Iterator
 

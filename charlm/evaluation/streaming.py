@@ -14,7 +14,7 @@ MAX_STATE_ELEMENTS = 1 << 26  # of all streams together: 256 MB
 
 
 class LanguageModel(Protocol):
-    """What most probes need of a model; tests implement it with models of known memory.
+    """Interface of a model to most probes; tests implement it with models of known memory.
 
     A state is a tuple of tuples of tensors, each (batch, ...), so that streams can be selected.
     """

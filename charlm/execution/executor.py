@@ -54,7 +54,7 @@ class LocalExecutor:
 
 @dataclass(frozen=True)
 class Execution:
-    """Where jobs run, where their logs are written, and how progress is shown."""
+    """Executor, directory of logs and progress display of jobs."""
 
     directory: Path  # logs are in its subdirectory `logs`
     executor: Executor

@@ -111,8 +111,8 @@ def kernels_by_priority(cell: Cell, device: str) -> list[str]:
     """Return the names of the kernels written for this cell, highest priority first."""
     load_kernels()
     kind = device_kind(device)
-    found = {name: kernel for name in KERNELS if (kernel := find_kernel(name, cell))}
-    return sorted(found, key=lambda name: (-found[name].priority.get(kind, -1), name))
+    kernels = {name: kernel for name in KERNELS if (kernel := find_kernel(name, cell))}
+    return sorted(kernels, key=lambda name: (-kernels[name].priority.get(kind, -1), name))
 
 
 def supported_kernels(cell: Cell, device: str) -> list[str]:

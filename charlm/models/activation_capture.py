@@ -77,7 +77,7 @@ def capture_activations(model: RecurrentModel) -> Iterator[list[LayerActivations
 
 
 class RecordedValues(dict[str, Tensor]):
-    """What a step recorded, by name."""
+    """Recorded values of a step, by name."""
 
     def __missing__(self, name: str) -> Tensor:
         raise ConfigError(

@@ -34,12 +34,12 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     """A conformance check; problem is None if it passed."""
 
     check: str  # name of the check
-    problem: str | None  # what is wrong; None if the check passed
+    problem: str | None  # failure; None if the check passed
 
 
 class CellCheckReport(msgspec.Struct, frozen=True, kw_only=True):
     """Result of `charlm cells check`."""
 
     cell: str
-    passed: bool  # whether every check passed
+    passed: bool  # True if every check passed
     checks: tuple[CheckResult, ...]

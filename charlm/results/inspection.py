@@ -10,7 +10,7 @@ class InspectedText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     source: Literal["test", "file", "string"]  # "test": the run's test split
     path: str = ""  # of a file
-    is_truncated: bool = False  # whether only its beginning was read
+    is_truncated: bool = False  # True if only its beginning was read
 
 
 class ActivationTrace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,7 +80,7 @@ class InspectionReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     vocabulary_kind: str  # "chars" or "bytes"
     protocol: str  # "one-stream"
     tokens: list[str]  # a byte that is not ASCII is written \xNN
-    is_unknown: list[bool]  # whether the token is outside of the vocabulary
+    is_unknown: list[bool]  # True for a token outside of the vocabulary
     bits: list[float]  # cost of each token
     survey: UnitSurvey | None  # None: a held-out split is too short
     units: list[UnitTrace]

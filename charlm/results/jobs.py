@@ -7,7 +7,7 @@ JobStatus = Literal["pending", "running", "finished", "diverged"]
 
 
 class JobProgress(NamedTuple):
-    """How far a job is, according to its directory."""
+    """Progress of a job, according to its directory."""
 
     status: Literal["", "finished", "diverged"] = ""  # empty while it has not ended
     done: int = 0

@@ -31,22 +31,22 @@ class ScalarResult(msgspec.Struct, frozen=True, kw_only=True):
 class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
     """Result of a probe for one run, or for a group: one figure or several, and numbers."""
 
-    title: str = ""  # where there are several figures
+    title: str = ""  # "" for a single figure
     x: str  # label of the axis, with unit
     y: str  # label of the axis, with unit
-    log_x: bool = True  # whether the axis is logarithmic
-    log_y: bool = False  # whether the axis is logarithmic
+    log_x: bool = True  # True for a logarithmic axis
+    log_y: bool = False  # True for a logarithmic axis
     chance: float | None = None  # y without any memory
     curves: Sequence[Curve] = ()
     panels: Sequence["ProbeResult"] = ()  # further figures with other axes or curves
     numbers: Sequence[ScalarResult] = ()
-    notes: Sequence[str] = ()  # what the reader of the figure must know
+    notes: Sequence[str] = ()  # limits that a reader of the figure must know
 
 
 class NotApplicable(msgspec.Struct, frozen=True, tag="not_applicable", tag_field="status"):
     """A probe that does not apply to this run or text."""
 
-    reason: str  # why it does not apply
+    reason: str  # cause, in a sentence
 
 
 class Measured(msgspec.Struct, frozen=True, tag="measured", tag_field="status"):
@@ -123,10 +123,10 @@ class ProbedRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class ProbeDocumentation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a probe's docstring says."""
+    """Documentation of a probe, from its docstring."""
 
     question: str  # question that the probe answers
-    protocol: str  # how it is measured
+    protocol: str  # method of measurement
     unit: str  # of the result
     chance: str  # result of a model without memory
     source: str  # paper that the probe is from

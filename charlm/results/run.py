@@ -7,14 +7,27 @@ import msgspec
 from charlm.config import Config
 from charlm.results.text import CorpusRecord
 
+ScoredSplit = Literal["test", "valid", "none"]
 DeviceReason = Literal["requested", "gpu_available", "no_gpu"]
 
 
 class KernelReason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Why a kernel was chosen."""
+    """Reason for a choice of kernel."""
 
     kind: Literal["requested", "fastest", "threads"]  # threads: it alone uses more than one
-    skipped: dict[str, str] = {}  # faster kernels -> why they do not support the cell
+    skipped: dict[str, str] = {}  # faster kernel -> cause that it does not support the cell
+
+
+class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Software and machine of a run."""
+
+    charlm: str  # version
+    torch: str  # version
+    python: str  # version
+    machine: str  # architecture of the processor
+    device: str
+    threads: int  # on a CPU
+    processes: int  # number of torchrun processes
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,11 +38,11 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     text: CorpusRecord
     max_steps: int  # resolved budget in optimizer steps
     kernel: str  # resolved kernel
-    kernel_reason: KernelReason  # why this kernel was chosen
+    kernel_reason: KernelReason  # reason for this kernel
     cell_sha256: str = ""  # of the file of a custom cell
     parameters: int
     state_size: int  # floats carried per stream
-    environment: dict[str, str]  # versions of charlm, torch, Python; machine, device, threads
+    environment: Environment
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,14 +81,14 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     best_valid_bits: float | None  # bits per token, subsampled validation
     validation_protocol: str  # "subsampled"
     weights_sha256: str
-    scored_split: str  # "test", "valid" or "none"
+    scored_split: ScoredSplit
     score: Score | None  # None if scored_split is "none"
 
 
 class Divergence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`diverged.json`: why a run has no report."""
 
-    reason: str  # what became infinite or NaN, and when
+    reason: str  # quantity that became infinite or NaN, and its step
 
 
 class EvaluationReport(Score, frozen=True, kw_only=True):
@@ -91,8 +104,8 @@ class EvaluationReport(Score, frozen=True, kw_only=True):
 class GeneratedSample(msgspec.Struct, frozen=True, kw_only=True):
     """Generated text: a line of `charlm sample --json`."""
 
-    prompt: str  # what the model read first
-    text: str  # what follows the prompt
+    prompt: str  # text that the model read first
+    text: str  # continuation of the prompt
     sample: int  # number of the sample, from 0
     seed: int  # seed of the random numbers
     kernel: str  # kernel of the model

@@ -38,7 +38,7 @@ class LevelResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """`length-N.json`: result of training at one length."""
 
     length: int
-    is_solved: bool  # whether the test solved it
+    is_solved: bool  # True if the test is solved
     steps: int  # optimizer steps at this length
     seconds: float  # of optimizer steps
     kernel: str
@@ -56,15 +56,15 @@ class CurriculumReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskDocumentation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a task's docstring says."""
+    """Documentation of a task, from its docstring."""
 
     name: str  # of the task
     summary: str  # one sentence
     source: str  # paper that the task is from
-    question: str  # what the task asks of a model
+    question: str  # question that the task answers about a model
     protocol: str  # input, answer and score
-    distance: str  # what its length counts
-    oracle: str  # how a program solves it
+    distance: str  # meaning of its length
+    oracle: str  # solution by a program
     chance: str  # best possible score without memory
 
 
@@ -82,7 +82,7 @@ class TaskExample(msgspec.Struct, frozen=True, kw_only=True):
     symbol_names: str  # one character for each token id
     x: list[Any]  # token ids, or rows of numbers
     y: list[Any]  # answers; None where there is none
-    is_answer: list[bool]  # where an answer counts
+    is_answer: list[bool]  # True where an answer is scored
     chance: TaskScore
 
 
@@ -144,20 +144,17 @@ class TaskReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return one flat dictionary per cell and length, as pandas and polars take them."""
-        return [
-            {
-                **{name: value for name, value in flatten(row).items() if name != "levels"},
-                **{
-                    name: value for name, value in flatten(level).items() if name != "extrapolation"
-                },
-                **{
-                    f"extrapolation.{factor}": values
-                    for factor, values in level.extrapolation.items()
-                },
-            }
-            for row in self.rows
-            for level in row.levels
-        ]
+        dicts = []
+        for row in self.rows:
+            own = flatten(row)
+            del own["levels"]
+            for level in row.levels:
+                columns = flatten(level)
+                del columns["extrapolation"]
+                for factor, accuracies in level.extrapolation.items():
+                    columns[f"extrapolation.{factor}"] = accuracies
+                dicts.append({**own, **columns})
+        return dicts
 
 
 class TaskComparisonOverview(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ TAIL_BYTES = 2**20  # enough of the end of metrics.jsonl to hold a validation
 
 
 class LatestMetrics(NamedTuple):
-    """Where a run stands."""
+    """Latest step and validation of a run."""
 
     step: int = 0  # optimizer steps done
     valid_bits: float | None = None  # latest validation, bits per token

@@ -46,16 +46,19 @@ def boundary_warnings(tuning: TuningReport) -> list[str]:
     """Return a sentence for each cell whose search was too narrow, or found nothing."""
     space = tuning.search.space
     warnings = []
-    for cell, found in tuning.cells.items():
-        if found.chosen.bits is None or found.chosen.bits > tuning.uniform_baseline_bits:
+    for cell, cell_tuning in tuning.cells.items():
+        if (
+            cell_tuning.chosen.bits is None
+            or cell_tuning.chosen.bits > tuning.uniform_baseline_bits
+        ):
             option = "--lr-range" if "learning_rate" in space else "--lr"
             warnings.append(
                 f"{cell}: not tuned, because no trial did better than a uniform code. Try lower "
                 f"learning rates with {option}."
             )
-        elif found.at_boundary:
+        elif cell_tuning.at_boundary:
             low, high = (float(bound) for bound in space["learning_rate"])
-            is_low = found.at_boundary == "low"
+            is_low = cell_tuning.at_boundary == "low"
             low, high = (low / 10, high) if is_low else (low, high * 10)
             warnings.append(
                 f"{cell}: chosen at the edge of the range, so a {'lower' if is_low else 'higher'} "
