@@ -179,7 +179,8 @@ def test_rows_of_report_are_flat_dicts() -> None:
     """As pandas and polars take them: every row has the same keys, and no nested dictionary."""
     data = (ROOT / "docs" / "comparison" / "report.json").read_bytes()
     rows = msgspec.json.decode(data, type=comparison.ComparisonReport).to_dicts()
-    columns = {key: [row.get(key) for row in rows] for row in rows for key in row}
+    assert all(list(row) == list(rows[0]) for row in rows)
+    columns = {key: [row[key] for row in rows] for key in rows[0]}
     assert columns["name"][:3] == ["coupled-lstm", "gru", "lstm"]
     assert columns["verdict.label"][2] == "reference"
     assert columns["bits_per_char.mean"] == sorted(columns["bits_per_char.mean"])

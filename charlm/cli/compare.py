@@ -195,10 +195,9 @@ def compare_cells(
             baselines=parse_baselines(baselines),
             probes=probe,
         )
-        timing = "--dry-run" if dry_run else "--match time" if match == "time" else ""
-        validate_executor(executor, ray_address, timing)
+        validate_executor(executor, ray_address, times_cells=dry_run or match == "time")
         if dry_run:
-            estimate_cost(request, where, json)
+            print_dry_run(request, where, json)
             return
         result = compare_on_text(request, where)
     if json:
@@ -240,25 +239,21 @@ def compare_on_text(request: ComparisonRequest, where: ExecutionOptions) -> "Com
     """Do a comparison, and write its page."""
     from charlm.comparison.compare import run_comparison
     from charlm.reporting.terminal.comparison import print_comparison_overview
-    from charlm.testing.trusted_cells import load_and_check_custom_cells
 
     raise_pending()
-    load_and_check_custom_cells(request.cells, compared=True)
     with where.open("text") as execution:
         result = run_comparison(request, execution, _command(), print_comparison_overview)
         _write_page(result, where.out)
     return result
 
 
-def estimate_cost(request: ComparisonRequest, where: ExecutionOptions, json: bool) -> None:
+def print_dry_run(request: ComparisonRequest, where: ExecutionOptions, json: bool) -> None:
     """Print what a comparison would take."""
     from charlm.comparison.compare import dry_run
     from charlm.reporting.terminal.cost_estimate import print_cost_estimate
     from charlm.reporting.terminal.tables import print_insufficient_data
-    from charlm.testing.trusted_cells import load_and_check_custom_cells
 
     raise_pending()
-    load_and_check_custom_cells(request.cells, compared=True)
     with where.open("text") as execution:
         estimate = dry_run(request, execution)
     if json:

@@ -185,9 +185,8 @@ def compare_tasks(
     The same command continues where it was stopped. More cells, more seeds
     and greater lengths reuse what is done.
     """
-    validate_config(settings)
     validate_executor(executor, ray_address)
-    from charlm.comparison.task_plan import TaskComparisonRequest, plan_task_comparison
+    from charlm.comparison.task_plan import TaskComparisonRequest
     from charlm.tasks.base import TASKS, parse_distances
 
     raise_pending()
@@ -200,16 +199,14 @@ def compare_tasks(
         match=match,
         seeds=seeds,
     )
-    from charlm.comparison.compare_on_task import run_task_comparison
+    from charlm.comparison.compare_on_task import compare_on_task
     from charlm.comparison.directory import open_comparison
     from charlm.reporting.html.tasks import render_tasks
     from charlm.reporting.terminal.progress import TerminalProgress
     from charlm.reporting.terminal.tasks import print_task_plan, print_task_report
     from charlm.storage import files
-    from charlm.testing.trusted_cells import load_and_check_custom_cells
 
     raise_pending()
-    load_and_check_custom_cells(request.cells, compared=True)
     with open_comparison(
         out,
         "task",
@@ -219,9 +216,8 @@ def compare_tasks(
         jobs=jobs,
         progress=TerminalProgress(log_every),
     ) as execution:
-        plan = plan_task_comparison(request, execution)
-        print_task_plan(plan.overview(execution))
-        result = run_task_comparison(plan, execution, shlex.join(["charlm", *sys.argv[1:]]))
+        command = shlex.join(["charlm", *sys.argv[1:]])
+        result = compare_on_task(request, execution, command, print_task_plan)
         files.write_atomic(out / "report.html", render_tasks(result))
     if json:
         console.print_json(to_builtins(result.report))

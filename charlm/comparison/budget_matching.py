@@ -19,7 +19,8 @@ from charlm.errors import ConfigError
 from charlm.models.char_lm import CharLM
 from charlm.models.cost import count_parameters_and_state, flops_per_character
 from charlm.models.recurrent import ModelFactory, RecurrentModel
-from charlm.results.comparison import Matching, Setting
+from charlm.results.comparison import Matching
+from charlm.results.tuning import Setting
 
 log = logging.getLogger("charlm")
 

@@ -16,7 +16,7 @@ from charlm.comparison.cost_estimate import (
     limit_to_memory,
 )
 from charlm.comparison.directory import initialize_comparison_dir, open_comparison
-from charlm.comparison.entries import finished_runs, training_jobs
+from charlm.comparison.entries import finished_cell_runs, training_jobs
 from charlm.comparison.plan import ComparisonPlan, plan_comparison
 from charlm.comparison.report import (
     build_report,
@@ -31,12 +31,14 @@ from charlm.comparison.request import (
     DEFAULT_PARAMS,
     DEFAULT_SEEDS,
     ComparisonRequest,
-    Measure,
     parse_baselines,
+    parse_names,
+    settings_of,
     validate_executor,
 )
 from charlm.comparison.search import plan_search
 from charlm.comparison.tuning import planned_work, tune, tuned_entries
+from charlm.config import Config
 from charlm.data.corpus import Corpus
 from charlm.data.sources import make_paths_absolute
 from charlm.errors import ConfigError
@@ -49,14 +51,14 @@ from charlm.results.comparison import (
     ComparisonReport,
     ComparisonResult,
     CostEstimate,
-    Setting,
+    Measure,
 )
-from charlm.testing.trusted_cells import load_and_check_custom_cells
+from charlm.results.tuning import Setting
 
 
 def compare(
     corpus: Corpus | str | Path | Sequence[str | Path],
-    cells: Sequence[str] = DEFAULT_CELLS,
+    cells: str | Sequence[str] = DEFAULT_CELLS,
     *,
     parameters: int = DEFAULT_PARAMS,
     seeds: int = DEFAULT_SEEDS,
@@ -68,7 +70,7 @@ def compare(
     lr_range: str = "",
     baselines: str | Sequence[str] = "all",
     probes: bool = False,
-    config: Mapping[str, Setting] | None = None,
+    config: Config | Mapping[str, Setting] | None = None,
     jobs: int = 0,
     device: str = "auto",
     executor: ExecutorKind = "local",
@@ -81,7 +83,8 @@ def compare(
 
     Args:
         corpus: a corpus, or files, directories or names of built-in corpora.
-        cells: names of cells, or FILE.py:CLASS, whose file is executed.
+        cells: names of cells, or FILE.py:CLASS, whose file is executed; a sequence, or a text
+            with commas.
         parameters: parameters of every model; with another `match`, of the LSTM that defines the
             budget.
         seeds: runs per cell; a verdict needs 6.
@@ -92,9 +95,10 @@ def compare(
         trials: tuning trials per cell; 0 disables tuning. Default: 6, or 0 if `config` has a
             learning rate.
         lr_range: learning rates of the trials; default: "3e-4..3e-2".
-        baselines: "all", "none", or names; "transformer" is trained like the cells.
+        baselines: "all", "none", or names as of cells; "transformer" is trained like the cells.
         probes: whether every run is probed for its memory.
-        config: fields of `Config` that all runs share.
+        config: settings that all runs share: a mapping of fields of `Config`, or a `Config`,
+            whose cell, hidden size, seed, minutes, final_eval and device do not count.
         jobs: runs in parallel; 0: one per core.
         device: "auto", "cpu", "cuda" or "cuda:N".
         executor: "local" or "ray".
@@ -109,11 +113,10 @@ def compare(
         Interrupted: if a signal came; everything is saved.
     """
     texts, corpus_settings = _texts_of(corpus)
-    names = parse_baselines(baselines) if isinstance(baselines, str) else tuple(baselines)
     request = ComparisonRequest(
         texts=texts,
-        cells=tuple(cells),
-        settings=make_paths_absolute({**corpus_settings, **(config or {}), "device": device}),
+        cells=tuple(parse_names(cells)),
+        settings=make_paths_absolute({**corpus_settings, **settings_of(config), "device": device}),
         params=parameters,
         match=match,
         seeds=seeds,
@@ -121,11 +124,10 @@ def compare(
         margin=margin,
         trials=trials,
         lr_range=lr_range,
-        baselines=names,
+        baselines=parse_baselines(baselines),
         probes=probes,
     )
-    validate_executor(executor, ray_address, "--match time" if match == "time" else "")
-    load_and_check_custom_cells(request.cells, compared=True)
+    validate_executor(executor, ray_address, times_cells=match == "time")
     with open_comparison(
         Path(out),
         "text",
@@ -161,8 +163,6 @@ def run_comparison(
 ) -> ComparisonResult:
     """Do everything that a request asks for, and write report.json and timing.json.
 
-    Custom cells must have been loaded.
-
     Args:
         request: what is compared.
         execution: where jobs run; its directory is that of the comparison, locked by the caller.
@@ -179,7 +179,7 @@ def run_comparison(
     tuning = tune(plan, execution)
     entries = tuned_entries(plan, tuning)
     run_jobs(training_jobs(entries, plan.texts), execution)
-    finished = finished_runs(entries) if request.probes else []
+    finished = finished_cell_runs(entries) if request.probes else []
     probes = probe_comparison_runs(finished, execution) if finished else None
 
     outcomes = load_outcomes(entries)

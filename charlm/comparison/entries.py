@@ -10,14 +10,15 @@ import msgspec
 
 from charlm.cells.loader import loaded_cell_sha256
 from charlm.cells.names import cell_label, parse_custom_cell
+from charlm.comparison import transformer_reference
 from charlm.config import Config, option_metadata, to_argv
 from charlm.errors import DataError
 from charlm.execution.jobs import Job
 from charlm.models.cost import count_parameters_and_state, flops_per_character
-from charlm.results.comparison import PlannedEntry, Role, Setting
+from charlm.results.comparison import PlannedEntry, Role
 from charlm.results.jobs import JobProgress
 from charlm.results.text import CorpusRecord
-from charlm.results.tuning import Settings
+from charlm.results.tuning import Setting, Settings
 from charlm.runs.metrics import load_latest_metrics
 from charlm.runs.run import Run, is_run
 
@@ -109,6 +110,7 @@ class Entry:
             state_size=run.state_size,
             seconds_per_million=seconds_per_million,
             relative_error=self.relative_error,
+            tolerance=transformer_reference.TOLERANCE if self.role == "transformer" else None,
         )
 
 
@@ -157,9 +159,13 @@ def training_jobs(entries: Sequence[Entry], texts: Sequence[str]) -> list[Job]:
     ]
 
 
-def finished_runs(entries: Sequence[Entry]) -> list[Run]:
-    """Return the runs that have finished and did not diverge."""
-    runs = [Run(run.path) for _, run in by_seed(entries)]
+def finished_cell_runs(entries: Sequence[Entry]) -> list[Run]:
+    """Return the runs of cells that have finished and did not diverge.
+
+    Those of the Transformer are left out: probes relate runs to each other, and it is not judged.
+    """
+    cells = [entry for entry in entries if entry.role == "cell"]
+    runs = [Run(run.path) for _, run in by_seed(cells)]
     return [run for run in runs if run.report]
 
 

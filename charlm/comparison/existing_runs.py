@@ -12,7 +12,8 @@ from charlm.comparison.entries import Entry, PlannedRun, shared_settings
 from charlm.config import option_metadata, to_argv
 from charlm.errors import ConfigError
 from charlm.models.cost import flops_per_character
-from charlm.results.comparison import ComparisonReport, Matching, QuantityRange, Setting
+from charlm.results.comparison import ComparisonReport, Matching, QuantityRange
+from charlm.results.tuning import Setting
 from charlm.runs.run import Run, is_run
 from charlm.storage.json_files import decode_json, read_bytes
 

@@ -16,12 +16,12 @@ from charlm.comparison.verdicts import check_sample_size
 from charlm.config import Config, validate_config
 from charlm.data.corpus import Corpus, load_corpus
 from charlm.errors import ConfigError
-from charlm.evaluation.baselines import validate_baseline_names
 from charlm.evaluation.blocks import block_edges
 from charlm.execution.executor import Execution, LocalExecutor
 from charlm.models.build import select_kernel
 from charlm.results.comparison import InsufficientData, Matching
 from charlm.results.text import CorpusRecord
+from charlm.testing.trusted_cells import load_and_check_custom_cells
 from charlm.training.budget import resolve_max_steps
 
 log = logging.getLogger("charlm")
@@ -53,12 +53,13 @@ class ComparisonPlan:
 def plan_comparison(request: ComparisonRequest, execution: Execution) -> ComparisonPlan:
     """Read the text, choose the size of every entry, and plan its runs; train nothing.
 
-    Custom cells must have been loaded.
+    Custom cells are loaded and checked: their files are executed.
 
     Raises:
+        CellCheckError: if a custom cell fails a required check.
         ConfigError: if sizes cannot be matched, or a cell does not have the kernel.
     """
-    validate_baseline_names(request.measured_baselines or ())
+    load_and_check_custom_cells(request.cells, compared=True)
     texts = save_stdin(request.texts, execution.directory)
     settings = request.base_settings
     corpus = load_corpus(texts, validate_config(settings), execution.progress)

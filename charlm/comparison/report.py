@@ -26,15 +26,14 @@ from charlm.results.comparison import (
     Matching,
     ScoredCorpus,
     SeedSummary,
-    Setting,
     Statistics,
     TimingReport,
     Unit,
     Verdict,
 )
 from charlm.results.probes import ProbesReport
-from charlm.results.run import RunRecord, RunReport, Score
-from charlm.results.tuning import TuningReport
+from charlm.results.run import Environment, RunRecord, RunReport, Score
+from charlm.results.tuning import Setting, TuningReport
 from charlm.runs.metrics import load_validation_curve
 from charlm.runs.run import Run
 from charlm.storage import files
@@ -222,8 +221,10 @@ def sort_rows(rows: Sequence[EntryRow]) -> tuple[EntryRow, ...]:
 def merge_environments(records: Iterable[RunRecord]) -> dict[str, str]:
     """Return the environment of all runs; values that differ are joined by "or"."""
     environments = [record.environment for record in records]
-    names = dict.fromkeys(name for environment in environments for name in environment)
-    values = {name: {environment.get(name, "?") for environment in environments} for name in names}
+    values = {
+        name: {str(getattr(environment, name)) for environment in environments}
+        for name in Environment.__struct_fields__
+    }
     return {name: " or ".join(sorted(different)) for name, different in values.items()}
 
 
@@ -256,7 +257,7 @@ def build_result(
     directory: Path,
     probes: ProbesReport | None,
 ) -> ComparisonResult:
-    """Return report and timing, with the learning curves and samples of the runs.
+    """Return report and timing, with the learning curves of all runs and a sample of each cell.
 
     Args:
         report: report.json.
@@ -273,7 +274,9 @@ def build_result(
             for entry in entries
         },
         samples={
-            entry.name: sample_text(entry.runs[0], directory / "samples") for entry in entries
+            entry.name: sample_text(entry.runs[0], directory / "samples")
+            for entry in entries
+            if entry.role == "cell"
         },
         probes=probes,
     )

@@ -5,15 +5,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
-from charlm.cells.names import cell_label
+import msgspec
+
+from charlm.cells.names import REGISTERED_NAMES, cell_label
 from charlm.comparison.search import DEFAULT_TRIALS, SearchSettings, make_search
 from charlm.config import Config, validate_config
 from charlm.errors import ConfigError
-from charlm.results.comparison import Setting
+from charlm.registry import unknown_name_error
+from charlm.results.comparison import Measure
+from charlm.results.tuning import Setting
 
-Measure = Literal["params", "flops", "state", "time"]
 DEFAULT_CELLS = ("rnn", "gru", "lstm")
 DEFAULT_TEXT = "python-docs"
 DEFAULT_PARAMS = 150_000
@@ -22,6 +25,8 @@ DEFAULT_MARGIN = 0.01  # bits per character; a smaller difference is considered 
 # Settings that a comparison determines: sizes, seeds, equal steps, and the score on test.
 OWN_SETTINGS = ("cell", "hidden_size", "seed", "minutes", "final_eval")
 TRANSFORMER = "transformer"  # name of the baseline that is trained, and of its entry
+# All baselines, as in evaluation/baselines.py, which is slow to import.
+BASELINE_NAMES = ("uniform", "unigram", "n-gram", "gzip", "bz2", "xz", "zstd", TRANSFORMER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +81,9 @@ class ComparisonRequest:
                 raise ConfigError(
                     f"cannot set {name}: the comparison determines it. Try without {name}"
                 )
+        for name in self.baselines or ():
+            if name not in BASELINE_NAMES:
+                raise unknown_name_error("baseline", name, ("all", "none", *BASELINE_NAMES))
         validate_cells(self.base_settings, self.cells)
         labels = [cell_label(cell) for cell in self.cells]
         if self.reference and cell_label(self.reference) not in labels:
@@ -124,23 +132,25 @@ class ComparisonRequest:
         return tuple(name for name in self.baselines if name != TRANSFORMER)
 
 
-def validate_executor(executor: str, ray_address: str = "", timing_option: str = "") -> None:
-    """Raise ConfigError if options of a cluster are given without one, or one without Ray.
+def validate_executor(executor: str, ray_address: str = "", *, times_cells: bool = False) -> None:
+    """Raise ConfigError for an unknown executor, cluster options without one, or missing Ray.
 
     Args:
         executor: "local" or "ray".
         ray_address: HOST:PORT of a cluster.
-        timing_option: option that times cells on this machine, and so is not for a cluster.
+        times_cells: whether cells are timed on this machine, as --dry-run and --match time do.
     """
+    if executor not in ("local", "ray"):
+        raise ConfigError(f"cannot use executor {executor}: it must be local or ray")
     if executor != "ray":
         if ray_address:
             raise ConfigError(
                 "cannot use --ray-address: it is of a cluster. Try --executor ray, too"
             )
         return
-    if timing_option:
+    if times_cells:
         raise ConfigError(
-            f"cannot use {timing_option} in a cluster: it times cells on this machine. "
+            "cannot use --dry-run or --match time in a cluster: cells are timed on this machine. "
             "Try --executor local"
         )
     if find_spec("ray") is None:
@@ -169,16 +179,44 @@ def is_run_list(names: Sequence[str]) -> bool:
     return bool(made_by_charlm)
 
 
-def parse_baselines(text: str) -> tuple[str, ...] | None:
-    """Return the names of "all" (None), "none" or a list with commas."""
-    if text == "all":
+def parse_baselines(names: str | Sequence[str]) -> tuple[str, ...] | None:
+    """Return the names of "all" (None), "none", or a list, which may be text with commas."""
+    names = tuple(parse_names(names))
+    if names == ("all",):
         return None
-    return () if text == "none" else tuple(split_names(text))
+    return () if names == ("none",) else names
 
 
 def split_names(text: str) -> list[str]:
     """Return the names in a list with commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def parse_names(names: str | Sequence[str]) -> Sequence[str]:
+    """Return names, or those in a text with commas."""
+    return split_names(names) if isinstance(names, str) else names
+
+
+def settings_of(config: Config | Mapping[str, Setting] | None) -> dict[str, Setting]:
+    """Return the settings that all runs share: a mapping, or what a config has set.
+
+    What a comparison determines by itself is left out of a `Config`, which always has it.
+
+    Raises:
+        ConfigError: if a mapping has a device.
+    """
+    if isinstance(config, Config):
+        defaults = msgspec.structs.asdict(Config())
+        return {
+            name: value
+            for name, value in msgspec.structs.asdict(config).items()
+            if value != defaults[name] and name not in (*OWN_SETTINGS, "device")
+        }
+    if config and "device" in config:
+        raise ConfigError(
+            "cannot set device in config: the comparison has its own. Try the argument device="
+        )
+    return dict(config or {})
 
 
 def base_settings(settings: Mapping[str, Setting]) -> dict[str, Setting]:
@@ -208,6 +246,10 @@ def validate_cells(settings: Mapping[str, Setting], cells: Sequence[str]) -> Non
     by_label: dict[str, str] = {}
     for cell in cells:
         validate_config({**settings, "cell": cell})
+        if cell in REGISTERED_NAMES:
+            raise ConfigError(
+                f"cannot compare {cell!r}: it is registered in this process only. Try FILE.py:CLASS"
+            )
         label = cell_label(cell)
         if (other := by_label.setdefault(label, cell)) != cell:
             raise ConfigError(

@@ -34,9 +34,10 @@ from charlm.errors import ConfigError
 from charlm.execution.executor import Execution, LocalExecutor
 from charlm.execution.jobs import Job
 from charlm.models.cost import count_parameters_and_state, flops_per_character
-from charlm.results.comparison import PlannedEntry, Setting
+from charlm.results.comparison import PlannedEntry
 from charlm.results.jobs import JobProgress
 from charlm.results.tasks import CurriculumRecord, TaskComparisonOverview, TaskValidation
+from charlm.results.tuning import Setting
 from charlm.tasks.base import TASKS, Task, check_length
 from charlm.tasks.curriculum import (
     check_length_fits_memory,
@@ -44,6 +45,7 @@ from charlm.tasks.curriculum import (
     is_finished,
     load_level_results,
 )
+from charlm.testing.trusted_cells import load_and_check_custom_cells
 
 CURRICULA = "curricula"  # subdirectory of a comparison
 
@@ -185,12 +187,14 @@ def plan_task_comparison(
 ) -> TaskComparisonPlan:
     """Match the sizes of the cells and plan all curricula; nothing is written.
 
-    Custom cells must be loaded.
+    Custom cells are loaded and checked: their files are executed.
 
     Raises:
+        CellCheckError: A custom cell fails a required check.
         ConfigError: No hidden sizes match the budget.
         InsufficientMemoryError: The longest curricula need more memory than this machine has.
     """
+    load_and_check_custom_cells(request.cells, compared=True)
     task, settings = TASKS[request.task], request.base_settings
     match = match_budget(
         settings, request.cells, request.params, task.input_size, request.match, task.model

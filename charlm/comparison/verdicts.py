@@ -145,7 +145,9 @@ def check_sample_size(seeds: int, blocks: int, diverged: int = 0) -> Insufficien
         diverged: runs of the reference that diverged.
     """
     if diverged:
-        return InsufficientData(cause="reference_diverged", available=diverged, needed=seeds)
+        return InsufficientData(
+            cause="reference_diverged", available=seeds - diverged, needed=seeds, diverged=diverged
+        )
     if seeds < MIN_SEEDS:
         return InsufficientData(cause="seeds", available=seeds, needed=MIN_SEEDS)
     if blocks < MIN_BLOCKS:

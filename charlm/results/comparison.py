@@ -26,7 +26,7 @@ class ComparisonMarker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`comparison.json`: marks a directory as a comparison of this kind."""
 
     format: int
-    kind: ComparisonKind  # what the comparison is of
+    kind: ComparisonKind  # subject of the comparison
 
 
 class SeedSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,9 +39,9 @@ class SeedSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class InsufficientData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Why no verdict can be given at all."""
+    """Cause that rules out any verdict."""
 
-    cause: Literal["seeds", "blocks", "reference_diverged"]  # what there is too little of
+    cause: Literal["seeds", "blocks", "reference_diverged"]  # quantity that is too small
     available: int  # seeds or blocks; of the reference, seeds that did not diverge
     needed: int  # seeds or blocks; of the reference, all seeds
     diverged: int = 0  # seeds of the reference that diverged
@@ -49,7 +49,7 @@ class InsufficientData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class Power(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What it would take to detect a difference of the margin."""
+    """Seeds that would detect a difference of the margin."""
 
     seeds: int | None  # None: the test text is too short, whatever the number of seeds
 
@@ -97,7 +97,7 @@ class BaselineDetails(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     order: int | None = None  # n-gram
     max_order: int | None = None  # highest order that was tried
     training_tokens: int | None = None  # tokens of train that were counted
-    training_is_partial: bool = False  # whether train is longer
+    training_is_partial: bool = False  # True if train is longer
     selection_tokens: int | None = None  # tokens of valid that chose the order
     window_bytes: int | None = None  # history that a compressor uses; None: all of it
     block_bytes: int | None = None  # size of blocks that a compressor packs independently
@@ -112,7 +112,7 @@ class BaselineResult(BaselineDetails, frozen=True, kw_only=True, forbid_unknown_
     """
 
     name: str  # such as uniform, n-gram or gzip
-    kind: BaselineKind  # whether it learns from the test split, too
+    kind: BaselineKind  # an adaptive one also learns from the test split
     bits_per_char: float | None  # None if it was not measured, or the bytes have no characters
     bits_per_byte: float | None  # None if it was not measured
 
@@ -137,7 +137,7 @@ class ScoredCorpus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class QuantityRange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A quantity over the runs of a comparison."""
 
-    name: Quantity  # what was measured
+    name: Quantity  # quantity that was measured
     min: int  # smallest of all runs
     max: int  # largest of all runs
     is_equal: bool  # within the tolerance
@@ -156,7 +156,7 @@ class Matching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How verdicts were found."""
+    """Statistical method of the verdicts."""
 
     reference: str  # the cell that the others are compared with
     margin: float  # bits per character
@@ -169,8 +169,8 @@ class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """`report.json` of a comparison on a text or of existing runs."""
 
     format: int
-    kind: ComparisonKind  # what the comparison is of
-    protocol: str  # how runs are scored: "one-stream"
+    kind: ComparisonKind  # subject of the comparison
+    protocol: str  # of scoring: "one-stream"
     corpus: ScoredCorpus
     matching: Matching
     settings: dict[str, Setting]  # settings that all runs share
@@ -229,7 +229,7 @@ class ComparisonResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TimingConditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that determines a size that was chosen by timing."""
+    """Conditions that determine a size chosen by timing."""
 
     settings: dict[str, Setting]  # those that the step time depends on
     cell_sha256: str  # of the file of a custom cell
@@ -300,13 +300,13 @@ class CostEstimate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     matching: Matching
     device: str
     parallel_runs: int  # runs side by side
-    memory_limits_parallel: bool  # whether fewer run side by side than asked for
+    memory_limits_parallel: bool  # True if fewer run side by side than requested
     startup_seconds: float  # to start and stop the process of a run
     entries: tuple[PlannedEntry, ...]
     runs: tuple[PlannedJob, ...]
     remaining: RemainingWork
     available: Resources
-    insufficient: InsufficientData | None = None  # why there can be no verdict
+    insufficient: InsufficientData | None = None  # cause that rules out any verdict
 
 
 class ComparisonOverview(msgspec.Struct, frozen=True, kw_only=True):
@@ -321,10 +321,10 @@ class ComparisonOverview(msgspec.Struct, frozen=True, kw_only=True):
     config: Config  # of the first run
     search: SearchPlan | None  # of each entry; None without tuning
     parallel_runs: int
-    memory_limits_parallel: bool  # whether fewer run side by side than asked for
+    memory_limits_parallel: bool  # True if fewer run side by side than requested
     device: str
     out: str
-    insufficient: InsufficientData | None = None  # why there can be no verdict
+    insufficient: InsufficientData | None = None  # cause that rules out any verdict
 
 
 def flatten(value: msgspec.Struct) -> dict[str, Any]:
@@ -352,11 +352,7 @@ def _flatten_fields(
 def _struct_type(hint: Any) -> type[msgspec.Struct] | None:
     """Return the struct in a type such as `Verdict` or `Verdict | None`; None for others."""
     options = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    return next(
-        (
-            option
-            for option in options
-            if isinstance(option, type) and issubclass(option, msgspec.Struct)
-        ),
-        None,
+    structs = (
+        part for part in options if isinstance(part, type) and issubclass(part, msgspec.Struct)
     )
+    return next(structs, None)

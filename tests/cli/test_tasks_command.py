@@ -142,3 +142,12 @@ def test_list_and_show_mark_answers() -> None:
     marked = [letter for letter, mark in zip(answers, marks, strict=True) if mark == "^"]
     assert "".join(marked) == symbols
     assert f"loss {10 * math.log(8) / 28:.6f}, 12.50% correct" in shown
+
+
+def test_comparison_accepts_tied_weights_alone(tmp_path: Path) -> None:
+    words = ["tasks", "compare", "copy", "--distances", 2, "--cells", "rnn", "--seeds", 1]
+    words += ["--params", 2000, "--max-steps", 2, "--kernel", "loop", "--out", tmp_path / "o"]
+    done = charlm(*words, "--tie-weights", "--json")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)["rows"]
+    assert row["hidden_size"] > 1

@@ -40,7 +40,8 @@ def test_hidden_size_is_nearest_to_budget(
 ) -> None:
     config = validate_config({"embedding_dim": 8, "hidden_size": 8, **settings, "cell": cell})
     if cell == "depth-gated-lstm" and config.block == "residual":
-        with pytest.raises(ConfigError, match="cannot use --block residual: .* cannot be added. Try --block none"):
+        cause = "cannot use --block residual: .* cannot be added. Try --block none"
+        with pytest.raises(ConfigError, match=cause):
             match_budget({"embedding_dim": 8, **settings}, [cell], 3000, SYMBOLS, measure)
         return
     amount = {"params": 3000, "flops": 200_000, "state": 150}[measure]
@@ -73,7 +74,7 @@ def test_all_cells_have_requested_parameters_within_one_percent() -> None:
     matching = found.matching(2000)
     assert (matching.measure, matching.amount, matching.max_steps) == ("params", 150_000, 2000)
     assert matching.tolerance == 0.01 >= matching.max_relative_error
-    assert describe_matching(matching) == "All have 150,000 parameters (within 1 %)"
+    assert describe_matching(matching) == "All cells have 150,000 parameters (within 1 %)"
 
 
 @pytest.mark.parametrize("measure", ["flops", "state"])

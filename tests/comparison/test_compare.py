@@ -9,15 +9,29 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from comparison_plans import SETTINGS, make_entries
 from conftest import charlm, command, on_terminal
 
 from charlm.cli.compare import compare_cells
-from charlm.comparison.request import ComparisonRequest
+from charlm.comparison import entries
+from charlm.comparison.compare import compare as charlm_compare
+from charlm.comparison.entries import finished_cell_runs
+from charlm.comparison.request import (
+    BASELINE_NAMES,
+    TRANSFORMER,
+    ComparisonRequest,
+    parse_baselines,
+    settings_of,
+    validate_executor,
+)
 from charlm.comparison.search import DEFAULT_TRIALS
 from charlm.comparison.verdicts import MIN_SEEDS
+from charlm.config import Config
 from charlm.errors import ConfigError
+from charlm.evaluation.baselines import BASELINES
 from charlm.execution.torchrun import TORCHRUN_VARIABLES
 from charlm.runs.run import Run
 
@@ -55,12 +69,82 @@ def test_given_learning_rate_disables_tuning() -> None:
         ({"settings": {"hidden_size": 8}}, "cannot set hidden_size"),
         ({"margin": 0.0}, "--margin 0.0"),
         ({"match": "parameters"}, "cannot match parameters"),
+        ({"baselines": ("lzma",)}, "unknown baseline 'lzma'; .*all, none, uniform, .*transformer"),
     ],
     ids=str,
 )
 def test_contradictory_requests_are_refused(fields: dict[str, object], cause: str) -> None:
     with pytest.raises(ConfigError, match=cause):
         ComparisonRequest(**fields)  # type: ignore[arg-type]
+
+
+def test_baseline_names_are_those_that_can_be_measured() -> None:
+    assert (*BASELINES, TRANSFORMER) == BASELINE_NAMES
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ("all", None),
+        (["all"], None),
+        ("none", ()),
+        ([], ()),
+        ("gzip, n-gram", ("gzip", "n-gram")),
+        (["gzip", "n-gram"], ("gzip", "n-gram")),
+    ],
+    ids=str,
+)
+def test_baselines_are_all_none_or_names(
+    names: str | list[str], expected: tuple[str, ...] | None
+) -> None:
+    assert parse_baselines(names) == expected
+
+
+def test_config_sets_what_differs_from_default_and_is_shared() -> None:
+    config = Config(cell="lstm", hidden_size=8, seed=3, batch_size=4, device="cpu")
+    assert settings_of(config) == {"batch_size": 4}
+    assert settings_of({"batch_size": 32}) == {"batch_size": 32} and settings_of(None) == {}
+    with pytest.raises(ConfigError, match="cannot set device in config"):
+        settings_of({"device": "cuda"})
+
+
+def test_unknown_executor_is_refused() -> None:
+    with pytest.raises(ConfigError, match="executor slurm: it must be local or ray"):
+        validate_executor("slurm")
+    with pytest.raises(ConfigError, match="in a cluster: cells are timed on this machine"):
+        validate_executor("ray", times_cells=True)
+
+
+def test_probes_are_of_cells_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = ComparisonRequest(
+        cells=("rnn", "gru"), settings=SETTINGS, params=30_000, baselines=(TRANSFORMER,)
+    )
+    planned = make_entries(tmp_path, request)
+    assert [entry.role for entry in planned] == ["cell", "cell", "transformer"]
+    monkeypatch.setattr(entries, "Run", lambda path: SimpleNamespace(path=path, report="finished"))
+    probed = {run.path for run in finished_cell_runs(planned)}
+    assert probed == {run.path for entry in planned[:2] for run in entry.runs}
+
+
+def test_cells_may_be_text_with_commas(tmp_path: Path, book: Path) -> None:
+    report = charlm_compare(
+        book,
+        "rnn, gru",
+        parameters=30_000,
+        seeds=1,
+        trials=0,
+        baselines=["transformer"],
+        config=Config(cell="lstm", embedding_dim=8, batch_size=4, seq_len=16, max_steps=3),
+        device="cpu",
+        out=tmp_path / "o",
+    )
+    assert {row.name for row in report.cells} == {"rnn", "gru"}
+    assert all(row.verdict for row in report.cells)
+    assert [row.role for row in report.rows].count("transformer") == 1
+    assert report.settings["batch_size"] == 4
+    assert len(list((tmp_path / "o" / "samples").iterdir())) == 2  # of cells
+    first, *others = report.to_dicts()
+    assert all(list(row) == list(first) for row in others)
 
 
 def test_two_cells_with_one_label_are_refused(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_dry_run_lists_every_run_and_starts_none(
     captured = capsys.readouterr()
     shown = captured.out
     assert all(len(line) <= 80 for line in shown.splitlines()) and "4 runs remain: " in shown
-    assert shown.startswith(f"All have {estimate.matching.amount:.0f} floats of state")
+    assert shown.startswith(f"All cells have {estimate.matching.amount:.0f} floats of state")
     assert "there can be no verdict: 6 seeds or more are needed, there are 2" in captured.err
     # These are the runs that are then made.
     done = charlm("compare-cells", *words, "--cells", "rnn", "--seeds", 1, "--json")

@@ -6,11 +6,13 @@ from pathlib import Path
 import msgspec
 import pytest
 from comparison_plans import TEXT, run_report
+from conftest import ENVIRONMENT
 
 from charlm.comparison.entries import Entry, PlannedRun
 from charlm.comparison.report import (
     RunOutcome,
     judge,
+    merge_environments,
     score_unit,
     sort_rows,
     summarize_entry,
@@ -53,7 +55,7 @@ def outcome(cell: str, bits: float | None, seed: int) -> RunOutcome:
         kernel_reason=KernelReason("fastest"),
         parameters=990,
         state_size=8,
-        environment={},
+        environment=ENVIRONMENT,
     )
     report = run_report(record, None if bits is None else score(bits, seed))
     planned = PlannedRun(config, Path(f"{cell}-s{seed}"), 990, 8, 990)
@@ -141,3 +143,11 @@ def test_bytes_that_are_no_text_are_ordered_per_byte() -> None:
     assert score_unit(rows) == "bits_per_byte"
     assert [entry.name for entry in sort_rows(rows)] == ["b", "a"]
     assert score_unit([row("a", [2.0, None])]) == "bits_per_char"
+
+
+def test_merged_environment_names_every_different_value() -> None:
+    record = outcome("gru", 1.0, 0).record
+    other = msgspec.structs.replace(record.environment, threads=4)
+    merged = merge_environments([record, msgspec.structs.replace(record, environment=other)])
+    assert list(merged) == list(msgspec.structs.asdict(record.environment))
+    assert (merged["threads"], merged["device"]) == ("1 or 4", "cpu")

@@ -232,7 +232,7 @@ def test_other_seeds_of_diverged_cell_are_no_evidence() -> None:
     for one in compute_verdicts(bits, lengths(20), "torn").values():
         assert one.label == "inconclusive" and one.difference is None
         assert one.insufficient == InsufficientData(
-            cause="reference_diverged", available=2, needed=6
+            cause="reference_diverged", available=4, needed=6, diverged=2
         )
         assert describe_insufficient_data(one.insufficient).startswith(
             "the reference diverged with 2 of 6 seeds"

@@ -111,15 +111,15 @@ def test_row_has_dashes_where_nothing_is_known() -> None:
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
-        ({}, "All have 20,000 parameters (within 1 %)"),
+        ({}, "All cells have 20,000 parameters (within 1 %)"),
         (
             {"measure": "state", "amount": 300.0},
-            "All have 300 floats of state (within 1 %), as an LSTM of 20,000 parameters",
+            "All cells have 300 floats of state (within 1 %), as an LSTM of 20,000 parameters",
         ),
         (
             {"measure": "time", "amount": 1.0, "max_relative_error": 0.032},
-            "All take the same time per step (as measured, within 3.2%), as an LSTM of 20,000 "
-            "parameters",
+            "All cells take the same time per step (as measured, within 3.2%), as an LSTM of "
+            "20,000 parameters",
         ),
         (
             {
@@ -141,7 +141,9 @@ def test_matching_in_words(fields: dict[str, object], text: str) -> None:
 def test_comparison_says_how_runs_were_scored() -> None:
     rows = [entry_row("gru"), entry_row("rnn", relative_error=-0.005)]
     text = describe_comparison(comparison_report(rows, "gru"))
-    assert text.startswith("All have 20,000 parameters (within 1 %): gru +0.00%, rnn -0.50%. ")
+    assert text.startswith(
+        "All cells have 20,000 parameters (within 1 %): gru +0.00%, rnn -0.50%. "
+    )
     assert text.endswith(
         "Bare cells, one-stream on test, 100 steps, one learning rate 0.006, not tuned for each "
         "cell"
@@ -159,7 +161,7 @@ def test_missing_data_is_said_with_what_it_would_take() -> None:
     assert describe_insufficient_data(blocks) == (
         "a test text of 20,000 characters or more is needed: this one has 5 of 20 blocks"
     )
-    diverged = InsufficientData(cause="reference_diverged", available=1, needed=6)
+    diverged = InsufficientData(cause="reference_diverged", available=5, needed=6, diverged=1)
     assert describe_insufficient_data(diverged) == (
         "the reference diverged with 1 of 6 seeds: choose another"
     )

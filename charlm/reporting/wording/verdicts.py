@@ -1,4 +1,4 @@
-"""Verdicts in words: how they were found, and what is missing for one."""
+"""Verdicts in words: their statistical method, and what is missing for one."""
 
 from charlm.reporting.formatting import pluralize
 from charlm.reporting.wording.rows import cell_rows
@@ -6,7 +6,7 @@ from charlm.results.comparison import ComparisonReport, InsufficientData, Power
 
 
 def describe_statistics(report: ComparisonReport) -> str:
-    """Return how the verdicts were found."""
+    """Return the statistical method of the verdicts."""
     statistics, seeds = report.statistics, len(cell_rows(report)[0].seeds)
     return (
         f"Reference: {statistics.reference}. Differences are paired over "
@@ -20,7 +20,9 @@ def describe_insufficient_data(insufficient: InsufficientData) -> str:
     """Return why there can be no verdict at all."""
     available, needed = insufficient.available, insufficient.needed
     if insufficient.cause == "reference_diverged":
-        return f"the reference diverged with {available} of {needed} seeds: choose another"
+        return (
+            f"the reference diverged with {insufficient.diverged} of {needed} seeds: choose another"
+        )
     if insufficient.cause == "seeds":
         verb = "is" if available == 1 else "are"
         return f"{needed} seeds or more are needed, there {verb} {available}"
