@@ -21,7 +21,7 @@ from charlm.config import FORMAT_VERSION, Config, validate_config
 from charlm.data.corpus import Corpus, load_corpus
 from charlm.models.build import select_kernel
 from charlm.models.cost import count_parameters_and_state
-from charlm.results.run import RunRecord
+from charlm.results.run import Environment, RunRecord
 from charlm.runs.run import Run
 
 torch.set_num_threads(1)
@@ -59,6 +59,9 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+ENVIRONMENT = Environment(
+    charlm="0", torch="2", python="3", machine="x86_64", device="cpu", threads=1, processes=1
+)
 TINY = {
     "hidden_size": 8,
     "embedding_dim": 4,
@@ -84,7 +87,7 @@ def make_run(path: Path, text: Path, **settings: object) -> tuple[Run, Corpus, C
         kernel_reason=reason,
         parameters=parameters,
         state_size=state_size,
-        environment={},
+        environment=ENVIRONMENT,
     )
     return Run.create(path, record, corpus.vocabulary), corpus, config
 

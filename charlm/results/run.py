@@ -81,7 +81,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     best_valid_bits: float | None  # bits per token, subsampled validation
     validation_protocol: str  # "subsampled"
     weights_sha256: str
-    scored_split: ScoredSplit
+    scored_split: ScoredSplit  # split that was scored exactly
     score: Score | None  # None if scored_split is "none"
 
 

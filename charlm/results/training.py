@@ -1,8 +1,11 @@
 """Training records: metrics, events and checkpoint metadata."""
 
 import hashlib
+from typing import Literal
 
 import msgspec
+
+EventName = Literal["started", "resumed", "validated", "checkpointed", "interrupted"]
 
 
 class StepMetrics(msgspec.Struct, frozen=True):
@@ -36,7 +39,7 @@ class RunEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A line of `events.jsonl`: what happened when."""
 
     time: float  # seconds since the epoch
-    event: str  # started, resumed, validated, checkpointed or interrupted
+    event: EventName  # what happened
     step: int
     seconds: float  # spent in optimizer steps
     device: str = ""

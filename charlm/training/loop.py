@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 import torch
@@ -16,13 +15,17 @@ from charlm.data.corpus import Corpus
 from charlm.errors import DivergedError
 from charlm.evaluation.scoring import validation_bpc
 from charlm.models.char_lm import CharLM
-from charlm.results.training import CheckpointSaved, RunEvent, TrainingEvent, ValidationMetrics
+from charlm.results.training import (
+    CheckpointSaved,
+    EventName,
+    RunEvent,
+    TrainingEvent,
+    ValidationMetrics,
+)
 from charlm.runs.run import Run
 from charlm.storage import files
 from charlm.training.budget import validation_interval
 from charlm.training.trainer import Trainer
-
-EventName = Literal["started", "resumed", "validated", "checkpointed", "interrupted"]
 
 
 def run_training_loop(

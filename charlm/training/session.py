@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import torch
@@ -34,7 +33,15 @@ from charlm.models.build import build_char_lm, load_weights, select_kernel
 from charlm.models.char_lm import CharLM
 from charlm.models.cost import count_parameters_and_state, estimate_training_memory
 from charlm.progress import NoProgress, Progress
-from charlm.results.run import DeviceReason, KernelReason, RunRecord, RunReport, RunSummary
+from charlm.results.run import (
+    DeviceReason,
+    Environment,
+    KernelReason,
+    RunRecord,
+    RunReport,
+    RunSummary,
+)
+from charlm.results.tuning import Setting
 from charlm.runs.run import Run, check_not_existing, is_run
 from charlm.storage.lock import exclusive_lock
 from charlm.training.budget import check_fits_memory, measure_step_time, resolve_max_steps
@@ -94,7 +101,7 @@ def train(
     checked_config = _check_config(config, corpus)
     path = Path(run_dir) if run_dir is not None else default_run_dir(checked_config)
     if resume and is_run(path):
-        overrides: Mapping[str, Any] = msgspec.structs.asdict(checked_config)
+        overrides: Mapping[str, Setting] = msgspec.structs.asdict(checked_config)
         if config is None:
             overrides = corpus.settings if isinstance(corpus, Corpus) else {}
         return resume_training(
@@ -112,7 +119,7 @@ def resume_training(
     run_dir: str | Path,
     corpus: Corpus | Sources = (),
     *,
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Setting] | None = None,
     trust_cell: str = "",
     progress: Progress = NoProgress(),
     on_start: StartHook | None = None,
@@ -357,13 +364,8 @@ def _warn_of_changes(run: Run, config: Config, device: str) -> None:
     """Warn if the resumed run computes in another way, so that the last digits may differ."""
     recorded = run.record.environment
     kernel, _ = run_kernel(run, config, device)
-    before = (
-        recorded.get("device", ""),
-        recorded.get("threads", ""),
-        recorded.get("processes", "1"),
-        run.record.kernel,
-    )
-    if (device, str(config.threads), str(world_size()), kernel) != before:
+    before = (recorded.device, recorded.threads, recorded.processes, run.record.kernel)
+    if (device, config.threads, world_size(), kernel) != before:
         logger.warning(
             "note: the run started on %s with %s thread(s), %s process(es) and the kernel %s: "
             "with others the last digits may differ",
@@ -403,15 +405,15 @@ def make_run_record(config: Config, corpus: Corpus, device: str) -> RunRecord:
         cell_sha256=loader.loaded_cell_sha256(config.cell),
         parameters=parameters,
         state_size=state_size,
-        environment={
-            "charlm": __version__,
-            "torch": str(torch.__version__),
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-            "device": device,
-            "threads": str(config.threads),
-            "processes": str(world_size()),
-        },
+        environment=Environment(
+            charlm=__version__,
+            torch=str(torch.__version__),
+            python=platform.python_version(),
+            machine=platform.machine(),
+            device=device,
+            threads=config.threads,
+            processes=world_size(),
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from conftest import ENVIRONMENT
 from example_reports import (
     MATCHING,
     comparison_result,
@@ -111,7 +112,7 @@ def test_run_summary_has_budget_device_and_notes(capsys: pytest.CaptureFixture[s
         kernel_reason=KernelReason("fastest"),
         parameters=1234,
         state_size=20,
-        environment={},
+        environment=ENVIRONMENT,
     )
     print_run_summary(
         RunSummary(
