@@ -11,7 +11,7 @@ from charlm.comparison.budget_matching import (
     SizeSearch,
     match_budget,
     nearest_budgets,
-    reference_config,
+    budget_config,
     with_hidden_size,
 )
 from charlm.config import validate_config
@@ -81,7 +81,7 @@ def test_all_cells_have_requested_parameters_within_one_percent() -> None:
 def test_other_measures_are_those_of_reference_lstm(measure: str) -> None:
     cells = ["rnn", "gru", "lstm"]
     found = match_budget({"embedding_dim": 32}, cells, 150_000, SYMBOLS, measure)
-    like = reference_config({"embedding_dim": 32}, SYMBOLS)(150_000)
+    like = budget_config({"embedding_dim": 32}, SYMBOLS)(150_000)
     assert (like.cell, like.hidden_size, found.relative_errors["lstm"]) == (
         "lstm",
         found.hidden_sizes["lstm"],
@@ -106,7 +106,8 @@ def test_coarse_cells_take_nearest_suitable_budget(caplog: pytest.LogCaptureFixt
     cells = ["gru", "clockwork", "slstm"]
     with pytest.raises(
         ConfigError,
-        match=r"cannot match 70,000 parameters within 1%: the nearest clockwork \(256 units\) is",
+        match=r"cannot match 70,000 parameters within 1 %: the nearest clockwork \(256 units\) has "
+        r"[0-9,]+\. Try --params [0-9]+$",
     ):
         match_budget({"embedding_dim": 32}, cells, 70_000, SYMBOLS, adjust=False)
     with caplog.at_level(logging.INFO, "charlm"):
@@ -114,8 +115,10 @@ def test_coarse_cells_take_nearest_suitable_budget(caplog: pytest.LogCaptureFixt
     assert found.parameters != 70_000 and found.amount == found.parameters
     assert max(map(abs, found.relative_errors.values())) <= 0.01
     (line,) = caplog.messages
-    assert line.startswith(f"matching at {found.parameters:,} parameters, not 70,000: ")
-    assert "clockwork (256 units)" in line
+    assert line == (
+        f"using {found.parameters:,} parameters instead of 70,000: "
+        "the nearest number that suits all cells within 1 %"
+    )
     caplog.clear()
     # a suitable budget is taken as it is, and no nearer one would do
     assert match_budget({"embedding_dim": 32}, cells, found.parameters, SYMBOLS) == found
@@ -125,6 +128,14 @@ def test_coarse_cells_take_nearest_suitable_budget(caplog: pytest.LogCaptureFixt
     )
     with pytest.raises(ConfigError):
         match_budget({"embedding_dim": 32}, cells, nearer, SYMBOLS, adjust=False)
+
+
+def test_error_names_parameters_that_suit_all_cells() -> None:
+    cells, settings = ["gru", "clockwork", "slstm"], {"embedding_dim": 32}
+    with pytest.raises(ConfigError, match=r"within 1 %: the nearest") as raised:
+        match_budget(settings, cells, 5, SYMBOLS)
+    suggested = int(str(raised.value).rpartition(" ")[2])
+    assert match_budget(settings, cells, suggested, SYMBOLS, adjust=False).amount == suggested
 
 
 def test_suitable_budgets_are_round_and_near() -> None:

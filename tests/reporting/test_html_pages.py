@@ -185,6 +185,34 @@ def test_browser_shows_all_of_a_page(
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize("width", [1280, 400])
+def test_browser_breaks_no_cell_name_and_squeezes_no_description(
+    width: int, chromium: Browser, tmp_path: Path
+) -> None:
+    page = tmp_path / "report.html"
+    page.write_bytes(PAGES["comparison"](""))
+    chromium.see(page, width, "light")
+    lines = chromium.ask(
+        """[...document.querySelectorAll(".fold tbody th")].map(head => {
+          const range = document.createRange(); range.selectNodeContents(head);
+          const tops = [...range.getClientRects()].map(box => box.top);
+          return [head.textContent, new Set(tops).size] })"""
+    )
+    assert ["transformer", 1] in lines and {number for _, number in lines} == {1}
+    widths = chromium.ask(
+        """[...document.querySelectorAll("[data-head=description]")].map(cell => {
+          const style = getComputedStyle(cell);
+          return [style.display, cell.clientWidth, cell.closest("table").clientWidth] })"""
+    )
+    assert widths
+    for display, description, table in widths:
+        if width == 400:
+            assert display == "block" and description == table
+        else:
+            assert description > 0.7 * table
+
+
+@pytest.mark.browser
 def test_browser_measures_detect_faults(chromium: Browser, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     wrong = b"body { min-width: 2000px; } .note { opacity: 1; color: #999; }</style>"

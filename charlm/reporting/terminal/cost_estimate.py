@@ -9,7 +9,11 @@ from charlm.reporting.terminal.tables import (
     print_paragraphs,
     print_table,
 )
-from charlm.reporting.wording.matching import describe_matching, describe_parallel_runs
+from charlm.reporting.wording.matching import (
+    describe_matching,
+    describe_parallel_runs,
+    format_planned_error,
+)
 from charlm.results.comparison import CostEstimate
 
 
@@ -20,7 +24,7 @@ def print_cost_estimate(estimate: CostEstimate) -> None:
     print_result("")
     table = make_table(("cell", "hidden", "params", "FLOPs", "state", "s/M", "error"), ("cell",))
     for entry in estimate.entries:
-        seconds, error = entry.seconds_per_million, entry.relative_error
+        seconds = entry.seconds_per_million
         add_row(
             table,
             (
@@ -30,7 +34,7 @@ def print_cost_estimate(estimate: CostEstimate) -> None:
                 format_count(entry.flops_per_character),
                 f"{entry.state_size:,}",
                 "-" if seconds is None else f"{seconds:.3g}",
-                "-" if error is None else f"{error:+.2%}",
+                format_planned_error(entry),
             ),
         )
     print_table(table)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from charlm.console import escape_control_characters, print_message, print_result
 from charlm.reporting.formatting import format_count
-from charlm.reporting.wording.matching import describe_matching
+from charlm.reporting.wording.matching import describe_matching, format_planned_error
 from charlm.reporting.wording.text import token_noun
 from charlm.reporting.wording.verdicts import describe_insufficient_data
 from charlm.results.comparison import InsufficientData, Matching, PlannedEntry
@@ -84,10 +84,10 @@ def vocabulary_field(kind: str, size: int) -> tuple[str, str]:
 
 
 def print_matching(matching: Matching, entries: Sequence[PlannedEntry]) -> None:
-    """Print what is matched, and each entry's size, on stderr."""
+    """Print the matched quantity and each entry's size on stderr."""
     print_fields([("matched", describe_matching(matching))])
     for entry in entries:
-        error = "" if entry.relative_error is None else f" ({entry.relative_error:+.2%})"
+        error = "" if entry.relative_error is None else f" ({format_planned_error(entry)})"
         size = (
             f"hidden {entry.hidden_size}{error}: {entry.parameters:,} parameters, "
             f"{format_count(entry.flops_per_character)} FLOPs, {entry.state_size:,} state"

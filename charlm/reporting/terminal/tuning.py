@@ -1,4 +1,4 @@
-"""Hyperparameter search on a terminal: its plan and what it chose."""
+"""Hyperparameter search on a terminal: its plan and the chosen settings."""
 
 from charlm.config import option_name
 from charlm.reporting.terminal.tables import print_fields, print_paragraphs, print_table, table_of
@@ -9,6 +9,9 @@ from charlm.reporting.wording.tuning import (
     format_tuning_row,
 )
 from charlm.results.tuning import SearchPlan, TuningReport
+
+# Heads of the table, so that all searched settings fit into 80 columns.
+SHORT_HEADS = {"learning rate": "lr", "grad clip": "clip", "forget bias": "bias"}
 
 
 def print_search(search: SearchPlan) -> None:
@@ -24,7 +27,10 @@ def print_search(search: SearchPlan) -> None:
 def print_tuning(tuning: TuningReport) -> None:
     """Print a line per cell, and a warning for each whose search was too narrow."""
     names = list(tuning.search.space)
-    rows = [format_tuning_row(cell, found, names) for cell, found in tuning.cells.items()]
+    rows = []
+    for cell, found in tuning.cells.items():
+        row = format_tuning_row(cell, found, names)
+        rows.append({SHORT_HEADS.get(head, head): text for head, text in row.items()})
     print_table(table_of(rows, left=["cell"]))
     chosen = f"Chosen by subsampled validation: {describe_trials(tuning.search)}."
     print_paragraphs([chosen, *boundary_warnings(tuning)])

@@ -3,7 +3,7 @@
 from charlm.config import option_name
 from charlm.reporting.formatting import format_count
 from charlm.reporting.wording.tuning import format_setting
-from charlm.results.comparison import ComparisonReport, Matching, QuantityRange
+from charlm.results.comparison import ComparisonReport, Matching, PlannedEntry, QuantityRange
 
 MEASURES = {
     "params": "parameters",
@@ -22,7 +22,7 @@ QUANTITIES = {
 
 
 def describe_matching(matching: Matching) -> str:
-    """Return what all entries have in common."""
+    """Return the matched quantity and its tolerance, or which quantities of runs are equal."""
     tolerance = f"within {100 * matching.tolerance:g} %"
     if matching.measure is None:
         equal, unequal = (
@@ -38,9 +38,17 @@ def describe_matching(matching: Matching) -> str:
     lstm = f"as an LSTM of {matching.parameters:,} parameters"
     if matching.measure == "time":
         error = matching.max_relative_error or 0.0
-        return f"All take the same time per step (as measured, within {error:.1%}), {lstm}"
-    text = f"All have {matching.amount:,.0f} {MEASURES[matching.measure]} ({tolerance})"
+        return f"All cells take the same time per step (as measured, within {error:.1%}), {lstm}"
+    text = f"All cells have {matching.amount:,.0f} {MEASURES[matching.measure]} ({tolerance})"
     return text if matching.measure == "params" else f"{text}, {lstm}"
+
+
+def format_planned_error(entry: PlannedEntry) -> str:
+    """Return how far an entry misses the matched budget, with its own tolerance if it has one."""
+    if entry.relative_error is None:
+        return "-"
+    error = f"{entry.relative_error:+.2%}"
+    return error if entry.tolerance is None else f"{error}, within {100 * entry.tolerance:g} %"
 
 
 def _describe_range(quantity: QuantityRange) -> str:
