@@ -95,29 +95,18 @@ class Cell(nn.Module):
     """
 
     states: ClassVar[tuple[str, ...]] = ("h",)
-    """Names of the parts of the state; the output comes first."""
     fixed_initial_states: ClassVar[tuple[str, ...]] = ()
-    """State parts whose initial value is fixed, even with `initial_state="learned"`."""
     output_is_readout: ClassVar[bool] = False
-    """True if `step` ignores the previous state[0], which is computed from the other parts."""
     hidden_size_multiple: ClassVar[int] = 1
-    """hidden_size must be a multiple of this."""
 
     gate_descriptions: ClassVar[dict[str, str]] = {}
-    """Gate name -> description. A recorded gate has values in [0, 1], per unit or per head."""
     candidate_name: ClassVar[str] = ""
-    """Name of the recorded candidate: the new content that a gate lets in."""
     retention_expression: ClassVar[str] = ""
-    """The fraction of its state that a unit retains in a step, as the equations write it."""
     retention_is_constant: ClassVar[bool] = False
-    """True if that fraction does not depend on the input."""
 
     bias_gates: ClassVar[tuple[str, ...]] = ()
-    """Names of the first chunks of `gate_bias`, `hidden_size` numbers each, in order."""
     forget_gate: ClassVar[str] = ""
-    """The chunk whose bias makes units retain; see `init_retention_bias`."""
     input_gate: ClassVar[str] = ""
-    """The chunk whose bias lets new content in, if the cell has such a gate."""
 
     W: nn.Linear  # input-to-hidden weights
     U: nn.Linear  # hidden-to-hidden weights

@@ -149,12 +149,12 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     "units in multiples": (
         training("--cell", "clockwork", "--hidden-size", 12),
         78,
-        "12 units: Clockwork needs a multiple of 8. Try --hidden-size 16",
+        "12 units: clockwork needs a multiple of 8. Try --hidden-size 16",
     ),
     "no forget gate": (
         training("--cell", "rnn", "--forget-bias", "chrono"),
         78,
-        "RNN has no forget gate. Leave --forget-bias out",
+        "rnn has no forget gate. Leave --forget-bias out",
     ),
     "no recurrent matrix": (
         training("--cell", "qrnn", "--recurrent-init", "orthogonal"),
@@ -169,7 +169,7 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     "odd forget bias": (
         training("--forget-bias", "long"),
         78,
-        "--forget-bias long: default, a number such as",
+        "--forget-bias long: it must be default, a number, chrono",
     ),
     "missing file of a cell": (
         training("--cell", "none.py:C"),
@@ -226,7 +226,7 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     "cells of odd width": (
         lambda _: ["cells", "--hidden-size", 12],
         78,
-        "Clockwork needs a multiple of 8. Try --hidden-size 16",
+        "clockwork needs a multiple of 8. Try --hidden-size 16",
     ),
     "unknown cell to show": (lambda _: ["cells", "show", "lsmt"], 78, "did you mean lstm"),
     "unknown cell to check": (lambda _: ["cells", "check", "lsmt"], 78, "did you mean lstm"),
@@ -248,7 +248,11 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         "--split-ratios 100/0/0: three positive",
     ),
     "two budgets": (training("--epochs", 2), 78, "keep one of --max-steps, --epochs"),
-    "tied but unequal": (training("--tie-weights"), 78, "--tie-weights needs --embedding-dim"),
+    "tied but unequal": (
+        training("--tie-weights"),
+        78,
+        "--tie-weights: --embedding-dim and .* equal",
+    ),
     "too large": (training("--hidden-size", 10**6), 79, "GB.* GB .*--hidden-size"),
     "clip without end": (training("--grad-clip", "inf"), 78, "--grad-clip inf: expected"),
     "too many units": (training("--hidden-size", 2**31), 78, "--hidden-size .*expected `int` <="),

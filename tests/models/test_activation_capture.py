@@ -284,7 +284,7 @@ def test_gate_without_one_value_per_unit_is_an_error(width: int) -> None:
     ids=str,
 )
 def test_naming_a_gate_that_is_not_recorded_fails_at_class_creation(names: dict) -> None:
-    with pytest.raises(TypeError, match=r"Own names q, but .* Call self.record\(q=q\) in step"):
+    with pytest.raises(TypeError, match=r"Own does not record q\. Call self.record\(q=q\) in step"):
         type("Own", (GRU,), names)
 
 
@@ -292,7 +292,7 @@ def test_override_that_records_nothing_fails_at_class_creation() -> None:
     def step(self: GRU, Wx: Tensor, state: State) -> State:
         return (tanh(Wx[..., : self.hidden_size]),)
 
-    with pytest.raises(TypeError, match="Own names n, r, z, but its step does not record"):
+    with pytest.raises(TypeError, match=r"Own records none of n, r, z\. Call"):
         type("Own", (GRU,), {"step": step})
 
 
@@ -310,3 +310,9 @@ def test_gate_that_no_step_records_is_an_error_when_observed() -> None:
     with pytest.raises(ConfigError, match=r"its step did not record q\. Try self.record\(q=q\)"):
         observe(cell, random_inputs(cell))
     assert cell.recorded is None
+
+
+def test_retention_expression_must_be_a_recorded_name() -> None:
+    message = r'class Own: retention_expression must be the name .* not "1 - z"\. .*\(k=1 - z\)'
+    with pytest.raises(TypeError, match=message):
+        type("Own", (GRU,), {"retention_expression": "1 - z", "retention": Cell.retention})

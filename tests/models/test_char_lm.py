@@ -72,14 +72,14 @@ def test_orthogonal_initialization_is_orthogonal() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"cell": "rnn", "forget_bias": "chrono"}, "RNN has no forget gate"),
+        ({"cell": "rnn", "forget_bias": "chrono"}, "rnn has no forget gate"),
         (
             {"cell": "mingru", "recurrent_init": "orthogonal"},
             "MinGRU has no hidden-to-hidden matrix",
         ),
         ({"cell": "mingru", "weight_dropout": 0.1}, "MinGRU has no hidden-to-hidden matrix"),
         ({"cell": "depth-gated-lstm", "block": "residual"}, "reads 8 numbers and outputs 16"),
-        ({"forget_bias": "much"}, "--forget-bias much: default, a number such as 2, chrono"),
+        ({"forget_bias": "much"}, "--forget-bias much: it must be default, a number, chrono"),
         ({"forget_bias": "inf"}, "--forget-bias inf: default, a number"),
         ({"forget_bias": "chrono:2"}, "--forget-bias chrono:2: at least 3 tokens"),
         ({"forget_bias": "chrono", "seq_len": 2}, "--forget-bias chrono: at least 3 tokens"),
