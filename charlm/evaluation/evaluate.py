@@ -14,11 +14,11 @@ from charlm.progress import NoProgress, Progress
 from charlm.results.run import EvaluationReport
 from charlm.runs.checkpoint import CheckpointName
 from charlm.runs.restore import load_model
-from charlm.runs.run import Run
+from charlm.runs.run import Run, open_run
 
 
 def evaluate(
-    run: Run,
+    run: Run | str | Path,
     split: str = "test",
     *,
     text: str | Path | None = None,
@@ -32,7 +32,7 @@ def evaluate(
     """Return the exact score of a run: every token once, as one stream with carried state.
 
     Args:
-        run: run with at least one checkpoint.
+        run: run with at least one checkpoint, or its directory.
         split: split of the corpus of the run: "test", "valid" or "train".
         text: file, directory or built-in corpus that is scored whole instead of a split.
         checkpoint: "best" on validation, or "last".
@@ -48,6 +48,7 @@ def evaluate(
         DataError: if the text is empty or is not the text of the run, or a file is damaged.
         DivergedError: if the score is not finite.
     """
+    run = open_run(run)
     if split not in SPLITS:
         raise ConfigError(f"cannot score split {split!r}: there is none. Try test, valid or train")
     device, _ = select_device(device, threads)

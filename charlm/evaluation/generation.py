@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,12 +16,12 @@ from charlm.kernels.registry import SINGLE_STEP_KERNELS
 from charlm.models.char_lm import CharLM
 from charlm.runs.checkpoint import CheckpointName
 from charlm.runs.restore import load_model
-from charlm.runs.run import Run
+from charlm.runs.run import Run, open_run
 from charlm.seeding import derive_seed
 
 
 def generate(
-    run: Run,
+    run: Run | str | Path,
     prompt: str = "",
     num_chars: int = 500,
     *,
@@ -37,7 +38,7 @@ def generate(
     """Return text that follows a prompt, the prompt excluded.
 
     Args:
-        run: run with at least one checkpoint.
+        run: run with at least one checkpoint, or its directory.
         prompt: text that the model reads first.
         num_chars: tokens to generate: characters, or bytes if the vocabulary is of bytes.
         temperature: divides the logits; 0 takes the most probable token.
@@ -54,6 +55,7 @@ def generate(
         ConfigError: if an argument is out of range.
         DivergedError: if the logits are not finite.
     """
+    run = open_run(run)
     device, _ = select_device(device, threads)
     _, model = load_model(run, checkpoint, kernel, device, threads)
     pieces = iter_generated(

@@ -32,7 +32,7 @@ from charlm.results.inspection import (
 )
 from charlm.runs.checkpoint import CheckpointName
 from charlm.runs.restore import load_model
-from charlm.runs.run import Run
+from charlm.runs.run import Run, open_run
 
 DEFAULT_LENGTH = 300  # tokens of the test split
 MAX_LENGTH = 1000  # tokens of another text
@@ -40,7 +40,7 @@ Unit = tuple[int, int]  # layer and unit, both from 1
 
 
 def inspect(
-    run: Run,
+    run: Run | str | Path,
     text: str | None = None,
     *,
     file: str | Path | None = None,
@@ -52,7 +52,7 @@ def inspect(
     """Inspect a run on a text: the cost of each token, and activations of units and gates.
 
     Args:
-        run: The run.
+        run: The run, or its directory.
         text: Text to read, at most its first 1,000 tokens. Without text and file, the first 300
             tokens of the test split are read.
         file: File to read instead, at most its first 1,000 tokens.
@@ -69,6 +69,7 @@ def inspect(
     """
     if text is not None and file is not None:
         raise ConfigError("cannot inspect both --text and --file: choose one of them")
+    run = open_run(run)
     select_device("cpu", 1)
     weights, model = load_model(run, checkpoint, "loop", "cpu", 1)
     corpus = reload_corpus(run.record.config, run.record.text, sources, progress)

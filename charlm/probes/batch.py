@@ -19,7 +19,7 @@ from charlm.results.jobs import JobProgress
 from charlm.results.probes import ProbeMarker, ProbeRequest, ProbesReport
 from charlm.runs.checkpoint import CheckpointName
 from charlm.runs.restore import load_model
-from charlm.runs.run import Run, check_not_existing
+from charlm.runs.run import Run, check_not_existing, open_run
 from charlm.storage import files
 from charlm.storage.json_files import decode_json, encode_json, read_bytes
 from charlm.storage.lock import exclusive_lock
@@ -29,7 +29,7 @@ WORKER_LOG_EVERY = 60  # seconds between progress lines in the log of a worker
 
 
 def probe(
-    runs: Run | Sequence[Run],
+    runs: Run | str | Path | Sequence[Run | str | Path],
     probes: Sequence[str] = (),
     *,
     split: str = "test",
@@ -50,7 +50,7 @@ def probe(
     processes of their own.
 
     Args:
-        runs: A run, or several that read the same text.
+        runs: A run or its directory, or several that read the same text.
         probes: Names of probes; empty: all.
         split: "test" or "valid".
         max_chars: Tokens of the split that are probed, from its beginning.
@@ -68,7 +68,7 @@ def probe(
         ConfigError: A name is unknown, or the runs read different texts or have the same name.
         OutputExistsError: `out` has other files, or results of another request.
     """
-    runs = [runs] if isinstance(runs, Run) else list(runs)
+    runs = _open_runs(runs)
     if max_chars < 1:
         raise ConfigError(f"cannot probe {max_chars} characters: --max-chars must be at least 1")
     request = ProbeRequest(split=split, max_chars=max_chars, seed=seed, checkpoint=checkpoint)
@@ -108,6 +108,11 @@ def probe(
         )
         files.write_atomic(directory / "report.json", encode_json(report))
     return report
+
+
+def _open_runs(runs: Run | str | Path | Sequence[Run | str | Path]) -> list[Run]:
+    """Return the runs that are given themselves or by their directories."""
+    return [open_run(run) for run in ([runs] if isinstance(runs, Run | str | Path) else runs)]
 
 
 def probe_comparison_runs(runs: Sequence[Run], execution: Execution) -> ProbesReport:

@@ -83,6 +83,10 @@ class Run:
             self.metadata["vocabulary.json"], Vocabulary, path / "vocabulary.json"
         )
 
+    def __repr__(self) -> str:
+        """Return path, cell and budget, such as Run('runs/gru', gru, 60 steps)."""
+        return f"Run({str(self.path)!r}, {self.record.config.cell}, {self.record.max_steps:,} steps)"
+
     def load_custom_cell(self, cell: str) -> None:
         """Import the custom cell of this run, which executes its file, under this name.
 
@@ -231,6 +235,11 @@ def load_run(path: str | Path, trust_cell: str = "") -> Run:
     if trust_cell:
         run.load_custom_cell(trust_cell)
     return run
+
+
+def open_run(run: Run | str | Path) -> Run:
+    """Return a run that is given itself or by its directory."""
+    return run if isinstance(run, Run) else Run(run)
 
 
 def is_run(path: Path) -> bool:

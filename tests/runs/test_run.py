@@ -8,6 +8,10 @@ from conftest import make_run
 
 from charlm.config import FORMAT_VERSION
 from charlm.errors import ConfigError, DataError, InputNotFoundError, OutputExistsError
+from charlm.evaluation.evaluate import evaluate
+from charlm.evaluation.generation import generate
+from charlm.inspection.inspect_run import inspect
+from charlm.probes.batch import probe
 from charlm.runs.run import Run, check_not_existing, load_run
 from charlm.training.loop import run_training_loop
 from charlm.training.session import restore_trainer
@@ -94,3 +98,12 @@ def test_automatic_device_of_a_model_is_resolved(tmp_path: Path, book: Path) -> 
     expected = "cuda" if torch.cuda.is_available() else "cpu"
     assert next(model.parameters()).device.type == expected
     assert torch.get_num_threads() == threads
+
+
+def test_run_may_be_given_by_its_directory(trained: Path, tmp_path: Path) -> None:
+    run = load_run(trained)
+    assert evaluate(str(trained)) == evaluate(run)
+    assert generate(trained, "The ", 9) == generate(run, "The ", 9)
+    assert inspect(str(trained), "The cat") == inspect(run, "The cat")
+    report = probe(trained, ["context-shuffle"], max_chars=500, out=tmp_path / "probes")
+    assert report == probe([run], ["context-shuffle"], max_chars=500, out=tmp_path / "probes")
