@@ -79,7 +79,7 @@ class Cell(nn.Module):
             `initial_state="learned"`.
         output_is_readout: Whether `step` ignores the previous state[0], which is only computed from
             the other parts.
-        hidden_size_multiple: hidden_size must be a multiple of this.
+        hidden_size_multiple: Hidden_size must be a multiple of this.
         gate_descriptions: Gate name -> description. A recorded gate has values in [0, 1], per unit
             or per head.
         candidate_name: Name of the recorded candidate: the new content that a gate lets in.
@@ -146,7 +146,7 @@ class Cell(nn.Module):
             hidden_size: Number of units.
 
         Raises:
-            ConfigError: hidden_size is not a multiple of `hidden_size_multiple`.
+            ConfigError: Hidden_size is not a multiple of `hidden_size_multiple`.
         """
         super().__init__()
         multiple = self.hidden_size_multiple

@@ -6,13 +6,15 @@ cell that a saved run names is looked up, never loaded.
 
 import hashlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from traceback import extract_tb
 from types import CodeType
 
-from charlm.cells.base import CELLS, Cell
+from charlm.cells.base import CELLS, Cell, cell_name
 from charlm.cells.names import parse_custom_cell
 from charlm.errors import ConfigError, DataError, InputNotFoundError
 
@@ -86,6 +88,36 @@ def error_line(file: Path, error: BaseException) -> str:
     """Return where in the file an exception was raised; a SyntaxError says it itself."""
     lines = [at.lineno for at in extract_tb(error.__traceback__) if at.filename == str(file)]
     return f" (line {lines[-1]})" if lines else ""
+
+
+def describe_exception(cell_type: type[Cell], error: BaseException) -> str:
+    """Return an exception with the method, file and line of the cell that raised it, if it did."""
+    codes = {code for value in vars(cell_type).values() if (code := getattr(value, "__code__", 0))}
+    files = {code.co_filename for code in codes}
+    frames = [frame for frame in extract_tb(error.__traceback__) if frame.filename in files]
+    if not frames:
+        return format_exception(error)
+    frame = frames[-1]
+    position = f"({Path(frame.filename).name}, line {frame.lineno})"
+    return f"{frame.name} raises {format_exception(error)} {position}"
+
+
+@contextmanager
+def loaded_class(cell_type: type[Cell]) -> Iterator[str]:
+    """Give a class a name for this block, under which `get_cell` knows it.
+
+    A registered class has one already. Another one need not have a file, as in a notebook.
+    """
+    name = cell_name(cell_type)
+    if name in CELLS and CELLS[name] is cell_type:
+        yield name
+        return
+    name = f"{cell_type.__module__}.py:{cell_type.__name__}"
+    CUSTOM_CELLS[name] = cell_type, ""
+    try:
+        yield name
+    finally:
+        del CUSTOM_CELLS[name]
 
 
 def get_cell(name: str) -> type[Cell]:

@@ -39,7 +39,7 @@ def agreement_grammar(distance: float) -> dict[str, tuple[GrammarChoice, ...]]:
     """Return a grammar with `distance` characters between subject and verb, in the mean.
 
     Raises:
-        ConfigError: if the distance is out of range.
+        ConfigError: The distance is out of range.
     """
     if not 1 <= distance <= MAX_DISTANCE:
         raise ConfigError(
@@ -123,7 +123,7 @@ def optimal_bits(grammar: Grammar, text: str) -> Iterator[tuple[float, bool]]:
         For each character: its bits, and whether it agrees with the subject.
 
     Raises:
-        DataError: if the text is not of this grammar.
+        DataError: The text is not of this grammar.
     """
     prefix_probability: dict[str, dict[str, float]] = {}  # state -> prefix of a text -> total
     for state, choices in grammar.items():
@@ -179,13 +179,13 @@ def write_agreement_corpus(
     """Write a corpus of whole sentences, and its record beside it with the suffix .json.
 
     Args:
-        path: text file.
-        distance: mean number of characters between subject and verb.
-        characters: least length of the text.
-        seed: seed of the random numbers.
+        path: Text file.
+        distance: Mean number of characters between subject and verb.
+        characters: Least length of the text.
+        seed: Seed of the random numbers.
 
     Raises:
-        ConfigError: if the distance is out of range.
+        ConfigError: The distance is out of range.
     """
     record = describe_grammar(agreement_grammar(distance), distance, seed)
     files.write_atomic(path, sample_sentences(record.grammar, characters, seed).encode())

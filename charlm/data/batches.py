@@ -34,7 +34,7 @@ class BatchSampler:
         """Create a sampler of ids, (length,).
 
         Raises:
-            DataError: if the text is shorter than one batch.
+            DataError: The text is shorter than one batch.
         """
         self.ids, self.seed, self.device = ids, seed, device
         self.batch_size, self.seq_len = batch_size, seq_len

@@ -25,10 +25,10 @@ class Corpus:
     """Encoded text, its splits and its vocabulary.
 
     Attributes:
-        record: sources, SHA-256 and splits; stored with a run.
-        encoding: ids of the whole text.
-        vocabulary: tokens of the training split.
-        settings: fields of the config that decided encoding and splits, paths absolute.
+        record: Sources, SHA-256 and splits; stored with a run.
+        encoding: Ids of the whole text.
+        vocabulary: Tokens of the training split.
+        settings: Fields of the config that decided encoding and splits, paths absolute.
     """
 
     def __init__(self, record: CorpusRecord, encoding: EncodedText, config: Config) -> None:
@@ -59,15 +59,15 @@ def load_corpus(
     The encoding is cached on disk under the hash of the text.
 
     Args:
-        sources: files (also .gz, .bz2, .xz), directories, "-" for standard input, or names of
+        sources: Files (also .gz, .bz2, .xz), directories, "-" for standard input, or names of
             built-in corpora; concatenated in this order.
-        config: decides glob, vocabulary and splits; default: `Config()`.
-        progress: receives the number of bytes read.
+        config: Decides glob, vocabulary and splits; default: `Config()`.
+        progress: Receives the number of bytes read.
 
     Raises:
-        InputNotFoundError: if a source does not exist or cannot be read.
-        DataError: if the text is not UTF-8 (unless `config.vocab` is "bytes") or too short.
-        ConfigError: if standard input is given as a validation or test file.
+        InputNotFoundError: A source does not exist or cannot be read.
+        DataError: The text is not UTF-8 (unless `config.vocab` is "bytes") or too short.
+        ConfigError: Standard input is given as a validation or test file.
     """
     config = config or Config()
     names = _source_names(sources)
@@ -105,14 +105,14 @@ def reload_corpus(
     """Load the corpus of a run: from the cache, or else from its sources.
 
     Args:
-        config: config of the run.
-        record: corpus record of the run.
-        sources: where the text is now, if it was moved; default: where the run found it.
-        progress: receives the number of bytes read.
+        config: Config of the run.
+        record: Corpus record of the run.
+        sources: Where the text is now, if it was moved; default: where the run found it.
+        progress: Receives the number of bytes read.
 
     Raises:
-        InputNotFoundError: if the text cannot be found.
-        DataError: if the text is not the text of the run.
+        InputNotFoundError: The text cannot be found.
+        DataError: The text is not the text of the run.
     """
     names = _source_names(sources)
     cached = None if names else load_cached(record.digest, _fixed_vocabulary(config.vocab))

@@ -105,14 +105,14 @@ def encode(
     """Encode the concatenated sources of all parts, or load the result from the cache.
 
     Args:
-        parts: sources of the corpus, then of each separate split file.
+        parts: Sources of the corpus, then of each separate split file.
         vocabulary: None: characters get ids as they appear, and a NUL is refused. Of characters:
             its ids come first, then new ones. Of bytes: each byte is its own id.
-        count: is called with numbers of bytes read; all bytes are read twice.
+        count: Is called with numbers of bytes read; all bytes are read twice.
 
     Raises:
-        DataError: if the text is not UTF-8, or changes while it is read.
-        StorageError: if the cache cannot be read or written.
+        DataError: The text is not UTF-8, or changes while it is read.
+        StorageError: The cache cannot be read or written.
     """
     digest = digest_sources(parts, count)
     if cached := load_cached(digest, vocabulary):
@@ -140,7 +140,7 @@ def load_cached(digest: TextDigest, vocabulary: Vocabulary | None) -> EncodedTex
     """Return the cached encoding of a text; None if there is none or it is damaged.
 
     Raises:
-        StorageError: if the cache cannot be read.
+        StorageError: The cache cannot be read.
     """
     path = _cache_path(digest, vocabulary)
     try:

@@ -147,7 +147,7 @@ class _Utf8Decoder:
         """Decode a chunk of UTF-8, b"" at the end.
 
         Raises:
-            DataError: if the bytes are not UTF-8; names the offset, line and column.
+            DataError: The bytes are not UTF-8; names the offset, line and column.
         """
         pending, _ = self.decoder.getstate()
         try:

@@ -50,8 +50,8 @@ class TextSource:
         """Iterate over the bytes in chunks.
 
         Raises:
-            DataError: if a compressed file is damaged.
-            InputNotFoundError: if the source cannot be read.
+            DataError: A compressed file is damaged.
+            InputNotFoundError: The source cannot be read.
         """
         try:
             with self.open() as file:
@@ -69,12 +69,12 @@ def resolve_sources(names: Sequence[str], glob: str) -> list[TextSource]:
     """Return the sources that names stand for, in their order; files of a directory sorted.
 
     Args:
-        names: files, directories, "-" for standard input, or names of built-in corpora.
-        glob: pattern of the files that are read in a directory.
+        names: Files, directories, "-" for standard input, or names of built-in corpora.
+        glob: Pattern of the files that are read in a directory.
 
     Raises:
-        InputNotFoundError: if a source does not exist, is empty or cannot be read.
-        ConfigError: if the pattern is invalid.
+        InputNotFoundError: A source does not exist, is empty or cannot be read.
+        ConfigError: The pattern is invalid.
     """
     sources: list[TextSource] = []
     for name in names:
@@ -100,7 +100,7 @@ def python_docs() -> list[TextSource]:
     """Return the reference texts of Python that `help()` shows; part of most Pythons.
 
     Raises:
-        InputNotFoundError: if this Python lacks pydoc_data.
+        InputNotFoundError: This Python lacks pydoc_data.
     """
     try:
         from pydoc_data.topics import topics

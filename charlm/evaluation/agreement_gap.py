@@ -17,12 +17,12 @@ def measure_agreement_gap(run: Run, record: AgreementRecord, sources: Sources = 
     """Compare a run with the optimum on the whole sentences of its test split.
 
     Args:
-        run: run that was trained on a corpus of `write_agreement_corpus`.
-        record: record of that corpus.
-        sources: where the corpus is now, if it was moved.
+        run: Run that was trained on a corpus of `write_agreement_corpus`.
+        record: Record of that corpus.
+        sources: Where the corpus is now, if it was moved.
 
     Raises:
-        DataError: if the test split has no whole sentence, or is not of the grammar.
+        DataError: The test split has no whole sentence, or is not of the grammar.
     """
     _, model = load_model(run, "best", "auto", "cpu", 1)
     corpus = reload_corpus(run.record.config, run.record.text, sources)

@@ -90,16 +90,16 @@ def measure_baselines(
     """Measure baselines on the test split of a corpus.
 
     Args:
-        corpus: corpus with its splits.
-        directory: where results are cached in `baselines-KEY.json`, by text, splits and version;
+        corpus: Corpus with its splits.
+        directory: Where results are cached in `baselines-KEY.json`, by text, splits and version;
             None: no cache. Compressors that were not installed are looked for again.
-        names: baselines to measure; default: all.
+        names: Baselines to measure; default: all.
 
     Returns:
         One result per baseline, in the order of `BASELINES`.
 
     Raises:
-        ConfigError: if there is no baseline of a name.
+        ConfigError: There is no baseline of a name.
     """
     wanted = BASELINES if names is None else names
     validate_baseline_names(wanted)

@@ -32,21 +32,21 @@ def evaluate(
     """Return the exact score of a run: every token once, as one stream with carried state.
 
     Args:
-        run: run with at least one checkpoint, or its directory.
-        split: split of the corpus of the run: "test", "valid" or "train".
-        text: file, directory or built-in corpus that is scored whole instead of a split.
+        run: Run with at least one checkpoint, or its directory.
+        split: Split of the corpus of the run: "test", "valid" or "train".
+        text: File, directory or built-in corpus that is scored whole instead of a split.
         checkpoint: "best" on validation, or "last".
-        kernel: name of a kernel, or "auto" for the fastest one.
+        kernel: Name of a kernel, or "auto" for the fastest one.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        threads: threads on a CPU.
-        sources: where the corpus of the run is now, if it was moved.
-        progress: receives numbers of bytes read, then of tokens scored.
+        threads: Threads on a CPU.
+        sources: Where the corpus of the run is now, if it was moved.
+        progress: Receives numbers of bytes read, then of tokens scored.
 
     Raises:
-        ConfigError: if the split, device or kernel is unknown.
-        InputNotFoundError: if the text or a checkpoint cannot be found.
-        DataError: if the text is empty or is not the text of the run, or a file is damaged.
-        DivergedError: if the score is not finite.
+        ConfigError: The split, device or kernel is unknown.
+        InputNotFoundError: The text or a checkpoint cannot be found.
+        DataError: The text is empty or is not the text of the run, or a file is damaged.
+        DivergedError: The score is not finite.
     """
     run = open_run(run)
     if split not in SPLITS:

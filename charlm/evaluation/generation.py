@@ -38,22 +38,22 @@ def generate(
     """Return text that follows a prompt, the prompt excluded.
 
     Args:
-        run: run with at least one checkpoint, or its directory.
-        prompt: text that the model reads first.
-        num_chars: tokens to generate: characters, or bytes if the vocabulary is of bytes.
-        temperature: divides the logits; 0 takes the most probable token.
-        top_k: sample from the k most probable tokens; 0: from all.
-        top_p: sample from the fewest tokens with this total probability.
-        seed: seed of the random numbers.
-        sample_number: samples of different numbers are independent.
+        run: Run with at least one checkpoint, or its directory.
+        prompt: Text that the model reads first.
+        num_chars: Tokens to generate: characters, or bytes if the vocabulary is of bytes.
+        temperature: Divides the logits; 0 takes the most probable token.
+        top_k: Sample from the k most probable tokens; 0: from all.
+        top_p: Sample from the fewest tokens with this total probability.
+        seed: Seed of the random numbers.
+        sample_number: Samples of different numbers are independent.
         checkpoint: "best" on validation, or "last".
-        kernel: name of a kernel, or "auto" for the fastest one.
+        kernel: Name of a kernel, or "auto" for the fastest one.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        threads: threads on a CPU.
+        threads: Threads on a CPU.
 
     Raises:
-        ConfigError: if an argument is out of range.
-        DivergedError: if the logits are not finite.
+        ConfigError: An argument is out of range.
+        DivergedError: The logits are not finite.
     """
     run = open_run(run)
     device, _ = select_device(device, threads)
@@ -93,8 +93,8 @@ def iter_generated(
         The UTF-8 bytes of each character, or single bytes.
 
     Raises:
-        ConfigError: if an argument is out of range.
-        DivergedError: if the logits are not finite.
+        ConfigError: An argument is out of range.
+        DivergedError: The logits are not finite.
     """
     check_sampling(length, temperature, top_k, top_p)
     return _iter_generated(
@@ -149,14 +149,14 @@ def sample_token(
     """Sample a token from logits, (vocabulary size,), in float64.
 
     Args:
-        logits: unnormalized log-probabilities.
-        temperature: divides the logits; 0 takes the most probable token.
-        top_k: sample from the k most probable tokens, ties included; 0: from all.
-        top_p: sample from the fewest tokens with this total probability.
-        generator: source of the random number.
+        logits: Unnormalized log-probabilities.
+        temperature: Divides the logits; 0 takes the most probable token.
+        top_k: Sample from the k most probable tokens, ties included; 0: from all.
+        top_p: Sample from the fewest tokens with this total probability.
+        generator: Source of the random number.
 
     Raises:
-        DivergedError: if the logits are not finite.
+        DivergedError: The logits are not finite.
 
     Source:
         top_p: Holtzman et al. (2020), "The Curious Case of Neural Text Degeneration".
@@ -191,7 +191,7 @@ class IncrementalDecoder:
     """Model that reads one stream token by token and predicts the next.
 
     Attributes:
-        next_logits: logits of the token that follows what was read, (vocabulary size,).
+        next_logits: Logits of the token that follows what was read, (vocabulary size,).
     """
 
     def __init__(self, model: CharLM) -> None:

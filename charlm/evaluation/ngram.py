@@ -21,11 +21,11 @@ def token_nll(
     """Return nats of ids[positions], (positions,), each after all that precedes it in ids.
 
     Args:
-        train: ids that n-grams are counted on, (train length,).
-        ids: text, (length,).
-        positions: indices of the tokens to score, (positions,).
-        vocabulary_size: number of ids.
-        order: longest n-gram in tokens.
+        train: Ids that n-grams are counted on, (train length,).
+        ids: Text, (length,).
+        positions: Indices of the tokens to score, (positions,).
+        vocabulary_size: Number of ids.
+        order: Longest n-gram in tokens.
     """
     targets = ids[positions].astype(np.int64)[:, None]
     probabilities = _probabilities(train, ids, positions, vocabulary_size, order, targets)

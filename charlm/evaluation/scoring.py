@@ -38,15 +38,15 @@ def score_text(
     Nats are summed in float64 and divided once.
 
     Args:
-        model: model that scores; its mode and the random state are left as they are.
-        vocabulary: vocabulary of the model.
-        encoding: encoded text.
-        span: first token and one past the last.
-        count: is called with numbers of tokens scored.
+        model: Model that scores; its mode and the random state are left as they are.
+        vocabulary: Vocabulary of the model.
+        encoding: Encoded text.
+        span: First token and one past the last.
+        count: Is called with numbers of tokens scored.
 
     Raises:
-        DataError: if the span is empty.
-        DivergedError: if the score is not finite.
+        DataError: The span is empty.
+        DivergedError: The score is not finite.
     """
     start, end = span
     if end == start:
@@ -108,10 +108,10 @@ def iter_token_nll(
     are drawn and the mode of the model is restored, so scoring never changes training.
 
     Args:
-        model: model that reads.
+        model: Model that reads.
         ids: (length, streams).
-        vocabulary: vocabulary of the model.
-        count: is called with numbers of tokens read.
+        vocabulary: Vocabulary of the model.
+        count: Is called with numbers of tokens read.
 
     Yields:
         Nats of each token of a window, (time, streams), float64, on the CPU.

@@ -46,9 +46,9 @@ def iter_logits(
     """Read consecutive windows of a text on from a state.
 
     Args:
-        model: model that reads.
-        windows: ids, each (time, batch).
-        state: state before the first window.
+        model: Model that reads.
+        windows: Ids, each (time, batch).
+        state: State before the first window.
 
     Yields:
         The ids of each window on the device of the model, and the logits that predicted these
