@@ -326,7 +326,9 @@ def probe_result(run: int, foreign: str) -> ProbeResult:
                 low=430,
                 high=610.5,
             ),
-            ScalarResult(name="half", value=None, unit="steps", note=f"more than 4,096 {foreign}"),
+            ScalarResult(
+                name="half", value=None, unit="steps", lower_bound=4096, note=f"or {foreign}"
+            ),
         ],
         notes=[f"A note {foreign}"],
     )

@@ -153,7 +153,8 @@ def effective_context_length(
             where it was not scored.
 
     Returns:
-        The length in tokens, with a 95 % interval. None means beyond the largest k.
+        The length in tokens, with a 95 % interval. None means beyond the largest
+        k, which is then `lower_bound`.
     """
     blocks = np.array_split(excess, BOOTSTRAP_BLOCKS, axis=1)
     sums = np.stack([np.nansum(block, axis=1) for block in blocks])
@@ -174,10 +175,11 @@ def effective_context_length(
         float(context_lengths[row]) if row < len(context_lengths) else None
         for row in (smallest[0], *bounds)
     )
-    note = ""
-    if value is None:
-        note = f"more than {context_lengths[-1]:,}"
-    elif high is None:
-        note = f"interval up to more than {context_lengths[-1]:,}"
-    unit = f"{context.unit}s"
-    return ScalarResult(name=name, value=value, unit=unit, low=low, high=high, note=note)
+    return ScalarResult(
+        name=name,
+        value=value,
+        unit=f"{context.unit}s",
+        low=low,
+        high=high,
+        lower_bound=float(context_lengths[-1]) if value is None or high is None else None,
+    )

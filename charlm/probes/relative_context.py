@@ -73,8 +73,10 @@ def relative_effective_context_length(artifacts_by_run: Mapping[str, Artifacts])
         for run, gain in gains_by_run.items():
             pairs = zip(shorter_lengths, gain, strict=True)
             length = next((c for c, y in pairs if y < MIN_RELATIVE_GAIN), None)
-            note = f"more than {shorter_lengths[-1]:,}" if length is None else ""
-            numbers.append(ScalarResult(name=title, value=length, unit=unit, note=note, run=run))
+            bound = float(shorter_lengths[-1]) if length is None else None
+            numbers.append(
+                ScalarResult(name=title, value=length, unit=unit, lower_bound=bound, run=run)
+            )
     notes = [] if len(artifacts_by_run) > 1 else ["single run, measured against itself"]
     main, *further_panels = panels
     return msgspec.structs.replace(main, panels=further_panels, numbers=numbers, notes=notes)

@@ -17,14 +17,15 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ScalarResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A single number; value None: beyond the range that was measured."""
+    """A single number."""
 
     name: str  # of the number
     value: float | None  # None: beyond the range that was measured
     unit: str  # of the value
     low: float | None = None  # 95 % confidence interval
     high: float | None = None  # its upper end
-    note: str = ""  # such as "more than 4,096"
+    lower_bound: float | None = None  # end of the range, if the value or interval is beyond it
+    note: str = ""  # such as the n-gram's value
     run: str = ""  # name of the run, in the result of a group
 
 

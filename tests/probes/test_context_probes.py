@@ -50,7 +50,7 @@ def test_context_probes_find_cliff_at_lag_20(probe: ProbeFunction) -> None:
     assert (excess[:5] > 1).all()
     assert_allclose(excess[5:], 0, atol=1e-12)
     number = output.result.numbers[0]
-    assert (number.value, number.low, number.high, number.note) == (20, 20, 20, "")
+    assert (number.value, number.low, number.high, number.lower_bound) == (20, 20, 20, None)
 
 
 @pytest.mark.parametrize("probe", CONTEXT_PROBES)
@@ -64,7 +64,7 @@ def test_context_probes_find_no_cliff_with_memory_19(probe: ProbeFunction) -> No
 def test_effective_context_may_exceed_tested_lengths(probe: ProbeFunction) -> None:
     output = probe(context_with_memory(20), context_lengths=[5, 10], num_positions=300)
     number = output.result.numbers[0]
-    assert (number.value, number.high, number.note) == (None, None, "more than 10")
+    assert (number.value, number.high, number.lower_bound) == (None, None, 10)
 
 
 def tiny_context(length: int, **settings: object) -> ProbeContext:
@@ -292,4 +292,4 @@ def test_effective_context_is_within_one_percent_with_block_interval() -> None:
     excess[3] = 0.06
     number = effective_context_length("length", context, context_lengths, excess + 0.01)
     assert (number.value, number.low, number.high) == (None, None, None)
-    assert number.note == "more than 8"
+    assert number.lower_bound == 8

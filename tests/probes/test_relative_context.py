@@ -39,10 +39,10 @@ def test_relative_context_equals_its_definition() -> None:
     assert_allclose(values(result, 1), [1 - 2**-1, 0], atol=1e-6)
     numbers = {(number.run, number.name): number for number in result.numbers}
     for run in ("good", "poor"):
-        assert (numbers[run, "r = 1"].value, numbers[run, "r = 1"].note) == (2, "")
+        assert (numbers[run, "r = 1"].value, numbers[run, "r = 1"].lower_bound) == (2, None)
     group["poor"]["bits"][2, 2] = 0.9
     result = relative_effective_context_length(group)
-    assert result.numbers[-1].value is None and result.numbers[-1].note == "more than 2"
+    assert result.numbers[-1].value is None and result.numbers[-1].lower_bound == 2
     assert result.notes == []
 
 

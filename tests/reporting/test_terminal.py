@@ -38,6 +38,7 @@ from charlm.results.comparison import (
     RemainingWork,
     Resources,
 )
+from charlm.results.probes import Measured, ProbeResult, ScalarResult
 from charlm.results.run import (
     EvaluationReport,
     KernelReason,
@@ -216,10 +217,33 @@ def test_cells_are_listed_shown_and_checked(capsys: pytest.CaptureFixture[str]) 
 def test_probes_print_numbers_or_why_there_are_none(capsys: pytest.CaptureFixture[str]) -> None:
     print_probes(probes_report(runs=1))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "context-truncation: Question it is. "
+    assert lines[0] == "context-truncation: Question it is."
     assert lines[1] == "  run-0          effective context : 512 characters (430 to 610.5)"
-    assert lines[2] == "  run-0          half: more than 4,096 "
-    assert lines[-1] == "  run-0          not applicable: no bracket "
+    assert lines[2] == "  run-0          half: more than 4,096; or"
+    assert lines[-1] == "  run-0          not applicable: no bracket"
+
+
+def test_probe_output_is_wrapped_and_counts_one_character(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report = probes_report(runs=1)
+    name, probe = next(iter(report.probes.items()))
+    question = "How many words does a question need, until it is too long for a line? " * 2
+    numbers = [
+        ScalarResult(name="length", value=1.0, unit="characters", low=1, lower_bound=8192),
+        ScalarResult(name="long " * 20, value=2.0, unit="characters", note="a note"),
+    ]
+    measured = Measured(msgspec.structs.replace(ProbeResult(x="x", y="y"), numbers=numbers))
+    probe = msgspec.structs.replace(
+        probe,
+        documentation=msgspec.structs.replace(probe.documentation, question=question),
+        outcomes={"run-0": measured},
+    )
+    print_probes(msgspec.structs.replace(report, probes={name: probe}))
+    out = capsys.readouterr().out
+    assert all(len(line) <= 80 for line in out.splitlines()), out
+    assert "length: 1 character; interval up to more than 8,192\n" in out
+    assert " ".join(out.split()).count(question.strip()) == 1
 
 
 def test_inspection_prints_bits_and_features(capsys: pytest.CaptureFixture[str]) -> None:
@@ -383,7 +407,7 @@ def test_task_list_and_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert "input    0.25*0.50" in lines and "answer        0.25" in lines
 
 
-def test_level_goes_to_stdout_or_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+def test_level_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     level = LevelResult(
         length=3,
         is_solved=False,
@@ -396,8 +420,6 @@ def test_level_goes_to_stdout_or_stderr(capsys: pytest.CaptureFixture[str]) -> N
     )
     print_level(level)
     assert capsys.readouterr() == ("length 3: diverged after 5 steps\n", "")
-    print_level(level, "stderr")
-    assert capsys.readouterr() == ("", "length 3: diverged after 5 steps\n")
 
 
 def test_task_comparison_fits_into_80_columns(capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,6 +71,7 @@ def test_jobs_are_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture[s
         JobState("one", JobProgress("finished", 9, 9, 1.5), "finished"),
         JobState("two", JobProgress("", 3, 9, None, 20, 0.5), "running"),
         JobState("three"),
+        JobState("four", JobProgress(), "running"),
     ]
     with TerminalProgress(0.0).jobs() as update:
         update(states)
@@ -78,7 +79,7 @@ def test_jobs_are_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture[s
         update(states)
     out, err = capsys.readouterr()
     assert out == "" and "\x1b" not in err
-    line = "1 of 3 done; two 3/9 length 20, 50% correct; remaining unknown"
+    line = "1 of 4 done; two 3/9 length 20, 50% correct, four; remaining unknown"
     assert err.splitlines() == [line, "three: its process was killed; restarted", line]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
 from charlm.reporting.formatting import format_number
+from charlm.reporting.wording.probes import describe_remark
 from charlm.results.probes import ProbeResult, ScalarResult
 
 Scalars = dict[str, ScalarResult]  # by name and unit
@@ -11,7 +12,7 @@ Row = list[str]
 
 
 def scalars_by_run(results: Mapping[str, ProbeResult]) -> dict[str, Scalars]:
-    """Return the numbers of each run; those of a group's result say whose they are."""
+    """Return the numbers of each run; a number of a group's result has the name of its run."""
     by_run: dict[str, Scalars] = {}
     for run, result in results.items():
         for number in result.numbers:
@@ -51,7 +52,7 @@ def format_scalars(scalars: Sequence[ScalarResult]) -> str:
     if not scalars:
         return "–"
     texts = [
-        scalar.note or "–" if scalar.value is None else format_number(scalar.value)
+        describe_remark(scalar) or "–" if scalar.value is None else format_number(scalar.value)
         for scalar in scalars
     ]
     if len(scalars) > 1:
@@ -62,6 +63,6 @@ def format_scalars(scalars: Sequence[ScalarResult]) -> str:
     (scalar,) = scalars
     if scalar.low is not None and scalar.high is not None:
         texts.append(f"({format_number(scalar.low)} to {format_number(scalar.high)})")
-    if scalar.value is not None and scalar.note:
-        texts.append(scalar.note)
+    if scalar.value is not None and (remark := describe_remark(scalar)):
+        texts.append(remark)
     return " ".join(texts)

@@ -1,18 +1,24 @@
 """Probe results on a terminal."""
 
 from collections.abc import Iterator
+from textwrap import wrap
 
 from charlm.console import print_result
+from charlm.reporting.terminal.tables import NARROW, print_paragraphs
+from charlm.reporting.wording.probes import describe_remark
 from charlm.results.probes import NotApplicable, Outcome, ProbesReport, ScalarResult
 
 
 def print_probes(report: ProbesReport) -> None:
     """Print a block per probe: its numbers for each run, or why it does not apply."""
     for name, probe in report.probes.items():
-        print_result(f"{name}: {probe.documentation.question}")
+        print_paragraphs([f"{name}: {probe.documentation.question}"])
         for run, outcome in probe.outcomes.items():
             for label, text in _outcome_lines(run, outcome):
-                print_result(f"  {label:<14} {text}")
+                indent = " " * 17
+                line = f"  {label:<14} {text}"
+                lines = wrap(line, NARROW, subsequent_indent=indent, break_on_hyphens=False)
+                print_result("\n".join(lines))
 
 
 def _outcome_lines(run: str, outcome: Outcome) -> Iterator[tuple[str, str]]:
@@ -24,9 +30,11 @@ def _outcome_lines(run: str, outcome: Outcome) -> Iterator[tuple[str, str]]:
 
 
 def _format_scalar(number: ScalarResult) -> str:
+    remark = describe_remark(number)
     if number.value is None:
-        return number.note or "-"
-    text = f"{number.value:,.4g} {number.unit}"
+        return remark or "-"
+    unit = number.unit.removesuffix("s") if number.value == 1 else number.unit
+    text = f"{number.value:,.4g} {unit}"
     if number.low is not None and number.high is not None:
         text += f" ({number.low:,.4g} to {number.high:,.4g})"
-    return f"{text}; {number.note}" if number.note else text
+    return f"{text}; {remark}" if remark else text

@@ -189,10 +189,7 @@ class JobsDisplay:
         elif time.monotonic() - self.last_line >= self.log_every:
             self.last_line = time.monotonic()
             running = ", ".join(
-                f"{state.name} {state.progress.done}/{state.progress.total} "
-                f"{describe_job(state.progress)}".rstrip()
-                for state in states
-                if state.status == "running"
+                _describe_running_job(state) for state in states if state.status == "running"
             )
             print_message(f"{summary}{running and '; '}{running}; remaining {remaining}")
 
@@ -221,6 +218,12 @@ class JobsDisplay:
         """End the display."""
         if self.progress:
             self.progress.stop()
+
+
+def _describe_running_job(state: JobState) -> str:
+    """Return its name, steps and result so far; a job that has not begun has no total."""
+    steps = f"{state.progress.done}/{state.progress.total}" if state.progress.total else ""
+    return " ".join(part for part in (state.name, steps, describe_job(state.progress)) if part)
 
 
 def _fraction_done(state: JobState) -> float:

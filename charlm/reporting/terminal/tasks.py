@@ -3,10 +3,9 @@
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean, median_low
-from typing import Literal
 
 from charlm.config import describe_block
-from charlm.console import print_message, print_result
+from charlm.console import print_result
 from charlm.reporting.formatting import format_count, pluralize
 from charlm.reporting.terminal.tables import (
     NARROW,
@@ -86,9 +85,9 @@ def _example_cells(example: TaskExample) -> tuple[list[str], list[str]]:
     return inputs, answers
 
 
-def print_level(level: LevelResult, file: Literal["stdout", "stderr"] = "stdout") -> None:
+def print_level(level: LevelResult) -> None:
     """Print the result of training at a length, in one line."""
-    (print_result if file == "stdout" else print_message)(describe_level(level))
+    print_result(describe_level(level))
 
 
 def print_task_plan(overview: TaskComparisonOverview) -> None:
