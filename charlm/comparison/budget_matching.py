@@ -19,14 +19,16 @@ from charlm.errors import ConfigError
 from charlm.models.char_lm import CharLM
 from charlm.models.cost import count_parameters_and_state, flops_per_character
 from charlm.models.recurrent import ModelFactory, RecurrentModel
-from charlm.results.comparison import Matching
+from charlm.results.comparison import Matching, Measure
 from charlm.results.tuning import Setting
 
 log = logging.getLogger("charlm")
 
 MAX_HIDDEN_SIZE = 2**20
-TOLERANCE = 0.01  # largest relative error of a matched budget
-REFERENCE_CELL = "lstm"  # defines the budget of every measure but parameters
+BUDGET_TOLERANCE = 0.01  # largest relative error of a matched budget
+BUDGET_CELL = "lstm"  # defines the budget of every measure but parameters
+
+MAX_SUGGESTION = 100_000_000  # parameters; a larger number is not suggested
 
 CountedMeasure = Literal["params", "flops", "state"]
 BUDGET_MEASURES: dict[str, Callable[[Config, int, ModelFactory[RecurrentModel]], int]] = {
@@ -53,7 +55,7 @@ class BudgetMatch:
         relative_errors: cell -> relative error of the budget.
     """
 
-    measure: Literal["params", "flops", "state", "time"]
+    measure: Measure
     parameters: int
     amount: float
     hidden_sizes: Mapping[str, int]
@@ -65,7 +67,7 @@ class BudgetMatch:
             measure=self.measure,
             amount=self.amount,
             parameters=self.parameters,
-            tolerance=TOLERANCE,
+            tolerance=BUDGET_TOLERANCE,
             max_relative_error=max(map(abs, self.relative_errors.values())),
             max_steps=max_steps,
         )
@@ -122,13 +124,13 @@ class SizeSearch:
         return self.amount_at(self.nearest(amount)) / amount - 1
 
 
-def reference_config(
+def budget_config(
     settings: Mapping[str, Setting],
     vocabulary_size: int,
     model_class: ModelFactory[RecurrentModel] = CharLM,
 ) -> Callable[[int], Config]:
     """Return a function: parameters -> config of the LSTM that is nearest to them."""
-    config = validate_config({**settings, "cell": REFERENCE_CELL})
+    config = validate_config({**settings, "cell": BUDGET_CELL})
     sizes = SizeSearch(config, vocabulary_size, "params", model_class)
     return lambda parameters: with_hidden_size(config, sizes.nearest(parameters))
 
@@ -141,7 +143,7 @@ def match_budget(
     measure: CountedMeasure = "params",
     model_class: ModelFactory[RecurrentModel] = CharLM,
     *,
-    tolerance: float = TOLERANCE,
+    tolerance: float = BUDGET_TOLERANCE,
     adjust: bool = True,
 ) -> BudgetMatch:
     """Choose the hidden size of each cell so that all models have the same budget.
@@ -165,7 +167,7 @@ def match_budget(
     """
     budget: Callable[[int], int] = int
     if measure != "params":
-        lstm_with = reference_config(settings, vocabulary_size, model_class)
+        lstm_with = budget_config(settings, vocabulary_size, model_class)
         budget = cache(
             lambda count: BUDGET_MEASURES[measure](lstm_with(count), vocabulary_size, model_class)
         )
@@ -187,20 +189,17 @@ def match_budget(
             return all(abs(sizes.relative_error(budget(count))) <= tolerance for sizes in by_error)
 
         suitable = nearest_budgets(parameters, is_suitable) if adjust else []
-        mismatch = (
-            f"the nearest {cell_label(worst.cell)} "
-            f"({worst.nearest(budget(parameters))} units) is {error:+.2%} off"
-        )
-        unmatched = f"{budget(parameters):,} {MEASURE_UNITS[measure]} within {tolerance:.0%}"
         if not suitable:
+            amount = budget(parameters)
+            size = worst.nearest(amount)
             raise ConfigError(
-                f"cannot match {unmatched}: {mismatch}"
-                + (", and no number near suits all. Try without it" if adjust else "")
-                + ", or many more --params"
+                f"cannot match {amount:,} {MEASURE_UNITS[measure]} within {_percent(tolerance)}: "
+                f"the nearest {cell_label(worst.cell)} ({_units(size)}) has "
+                f"{worst.amount_at(size):,}. {_suggestion(parameters, is_suitable)}"
             )
         log.info(
-            "matching at %s parameters, not %s: cannot match %s, as %s",
-            f"{suitable[0]:,}", f"{parameters:,}", unmatched, mismatch,
+            "using %s parameters instead of %s: the nearest number that suits all cells within %s",
+            f"{suitable[0]:,}", f"{parameters:,}", _percent(tolerance),
         )  # fmt: skip
         parameters = suitable[0]
     amount = budget(parameters)
@@ -211,6 +210,23 @@ def match_budget(
         hidden_sizes={sizes.cell: sizes.nearest(amount) for sizes in searches},
         relative_errors={sizes.cell: sizes.relative_error(amount) for sizes in searches},
     )
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:g} %"
+
+
+def _units(count: int) -> str:
+    return "1 unit" if count == 1 else f"{count:,} units"
+
+
+def _suggestion(parameters: int, is_suitable: Callable[[int], bool]) -> str:
+    """Return which number of parameters to try instead, the nearest or a larger one."""
+    while parameters <= MAX_SUGGESTION:
+        if counts := nearest_budgets(parameters, is_suitable):
+            return f"Try --params {counts[0]}"
+        parameters *= 4
+    return "Try other cells"
 
 
 def nearest_budgets(parameters: int, is_suitable: Callable[[int], bool]) -> list[int]:

@@ -231,13 +231,16 @@ def check_resources(plan: ComparisonPlan, execution: Execution) -> CheckedResour
     Raises:
         StorageError: if the disk is too small for what remains.
     """
-    runs = [work.run for work in planned_work(plan)]
-    remaining = [run for run in runs if not run.progress().status] or runs
-    check_disk_space(execution.directory, sum(estimate_disk(run, plan.corpus) for run in remaining))
+    planned = planned_work(plan)
+    remaining = [work for work in planned if not work.progress().status] or planned
+    disk = sum(estimate_disk(work, plan.corpus) for work in remaining)
+    check_disk_space(execution.directory, disk)
     if not isinstance(execution.executor, LocalExecutor):
         return CheckedResources(execution, memory_limits_parallel=False)
     device = execution.executor.device
-    needs = [estimate_memory(run.config, plan.corpus.vocabulary.size, device) for run in remaining]
+    needs = [
+        estimate_memory(work.run.config, plan.corpus.vocabulary.size, device) for work in remaining
+    ]
     limited = limit_to_memory(execution.executor, needs)
     return CheckedResources(
         Execution(execution.directory, limited.executor, execution.progress), limited.is_limited

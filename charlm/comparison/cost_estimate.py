@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import NamedTuple
 
-from charlm.comparison.entries import PlannedRun
 from charlm.comparison.plan import ComparisonPlan
 from charlm.comparison.tuning import PlannedWork, planned_work
 from charlm.config import FORMAT_VERSION, Config
@@ -66,11 +65,11 @@ def estimate_cost(
         count(1)
 
     def estimate_job(work: PlannedWork) -> PlannedJob:
-        run, progress = work.run, work.run.progress()
+        run, progress = work.run, work.progress()
         fraction = 1.0 if progress.status else progress.done / max(1, progress.total)
         seconds = speeds[work.entry.name].run_seconds(run.config, plan.corpus)
         return PlannedJob(
-            name=f"{run.path.parent.name}/{run.path.name}",
+            name=work.label,
             purpose=work.purpose,
             role=work.entry.role,
             cell=work.entry.name,
@@ -81,7 +80,7 @@ def estimate_cost(
             fraction_done=fraction,
             seconds=0.0 if progress.status else startup + seconds * (1 - fraction),
             memory_bytes=estimate_memory(run.config, vocabulary_size, executor.device),
-            disk_bytes=estimate_disk(run, plan.corpus),
+            disk_bytes=estimate_disk(work, plan.corpus),
         )
 
     jobs = [estimate_job(work) for work in planned_work(plan)]
@@ -173,16 +172,18 @@ def estimate_memory(config: Config, vocabulary_size: int, device: str) -> int:
     return estimate_training_memory(config, vocabulary_size) + overhead
 
 
-def estimate_disk(run: PlannedRun, corpus: Corpus) -> int:
-    """Return the bytes that a run will still write, at most."""
-    if run.progress().status:
+def estimate_disk(work: PlannedWork, corpus: Corpus) -> int:
+    """Return the bytes that a run or trial will still write, at most."""
+    if work.progress().status:
         return 0
+    run = work.run
     # Weights and two moments; the state of each stream. The best one is kept beside the newest,
     # and one more is there while it is written.
     numbers = 3 * run.parameters + run.config.batch_size * run.state_size
     checkpoints = (RECENT_CHECKPOINTS + 2) * (4 * numbers + CHECKPOINT_HEADER_BYTES)
     metrics = METRICS_BYTES_PER_STEP * resolve_max_steps(run.config, corpus.split("train"))
-    written = (file.stat().st_size for file in run.path.rglob("*") if file.is_file())
+    files_of_run = () if work.is_open else run.path.rglob("*")
+    written = (file.stat().st_size for file in files_of_run if file.is_file())
     return max(0, checkpoints + metrics + OTHER_FILES_BYTES - sum(written))
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from charlm.cells.loader import loaded_cell_sha256
 from charlm.cells.names import cell_label, parse_custom_cell
-from charlm.comparison import transformer_reference
+from charlm.comparison.transformer_baseline import PARAMETER_TOLERANCE
 from charlm.config import Config, option_metadata, to_argv
 from charlm.errors import DataError
 from charlm.execution.jobs import Job
@@ -110,7 +110,7 @@ class Entry:
             state_size=run.state_size,
             seconds_per_million=seconds_per_million,
             relative_error=self.relative_error,
-            tolerance=transformer_reference.TOLERANCE if self.role == "transformer" else None,
+            tolerance=PARAMETER_TOLERANCE if self.role == "transformer" else None,
         )
 
 

@@ -2,26 +2,23 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from charlm.cells.names import cell_label
-from charlm.comparison.budget_matching import TOLERANCE
+from charlm.comparison.budget_matching import BUDGET_TOLERANCE
 from charlm.comparison.entries import Entry, PlannedRun, shared_settings
 from charlm.config import option_metadata, to_argv
 from charlm.errors import ConfigError
 from charlm.models.cost import flops_per_character
-from charlm.results.comparison import ComparisonReport, Matching, QuantityRange
+from charlm.results.comparison import ComparisonReport, Matching, Quantity, QuantityRange
 from charlm.results.tuning import Setting
 from charlm.runs.run import Run, is_run
 from charlm.storage.json_files import decode_json, read_bytes
 
-QuantityName = Literal[
-    "parameters", "flops_per_character", "state_size", "max_steps", "characters_read"
-]
-# What runs may have in common -> how much of it a run has.
-COMPARABLE_QUANTITIES: dict[QuantityName, Callable[[PlannedRun, Run], int]] = {
+# Quantity that runs may have in common -> its value for a run.
+COMPARABLE_QUANTITIES: dict[Quantity, Callable[[PlannedRun, Run], int]] = {
     "parameters": lambda planned, _: planned.parameters,
     "flops_per_character": lambda planned, _: planned.flops_per_character,
     "state_size": lambda planned, _: planned.state_size,
@@ -33,13 +30,13 @@ COMPARABLE_QUANTITIES: dict[QuantityName, Callable[[PlannedRun, Run], int]] = {
 
 
 class ReportHeader(msgspec.Struct, frozen=True):
-    """The part of a report.json that tells what it is about."""
+    """The field of a report.json that determines its other fields."""
 
     kind: str = ""
 
 
 class LoadedRuns(NamedTuple):
-    """Runs, and one of the entry that the others are compared with by default."""
+    """Runs, and the first run of the default reference."""
 
     runs: list[Run]
     reference: Run
@@ -48,8 +45,8 @@ class LoadedRuns(NamedTuple):
 def load_runs(directories: Sequence[str | Path]) -> LoadedRuns:
     """Load runs from directories.
 
-    The directory of a comparison expands to the cells' runs in its report. The reference is that
-    of the first comparison if it comes first, else the first run.
+    The directory of a comparison expands to the runs of cells in its report. The default reference
+    is that of the first comparison if it is named first, else the first run.
     """
     runs: list[Run] = []
     reference: Run | None = None
@@ -90,7 +87,7 @@ def _load_comparison_report(directory: Path) -> ComparisonReport:
 
 
 def check_comparable(runs: Sequence[Run]) -> None:
-    """Raise ConfigError if runs have not ended, or their scores are of different things."""
+    """Raise ConfigError if runs have not ended, or their scores cannot be compared."""
     for run in runs:
         if not (run.report or run.diverged):
             raise ConfigError(
@@ -109,7 +106,7 @@ def check_comparable(runs: Sequence[Run]) -> None:
 
 
 def _protocol_differences(first: Run, other: Run) -> Iterator[str]:
-    """Yield in what the scores of two runs are of different things."""
+    """Yield each difference of text or protocol that makes two scores incomparable."""
     for (name, value), (_, other_value) in zip(
         _protocol_fields(first), _protocol_fields(other), strict=True
     ):
@@ -118,7 +115,7 @@ def _protocol_differences(first: Run, other: Run) -> Iterator[str]:
 
 
 def _protocol_fields(run: Run) -> Iterator[tuple[str, str | None]]:
-    """Yield what was scored, and how; None where a run that diverged has no score."""
+    """Yield name and value of all that scores must share; None where a run has no score."""
     text, report = run.record.text, run.report
     score = report.score if report else None
     yield "the corpus", f"that of SHA-256 {text.digest.sha256[:16]}…"
@@ -219,7 +216,7 @@ def describe_matching(entries: Sequence[Entry], groups: Mapping[str, Sequence[Ru
         measure=None,
         amount=None,
         parameters=None,
-        tolerance=TOLERANCE,
+        tolerance=BUDGET_TOLERANCE,
         max_relative_error=None,
         max_steps=max_steps.pop() if len(max_steps) == 1 else None,
         quantities=tuple(
@@ -227,7 +224,7 @@ def describe_matching(entries: Sequence[Entry], groups: Mapping[str, Sequence[Ru
                 name=name,
                 min=min(values),
                 max=max(values),
-                is_equal=max(values) - min(values) <= TOLERANCE * min(values),
+                is_equal=max(values) - min(values) <= BUDGET_TOLERANCE * min(values),
             )
             for name, values in amounts.items()
         ),

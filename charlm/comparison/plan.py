@@ -11,7 +11,7 @@ from charlm.comparison.entries import Entry, plan_runs
 from charlm.comparison.request import TRANSFORMER, ComparisonRequest
 from charlm.comparison.search import SearchSettings
 from charlm.comparison.time_matching import match_step_time
-from charlm.comparison.transformer_reference import transformer_configs
+from charlm.comparison.transformer_baseline import transformer_configs
 from charlm.comparison.verdicts import check_sample_size
 from charlm.config import Config, validate_config
 from charlm.data.corpus import Corpus, load_corpus

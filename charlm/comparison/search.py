@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from charlm.config import Config, option_name
+from charlm.config import MIN_CHRONO_LENGTH, Config, option_name
 from charlm.errors import ConfigError
 from charlm.results.tuning import (
     CellTuning,
@@ -33,7 +33,6 @@ RUNG_FRACTIONS = 9, 3, 1  # a rung has the steps of a run, divided by this
 MIN_SURVIVORS = 2  # trials that go on: one of them is chosen
 GOLDEN = (math.sqrt(5) - 1) / 2
 BOUNDARY_FRACTION = 0.1  # of the logarithmic range of learning rates, at either end
-MIN_CHRONO_LENGTH = 3  # tokens; chrono initialization needs as many
 MAX_LEARNING_RATE = 1000.0
 
 SearchSpace = Mapping[str, Sequence[Setting]]  # learning_rate: both bounds; else the choices

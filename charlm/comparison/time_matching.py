@@ -16,12 +16,12 @@ import torch
 
 from charlm.cells.loader import get_cell, loaded_cell_sha256
 from charlm.comparison.budget_matching import (
+    BUDGET_CELL,
     BUDGET_MEASURES,
-    REFERENCE_CELL,
-    TOLERANCE,
+    BUDGET_TOLERANCE,
     BudgetMatch,
     SizeSearch,
-    reference_config,
+    budget_config,
     with_hidden_size,
 )
 from charlm.comparison.directory import TIMED_SIZES_FILE
@@ -48,7 +48,7 @@ class SearchStage(NamedTuple):
 
 
 COARSE_SEARCH = SearchStage(6, 9, 0.02)
-FINE_SEARCH = SearchStage(4, 36, TOLERANCE)
+FINE_SEARCH = SearchStage(4, 36, BUDGET_TOLERANCE)
 TIMING_FIELDS = (  # settings that the step time depends on
     "cell",
     "num_layers",
@@ -88,7 +88,7 @@ def match_step_time(
     """
     path = directory / TIMED_SIZES_FILE
     cached = decode_json(read_bytes(path), list[TimedSize], path) if path.exists() else []
-    lstm = reference_config(settings, vocabulary_size)(parameters)
+    lstm = budget_config(settings, vocabulary_size)(parameters)
 
     def measure(config: Config, pairs: int) -> float:
         count(1)
@@ -99,7 +99,7 @@ def match_step_time(
         config = validate_config({**settings, "cell": cell})
         conditions = _timing_conditions(config, device, vocabulary_size, parameters)
         size = next((size for size in cached if size.conditions == conditions), None)
-        if cell == REFERENCE_CELL:
+        if cell == BUDGET_CELL:
             size = TimedSize(conditions, lstm.hidden_size, 0.0)
         elif size is None:
             size = TimedSize(

@@ -5,7 +5,6 @@ Which settings a trial gets, and which trials go on, is decided by search.py.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -26,6 +25,7 @@ from charlm.comparison.search import (
 )
 from charlm.execution.executor import Execution, run_jobs
 from charlm.execution.jobs import Job
+from charlm.results.jobs import JobProgress
 from charlm.results.text import CorpusRecord
 from charlm.results.tuning import Settings, TuningReport
 from charlm.runs.run import Run
@@ -42,11 +42,31 @@ class Trial(NamedTuple):
 
 
 class PlannedWork(NamedTuple):
-    """A run or trial that a comparison will do."""
+    """A run or trial that a comparison will do.
+
+    Attributes:
+        entry: its entry.
+        purpose: whether it is compared, or tunes the entry.
+        run: its size and settings.
+        is_open: whether tuning has yet to choose its settings, and so its directory; those of
+            `run` stand for them.
+    """
 
     entry: Entry
     purpose: Literal["trial", "run"]
     run: PlannedRun
+    is_open: bool = False
+
+    @property
+    def label(self) -> str:
+        """Name of its directory under the name of the entry, or without a hash while open."""
+        parent = trials_dir(self.run).name if self.purpose == "trial" else "runs"
+        name = f"{parent}/{self.entry.name}-s{self.run.config.seed}"
+        return name if self.is_open else f"{name}-{self.run.path.name.rpartition('-')[2]}"
+
+    def progress(self) -> JobProgress:
+        """Return how far it is, according to its directory; nothing is done while it is open."""
+        return JobProgress() if self.is_open else self.run.progress()
 
 
 def tune(plan: ComparisonPlan, execution: Execution) -> TuningReport | None:
@@ -84,31 +104,21 @@ def planned_work(plan: ComparisonPlan) -> list[PlannedWork]:
     on, and the runs, whose settings are open, have directories that end in "…".
     """
     work: list[PlannedWork] = []
-    entries = plan.entries
+    entries, open_names = plan.entries, set[str]()
     if plan.search:
         halving = SuccessiveHalving(plan)
         for rung in halving.rungs(has_ended=lambda run: bool(run.progress().status)):
             work += [PlannedWork(trial.entry, "trial", trial.run) for trial in rung]
+        chosen = {entry.name: halving.best_settings(entry.name) for entry in entries}
+        open_names = {name for name, settings in chosen.items() if settings is None}
         entries = tuple(
-            with_open_settings(entry)
-            if settings is None
-            else entry.with_settings(settings, plan.corpus.record)
-            for entry in entries
-            for settings in [halving.best_settings(entry.name)]
+            entry.with_settings(chosen[entry.name] or {}, plan.corpus.record) for entry in entries
         )
-    work += [PlannedWork(entry, "run", run) for entry, run in by_seed(entries)]
+    work += [
+        PlannedWork(entry, "run", run, is_open=entry.name in open_names)
+        for entry, run in by_seed(entries)
+    ]
     return list({item.run.path: item for item in reversed(work)}.values())[::-1]
-
-
-def with_open_settings(entry: Entry) -> Entry:
-    """Return the entry with directories that stand for those of settings yet to be chosen."""
-    return replace(
-        entry,
-        runs=tuple(
-            replace(run, path=run.path.with_name(f"{entry.name}-s{run.config.seed}-…"))
-            for run in entry.runs
-        ),
-    )
 
 
 class SuccessiveHalving:

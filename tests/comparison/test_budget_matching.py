@@ -9,9 +9,9 @@ from charlm.cells.base import CELLS
 from charlm.comparison.budget_matching import (
     BUDGET_MEASURES,
     SizeSearch,
+    budget_config,
     match_budget,
     nearest_budgets,
-    budget_config,
     with_hidden_size,
 )
 from charlm.config import validate_config

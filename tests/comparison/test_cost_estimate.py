@@ -11,7 +11,8 @@ from conftest import TINY, charlm, make_run
 
 from charlm.comparison import cost_estimate
 from charlm.comparison.budget_matching import BUDGET_MEASURES
-from charlm.comparison.entries import PlannedRun, run_path
+from charlm.comparison.entries import Entry, PlannedRun, run_path
+from charlm.comparison.tuning import PlannedWork
 from charlm.config import validate_config
 from charlm.data.corpus import Corpus, load_corpus
 from charlm.errors import StorageError
@@ -61,11 +62,15 @@ def test_parallel_jobs_are_limited_by_memory(monkeypatch: pytest.MonkeyPatch) ->
     )
 
 
-def planned(run: Run, corpus: Corpus) -> PlannedRun:
+def planned(run: Run, corpus: Corpus) -> PlannedWork:
     config, vocabulary_size = run.record.config, corpus.vocabulary.size
     flops = BUDGET_MEASURES["flops"](config, vocabulary_size, CharLM)
     sizes = count_parameters_and_state(config, vocabulary_size)
-    return PlannedRun(config, run.path, *sizes, flops)
+    return work_of(PlannedRun(config, run.path, *sizes, flops))
+
+
+def work_of(run: PlannedRun) -> PlannedWork:
+    return PlannedWork(Entry("gru", "cell", None, (run,)), "run", run)
 
 
 @pytest.mark.parametrize("cell", ["gru", "matrix-lstm"])
@@ -77,7 +82,7 @@ def test_disk_estimate_is_an_upper_bound(tmp_path: Path, book: Path, cell: str) 
     nothing = PlannedRun(
         config, tmp_path / "none", *count_parameters_and_state(config, corpus.vocabulary.size), 1
     )
-    whole = cost_estimate.estimate_disk(nothing, corpus)
+    whole = cost_estimate.estimate_disk(work_of(nothing), corpus)
     learner, _ = restore_trainer(run, "cpu", config)
     list(run_training_loop(run, learner, corpus))
     taken = sum(file.stat().st_size for file in run.path.rglob("*") if file.is_file())

@@ -123,11 +123,17 @@ def test_planned_work_has_as_many_trials_and_then_exactly_those(
     steps = sorted(run.config.max_steps for run in trials)
     assert steps == [300] * 18 + [900] * 6 + [2700] * 4
     assert {run.path for run in trials[:18]} == {*done[:18]}
-    names = [item.run.path.name for item in work if item.purpose == "run"]
-    assert names == ["rnn-s0-…", "gru-s0-…", "rnn-s1-…", "gru-s1-…"]
+    planned_runs = [item for item in work if item.purpose == "run"]
+    labels = [item.label for item in planned_runs]
+    assert labels == ["runs/rnn-s0", "runs/gru-s0", "runs/rnn-s1", "runs/gru-s1"]
+    assert all(item.is_open and item.progress() == JobProgress() for item in planned_runs)
+    assert {item.label for item in work if item.purpose == "trial"} == {
+        f"trials/{run.path.name}" for run in trials
+    }
     monkeypatch.setattr(PlannedRun, "progress", lambda _: JobProgress("finished"))
     work = planned_work(plan)
     assert {item.run.path for item in work if item.purpose == "trial"} == {*done}
+    assert not any(item.is_open for item in work)
     runs = {item.run.path for item in work if item.purpose == "run"}
     assert runs == {run.path for entry in tuned_entries(plan, report) for run in entry.runs}
 

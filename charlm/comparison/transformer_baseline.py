@@ -11,7 +11,7 @@ from charlm.results.tuning import Setting
 
 CELL = "attention"
 NUM_LAYERS = 4
-TOLERANCE = 0.02  # relative error of its parameters: so many layers grow in big steps
+PARAMETER_TOLERANCE = 0.02  # relative error of its parameters: so many layers grow in big steps
 TRANSFORMER_OVERRIDES: Mapping[str, Setting] = {
     "block": "residual",
     "num_layers": NUM_LAYERS,
@@ -33,7 +33,7 @@ def transformer_configs(
     """
     settings = {**settings, **TRANSFORMER_OVERRIDES}
     match = match_budget(
-        settings, [CELL], parameters, vocabulary_size, tolerance=TOLERANCE, adjust=False
+        settings, [CELL], parameters, vocabulary_size, tolerance=PARAMETER_TOLERANCE, adjust=False
     )
     configs = cell_configs(settings, CELL, match.hidden_sizes[CELL], seeds)
     return configs, match.relative_errors[CELL]

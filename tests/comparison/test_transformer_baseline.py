@@ -14,7 +14,7 @@ from charlm.comparison.budget_matching import cell_configs, match_budget
 from charlm.comparison.entries import Entry, by_seed, plan_runs, training_jobs
 from charlm.comparison.request import TRANSFORMER, ComparisonRequest
 from charlm.comparison.search import SPACE, sample_settings
-from charlm.comparison.transformer_reference import TOLERANCE, TRANSFORMER_OVERRIDES
+from charlm.comparison.transformer_baseline import PARAMETER_TOLERANCE, TRANSFORMER_OVERRIDES
 
 CELL_SETTINGS = {**SETTINGS, "embedding_dim": 8, "forget_bias": "chrono"}
 CELL_SETTINGS |= {"recurrent_init": "orthogonal", "weight_dropout": 0.5}
@@ -51,7 +51,7 @@ def test_runs_shared_with_a_cell_are_trained_once() -> None:
         *("transformer seed 0", "transformer seed 1")
     ]
     settings: dict[str, Any] = {**CELL_SETTINGS, **TRANSFORMER_OVERRIDES}
-    match = match_budget(settings, ["attention"], 30_000, 50, tolerance=TOLERANCE)
+    match = match_budget(settings, ["attention"], 30_000, 50, tolerance=PARAMETER_TOLERANCE)
     configs = cell_configs(settings, "attention", match.hidden_sizes["attention"], 2)
     attention = Entry("attention", "cell", 0.0, plan_runs(configs, TEXT, 50, Path("x")))
     assert {run.path for run in attention.runs} == {run.path for run in transformer.runs}
