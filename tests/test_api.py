@@ -144,6 +144,12 @@ def test_evaluation_is_typed_and_equals_report(trained: tuple[Any, RecordedProgr
     assert isinstance(score, run.EvaluationReport)
     assert model_run.report.score.bits_per_char == score.bits_per_char
     assert charlm.evaluate(charlm.load_run(model_run.path)) == score
+    (row,) = score.to_dicts()
+    assert row["bits_per_char"] == score.bits_per_char and "block_bits" not in row
+    assert (
+        repr(model_run) == f"Run({str(model_run.path)!r}, {model_run.report.cell}, "
+        f"{model_run.report.steps} steps)"
+    )
 
 
 def test_generated_text_is_reproducible(trained: tuple[Any, RecordedProgress]) -> None:
@@ -171,6 +177,7 @@ def test_finished_run_is_returned_by_resuming(trained: tuple[Any, RecordedProgre
 def test_cells_are_listed_and_checked() -> None:
     cells = charlm.list_cells(hidden_size=16, cells=("rnn",))
     assert {row["cell"] for row in cells.to_dicts()} == {"rnn"}
+    assert len(cells) == 1 and [cell.cell for cell in cells] == ["rnn"] == [cells[0].cell]
     assert issubclass(charlm.get_cell("gru"), charlm.Cell)
     assert issubclass(charlm.get_cell("mingru"), charlm.LinearCell)
 

@@ -1,5 +1,6 @@
 """Descriptions of cells: results of `charlm cells`."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -25,6 +26,18 @@ class CellList(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     cells: tuple[CellSummary, ...]
 
+    def __len__(self) -> int:
+        """Return the number of cells."""
+        return len(self.cells)
+
+    def __iter__(self) -> Iterator[CellSummary]:
+        """Iterate over the cells."""
+        return iter(self.cells)
+
+    def __getitem__(self, index: int) -> CellSummary:
+        """Return a cell by its position."""
+        return self.cells[index]
+
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return one dictionary per cell."""
         return [msgspec.to_builtins(cell) for cell in self.cells]
@@ -43,3 +56,7 @@ class CellCheckReport(msgspec.Struct, frozen=True, kw_only=True):
     cell: str
     passed: bool  # True if every check passed
     checks: tuple[CheckResult, ...]
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Return one dictionary per check."""
+        return [msgspec.to_builtins(result) for result in self.checks]

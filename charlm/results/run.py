@@ -1,6 +1,6 @@
 """Run records and reports: `run.json` and `report.json` of a training run."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -99,6 +99,11 @@ class EvaluationReport(Score, frozen=True, kw_only=True):
     weights_sha256: str
     step: int  # of the checkpoint
     kernel: str
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Return one dictionary: the score, without the lists of blocks."""
+        row: dict[str, Any] = msgspec.to_builtins(self)
+        return [{key: value for key, value in row.items() if not isinstance(value, (list, tuple))}]
 
 
 class GeneratedSample(msgspec.Struct, frozen=True, kw_only=True):

@@ -85,7 +85,9 @@ class Run:
 
     def __repr__(self) -> str:
         """Return path, cell and budget, such as Run('runs/gru', gru, 60 steps)."""
-        return f"Run({str(self.path)!r}, {self.record.config.cell}, {self.record.max_steps:,} steps)"
+        return (
+            f"Run({str(self.path)!r}, {self.record.config.cell}, {self.record.max_steps:,} steps)"
+        )
 
     def load_custom_cell(self, cell: str) -> None:
         """Import the custom cell of this run, which executes its file, under this name.

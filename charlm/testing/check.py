@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 
-from charlm.cells.loader import format_exception, load_custom_cell
+from charlm.cells.base import Cell, cell_name
+from charlm.cells.loader import describe_exception, get_cell, load_custom_cell, loaded_class
 from charlm.cells.names import parse_custom_cell
-from charlm.errors import CellCheckError
+from charlm.errors import CellCheckError, ConfigError
 from charlm.results.cells import CellCheckReport, CheckResult
 from charlm.testing import cell_checks, kernel_checks  # noqa: F401  (they register the checks)
 from charlm.testing.case import CHECKS, cell_cases, isolated_rng
@@ -17,37 +18,66 @@ def run_check(cell: str, check: str) -> CheckResult:
         cell: Name of the cell.
         check: Description of the check, a key of CHECKS.
     """
+    sizes, problem, _ = _find_problem(cell, check)
+    return CheckResult(check=check, problem=problem and f"{sizes}{problem}")
+
+
+def _find_problem(cell: str, check: str) -> tuple[str, str | None, bool]:
+    """Return the sizes at which a check fails, the problem, and whether it is an exception.
+
+    The problem of a check that passes is None.
+    """
     sizes = ""
     try:
         for case in cell_cases(cell):
             sizes = f"with {case}: "
             with isolated_rng(0):
                 CHECKS[check](case)
+    except CellCheckError as error:
+        return sizes, str(error), False
     except Exception as error:  # a custom cell may raise anything
-        problem = str(error) if isinstance(error, CellCheckError) else format_exception(error)
-        return CheckResult(check=check, problem=f"{sizes}{problem}")
-    return CheckResult(check=check, problem=None)
+        return sizes, describe_exception(get_cell(cell), error), True
+    return sizes, None, False
 
 
-def iter_checks(cell: str) -> Iterator[CheckResult]:
+def iter_checks(cell: str | type[Cell]) -> Iterator[CheckResult]:
     """Run all checks, and yield each result. The file of a custom cell is executed.
+
+    An exception that an earlier check has reported is not repeated: the later check refers to it.
 
     Raises:
         InputNotFoundError: The file cannot be read.
         DataError: The file cannot be executed.
         ConfigError: There is no such cell.
     """
+    if not isinstance(cell, str):
+        with loaded_class(cell) as name:
+            yield from iter_checks_by_name(name)
+        return
     if parse_custom_cell(cell) is not None:
         load_custom_cell(cell)
+    yield from iter_checks_by_name(cell)
+
+
+def iter_checks_by_name(cell: str) -> Iterator[CheckResult]:
+    """Run all checks on a built-in or loaded cell, and yield each result."""
+    reported: dict[str | None, str] = {}  # exception -> the first check that it stopped
     for check in CHECKS:
-        yield run_check(cell, check)
+        sizes, problem, is_exception = _find_problem(cell, check)
+        if is_exception and problem in reported:
+            same = f"not finished: the same exception as in “{reported[problem]}”"
+            yield CheckResult(check=check, problem=same)
+            continue
+        if is_exception:
+            reported[problem] = check
+        yield CheckResult(check=check, problem=problem and f"{sizes}{problem}")
 
 
-def check_cell(cell: str) -> CellCheckReport:
+def check_cell(cell: str | type[Cell]) -> CellCheckReport:
     """Test whether a cell meets the contract in the docstring of `Cell`.
 
     Args:
-        cell: Name of a cell, or FILE.py:CLASS. The file is executed.
+        cell: The class; or the name of a cell, or FILE.py:CLASS, whose file is executed.
 
     Returns:
         The result of every check.
@@ -57,7 +87,10 @@ def check_cell(cell: str) -> CellCheckReport:
         DataError: The file cannot be executed.
         ConfigError: There is no such cell.
     """
-    return check_report(cell, iter_checks(cell))
+    if not isinstance(cell, str) and not (isinstance(cell, type) and issubclass(cell, Cell)):
+        raise ConfigError(f"cannot check {cell!r}: it is no subclass of Cell. Try FILE.py:CLASS")
+    name = cell if isinstance(cell, str) else cell_name(cell)
+    return check_report(name, iter_checks(cell))
 
 
 def check_report(cell: str, results: Iterable[CheckResult]) -> CellCheckReport:

@@ -7,10 +7,10 @@ import pytest
 
 from charlm.cells import loader
 from charlm.cells.base import CELLS
-from charlm.errors import CellCheckError
+from charlm.errors import CellCheckError, ConfigError
 from charlm.results.cells import CellCheckReport
 from charlm.testing.case import CHECKS
-from charlm.testing.check import check_cell, require, run_check
+from charlm.testing.check import check_cell, iter_checks, require, run_check
 
 FAST_CELLS = ("gru", "mingru")  # for the others: pytest -m slow
 
@@ -109,7 +109,10 @@ def test_planted_fault_is_named(fault: str) -> None:
 def test_exception_of_cell_fails_check() -> None:
     cell = f"{BROKEN}:Raises"
     loader.load_custom_cell(cell)
-    with pytest.raises(CellCheckError, match="the output first” failed with .*: RuntimeError: "):
+    with pytest.raises(
+        CellCheckError,
+        match="the output first” failed with .*: step raises RuntimeError: .*py, line ",
+    ):
         require(cell, CHECKS)
 
 
@@ -123,3 +126,24 @@ def test_check_cell_reports_every_check() -> None:
     assert isinstance(report, CellCheckReport) and not report.passed
     assert [result.check for result in report.checks] == list(CHECKS)
     assert [result.check for result in report.checks if result.problem] == [FUTURE]
+
+
+def test_check_cell_takes_a_class() -> None:
+    loader.load_custom_cell(f"{BROKEN}:ReadsNothing")
+    loaded = dict(loader.CUSTOM_CELLS)
+    report = check_cell(loader.get_cell(f"{BROKEN}:ReadsNothing"))
+    assert report.cell == "ReadsNothing" and loaded == loader.CUSTOM_CELLS
+    assert [row["check"] for row in report.to_dicts() if row["problem"]] == [FUTURE]
+    with pytest.raises(ConfigError, match="it is no subclass of Cell"):
+        check_cell(int)  # type: ignore[arg-type]
+
+
+def test_exception_of_step_is_reported_once_with_its_line() -> None:
+    problems = [result.problem for result in iter_checks(f"{BROKEN}:Raises") if result.problem]
+    lines = BROKEN.read_text().splitlines()
+    stated = [problem for problem in problems if "RuntimeError" in problem]
+    assert "step raises RuntimeError" in stated[0] and len(problems) > len(stated)
+    (number,) = re.findall(r" \(broken_cells\.py, line (\d+)\)$", stated[0])
+    assert "Wx" in lines[int(number) - 1]
+    assert f"not finished: the same exception as in “{STATES}”" in problems
+    assert len(stated) == len(set(stated))
