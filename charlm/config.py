@@ -223,10 +223,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         budgets = [name for name in ("max_steps", "epochs", "minutes") if getattr(self, name)]
         if len(budgets) > 1:
             options = ", ".join(map(option_name, budgets))
-            raise ConfigError(f"cannot use {len(budgets)} budgets: keep one of {options}")
+            raise ConfigError(
+                f"cannot use {len(budgets)} budgets at once. Try to keep one of {options}"
+            )
         if self.tie_weights and self.embedding_dim != self.hidden_size:
             raise ConfigError(
-                "--tie-weights needs --embedding-dim and --hidden-size to be equal, not "
+                "cannot use --tie-weights: --embedding-dim and --hidden-size must be equal, not "
                 f"{self.embedding_dim} and {self.hidden_size}. "
                 f"Try --embedding-dim {self.hidden_size}"
             )
@@ -250,8 +252,8 @@ def parse_split_ratios(ratios: str) -> tuple[Fraction, Fraction, Fraction]:
     train, valid, test = map(Fraction, match.groups()) if match else (Fraction(0),) * 3
     if not min(train, valid, test):
         raise ConfigError(
-            f"--split-ratios {ratios}: three positive numbers for train, valid and test, "
-            "such as 90/5/5"
+            f"cannot use --split-ratios {ratios}: it must be three positive numbers, for train, "
+            "valid and test. Try 90/5/5"
         )
     total = train + valid + test
     return train / total, valid / total, test / total
@@ -280,7 +282,8 @@ def parse_forget_bias(text: str, seq_len: int) -> ForgetBias:
         length = int(match[1] or seq_len)
         if length < MIN_CHRONO_LENGTH:
             raise ConfigError(
-                f"--forget-bias {text}: at least {MIN_CHRONO_LENGTH} tokens, such as chrono:100"
+                f"cannot use --forget-bias {text}: chrono needs at least {MIN_CHRONO_LENGTH} "
+                "tokens. Try chrono:100"
             )
         return ForgetBias(chrono_length=length)
     try:
@@ -289,7 +292,8 @@ def parse_forget_bias(text: str, seq_len: int) -> ForgetBias:
         bias = math.nan
     if not math.isfinite(bias):
         raise ConfigError(
-            f"--forget-bias {text}: default, a number such as 2, chrono, or chrono:100"
+            f"cannot use --forget-bias {text}: it must be default, a number, chrono or chrono:N. "
+            "Try --forget-bias 2"
         )
     return ForgetBias(bias=bias)
 
@@ -325,9 +329,12 @@ def validate_config(values: Mapping[str, Any]) -> Config:
         problem, _, name = str(error).partition(" - at `$.")
         name = name.rstrip("`")
         if name not in values:
-            raise ConfigError(problem) from None
+            raise ConfigError(
+                f"cannot use the settings: {problem}. Try `charlm train --help` for their names"
+            ) from None
         raise ConfigError(
-            f"{option_name(name)} {values[name]}: {problem[0].lower()}{problem[1:]}"
+            f"cannot use {option_name(name)} {values[name]}: {problem[0].lower()}{problem[1:]}. "
+            "Try another value"
         ) from None
 
 

@@ -34,11 +34,15 @@ def select_device(requested: str, threads: int) -> tuple[str, DeviceReason]:
     if device != "cpu":
         kind, _, number = device.partition(":")
         if kind != "cuda" or (number and not number.isdigit()):
-            raise ConfigError(f"--device {requested}: must be one of auto, cpu, cuda, cuda:N")
+            raise ConfigError(
+                f"cannot use --device {requested}: it must be one of auto, cpu, cuda, cuda:N. "
+                "Try --device auto"
+            )
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(number or 0) >= count:
             raise ConfigError(
-                f"--device {requested}: this machine has {count} CUDA devices. Try --device cpu"
+                f"cannot use --device {requested}: this machine has {count} CUDA devices. "
+                "Try --device cpu"
             )
         # cuDNN's recurrences and cuBLAS are deterministic only with this workspace size, which
         # must be set before CUDA starts.

@@ -19,7 +19,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
 
 
 def decode_json(data: bytes, kind: type[T], path: Path) -> T:
@@ -31,7 +31,9 @@ def decode_json(data: bytes, kind: type[T], path: Path) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is damaged: {error}") from error
+        raise DataError(
+            f"cannot read {path.parent}: {path.name} is damaged: {error}. Try a copy of it"
+        ) from error
 
 
 def encode_json(value: Any) -> bytes:

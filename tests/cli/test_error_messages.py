@@ -133,6 +133,12 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         "none.txt: there is no such file.*corpus of that name. Try",
     ),
     "no run": (lambda p: ["sample", p / "none"], 66, "there is no such run"),
+    "file for a run": (
+        lambda p: ["eval", TESTS / "conftest.py"],
+        66,
+        "conftest.py: it is a file, not a run. Try charlm eval RUN .*conftest.py",
+    ),
+    "misspelt command": (lambda _: ["trian"], 2, r"'trian'\. Did you mean 'train'\? Try '"),
     "not a run": (lambda p: ["eval", p], 66, "is not a run"),
     "no file matches": (lambda p: ["train", p], 66, "--glob"),
     "missing text": (lambda p: training("--test-file", p / "no.txt")(p), 66, "no.txt"),
@@ -245,13 +251,13 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     "absurd split": (
         training("--split-ratios", "100/0/0"),
         78,
-        "--split-ratios 100/0/0: three positive",
+        "--split-ratios 100/0/0: .* three positive",
     ),
     "two budgets": (training("--epochs", 2), 78, "keep one of --max-steps, --epochs"),
     "tied but unequal": (
         training("--tie-weights"),
         78,
-        "--tie-weights: --embedding-dim and .* equal",
+        "--tie-weights: --embedding-dim .* equal",
     ),
     "too large": (training("--hidden-size", 10**6), 79, "GB.* GB .*--hidden-size"),
     "clip without end": (training("--grad-clip", "inf"), 78, "--grad-clip inf: expected"),

@@ -80,9 +80,9 @@ def test_orthogonal_initialization_is_orthogonal() -> None:
         ({"cell": "mingru", "weight_dropout": 0.1}, "MinGRU has no hidden-to-hidden matrix"),
         ({"cell": "depth-gated-lstm", "block": "residual"}, "reads 8 numbers and outputs 16"),
         ({"forget_bias": "much"}, "--forget-bias much: it must be default, a number, chrono"),
-        ({"forget_bias": "inf"}, "--forget-bias inf: default, a number"),
-        ({"forget_bias": "chrono:2"}, "--forget-bias chrono:2: at least 3 tokens"),
-        ({"forget_bias": "chrono", "seq_len": 2}, "--forget-bias chrono: at least 3 tokens"),
+        ({"forget_bias": "inf"}, "--forget-bias inf: it must be default, a number"),
+        ({"forget_bias": "chrono:2"}, "--forget-bias chrono:2: .* at least 3 tokens"),
+        ({"forget_bias": "chrono", "seq_len": 2}, "--forget-bias chrono: .* at least 3 tokens"),
     ],
     ids=str,
 )
