@@ -161,6 +161,7 @@ PRINTED: dict[str, StructClass] = {
 # Values that functions hand each other; they are never written.
 IN_MEMORY: frozenset[StructClass] = frozenset(
     {
+        comparison.BaselineDetails,
         comparison.ComparisonOverview,
         comparison.ComparisonResult,
         comparison.ValidationPoint,

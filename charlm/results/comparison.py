@@ -147,7 +147,7 @@ class Matching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The quantity that is equal for all cells."""
 
     measure: Measure | None  # None: nothing was matched
-    amount: float | None  # of the measure; 1 for time, in step times of the reference LSTM
+    amount: float | None  # of the measure; 1 for time, in step times of that LSTM
     parameters: int | None  # of every model, or of the LSTM that defines the amount
     tolerance: float  # accepted relative error of the cells
     max_relative_error: float | None  # largest of all cells
@@ -234,7 +234,7 @@ class TimingConditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     settings: dict[str, Setting]  # those that the step time depends on
     cell_sha256: str  # of the file of a custom cell
     device: str
-    vocabulary_size: int
+    vocabulary_size: int  # number of tokens
     parameters: int  # of the LSTM that defines the step time
 
 
