@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -21,10 +22,18 @@ def simplify_help(parameters: list[Any]) -> list[Any]:
     for parameter in parameters:
         parameter._get_number_range_help_str = lambda: None
         if isinstance(parameter, TyperArgument):
+            parameter._usage_display_name = partial(usage_name, parameter)  # type: ignore[method-assign]
             parameter.display_type_rich = lambda ctx: None  # type: ignore[method-assign]  # noqa: ARG005
         elif isinstance(parameter, TyperOption) and parameter.is_flag:
             parameter.metavar = ""
     return parameters
+
+
+def usage_name(argument: TyperArgument) -> str:
+    """Return an argument as the usage line shows it, such as RUN or [TEXT]..."""
+    name = argument.metavar or argument.name or ""
+    shown = name if argument.required else f"[{name}]"
+    return shown if argument.nargs == 1 else f"{shown}..."
 
 
 class PlainCommand(TyperCommand):
@@ -63,10 +72,10 @@ class CommandLine(typer.Typer):
 
 app = CommandLine(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
-EXIT_CODE_HELP = ", ".join(
-    f"{code} {meaning.split(':')[0]}" for code, meaning in EXIT_CODES.items()
+EXIT_CODE_HELP = "\b\n" + "\n".join(  # \b: keep the line breaks
+    ["Exit codes:", *(f"{code:<5}{meaning}" for code, meaning in EXIT_CODES.items())]
 )
-HELP = f"""Train character language models with recurrent cells, and compare the cells.
+HELP = """Train character language models with recurrent cells, and compare the cells.
 
 charlm train                      train a model on Python's documentation
 
@@ -78,13 +87,11 @@ charlm inspect RUN                show its gates, character by character
 
 charlm probe RUN                  measure how far back it remembers
 
-charlm compare-cells              compare RNN, GRU and LSTM at equal parameters
+charlm compare-cells              compare RNN, GRU and LSTM at equal size
 
 charlm cells                      list the cells, or check one of your own
 
-charlm tasks                      train and compare cells on synthetic memory tasks
-
-Exit codes: {EXIT_CODE_HELP}.
+charlm tasks                      train and compare cells on memory tasks
 """
 
 
@@ -113,7 +120,7 @@ def _print_version(is_requested: bool) -> None:
         raise Exit
 
 
-@app.callback(help=HELP)
+@app.callback(help=HELP, epilog=EXIT_CODE_HELP)
 def main_callback(
     version: Annotated[  # noqa: ARG001
         bool,

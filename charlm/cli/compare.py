@@ -12,8 +12,8 @@ from msgspec import to_builtins
 from charlm import console
 from charlm.cli.app import app
 from charlm.cli.options import (
+    CLUSTER_JOBS,
     EXECUTOR,
-    JOBS,
     JSON,
     LOG_EVERY,
     RAY_ADDRESS,
@@ -139,7 +139,7 @@ def compare_cells(
         bool,
         typer.Option("--dry-run", help="Estimate time, memory and disk; train nothing."),
     ] = False,
-    jobs: JOBS = 0,
+    jobs: CLUSTER_JOBS = 0,
     executor: EXECUTOR = "local",
     ray_address: RAY_ADDRESS = "",
     trust_cell: TRUST_CELLS = None,

@@ -12,7 +12,7 @@ from charlm.config import Config, option_metadata, option_name
 TEXT = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[TEXT]...",
+        metavar="TEXT",
         help="Files (also .gz, .bz2, .xz), directories, - for standard input, or a named corpus: "
         "python-docs, python-source. \\[default: python-docs]",
         show_default=False,
@@ -59,6 +59,16 @@ KERNEL = Annotated[
 DEVICE = Annotated[str, typer.Option(metavar="DEVICE", help="Device: auto, cpu, cuda or cuda:N.")]
 THREADS = Annotated[int, typer.Option(metavar="N", help="CPU threads.", min=1)]
 JOBS = Annotated[
+    int,
+    typer.Option(
+        "--jobs",
+        "-j",
+        metavar="N",
+        help="Runs side by side. 0: one per core, or one on a GPU.",
+        min=0,
+    ),
+]
+CLUSTER_JOBS = Annotated[
     int,
     typer.Option(
         "--jobs",

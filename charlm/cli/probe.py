@@ -25,7 +25,7 @@ from charlm.execution.signals import raise_pending
 def probe(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="Runs to probe; several must read the same text."),
+        typer.Argument(metavar="RUN", help="Runs to probe; several must read the same text."),
     ],
     probes: Annotated[
         str,
@@ -92,4 +92,6 @@ def probe(
         console.print_json(msgspec.to_builtins(report))
     else:
         print_probes(report)
-    console.print_message(f"in {out}: report.html, report.json and the result of every probe")
+    console.print_message(
+        f"results are in {out}: report.html, report.json and the result of every probe"
+    )

@@ -11,8 +11,8 @@ from msgspec import to_builtins
 from charlm import console
 from charlm.cli.app import CommandLine, app
 from charlm.cli.options import (
+    CLUSTER_JOBS,
     EXECUTOR,
-    JOBS,
     JSON,
     LOG_EVERY,
     RAY_ADDRESS,
@@ -169,7 +169,7 @@ def compare_tasks(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Directory of the comparison.")] = Path(
         "comparison"
     ),
-    jobs: JOBS = 0,
+    jobs: CLUSTER_JOBS = 0,
     executor: EXECUTOR = "local",
     ray_address: RAY_ADDRESS = "",
     log_every: LOG_EVERY = 10.0,

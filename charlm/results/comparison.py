@@ -147,7 +147,7 @@ class Matching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The quantity that is equal for all cells."""
 
     measure: Measure | None  # None: nothing was matched
-    amount: float | None  # of the measure; 1 for time, in step times of that LSTM
+    amount: float | None  # of the measure; for time, 1: the step time of the LSTM below
     parameters: int | None  # of every model, or of the LSTM that defines the amount
     tolerance: float  # accepted relative error of the cells
     max_relative_error: float | None  # largest of all cells

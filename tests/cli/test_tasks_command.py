@@ -151,3 +151,17 @@ def test_comparison_accepts_tied_weights_alone(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(done.stdout)["rows"]
     assert row["hidden_size"] > 1
+
+
+@pytest.mark.parametrize(
+    ("words", "usage"),
+    [
+        (["tasks", "compare"], "charlm tasks compare [OPTIONS] TASK"),
+        (["compare-cells"], "charlm compare-cells [OPTIONS] [TEXT]..."),
+        (["probe"], "charlm probe [OPTIONS] RUN..."),
+    ],
+    ids=str,
+)
+def test_usage_names_arguments(words: list[str], usage: str) -> None:
+    shown = charlm(*words, "--help").stdout.decode()
+    assert usage in [line.strip().removeprefix("Usage: ") for line in shown.splitlines()]
