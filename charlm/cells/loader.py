@@ -92,8 +92,8 @@ def error_line(file: Path, error: BaseException) -> str:
 
 def describe_exception(cell_type: type[Cell], error: BaseException) -> str:
     """Return an exception with the method, file and line of the cell that raised it, if it did."""
-    codes = {code for value in vars(cell_type).values() if (code := getattr(value, "__code__", None))}
-    files = {code.co_filename for code in codes}
+    codes = (getattr(value, "__code__", None) for value in vars(cell_type).values())
+    files = {code.co_filename for code in codes if code}
     frames = [frame for frame in extract_tb(error.__traceback__) if frame.filename in files]
     if not frames:
         return format_exception(error)
