@@ -1,5 +1,6 @@
 """Names of the built-in cells and parsing of custom cells, without importing torch."""
 
+import ast
 from pathlib import Path
 
 from charlm.errors import ConfigError
@@ -27,10 +28,18 @@ def parse_custom_cell(cell: str) -> tuple[Path, str] | None:
         raise unknown_name_error("cell", cell, CELL_NAMES)
     file, _, class_name = cell.rpartition(":")
     if not (file.endswith(".py") and class_name.isidentifier()):
-        raise ConfigError(
-            f"cannot use the cell {cell}: it is not FILE.py:CLASS. Try cell.py:MyCell"
-        )
+        names = " or ".join(f"{cell}:{name}" for name in _class_names(cell)) or "cell.py:MyCell"
+        raise ConfigError(f"cannot use the cell {cell}: it is not FILE.py:CLASS. Try {names}")
     return Path(file), class_name
+
+
+def _class_names(file: str) -> list[str]:
+    """Return the classes that a Python file defines, without executing it; [] if it is none."""
+    try:
+        module = ast.parse(Path(file).read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return []
+    return [node.name for node in module.body if isinstance(node, ast.ClassDef)]
 
 
 def cell_label(cell: str) -> str:

@@ -40,4 +40,7 @@ def read_cell_source(name: str) -> CellSource:
         raise ConfigError(f"cannot find the class {class_name}: {file} defines {available}")
     node = classes[class_name] if custom else next(c for c in classes.values() if c.decorator_list)
     citation = " ".join((ast.get_docstring(module) or "").split("\n\n")[0].split())
+    if custom:
+        first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+        code = "\n".join(code.splitlines()[first - 1 : node.end_lineno]) + "\n"
     return CellSource(citation, ast.get_docstring(node) or "", file, code)

@@ -17,7 +17,7 @@ from charlm.cli.options import (
     THREADS,
     TRUST_CELL,
 )
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, InputNotFoundError
 
 
 @app.command(name="eval")
@@ -56,6 +56,10 @@ def eval_command(
     if text is not None and split is not None:
         raise ConfigError(
             "cannot score a split of another text: TEXT is scored whole. Try without --split"
+        )
+    if run.is_file():
+        raise InputNotFoundError(
+            f"cannot open {run}: it is a file, not a run. Try charlm eval RUN {run}"
         )
     from charlm.evaluation.evaluate import evaluate
     from charlm.execution.signals import raise_pending

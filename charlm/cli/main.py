@@ -33,4 +33,5 @@ def run_command() -> int:
             return error.exit_code
         command = getattr(getattr(error, "ctx", None), "command_path", "charlm")
         problem = " ".join(error.format_message().split()).rstrip(".")
-        raise UsageError(f"{problem}. Try '{command} --help'") from None
+        end = "" if problem.endswith("?") else "."
+        raise UsageError(f"{problem}{end} Try '{command} --help'") from None

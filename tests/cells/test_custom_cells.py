@@ -120,7 +120,19 @@ def test_show_prints_citation_equations_and_code(name: str) -> None:
 def test_show_executes_nothing(tmp_path: Path, custom_cell: str) -> None:
     shown = charlm("cells", "show", custom_cell).stdout.decode()
     assert shown.startswith('Somebody (2026), "A cell of their own".\n\nThe same: r, z and n.\n')
-    assert shown.endswith(CODE) and not (tmp_path / "ran").exists()
+    assert shown.endswith("mine.py\n\n" + CODE[CODE.index("class Mine") :])
+    assert not (tmp_path / "ran").exists()
+    (tmp_path / "plain.py").write_text('X = 1\n\n@final\nclass A:\n    """One."""\n\n\nY = 2\n')
+    shown = charlm("cells", "show", f"{tmp_path / 'plain.py'}:A").stdout.decode()
+    assert shown.startswith("One.\n\n")
+    assert shown.endswith('plain.py\n\n@final\nclass A:\n    """One."""\n')
+
+
+def test_file_without_class_lists_its_classes(tmp_path: Path, custom_cell: str) -> None:
+    file = custom_cell.removesuffix(":Mine")
+    done = charlm("cells", "check", file)
+    assert done.returncode == 78 and not (tmp_path / "ran").exists()
+    assert done.stderr.endswith(f"it is not FILE.py:CLASS. Try {file}:Mine\n".encode())
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ HEADS = ("cell", "paper", "states", "size", "FLOPs", "scan", "kernels")
 
 
 def print_cells(cells: CellList) -> None:
-    """Print one line per cell, and what the columns mean."""
+    """Print one line per cell, and the meaning of the columns."""
     table = make_table()
     for name in HEADS:
         right = name in ("size", "FLOPs")
@@ -38,7 +38,7 @@ def print_cells(cells: CellList) -> None:
 
 def print_cell_source(citation: str, equations: str, file: str, code: str) -> None:
     """Print a cell's paper, equations, file and code."""
-    print_result(f"{citation}\n\n{equations}\n\n{file}\n\n{code.rstrip()}")
+    print_result("\n\n".join(filter(None, (citation, equations, file, code.rstrip()))))
 
 
 def print_check(result: CheckResult) -> None:
