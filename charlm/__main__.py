@@ -54,9 +54,23 @@ def report_error(error: BaseException) -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether memory ran out, which PyTorch reports by the text of a RuntimeError alone."""
-    text = str(error) if isinstance(error, RuntimeError) else ""
-    return isinstance(error, MemoryError) or "allocate" in text or "out of memory" in text
+    """Return whether memory ran out, in Python or in PyTorch, on the CPU or on a GPU."""
+    if isinstance(error, MemoryError):
+        return True
+    torch = sys.modules.get("torch")  # without it, the error cannot be one of PyTorch's
+    if torch is None:
+        return False
+    return isinstance(error, torch.OutOfMemoryError) or is_plain_allocation_error(error)
+
+
+def is_plain_allocation_error(error: BaseException) -> bool:
+    """Return whether PyTorch failed to allocate memory without a class of its own for that.
+
+    Its CPU allocator, `mmap` of a file and libraries of CUDA raise a plain RuntimeError, so that
+    only the text tells.
+    """
+    phrases = ("DefaultCPUAllocator", "allocate memory", "out of memory")
+    return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in phrases)
 
 
 def main() -> NoReturn:

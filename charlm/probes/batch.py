@@ -36,7 +36,7 @@ def probe(
     max_chars: int = 100_000,
     seed: int = 0,
     checkpoint: CheckpointName = "best",
-    out: str | Path = "probes",
+    out: str | Path | None = None,
     sources: Sources = (),
     kernel: str = "auto",
     device: str = "auto",
@@ -57,7 +57,7 @@ def probe(
         seed: Seed of every random choice of a probe.
         checkpoint: "best" or "last".
         out: Directory of results and `report.json`. It is created, or has results of the same
-            request.
+            request. Default: `probes` in the directory of the run; required for several runs.
         sources: Where the runs' corpus is now, if it was moved.
         kernel: "auto" or the name of a kernel.
         device: "auto", "cpu", "cuda" or "cuda:N".
@@ -74,6 +74,8 @@ def probe(
     request = ProbeRequest(split=split, max_chars=max_chars, seed=seed, checkpoint=checkpoint)
     selected = select_probes(probes)
     check_same_text(runs)
+    if out is None and len(runs) > 1:
+        raise ConfigError("cannot probe several runs without a directory of results. Try out=PATH")
     if split not in runs[0].record.text.splits:
         raise ConfigError(f"cannot probe split {split!r}: it does not exist. Try test or valid")
     device, _ = select_device(device, 1)
@@ -88,7 +90,7 @@ def probe(
         f"--kernel={kernel}",
         f"--device={device}",
     ]
-    directory = Path(out)
+    directory = runs[0].path / "probes" if out is None else Path(out)
     if not (directory / MARKER_FILE).exists():
         check_not_existing(directory)
     with exclusive_lock(directory):

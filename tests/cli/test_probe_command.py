@@ -66,7 +66,7 @@ def test_results_of_a_run_are_printed_and_written(trained: Path, tmp_path: Path)
     done = charlm("probe", trained, "--probes=gradient-norm", "--out", out)
     assert done.returncode == 0, done.stderr.decode()
     assert b"gradient-norm" in done.stdout and b"slope, loss, trained" in done.stdout
-    assert str(out) in done.stderr.decode()
+    assert f"results are in {out}: report.html, report.json" in done.stderr.decode()
     assert b"</html>" in (out / "report.html").read_bytes()
     written = {path.name for path in out.iterdir()}
     assert {"gradient-norm.json", "probes.json", "report.json"} <= written

@@ -261,6 +261,14 @@ def test_probe_returns_report_and_writes_it(runs: Path, tmp_path: Path) -> None:
             batch.probe(run, ["timescales"], out=tmp_path / "q", **wrong)
 
 
+def test_results_of_two_runs_are_in_their_directories_by_default(runs: Path) -> None:
+    for name in ("gru", "lstm"):
+        report = batch.probe(Run(runs / name), ["timescales"], max_chars=1000, kernel="loop")
+        assert read_report(runs / name / "probes") == report
+    with pytest.raises(ConfigError, match="several runs without a directory"):
+        batch.probe([Run(runs / "gru"), Run(runs / "lstm")], ["timescales"])
+
+
 def test_probe_command_of_report_reproduces_it(runs: Path, tmp_path: Path) -> None:
     run = Run(runs / "gru")
     report = batch.probe(
