@@ -43,7 +43,7 @@ def inspect(
     trust_cell: TRUST_CELL = "",
     json: JSON = False,
 ) -> None:
-    """Write a page with the bits of each character, and what units and gates did there.
+    """Write a page with the bits of each character and the activations of units.
 
     charlm inspect runs/code
 

@@ -20,7 +20,7 @@ from charlm.results.inspection import FeatureUnit, GateSaturation, UnitSurvey
 SELECTION_SPLIT, HELDOUT_SPLIT = "valid", "test"  # units are selected on one, scored on the other
 MAX_TOKENS, MIN_TOKENS = 20_000, 200  # of a split
 NUM_STREAMS = 8  # that are read in parallel
-CHUNK_LENGTH = 256  # tokens of a stream whose activations are in memory at once
+CHUNK_LENGTH = 256  # tokens of a stream with activations in memory at once
 CLOSED_BELOW, OPEN_ABOVE = 0.1, 0.9  # a gate is saturated beyond these values
 VariableKey = tuple[int, str]  # layer, from 0, and variable of its cell
 

@@ -1,4 +1,4 @@
-"""Inspect a run: bits per token of a text, and what units and their gates do there."""
+"""Inspection of a run: bits per token of a text, and activations of units and gates."""
 
 import math
 from collections.abc import Sequence
@@ -188,7 +188,7 @@ def most_variable_unit(activations: Sequence[LayerActivations]) -> Unit:
 def trace_unit(
     model: CharLM, activations: Sequence[LayerActivations], layer: int, unit: int
 ) -> UnitTrace:
-    """Return what a unit does on the text: its state, then gates and candidate, then its output.
+    """Return the activations of a unit: its state, then gates and candidate, then its output.
 
     Args:
         model: The model.

@@ -1,4 +1,4 @@
-"""Probe interface: what a probe gets, what it returns, and how it is registered."""
+"""Probe interface: input and output of a probe, and its registration."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -113,7 +113,7 @@ def register_probe(name: str) -> Callable[[Measure], Measure]:
     """Return a decorator that registers a function of a ProbeContext as a probe of one run.
 
     Further parameters of the function need defaults. Its docstring needs paragraphs that begin
-    with the headings in DOCUMENTED_SECTIONS; they are shown beside the result.
+    with the headings in DOCUMENTED_SECTIONS; they are shown with the result.
     """
 
     def decorate(measure: Measure) -> Measure:

@@ -23,7 +23,7 @@ from charlm.probes.effective_context import (
 from charlm.results.probes import ProbeResult
 from charlm.seeding import derive_seed
 
-SHUFFLED_LENGTH = 512  # tokens whose words are shuffled
+SHUFFLED_LENGTH = 512  # tokens of the passage with shuffled words
 NUM_POSITIONS = 2048
 MIN_POSITIONS = 200
 

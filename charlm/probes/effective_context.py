@@ -141,7 +141,7 @@ def mean_curve(context_lengths: Sequence[int], excess: Bits, offset: float = 0.0
 def effective_context_length(
     name: str, context: ProbeContext, context_lengths: Sequence[int], excess: Bits
 ) -> ScalarResult:
-    """Return the smallest k whose mean excess is at most 1 % of the bits with full context.
+    """Return the smallest k with a mean excess of at most 1 % of the bits with full context.
 
     The interval is that of a block bootstrap over the text.
 

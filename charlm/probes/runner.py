@@ -76,7 +76,7 @@ def probe_run(
     Args:
         run: The run.
         corpus: Its corpus.
-        description: What `describe_run` returns for it.
+        description: Result of `describe_run` for it.
         model: The model with the run's weights.
         request: Settings.
         probes: Probes in the order of the report.
@@ -196,7 +196,7 @@ def run_name(run: Run) -> str:
 def build_probe_context(
     run: Run, corpus: Corpus, model: CharLM, request: ProbeRequest, tick: ProgressCallback
 ) -> ProbeContext:
-    """Return what a probe gets: the model in eval mode, and the text."""
+    """Return the input of a probe: the model in eval mode, and the text."""
     start, end = text_span(corpus, request)
     model.eval()
 

@@ -16,7 +16,7 @@ NUM_STREAMS = 8  # passages that are read in parallel
 MEASURED_LENGTH = 2048  # tokens of a stream that are measured,
 WARMUP_LENGTH = 256  # and those before, which only set the state
 MIN_LENGTH = 64  # tokens of a stream
-CHUNK_LENGTH = 256  # tokens whose activations are in memory at once
+CHUNK_LENGTH = 256  # tokens with activations in memory at once
 MIN_RETENTION = 1e-6  # of a gate; and relative change of a unit that is not constant
 Times = NDArray[np.float64]  # (units,), in tokens; infinite: longer than can be measured
 

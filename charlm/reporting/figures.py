@@ -126,7 +126,7 @@ def draw_figure(
 
 
 def render_svg(name: str, spec: FigureSpec, paint: Callable[[Axes], None]) -> Markup:
-    """Return what `paint` draws on the axes, as an SVG element of a page."""
+    """Return the drawing that `paint` makes on the axes, as an SVG element of a page."""
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
         canvas = Canvas(figsize=(SIZE[0] / 72, SIZE[1] / 72), layout="constrained")
         FigureCanvasSVG(canvas)
@@ -192,7 +192,7 @@ def _set_scale(
     values: Sequence[float],
     powers_of_two: bool = False,
 ) -> None:
-    """Set the scale and about five ticks, on a logarithmic axis at powers of two if told so."""
+    """Set the scale and about five ticks; powers_of_two: where ticks of a log axis are."""
     positive = [value for value in values if value > 0]
     if is_log and positive:
         base = 2 if powers_of_two else 10

@@ -37,7 +37,7 @@ from charlm.results.comparison import (
 from charlm.results.probes import ProbesReport
 
 TRAINING_FLOP_FACTOR = 3  # a backward pass costs as much as two forward passes
-MAX_PLOTTED_BITS = 40  # bits: twice what any character needs, so the run is about to diverge
+MAX_PLOTTED_BITS = 40  # twice the bits that any character needs, so the run is about to diverge
 
 
 class _CurveAxis(NamedTuple):

@@ -22,7 +22,7 @@ def scalars_by_run(results: Mapping[str, ProbeResult]) -> dict[str, Scalars]:
 
 
 def group_runs(runs: Iterable[str], cells: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return the runs of each cell; what is not a run belongs to the cell ""."""
+    """Return the runs of each cell; a name without a cell belongs to the cell ""."""
     groups: dict[str, list[str]] = {}
     for run in runs:
         groups.setdefault(cells.get(run, ""), []).append(run)

@@ -10,7 +10,7 @@ from charlm.console import escape_control_characters
 
 
 def escape_value(value: object) -> object:
-    """Return a template's value with control characters escaped; markup of our own is kept."""
+    """Return a template's value with control characters escaped; markup is returned as it is."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return escape_control_characters(value, keep="\n\t")
     return value

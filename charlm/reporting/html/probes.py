@@ -178,7 +178,7 @@ def make_figure(
     curves: Sequence[tuple[str, Curve]],
     cells: Mapping[str, str],
 ) -> list[Figure]:
-    """Draw curves, if they have a value; the legend has what the page's legend has not."""
+    """Draw curves that have a value; the legend has only entries that the page's lacks."""
     lines = [
         Series(
             label,

@@ -1,4 +1,4 @@
-"""Tuning of a comparison's cells on its page: what was chosen, and every trial."""
+"""Tuning of a comparison's cells on its page: chosen settings, and every trial."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -38,7 +38,7 @@ def tuning_section(tuning: TuningReport, legend: Sequence[LegendEntry]) -> Tunin
 
     Args:
         tuning: The search and its results.
-        legend: Colors of the cells on the page; what else was tuned gets the next ones.
+        legend: Colors of the cells on the page; other tuned entries get the next ones.
     """
     in_page = [entry.group for entry in legend]
     legend = make_legend([*in_page, *(name for name in tuning.cells if name not in in_page)])

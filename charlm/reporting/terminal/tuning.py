@@ -25,7 +25,7 @@ def print_search(search: SearchPlan) -> None:
 
 
 def print_tuning(tuning: TuningReport) -> None:
-    """Print a line per cell, and a warning for each whose search was too narrow."""
+    """Print a line per cell, and a warning for each search that was too narrow."""
     names = list(tuning.search.space)
     rows = []
     for cell, found in tuning.cells.items():

@@ -53,7 +53,7 @@ def describe_baseline(baseline: BaselineResult) -> str:
 
 
 def describe_transformer(row: EntryRow, tuned: bool) -> str:
-    """Return what the Transformer of a comparison is."""
+    """Return size, learning rate and seeds of the Transformer of a comparison."""
     seeds = pluralize(len(row.seeds), "seed")
     return (
         f"static: attention in {row.num_layers} residual blocks of {row.hidden_size}, "

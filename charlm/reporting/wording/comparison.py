@@ -65,7 +65,7 @@ def _describe_better_baselines(report: ComparisonReport, best: EntryRow) -> str:
 
 
 def describe_comparison(report: ComparisonReport) -> str:
-    """Return what the runs have in common and how they were scored."""
+    """Return the matched budget, the shared settings and the scoring of the runs."""
     matching = describe_matching(report.matching)
     scored = f"{report.protocol} on {report.corpus.scored_split}"
     if report.differing_settings is not None:

@@ -1,4 +1,4 @@
-"""Hyperparameter search in words: its cost, what it chose, and warnings."""
+"""Hyperparameter search in words: its cost, its choices, and warnings."""
 
 from collections.abc import Sequence
 
@@ -30,7 +30,7 @@ def format_setting(value: float | str | None) -> str:
 
 
 def format_tuning_row(cell: str, tuning: CellTuning, names: Sequence[str]) -> dict[str, str]:
-    """Return what was chosen for a cell by column head; names: the searched settings."""
+    """Return the settings chosen for a cell by column head; names: the searched settings."""
     chosen = tuning.chosen
     diverged = sum(None in trial.bits for trial in tuning.trials)
     return {
@@ -43,7 +43,7 @@ def format_tuning_row(cell: str, tuning: CellTuning, names: Sequence[str]) -> di
 
 
 def boundary_warnings(tuning: TuningReport) -> list[str]:
-    """Return a sentence for each cell whose search was too narrow, or found nothing."""
+    """Return a sentence for each cell with a search that was too narrow or found nothing."""
     space = tuning.search.space
     warnings = []
     for cell, cell_tuning in tuning.cells.items():

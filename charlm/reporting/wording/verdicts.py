@@ -32,14 +32,14 @@ def describe_insufficient_data(insufficient: InsufficientData) -> str:
 
 
 def describe_power(power: Power, margin: float) -> str:
-    """Return what it would take to detect a difference of the margin."""
+    """Return the number of seeds that would detect a difference of the margin."""
     if power.seeds is None:
         return f"the test text is too short to detect {margin:g} bits, with any number of seeds"
     return f"about {power.seeds} seeds would detect {margin:g} bits"
 
 
 def verdict_notes(report: ComparisonReport) -> list[str]:
-    """Return what a verdict would take, once for all cells that need the same."""
+    """Return the data that a verdict would need, once for all cells that need the same."""
     cells_by_note: dict[str, list[str]] = {}
     for row in report.rows:
         if row.verdict is None:
