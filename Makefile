@@ -7,13 +7,15 @@ READY = $(VENV)/.ready
 export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := check
-.PHONY: compare test test-fast check lint types reference fix golden bench race memory faults kills
+.PHONY: setup compare test test-fast check lint types reference fix golden bench race memory faults kills
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check "pip>=25.1"
 	$(BIN)/pip install --quiet --constraint constraints.txt --group dev --editable .
 	touch $@
+
+setup: $(READY)  ## the virtual environment .venv
 
 compare: $(READY)  ## RNN, GRU and LSTM, each tuned, on Python's own documentation
 	$(BIN)/charlm compare-cells python-docs --cells rnn,gru,lstm --seeds 6 --params 100000 \

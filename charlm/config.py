@@ -109,7 +109,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         str,
         option(
             MODEL,
-            "Initial bias of the LSTM forget gate, GRU update gate and their like: default, a "
+            "Initial bias of the LSTM forget gate, GRU update gate and similar gates: default, a "
             "number, chrono or chrono:N (N tokens; chrono alone takes --seq-len). default leaves "
             "it to the cell.",
             metavar="BIAS",

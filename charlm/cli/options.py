@@ -93,7 +93,9 @@ RAY_ADDRESS = Annotated[
 LOG_EVERY = Annotated[
     float,
     typer.Option(
-        metavar="SECONDS", help="Seconds between progress lines if stderr is no terminal.", min=0.01
+        metavar="SECONDS",
+        help="Seconds between progress lines if stderr is not a terminal.",
+        min=0.01,
     ),
 ]
 JSON = Annotated[bool, typer.Option("--json", help="Print the result as JSON on one line.")]

@@ -63,7 +63,7 @@ def defer_signals(message: str) -> Iterator[list[int]]:
             raise Interrupted(number)
         received.append(number)
         if message:
-            logger.warning("%s; once more to leave at once", message)
+            logger.warning("%s; press again to quit immediately", message)
 
     try:
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -159,7 +159,7 @@ def test_terminal_shows_a_bar_within_80_columns(tmp_path: Path, book: Path) -> N
     assert code == 0
     frames = [frame for frame in re.split(r"[\r\n]", shown) if "%|" in frame]
     last = frames[-1]
-    for part in ("100%|", "ch/s", "train ", "valid ", "best ", "lr ", "|g| "):
+    for part in ("100%|", "ch/s", "train ", "valid ", "best ", "lr ", "grad "):
         assert part in last, last
     assert all(len(re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", f).rstrip()) <= 80 for f in frames), frames
 

@@ -101,7 +101,7 @@ def test_training_is_plain_lines_without_a_terminal(capsys: pytest.CaptureFixtur
         update(ValidationMetrics(6, 600, 2.5))
         update(step(7))
     first, second = capsys.readouterr().err.splitlines()
-    assert first.startswith("step 6/10  ") and "valid - best 2.250 lr 6e-03 |g| 0.5" in first
+    assert first.startswith("step 6/10  ") and "valid - best 2.250 lr 6e-03 grad 0.5" in first
     assert "train 2.00 valid 2.500 best 2.250" in second and " remaining " in second
 
 

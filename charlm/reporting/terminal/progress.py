@@ -131,7 +131,7 @@ class TrainingDisplay:
             f"{format_count(self._tokens_per_second(step))} ch/s "
             f"train {number(self.train_bits, 2)} "
             f"valid {number(self.valid_bits)} best {number(self.best_bits)} "
-            f"lr {self.learning_rate:.0e} |g| {self.gradient_norm:.1f}"
+            f"lr {self.learning_rate:.0e} grad {self.gradient_norm:.1f}"
         )
 
     def _print_line(self, step: int) -> None:
