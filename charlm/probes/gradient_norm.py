@@ -233,15 +233,18 @@ def decay_numbers(name: str, lags: Sequence[int], shares: Norms, unit: str) -> l
     rows = np.flatnonzero((shares[:end] > 0) & np.isfinite(shares[:end]))
     x, y = np.array(lags)[rows], np.log10(shares[rows])
     slope = float(np.polyfit(x, y, 1)[0]) if len(rows) > 1 else None
-    lag, bound = None, float(lags[-1])
+    lag = None
     if crossing is not None:
-        lag, bound = float(lags[crossing]), None
+        lag = float(lags[crossing])
         if shares[crossing] > 0:  # interpolate between this lag and the one before
             lag -= float((np.log10(THRESHOLD) - y[-1]) / (y[-2] - y[-1]) * (x[-1] - x[-2]))
     slope_unit = f"powers of ten per {unit}"
     return [
         ScalarResult(name=f"slope, {name}", value=slope, unit=slope_unit),
         ScalarResult(
-            name=f"lag at {THRESHOLD}, {name}", value=lag, unit=f"{unit}s", lower_bound=bound
+            name=f"lag at {THRESHOLD}, {name}",
+            value=lag,
+            unit=f"{unit}s",
+            lower_bound=float(lags[-1]) if lag is None else None,
         ),
     ]
