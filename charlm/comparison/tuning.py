@@ -101,7 +101,7 @@ def planned_work(plan: ComparisonPlan) -> list[PlannedWork]:
     """Return all trials and runs, each once, as far as they are known.
 
     As long as a rung has not ended, other trials of the same size stand for those that will go
-    on, and the runs, whose settings are open, have directories that end in "…".
+    on, and the settings of runs are open.
     """
     work: list[PlannedWork] = []
     entries, open_names = plan.entries, set[str]()
