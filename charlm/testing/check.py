@@ -61,15 +61,14 @@ def iter_checks(cell: str | type[Cell]) -> Iterator[CheckResult]:
 
 def iter_checks_by_name(cell: str) -> Iterator[CheckResult]:
     """Run all checks on a built-in or loaded cell, and yield each result."""
-    reported: dict[str | None, str] = {}  # exception -> the first check that it stopped
+    reported: set[str | None] = set()  # exceptions
     for check in CHECKS:
         sizes, problem, is_exception = _find_problem(cell, check)
         if is_exception and problem in reported:
-            same = f"not finished: the same exception as in “{reported[problem]}”"
-            yield CheckResult(check=check, problem=same)
+            yield CheckResult(check=check, problem="not finished: the same exception as above")
             continue
         if is_exception:
-            reported[problem] = check
+            reported.add(problem)
         yield CheckResult(check=check, problem=problem and f"{sizes}{problem}")
 
 
