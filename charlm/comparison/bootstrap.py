@@ -38,10 +38,10 @@ class DifferenceEstimate(NamedTuple):
     """A mean difference and the components of its uncertainty.
 
     Attributes:
-        mean: mean difference in bits per character.
-        seeds: standard deviation over seeds.
-        text: standard error that more seeds would not reduce.
-        residuals: contributions to the mean, as if blocks were independent, (seeds, blocks).
+        mean: Mean difference in bits per character.
+        seeds: Standard deviation over seeds.
+        text: Standard error that more seeds would not reduce.
+        residuals: Contributions to the mean, as if blocks were independent, (seeds, blocks).
     """
 
     mean: float
@@ -54,8 +54,8 @@ def estimate_difference(differences: Numbers, lengths: NDArray[np.int64]) -> Dif
     """Estimate a mean difference and its variance components.
 
     Args:
-        differences: bits that a cell needs more than another, (seeds, blocks).
-        lengths: characters of each block, (blocks,).
+        differences: Bits that a cell needs more than another, (seeds, blocks).
+        lengths: Characters of each block, (blocks,).
     """
     mean = differences.mean(0).sum() / lengths.sum()
     residuals = (differences - mean * lengths) / lengths.mean()  # of a ratio, to first order
@@ -86,9 +86,9 @@ class BootstrapDistribution(NamedTuple):
     """Studentized bootstrap distribution of a mean difference.
 
     Attributes:
-        mean: mean difference.
-        error: its standard error.
-        t_statistics: deviations of the resamples in their standard errors, (resamples,).
+        mean: Mean difference.
+        error: Its standard error.
+        t_statistics: Deviations of the resamples in their standard errors, (resamples,).
     """
 
     mean: float

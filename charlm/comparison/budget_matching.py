@@ -48,11 +48,11 @@ class BudgetMatch:
     """Hidden sizes with which all cells have the same budget.
 
     Attributes:
-        measure: quantity that is matched.
-        parameters: parameters of every model, or of the LSTM that defines the budget.
-        amount: the budget; for time, 1: the step time of that LSTM.
-        hidden_sizes: cell -> hidden size.
-        relative_errors: cell -> relative error of the budget.
+        measure: Quantity that is matched.
+        parameters: Parameters of every model, or of the LSTM that defines the budget.
+        amount: The budget; for time, 1: the step time of that LSTM.
+        hidden_sizes: Cell -> hidden size.
+        relative_errors: Cell -> relative error of the budget.
     """
 
     measure: Measure
@@ -103,7 +103,7 @@ class SizeSearch:
         """Return the hidden size whose budget is nearest to `amount`.
 
         Raises:
-            ConfigError: if the largest allowed model has less.
+            ConfigError: The largest allowed model has less.
         """
         low, high = self.multiple, 2 * self.multiple
         while self.amount_at(high) < amount:
@@ -152,17 +152,17 @@ def match_budget(
     parameters that does is taken, and logged.
 
     Args:
-        settings: settings that all models share.
-        cells: names of the cells.
-        parameters: parameters of every model, or of the LSTM that defines the budget.
-        vocabulary_size: tokens, or inputs of another model class.
-        measure: quantity to match.
-        model_class: what the cells are built into.
-        tolerance: largest relative error.
-        adjust: whether another number of parameters may be taken.
+        settings: Settings that all models share.
+        cells: Names of the cells.
+        parameters: Parameters of every model, or of the LSTM that defines the budget.
+        vocabulary_size: Tokens, or inputs of another model class.
+        measure: Quantity to match.
+        model_class: What the cells are built into.
+        tolerance: Largest relative error.
+        adjust: Whether another number of parameters may be taken.
 
     Raises:
-        ConfigError: if no budget near suits all cells, or `parameters` does not and may not be
+        ConfigError: No budget near suits all cells, or `parameters` does not and may not be
             adjusted.
     """
     budget: Callable[[int], int] = int

@@ -82,35 +82,35 @@ def compare(
     A comparison that was stopped continues; more cells, seeds or trials reuse what is done.
 
     Args:
-        corpus: a corpus, or files, directories or names of built-in corpora.
-        cells: names of cells, or FILE.py:CLASS, whose file is executed; a sequence, or a text
+        corpus: A corpus, or files, directories or names of built-in corpora.
+        cells: Names of cells, or FILE.py:CLASS, whose file is executed; a sequence, or a text
             with commas.
-        parameters: parameters of every model; with another `match`, of the LSTM that defines the
+        parameters: Parameters of every model; with another `match`, of the LSTM that defines the
             budget.
-        seeds: runs per cell; a verdict needs 6.
-        out: directory of the comparison.
-        reference: cell that the others are compared with; default: the first.
+        seeds: Runs per cell; a verdict needs 6.
+        out: Directory of the comparison.
+        reference: Cell that the others are compared with; default: the first.
         match: "params", "flops", "state" or "time".
-        margin: smallest relevant difference in bits per character.
-        trials: tuning trials per cell; 0 disables tuning. Default: 6, or 0 if `config` has a
+        margin: Smallest relevant difference in bits per character.
+        trials: Tuning trials per cell; 0 disables tuning. Default: 6, or 0 if `config` has a
             learning rate.
-        lr_range: learning rates of the trials; default: "3e-4..3e-2".
+        lr_range: Learning rates of the trials; default: "3e-4..3e-2".
         baselines: "all", "none", or names as of cells; "transformer" is trained like the cells.
-        probes: whether every run is probed for its memory.
-        config: settings that all runs share: a mapping of fields of `Config`, or a `Config`,
+        probes: Whether every run is probed for its memory.
+        config: Settings that all runs share: a mapping of fields of `Config`, or a `Config`,
             whose cell, hidden size, seed, minutes, final_eval and device do not count.
-        jobs: runs in parallel; 0: one per core.
+        jobs: Runs in parallel; 0: one per core.
         device: "auto", "cpu", "cuda" or "cuda:N".
         executor: "local" or "ray".
         ray_address: HOST:PORT of the Ray cluster.
-        progress: receives progress.
+        progress: Receives progress.
 
     Returns:
         The report, which is also written to `out`, with all runs.
 
     Raises:
-        ConfigError: if the arguments contradict each other.
-        Interrupted: if a signal came; everything is saved.
+        ConfigError: The arguments contradict each other.
+        Interrupted: A signal came; everything is saved.
     """
     texts, corpus_settings = _texts_of(corpus)
     request = ComparisonRequest(
@@ -164,10 +164,10 @@ def run_comparison(
     """Do everything that a request asks for, and write report.json and timing.json.
 
     Args:
-        request: what is compared.
-        execution: where jobs run; its directory is that of the comparison, locked by the caller.
-        command: command line to record in timing.json.
-        on_plan: is called before the first run.
+        request: What is compared.
+        execution: Where jobs run; its directory is that of the comparison, locked by the caller.
+        command: Command line to record in timing.json.
+        on_plan: Is called before the first run.
     """
     plan = plan_comparison(request, execution)
     initialize_comparison_dir(execution.directory, "text")
@@ -203,7 +203,7 @@ def dry_run(request: ComparisonRequest, execution: Execution) -> CostEstimate:
     """Estimate what a comparison will take; train nothing but a moment of each cell.
 
     Raises:
-        ConfigError: if the execution is not on this machine.
+        ConfigError: The execution is not on this machine.
     """
     if not isinstance(execution.executor, LocalExecutor):
         raise ConfigError(
@@ -229,7 +229,7 @@ def check_resources(plan: ComparisonPlan, execution: Execution) -> CheckedResour
     In a cluster, every machine checks its own memory.
 
     Raises:
-        StorageError: if the disk is too small for what remains.
+        StorageError: The disk is too small for what remains.
     """
     planned = planned_work(plan)
     remaining = [work for work in planned if not work.progress().status] or planned

@@ -47,17 +47,17 @@ def compare_runs(
     """Compare runs that have ended, and write report.json and timing.json.
 
     Args:
-        directories: of runs; that of a comparison expands to the runs in its report.
-        execution: its directory gets the reports, and is locked by the caller.
-        reference: name of the entry that the others are compared with; default: that of the first
+        directories: Of runs; that of a comparison expands to the runs in its report.
+        execution: Its directory gets the reports, and is locked by the caller.
+        reference: Name of the entry that the others are compared with; default: that of the first
             comparison, or of the first run.
-        margin: smallest relevant difference in bits per character.
-        probes: whether every run is probed for its memory.
+        margin: Smallest relevant difference in bits per character.
+        probes: Whether every run is probed for its memory.
         trust_cells: FILE.py:CLASS of runs with custom cells; these files are executed.
-        command: command line to record in timing.json.
+        command: Command line to record in timing.json.
 
     Raises:
-        ConfigError: if the runs cannot be compared.
+        ConfigError: The runs cannot be compared.
     """
     loaded = load_runs(directories)
     for run in loaded.runs:

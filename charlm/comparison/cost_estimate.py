@@ -52,10 +52,10 @@ def estimate_cost(
     Times are measured now, each entry alone on this machine, and include the start of a process.
 
     Args:
-        plan: the plan.
-        directory: directory of the comparison.
-        executor: where the runs would be made.
-        count: is called after each entry that was timed.
+        plan: The plan.
+        directory: Directory of the comparison.
+        executor: Where the runs would be made.
+        count: Is called after each entry that was timed.
     """
     startup = measure_startup_time(executor.device)
     vocabulary_size = plan.corpus.vocabulary.size
@@ -207,8 +207,8 @@ def limit_to_memory(executor: LocalExecutor, needs: Sequence[int]) -> LimitedExe
     """Limit parallel jobs to those that fit into the memory of the device, whichever they are.
 
     Args:
-        executor: with as many parallel jobs as requested.
-        needs: bytes of each job.
+        executor: With as many parallel jobs as requested.
+        needs: Bytes of each job.
     """
     available = available_memory(executor.device)
     fitting = sum(need <= available for need in accumulate(sorted(needs, reverse=True)))

@@ -79,19 +79,19 @@ def open_comparison(
     """Lock the directory of a comparison and yield the execution of its jobs.
 
     Args:
-        out: directory of the comparison.
-        kind: kind of comparison.
+        out: Directory of the comparison.
+        kind: Kind of comparison.
         executor: "local" or "ray".
         ray_address: HOST:PORT of a Ray cluster; default: the one of this machine.
-        device: device of the jobs.
-        jobs: jobs in parallel. 0: one per core; on a GPU all that fit into its memory if the
+        device: Device of the jobs.
+        jobs: Jobs in parallel. 0: one per core; on a GPU all that fit into its memory if the
             comparison is on a text, else one; in a cluster as many as it has room for.
-        progress: receives the progress of jobs.
+        progress: Receives the progress of jobs.
 
     Raises:
-        OutputExistsError: if the directory has something else.
-        LockedError: if another process is writing there.
-        ClusterError: if the cluster does not answer.
+        OutputExistsError: The directory has something else.
+        LockedError: Another process is writing there.
+        ClusterError: The cluster does not answer.
     """
     is_local = executor == "local"
     local_device, _ = select_device(device if is_local else "cpu", 1)

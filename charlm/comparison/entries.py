@@ -30,11 +30,11 @@ class PlannedRun:
     """A run of a comparison; its directory is named by everything that determines the run.
 
     Attributes:
-        config: its config.
-        path: its directory.
-        parameters: of the model.
-        state_size: floats carried per stream.
-        flops_per_character: matrix products, forward.
+        config: Its config.
+        path: Its directory.
+        parameters: Of the model.
+        state_size: Floats carried per stream.
+        flops_per_character: Matrix products, forward.
     """
 
     config: Config
@@ -60,7 +60,7 @@ class PlannedRun:
         """Return how far the run is, according to its directory.
 
         Raises:
-            DataError: if the run there has another text or cell.
+            DataError: The run there has another text or cell.
         """
         if not is_run(self.path):
             return JobProgress()
@@ -83,10 +83,10 @@ class Entry:
     """A row of a comparison: a cell that is judged, or the Transformer, which is not.
 
     Attributes:
-        name: label in tables and reports.
-        role: whether it is judged.
-        relative_error: of the matched budget; None where it was not matched by that budget.
-        runs: one per seed, in the order of seeds.
+        name: Label in tables and reports.
+        role: Whether it is judged.
+        relative_error: Of the matched budget; None where it was not matched by that budget.
+        runs: One per seed, in the order of seeds.
     """
 
     name: str

@@ -139,7 +139,7 @@ def group_by_config(runs: Sequence[Run]) -> dict[str, list[Run]]:
     A group is named after its cell if that is unique, else after the directory of its first run.
 
     Raises:
-        ConfigError: if groups have different seeds, or two runs should be the same but are not.
+        ConfigError: Groups have different seeds, or two runs should be the same but are not.
     """
     groups: dict[tuple[str, ...], dict[int, Run]] = {}
     for run in runs:

@@ -32,13 +32,13 @@ class ComparisonPlan:
     """Everything that a comparison will do, as far as it is known before the first run.
 
     Attributes:
-        corpus: the text.
-        texts: its sources, as jobs get them.
-        entries: cells in the order of the request, then the Transformer.
-        matching: what all cells have in common.
-        max_steps: optimizer steps of each run.
-        search: the search that every entry gets; None without tuning.
-        insufficient: why there can be no verdict; None if there can be one.
+        corpus: The text.
+        texts: Its sources, as jobs get them.
+        entries: Cells in the order of the request, then the Transformer.
+        matching: What all cells have in common.
+        max_steps: Optimizer steps of each run.
+        search: The search that every entry gets; None without tuning.
+        insufficient: Why there can be no verdict; None if there can be one.
     """
 
     corpus: Corpus
@@ -56,8 +56,8 @@ def plan_comparison(request: ComparisonRequest, execution: Execution) -> Compari
     Custom cells are loaded and checked: their files are executed.
 
     Raises:
-        CellCheckError: if a custom cell fails a required check.
-        ConfigError: if sizes cannot be matched, or a cell does not have the kernel.
+        CellCheckError: A custom cell fails a required check.
+        ConfigError: Sizes cannot be matched, or a cell does not have the kernel.
     """
     load_and_check_custom_cells(request.cells, compared=True)
     texts = save_stdin(request.texts, execution.directory)

@@ -82,15 +82,15 @@ def build_report(
     """Return report.json of a comparison.
 
     Args:
-        kind: of comparison.
-        entries: all entries.
-        outcomes: entry -> its runs.
-        matching: what the cells have in common.
-        reference: cell that the others are compared with.
-        margin: smallest relevant difference in bits per character.
-        baselines: reference scores of the same text.
-        tuning: the search, if there was one.
-        differing_settings: of existing runs: setting -> entry -> value.
+        kind: Of comparison.
+        entries: All entries.
+        outcomes: Entry -> its runs.
+        matching: What the cells have in common.
+        reference: Cell that the others are compared with.
+        margin: Smallest relevant difference in bits per character.
+        baselines: Reference scores of the same text.
+        tuning: The search, if there was one.
+        differing_settings: Of existing runs: setting -> entry -> value.
     """
     cells = [entry.name for entry in entries if entry.role == "cell"]
     verdicts, blocks = judge({name: outcomes[name] for name in cells}, reference, margin)
@@ -260,11 +260,11 @@ def build_result(
     """Return report and timing, with the learning curves of all runs and a sample of each cell.
 
     Args:
-        report: report.json.
-        timing: timing.json.
-        entries: all entries.
-        directory: directory of the comparison, where samples are cached.
-        probes: report of the probes, if runs were probed.
+        report: Report.json.
+        timing: Timing.json.
+        entries: All entries.
+        directory: Directory of the comparison, where samples are cached.
+        probes: Report of the probes, if runs were probed.
     """
     return ComparisonResult(
         report=report,

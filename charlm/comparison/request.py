@@ -34,20 +34,20 @@ class ComparisonRequest:
     """Everything that determines a comparison on a text; validated at construction.
 
     Attributes:
-        texts: files, directories or names of built-in corpora, concatenated; "-" for stdin.
-        cells: names of the cells, or FILE.py:CLASS.
-        settings: fields of `Config` that all runs share.
-        params: parameters of every model; with another `match`, of the LSTM that defines the
+        texts: Files, directories or names of built-in corpora, concatenated; "-" for stdin.
+        cells: Names of the cells, or FILE.py:CLASS.
+        settings: Fields of `Config` that all runs share.
+        params: Parameters of every model; with another `match`, of the LSTM that defines the
             budget.
-        match: quantity that all models have in common.
-        seeds: runs per cell.
-        reference: cell that the others are compared with; default: the first.
-        margin: smallest relevant difference in bits per character.
-        trials: tuning trials per cell; 0 disables tuning. Default: 6, or 0 if `settings` has a
+        match: Quantity that all models have in common.
+        seeds: Runs per cell.
+        reference: Cell that the others are compared with; default: the first.
+        margin: Smallest relevant difference in bits per character.
+        trials: Tuning trials per cell; 0 disables tuning. Default: 6, or 0 if `settings` has a
             learning rate.
-        lr_range: learning rates of the trials, such as "3e-4..3e-2".
-        baselines: names of baselines ("transformer" is one); None for all.
-        probes: whether every run is probed for its memory.
+        lr_range: Learning rates of the trials, such as "3e-4..3e-2".
+        baselines: Names of baselines ("transformer" is one); None for all.
+        probes: Whether every run is probed for its memory.
     """
 
     texts: tuple[str, ...] = (DEFAULT_TEXT,)
@@ -138,7 +138,7 @@ def validate_executor(executor: str, ray_address: str = "", *, times_cells: bool
     Args:
         executor: "local" or "ray".
         ray_address: HOST:PORT of a cluster.
-        times_cells: whether cells are timed on this machine, as --dry-run and --match time do.
+        times_cells: Whether cells are timed on this machine, as --dry-run and --match time do.
     """
     if executor not in ("local", "ray"):
         raise ConfigError(f"cannot use executor {executor}: it must be local or ray")
@@ -163,7 +163,7 @@ def is_run_list(names: Sequence[str]) -> bool:
     """Return whether these are directories of runs or comparisons, rather than texts.
 
     Raises:
-        ConfigError: if they are both.
+        ConfigError: They are both.
     """
     made_by_charlm = [
         name
@@ -203,7 +203,7 @@ def settings_of(config: Config | Mapping[str, Setting] | None) -> dict[str, Sett
     What a comparison determines by itself is left out of a `Config`, which always has it.
 
     Raises:
-        ConfigError: if a mapping has a device.
+        ConfigError: A mapping has a device.
     """
     if isinstance(config, Config):
         defaults = msgspec.structs.asdict(Config())
@@ -226,7 +226,7 @@ def base_settings(settings: Mapping[str, Setting]) -> dict[str, Setting]:
     default width.
 
     Raises:
-        ConfigError: if the width of a tied embedding is given.
+        ConfigError: The width of a tied embedding is given.
     """
     if not settings.get("tie_weights"):
         return dict(settings)

@@ -19,8 +19,8 @@ def sample_text(planned: PlannedRun, directory: Path) -> str | None:
     """Return what the best weights of a run generate; None if it diverged or has none any more.
 
     Args:
-        planned: a run that has ended; the cell of its config must have been loaded.
-        directory: where samples are cached.
+        planned: A run that has ended; the cell of its config must have been loaded.
+        directory: Where samples are cached.
     """
     run = Run(planned.path)
     if run.report is None:

@@ -63,12 +63,12 @@ def make_search(trials: int, settings: Mapping[str, Setting], lr_range: str = ""
     """Return the search over everything that `settings` leaves open.
 
     Args:
-        trials: trials per entry.
-        settings: settings that the user fixed; they are not searched.
-        lr_range: such as "3e-4..3e-2"; empty for the default range.
+        trials: Trials per entry.
+        settings: Settings that the user fixed; they are not searched.
+        lr_range: Such as "3e-4..3e-2"; empty for the default range.
 
     Raises:
-        ConfigError: if nothing is left to search, or the arguments contradict each other.
+        ConfigError: Nothing is left to search, or the arguments contradict each other.
     """
     if trials < MIN_SURVIVORS:
         raise ConfigError(
@@ -151,8 +151,8 @@ def rung_schedule(trials: int, max_steps: int) -> dict[int, int]:
     Rungs that would eliminate no trial are skipped.
 
     Args:
-        trials: trials of the first rung.
-        max_steps: optimizer steps of a run, and of the last rung.
+        trials: Trials of the first rung.
+        max_steps: Optimizer steps of a run, and of the last rung.
     """
     counts = [trials]
     while len(counts) < len(RUNG_FRACTIONS):
@@ -217,9 +217,9 @@ def summarize_tuning(
     diverged there, or is worse than a uniform code, counts as a uniform code.
 
     Args:
-        space: space of this entry.
-        results: results of all rungs.
-        uniform_bits: bits per token of a uniform code.
+        space: Space of this entry.
+        results: Results of all rungs.
+        uniform_bits: Bits per token of a uniform code.
     """
     by_number: dict[int, list[TrialResult]] = {}
     for trial in sorted(results, key=lambda trial: (trial.number, trial.steps)):

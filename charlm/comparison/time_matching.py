@@ -77,14 +77,14 @@ def match_step_time(
     """Choose hidden sizes with which every cell's step takes as long as that of an LSTM.
 
     Args:
-        settings: settings that all models share.
-        cells: names of the cells.
-        parameters: parameters of that LSTM.
-        vocabulary_size: tokens.
-        ids: training split, (length,).
-        device: device that is timed.
-        directory: directory of the comparison, where measured sizes are cached.
-        count: is called after each size that was timed.
+        settings: Settings that all models share.
+        cells: Names of the cells.
+        parameters: Parameters of that LSTM.
+        vocabulary_size: Tokens.
+        ids: Training split, (length,).
+        device: Device that is timed.
+        directory: Directory of the comparison, where measured sizes are cached.
+        count: Is called after each size that was timed.
     """
     path = directory / TIMED_SIZES_FILE
     cached = decode_json(read_bytes(path), list[TimedSize], path) if path.exists() else []
@@ -139,9 +139,9 @@ def find_matching_size(
 
     Args:
         measure: (config, pairs) -> step time relative to the LSTM.
-        config: config of the cell; its hidden size does not matter.
-        lstm: config of the LSTM.
-        vocabulary_size: tokens.
+        config: Config of the cell; its hidden size does not matter.
+        lstm: Config of the LSTM.
+        vocabulary_size: Tokens.
     """
     flops = BUDGET_MEASURES["flops"](lstm, vocabulary_size, CharLM)
     hidden_size = SizeSearch(config, vocabulary_size, "flops", CharLM).nearest(flops)
@@ -166,11 +166,11 @@ def secant_search(
     grows like some power of the size, between its square root and its square.
 
     Args:
-        measure: hidden size -> step time relative to the LSTM.
-        first: size to begin with.
-        multiple: sizes are multiples of this.
-        max_sizes: sizes that are measured at most.
-        tolerance: a ratio so near to 1 ends the search.
+        measure: Hidden size -> step time relative to the LSTM.
+        first: Size to begin with.
+        multiple: Sizes are multiples of this.
+        max_sizes: Sizes that are measured at most.
+        tolerance: A ratio so near to 1 ends the search.
     """
     ratios = {first: measure(first)}
     size, power = first, 1.0
@@ -195,7 +195,7 @@ def relative_step_time(
     median of the ratios.
 
     Raises:
-        InsufficientMemoryError: if a model does not fit.
+        InsufficientMemoryError: A model does not fit.
     """
     step_times = []
     for model_config in (config, msgspec.structs.replace(lstm, kernel="auto")):

@@ -29,7 +29,7 @@ def transformer_configs(
     """Return the config of each seed, and the relative error of the number of parameters.
 
     Raises:
-        ConfigError: if no size has about as many parameters.
+        ConfigError: No size has about as many parameters.
     """
     settings = {**settings, **TRANSFORMER_OVERRIDES}
     match = match_budget(

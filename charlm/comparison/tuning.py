@@ -45,10 +45,10 @@ class PlannedWork(NamedTuple):
     """A run or trial that a comparison will do.
 
     Attributes:
-        entry: its entry.
-        purpose: whether it is compared, or tunes the entry.
-        run: its size and settings.
-        is_open: whether tuning has yet to choose its settings, and so its directory; those of
+        entry: Its entry.
+        purpose: Whether it is compared, or tunes the entry.
+        run: Its size and settings.
+        is_open: Whether tuning has yet to choose its settings, and so its directory; those of
             `run` stand for them.
     """
 
@@ -125,8 +125,8 @@ class SuccessiveHalving:
     """Trials of every entry, rung by rung.
 
     Attributes:
-        spaces: entry -> its search space.
-        results: entry -> results of its trials so far.
+        spaces: Entry -> its search space.
+        results: Entry -> results of its trials so far.
     """
 
     def __init__(self, plan: ComparisonPlan) -> None:
@@ -146,7 +146,7 @@ class SuccessiveHalving:
         """Yield the trials of each rung; read their results when the next rung is requested.
 
         Args:
-            has_ended: whether the result of a trial can be read.
+            has_ended: Whether the result of a trial can be read.
         """
         for steps, count in rung_schedule(self.search.trials, self.plan.max_steps).items():
             rung = {

@@ -58,11 +58,11 @@ def compute_verdicts(
     depends on the arguments alone.
 
     Args:
-        bits: cell -> bits of each block, (seeds, blocks).
-        lengths: characters of each block, (blocks,).
-        reference: cell that the others are compared with.
-        margin: smallest relevant difference in bits per character.
-        seed: of the resampling.
+        bits: Cell -> bits of each block, (seeds, blocks).
+        lengths: Characters of each block, (blocks,).
+        reference: Cell that the others are compared with.
+        margin: Smallest relevant difference in bits per character.
+        seed: Of the resampling.
 
     Returns:
         Verdict of every cell but the reference.
@@ -140,9 +140,9 @@ def check_sample_size(seeds: int, blocks: int, diverged: int = 0) -> Insufficien
     """Return why no cell can be compared with the reference; None if it can.
 
     Args:
-        seeds: runs of each cell.
-        blocks: blocks of the test text.
-        diverged: runs of the reference that diverged.
+        seeds: Runs of each cell.
+        blocks: Blocks of the test text.
+        diverged: Runs of the reference that diverged.
     """
     if diverged:
         return InsufficientData(
