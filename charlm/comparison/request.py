@@ -121,7 +121,7 @@ class ComparisonRequest:
 
     @property
     def has_transformer(self) -> bool:
-        """Whether a Transformer is trained as a baseline."""
+        """True if a Transformer is trained as a baseline."""
         return self.baselines is None or TRANSFORMER in self.baselines
 
     @property

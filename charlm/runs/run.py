@@ -131,7 +131,7 @@ class Run:
 
     @property
     def diverged(self) -> bool:
-        """Whether training ended because the loss was no longer finite."""
+        """True if training ended because the loss was no longer finite."""
         return (self.path / "diverged.json").exists()
 
     def mark_diverged(self, reason: str) -> None:

@@ -30,7 +30,7 @@ class ProcessGroup:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the process that writes files and messages."""
+        """True for the process that writes files and messages."""
         return self.rank == 0
 
     def local_batch(self, batch: Batch) -> Batch:
