@@ -259,14 +259,16 @@ def test_custom_cell_is_compared_with_others(tmp_path: Path, book: Path, custom_
     assert done.returncode == 0, done.stderr
     lines = done.stdout.decode().splitlines()
     assert {line.split()[0] for line in lines[2:4]} == {"rnn", "mine.Mine"}
-    assert "Residual blocks, one-stream on test, 5 updates" in " ".join(lines)
+    assert "Residual blocks, one-stream on test, 5 steps" in " ".join(lines)
     assert all(len(line) <= 80 for line in lines[-5:])
     report = json.loads((tmp_path / "o" / "report.json").read_text())
-    *_, beside = report["baselines"]
+    (transformer,) = (row for row in report["rows"] if row["role"] == "transformer")
     (run,) = (Run(path) for path in tmp_path.glob("o/runs/attention-s0-*"))
-    assert beside["name"] == "transformer" and abs(run.record.parameters - 30_000) <= 600
-    assert beside["bits_per_char"] == run.report["score"]["bits_per_char"]
-    assert {row["cell"] for row in report["rows"]} == {"rnn", "mine.Mine"}
+    assert transformer["name"] == "transformer" and abs(run.record.parameters - 30_000) <= 600
+    assert run.report and run.report.score
+    assert transformer["bits_per_char"]["mean"] == run.report.score.bits_per_char
+    cells = {row["name"] for row in report["rows"] if row["role"] == "cell"}
+    assert cells == {"rnn", "mine.Mine"}
     assert report["settings"]["block"] == "residual"
     (tmp_path / "mine.py").write_text(CODE + "# another cell now\n")
     assert charlm(*words).returncode == 0

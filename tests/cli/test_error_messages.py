@@ -221,7 +221,7 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     "run of a cell not trusted": (
         run_of_custom_cell,
         78,
-        r"its file would be executed. Try --trust-cell .*cell.py:MyCell.* if you trust it",
+        r"cell.py:MyCell: its file would be executed. Try --trust-cell .*MyCell if you trust it",
     ),
     "run of a changed cell": (changed_cell, 65, "cell.py.*SHA-256"),
     "run of another cell": (
