@@ -69,7 +69,7 @@ def test_given_learning_rate_disables_tuning() -> None:
         ({"settings": {"hidden_size": 8}}, "cannot set hidden_size"),
         ({"margin": 0.0}, "--margin 0.0"),
         ({"match": "parameters"}, "cannot match parameters"),
-        ({"baselines": ("lzma",)}, "unknown baseline 'lzma'; .*all, none, uniform, .*transformer"),
+        ({"baselines": ("lzma",)}, "unknown baseline 'lzma'.*all, none, uniform, .*transformer"),
     ],
     ids=str,
 )
