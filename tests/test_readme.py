@@ -95,6 +95,7 @@ def test_readme_shows_every_command() -> None:
     }
 
 
+@pytest.mark.slow
 def test_readme_api_example_runs(directory: Path) -> None:
     code = re.sub(r"max_steps=\d+", "max_steps=3", API_EXAMPLE)
     process = subprocess.run(

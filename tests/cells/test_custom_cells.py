@@ -61,6 +61,7 @@ def run_json(*arguments: object) -> Any:
 # charlm cells.
 
 
+@pytest.mark.slow
 def test_list_describes_each_cell() -> None:
     report = run_json("cells")
     assert report == run_json("cells", "list") and report["hidden_size"] == 256
@@ -79,6 +80,7 @@ def test_list_describes_each_cell() -> None:
     assert {"native", "loop"} <= set(kernels)
 
 
+@pytest.mark.slow
 def test_flops_are_two_per_weight_of_a_matrix() -> None:
     """Counted by hand, for one token."""
     for name, weights in {
@@ -96,6 +98,7 @@ def test_flops_are_two_per_weight_of_a_matrix() -> None:
     }
 
 
+@pytest.mark.slow
 def test_list_fits_80_columns_and_is_plain_in_a_pipe() -> None:
     shown, code = on_terminal(command("cells"))
     assert code == 0 and "\x1b" not in shown
@@ -162,6 +165,7 @@ def test_check_prints_the_result_of_each_check(custom_cell: str) -> None:
 # Custom cells in other commands.
 
 
+@pytest.mark.slow
 def test_custom_gru_trains_as_the_built_in_one(
     tmp_path: Path, book: Path, custom_cell: str
 ) -> None:
@@ -175,6 +179,7 @@ def test_custom_gru_trains_as_the_built_in_one(
     assert not list(tmp_path.rglob("*.pyc"))
 
 
+@pytest.mark.slow
 def test_run_executes_no_cell_that_is_not_trusted(
     tmp_path: Path, book: Path, custom_cell: str
 ) -> None:
@@ -204,6 +209,7 @@ def test_run_executes_no_cell_that_is_not_trusted(
     assert not (tmp_path / "sent" / "ran").exists()
 
 
+@pytest.mark.slow
 def test_stopped_run_of_custom_cell_is_resumed(
     tmp_path: Path, book: Path, custom_cell: str
 ) -> None:
@@ -218,6 +224,7 @@ def test_stopped_run_of_custom_cell_is_resumed(
     assert (run / "metrics.jsonl").read_bytes() == (tmp_path / "whole/metrics.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 def test_cell_with_wrong_flops_is_trained_but_not_compared(tmp_path: Path, book: Path) -> None:
     cell = f"{Path(__file__).parents[1] / 'broken_cells.py'}:MultipliesTwice"
     small = ["--embedding-dim", 4, "--batch-size", 2, "--seq-len", 8, "--max-steps", 1]
@@ -276,6 +283,7 @@ def test_custom_cell_is_compared_with_others(tmp_path: Path, book: Path, custom_
     assert sorted(runs) == ["attention-s0", "mine.Mine-s0", "mine.Mine-s0", "rnn-s0"]
 
 
+@pytest.mark.slow
 def test_model_options_are_shown_before_training(tmp_path: Path, book: Path) -> None:
     words = ["train", book, *SMALL, "--block", "residual", "--forget-bias", "chrono:9"]
     done = charlm(*words, "--recurrent-init", "orthogonal", "--run", tmp_path / "r")

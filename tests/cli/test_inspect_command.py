@@ -12,6 +12,7 @@ from charlm.cli.inspect import parse_units
 from charlm.errors import ConfigError
 
 
+@pytest.mark.slow
 def test_inspect_writes_page_and_prints_bits(trained: Path, tmp_path: Path) -> None:
     text, page = tmp_path / "some.txt", tmp_path / "page.html"
     text.write_text("The old cat sees a dog.\nAnd é.\n")

@@ -87,6 +87,7 @@ def test_train_prints_levels_and_continues(tmp_path: Path) -> None:
     assert other.returncode == 78 and b"other settings" in other.stderr
 
 
+@pytest.mark.slow
 def test_length_beyond_memory_is_refused_before_training(tmp_path: Path) -> None:
     done = charlm(
         *("tasks", "compare", "copy", "--distances", "1,9999999", "--params", 9060),
@@ -130,6 +131,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert len(done.stderr.splitlines()) == 1 and not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_list_and_show_mark_answers() -> None:
     tasks = json.loads(charlm("tasks", "--json").stdout)["tasks"]
     assert {task["name"] for task in tasks} == set(TASKS)

@@ -110,6 +110,7 @@ def test_run_finds_its_texts_from_another_directory(
     assert json.loads(scored.stdout)["characters"] == 3000
 
 
+@pytest.mark.slow
 def test_dry_run_prints_the_summary_and_writes_nothing(tmp_path: Path, book: Path) -> None:
     done = charlm("train", book, *SMALL, "--run", tmp_path / "r", "--dry-run", "--json")
     assert done.returncode == 0, done.stderr

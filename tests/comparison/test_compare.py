@@ -190,6 +190,7 @@ def test_diverged_run_is_a_result_and_is_not_repeated(tmp_path: Path, book: Path
     assert logs == {path: path.stat().st_mtime_ns for path in (tmp_path / "o" / "logs").iterdir()}
 
 
+@pytest.mark.slow
 def test_tied_embedding_is_as_wide_as_each_cell(tmp_path: Path, book: Path) -> None:
     words = ["--cells", "rnn,gru", "--seeds", 1, "--params", 4990, "--tie-weights"]
     words += ["--batch-size", 4, "--max-steps", 3, "--out", tmp_path / "o"]

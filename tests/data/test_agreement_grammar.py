@@ -70,6 +70,7 @@ def test_optimal_bits_equal_prefix_probabilities() -> None:
     assert bits == pytest.approx(expected * 2, abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distance", [10, 60])
 def test_long_sample_has_the_entropy_rate_and_distance(distance: int) -> None:
     grammar = agreement_grammar(distance)

@@ -21,6 +21,7 @@ def test_run_without_whole_test_sentence_is_refused(tmp_path: Path) -> None:
         measure_agreement_gap(run, record)
 
 
+@pytest.mark.slow
 def test_gap_of_a_run_adds_up(tmp_path: Path) -> None:
     record = write_agreement_corpus(tmp_path / "corpus.txt", 10, 60_000, 0)
     config = validate_config(

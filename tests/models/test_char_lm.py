@@ -48,6 +48,7 @@ def test_forget_bias_is_that_of_every_unit() -> None:
     assert (gru.W.bias[:8] == 3).all()
 
 
+@pytest.mark.slow
 def test_chrono_bias_spreads_time_constants_up_to_n() -> None:
     """Tallec & Ollivier (2018): b_f = log u, u uniform in [1, N - 1], and b_i = -b_f."""
     model = new_model(cell="lstm", hidden_size=2000, num_layers=2, forget_bias="chrono:500")
@@ -62,6 +63,7 @@ def test_chrono_bias_spreads_time_constants_up_to_n() -> None:
     assert 30.5 < short.W.bias[2000:4000].exp().max().item() < 31.1  # N is --seq-len
 
 
+@pytest.mark.slow
 def test_orthogonal_initialization_is_orthogonal() -> None:
     for cell in ("lstm", "gru", "irnn", "mul-lstm"):
         for layer in new_model(cell=cell, num_layers=2, recurrent_init="orthogonal").cells:
@@ -117,6 +119,7 @@ def naive_logits(model: CharLM, ids: Tensor) -> Tensor:
     return norm(x, "norm.weight") @ table.T + weights["bias"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["lstm", "mingru", "lru"])
 @pytest.mark.parametrize("time", [TIME, 1])  # one token: no table is projected for it
 @pytest.mark.parametrize("embed", [4, 8])
@@ -152,6 +155,7 @@ def test_state_predicts_the_next_token(initial_state: str) -> None:
         assert_close(torch.cat((first, second)), whole, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_residual_model_scores_and_generates() -> None:
     vocabulary = Vocabulary("chars", tuple(range(97, 97 + VOCABULARY_SIZE - 1)))
     model = new_model(**BLOCK).double()

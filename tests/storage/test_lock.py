@@ -10,6 +10,7 @@ from charlm.errors import LockedError
 from charlm.storage.lock import exclusive_lock
 
 
+@pytest.mark.slow
 def test_second_writer_is_refused_with_the_name_of_the_first(tmp_path: Path, book: Path) -> None:
     with (
         exclusive_lock(tmp_path / "r"),
