@@ -17,6 +17,7 @@ Label = Literal["reference", "better", "worse", "equivalent", "inconclusive", "d
 BaselineKind = Literal["static", "adaptive"]
 ComparisonKind = Literal["text", "task", "runs"]
 Measure = Literal["params", "flops", "state", "time"]  # of the budget that models share
+JudgedQuantity = Literal["bits_per_char", "beyond_64", "word_again", "order_reach"]
 Quantity = Literal[
     "parameters", "flops_per_character", "state_size", "max_steps", "characters_read"
 ]
@@ -30,9 +31,10 @@ class ComparisonMarker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SeedSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Mean, minimum and maximum over seeds; all None if a seed has no result."""
+    """Summary over the seeds that have a result; None if none has."""
 
     mean: float | None  # over seeds
+    median: float | None  # over seeds
     min: float | None  # over seeds
     max: float | None  # over seeds
     per_seed: tuple[float | None, ...]  # score of each seed; None if it diverged
@@ -41,17 +43,18 @@ class SeedSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class InsufficientData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Cause that rules out any verdict."""
 
-    cause: Literal["seeds", "blocks", "reference_diverged"]  # quantity that is too small
-    available: int  # seeds or blocks; of the reference, seeds that did not diverge
-    needed: int  # seeds or blocks; of the reference, all seeds
+    cause: Literal["seeds", "units", "reference_diverged"]  # quantity that is too small
+    available: int  # seeds or units; of the reference, seeds that did not diverge
+    needed: int  # seeds or units; of the reference, all seeds
     diverged: int = 0  # seeds of the reference that diverged
-    characters_needed: int | None = None  # of the test text, if it has too few blocks
+    characters_needed: int | None = None  # of the test text, if it has too few units
 
 
 class Power(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Seeds that would detect a difference of the margin."""
+    """Ability of this data to decide about the margin."""
 
-    seeds: int | None  # None: the test text is too short, whatever the number of seeds
+    seeds: int | None  # that would detect it; None: the test text is too short for any number
+    smallest_margin: float  # smallest margin for which these data show equivalence
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -70,6 +73,78 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     power: Power | None = None
 
 
+class Judged(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A measured quantity of an entry: its value over seeds, its interval and its verdict."""
+
+    value: SeedSummary  # in the unit of the quantity
+    ci_low: float | None  # 95 % confidence interval of the mean over seeds
+    ci_high: float | None
+    verdict: Verdict | None  # against the reference; None for the reference, and if not judged
+
+
+class MemoryCurve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bits per character lost when everything further back than k characters is other text."""
+
+    k: tuple[int, ...]  # characters of true context
+    mean: tuple[float | None, ...]  # at each k, over seeds
+    per_seed: tuple[tuple[float | None, ...], ...]  # of each seed at each k
+    ci_low: tuple[float | None, ...]  # 95 % confidence interval of the mean at each k
+    ci_high: tuple[float | None, ...]
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How far back an entry remembers, at the same places of the test split for all runs.
+
+    A quantity is None where the text has no places to measure it.
+    """
+
+    beyond_64: Judged | None  # bits/char lost when all further back than 64 is other text
+    word_again: Judged | None  # bits saved on a rare word because it was read 64 to 1,024 before
+    order_reach: Judged | None  # characters: how far back their order matters
+    curve: MemoryCurve | None  # beyond k for several k
+
+
+class PairVerdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A cell against another; where at most four cells are compared, all pairs are tested."""
+
+    quantity: JudgedQuantity
+    cell: str
+    other: str  # the cell that it is compared with
+    verdict: Verdict
+
+
+class BudgetPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Validation of all entries after a part of the budget, with a decayed learning rate."""
+
+    fraction: float  # of the budget
+    characters: int  # read by each run
+    bits: dict[str, float | None]  # entry -> mean over seeds; None if no seed has a result
+    ranking: tuple[str, ...]  # cells, lowest bits first
+
+
+class BracketPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A run at another learning rate, which shows whether the recipe fits the text."""
+
+    cell: str
+    factor: float  # of the recipe's learning rate
+    learning_rate: float
+    characters: int  # read by each of the two runs
+    bits: float | None  # validation bits per character; None if it diverged
+    recipe_bits: float | None  # of the recipe at the same characters and seed
+    seed_std: float | None  # of the recipe over seeds
+    is_better: bool  # by more than two standard deviations
+
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the budget decides: learning at a part of it, and at other learning rates."""
+
+    points: tuple[BudgetPoint, ...]  # in the order of fractions; the last is the whole budget
+    order_is_stable: bool | None  # whether every ranking is the same; None with one cell
+    bits_per_doubling: dict[str, float]  # entry -> bits that the last doubling brought
+    bracket: tuple[BracketPoint, ...]  # empty where learning rates are given or tuned
+    gradient_reach: int  # characters that the gradient reaches: the length of a window
+
+
 class EntryRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An entry of a comparison: a cell that is judged, or the Transformer, which is not."""
 
@@ -82,12 +157,14 @@ class EntryRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     state_size: int  # floats carried per stream
     flops_per_character: int  # matrix products, forward
     learning_rate: float
+    batch_size: int
     bits_per_char: SeedSummary
     bits_per_byte: SeedSummary
+    quality: Judged  # bits per character, or per byte where the text has no characters
+    memory: Memory | None  # None if it was not measured
     seeds: tuple[int, ...]
     diverged: int  # seeds that diverged
     runs: tuple[str, ...]  # names of the run directories, one per seed
-    verdict: Verdict | None  # None if it is not judged
 
 
 class BaselineDetails(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -159,10 +236,11 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Statistical method of the verdicts."""
 
     reference: str  # the cell that the others are compared with
-    margin: float  # bits per character
     level: float  # familywise error rate
     correction: Literal["Holm"]  # for the number of cells
-    blocks: int  # blocks of the scored text
+    units: int  # files or blocks of the scored text: what is resampled
+    unit_kind: Literal["file", "line", "block"]  # kind of these units
+    margins: dict[str, float]  # judged quantity -> smallest relevant difference
 
 
 class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -180,6 +258,9 @@ class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     unit: Unit  # unit that rows are ordered by
     statistics: Statistics
     rows: tuple[EntryRow, ...]  # lowest mean first
+    pairs: tuple[PairVerdict, ...]  # empty with more than four cells
+    budget: Budget | None  # None for existing runs
+    ngram_memory: tuple[tuple[int, float], ...]  # (k, bits lost beyond k) of the n-gram
     baselines: tuple[BaselineResult, ...]
 
     def to_dicts(self) -> list[dict[str, Any]]:
