@@ -22,7 +22,7 @@ RANKS = {
     **dict.fromkeys(("registry", "storage"), 1),
     **dict.fromkeys(("cells",), 2),
     **dict.fromkeys(("config", "kernels"), 3),
-    **dict.fromkeys(("results",), 4),
+    **dict.fromkeys(("results", "recipes"), 4),
     **dict.fromkeys(("progress",), 5),
     **dict.fromkeys(("execution", "models", "data", "reporting"), 6),
     **dict.fromkeys(("runs",), 7),
@@ -42,6 +42,7 @@ ONLY = {
     | {"registry", "errors"},
 }
 TORCH_FREE = ["results", "reporting", "progress", "config", "cells.names", "console", "storage"]
+TORCH_FREE += ["recipes"]
 # Third-party libraries, and the only packages that import them.
 LIBRARIES = {
     "rich": {"reporting"},

@@ -1,0 +1,85 @@
+"""Recipes: the training settings that suit each cell, where the user leaves them open."""
+
+from typing import Literal
+
+import msgspec
+
+from charlm.cells.names import cell_label, parse_custom_cell
+from charlm.config import Config
+
+BASE_PARAMETERS = 100_000  # size and budget that `Recipe.learning_rate` is for
+BASE_CHARACTERS = 1_250_000
+SIZE_EXPONENT = 0.0  # how the best rate changes with parameters: see docs/recipes.md
+BUDGET_EXPONENT = 0.0  # and with characters
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True):
+    """Training settings of a cell, found by `scripts/recipes.py`."""
+
+    learning_rate: float  # peak, for BASE_PARAMETERS and BASE_CHARACTERS
+    batch_size: int = 8
+    grad_clip: float = 1.0
+    recurrent_init: Literal["default", "orthogonal"] = "default"
+
+
+RECIPES = {
+    "attention": Recipe(learning_rate=0.006),
+    "clockwork": Recipe(learning_rate=0.004),
+    "coupled-lstm": Recipe(learning_rate=0.016, recurrent_init="orthogonal"),
+    "depth-gated-lstm": Recipe(learning_rate=0.016, recurrent_init="orthogonal"),
+    "gru": Recipe(learning_rate=0.010, recurrent_init="orthogonal"),
+    "gru-cho": Recipe(learning_rate=0.010, recurrent_init="orthogonal"),
+    "indrnn": Recipe(learning_rate=0.004),
+    "irnn": Recipe(learning_rate=0.002),
+    "layernorm-lstm": Recipe(learning_rate=0.016, recurrent_init="orthogonal"),
+    "lru": Recipe(learning_rate=0.006),
+    "lstm": Recipe(learning_rate=0.016, recurrent_init="orthogonal"),
+    "matrix-lstm": Recipe(learning_rate=0.010),
+    "mingru": Recipe(learning_rate=0.010),
+    "minlstm": Recipe(learning_rate=0.010),
+    "mogrifier": Recipe(learning_rate=0.010, recurrent_init="orthogonal"),
+    "mul-lstm": Recipe(learning_rate=0.010, recurrent_init="orthogonal"),
+    "peephole-lstm": Recipe(learning_rate=0.016, recurrent_init="orthogonal"),
+    "qrnn": Recipe(learning_rate=0.010),
+    "rg-lru": Recipe(learning_rate=0.010),
+    "rnn": Recipe(learning_rate=0.004, recurrent_init="orthogonal"),
+    "slstm": Recipe(learning_rate=0.010),
+    "sru": Recipe(learning_rate=0.010),
+}
+CUSTOM_CELL = "gru"  # whose recipe a cell of one's own has
+
+
+def get_recipe(label: str) -> Recipe:
+    """Return the recipe of a cell, by its name in tables; an unknown cell has the GRU's."""
+    return RECIPES.get(label, RECIPES[CUSTOM_CELL])
+
+
+def apply_recipe(config: Config, parameters: int, characters: int) -> Config:
+    """Return the config with every setting that is left to the recipe.
+
+    Settings that have a value keep it. Only the class of a custom cell knows whether there are
+    recurrent matrices: for such a cell `recurrent_init` stays "recipe", which means orthogonal
+    where there are any.
+
+    Args:
+        config: Settings of a run.
+        parameters: Number of parameters of its model.
+        characters: Characters that the run trains on.
+    """
+    recipe = get_recipe(cell_label(config.cell))
+    is_custom = parse_custom_cell(config.cell) is not None
+    initial = "recipe" if is_custom else recipe.recurrent_init
+    return msgspec.structs.replace(
+        config,
+        learning_rate=config.learning_rate or scaled_rate(recipe, parameters, characters),
+        batch_size=config.batch_size or recipe.batch_size,
+        grad_clip=config.grad_clip or recipe.grad_clip,
+        recurrent_init=initial if config.recurrent_init == "recipe" else config.recurrent_init,
+    )
+
+
+def scaled_rate(recipe: Recipe, parameters: int, characters: int) -> float:
+    """Return the peak learning rate for a size and a budget, to three digits."""
+    scale = (parameters / BASE_PARAMETERS) ** SIZE_EXPONENT
+    scale *= (characters / BASE_CHARACTERS) ** BUDGET_EXPONENT
+    return float(f"{recipe.learning_rate * scale:.3g}")
