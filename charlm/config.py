@@ -17,8 +17,10 @@ from msgspec import Meta
 from charlm.cells.names import parse_custom_cell
 from charlm.errors import ConfigError
 
-FORMAT_VERSION = 4  # of run directories: raised when an older charlm cannot read a newer run
-DEFAULT_MAX_STEPS = 2000  # budget if none of max_steps, epochs and minutes is given
+FORMAT_VERSION = 5  # of run directories: raised when an older charlm cannot read a newer run
+DEFAULT_CHARACTERS = 2_000_000  # budget of a run on a text if none is given
+DEFAULT_MAX_STEPS = 2000  # budget on a task if none is given
+BUDGETS = ("characters", "max_steps", "epochs", "minutes")
 MIN_CHRONO_LENGTH = 3  # the shortest memory that chrono initialization is defined for
 PositiveInt = Annotated[int, Meta(ge=1, le=2**20)]
 NonNegativeInt = Annotated[int, Meta(ge=0, le=10**9)]
@@ -73,6 +75,32 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             TEXT, "Proportions of the train, valid and test splits, in this order.", metavar="A/B/C"
         ),
     ] = "90/5/5"
+    split_by: Annotated[
+        Literal["auto", "position", "file", "line"],
+        option(
+            TEXT,
+            "What a split is made of: position (one cut through the whole text), file (each file "
+            "is in one split, by a hash of its path) or line (for independent items, by a hash of "
+            "the line). auto: file where the text is at least 100 files, else position.",
+        ),
+    ] = "auto"
+    test_chars: Annotated[
+        int,
+        Meta(ge=0, le=10**12),
+        option(
+            TEXT,
+            "Score at most this many characters of the test split, spread evenly over its files.",
+            default="all",
+        ),
+    ] = 0
+    min_char_frequency: Annotated[
+        float,
+        Meta(ge=0, lt=1),
+        option(
+            TEXT,
+            "Characters that are rarer in the training split are coded as unknown characters.",
+        ),
+    ] = 1e-5
     valid_file: Annotated[
         str,
         option(TEXT, "File to validate on, instead of a split.", metavar="PATH", can_change=True),
@@ -116,9 +144,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         ),
     ] = "default"
     recurrent_init: Annotated[
-        Literal["default", "orthogonal"],
-        option(MODEL, "Initial hidden-to-hidden matrices. default leaves them to the cell."),
-    ] = "default"
+        Literal["recipe", "default", "orthogonal"],
+        option(
+            MODEL,
+            "Initial hidden-to-hidden matrices: recipe (the cell's recipe names one of the other "
+            "two), default (leaves them to the cell) or orthogonal.",
+        ),
+    ] = "recipe"
     block: Annotated[
         Literal["none", "residual"],
         option(MODEL, "Block around each cell. residual: pre-norm, residual and gated MLP."),
@@ -134,18 +166,31 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = "auto"
 
     # training
-    batch_size: Annotated[PositiveInt, option(TRAINING, "Streams per batch.")] = 32
+    batch_size: Annotated[
+        int,
+        Meta(ge=0, le=2**20),
+        option(TRAINING, "Streams per batch.", default="the cell's recipe"),
+    ] = 0
     seq_len: Annotated[
         PositiveInt,
         option(TRAINING, "Tokens per step: length of truncated backpropagation.", "--bptt"),
     ] = 64
+    characters: Annotated[
+        int,
+        Meta(ge=0, le=10**12),
+        option(
+            TRAINING,
+            "Stop after reading this many characters of the training split.",
+            default=f"{DEFAULT_CHARACTERS} where there is no other budget",
+        ),
+    ] = 0
     max_steps: Annotated[
         NonNegativeInt,
         option(
             TRAINING,
             "Stop after this many optimizer steps.",
             "--steps",
-            default=str(DEFAULT_MAX_STEPS),
+            default=f"none; on a task {DEFAULT_MAX_STEPS}",
         ),
     ] = 0
     epochs: Annotated[
@@ -156,20 +201,37 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Meta(ge=0, le=1e6),
         option(
             TRAINING,
-            "Stop after about this many minutes. The step time is measured first.",
+            "Take about this many minutes for the whole command, from start-up to the final score. "
+            "The step time is measured first.",
             default="none",
         ),
     ] = 0.0
     learning_rate: Annotated[
-        float, Meta(gt=0, le=1000), option(TRAINING, "Peak learning rate of AdamW.", "--lr")
-    ] = 0.006
+        float,
+        Meta(ge=0, le=1000),
+        option(TRAINING, "Peak learning rate of AdamW.", "--lr", default="the cell's recipe"),
+    ] = 0.0
     lr_schedule: Annotated[
-        Literal["cosine", "linear"],
-        option(TRAINING, "Decay of the learning rate, to 2 % of its peak."),
-    ] = "linear"
+        Literal["wsd", "linear", "cosine"],
+        option(
+            TRAINING,
+            "Decay of the learning rate, to 2 % of its peak: wsd (constant, then linear over the "
+            "last fifth of the run), linear or cosine.",
+        ),
+    ] = "wsd"
+    branches: Annotated[
+        str,
+        option(
+            TRAINING,
+            "Fractions of the budget, such as 1/8,1/3, at which a copy of the model is decayed as "
+            "if the run ended there, validated and thrown away. Needs --lr-schedule wsd.",
+            metavar="FRACTIONS",
+            default="none",
+        ),
+    ] = ""
     warmup_steps: Annotated[
         NonNegativeInt, option(TRAINING, "Steps of linear warmup, a tenth of the run at most.")
-    ] = 100
+    ] = 50
     beta1: Annotated[
         float,
         Meta(ge=0, lt=1),
@@ -179,8 +241,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         float, Meta(ge=0, le=10), option(TRAINING, "AdamW weight decay, of matrices only.")
     ] = 0.01
     grad_clip: Annotated[
-        float, Meta(gt=0, le=1e9), option(TRAINING, "Largest norm of the whole gradient.")
-    ] = 1.0
+        float,
+        Meta(ge=0, le=1e9),
+        option(TRAINING, "Largest norm of the whole gradient.", default="the cell's recipe"),
+    ] = 0.0
     seed: Annotated[
         int, Meta(ge=0, le=2**63 - 1), option(TRAINING, "Seed of weights, data order and dropout.")
     ] = 0
@@ -190,7 +254,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             TRAINING,
             "Steps between validations.",
             metavar="STEPS",
-            default="a 20th of the run; on a task 50",
+            default="a 10th of the run; on a task 50",
         ),
     ] = 0
     final_eval: Annotated[
@@ -210,6 +274,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Meta(gt=0, le=1e9),
         option(MACHINE, "Seconds between checkpoints.", metavar="SECONDS", can_change=True),
     ] = 60.0
+    keep: Annotated[
+        Literal["weights", "all"],
+        option(
+            MACHINE,
+            "What a finished run keeps: its best weights alone, or all of its last checkpoints.",
+            can_change=True,
+        ),
+    ] = "weights"
 
     def __post_init__(self) -> None:
         """Check what the types cannot express.
@@ -220,7 +292,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         parse_custom_cell(self.cell)
         parse_split_ratios(self.split_ratios)
         parse_forget_bias(self.forget_bias, self.seq_len)
-        budgets = [name for name in ("max_steps", "epochs", "minutes") if getattr(self, name)]
+        if parse_branches(self.branches) and self.lr_schedule != "wsd":
+            raise ConfigError(
+                f"cannot use --branches with --lr-schedule {self.lr_schedule}: the rate before a "
+                "branch must not depend on the budget. Try --lr-schedule wsd"
+            )
+        budgets = [name for name in BUDGETS if getattr(self, name)]
         if len(budgets) > 1:
             options = ", ".join(map(option_name, budgets))
             raise ConfigError(
@@ -234,10 +311,19 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             )
 
 
+# Values that leave a setting to the cell's recipe.
+LEFT_TO_RECIPE = {
+    "learning_rate": 0.0,
+    "batch_size": 0,
+    "grad_clip": 0.0,
+    "recurrent_init": "recipe",
+}
+
 # Settings of a text and of a run that reads it: they have no meaning for a task.
 TEXT_ONLY_FIELDS = (
-    *("glob", "vocab", "split_ratios", "valid_file", "test_file", "seq_len", "epochs", "minutes"),
-    *("final_eval", "save_every"),
+    *("glob", "vocab", "split_ratios", "split_by", "test_chars", "min_char_frequency"),
+    *("valid_file", "test_file", "seq_len", "characters", "epochs", "minutes", "branches"),
+    *("final_eval", "save_every", "keep"),
 )
 
 
@@ -257,6 +343,33 @@ def parse_split_ratios(ratios: str) -> tuple[Fraction, Fraction, Fraction]:
         )
     total = train + valid + test
     return train / total, valid / total, test / total
+
+
+def parse_branches(text: str) -> tuple[Fraction, ...]:
+    """Return the fractions of the budget at which a branch ends: '1/8,1/3' -> (1/8, 1/3).
+
+    Raises:
+        ConfigError: The text is not empty and not a list of ascending fractions between 0 and 1.
+    """
+    if not text:
+        return ()
+    number = r"\s*(\d{1,9}(?:/\d{1,9}|\.\d{1,9})?)\s*"
+    matches = [re.fullmatch(number, part) for part in text.split(",")]
+    try:
+        fractions = tuple(Fraction(match[1]) for match in matches if match)
+    except ZeroDivisionError:
+        fractions = ()
+    ascending = list(fractions) == sorted(set(fractions))
+    if (
+        len(fractions) != len(matches)
+        or not ascending
+        or not 0 < min(fractions) <= max(fractions) < 1
+    ):
+        raise ConfigError(
+            f"cannot use --branches {text}: it must be ascending fractions of the budget, between "
+            "0 and 1. Try 1/8,1/3"
+        )
+    return fractions
 
 
 class ForgetBias(msgspec.Struct, frozen=True):
@@ -363,9 +476,16 @@ def to_argv(
 def resume_config(recorded: Config, overrides: Mapping[str, Any]) -> Config:
     """Return the settings of a resumed run, with the overrides that may change.
 
+    Overrides that leave a setting to the recipe are ignored: the run has resolved it.
+
     Raises:
         ConfigError: An override differs from a setting that must not change.
     """
+    overrides = {
+        name: value
+        for name, value in overrides.items()
+        if name not in LEFT_TO_RECIPE or value != LEFT_TO_RECIPE[name]
+    }
     differing = [
         f"{option_name(name)} {value} (the run has {getattr(recorded, name)})"
         for name, value in overrides.items()

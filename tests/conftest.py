@@ -69,6 +69,9 @@ TINY = {
     "seq_len": 16,
     "max_steps": 12,
     "warmup_steps": 2,
+    "learning_rate": 0.006,
+    "grad_clip": 1.0,
+    "recurrent_init": "default",
 }
 
 

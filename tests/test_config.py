@@ -43,7 +43,7 @@ def test_options_give_the_config_again() -> None:
 
 def test_options_that_determine_the_result_exclude_changeable_ones() -> None:
     names = {option.partition("=")[0] for option in to_argv(Config(), with_changeable=False)}
-    changeable = {"valid_file", "test_file", "kernel", "device", "threads", "save_every"}
+    changeable = {"valid_file", "test_file", "kernel", "device", "threads", "save_every", "keep"}
     assert {name for name in FIELDS if option_metadata(name).can_change} == changeable
     expected = {option_name(name) for name in {*FIELDS} - changeable - {"tie_weights"}}
     assert names == expected | {"--no-tie-weights"}

@@ -138,6 +138,7 @@ def check_resume_is_bit_exact(case: CellCase) -> None:
     """Check that three steps, a checkpoint and three steps are six steps."""
     sizes = {"embedding_dim": case.input_size, "hidden_size": case.hidden_size, "num_layers": 2}
     training = {"batch_size": BATCH, "seq_len": TIME, "dropout": 0.2, "warmup_steps": 0}
+    training |= {"learning_rate": 0.006, "grad_clip": 1.0}
     config = validate_config({"cell": case.name, **sizes, **training, "initial_state": "learned"})
     kernel = select_kernel(config).name
     ids = np.random.default_rng(0).integers(0, VOCABULARY, 150)

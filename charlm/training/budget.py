@@ -9,17 +9,17 @@ from itertools import islice
 
 import torch
 
-from charlm.config import DEFAULT_MAX_STEPS, Config
+from charlm.config import DEFAULT_CHARACTERS, Config
 from charlm.data.batches import BatchSampler
 from charlm.data.vocabulary import TokenIds
-from charlm.errors import DivergedError
+from charlm.errors import ConfigError, DivergedError
 from charlm.execution.device import available_memory
 from charlm.models.build import build_char_lm
 from charlm.models.cost import check_memory, estimate_training_memory
 from charlm.training.distributed import per_process_config
 from charlm.training.trainer import Trainer
 
-DEFAULT_VALIDATIONS = 20  # validations of a run without `eval_every`
+DEFAULT_VALIDATIONS = 10  # validations of a run without `eval_every`
 MAX_TIMED_STEPS = 50
 
 
@@ -34,11 +34,24 @@ def check_fits_memory(config: Config, vocabulary_size: int, device: str) -> None
 
 
 def resolve_max_steps(config: Config, ids: TokenIds) -> int:
-    """Return the budget in steps on this training split, unless it is given in minutes."""
+    """Return the budget in steps on this training split, unless it is given in minutes.
+
+    Raises:
+        ConfigError: The budget is less than a step.
+    """
     windows = BatchSampler(ids, config.batch_size, config.seq_len, config.seed).windows
     if config.epochs:
         return math.ceil(config.epochs * windows)
-    return config.max_steps or DEFAULT_MAX_STEPS
+    if config.max_steps:
+        return config.max_steps
+    tokens_per_step = config.batch_size * config.seq_len
+    steps = (config.characters or DEFAULT_CHARACTERS) // tokens_per_step
+    if not steps:
+        raise ConfigError(
+            f"cannot train on --characters {config.characters}: a step reads {tokens_per_step:,} "
+            f"({config.batch_size} streams of {config.seq_len}). Try at least {tokens_per_step}"
+        )
+    return steps
 
 
 def validation_interval(config: Config, max_steps: int) -> int:

@@ -16,7 +16,7 @@ from charlm import __version__
 from charlm.cells import loader
 from charlm.cells.names import cell_label, parse_custom_cell
 from charlm.config import (
-    DEFAULT_MAX_STEPS,
+    DEFAULT_CHARACTERS,
     FORMAT_VERSION,
     Config,
     resume_config,
@@ -33,6 +33,7 @@ from charlm.models.build import build_char_lm, load_weights, select_kernel
 from charlm.models.char_lm import CharLM
 from charlm.models.cost import count_parameters_and_state, estimate_training_memory
 from charlm.progress import NoProgress, Progress
+from charlm.recipes import apply_recipe, get_recipe
 from charlm.results.run import (
     DeviceReason,
     Environment,
@@ -44,7 +45,12 @@ from charlm.results.run import (
 from charlm.results.tuning import Setting
 from charlm.runs.run import Run, check_not_existing, is_run
 from charlm.storage.lock import exclusive_lock
-from charlm.training.budget import check_fits_memory, measure_step_time, resolve_max_steps
+from charlm.training.budget import (
+    MAX_TIMED_STEPS,
+    check_fits_memory,
+    measure_step_time,
+    resolve_max_steps,
+)
 from charlm.training.distributed import (
     SINGLE_PROCESS,
     ProcessGroup,
@@ -181,7 +187,7 @@ def plan_training(
     device, device_reason = select_device(config.device, config.threads)
     text = corpus if isinstance(corpus, Corpus) else load_corpus(corpus, config, progress)
     record = make_run_record(config, text, device)
-    return summarize_run(path, record, config, text, device, device_reason)
+    return summarize_run(path, record, record.config, text, device, device_reason)
 
 
 def default_run_dir(config: Config) -> Path:
@@ -230,7 +236,8 @@ class _Session:
     def _train(self) -> Run:
         _import_custom_cell(self.config.cell)
         device, device_reason = select_device(self.config.device, self.config.threads)
-        group = init_process_group(device, self.config.batch_size)
+        batch_size = self.config.batch_size or get_recipe(cell_label(self.config.cell)).batch_size
+        group = init_process_group(device, batch_size)
         if group.is_main:
             run, corpus = self._open_main(device, device_reason)
             group.barrier()  # from here on the others can open the run
@@ -270,6 +277,7 @@ class _Session:
             run = Run.create(
                 self.path, make_run_record(self.config, corpus, device), corpus.vocabulary
             )
+            self.config = run.record.config  # with the recipe
         else:
             run = self.resumed
             corpus = _reload_corpus(run, self.config, self.corpus, self.progress)
@@ -380,13 +388,16 @@ def make_run_record(config: Config, corpus: Corpus, device: str) -> RunRecord:
         InsufficientMemoryError: The model does not fit.
     """
     vocabulary_size, ids = corpus.vocabulary.size, corpus.split("train")
+    parameters, state_size = count_parameters_and_state(config, vocabulary_size)
+    requested = config
+    config = apply_recipe(requested, parameters, DEFAULT_CHARACTERS)  # for its batch size
     check_fits_memory(config, vocabulary_size, device)
     kernel, kernel_reason = select_kernel(config, device)
     max_steps = resolve_max_steps(config, ids)
     if config.minutes:
         seconds_per_step = measure_step_time(
             per_process_config(config),
-            DEFAULT_MAX_STEPS,
+            MAX_TIMED_STEPS,
             vocabulary_size,
             kernel,
             device,
@@ -394,7 +405,8 @@ def make_run_record(config: Config, corpus: Corpus, device: str) -> RunRecord:
             budget=MINUTES_TIMING_SECONDS,
         )
         max_steps = max(1, round(config.minutes * 60 / seconds_per_step))
-    parameters, state_size = count_parameters_and_state(config, vocabulary_size)
+    characters = max_steps * config.batch_size * config.seq_len
+    config = apply_recipe(requested, parameters, characters)
     return RunRecord(
         format=FORMAT_VERSION,
         config=config,
