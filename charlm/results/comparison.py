@@ -8,7 +8,7 @@ import msgspec
 from charlm.config import Config
 from charlm.results.jobs import JobStatus
 from charlm.results.probes import ProbesReport
-from charlm.results.text import CorpusRecord
+from charlm.results.text import CorpusRecord, TextNote
 from charlm.results.tuning import SearchPlan, Setting, TuningReport
 
 Unit = Literal["bits_per_char", "bits_per_byte"]
@@ -18,6 +18,8 @@ BaselineKind = Literal["static", "adaptive"]
 ComparisonKind = Literal["text", "task", "runs"]
 Measure = Literal["params", "flops", "state", "time"]  # of the budget that models share
 JudgedQuantity = Literal["bits_per_char", "beyond_64", "word_again", "order_reach"]
+# A run is compared, a trial tunes a cell, a bracket run has another rate, a probe reads a run.
+Purpose = Literal["run", "trial", "bracket", "probe"]
 Quantity = Literal[
     "parameters", "flops_per_character", "state_size", "max_steps", "characters_read"
 ]
@@ -90,6 +92,14 @@ class MemoryCurve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     per_seed: tuple[tuple[float | None, ...], ...]  # of each seed at each k
     ci_low: tuple[float | None, ...]  # 95 % confidence interval of the mean at each k
     ci_high: tuple[float | None, ...]
+
+
+class Unmeasured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A judged quantity that has no value, and why."""
+
+    quantity: JudgedQuantity
+    cause: Literal["disabled", "diverged", "text_gone", "not_scored_on_test", "not_applicable"]
+    reason: str = ""  # of the probe, in a sentence, if it does not apply to the text
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -209,6 +219,7 @@ class ScoredCorpus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     splits: dict[str, tuple[int, int]]  # name -> first token and one past the last
     scored_split: str  # test or valid
     scored_sha256: str | None  # None if every run diverged
+    notes: tuple[TextNote, ...] = ()  # oddities of the text and its splits
 
 
 class QuantityRange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -228,6 +239,7 @@ class Matching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     parameters: int | None  # of every model, or of the LSTM that defines the amount
     tolerance: float  # accepted relative error of the cells
     max_relative_error: float | None  # largest of all cells
+    characters: int | None  # that each run reads; None where runs differ
     max_steps: int | None  # None where runs differ
     quantities: tuple[QuantityRange, ...] = ()  # of existing runs
 
@@ -261,6 +273,9 @@ class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     pairs: tuple[PairVerdict, ...]  # empty with more than four cells
     budget: Budget | None  # None for existing runs
     ngram_memory: tuple[tuple[int, float], ...]  # (k, bits lost beyond k) of the n-gram
+    unmeasured: tuple[Unmeasured, ...] = ()  # quantities without a value, and why
+    linear_cells: tuple[str, ...] = ()  # because of which all cells were put into residual blocks
+    bare_linear_cells: tuple[str, ...] = ()  # linear in their state, beside others, as requested
     baselines: tuple[BaselineResult, ...]
 
     def to_dicts(self) -> list[dict[str, Any]]:
@@ -280,12 +295,34 @@ class CellTiming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     minutes: float | None  # of optimizer steps of a run
 
 
+class CpuSeconds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the CPU seconds of a comparison went."""
+
+    judged_updates: float  # optimizer steps of the runs that are judged
+    branches: float  # decayed copies at parts of the budget
+    looks: float  # validations
+    scores: float  # of the test split
+    bracket: float  # runs at other learning rates, whole
+    trials: float  # of tuning, whole
+    transformer: float  # its runs, whole
+    probes: float  # of memory
+    start_up: float  # of the processes of judged runs, and what else they did
+    command: float  # the process of the command itself: text, planning, baselines, statistics
+
+    @property
+    def total(self) -> float:
+        """Sum of all."""
+        return sum(getattr(self, name) for name in self.__struct_fields__)
+
+
 class TimingReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`timing.json`: everything that a clock decides, apart from the reproducible report."""
 
     format: int
     command: str
     cells: dict[str, CellTiming]
+    cpu: CpuSeconds | None = None  # None for existing runs and tasks
+    judged_share: float | None = None  # of all CPU seconds, in updates of judged runs
 
 
 class ValidationPoint(msgspec.Struct, frozen=True):
@@ -307,6 +344,15 @@ class ComparisonResult(msgspec.Struct, frozen=True, kw_only=True):
     curves: dict[str, tuple[ValidationCurve, ...]]  # entry -> one curve per seed
     samples: dict[str, str | None]  # entry -> text that its first run generates
     probes: ProbesReport | None = None
+
+
+class PlannedBudget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`budget.json`: what `--minutes` was worth when the comparison was planned first."""
+
+    minutes: float
+    entries: tuple[str, ...]  # cells and their sizes that were timed
+    seeds: int
+    characters: int  # that each run reads
 
 
 class TimingConditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -336,16 +382,19 @@ class PlannedEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     parameters: int
     flops_per_character: int
     state_size: int
+    learning_rate: float
+    batch_size: int
+    max_steps: int
     seconds_per_million: float | None  # None where nothing was timed
     relative_error: float | None  # of the matched budget; None where nothing was matched
     tolerance: float | None = None  # accepted relative error; None: that of all cells
 
 
 class PlannedJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A run or trial and what remains of it."""
+    """A run, trial, bracket or probing, and what remains of it."""
 
-    name: str  # directory of the run or trial
-    purpose: Literal["run", "trial"]  # a run is compared, a trial tunes a cell
+    name: str  # its directory
+    purpose: Purpose
     role: Role
     cell: str
     seed: int
@@ -368,7 +417,7 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class RemainingWork(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Total of the runs that have not finished."""
 
-    runs: int  # number of runs and trials
+    runs: int  # number of runs, trials and probings
     seconds: float  # until the last one ends
     memory_bytes: int  # at once
     disk_bytes: int
@@ -400,12 +449,16 @@ class ComparisonOverview(msgspec.Struct, frozen=True, kw_only=True):
     entries: tuple[PlannedEntry, ...]
     runs: int
     config: Config  # of the first run
+    reference: str  # cell that the others are compared with
     search: SearchPlan | None  # of each entry; None without tuning
     parallel_runs: int
     memory_limits_parallel: bool  # True if fewer run side by side than requested
     device: str
     out: str
     insufficient: InsufficientData | None = None  # cause that rules out any verdict
+    remaining: RemainingWork | None = None  # None in a cluster, where nothing is timed
+    linear_cells: tuple[str, ...] = ()  # because of which all cells are in residual blocks
+    bare_linear_cells: tuple[str, ...] = ()  # linear in their state, beside others, as requested
 
 
 def flatten(value: msgspec.Struct) -> dict[str, Any]:
