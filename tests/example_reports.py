@@ -1,6 +1,7 @@
 """Results as commands compute them, made up, with foreign text wherever somebody may write."""
 
 import math
+import statistics
 from collections.abc import Sequence
 
 import msgspec
@@ -9,12 +10,20 @@ import numpy as np
 from charlm.config import FORMAT_VERSION, Config
 from charlm.results.comparison import (
     BaselineResult,
+    BracketPoint,
+    Budget,
+    BudgetPoint,
     CellTiming,
     ComparisonReport,
     ComparisonResult,
     EntryRow,
+    Judged,
+    JudgedQuantity,
     Label,
     Matching,
+    Memory,
+    MemoryCurve,
+    PairVerdict,
     ScoredCorpus,
     SeedSummary,
     Statistics,
@@ -69,6 +78,7 @@ MATCHING = Matching(
     parameters=20_000,
     tolerance=0.01,
     max_relative_error=0.01,
+    characters=51_200,
     max_steps=100,
 )
 CONTEXTS = [2**power for power in range(13)]
@@ -87,12 +97,58 @@ def wobbly_curve(number: int, end: float) -> list[float]:
 
 
 def seed_summary(values: Sequence[float | None]) -> SeedSummary:
-    """Return the summary of these seeds."""
+    """Return the summary over the seeds that did not diverge."""
     known = [value for value in values if value is not None]
-    if len(known) < len(values):
-        return SeedSummary(mean=None, min=None, max=None, per_seed=tuple(values))
-    mean = sum(known) / len(known)
-    return SeedSummary(mean=mean, min=min(known), max=max(known), per_seed=tuple(values))
+    if not known:
+        return SeedSummary(mean=None, median=None, min=None, max=None, per_seed=tuple(values))
+    return SeedSummary(
+        mean=sum(known) / len(known),
+        median=statistics.median(known),
+        min=min(known),
+        max=max(known),
+        per_seed=tuple(values),
+    )
+
+
+def example_verdict(label: Label, low: float, high: float, **fields: object) -> Verdict:
+    """Return a verdict with this interval of the difference."""
+    verdict = Verdict(
+        label=label,
+        difference=(low + high) / 2,
+        ci_low=low,
+        ci_high=high,
+        p=0.01,
+        p_holm=0.02,
+        p_tost_holm=1.0,
+        seed_std=0.01,
+        text_se=0.01,
+    )
+    return msgspec.structs.replace(verdict, **fields)
+
+
+def judged(values: Sequence[float | None], verdict: Verdict | None, error: float = 0.02) -> Judged:
+    """Return a quantity with these values of each seed, and this half width of its interval."""
+    value = seed_summary(values)
+    if value.mean is None:
+        return Judged(value=value, ci_low=None, ci_high=None, verdict=verdict)
+    return Judged(
+        value=value, ci_low=value.mean - error, ci_high=value.mean + error, verdict=verdict
+    )
+
+
+def memory_curve(values: Sequence[float], seeds: int, error: float = 0.004) -> MemoryCurve:
+    """Return a curve over k with this mean, of which each seed differs a little."""
+    k = tuple(16 * 4**number for number in range(len(values)))
+    return MemoryCurve(
+        k=k,
+        mean=tuple(values),
+        per_seed=tuple(
+            tuple(value * (1 + (seed - (seeds - 1) / 2) / 20) for value in values)
+            for seed in range(seeds)
+        ),
+        ci_low=tuple(value - error for value in values),
+        ci_high=tuple(value + error for value in values),
+    )
 
 
 def entry_row(
@@ -101,8 +157,7 @@ def entry_row(
     label: Label = "inconclusive",
     **fields: object,
 ) -> EntryRow:
-    """Return a row with these bits of each seed and this verdict."""
-    diverged = sum(value is None for value in values)
+    """Return a row with these bits of each seed and this verdict, and no memory."""
     row = EntryRow(
         name=name,
         role="cell",
@@ -113,12 +168,14 @@ def entry_row(
         state_size=100,
         flops_per_character=40_000,
         learning_rate=0.006,
+        batch_size=8,
         bits_per_char=seed_summary(values),
         bits_per_byte=seed_summary(values),
+        quality=judged(values, None if label == "reference" else Verdict(label=label)),
+        memory=None,
         seeds=tuple(range(len(values))),
-        diverged=diverged,
+        diverged=sum(value is None for value in values),
         runs=tuple(f"{name}-s{seed}" for seed in range(len(values))),
-        verdict=Verdict(label="diverged" if diverged else label),
     )
     return msgspec.structs.replace(row, **fields)
 
@@ -146,9 +203,22 @@ def comparison_report(
         environment={"charlm": "1"},
         unit="bits_per_char",
         statistics=Statistics(
-            reference=reference, margin=0.01, level=0.05, correction="Holm", blocks=20
+            reference=reference,
+            level=0.05,
+            correction="Holm",
+            units=20,
+            unit_kind="file",
+            margins={
+                "bits_per_char": 0.01,
+                "beyond_64": 0.005,
+                "word_again": 0.1,
+                "order_reach": 16.0,
+            },
         ),
         rows=tuple(rows),
+        pairs=(),
+        budget=None,
+        ngram_memory=(),
         baselines=(),
     )
     return msgspec.structs.replace(report, **fields)
@@ -198,8 +268,88 @@ def tuning_report(cells: Sequence[str]) -> TuningReport:
     return TuningReport(search=search, uniform_baseline_bits=6.0, cells=found)
 
 
+MEMORY_VALUES = (  # of one cell after another: what it loses beyond k, word again, order reach
+    ((0.116, 0.027, 0.003, 0.0), 0.31, 96.0),
+    ((0.032, 0.012, 0.0004, 0.0002), 0.22, 64.0),
+    ((0.008, 0.001, 0.003, 0.001), 0.02, 24.0),
+)
+MEMORY_ERRORS = {"beyond_64": 0.006, "word_again": 0.05, "order_reach": 11.0}
+
+
+def example_memory(number: int, seeds: int) -> Memory:
+    """Return the memory of a cell; the first remembers most, and is the reference."""
+    curve, again, reach = MEMORY_VALUES[number % len(MEMORY_VALUES)]
+    first_curve, *first = MEMORY_VALUES[0]
+    values = {"beyond_64": curve[1], "word_again": again, "order_reach": reach}
+    references = dict(zip(values, (first_curve[1], *first), strict=True))
+    found: dict[str, Judged] = {}
+    for name, value in values.items():
+        error, difference = MEMORY_ERRORS[name], value - references[name]
+        label: Label = "worse" if difference < -error else "inconclusive"
+        verdict = example_verdict(label, difference - error, difference + error)
+        found[name] = judged([value] * seeds, verdict if number else None, error)
+    return Memory(**found, curve=memory_curve(curve, seeds))
+
+
+def example_budget(names: Sequence[str]) -> Budget:
+    """Return a budget in which the order changes, and a rate at which the first cell is better."""
+    points = tuple(
+        BudgetPoint(
+            fraction=fraction,
+            characters=round(1_250_000 * fraction),
+            bits={name: 2 + number / 10 + 0.3 / fraction for number, name in enumerate(names)},
+            ranking=tuple(reversed(names)) if fraction < 0.2 else tuple(names),
+        )
+        for fraction in (1 / 8, 1 / 3, 1.0)
+    )
+    bracket = tuple(
+        BracketPoint(
+            cell=name,
+            factor=factor,
+            learning_rate=0.01 * factor,
+            characters=625_000,
+            bits=2.2 if factor == 2 and name == names[0] else 2.6,
+            recipe_bits=2.4,
+            seed_std=0.03,
+            is_better=factor == 2 and name == names[0],
+        )
+        for name in names
+        for factor in (0.5, 2.0)
+    )
+    return Budget(
+        points=points,
+        order_is_stable=False,
+        bits_per_doubling=dict.fromkeys(names, 0.2),
+        bracket=bracket,
+        gradient_reach=64,
+    )
+
+
+def example_pairs(rows: Sequence[EntryRow]) -> tuple[PairVerdict, ...]:
+    """Return a verdict on each pair of these rows, on bits and on memory beyond 64."""
+    pairs: list[PairVerdict] = []
+    for number, row in enumerate(rows):
+        for other in rows[:number]:
+            means: list[tuple[JudgedQuantity, float | None, float | None, float]] = [
+                ("bits_per_char", row.quality.value.mean, other.quality.value.mean, 0.03)
+            ]
+            if row.memory and other.memory and row.memory.beyond_64 and other.memory.beyond_64:
+                mine, its = row.memory.beyond_64.value.mean, other.memory.beyond_64.value.mean
+                means.append(("beyond_64", mine, its, 0.006))
+            for quantity, mine, its, error in means:
+                if mine is not None and its is not None:
+                    label: Label = "worse" if abs(mine - its) > error else "inconclusive"
+                    verdict = example_verdict(label, mine - its - error, mine - its + error)
+                    pairs.append(
+                        PairVerdict(
+                            quantity=quantity, cell=row.name, other=other.name, verdict=verdict
+                        )
+                    )
+    return tuple(pairs)
+
+
 def comparison_result(
-    foreign: str = "", cells: Sequence[str] = ("rnn", "gru", "lstm")
+    foreign: str = "", cells: Sequence[str] = ("gru", "lstm", "rnn")
 ) -> ComparisonResult:
     """Return a comparison with six seeds, a Transformer, and a cell of which a seed diverged."""
     names = [*cells, f"{foreign.replace('/', '')}cell.py:MyCell"]
@@ -210,25 +360,23 @@ def comparison_result(
         ]
         if number == len(names) - 1:
             values[0] = None
-        verdict = Verdict(label="reference")
-        if number:
-            verdict = Verdict(
-                label="worse",
-                difference=number / 10,
-                ci_low=number / 10 - 0.02,
-                ci_high=number / 10 + 0.03,
-                p=0.01,
-                p_holm=0.02,
-                p_tost_holm=1.0,
-                seed_std=0.01,
-                text_se=0.01,
+        gap = number / 10
+        verdict = example_verdict("worse", gap - 0.02, gap + 0.03) if number else None
+        rows.append(
+            entry_row(
+                name,
+                values,
+                flops_per_character=40_000 + 5_000 * number,
+                quality=judged(values, verdict),
+                memory=example_memory(number, 6),
             )
-        if None in values:
-            verdict = Verdict(label="diverged")
-        flops = 40_000 + 5_000 * number
-        rows.append(entry_row(name, values, flops_per_character=flops, verdict=verdict))
+        )
     transformer = entry_row(
-        "transformer", [2.5] * 6, role="transformer", num_layers=4, verdict=None
+        "transformer",
+        [2.5] * 6,
+        role="transformer",
+        num_layers=4,
+        quality=judged([2.5] * 6, None),
     )
     curves = {
         name: tuple(
@@ -247,6 +395,9 @@ def comparison_result(
         settings=example_settings(foreign),
         environment={"charlm": "1", foreign: foreign},
         tuning=tuning_report(names),
+        pairs=example_pairs(rows),
+        budget=example_budget(names),
+        ngram_memory=((16, 0.0), (64, 0.0), (256, 0.0), (1024, 0.0)),
         baselines=(
             BaselineResult(
                 name=f"n-gram {foreign}",
@@ -256,6 +407,17 @@ def comparison_result(
                 order=6,
                 max_order=8,
                 training_tokens=900,
+                selection_tokens=50,
+            ),
+            BaselineResult(
+                name="n-gram-read",
+                kind="static",
+                bits_per_char=2.3,
+                bits_per_byte=2.3,
+                order=5,
+                max_order=8,
+                training_tokens=1_250_000,
+                training_is_partial=True,
                 selection_tokens=50,
             ),
             BaselineResult(name="xz", kind="adaptive", bits_per_char=1.7, bits_per_byte=1.7),
