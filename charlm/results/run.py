@@ -6,6 +6,7 @@ import msgspec
 
 from charlm.config import Config
 from charlm.results.text import CorpusRecord
+from charlm.results.training import CpuSeconds
 
 ScoredSplit = Literal["test", "valid", "none"]
 DeviceReason = Literal["requested", "gpu_available", "no_gpu"]
@@ -76,6 +77,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     steps: int  # optimizer steps
     characters_read: int  # training tokens read
     seconds: float  # spent in optimizer steps
+    cpu: CpuSeconds = CpuSeconds()
     chars_per_second: float  # training tokens per second of optimizer steps
     best_step: int | None  # step of the lowest validation; None if there was none
     best_valid_bits: float | None  # bits per token, subsampled validation

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-EventName = Literal["started", "resumed", "validated", "checkpointed", "interrupted"]
+EventName = Literal["started", "resumed", "validated", "branched", "checkpointed", "interrupted"]
 
 
 class StepMetrics(msgspec.Struct, frozen=True):
@@ -26,13 +26,23 @@ class ValidationMetrics(msgspec.Struct, frozen=True):
     valid_bits: float  # bits per token
 
 
+class BranchMetrics(msgspec.Struct, frozen=True):
+    """A copy of the model, decayed as if the run ended here: a line of `metrics.jsonl`."""
+
+    fraction: float  # of the budget
+    step: int  # after which the copy ended
+    characters: int  # tokens that it had read
+    valid_bits: float | None  # bits per token, subsampled validation; None if the copy diverged
+
+
 class CheckpointSaved(msgspec.Struct, frozen=True):
     """A checkpoint was written."""
 
     step: int
 
 
-TrainingEvent = StepMetrics | ValidationMetrics | CheckpointSaved
+Metrics = StepMetrics | ValidationMetrics | BranchMetrics
+TrainingEvent = Metrics | CheckpointSaved
 
 
 class RunEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -48,11 +58,22 @@ class RunEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     processes: int = 0  # number of torchrun processes
 
 
+class CpuSeconds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """CPU seconds of a run, of all threads, summed over all processes that resumed it."""
+
+    updates: float = 0.0  # optimizer steps of the run itself
+    branches: float = 0.0  # copies that were decayed and validated
+    looks: float = 0.0  # validations
+    score: float = 0.0  # final score
+    total: float = 0.0  # whole processes, from their start
+
+
 class TrainingProgress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`progress.json` of a checkpoint: where training stands."""
 
     step: int
     seconds: float  # spent in optimizer steps
+    cpu: CpuSeconds = CpuSeconds()
     metrics_bytes: int  # length of metrics.jsonl
     valid_bits: float | None  # of exactly these weights, if they were validated
     best_step: int | None  # step of the lowest validation so far

@@ -8,7 +8,13 @@ from typing import NamedTuple
 import msgspec
 
 from charlm.results.comparison import ValidationCurve, ValidationPoint
-from charlm.results.training import RunEvent, StepMetrics, ValidationMetrics
+from charlm.results.training import (
+    BranchMetrics,
+    Metrics,
+    RunEvent,
+    StepMetrics,
+    ValidationMetrics,
+)
 
 TAIL_BYTES = 2**20  # enough of the end of metrics.jsonl to hold a validation
 
@@ -20,7 +26,7 @@ class LatestMetrics(NamedTuple):
     valid_bits: float | None = None  # latest validation, bits per token
 
 
-def iter_metrics(run_dir: Path) -> Iterator[StepMetrics | ValidationMetrics]:
+def iter_metrics(run_dir: Path) -> Iterator[Metrics]:
     """Yield the metrics of a run in order; an incomplete last line is skipped."""
     for line in _complete_lines(run_dir / "metrics.jsonl"):
         yield _decode(line)
@@ -37,9 +43,11 @@ def load_latest_metrics(run_dir: Path) -> LatestMetrics:
     except FileNotFoundError:
         return LatestMetrics()
     lines = [line for line in tail.splitlines()[bool(start) :] if line.endswith(b"}")]
-    step = _decode(lines[-1]).step if lines else 0
-    for line in reversed(lines):
-        metrics = _decode(line)
+    step = 0
+    for metrics in map(_decode, reversed(lines)):
+        if isinstance(metrics, BranchMetrics):
+            continue  # it ended at a step that the run itself has not reached
+        step = max(step, metrics.step)
         if isinstance(metrics, ValidationMetrics):
             return LatestMetrics(step, metrics.valid_bits)
     return LatestMetrics(step)
@@ -57,6 +65,14 @@ def load_validation_curve(run_dir: Path) -> ValidationCurve:
     )
 
 
+def load_branches(run_dir: Path) -> tuple[BranchMetrics, ...]:
+    """Return the decayed copies of a run that were validated so far, least fraction first.
+
+    The last point of `load_validation_curve` is the run itself at all of its budget.
+    """
+    return tuple(m for m in iter_metrics(run_dir) if isinstance(m, BranchMetrics))
+
+
 def iter_events(run_dir: Path) -> Iterator[RunEvent]:
     """Yield the events of a run in order; an incomplete last line is skipped."""
     for line in _complete_lines(run_dir / "events.jsonl"):
@@ -69,7 +85,9 @@ def _complete_lines(path: Path) -> list[bytes]:
     return [line for line in lines if line.endswith(b"}")]
 
 
-def _decode(line: bytes) -> StepMetrics | ValidationMetrics:
+def _decode(line: bytes) -> Metrics:
+    if b'"fraction"' in line:
+        return msgspec.json.decode(line, type=BranchMetrics)
     if b'"valid_bits"' in line:
         return msgspec.json.decode(line, type=ValidationMetrics)
     return msgspec.json.decode(line, type=StepMetrics)

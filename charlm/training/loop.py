@@ -4,7 +4,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import msgspec
@@ -16,6 +16,7 @@ from charlm.errors import DivergedError
 from charlm.evaluation.scoring import validation_bpc
 from charlm.models.char_lm import CharLM
 from charlm.results.training import (
+    BranchMetrics,
     CheckpointSaved,
     EventName,
     RunEvent,
@@ -24,6 +25,7 @@ from charlm.results.training import (
 )
 from charlm.runs.run import Run
 from charlm.storage import files
+from charlm.training.branches import Branch, plan_branches
 from charlm.training.budget import validation_interval
 from charlm.training.trainer import Trainer
 
@@ -50,9 +52,11 @@ def run_training_loop(
 
     Raises:
         DivergedError: The loss, its gradient or the validation is not finite.
+        ConfigError: The budget is too small for the branches.
     """
     config, max_steps, group = trainer.config, trainer.max_steps, trainer.process_group
     interval = validation_interval(config, max_steps)
+    branches = {branch.start: branch for branch in plan_branches(config, max_steps)}
     device = str(trainer.model.bias.device)
     batches = BatchSampler(
         corpus.split("train"), config.batch_size, config.seq_len, config.seed, device
@@ -71,8 +75,32 @@ def run_training_loop(
             processes=group.size,
         )
         event_log.append(msgspec.json.encode(start))
-        last_save = time.monotonic()
+        last_save, saved_step = time.monotonic(), trainer.step
+        valid_bits: float | None = None
+
+        def save() -> CheckpointSaved:
+            nonlocal last_save, saved_step
+            tensors = trainer.state_tensors()
+            if group.is_main:
+                run.save_checkpoint(trainer.progress(metrics_log.sync(), valid_bits), tensors)
+            last_save, saved_step = time.monotonic(), trainer.step
+            event_log.append(msgspec.json.encode(_event("checkpointed", trainer)))
+            return CheckpointSaved(trainer.step)
+
         while trainer.step < max_steps:
+            # A checkpoint of this step is always one from before the branch. So a resumed run
+            # repeats the whole branch.
+            if branch := branches.get(trainer.step):
+                result = _run_branch(trainer, branch, batches, corpus, stop)
+                if result is None:
+                    if trainer.step != saved_step:
+                        yield save()
+                    event_log.append(msgspec.json.encode(_event("interrupted", trainer)))
+                    return
+                metrics_log.append(msgspec.json.encode(result))
+                event_log.append(msgspec.json.encode(_event("branched", trainer)))
+                yield result
+
             metrics = trainer.train_step(batches[trainer.step])
             metrics_log.append(msgspec.json.encode(metrics))
             yield metrics
@@ -92,24 +120,43 @@ def run_training_loop(
             stopping = group.any(stop())
             is_due = group.any(group.is_main and time.monotonic() - last_save >= config.save_every)
             if is_best or is_due or stopping or is_last:
-                tensors = trainer.state_tensors()
-                if group.is_main:
-                    run.save_checkpoint(trainer.progress(metrics_log.sync(), valid_bits), tensors)
-                last_save = time.monotonic()
-                event_log.append(msgspec.json.encode(_event("checkpointed", trainer)))
-                yield CheckpointSaved(metrics.step)
+                yield save()
             if stopping:
                 event_log.append(msgspec.json.encode(_event("interrupted", trainer)))
                 return
 
 
+def _run_branch(
+    trainer: Trainer[CharLM],
+    branch: Branch,
+    batches: BatchSampler,
+    corpus: Corpus,
+    stop: Callable[[], bool],
+) -> BranchMetrics | None:
+    """Train and validate a decayed copy, and leave the trainer as it was.
+
+    Returns:
+        Its result, or None if `stop` returned True.
+    """
+    bits: float | None = None
+    with trainer.branch(branch.end), suppress(DivergedError):  # the run itself may go on well
+        while trainer.step < branch.end:
+            if trainer.process_group.any(stop()):
+                return None
+            trainer.train_step(batches[trainer.step])
+        bits = _validate(trainer, corpus)
+    characters = branch.end * trainer.config.batch_size * trainer.config.seq_len
+    return BranchMetrics(float(branch.fraction), branch.end, characters, bits)
+
+
 def _validate(trainer: Trainer[CharLM], corpus: Corpus) -> float:
     """Return bits per token of the subsampled validation split; rank 0 computes it for all."""
     group = trainer.process_group
-    bits = None
+    bits, start = None, time.process_time()
     if group.is_main:
         bits = validation_bpc(trainer.model, corpus.split("valid"), corpus.vocabulary)
     bits = group.broadcast_value(bits)
+    trainer.add_cpu("looks", time.process_time() - start)
     if not math.isfinite(bits):
         raise DivergedError(
             f"step {trainer.step}: validation gives {bits} bits. The last good checkpoint is "

@@ -267,7 +267,7 @@ class _Session:
         if received or trainer.step < trainer.max_steps:
             number = received[0] if received else signal.SIGTERM
             raise Interrupted(number, f"saved after step {trainer.step}")
-        score_and_report(run, corpus, trainer.model.kernel, device, self.progress)
+        score_and_report(run, corpus, trainer, device, self.progress)
         return run
 
     def _open_main(self, device: str, device_reason: DeviceReason) -> tuple[Run, Corpus]:
@@ -505,13 +505,17 @@ def restore_trainer(
 
 
 def score_and_report(
-    run: Run, corpus: Corpus, kernel: str, device: str, progress: Progress = NoProgress()
+    run: Run,
+    corpus: Corpus,
+    trainer: Trainer[CharLM],
+    device: str,
+    progress: Progress = NoProgress(),
 ) -> RunReport:
     """Score the best weights exactly on the final split, and write the report of the run."""
-    record, config = run.record, run.record.config
+    record, config, kernel = run.record, run.record.config, trainer.model.kernel
     last = run.load_checkpoint("last").progress
     best = run.load_checkpoint("best")
-    score = None
+    score, score_start = None, time.process_time()
     if config.final_eval != "none":
         model = build_char_lm(config, run.vocabulary.size, kernel, device)
         load_weights(model, best.tensors)
@@ -531,6 +535,7 @@ def score_and_report(
         steps=record.max_steps,
         characters_read=characters,
         seconds=last.seconds,
+        cpu=msgspec.structs.replace(trainer.cpu_so_far(), score=time.process_time() - score_start),
         chars_per_second=characters / last.seconds,
         best_step=best.progress.step,
         best_valid_bits=best.progress.valid_bits,

@@ -2,8 +2,11 @@
 
 import math
 import time
-from typing import Generic
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Generic, Literal
 
+import msgspec
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
@@ -13,7 +16,7 @@ from charlm.data.batches import Batch
 from charlm.errors import DataError, DivergedError
 from charlm.models.build import load_weights
 from charlm.models.recurrent import Model, ModelState, detach_state
-from charlm.results.training import StepMetrics, TrainingProgress
+from charlm.results.training import CpuSeconds, StepMetrics, TrainingProgress
 from charlm.runs.checkpoint import Tensors
 from charlm.seeding import derive_seed
 from charlm.training.distributed import SINGLE_PROCESS, ProcessGroup
@@ -38,6 +41,8 @@ class Trainer(Generic[Model]):
         carried: State after the last step, of the streams of this process.
         step: Optimizer steps done.
         seconds: Time spent in them.
+        cpu: CPU seconds so far; its total is that of earlier processes of the run.
+        cpu_start: CPU time of this process at which it began to work on the run.
         best: Step and bits per token of the best validation.
     """
 
@@ -60,6 +65,8 @@ class Trainer(Generic[Model]):
         self.carried: ModelState | None = None
         self.step = 0
         self.seconds = 0.0
+        self.cpu, self.cpu_start = CpuSeconds(), time.process_time()
+        self.end_step: int | None = None  # of a branch
         self.best: tuple[int, float] | None = None
         model.train()
 
@@ -72,8 +79,8 @@ class Trainer(Generic[Model]):
         Raises:
             DivergedError: The loss or its gradient is not finite; no weight was changed.
         """
-        start = time.perf_counter()
-        rate = learning_rate(self.config, self.step, self.max_steps)
+        start, cpu_start = time.perf_counter(), time.process_time()
+        rate = learning_rate(self.config, self.step, self.max_steps, self.end_step)
         # Dropout depends on (seed, step) alone: there is no random state to save.
         seed = derive_seed(self.config.seed, "dropout", self.step)
         # Not torch.manual_seed: it records each call and its stack for devices that are missing.
@@ -107,6 +114,7 @@ class Trainer(Generic[Model]):
         self.carried = detach_state(state)
         self.step += 1
         self.seconds += time.perf_counter() - start
+        self.add_cpu("updates", time.process_time() - cpu_start)
         return StepMetrics(
             step=self.step,
             characters=self.step * batch.x.numel(),
@@ -114,6 +122,44 @@ class Trainer(Generic[Model]):
             gradient_norm=gradient_norm,
             learning_rate=rate,
         )
+
+    def add_cpu(self, purpose: Literal["updates", "branches", "looks"], seconds: float) -> None:
+        """Add CPU seconds that were spent for a purpose."""
+        total = getattr(self.cpu, purpose) + seconds
+        self.cpu = msgspec.structs.replace(self.cpu, **{purpose: total})
+
+    @contextmanager
+    def branch(self, end_step: int) -> Iterator[None]:
+        """Train a copy in this context; afterwards everything is as before, to the bit.
+
+        The copy is this object itself, since kernels refer to its parameters. Therefore weights,
+        moments and carried state are saved and put back.
+
+        Args:
+            end_step: Steps after which the learning rate of the copy has decayed.
+        """
+        device, tensors = self.model.bias.device, self.model.state_dict()
+        weights = {name: tensor.clone() for name, tensor in tensors.items()}
+        moments = {
+            parameter: {name: value.clone() for name, value in named.items()}
+            for parameter, named in self.optimizer.moments.items()
+        }
+        carried = self.carried and tuple(
+            tuple(part.clone() for part in layer) for layer in self.carried
+        )
+        step, seconds, cpu, started = self.step, self.seconds, self.cpu, time.process_time()
+        self.end_step = end_step
+        try:
+            with torch.random.fork_rng([device] if device.type == "cuda" else []):
+                yield
+        finally:
+            with torch.no_grad():
+                for name, tensor in tensors.items():
+                    tensor.copy_(weights[name])
+            self.model.zero_grad()
+            self.optimizer.moments, self.carried = moments, carried
+            self.step, self.seconds, self.cpu, self.end_step = step, seconds, cpu, None
+            self.add_cpu("branches", time.process_time() - started)
 
     def state_tensors(self) -> Tensors:
         """Return weights ("model"), and moments and carried states of all streams ("training").
@@ -154,9 +200,14 @@ class Trainer(Generic[Model]):
                 )
         state = tuple(tuple(carried[layer]) for layer in sorted(carried))
         self.carried = self.process_group.local_state(state) or None
-        self.step, self.seconds = progress.step, progress.seconds
+        self.step, self.seconds, self.cpu = progress.step, progress.seconds, progress.cpu
         if progress.best_step is not None and progress.best_bits is not None:
             self.best = progress.best_step, progress.best_bits
+
+    def cpu_so_far(self) -> CpuSeconds:
+        """Return the CPU seconds with those of this process in the total."""
+        total = self.cpu.total + time.process_time() - self.cpu_start
+        return msgspec.structs.replace(self.cpu, total=total)
 
     def progress(self, metrics_bytes: int, valid_bits: float | None) -> TrainingProgress:
         """Return where training stands, for a checkpoint.
@@ -169,6 +220,7 @@ class Trainer(Generic[Model]):
         return TrainingProgress(
             step=self.step,
             seconds=self.seconds,
+            cpu=self.cpu_so_far(),
             metrics_bytes=metrics_bytes,
             valid_bits=valid_bits,
             best_step=best_step,

@@ -55,7 +55,7 @@ def result_of(run: Run) -> dict[str, bytes]:
         name: (checkpoint / f"{name}.safetensors").read_bytes() for name in ("model", "training")
     }
     progress = json.loads((checkpoint / "progress.json").read_bytes())
-    del progress["seconds"]
+    del progress["seconds"], progress["cpu"]
     result["progress"] = json.dumps(progress).encode()
     result["metrics"] = (run.path / "metrics.jsonl").read_bytes()
     model = build_char_lm(run.record.config, run.vocabulary.size, "loop", "cpu")
