@@ -23,9 +23,11 @@ from charlm.cli.options import (
 )
 from charlm.comparison.request import (
     DEFAULT_CELLS,
+    DEFAULT_CHARACTERS,
     DEFAULT_MARGIN,
     DEFAULT_PARAMS,
     DEFAULT_SEEDS,
+    DEFAULT_SETTINGS,
     DEFAULT_TEXT,
     OWN_SETTINGS,
     ComparisonRequest,
@@ -34,7 +36,6 @@ from charlm.comparison.request import (
     split_names,
     validate_executor,
 )
-from charlm.comparison.search import DEFAULT_TRIALS
 from charlm.config import Config, option_name
 from charlm.data.sources import make_paths_absolute
 from charlm.errors import ConfigError
@@ -48,13 +49,20 @@ if TYPE_CHECKING:
 
 # Options that have a meaning for existing runs.
 RUN_OPTIONS = {
-    *("texts", "reference", "margin", "out", "jobs", "log_every", "probe", "json", "device"),
+    *("texts", "reference", "margin", "out", "jobs", "log_every", "memory", "json", "device"),
     "trust_cell",
+}
+# Defaults of a comparison where they are not those of a run.
+SHOWN_DEFAULTS = {
+    **DEFAULT_SETTINGS,
+    "characters": DEFAULT_CHARACTERS,
+    "eval_every": "a 5th of the run",
+    "block": "none; residual for all where some cells are linear in their state",
 }
 
 
 @app.command(name="compare-cells")
-@add_config_options(*OWN_SETTINGS, "threads")
+@add_config_options(*OWN_SETTINGS, "threads", defaults=SHOWN_DEFAULTS)
 def compare_cells(
     context: typer.Context,
     settings: dict[str, Any],
@@ -66,7 +74,8 @@ def compare_cells(
         str,
         typer.Option(
             metavar="NAME",
-            help="Cell that the others are compared with. \\[default: the first]",
+            help="Cell that the others are compared with. \\[default: gru, else the first with "
+            "gates]",
             show_default=False,
         ),
     ] = "",
@@ -102,22 +111,31 @@ def compare_cells(
             max=10**10,
         ),
     ] = DEFAULT_PARAMS,
-    trials: Annotated[
-        int | None,
+    minutes: Annotated[
+        float,
         typer.Option(
-            metavar="N",
-            help="Tuning trials per cell. 0 disables tuning; implied by --learning-rate. "
-            f"\\[default: {DEFAULT_TRIALS}]",
+            metavar="MINUTES",
+            help="Minutes that the whole command may take, in place of another budget. Each cell "
+            "is timed first.",
             min=0,
-            max=1000,
+            max=1e6,
             show_default=False,
         ),
-    ] = None,
+    ] = 0.0,
+    trials: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Tuning trials per cell and seed, in place of each cell's recipe.",
+            min=0,
+            max=1000,
+        ),
+    ] = 0,
     lr_range: Annotated[
         str,
         typer.Option(
             metavar="LOW..HIGH",
-            help="Learning rates of the trials. \\[default: 3e-4..3e-2]",
+            help="Learning rates of the trials. \\[default: 1e-3..4e-2]",
             show_default=False,
         ),
     ] = "",
@@ -126,12 +144,13 @@ def compare_cells(
         typer.Option(
             metavar="NAMES",
             help="Reference scores of the text: all, none, or some of uniform, unigram, n-gram, "
-            "gzip, bz2, xz, zstd, and transformer, which is trained like the cells.",
+            "gzip, bz2, xz and zstd; also transformer, which is trained, and is not in all.",
         ),
     ] = "all",
-    probe: Annotated[
-        bool, typer.Option("--probe", help="Measure how far back every run remembers.")
-    ] = False,
+    memory: Annotated[
+        bool,
+        typer.Option("--memory/--no-memory", help="Measure how far back every run remembers."),
+    ] = True,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Directory of the comparison.")] = Path(
         "comparison"
     ),
@@ -146,29 +165,31 @@ def compare_cells(
     log_every: LOG_EVERY = 10.0,
     json: JSON = False,
 ) -> None:
-    """Compare recurrent cells on one text: equal budgets, data order and steps.
+    """Compare recurrent cells on one text: how well they predict, how far back they remember.
 
     charlm compare-cells
 
-    charlm compare-cells book.txt --cells gru,lstm --seeds 8 --max-steps 5000 --out mine
+    charlm compare-cells book.txt --cells gru,lstm --seeds 8 --characters 5000000
+
+    charlm compare-cells book.txt --minutes 20 --out quick
 
     charlm compare-cells book.txt --trials 12 --lr-range 1e-3..3e-2 --out tuned
 
     charlm compare-cells book.txt --match flops --dry-run
 
-    charlm compare-cells book.txt --probe --out memory
-
     charlm compare-cells runs/mine runs/yours --out both
 
-    The same command continues where it was stopped. More cells or seeds reuse
-    what is done.
+    Each run reads as many characters, by the recipe of its cell (docs/recipes.md).
+    Two further runs of each cell, at half and twice its learning rate, show whether
+    the recipe fits the text. The same command continues where it was stopped. More
+    cells or seeds reuse what is done.
 
-    Tuning searches those of --learning-rate, --dropout, --forget-bias and
-    --grad-clip that are not given, for each cell, on the validation split. All
-    trials are trained for a ninth of the steps, the best third of them for a
-    third, the best third of those for all, and never fewer than two.
+    With --trials, each seed of each cell is tuned by itself, on the validation
+    split: learning rates are crossed with forget biases. All trials are trained for
+    a quarter of the steps, the best third of them for all.
 
-    Existing runs are compared as they are, if they were scored alike.
+    Existing runs are compared as they are, if they were scored alike; the memory of
+    each is measured, too, if its text is still there.
 
     In a cluster (--executor ray), all machines share --out, the texts and the
     current directory.
@@ -177,7 +198,7 @@ def compare_cells(
     where = ExecutionOptions(out, executor, ray_address, device, jobs, log_every)
     if is_run_list(texts or []):
         check_run_options(_explicit_options(context), texts or [])
-        result = compare_existing_runs(texts or [], reference, margin, probe, trust_cell, where)
+        result = compare_existing_runs(texts or [], reference, margin, memory, trust_cell, where)
     else:
         if trust_cell:
             raise ConfigError("cannot use --trust-cell: there are no existing runs. Try --cells")
@@ -188,14 +209,16 @@ def compare_cells(
             params=params,
             match=match,
             seeds=seeds,
+            minutes=minutes,
             reference=reference,
             margin=margin,
             trials=trials,
             lr_range=lr_range,
             baselines=parse_baselines(baselines),
-            probes=probe,
+            memory=memory,
         )
-        validate_executor(executor, ray_address, times_cells=dry_run or match == "time")
+        times_cells = dry_run or match == "time" or bool(minutes)
+        validate_executor(executor, ray_address, times_cells=times_cells)
         if dry_run:
             print_dry_run(request, where, json)
             return
@@ -251,11 +274,12 @@ def print_dry_run(request: ComparisonRequest, where: ExecutionOptions, json: boo
     """Print what a comparison would take."""
     from charlm.comparison.compare import dry_run
     from charlm.reporting.terminal.cost_estimate import print_cost_estimate
+    from charlm.reporting.terminal.progress import TerminalProgress
     from charlm.reporting.terminal.tables import print_insufficient_data
 
     raise_pending()
-    with where.open("text") as execution:
-        estimate = dry_run(request, execution)
+    progress = TerminalProgress(where.log_every)
+    estimate = dry_run(request, where.out, device=where.device, jobs=where.jobs, progress=progress)
     if json:
         print_insufficient_data(estimate.insufficient)
         console.print_json(to_builtins(estimate))
@@ -267,7 +291,7 @@ def compare_existing_runs(
     directories: Sequence[str],
     reference: str,
     margin: float,
-    probe: bool,
+    memory: bool,
     trust_cells: Sequence[str] | None,
     where: ExecutionOptions,
 ) -> "ComparisonResult":
@@ -281,7 +305,7 @@ def compare_existing_runs(
             execution,
             reference=reference,
             margin=margin,
-            probes=probe,
+            memory=memory,
             trust_cells=trust_cells or (),
             command=_command(),
         )
@@ -309,7 +333,11 @@ def _command() -> str:
 
 
 def _write_page(result: "ComparisonResult", out: Path) -> None:
+    """Write report.html, and memory.svg where memory was measured."""
     from charlm.reporting.html.comparison import render_comparison
+    from charlm.reporting.memory_figure import render_memory_svg
     from charlm.storage import files
 
     files.write_atomic(out / "report.html", render_comparison(result))
+    if figure := render_memory_svg(result.report):
+        files.write_atomic(out / "memory.svg", figure)

@@ -1,7 +1,7 @@
 """Command-line options: those of the fields of `Config`, and those that several commands share."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
@@ -14,7 +14,7 @@ TEXT = Annotated[
     typer.Argument(
         metavar="TEXT",
         help="Files (also .gz, .bz2, .xz), directories, - for standard input, or a named corpus: "
-        "python-docs, python-source. \\[default: python-docs]",
+        "python-docs, python-source. \\[default: python-source]",
         show_default=False,
     ),
 ]
@@ -103,20 +103,23 @@ JSON = Annotated[bool, typer.Option("--json", help="Print the result as JSON on 
 Command = Callable[..., None]
 
 
-def add_config_options(*exclude: str) -> Callable[[Command], Command]:
+def add_config_options(
+    *exclude: str, defaults: Mapping[str, object] = {}
+) -> Callable[[Command], Command]:
     """Return a decorator that adds one option per field of `Config` to a command.
 
     The command gets those that were used as its argument `settings`, a dictionary.
 
     Args:
         exclude: Fields without an option.
+        defaults: Field -> default of this command, for --help, where it has one of its own.
     """
 
     def decorate(command: Command) -> Command:
         signature = inspect.signature(command)
         parameters = [p for p in signature.parameters.values() if p.name != "settings"]
         names = [name for name in get_type_hints(Config) if name not in exclude]
-        parameters += [_config_parameter(name) for name in names]
+        parameters += [_config_parameter(name, defaults) for name in names]
 
         def wrapper(**arguments: Any) -> None:
             own = {
@@ -136,7 +139,7 @@ def add_config_options(*exclude: str) -> Callable[[Command], Command]:
     return decorate
 
 
-def _config_parameter(name: str) -> inspect.Parameter:
+def _config_parameter(name: str, defaults: Mapping[str, object]) -> inspect.Parameter:
     """Return the option of a field; its value is None where the option is not used."""
     field_type: Any = get_type_hints(Config)[name]
     metadata = option_metadata(name)
@@ -147,7 +150,7 @@ def _config_parameter(name: str) -> inspect.Parameter:
     option = typer.Option(
         spelling,
         *metadata.aliases,
-        help=f"{metadata.help}{_default_text(name)}",
+        help=f"{metadata.help}{_default_text(name, defaults)}",
         metavar=_metavar(name, field_type),
         rich_help_panel=metadata.panel,
         show_default=False,
@@ -160,8 +163,10 @@ def _config_parameter(name: str) -> inspect.Parameter:
     )
 
 
-def _default_text(name: str) -> str:
+def _default_text(name: str, defaults: Mapping[str, object]) -> str:
     """Return the default as --help shows it; empty for a switch and for an empty text."""
+    if name in defaults:
+        return f" \\[default: {defaults[name]}]"
     default = getattr(Config(), name)
     text = option_metadata(name).default or ("" if default is False else str(default))
     return f" \\[default: {text}]" if text else ""

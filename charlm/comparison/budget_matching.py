@@ -61,14 +61,20 @@ class BudgetMatch:
     hidden_sizes: Mapping[str, int]
     relative_errors: Mapping[str, float]
 
-    def matching(self, max_steps: int) -> Matching:
-        """Return what reports say about the budget of runs of `max_steps`."""
+    def matching(self, characters: int | None, max_steps: int | None) -> Matching:
+        """Return what reports say about the budget.
+
+        Args:
+            characters: That each run reads; None where there is no text.
+            max_steps: Optimizer steps of each run; None where they differ.
+        """
         return Matching(
             measure=self.measure,
             amount=self.amount,
             parameters=self.parameters,
             tolerance=BUDGET_TOLERANCE,
             max_relative_error=max(map(abs, self.relative_errors.values())),
+            characters=characters,
             max_steps=max_steps,
         )
 
@@ -245,14 +251,19 @@ def nearest_budgets(parameters: int, is_suitable: Callable[[int], bool]) -> list
 
 
 def cell_configs(
-    settings: Mapping[str, Setting], cell: str, hidden_size: int, seeds: int
+    settings: Mapping[str, Setting],
+    cell: str,
+    hidden_size: int,
+    seeds: int,
+    first_seed: int = 0,
 ) -> list[Config]:
     """Return the config of each seed of a cell with this hidden size."""
     width: dict[str, Setting] = {"hidden_size": hidden_size}
     if settings.get("tie_weights"):
         width["embedding_dim"] = hidden_size
     return [
-        validate_config({**settings, **width, "cell": cell, "seed": seed}) for seed in range(seeds)
+        validate_config({**settings, **width, "cell": cell, "seed": first_seed + number})
+        for number in range(seeds)
     ]
 
 

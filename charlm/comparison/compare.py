@@ -1,4 +1,4 @@
-"""Comparison of cells on a text: plan, tune, train, score, judge and report.
+"""Comparison of cells on a text: plan, train, bracket, probe, judge and report.
 
 `compare` is the function of the Python API. `run_comparison` does the work, and reads as a table
 of contents: every step takes and returns typed values.
@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from charlm.comparison.budget_report import build_budget
 from charlm.comparison.cost_estimate import (
     check_disk_space,
     estimate_cost,
@@ -15,13 +16,18 @@ from charlm.comparison.cost_estimate import (
     estimate_memory,
     limit_to_memory,
 )
-from charlm.comparison.directory import initialize_comparison_dir, open_comparison
-from charlm.comparison.entries import finished_cell_runs, training_jobs
+from charlm.comparison.directory import (
+    check_comparison_dir,
+    initialize_comparison_dir,
+    open_comparison,
+)
+from charlm.comparison.entries import Entry, by_seed
+from charlm.comparison.memory import MemoryReport, judge_memory, measure_memory, no_memory
 from charlm.comparison.plan import ComparisonPlan, plan_comparison
 from charlm.comparison.report import (
+    Findings,
     build_report,
     build_result,
-    build_timing_report,
     load_outcomes,
     write_reports,
 )
@@ -36,15 +42,19 @@ from charlm.comparison.request import (
     settings_of,
     validate_executor,
 )
-from charlm.comparison.search import plan_search
-from charlm.comparison.tuning import planned_work, tune, tuned_entries
+from charlm.comparison.throughput import Throughput, measure_startup_time, measure_throughputs
+from charlm.comparison.timing import break_down_cpu, build_timing_report
+from charlm.comparison.tuning import describe_search, tune, tuned_entries
+from charlm.comparison.work import PlannedWork, bracket_work, order_jobs, planned_work
 from charlm.config import Config
 from charlm.data.corpus import Corpus
 from charlm.data.sources import make_paths_absolute
+from charlm.data.text_notes import inspect_text
 from charlm.errors import ConfigError
 from charlm.evaluation.baselines import measure_baselines
+from charlm.execution.device import available_cores, select_device
 from charlm.execution.executor import Execution, ExecutorKind, LocalExecutor, run_jobs
-from charlm.probes.batch import probe_comparison_runs
+from charlm.probes.ngram_memory import ngram_memory
 from charlm.progress import NoProgress, Progress, ignore
 from charlm.results.comparison import (
     ComparisonOverview,
@@ -53,6 +63,7 @@ from charlm.results.comparison import (
     CostEstimate,
     Measure,
 )
+from charlm.results.probes import ProbesReport
 from charlm.results.tuning import Setting
 
 
@@ -62,14 +73,16 @@ def compare(
     *,
     parameters: int = DEFAULT_PARAMS,
     seeds: int = DEFAULT_SEEDS,
+    first_seed: int = 0,
     out: str | Path = "comparison",
+    minutes: float = 0.0,
     reference: str = "",
     match: Measure = "params",
     margin: float = DEFAULT_MARGIN,
-    trials: int | None = None,
+    trials: int = 0,
     lr_range: str = "",
     baselines: str | Sequence[str] = "all",
-    probes: bool = False,
+    memory: bool = True,
     config: Config | Mapping[str, Setting] | None = None,
     jobs: int = 0,
     device: str = "auto",
@@ -77,7 +90,7 @@ def compare(
     ray_address: str = "",
     progress: Progress = NoProgress(),
 ) -> ComparisonReport:
-    """Compare recurrent cells on a text with equal budgets, data order and steps.
+    """Compare recurrent cells on a text, with equal budgets and each with its recipe.
 
     A comparison that was stopped continues; more cells, seeds or trials reuse what is done.
 
@@ -88,15 +101,17 @@ def compare(
         parameters: Parameters of every model; with another `match`, of the LSTM that defines the
             budget.
         seeds: Runs per cell; a verdict needs 6.
+        first_seed: Seed of the first run of each cell; the others follow.
         out: Directory of the comparison.
-        reference: Cell that the others are compared with; default: the first.
+        minutes: Minutes that all of it may take, in place of another budget; 0: no limit.
+        reference: Cell that the others are compared with; default: the GRU, else the first cell
+            with gates, else the first.
         match: "params", "flops", "state" or "time".
         margin: Smallest relevant difference in bits per character.
-        trials: Tuning trials per cell; 0 disables tuning. Default: 6, or 0 if `config` has a
-            learning rate.
-        lr_range: Learning rates of the trials; default: "3e-4..3e-2".
-        baselines: "all", "none", or names as of cells; "transformer" is trained like the cells.
-        probes: Whether every run is probed for its memory.
+        trials: Tuning trials per cell and seed; 0: each cell has its recipe.
+        lr_range: Learning rates of the trials; default: "1e-3..4e-2".
+        baselines: "all", "none", or names as of cells; "transformer" is trained, and not in "all".
+        memory: Whether the memory of every run is measured.
         config: Settings that all runs share: a mapping of fields of `Config`, or a `Config`,
             whose cell, hidden size, seed, minutes, final_eval and device do not count.
         jobs: Runs in parallel; 0: one per core.
@@ -120,14 +135,17 @@ def compare(
         params=parameters,
         match=match,
         seeds=seeds,
+        first_seed=first_seed,
+        minutes=minutes,
         reference=reference,
         margin=margin,
         trials=trials,
         lr_range=lr_range,
         baselines=parse_baselines(baselines),
-        probes=probes,
+        memory=memory,
     )
-    validate_executor(executor, ray_address, times_cells=match == "time")
+    times_cells = match == "time" or bool(minutes)
+    validate_executor(executor, ray_address, times_cells=times_cells)
     with open_comparison(
         Path(out),
         "text",
@@ -142,7 +160,7 @@ def compare(
 
 def _texts_of(
     corpus: Corpus | str | Path | Sequence[str | Path],
-) -> tuple[tuple[str, ...], dict[str, str]]:
+) -> tuple[tuple[str, ...], dict[str, Setting]]:
     """Return the sources of a text, and the settings that it was read with."""
     if isinstance(corpus, Corpus):
         if "-" in corpus.record.sources:
@@ -150,7 +168,7 @@ def _texts_of(
                 "cannot compare on a corpus from standard input: every run reads it again. "
                 "Try a file"
             )
-        return corpus.record.sources, corpus.settings
+        return corpus.record.sources, dict(corpus.settings)
     names = [corpus] if isinstance(corpus, str | Path) else corpus
     return tuple(map(str, names)), {}
 
@@ -173,47 +191,128 @@ def run_comparison(
     initialize_comparison_dir(execution.directory, "text")
     resources = check_resources(plan, execution)
     execution = resources.execution
-    on_plan(describe_plan(plan, resources))
+    timed = time_remaining_work(plan, execution)
+    on_plan(describe_plan(plan, resources, timed))
 
-    baselines = measure_baselines(plan.corpus, execution.directory, request.measured_baselines)
+    baselines = measure_baselines(
+        plan.corpus,
+        execution.directory,
+        request.measured_baselines,
+        characters_read=plan.characters,
+    )
     tuning = tune(plan, execution)
     entries = tuned_entries(plan, tuning)
-    run_jobs(training_jobs(entries, plan.texts), execution)
-    finished = finished_cell_runs(entries) if request.probes else []
-    probes = probe_comparison_runs(finished, execution) if finished else None
+    train(plan, entries, timed.speeds, execution)
+    probes = measure_memory(entries, execution) if request.memory else None
 
     outcomes = load_outcomes(entries)
+    findings = Findings(
+        memory=_judged_memory(plan, entries, execution, probes),
+        budget=build_budget(plan, entries),
+        ngram_memory=ngram_memory(plan.corpus, plan.characters) if request.memory else (),
+        baselines=tuple(baselines),
+        tuning=tuning,
+        notes=inspect_text(plan.corpus),
+        linear_cells=plan.linear_cells,
+        bare_linear_cells=plan.bare_linear_cells,
+    )
     report = build_report(
         "text",
         entries,
         outcomes,
+        findings,
         matching=plan.matching,
-        reference=request.reference_label,
+        reference=plan.reference,
         margin=request.margin,
-        baselines=baselines,
-        tuning=tuning,
     )
-    timing = build_timing_report(outcomes, command)
+    cpu = break_down_cpu(execution.directory, entries, outcomes, probes)
+    timing = build_timing_report(outcomes, command, cpu)
     result = build_result(report, timing, entries, execution.directory, probes)
     write_reports(execution.directory, result)
     return result
 
 
-def dry_run(request: ComparisonRequest, execution: Execution) -> CostEstimate:
+def train(
+    plan: ComparisonPlan,
+    entries: Sequence[Entry],
+    speeds: Mapping[str, Throughput],
+    execution: Execution,
+) -> None:
+    """Train all runs and those of the bracket, the longest first."""
+    work = [PlannedWork(entry, "run", run) for entry, run in by_seed(entries)]
+    work += bracket_work(plan)
+    seconds = {name: speed.seconds_per_step for name, speed in speeds.items()}
+    run_jobs(order_jobs(work, seconds, plan.texts), execution)
+
+
+def _judged_memory(
+    plan: ComparisonPlan,
+    entries: Sequence[Entry],
+    execution: Execution,
+    probes: ProbesReport | None,
+) -> MemoryReport:
+    """Return the memory of all entries, or why none was measured."""
+    if not plan.request.memory:
+        return no_memory("disabled")
+    if probes is None:
+        return no_memory("diverged")
+    return judge_memory(entries, execution.directory, plan.reference, plan.corpus.unit_kind("test"))
+
+
+class TimedWork(NamedTuple):
+    """Speed of entries, and what is left to do; empty where nothing is timed."""
+
+    speeds: Mapping[str, Throughput] = {}
+    estimate: CostEstimate | None = None
+
+
+def time_remaining_work(plan: ComparisonPlan, execution: Execution) -> TimedWork:
+    """Time each entry for a moment; nothing in a cluster, or where all runs have ended."""
+    executor = execution.executor
+    is_done = all(work.progress().status for work in planned_work(plan))
+    if is_done or not isinstance(executor, LocalExecutor):
+        return TimedWork()
+    with execution.progress.counter("timing each entry") as count:
+        speeds = measure_throughputs(plan.entries, plan.corpus, executor.device, count)
+    startup = measure_startup_time(executor.device)
+    estimate = estimate_cost(plan, execution.directory, executor, speeds, startup)
+    return TimedWork(speeds, estimate)
+
+
+def dry_run(
+    request: ComparisonRequest,
+    out: Path,
+    *,
+    device: str = "auto",
+    jobs: int = 0,
+    progress: Progress = NoProgress(),
+) -> CostEstimate:
     """Estimate what a comparison will take; train nothing but a moment of each cell.
 
+    Nothing is written. What the directory of the comparison has already counts as done.
+
+    Args:
+        request: What would be compared.
+        out: Directory of the comparison, which need not exist.
+        device: Device of the runs.
+        jobs: Runs in parallel; 0: one per core.
+        progress: Receives progress.
+
     Raises:
-        ConfigError: The execution is not on this machine.
+        ConfigError: The text is standard input, which could not be read again.
     """
-    if not isinstance(execution.executor, LocalExecutor):
+    if "-" in request.texts:
         raise ConfigError(
-            "cannot estimate costs in a cluster: cells are timed on this machine. "
-            "Try --executor local"
+            "cannot use --dry-run with standard input: it could not be read again. Try a file"
         )
-    plan = plan_comparison(request, execution)
-    initialize_comparison_dir(execution.directory, "text")
-    with execution.progress.counter("timing each entry") as count:
-        return estimate_cost(plan, execution.directory, execution.executor, count)
+    check_comparison_dir(out, "text")
+    local_device, _ = select_device(device, 1)
+    executor = LocalExecutor(jobs or available_cores(), local_device)
+    execution = Execution(out, executor, progress)
+    plan = plan_comparison(request, execution, writes=False)
+    with progress.counter("timing each entry") as count:
+        speeds = measure_throughputs(plan.entries, plan.corpus, local_device, count)
+    return estimate_cost(plan, out, executor, speeds, measure_startup_time(local_device))
 
 
 class CheckedResources(NamedTuple):
@@ -233,7 +332,7 @@ def check_resources(plan: ComparisonPlan, execution: Execution) -> CheckedResour
     """
     planned = planned_work(plan)
     remaining = [work for work in planned if not work.progress().status] or planned
-    disk = sum(estimate_disk(work, plan.corpus) for work in remaining)
+    disk = sum(estimate_disk(work) for work in remaining)
     check_disk_space(execution.directory, disk)
     if not isinstance(execution.executor, LocalExecutor):
         return CheckedResources(execution, memory_limits_parallel=False)
@@ -247,7 +346,9 @@ def check_resources(plan: ComparisonPlan, execution: Execution) -> CheckedResour
     )
 
 
-def describe_plan(plan: ComparisonPlan, resources: CheckedResources) -> ComparisonOverview:
+def describe_plan(
+    plan: ComparisonPlan, resources: CheckedResources, timed: TimedWork
+) -> ComparisonOverview:
     """Return what is shown of a plan before its first run."""
     execution = resources.execution
     return ComparisonOverview(
@@ -255,13 +356,24 @@ def describe_plan(plan: ComparisonPlan, resources: CheckedResources) -> Comparis
         vocabulary_size=plan.corpus.vocabulary.size,
         vocabulary_kind=plan.corpus.vocabulary.kind,
         matching=plan.matching,
-        entries=tuple(entry.summary() for entry in plan.entries),
-        runs=len(training_jobs(plan.entries, plan.texts)),
+        entries=tuple(
+            entry.summary(
+                timed.speeds[entry.name].seconds_per_million(entry.runs[0].config)
+                if entry.name in timed.speeds
+                else None
+            )
+            for entry in plan.entries
+        ),
+        runs=len(by_seed(plan.entries)) + len(bracket_work(plan)),
         config=plan.entries[0].runs[0].config,
-        search=plan_search(plan.search, plan.max_steps) if plan.search else None,
+        reference=plan.reference,
+        search=describe_search(plan),
         parallel_runs=execution.executor.capacity(),
         memory_limits_parallel=resources.memory_limits_parallel,
         device=execution.executor.description,
         out=str(execution.directory),
         insufficient=plan.insufficient,
+        remaining=timed.estimate.remaining if timed.estimate else None,
+        linear_cells=plan.linear_cells,
+        bare_linear_cells=plan.bare_linear_cells,
     )

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from charlm.cells.names import cell_label
+from charlm.comparison.cell_properties import linear_beside_others
 from charlm.comparison.directory import initialize_comparison_dir
+from charlm.comparison.entries import Entry
 from charlm.comparison.existing_runs import (
     check_comparable,
     describe_matching,
@@ -14,20 +16,23 @@ from charlm.comparison.existing_runs import (
     group_by_config,
     load_runs,
 )
+from charlm.comparison.memory import MemoryReport, judge_memory, measure_memory, no_memory
 from charlm.comparison.report import (
+    Findings,
     build_report,
     build_result,
-    build_timing_report,
     load_outcomes,
     write_reports,
 )
 from charlm.comparison.request import DEFAULT_MARGIN
-from charlm.data.corpus import reload_corpus
+from charlm.comparison.timing import build_timing_report
+from charlm.data.corpus import Corpus, reload_corpus
+from charlm.data.text_notes import inspect_text
 from charlm.errors import CharlmError, ConfigError
 from charlm.evaluation.baselines import measure_baselines
 from charlm.execution.executor import Execution
-from charlm.probes.batch import probe_comparison_runs
 from charlm.results.comparison import BaselineResult, ComparisonResult
+from charlm.results.probes import ProbesReport
 from charlm.runs.run import Run
 from charlm.testing.trusted_cells import find_cell_file
 
@@ -40,7 +45,7 @@ def compare_runs(
     *,
     reference: str = "",
     margin: float = DEFAULT_MARGIN,
-    probes: bool = False,
+    memory: bool = True,
     trust_cells: Sequence[str] = (),
     command: str = "charlm.compare_runs",
 ) -> ComparisonResult:
@@ -52,7 +57,7 @@ def compare_runs(
         reference: Name of the entry that the others are compared with; default: that of the first
             comparison, or of the first run.
         margin: Smallest relevant difference in bits per character.
-        probes: Whether every run is probed for its memory.
+        memory: Whether the memory of every run is measured.
         trust_cells: FILE.py:CLASS of runs with custom cells; these files are executed.
         command: Command line to record in timing.json.
 
@@ -63,30 +68,60 @@ def compare_runs(
     for run in loaded.runs:
         run.load_custom_cell(find_cell_file(run, trust_cells))
     check_comparable(loaded.runs)
-    groups = group_by_config(loaded.runs)
+    groups = group_by_config(loaded.runs, loaded.tuned)
     reference = _choose_reference(groups, reference, loaded.reference)
     initialize_comparison_dir(execution.directory, "runs")
 
     entries = existing_entries(groups, reference)
-    baselines = _measure_baselines(loaded.runs, execution)
-    finished = [run for runs in groups.values() for run in runs if run.report] if probes else []
-    probe_report = probe_comparison_runs(finished, execution) if finished else None
-
+    corpus = _reload_corpus(loaded.runs, execution)
     outcomes = load_outcomes(entries)
+    measured, probes = _measure_memory(entries, corpus, reference, execution, memory=memory)
+    findings = Findings(
+        memory=measured,
+        baselines=tuple(_measure_baselines(loaded.runs, corpus, execution)),
+        notes=inspect_text(corpus) if corpus else (),
+        bare_linear_cells=_bare_linear_cells(entries),
+        differing_settings=differing_settings(entries),
+    )
     report = build_report(
         "runs",
         entries,
         outcomes,
+        findings,
         matching=describe_matching(entries, groups),
         reference=reference,
         margin=margin,
-        baselines=baselines,
-        differing_settings=differing_settings(entries),
     )
     timing = build_timing_report(outcomes, command)
-    result = build_result(report, timing, entries, execution.directory, probe_report)
+    result = build_result(report, timing, entries, execution.directory, probes)
     write_reports(execution.directory, result)
     return result
+
+
+def _bare_linear_cells(entries: Sequence[Entry]) -> tuple[str, ...]:
+    """Return the labels of bare cells that are linear in their state, beside others."""
+    bare = [entry.runs[0].config for entry in entries if entry.runs[0].config.block == "none"]
+    return linear_beside_others([config.cell for config in bare]) if bare else ()
+
+
+def _measure_memory(
+    entries: Sequence[Entry],
+    corpus: Corpus | None,
+    reference: str,
+    execution: Execution,
+    *,
+    memory: bool,
+) -> tuple[MemoryReport, ProbesReport | None]:
+    """Return the memory of all entries, or why none was measured, and the probes' report."""
+    if not memory:
+        return no_memory("disabled"), None
+    if corpus is None:
+        return no_memory("text_gone"), None
+    probes = measure_memory(entries, execution)
+    if probes is None:
+        return no_memory("diverged"), None
+    unit_kind = corpus.unit_kind("test")
+    return judge_memory(entries, execution.directory, reference, unit_kind), probes
 
 
 def _choose_reference(groups: dict[str, list[Run]], wanted: str, default: Run) -> str:
@@ -103,15 +138,21 @@ def _choose_reference(groups: dict[str, list[Run]], wanted: str, default: Run) -
     return name
 
 
-def _measure_baselines(runs: Sequence[Run], execution: Execution) -> list[BaselineResult]:
+def _reload_corpus(runs: Sequence[Run], execution: Execution) -> Corpus | None:
+    """Return the runs' text; None if it is gone."""
+    record = runs[0].record
+    try:
+        return reload_corpus(record.config, record.text, progress=execution.progress)
+    except CharlmError as error:
+        log.warning("no baselines and no memory: %s", error)
+        return None
+
+
+def _measure_baselines(
+    runs: Sequence[Run], corpus: Corpus | None, execution: Execution
+) -> list[BaselineResult]:
     """Measure the baselines of the runs' text; none if it is gone, or test was not scored."""
     if any(run.report and run.report.scored_split != "test" for run in runs):
         log.warning("no baselines: these runs were not scored on the test split")
         return []
-    record = runs[0].record
-    try:
-        corpus = reload_corpus(record.config, record.text, progress=execution.progress)
-    except CharlmError as error:
-        log.warning("no baselines: %s", error)
-        return []
-    return measure_baselines(corpus, execution.directory)
+    return measure_baselines(corpus, execution.directory) if corpus else []

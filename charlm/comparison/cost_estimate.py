@@ -1,73 +1,59 @@
 """Cost estimate of a comparison: time, memory and disk of its runs before any is started."""
 
 import heapq
-import math
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from time import perf_counter
 from typing import NamedTuple
 
+import msgspec
+
 from charlm.comparison.plan import ComparisonPlan
-from charlm.comparison.tuning import PlannedWork, planned_work
+from charlm.comparison.throughput import Throughput
+from charlm.comparison.work import PlannedWork, planned_work
 from charlm.config import FORMAT_VERSION, Config
-from charlm.data.corpus import Corpus
 from charlm.errors import StorageError
-from charlm.evaluation.scoring import VALIDATION_TOKENS, iter_token_nll, validation_bpc
 from charlm.execution.device import available_memory
-from charlm.execution.executor import Execution, LocalExecutor, run_jobs
-from charlm.execution.jobs import Job
-from charlm.models.build import build_char_lm, select_kernel
+from charlm.execution.executor import LocalExecutor
 from charlm.models.cost import estimate_training_memory
-from charlm.progress import ProgressCallback, ignore
 from charlm.results.comparison import (
     CostEstimate,
     PlannedJob,
     RemainingWork,
     Resources,
 )
-from charlm.results.jobs import JobProgress
-from charlm.runs.run import RECENT_CHECKPOINTS
 from charlm.storage import files
-from charlm.training.budget import measure_step_time, resolve_max_steps, validation_interval
 
 # Bytes of a process before it has a model. That of CUDA was not measured, for want of a GPU.
 PROCESS_OVERHEAD_BYTES = {"cpu": 400_000_000, "cuda": 800_000_000}
-TIMING_TOKENS = 4096  # tokens that are read to time validation and scoring
 METRICS_BYTES_PER_STEP = 192  # of a step in metrics.jsonl, at most
-CHECKPOINT_HEADER_BYTES = 1 << 14  # of a checkpoint that are not numbers, at most
-OTHER_FILES_BYTES = 1 << 17  # of all other files of a run, at most
+CHECKPOINT_HEADER_BYTES = 1 << 14  # of weights that are not numbers, at most
+OTHER_FILES_BYTES = 1 << 16  # of all other files of a run, at most
+PROBE_DISK_BYTES = 1 << 16  # of the results of the memory probes of a run, at most
 
 
 def estimate_cost(
     plan: ComparisonPlan,
     directory: Path,
     executor: LocalExecutor,
-    count: ProgressCallback = ignore,
+    speeds: Mapping[str, Throughput],
+    startup: float,
 ) -> CostEstimate:
-    """Estimate what the runs and trials of a plan will take.
-
-    Times are measured now, each entry alone on this machine, and include the start of a process.
+    """Estimate what the runs, trials and probes of a plan will take.
 
     Args:
         plan: The plan.
         directory: Directory of the comparison.
         executor: Where the runs would be made.
-        count: Is called after each entry that was timed.
+        speeds: Entry -> its speed, alone on this machine.
+        startup: Seconds to start and stop a process.
     """
-    startup = measure_startup_time(executor.device)
     vocabulary_size = plan.corpus.vocabulary.size
-    speeds: dict[str, Throughput] = {}
-    for entry in plan.entries:
-        speeds[entry.name] = measure_throughput(entry.runs[0].config, plan.corpus, executor.device)
-        count(1)
 
     def estimate_job(work: PlannedWork) -> PlannedJob:
         run, progress = work.run, work.progress()
         fraction = 1.0 if progress.status else progress.done / max(1, progress.total)
-        seconds = speeds[work.entry.name].run_seconds(run.config, plan.corpus)
+        seconds = speeds[work.entry.name].run_seconds(run, plan.corpus)
         return PlannedJob(
             name=work.label,
             purpose=work.purpose,
@@ -80,10 +66,27 @@ def estimate_cost(
             fraction_done=fraction,
             seconds=0.0 if progress.status else startup + seconds * (1 - fraction),
             memory_bytes=estimate_memory(run.config, vocabulary_size, executor.device),
-            disk_bytes=estimate_disk(work, plan.corpus),
+            disk_bytes=estimate_disk(work),
         )
 
-    jobs = [estimate_job(work) for work in planned_work(plan)]
+    def estimate_probe(work: PlannedWork) -> PlannedJob:
+        job = estimate_job(work)
+        path = directory / "probes" / work.run.path.name / "report.json"
+        is_done = not work.is_open and path.exists()
+        changes = {
+            "name": f"probes/{job.name.partition('/')[2]}",
+            "purpose": "probe",
+            "status": "finished" if is_done else "pending",
+            "fraction_done": float(is_done),
+            "seconds": 0.0 if is_done else startup + speeds[work.entry.name].probe_seconds(),
+            "disk_bytes": 0 if is_done else PROBE_DISK_BYTES,
+        }
+        return msgspec.structs.replace(job, **changes)
+
+    work = planned_work(plan)
+    jobs = [estimate_job(item) for item in work]
+    if plan.request.memory:
+        jobs += [estimate_probe(item) for item in work if item.purpose == "run"]
     remaining = [job for job in jobs if job.status in ("pending", "running")]
     limited = limit_to_memory(executor, [job.memory_bytes for job in remaining or jobs])
     parallel = limited.executor.max_parallel
@@ -106,64 +109,17 @@ def estimate_cost(
             disk_bytes=sum(job.disk_bytes for job in remaining),
         ),
         available=Resources(
-            memory_bytes=available_memory(executor.device), disk_bytes=files.free_bytes(directory)
+            memory_bytes=available_memory(executor.device),
+            disk_bytes=files.free_bytes(existing_parent(directory)),
         ),
         insufficient=plan.insufficient,
     )
 
 
-def measure_startup_time(device: str) -> float:
-    """Return the seconds that a worker takes to start and stop, with almost nothing to train."""
-    with TemporaryDirectory() as name:
-        directory = Path(name).absolute()
-        text, run = directory / "text", directory / "run"
-        text.write_text("to be or not to be, " * 9)
-        argv = ["train", str(text), "--run", str(run), f"--device={device}", "--max-steps=1"]
-        argv += ["--cell=rnn", "--kernel=loop", "--hidden-size=4", "--batch-size=1", "--seq-len=2"]
-        job = Job("startup", run, argv, JobProgress)
-        start = perf_counter()
-        run_jobs([job], Execution(directory, LocalExecutor(1, device)))
-        return perf_counter() - start
-
-
-class Throughput(NamedTuple):
-    """Seconds per optimizer step, per token of validation, and per scored token."""
-
-    seconds_per_step: float
-    seconds_per_validation_token: float
-    seconds_per_scored_token: float
-
-    def seconds_per_million(self, config: Config) -> float:
-        """Return the seconds of optimizer steps per million characters."""
-        return 1e6 * self.seconds_per_step / (config.batch_size * config.seq_len)
-
-    def run_seconds(self, config: Config, corpus: Corpus) -> float:
-        """Return the seconds of a run from its first step to its score."""
-        steps = resolve_max_steps(config, corpus.split("train"))
-        validations = math.ceil(steps / validation_interval(config, steps))
-        validation_tokens = validations * min(len(corpus.split("valid")), VALIDATION_TOKENS)
-        scored_tokens = 0 if config.final_eval == "none" else len(corpus.split(config.final_eval))
-        return (
-            steps * self.seconds_per_step
-            + validation_tokens * self.seconds_per_validation_token
-            + scored_tokens * self.seconds_per_scored_token
-        )
-
-
-def measure_throughput(config: Config, corpus: Corpus, device: str) -> Throughput:
-    """Time a new model for a moment."""
-    kernel, _ = select_kernel(config, device)
-    vocabulary_size, train = corpus.vocabulary.size, corpus.split("train")
-    steps = resolve_max_steps(config, train)
-    step_time = measure_step_time(config, steps, vocabulary_size, kernel, device, train)
-    model = build_char_lm(config, vocabulary_size, kernel, device)
-    ids = corpus.split("valid")[:TIMING_TOKENS]
-    start = perf_counter()
-    validation_bpc(model, ids, corpus.vocabulary)
-    validated = perf_counter()
-    deque(iter_token_nll(model, ids[:, None], corpus.vocabulary), maxlen=0)
-    scored = perf_counter()
-    return Throughput(step_time, (validated - start) / len(ids), (scored - validated) / len(ids))
+def existing_parent(directory: Path) -> Path:
+    """Return a directory, or the nearest one above it that exists."""
+    path = directory.absolute()
+    return next(place for place in (path, *path.parents) if place.exists())
 
 
 def estimate_memory(config: Config, vocabulary_size: int, device: str) -> int:
@@ -172,19 +128,16 @@ def estimate_memory(config: Config, vocabulary_size: int, device: str) -> int:
     return estimate_training_memory(config, vocabulary_size) + overhead
 
 
-def estimate_disk(work: PlannedWork, corpus: Corpus) -> int:
-    """Return the bytes that a run or trial will still write, at most."""
+def estimate_disk(work: PlannedWork) -> int:
+    """Return the bytes that a run or trial will still write until it has finished."""
     if work.progress().status:
         return 0
     run = work.run
-    # Weights and two moments; the state of each stream. The best one is kept beside the newest,
-    # and one more is there while it is written.
-    numbers = 3 * run.parameters + run.config.batch_size * run.state_size
-    checkpoints = (RECENT_CHECKPOINTS + 2) * (4 * numbers + CHECKPOINT_HEADER_BYTES)
-    metrics = METRICS_BYTES_PER_STEP * resolve_max_steps(run.config, corpus.split("train"))
     files_of_run = () if work.is_open else run.path.rglob("*")
-    written = (file.stat().st_size for file in files_of_run if file.is_file())
-    return max(0, checkpoints + metrics + OTHER_FILES_BYTES - sum(written))
+    written = sum(file.stat().st_size for file in files_of_run if file.is_file())
+    weights = 4 * run.parameters + CHECKPOINT_HEADER_BYTES
+    metrics = METRICS_BYTES_PER_STEP * run.max_steps
+    return max(0, weights + metrics + OTHER_FILES_BYTES - written)
 
 
 def check_disk_space(directory: Path, needed: int) -> None:

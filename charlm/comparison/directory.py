@@ -19,7 +19,14 @@ from charlm.storage.lock import exclusive_lock
 MARKER = "comparison.json"
 STDIN_FILE = "stdin.txt"
 TIMED_SIZES_FILE = "time_matching.json"
-PRECREATED_FILES = {"lock", "logs", STDIN_FILE, TIMED_SIZES_FILE}  # written before the marker
+BUDGET_FILE = "budget.json"
+PRECREATED_FILES = {
+    "lock",
+    "logs",
+    STDIN_FILE,
+    TIMED_SIZES_FILE,
+    BUDGET_FILE,
+}  # written before the marker
 
 
 def check_comparison_dir(directory: Path, kind: ComparisonKind) -> None:

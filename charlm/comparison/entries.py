@@ -23,6 +23,8 @@ from charlm.runs.metrics import load_latest_metrics
 from charlm.runs.run import Run, is_run
 
 WORKER_LOG_EVERY = 60  # seconds between lines in the log of a worker
+# Settings that decide what is observed of a run, and change no bit of its model.
+OBSERVING_SETTINGS = ("branches",)
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class PlannedRun:
     Attributes:
         config: Its config.
         path: Its directory.
+        max_steps: Its budget in optimizer steps.
         parameters: Of the model.
         state_size: Floats carried per stream.
         flops_per_character: Matrix products, forward.
@@ -39,6 +42,7 @@ class PlannedRun:
 
     config: Config
     path: Path
+    max_steps: int
     parameters: int
     state_size: int
     flops_per_character: int
@@ -86,7 +90,7 @@ class Entry:
         name: Label in tables and reports.
         role: Whether it is judged.
         relative_error: Of the matched budget; None where it was not matched by that budget.
-        runs: One per seed, in the order of seeds.
+        runs: One per seed, in the order of seeds; of the Transformer only the first.
     """
 
     name: str
@@ -94,9 +98,10 @@ class Entry:
     relative_error: float | None
     runs: tuple[PlannedRun, ...]
 
-    def with_settings(self, settings: Settings, corpus: CorpusRecord) -> "Entry":
-        """Return the entry with settings that do not change the size of its models."""
-        return replace(self, runs=tuple(with_overrides(run, settings, corpus) for run in self.runs))
+    def with_settings(self, settings: Sequence[Settings], corpus: CorpusRecord) -> "Entry":
+        """Return the entry with settings of each run that do not change the size of its model."""
+        runs = zip(self.runs, settings, strict=True)
+        return replace(self, runs=tuple(with_overrides(run, own, corpus) for run, own in runs))
 
     def summary(self, seconds_per_million: float | None = None) -> PlannedEntry:
         """Return its size and speed as reports show them."""
@@ -108,6 +113,9 @@ class Entry:
             parameters=run.parameters,
             flops_per_character=run.flops_per_character,
             state_size=run.state_size,
+            learning_rate=run.config.learning_rate,
+            batch_size=run.config.batch_size,
+            max_steps=run.max_steps,
             seconds_per_million=seconds_per_million,
             relative_error=self.relative_error,
             tolerance=PARAMETER_TOLERANCE if self.role == "transformer" else None,
@@ -117,16 +125,22 @@ class Entry:
 def plan_runs(
     configs: Sequence[Config], corpus: CorpusRecord, vocabulary_size: int, directory: Path
 ) -> tuple[PlannedRun, ...]:
-    """Return the runs with these configs: a pure function of its arguments."""
+    """Return the runs with these configs, which have a budget in characters: a pure function."""
     return tuple(
         PlannedRun(
             config,
             run_path(config, corpus, directory / "runs"),
+            steps_of(config),
             *count_parameters_and_state(config, vocabulary_size),
             flops_per_character(config, vocabulary_size),
         )
         for config in configs
     )
+
+
+def steps_of(config: Config) -> int:
+    """Return the optimizer steps of a run with a budget in characters."""
+    return config.characters // (config.batch_size * config.seq_len)
 
 
 def with_overrides(
@@ -137,7 +151,8 @@ def with_overrides(
 ) -> PlannedRun:
     """Return the run with settings that do not change its size, in `parent` or beside it."""
     config = msgspec.structs.replace(run.config, **settings)
-    return replace(run, config=config, path=run_path(config, corpus, parent or run.path.parent))
+    path = run_path(config, corpus, parent or run.path.parent)
+    return replace(run, config=config, path=path, max_steps=steps_of(config))
 
 
 def by_seed(entries: Sequence[Entry]) -> list[tuple[Entry, PlannedRun]]:
@@ -146,36 +161,27 @@ def by_seed(entries: Sequence[Entry]) -> list[tuple[Entry, PlannedRun]]:
     A run that two entries share is there once, as where attention is among the cells.
     """
     unique: dict[Path, tuple[Entry, PlannedRun]] = {}
-    for runs in zip(*(entry.runs for entry in entries), strict=True):
-        for entry, run in zip(entries, runs, strict=True):
-            unique.setdefault(run.path, (entry, run))
+    for number in range(max(len(entry.runs) for entry in entries)):
+        for entry in entries:
+            for run in entry.runs[number : number + 1]:
+                unique.setdefault(run.path, (entry, run))
     return list(unique.values())
 
 
-def training_jobs(entries: Sequence[Entry], texts: Sequence[str]) -> list[Job]:
-    """Return the jobs that train all runs of these entries."""
-    return [
-        run.job(texts, f"{entry.name} seed {run.config.seed}") for entry, run in by_seed(entries)
-    ]
-
-
-def finished_cell_runs(entries: Sequence[Entry]) -> list[Run]:
-    """Return the runs of cells that have finished and did not diverge.
-
-    Those of the Transformer are left out: probes relate runs to each other, and it is not judged.
-    """
-    cells = [entry for entry in entries if entry.role == "cell"]
-    runs = [Run(run.path) for _, run in by_seed(cells)]
+def finished_runs(entries: Sequence[Entry]) -> list[Run]:
+    """Return the runs that have finished and did not diverge."""
+    runs = [Run(run.path) for _, run in by_seed(entries)]
     return [run for run in runs if run.report]
 
 
 def shared_settings(configs: Sequence[Config], without: Sequence[str] = ()) -> dict[str, Setting]:
     """Return the settings that all configs share and that determine the result of a run.
 
-    Cell, sizes and seed, by which the runs of a comparison differ, are left out.
+    Cell, sizes and seed, by which the runs of a comparison differ, are left out. So are those that
+    decide what is observed of a run, not the run itself.
     """
     first, *others = map(msgspec.to_builtins, configs)
-    varying = {"cell", "hidden_size", "seed", *without}
+    varying = {"cell", "hidden_size", "seed", *OBSERVING_SETTINGS, *without}
     if first["tie_weights"]:
         varying.add("embedding_dim")
     return {

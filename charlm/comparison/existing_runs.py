@@ -1,6 +1,6 @@
 """Existing runs as entries of a comparison: which may be compared, and how they differ."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,7 +8,12 @@ import msgspec
 
 from charlm.cells.names import cell_label
 from charlm.comparison.budget_matching import BUDGET_TOLERANCE
-from charlm.comparison.entries import Entry, PlannedRun, shared_settings
+from charlm.comparison.entries import (
+    OBSERVING_SETTINGS,
+    Entry,
+    PlannedRun,
+    shared_settings,
+)
 from charlm.config import option_metadata, to_argv
 from charlm.errors import ConfigError
 from charlm.models.cost import flops_per_character
@@ -36,10 +41,17 @@ class ReportHeader(msgspec.Struct, frozen=True):
 
 
 class LoadedRuns(NamedTuple):
-    """Runs, and the first run of the default reference."""
+    """Runs, and the first run of the default reference.
+
+    Attributes:
+        runs: All runs.
+        reference: The first run of the default reference.
+        tuned: Directory of a run -> settings that were tuned for each seed by itself.
+    """
 
     runs: list[Run]
     reference: Run
+    tuned: Mapping[Path, Collection[str]]
 
 
 def load_runs(directories: Sequence[str | Path]) -> LoadedRuns:
@@ -50,6 +62,7 @@ def load_runs(directories: Sequence[str | Path]) -> LoadedRuns:
     """
     runs: list[Run] = []
     reference: Run | None = None
+    tuned: dict[Path, Collection[str]] = {}
     for directory in map(Path, directories):
         if is_run(directory):
             run = Run(directory)
@@ -62,11 +75,14 @@ def load_runs(directories: Sequence[str | Path]) -> LoadedRuns:
             for row in report.rows
             if row.role == "cell"
         }
-        runs += [run for row_runs in rows.values() for run in row_runs]
+        searched = report.tuning.search.space if report.tuning else ()
+        for run in (run for row_runs in rows.values() for run in row_runs):
+            runs.append(run)
+            tuned[run.path] = searched
         reference = reference or rows[report.statistics.reference][0]
     if reference is None:
         raise ConfigError("cannot compare: no run is given. Name at least one run")
-    return LoadedRuns(runs, reference)
+    return LoadedRuns(runs, reference, tuned)
 
 
 def _load_comparison_report(directory: Path) -> ComparisonReport:
@@ -132,11 +148,17 @@ def _protocol_fields(run: Run) -> Iterator[tuple[str, str | None]]:
     )
 
 
-def group_by_config(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Return name -> runs that differ only in their seed, sorted by seed.
+def group_by_config(
+    runs: Sequence[Run], tuned: Mapping[Path, Collection[str]] = {}
+) -> dict[str, list[Run]]:
+    """Return name -> runs that differ only in their seed and what was tuned, sorted by seed.
 
     All groups have the same seeds. A run that is given twice, as by two comparisons, counts once.
     A group is named after its cell if that is unique, else after the directory of its first run.
+
+    Args:
+        runs: All runs.
+        tuned: Directory of a run -> settings that were tuned for each seed by itself.
 
     Raises:
         ConfigError: Groups have different seeds, or two runs should be the same but are not.
@@ -144,7 +166,8 @@ def group_by_config(runs: Sequence[Run]) -> dict[str, list[Run]]:
     groups: dict[tuple[str, ...], dict[int, Run]] = {}
     for run in runs:
         config, seed = run.record.config, run.record.config.seed
-        settings = to_argv(config, with_changeable=False, exclude=("cell", "seed"))
+        ignored = ("cell", "seed", *OBSERVING_SETTINGS, *tuned.get(run.path, ()))
+        settings = to_argv(config, with_changeable=False, exclude=ignored)
         key = cell_label(config.cell), run.record.cell_sha256, *settings
         other = groups.setdefault(key, {}).setdefault(seed, run)
         if _weights_sha256(run) != _weights_sha256(other):
@@ -211,13 +234,14 @@ def describe_matching(entries: Sequence[Entry], groups: Mapping[str, Sequence[Ru
     amounts = {
         name: [amount(*run) for run in runs] for name, amount in COMPARABLE_QUANTITIES.items()
     }
-    max_steps = set(amounts["max_steps"])
+    max_steps, characters = set(amounts["max_steps"]), set(amounts["characters_read"])
     return Matching(
         measure=None,
         amount=None,
         parameters=None,
         tolerance=BUDGET_TOLERANCE,
         max_relative_error=None,
+        characters=characters.pop() if len(characters) == 1 else None,
         max_steps=max_steps.pop() if len(max_steps) == 1 else None,
         quantities=tuple(
             QuantityRange(
@@ -234,7 +258,9 @@ def describe_matching(entries: Sequence[Entry], groups: Mapping[str, Sequence[Ru
 def _as_planned(run: Run) -> PlannedRun:
     record = run.record
     flops = flops_per_character(record.config, run.vocabulary.size)
-    return PlannedRun(record.config, run.path, record.parameters, record.state_size, flops)
+    return PlannedRun(
+        record.config, run.path, record.max_steps, record.parameters, record.state_size, flops
+    )
 
 
 def differing_settings(entries: Sequence[Entry]) -> dict[str, dict[str, Setting]]:
@@ -243,7 +269,7 @@ def differing_settings(entries: Sequence[Entry]) -> dict[str, dict[str, Setting]
     shared = shared_settings(list(configs.values()))
     values = {name: msgspec.to_builtins(config) for name, config in configs.items()}
     first, *_ = values.values()
-    excluded = {"cell", "hidden_size", "seed", *shared}
+    excluded = {"cell", "hidden_size", "seed", *OBSERVING_SETTINGS, *shared}
     return {
         setting: {name: own[setting] for name, own in values.items()}
         for setting in first

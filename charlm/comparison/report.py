@@ -6,33 +6,36 @@ with how many interruptions they were made. Everything that a clock decides is i
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
+from statistics import median
 
 import msgspec
 import numpy as np
 
 from charlm.comparison.entries import Entry, PlannedRun, shared_settings
+from charlm.comparison.memory import MEMORY_MARGINS, MemoryReport
 from charlm.comparison.samples import sample_text
-from charlm.comparison.verdicts import SIGNIFICANCE_LEVEL, compute_verdicts
+from charlm.comparison.verdicts import SIGNIFICANCE_LEVEL, Judgement, judge, summarize_seeds
 from charlm.config import FORMAT_VERSION
 from charlm.evaluation.scoring import STREAMING_PROTOCOL
 from charlm.results.comparison import (
     BaselineResult,
-    CellTiming,
+    Budget,
     ComparisonKind,
     ComparisonReport,
     ComparisonResult,
     EntryRow,
+    Judged,
     Matching,
+    Memory,
     ScoredCorpus,
     SeedSummary,
     Statistics,
     TimingReport,
     Unit,
-    Verdict,
 )
 from charlm.results.probes import ProbesReport
 from charlm.results.run import Environment, RunRecord, RunReport, Score
+from charlm.results.text import TextNote, UnitKind
 from charlm.results.tuning import Setting, TuningReport
 from charlm.runs.metrics import load_validation_curve
 from charlm.runs.run import Run
@@ -56,6 +59,32 @@ class RunOutcome(msgspec.Struct, frozen=True):
 Outcomes = Mapping[str, Sequence[RunOutcome]]  # entry -> one outcome per seed
 
 
+class Findings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a comparison found out besides the scores of its runs.
+
+    Attributes:
+        memory: What the probes measured.
+        budget: What parts of the budget and other learning rates did; None for existing runs.
+        ngram_memory: (k, bits lost beyond k) of the n-gram.
+        baselines: Reference scores of the same text.
+        tuning: The search, if there was one.
+        notes: Oddities of the text.
+        linear_cells: Cells because of which all are in residual blocks.
+        bare_linear_cells: Linear cells that are bare beside others, as requested.
+        differing_settings: Of existing runs: setting -> entry -> value.
+    """
+
+    memory: MemoryReport = MemoryReport()
+    budget: Budget | None = None
+    ngram_memory: tuple[tuple[int, float], ...] = ()
+    baselines: tuple[BaselineResult, ...] = ()
+    tuning: TuningReport | None = None
+    notes: tuple[TextNote, ...] = ()
+    linear_cells: tuple[str, ...] = ()
+    bare_linear_cells: tuple[str, ...] = ()
+    differing_settings: dict[str, dict[str, Setting]] | None = None
+
+
 def load_outcomes(entries: Sequence[Entry]) -> Outcomes:
     """Read the runs of entries, all of which have ended."""
     return {entry.name: [load_outcome(run) for run in entry.runs] for entry in entries}
@@ -71,13 +100,11 @@ def build_report(
     kind: ComparisonKind,
     entries: Sequence[Entry],
     outcomes: Outcomes,
+    findings: Findings,
     *,
     matching: Matching,
     reference: str,
     margin: float,
-    baselines: Sequence[BaselineResult] = (),
-    tuning: TuningReport | None = None,
-    differing_settings: dict[str, dict[str, Setting]] | None = None,
 ) -> ComparisonReport:
     """Return report.json of a comparison.
 
@@ -85,41 +112,54 @@ def build_report(
         kind: Of comparison.
         entries: All entries.
         outcomes: Entry -> its runs.
+        findings: What was found out besides.
         matching: What the cells have in common.
         reference: Cell that the others are compared with.
         margin: Smallest relevant difference in bits per character.
-        baselines: Reference scores of the same text.
-        tuning: The search, if there was one.
-        differing_settings: Of existing runs: setting -> entry -> value.
     """
     cells = [entry.name for entry in entries if entry.role == "cell"]
-    verdicts, blocks = judge({name: outcomes[name] for name in cells}, reference, margin)
+    judgement = judge_quality({name: outcomes[name] for name in cells}, reference, margin)
     rows = [
-        summarize_entry(entry, outcomes[entry.name], verdicts.get(entry.name)) for entry in entries
+        summarize_entry(
+            entry,
+            outcomes[entry.name],
+            judgement.cells.get(entry.name),
+            findings.memory.rows.get(entry.name),
+        )
+        for entry in entries
     ]
-    searched = list(tuning.search.space) if tuning else []
+    tuning = findings.tuning
+    score = next((outcome.score for outcome in _flatten(outcomes) if outcome.score), None)
     return ComparisonReport(
         format=FORMAT_VERSION,
         kind=kind,
         protocol=STREAMING_PROTOCOL,
-        corpus=_scored_corpus(outcomes),
+        corpus=_scored_corpus(outcomes, findings.notes),
         matching=matching,
         settings=shared_settings(
-            [outcome.record.config for name in cells for outcome in outcomes[name]], searched
+            [outcome.record.config for name in cells for outcome in outcomes[name]],
+            list(tuning.search.space) if tuning else [],
         ),
-        differing_settings=differing_settings,
+        differing_settings=findings.differing_settings,
         tuning=tuning,
         environment=merge_environments(outcome.record for outcome in _flatten(outcomes)),
         unit=score_unit(rows),
         statistics=Statistics(
             reference=reference,
-            margin=margin,
             level=SIGNIFICANCE_LEVEL,
             correction="Holm",
-            blocks=blocks,
+            units=len(score.block_lengths) if score else 0,
+            unit_kind=score.unit_kind if score else "block",
+            margins={"bits_per_char": margin, **MEMORY_MARGINS},
         ),
         rows=sort_rows(rows),
-        baselines=tuple(baselines),
+        pairs=(*judgement.pairs, *findings.memory.pairs),
+        budget=findings.budget,
+        ngram_memory=findings.ngram_memory,
+        unmeasured=findings.memory.unmeasured,
+        linear_cells=findings.linear_cells,
+        bare_linear_cells=findings.bare_linear_cells,
+        baselines=findings.baselines,
     )
 
 
@@ -127,7 +167,7 @@ def _flatten(outcomes: Outcomes) -> list[RunOutcome]:
     return [outcome for runs in outcomes.values() for outcome in runs]
 
 
-def _scored_corpus(outcomes: Outcomes) -> ScoredCorpus:
+def _scored_corpus(outcomes: Outcomes, notes: tuple[TextNote, ...]) -> ScoredCorpus:
     first, *_ = runs = _flatten(outcomes)
     scored = next((run.report for run in runs if run.score), None)
     text = first.record.text
@@ -138,35 +178,36 @@ def _scored_corpus(outcomes: Outcomes) -> ScoredCorpus:
         splits=text.splits,
         scored_split=scored.scored_split if scored else "test",
         scored_sha256=scored.score.text_sha256 if scored and scored.score else None,
+        notes=notes,
     )
 
 
-def judge(outcomes: Outcomes, reference: str, margin: float) -> tuple[dict[str, Verdict], int]:
-    """Return the verdict of every cell, and the number of blocks of the scored text.
-
-    The bits of a run that diverged are infinite.
-    """
+def judge_quality(outcomes: Outcomes, reference: str, margin: float) -> Judgement:
+    """Judge the scores of all cells; the bits of a run that diverged are not finite."""
     scores = [outcome.score for outcome in _flatten(outcomes)]
-    lengths = np.array(next((score.block_lengths for score in scores if score), (1,)))
-    infinite = np.full(len(lengths), np.inf)
+    first = next((score for score in scores if score), None)
+    lengths = np.array(first.block_lengths if first else (1,), np.float64)
+    missing = np.full(len(lengths), np.nan)
+    unit_kind: UnitKind = first.unit_kind if first else "block"
     bits = {
-        cell: np.array(
-            [outcome.score.block_bits if outcome.score else infinite for outcome in runs]
-        )
+        cell: np.array([outcome.score.block_bits if outcome.score else missing for outcome in runs])
         for cell, runs in outcomes.items()
     }
-    verdicts = compute_verdicts(bits, lengths, reference, margin)
-    has_diverged = bool(np.isinf(bits[reference][:, 0]).any())
-    verdicts[reference] = Verdict(label="diverged" if has_diverged else "reference")
-    return verdicts, len(lengths) if any(scores) else 0
+    return judge(bits, lengths, reference, margin, quantity="bits_per_char", unit_kind=unit_kind)
 
 
 def summarize_entry(
-    entry: Entry, outcomes: Sequence[RunOutcome], verdict: Verdict | None
+    entry: Entry,
+    outcomes: Sequence[RunOutcome],
+    quality: Judged | None,
+    memory: Memory | None,
 ) -> EntryRow:
-    """Return the row of an entry; verdict None if it is not judged."""
+    """Return the row of an entry; without a judgement of its quality it is not judged."""
     run = entry.runs[0]
     scores = [outcome.score for outcome in outcomes]
+    by_char = summarize_seeds([score.bits_per_char if score else None for score in scores])
+    by_byte = summarize_seeds([score.bits_per_byte if score else None for score in scores])
+    value = by_char if by_char.mean is not None else by_byte
     return EntryRow(
         name=entry.name,
         role=entry.role,
@@ -176,22 +217,16 @@ def summarize_entry(
         relative_error=entry.relative_error,
         state_size=run.state_size,
         flops_per_character=run.flops_per_character,
-        learning_rate=run.config.learning_rate,
-        bits_per_char=summarize_seeds([score.bits_per_char if score else None for score in scores]),
-        bits_per_byte=summarize_seeds([score.bits_per_byte if score else None for score in scores]),
+        learning_rate=median(run.config.learning_rate for run in entry.runs),
+        batch_size=run.config.batch_size,
+        bits_per_char=by_char,
+        bits_per_byte=by_byte,
+        quality=quality or Judged(value=value, ci_low=None, ci_high=None, verdict=None),
+        memory=memory,
         seeds=tuple(run.config.seed for run in entry.runs),
         diverged=scores.count(None),
         runs=tuple(run.path.resolve().name for run in entry.runs),
-        verdict=verdict,
     )
-
-
-def summarize_seeds(values: Sequence[float | None]) -> SeedSummary:
-    """Return mean, minimum and maximum over seeds; all None if a seed has no value."""
-    known = [value for value in values if value is not None]
-    if len(known) < len(values) or not known:
-        return SeedSummary(mean=None, min=None, max=None, per_seed=tuple(values))
-    return SeedSummary(mean=fmean(known), min=min(known), max=max(known), per_seed=tuple(values))
 
 
 def score_unit(rows: Sequence[EntryRow]) -> Unit:
@@ -226,28 +261,6 @@ def merge_environments(records: Iterable[RunRecord]) -> dict[str, str]:
         for name in Environment.__struct_fields__
     }
     return {name: " or ".join(sorted(different)) for name, different in values.items()}
-
-
-def build_timing_report(outcomes: Outcomes, command: str) -> TimingReport:
-    """Return timing.json: how long runs took where they were made, and the command line."""
-    return TimingReport(
-        format=FORMAT_VERSION,
-        command=command,
-        cells={
-            name: summarize_timing([run.report for run in runs if run.report])
-            for name, runs in outcomes.items()
-        },
-    )
-
-
-def summarize_timing(reports: Sequence[RunReport]) -> CellTiming:
-    """Return the mean times of finished runs."""
-    if not reports:
-        return CellTiming(seconds_per_million=None, minutes=None)
-    return CellTiming(
-        seconds_per_million=fmean(1e6 / report.chars_per_second for report in reports),
-        minutes=fmean(report.seconds for report in reports) / 60,
-    )
 
 
 def build_result(

@@ -10,23 +10,32 @@ from typing import get_args
 import msgspec
 
 from charlm.cells.names import REGISTERED_NAMES, cell_label
-from charlm.comparison.search import DEFAULT_TRIALS, SearchSettings, make_search
-from charlm.config import Config, validate_config
+from charlm.comparison.search import SearchSettings, make_search
+from charlm.config import BUDGETS, Config, option_name, validate_config
 from charlm.errors import ConfigError
 from charlm.registry import unknown_name_error
 from charlm.results.comparison import Measure
 from charlm.results.tuning import Setting
 
-DEFAULT_CELLS = ("rnn", "gru", "lstm")
-DEFAULT_TEXT = "python-docs"
-DEFAULT_PARAMS = 150_000
+DEFAULT_CELLS = ("gru", "lstm", "rnn")
+DEFAULT_TEXT = "python-source"
+DEFAULT_PARAMS = 100_000
+DEFAULT_CHARACTERS = 1_250_000  # that each run reads
+# Settings of all runs that a comparison has unless they are given.
+DEFAULT_SETTINGS: Mapping[str, Setting] = {
+    "embedding_dim": 32,
+    "test_chars": 250_000,
+    "branches": "1/8,1/3",
+}
 DEFAULT_SEEDS = 6  # the fewest that allow a verdict
 DEFAULT_MARGIN = 0.01  # bits per character; a smaller difference is considered negligible
-# Settings that a comparison determines: sizes, seeds, equal steps, and the score on test.
+# Settings that a comparison determines: sizes, seeds, equal budgets, and the score on test.
 OWN_SETTINGS = ("cell", "hidden_size", "seed", "minutes", "final_eval")
+RATE_SETTING = "learning_rate"
 TRANSFORMER = "transformer"  # name of the baseline that is trained, and of its entry
 # All baselines, as in evaluation/baselines.py, which is slow to import.
-BASELINE_NAMES = ("uniform", "unigram", "n-gram", "gzip", "bz2", "xz", "zstd", TRANSFORMER)
+MEASURED_BASELINES = ("uniform", "unigram", "n-gram", "gzip", "bz2", "xz", "zstd")
+BASELINE_NAMES = (*MEASURED_BASELINES, TRANSFORMER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,18 +45,20 @@ class ComparisonRequest:
     Attributes:
         texts: Files, directories or names of built-in corpora, concatenated; "-" for stdin.
         cells: Names of the cells, or FILE.py:CLASS.
-        settings: Fields of `Config` that all runs share.
+        settings: Fields of `Config` that all runs share; recipes differ by cell.
         params: Parameters of every model; with another `match`, of the LSTM that defines the
             budget.
         match: Quantity that all models have in common.
         seeds: Runs per cell.
-        reference: Cell that the others are compared with; default: the first.
+        first_seed: Seed of the first run of each cell; the others follow.
+        minutes: Minutes that the whole command may take, in place of another budget; 0: no limit.
+        reference: Cell that the others are compared with; default: the GRU, else the first cell
+            with gates, else the first.
         margin: Smallest relevant difference in bits per character.
-        trials: Tuning trials per cell; 0 disables tuning. Default: 6, or 0 if `settings` has a
-            learning rate.
-        lr_range: Learning rates of the trials, such as "3e-4..3e-2".
-        baselines: Names of baselines ("transformer" is one); None for all.
-        probes: Whether every run is probed for its memory.
+        trials: Tuning trials per cell and seed; 0: each cell has its recipe.
+        lr_range: Learning rates of the trials, such as "1e-3..4e-2".
+        baselines: Names of baselines ("transformer" is trained); "all" but that one by default.
+        memory: Whether the memory of every run is measured.
     """
 
     texts: tuple[str, ...] = (DEFAULT_TEXT,)
@@ -56,18 +67,20 @@ class ComparisonRequest:
     params: int = DEFAULT_PARAMS
     match: Measure = "params"
     seeds: int = DEFAULT_SEEDS
+    first_seed: int = 0
+    minutes: float = 0.0
     reference: str = ""
     margin: float = DEFAULT_MARGIN
-    trials: int | None = None
+    trials: int = 0
     lr_range: str = ""
-    baselines: tuple[str, ...] | None = None
-    probes: bool = False
+    baselines: tuple[str, ...] = MEASURED_BASELINES
+    memory: bool = True
 
     def __post_init__(self) -> None:
         """Raise ConfigError if the request cannot be satisfied."""
         object.__setattr__(self, "cells", tuple(dict.fromkeys(self.cells)))
         if not self.texts:
-            raise ConfigError("cannot compare on no text. Try python-docs")
+            raise ConfigError(f"cannot compare on no text. Try {DEFAULT_TEXT}")
         if self.match not in get_args(Measure):
             raise ConfigError(
                 f"cannot match {self.match}: it must be one of {', '.join(get_args(Measure))}"
@@ -81,9 +94,15 @@ class ComparisonRequest:
                 raise ConfigError(
                     f"cannot set {name}: the comparison determines it. Try without {name}"
                 )
-        for name in self.baselines or ():
+        for name in self.baselines:
             if name not in BASELINE_NAMES:
                 raise unknown_name_error("baseline", name, ("all", "none", *BASELINE_NAMES))
+        given = [name for name in BUDGETS if self.settings.get(name)]
+        if self.minutes and given:
+            raise ConfigError(
+                f"cannot use --minutes with {option_name(given[0])}: they are two budgets. "
+                "Try one of them"
+            )
         validate_cells(self.base_settings, self.cells)
         labels = [cell_label(cell) for cell in self.cells]
         if self.reference and cell_label(self.reference) not in labels:
@@ -91,44 +110,40 @@ class ComparisonRequest:
                 f"cannot use --reference {self.reference}: it is not among the cells. "
                 f"Try one of {', '.join(self.cells)}"
             )
-        if self.lr_range and not self.num_trials:
+        if self.trials < 0 or self.first_seed < 0 or self.minutes < 0:
+            raise ConfigError("cannot compare: --trials, --minutes and seeds must not be negative")
+        if self.lr_range and not self.trials:
             raise ConfigError("cannot search --lr-range: there are no --trials. Try without it")
         _ = self.search  # raises if there is nothing to search
 
     @property
     def base_settings(self) -> dict[str, Setting]:
         """Settings of every run, before it has its cell, size and seed."""
-        return base_settings(self.settings)
-
-    @property
-    def reference_label(self) -> str:
-        """Label of the cell that the others are compared with."""
-        return cell_label(self.reference or self.cells[0])
-
-    @property
-    def num_trials(self) -> int:
-        """Tuning trials per cell."""
-        if self.trials is None:
-            return 0 if "learning_rate" in self.settings else DEFAULT_TRIALS
-        return self.trials
+        defaults = dict(DEFAULT_SETTINGS)
+        if self.settings.get("tie_weights"):
+            del defaults["embedding_dim"]
+        if self.settings.get("lr_schedule", "wsd") != "wsd":
+            del defaults["branches"]
+        return base_settings({**defaults, **self.settings})
 
     @property
     def search(self) -> SearchSettings | None:
-        """The search that every entry gets; None without tuning."""
-        if not self.num_trials:
-            return None
-        return make_search(self.num_trials, self.settings, self.lr_range)
+        """The search of every run; None without tuning."""
+        return make_search(self.trials, self.settings, self.lr_range) if self.trials else None
+
+    @property
+    def has_bracket(self) -> bool:
+        """Whether runs at other learning rates show if the recipe fits the text."""
+        return not self.trials and not self.settings.get(RATE_SETTING)
 
     @property
     def has_transformer(self) -> bool:
         """True if a Transformer is trained as a baseline."""
-        return self.baselines is None or TRANSFORMER in self.baselines
+        return TRANSFORMER in self.baselines
 
     @property
-    def measured_baselines(self) -> tuple[str, ...] | None:
-        """Names of the baselines that are measured without training; None for all."""
-        if self.baselines is None:
-            return None
+    def measured_baselines(self) -> tuple[str, ...]:
+        """Names of the baselines that are measured without training."""
         return tuple(name for name in self.baselines if name != TRANSFORMER)
 
 
@@ -179,12 +194,18 @@ def is_run_list(names: Sequence[str]) -> bool:
     return bool(made_by_charlm)
 
 
-def parse_baselines(names: str | Sequence[str]) -> tuple[str, ...] | None:
-    """Return the names of "all" (None), "none", or a list, which may be text with commas."""
+def parse_baselines(names: str | Sequence[str]) -> tuple[str, ...]:
+    """Return names of baselines, which may be text with commas.
+
+    "all" stands for all that need no training, also beside "transformer", and "none" for none.
+    """
     names = tuple(parse_names(names))
-    if names == ("all",):
-        return None
-    return () if names == ("none",) else names
+    if names == ("none",):
+        return ()
+    expanded = [
+        name for given in names for name in (MEASURED_BASELINES if given == "all" else (given,))
+    ]
+    return tuple(dict.fromkeys(expanded))
 
 
 def split_names(text: str) -> list[str]:
@@ -242,7 +263,7 @@ def validate_cells(settings: Mapping[str, Setting], cells: Sequence[str]) -> Non
     """Raise ConfigError if cells cannot have these settings, or two would have one label."""
     validate_config(dict(settings))
     if not cells:
-        raise ConfigError("cannot compare no cells. Try --cells rnn,gru,lstm")
+        raise ConfigError("cannot compare no cells. Try --cells gru,lstm,rnn")
     by_label: dict[str, str] = {}
     for cell in cells:
         validate_config({**settings, "cell": cell})

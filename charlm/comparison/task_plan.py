@@ -164,6 +164,9 @@ class TaskComparisonPlan:
                 parameters=first.parameters,
                 flops_per_character=first.flops_per_character,
                 state_size=first.state_size,
+                learning_rate=first.config.learning_rate,
+                batch_size=first.config.batch_size,
+                max_steps=first.config.max_steps,
                 seconds_per_million=None,
                 relative_error=self.match.relative_errors[first.config.cell],
             )
@@ -172,7 +175,7 @@ class TaskComparisonPlan:
         return TaskComparisonOverview(
             task=self.task.name,
             lengths=self.lengths,
-            matching=self.match.matching(config.max_steps),
+            matching=self.match.matching(None, config.max_steps),
             entries=entries,
             curricula=len(self.curricula),
             config=config,

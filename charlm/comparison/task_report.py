@@ -45,7 +45,7 @@ def build_task_report(plan: TaskComparisonPlan) -> TaskReport:
         validation_sequences=VALIDATION_SEQUENCES,
         test_sequences=TEST_SEQUENCES,
         lengths=plan.lengths,
-        matching=plan.match.matching(configs[0].max_steps),
+        matching=plan.match.matching(None, configs[0].max_steps),
         settings=shared_settings(configs, without=TEXT_ONLY_FIELDS),
         rows=tuple(sorted(rows, key=ranking_key, reverse=True)),
     )

@@ -1,4 +1,4 @@
-"""Time matching: the hidden size of each cell with which all models take the same time per step.
+"""Time matching: hidden sizes with which all models take the same time per character.
 
 Sizes are found by timing. The result is cached in time_matching.json, so a comparison is timed
 once, and its runs follow from its arguments and this file.
@@ -25,13 +25,14 @@ from charlm.comparison.budget_matching import (
     with_hidden_size,
 )
 from charlm.comparison.directory import TIMED_SIZES_FILE
-from charlm.config import Config, validate_config
+from charlm.config import DEFAULT_CHARACTERS, Config, validate_config
 from charlm.data.vocabulary import TokenIds
 from charlm.execution.device import available_memory
 from charlm.models.build import select_kernel
 from charlm.models.char_lm import CharLM
 from charlm.models.cost import check_memory, estimate_training_memory
 from charlm.progress import ProgressCallback, ignore
+from charlm.recipes import apply_recipe
 from charlm.results.comparison import TimedSize, TimingConditions
 from charlm.results.tuning import Setting
 from charlm.storage import files
@@ -73,8 +74,10 @@ def match_step_time(
     device: str,
     directory: Path,
     count: ProgressCallback = ignore,
+    *,
+    writes: bool = True,
 ) -> BudgetMatch:
-    """Choose hidden sizes with which every cell's step takes as long as that of an LSTM.
+    """Choose hidden sizes with which every cell takes as long per character as an LSTM.
 
     Args:
         settings: Settings that all models share.
@@ -85,10 +88,11 @@ def match_step_time(
         device: Device that is timed.
         directory: Directory of the comparison, where measured sizes are cached.
         count: Is called after each size that was timed.
+        writes: Whether measured sizes may be written there.
     """
     path = directory / TIMED_SIZES_FILE
     cached = decode_json(read_bytes(path), list[TimedSize], path) if path.exists() else []
-    lstm = budget_config(settings, vocabulary_size)(parameters)
+    lstm = _with_recipe(budget_config(settings, vocabulary_size)(parameters), parameters)
 
     def measure(config: Config, pairs: int) -> float:
         count(1)
@@ -96,7 +100,7 @@ def match_step_time(
 
     timed: dict[str, TimedSize] = {}
     for cell in cells:
-        config = validate_config({**settings, "cell": cell})
+        config = _with_recipe(validate_config({**settings, "cell": cell}), parameters)
         conditions = _timing_conditions(config, device, vocabulary_size, parameters)
         size = next((size for size in cached if size.conditions == conditions), None)
         if cell == BUDGET_CELL:
@@ -106,7 +110,8 @@ def match_step_time(
                 conditions, *find_matching_size(measure, config, lstm, vocabulary_size)
             )
             cached.append(size)
-            files.write_atomic(path, encode_json(cached))
+            if writes:
+                files.write_atomic(path, encode_json(cached))
         timed[cell] = size
     return BudgetMatch(
         measure="time",
@@ -115,6 +120,11 @@ def match_step_time(
         hidden_sizes={cell: size.hidden_size for cell, size in timed.items()},
         relative_errors={cell: size.relative_error for cell, size in timed.items()},
     )
+
+
+def _with_recipe(config: Config, parameters: int) -> Config:
+    """Return a config with the batch size of its cell's recipe."""
+    return apply_recipe(config, parameters, DEFAULT_CHARACTERS)
 
 
 def _timing_conditions(
@@ -189,7 +199,7 @@ def secant_search(
 def relative_step_time(
     config: Config, lstm: Config, vocabulary_size: int, ids: TokenIds, device: str, pairs: int
 ) -> float:
-    """Return the step time of a model, relative to the LSTM.
+    """Return the time that a model takes per character, relative to the LSTM.
 
     Steps of both alternate, so that other load on the machine affects both. The result is the
     median of the ratios.
@@ -208,5 +218,6 @@ def relative_step_time(
             iter_step_times(harmless, pairs + 1, vocabulary_size, kernel, device, ids)
         )
     with torch.random.fork_rng(devices=[]):
-        ratios = [own / reference for own, reference in zip(*step_times, strict=True)]
+        streams = lstm.batch_size / config.batch_size
+        ratios = [streams * own / other for own, other in zip(*step_times, strict=True)]
     return statistics.median(islice(ratios, 1, None))  # the first step includes setup

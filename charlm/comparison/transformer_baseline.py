@@ -1,6 +1,6 @@
-"""Small Transformer as a trained baseline, with the same parameters and steps as the cells.
+"""Small Transformer as a trained baseline, with the same parameters and characters as the cells.
 
-It is trained and tuned as they are, with the same seeds and data order, and not judged.
+It has its recipe and one run, the first seed, and is not judged.
 """
 
 from collections.abc import Mapping
@@ -15,6 +15,7 @@ PARAMETER_TOLERANCE = 0.02  # relative error of its parameters: so many layers g
 TRANSFORMER_OVERRIDES: Mapping[str, Setting] = {
     "block": "residual",
     "num_layers": NUM_LAYERS,
+    "branches": "",
     # attention has no such gate, kernel or recurrent matrix
     "forget_bias": "default",
     "kernel": "auto",
@@ -23,10 +24,10 @@ TRANSFORMER_OVERRIDES: Mapping[str, Setting] = {
 }
 
 
-def transformer_configs(
-    settings: Mapping[str, Setting], seeds: int, parameters: int, vocabulary_size: int
-) -> tuple[list[Config], float]:
-    """Return the config of each seed, and the relative error of the number of parameters.
+def transformer_config(
+    settings: Mapping[str, Setting], seed: int, parameters: int, vocabulary_size: int
+) -> tuple[Config, float]:
+    """Return the config of its run, and the relative error of the number of parameters.
 
     Raises:
         ConfigError: No size has about as many parameters.
@@ -35,5 +36,5 @@ def transformer_configs(
     match = match_budget(
         settings, [CELL], parameters, vocabulary_size, tolerance=PARAMETER_TOLERANCE, adjust=False
     )
-    configs = cell_configs(settings, CELL, match.hidden_sizes[CELL], seeds)
-    return configs, match.relative_errors[CELL]
+    (config,) = cell_configs(settings, CELL, match.hidden_sizes[CELL], 1, seed)
+    return config, match.relative_errors[CELL]

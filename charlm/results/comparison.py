@@ -7,7 +7,7 @@ import msgspec
 
 from charlm.config import Config
 from charlm.results.jobs import JobStatus
-from charlm.results.probes import ProbesReport
+from charlm.results.probes import ProbesReport, Reason
 from charlm.results.text import CorpusRecord, TextNote
 from charlm.results.tuning import SearchPlan, Setting, TuningReport
 
@@ -18,6 +18,7 @@ BaselineKind = Literal["static", "adaptive"]
 ComparisonKind = Literal["text", "task", "runs"]
 Measure = Literal["params", "flops", "state", "time"]  # of the budget that models share
 JudgedQuantity = Literal["bits_per_char", "beyond_64", "word_again", "order_reach"]
+UnmeasuredCause = Literal["disabled", "diverged", "text_gone", "not_applicable"]
 # A run is compared, a trial tunes a cell, a bracket run has another rate, a probe reads a run.
 Purpose = Literal["run", "trial", "bracket", "probe"]
 Quantity = Literal[
@@ -98,8 +99,8 @@ class Unmeasured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """A judged quantity that has no value, and why."""
 
     quantity: JudgedQuantity
-    cause: Literal["disabled", "diverged", "text_gone", "not_scored_on_test", "not_applicable"]
-    reason: str = ""  # of the probe, in a sentence, if it does not apply to the text
+    cause: UnmeasuredCause
+    reason: Reason | None = None  # of the probe, if it does not apply to the text
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -252,7 +253,7 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     correction: Literal["Holm"]  # for the number of cells
     units: int  # files or blocks of the scored text: what is resampled
     unit_kind: Literal["file", "line", "block"]  # kind of these units
-    margins: dict[str, float]  # judged quantity -> smallest relevant difference
+    margins: dict[JudgedQuantity, float]  # judged quantity -> smallest relevant difference
 
 
 class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -295,7 +296,7 @@ class CellTiming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     minutes: float | None  # of optimizer steps of a run
 
 
-class CpuSeconds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CpuBreakdown(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the CPU seconds of a comparison went."""
 
     judged_updates: float  # optimizer steps of the runs that are judged
@@ -321,7 +322,7 @@ class TimingReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     format: int
     command: str
     cells: dict[str, CellTiming]
-    cpu: CpuSeconds | None = None  # None for existing runs and tasks
+    cpu: CpuBreakdown | None = None  # None for existing runs and tasks
     judged_share: float | None = None  # of all CPU seconds, in updates of judged runs
 
 

@@ -1,0 +1,98 @@
+"""Timing of a comparison: how long runs took, and where the CPU seconds went."""
+
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import fmean
+
+from charlm.comparison.entries import Entry
+from charlm.comparison.report import Outcomes
+from charlm.config import FORMAT_VERSION
+from charlm.results.comparison import CellTiming, CpuBreakdown, TimingReport
+from charlm.results.probes import ProbesReport
+from charlm.results.run import RunReport
+from charlm.results.training import CpuSeconds
+from charlm.runs.run import Run, is_run
+
+
+def build_timing_report(
+    outcomes: Outcomes, command: str, cpu: CpuBreakdown | None = None
+) -> TimingReport:
+    """Return timing.json: how long runs took where they were made, and the command line."""
+    return TimingReport(
+        format=FORMAT_VERSION,
+        command=command,
+        cells={
+            name: summarize_timing([run.report for run in runs if run.report])
+            for name, runs in outcomes.items()
+        },
+        cpu=cpu,
+        judged_share=cpu.judged_updates / cpu.total if cpu and cpu.total else None,
+    )
+
+
+def summarize_timing(reports: Sequence[RunReport]) -> CellTiming:
+    """Return the mean times of finished runs."""
+    if not reports:
+        return CellTiming(seconds_per_million=None, minutes=None)
+    return CellTiming(
+        seconds_per_million=fmean(1e6 / report.chars_per_second for report in reports),
+        minutes=fmean(report.seconds for report in reports) / 60,
+    )
+
+
+def break_down_cpu(
+    directory: Path, entries: Sequence[Entry], outcomes: Outcomes, probes: ProbesReport | None
+) -> CpuBreakdown:
+    """Return where the CPU seconds of a comparison went; runs that diverged have no record.
+
+    Args:
+        directory: Of the comparison.
+        entries: All entries.
+        outcomes: Entry -> its runs.
+        probes: Report of the memory probes.
+    """
+    roles = {entry.name: entry.role for entry in entries}
+    reports = {
+        role: [
+            outcome.report.cpu
+            for name, runs in outcomes.items()
+            for outcome in runs
+            if roles[name] == role and outcome.report
+        ]
+        for role in ("cell", "transformer")
+    }
+    judged = _sum(reports["cell"])
+    return CpuBreakdown(
+        judged_updates=judged.updates,
+        branches=judged.branches,
+        looks=judged.looks,
+        scores=judged.score,
+        bracket=_sum(_cpu_of(directory / "bracket")).total,
+        trials=_sum(_cpu_of(directory / "trials")).total,
+        transformer=_sum(reports["transformer"]).total,
+        probes=sum(
+            seconds for summary in probes.probes.values() for seconds in summary.seconds.values()
+        )
+        if probes
+        else 0.0,
+        start_up=judged.total - judged.updates - judged.branches - judged.looks - judged.score,
+        command=time.process_time(),
+    )
+
+
+def _cpu_of(directory: Path) -> list[CpuSeconds]:
+    """Return the CPU seconds of all finished runs in a directory."""
+    runs = [Run(path) for path in sorted(directory.glob("*")) if is_run(path)]
+    return [report.cpu for run in runs if (report := run.report)]
+
+
+def _sum(parts: Iterable[CpuSeconds]) -> CpuSeconds:
+    """Return the sum, part by part."""
+    known = list(parts)
+    return CpuSeconds(
+        **{
+            name: sum(getattr(part, name) for part in known)
+            for name in CpuSeconds.__struct_fields__
+        }
+    )
