@@ -89,7 +89,8 @@ class Cell(nn.Module):
         bias_gates: Names of the first chunks of `gate_bias`, `hidden_size` numbers each, in order.
             `gate_bias` is `self.W.bias` unless it is overridden.
         forget_gate: The name in `bias_gates` of the chunk whose bias makes units retain. The option
-            `--forget-bias` sets this chunk; a cell with forget_gate = "" refuses the option.
+            `--forget-bias` sets this chunk. A cell with forget_gate = "" refuses the option: it has
+            no such gate, or starts with time constants of its own.
         input_gate: The name in `bias_gates` of the chunk whose bias lets new content in, or "".
             `--forget-bias chrono` sets it to the negative of the forget bias.
     """
@@ -240,11 +241,13 @@ class Cell(nn.Module):
                 cell without such a gate. None leaves the gate as it is.
 
         Raises:
-            ConfigError: The cell has no forget gate.
+            ConfigError: The cell has no forget gate, or starts with time constants of its own.
         """
         if not self.forget_gate:
+            has_own = self.retention_expression or type(self).retention is not Cell.retention
+            reason = "starts with time constants of its own" if has_own else "has no forget gate"
             raise ConfigError(
-                f"cannot set a forget bias: {cell_name(type(self))} has no forget gate. "
+                f"cannot set a forget bias: {cell_name(type(self))} {reason}. "
                 "Leave --forget-bias out"
             )
         chunks = self.gate_bias.data.split(self.hidden_size)

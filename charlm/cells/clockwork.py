@@ -18,7 +18,8 @@ class Clockwork(Cell):
     There are 8 modules of H / 8 units, with periods 1, 2, 4, ... 128: module k reads itself and the
     slower ones. Time t is in the state, modulo 128, so that a text can be cut anywhere.
 
-    Parameters: H(X + 1) + 9H*H/16 for X inputs and H units. All start uniform, PyTorch's default.
+    Parameters: H(X + 1) + 9H*H/16 for X inputs and H units. All start uniform, PyTorch's default:
+    what a module reads is not a square matrix, which could be orthogonal.
     """
 
     states = ("h", "t")
@@ -39,6 +40,15 @@ class Clockwork(Cell):
         )
         period = 2.0 ** torch.arange(NUM_MODULES).repeat_interleave(module_size)
         self.register_buffer("period", period, persistent=False)
+
+    @property
+    def flops(self) -> int:
+        """FLOPs of one step, the mean over a whole period: a module counts when it is due."""
+        module_size = self.hidden_size // NUM_MODULES
+        products = [
+            2 * module_size * (self.input_size + block.in_features) for block in self.blocks
+        ]
+        return int(sum(flops / 2**k for k, flops in enumerate(products)))
 
     def initial_state(self, batch_size: int) -> State:
         """Return zeros: h (batch, hidden_size) and t (batch, 1)."""

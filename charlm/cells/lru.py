@@ -17,7 +17,8 @@ class LRU(Cell):
     s' = L s + exp(gamma) B x          L = exp(-exp(nu) + i exp(theta)), H complex numbers
     y = Re(C s') + D x                 B and C are complex, D is real
 
-    The complex state is carried as [re|im].
+    The complex state is carried as [re|im]. D is a matrix, since X need not be H; the paper's is a
+    vector.
 
     Parameters: 3HX + 2H*H + 3H for X inputs and H units. L starts uniform on a ring, at a radius
     from 0.9 to 0.999, and exp(gamma) = sqrt(1 - |L|^2), so that s has the size of B x whatever the

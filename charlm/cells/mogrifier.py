@@ -17,8 +17,11 @@ class Mogrifier(LSTMVariant):
     c' = f c + i g                        cell state
     h' = o tanh(c')
 
-    Parameters: 4H(X + H + 1) + 5HX for X inputs and H units. Q and R start small, so that 2 sigmoid
-    is about 1, as in an LSTM. b_f starts at 1, so that the cell remembers at first.
+    The authors' code caps i at 1 - f by default, and can factor Q and R; here neither is done.
+
+    Parameters: 4H(X + H + 1) + 5HX for X inputs and H units. Q and R start uniform, PyTorch's
+    default, so that 2 sigmoid is about 1, as in an LSTM. b_f starts at 1, so that the cell
+    remembers at first.
     """
 
     def __init__(self, input_size: int, hidden_size: int) -> None:

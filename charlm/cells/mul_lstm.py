@@ -18,6 +18,8 @@ class MulLSTM(LSTMVariant):
     c' = f c + i g                        cell state
     h' = o tanh(c')
 
+    The output is that of Radford et al. (2017), who made the cell known.
+
     Parameters: 4H(X + H + 1) + HX + H*H for X inputs and H units. b_f starts at 1, so that the cell
     remembers at first.
     """

@@ -15,8 +15,8 @@ class QRNN(LinearCell):
     c' = f c + (1 - f) z
     h' = o c'
 
-    Parameters: 3H(2X + 1) for X inputs and H units. b_f starts at 1, so that the cell remembers at
-    first. Before the first token V y is 0.
+    Parameters: 3H(2X + 1) for X inputs and H units. b_f starts at 1, as every forget gate here, so
+    that the cell remembers at first. Before the first token V y is 0.
     """
 
     states = ("h", "c", "Vy")

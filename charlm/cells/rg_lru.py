@@ -16,10 +16,12 @@ class RGLRU(LinearCell):
     a = sigmoid(L)^(8 r)                 fraction retained
     h' = a h + sqrt(1 - a^2) i u
 
-    The root has 1e-6 added, so that its slope is finite where a rounds to 1.
+    The root has 1e-6 added, so that its slope is finite where a rounds to 1. V is a full matrix; in
+    the authors' code it is block-diagonal, and the first token is not multiplied by the root.
 
-    Parameters: HX + 2H(H + 1) + H for X inputs and H units. b starts at 0, and L so that a, where
-    r = 1, is uniform between 0.9 and 0.999, as in the paper: units with many time constants.
+    Parameters: HX + 2H(H + 1) + H for X inputs and H units. V starts normal with the variance 1 / H
+    and b at 0. L starts so that a, where r = 1, is uniform between 0.9 and 0.999, as in the paper:
+    units with many time constants. In the authors' code a^2 is uniform.
     """
 
     gate_descriptions = {
@@ -34,8 +36,10 @@ class RGLRU(LinearCell):
         self.W = nn.Linear(input_size, hidden_size, bias=False)
         self.V = nn.Linear(hidden_size, 2 * hidden_size)
         self.L = nn.Parameter(torch.empty(hidden_size))
+        nn.init.normal_(self.V.weight, std=hidden_size**-0.5)
         nn.init.zeros_(self.V.bias)
-        self.init_retention_bias(torch.empty(hidden_size).uniform_(0.9, 0.999).sqrt().logit())
+        root = torch.empty(hidden_size).uniform_(0.9, 0.999) ** (1 / 8)  # sigmoid(L)
+        self.L.data.copy_(root.logit())
 
     def project_inputs(self, x: Tensor) -> Tensor:
         """Return [u | V u + b]."""
@@ -49,11 +53,3 @@ class RGLRU(LinearCell):
         a = exp(8 * r * logsigmoid(self.L))
         self.record(r=r, i=i, u=u)  # `step` records a
         return a, sqrt(1 - a * a + 1e-6) * i * u
-
-    def init_retention_bias(self, bias: Tensor, write: Tensor | None = None) -> None:
-        """Set L so that a = sigmoid(bias) where r = 1/2; write is the bias of i."""
-        _, i = self.V.bias.data.chunk(2)
-        root = logsigmoid(bias) / 4  # log sigmoid(L)
-        self.L.data.copy_(root - torch.log(-torch.expm1(root)))
-        if write is not None:
-            i.copy_(write)

@@ -24,10 +24,13 @@ class SLSTM(Cell):
     h' = o c' / n'
 
     R is block-diagonal: a head of H / 4 units sees only itself. c and n are carried divided by
-    exp(m), m' = max(log f + m, log i), so that no exponential overflows; then n is at least 1.
+    exp(m), m' = max(log f + m, log i), so that no exponential overflows; then n is at least 1. The
+    published layer has a convolution before i and f and a norm after h, which are left out.
 
-    Parameters: 4H(X + H/4 + 1) for X inputs and H units. b_f starts at 1, so that the cell
-    remembers at first, and m at -100, lower than any gate: the first token sets it.
+    Parameters: 4H(X + H/4 + 1) for X inputs and H units. As in the authors' code R starts at 0, and
+    b_f falls from 5 to -7 within each head: 5 - 12 u^0.3, where u runs from 0 to 1 over its units.
+    That is their first block; later ones have exponents up to 1.6. Other biases start at 0, and m
+    at -100, lower than any gate: the first token sets it.
     """
 
     states = ("h", "c", "n", "m")
@@ -35,17 +38,16 @@ class SLSTM(Cell):
     gate_descriptions = {"o": "output gate"}
     candidate_name = "z"
     retention_expression = "f n / n'"
-    bias_gates = ("i", "f", "z", "o")
-    forget_gate = "f"
-    input_gate = "i"
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size)
         head_size = hidden_size // NUM_HEADS
         self.W = nn.Linear(input_size, 4 * hidden_size)
         self.R = nn.Parameter(torch.empty(4, NUM_HEADS, head_size, head_size))
-        nn.init.uniform_(self.R, -(head_size**-0.5), head_size**-0.5)
-        self.init_retention_bias(torch.ones(hidden_size))
+        nn.init.zeros_(self.R)
+        nn.init.zeros_(self.W.bias)
+        _, f, _, _ = self.W.bias.data.chunk(4)
+        f.copy_((5 - 12 * torch.linspace(0, 1, head_size) ** 0.3).repeat(NUM_HEADS))
 
     def initial_state(self, batch_size: int) -> State:
         """Return zeros, and m = -100."""

@@ -14,7 +14,11 @@ from charlm.errors import ConfigError
 from charlm.kernels.loop import unroll_loop
 
 TIME, BATCH, INPUTS, HIDDEN = 20, 3, 5, 8
-WITHOUT_FORGET_GATE = {"rnn", "irnn", "indrnn", "clockwork", "lru", "attention"}
+WITHOUT_FORGET_GATE = {"rnn", "irnn", "attention"}
+WITH_OWN_TIME_CONSTANTS = {"indrnn", "clockwork", "lru", "rg-lru", "slstm", "matrix-lstm"}
+WITH_FORGET_BIAS = [
+    name for name in CELLS if name not in WITHOUT_FORGET_GATE | WITH_OWN_TIME_CONSTANTS
+]
 
 
 def randomized(name: str, inputs: int = INPUTS) -> Cell:
@@ -430,44 +434,33 @@ def test_matrix_lstm_is_weighted_sum_over_the_past() -> None:
 
 def memory(cell: Cell, state: State) -> Tensor:
     """Return the cell state or, if there is none, the output."""
-    name = next(name for name in ("hc", "C", "c", "h") if name in cell.states)
+    name = next(name for name in ("hc", "c", "h") if name in cell.states)
     part = state[cell.states.index(name)]
-    if name == "hc":
-        part = part[..., HIDDEN:]
-    if "m" in cell.states:
-        m = state[cell.states.index("m")]
-        part = part * torch.exp(m.reshape(*m.shape, *(1,) * (part.dim() - m.dim())))
-    return part
+    return part[..., HIDDEN:] if name == "hc" else part
 
 
-@pytest.mark.parametrize("name", [name for name in CELLS if name not in WITHOUT_FORGET_GATE])
+@pytest.mark.parametrize("name", WITH_FORGET_BIAS)
 def test_retention_bias_sets_retained_fraction(name: str) -> None:
     """All other parameters are 0, and so is what is written."""
     cell = randomized(name)
     for parameter in cell.parameters():
         nn.init.zeros_(parameter)
     bias = randn(HIDDEN)
-    retained = sigmoid(bias)
-    if name == "matrix-lstm":  # each head has one gate
-        retained = retained[::2, None, None]
     for write in (None, randn(HIDDEN)):
         cell.init_retention_bias(bias, write)
         start = cell.initial_state(BATCH)
-        memory(cell, start).normal_() if "m" not in cell.states else start[1].normal_()
+        memory(cell, start).normal_()
         after = cell.step(cell.project_inputs(torch.zeros(BATCH, INPUTS).double()), start)
         assert memory(cell, start).abs().min() > 0
-        assert_close(
-            memory(cell, after) / memory(cell, start), retained.expand_as(memory(cell, start))
-        )
+        retained = memory(cell, after) / memory(cell, start)
+        assert_close(retained, sigmoid(bias).expand_as(retained))
 
 
-@pytest.mark.parametrize("name", [name for name in CELLS if name not in WITHOUT_FORGET_GATE])
+@pytest.mark.parametrize("name", WITH_FORGET_BIAS)
 def test_cells_retain_sigmoid_1_at_first(name: str) -> None:
     cell = CELLS[name](INPUTS, HIDDEN)
     before = {key: value.clone() for key, value in cell.state_dict().items()}
     cell.init_retention_bias(torch.ones(HIDDEN))
-    if name == "rg-lru":  # which starts with many time constants
-        before.pop("L")
     for key, value in before.items():
         assert torch.equal(cell.state_dict()[key], value), key
 
@@ -478,19 +471,73 @@ def test_cell_without_forget_gate_refuses_forget_bias(name: str) -> None:
         CELLS[name](INPUTS, HIDDEN).init_retention_bias(torch.ones(HIDDEN))
 
 
+@pytest.mark.parametrize("name", sorted(WITH_OWN_TIME_CONSTANTS))
+def test_forget_bias_does_not_overwrite_time_constants_of_the_cell(name: str) -> None:
+    cell = CELLS[name](INPUTS, HIDDEN)
+    before = {key: value.clone() for key, value in cell.state_dict().items()}
+    with pytest.raises(ConfigError, match=f"{name} starts with time constants of its own"):
+        cell.init_retention_bias(torch.ones(HIDDEN))
+    assert all(torch.equal(value, before[key]) for key, value in cell.state_dict().items())
+
+
+def initial_retention(name: str, hidden_size: int) -> Tensor:
+    """Return the fraction that each unit or head of a new cell retains of the zero state."""
+    torch.manual_seed(1)
+    cell = CELLS[name](INPUTS, hidden_size)
+    cell.recorded = {}
+    with torch.no_grad():
+        cell.step(cell.project_inputs(torch.zeros(1, INPUTS)), cell.initial_state(1))
+    return cell.retention(cell.recorded)
+
+
+def test_heads_of_the_matrix_lstm_start_by_retaining_as_published() -> None:
+    """Beck et al. (2024), code: biases from 3 to 6 over the heads, and no weights."""
+    (retained,) = initial_retention("matrix-lstm", HIDDEN)
+    assert_close(retained, sigmoid(torch.tensor([3.0, 4.0, 5.0, 6.0])))
+    cell = CELLS["matrix-lstm"](INPUTS, 4000)
+    assert not cell.W.weight[4 * 4000 :].any()
+    drawn = torch.stack([CELLS["matrix-lstm"](INPUTS, 4).W.bias[16:20] for _ in range(200)])
+    assert abs(drawn.mean()) < 0.02 and abs(drawn.std() - 0.1) < 0.02
+
+
+def test_slstm_starts_without_recurrence_and_with_a_power_law_of_forgetting() -> None:
+    """Beck et al. (2024), code: in each head b_f falls from 5 to -7, all else starts at 0."""
+    cell = CELLS["slstm"](INPUTS, 4 * 13)
+    i, f, z, o = cell.W.bias.detach().chunk(4)
+    assert not cell.R.any() and not torch.stack((i, z, o)).any()
+    heads = f.unflatten(0, (4, 13))
+    assert (heads == heads[0]).all() and (heads.diff() < 0).all()
+    assert (heads[0, 0], heads[0, -1]) == (5, -7)
+    assert heads[0, 6].item() == pytest.approx(5 - 12 * 0.5**0.3)
+    (one,) = CELLS["slstm"](INPUTS, 4).W.bias.detach().chunk(4)[1].unique()  # heads of one unit
+    assert one == 5
+
+
+def test_rg_lru_starts_on_the_ring_of_its_paper() -> None:
+    """De et al. (2024): where r = 1, the fraction retained is uniform between 0.9 and 0.999."""
+    torch.manual_seed(1)
+    cell = CELLS["rg-lru"](INPUTS, 4000)
+    ring = sigmoid(cell.L.detach().double()) ** 8
+    assert 0.9 <= ring.min() < 0.901 and 0.998 < ring.max() <= 0.9991
+    assert ring.mean().item() == pytest.approx((0.9 + 0.999) / 2, abs=0.002)
+    assert not cell.V.bias.any()
+    assert cell.V.weight.std().item() == pytest.approx(4000**-0.5, rel=0.01)
+    retained = initial_retention("rg-lru", 4000)  # without an input r is 1/2
+    assert 0.948 < retained.min() < 0.95 and 0.999 < retained.max() < 0.9996
+
+
 LSTMS = ["lstm", "peephole-lstm", "mul-lstm", "mogrifier", "depth-gated-lstm", "layernorm-lstm"]
 
 
-@pytest.mark.parametrize("name", [*LSTMS, "slstm", "matrix-lstm", "rg-lru"])
+@pytest.mark.parametrize("name", LSTMS)
 def test_write_bias_sets_the_input_gate(name: str) -> None:
     cell = randomized(name)
-    bias = {"layernorm-lstm": "b", "rg-lru": "V.bias"}.get(name, "W.bias")
-    at = {"matrix-lstm": slice(-8, -4), "rg-lru": slice(8, 16)}.get(name, slice(8))
-    write, before = randn(HIDDEN), cell.get_parameter(bias)[at].clone()
+    bias = cell.get_parameter("b" if name == "layernorm-lstm" else "W.bias")[:HIDDEN]
+    write, before = randn(HIDDEN), bias.clone()
     cell.init_retention_bias(randn(HIDDEN))
-    assert torch.equal(cell.get_parameter(bias)[at], before)
+    assert torch.equal(bias, before)
     cell.init_retention_bias(randn(HIDDEN), write)
-    assert_close(cell.get_parameter(bias)[at], write[::2] if name == "matrix-lstm" else write)
+    assert_close(bias, write)
 
 
 @pytest.mark.parametrize(

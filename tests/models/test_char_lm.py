@@ -18,6 +18,7 @@ from charlm.kernels.loop import unroll_loop
 from charlm.models.build import build_char_lm, select_kernel
 from charlm.models.char_lm import CharLM
 from charlm.models.cost import count_parameters_and_state, estimate_training_memory
+from charlm.recipes import get_recipe
 from charlm.testing.case import cell_cases
 
 VOCABULARY_SIZE, TIME, BATCH = 9, 20, 3
@@ -63,18 +64,44 @@ def test_chrono_bias_spreads_time_constants_up_to_n() -> None:
     assert 30.5 < short.W.bias[2000:4000].exp().max().item() < 31.1  # N is --seq-len
 
 
-@pytest.mark.slow
-def test_orthogonal_initialization_is_orthogonal() -> None:
-    for cell in ("lstm", "gru", "irnn", "mul-lstm"):
-        for layer in new_model(cell=cell, num_layers=2, recurrent_init="orthogonal").cells:
-            for matrix in layer.recurrent_matrices():
-                assert_close(matrix @ matrix.T, torch.eye(8), rtol=0, atol=1e-5)
+def is_orthogonal(matrix: Tensor) -> bool:
+    return torch.allclose(matrix @ matrix.T, torch.eye(len(matrix)), atol=1e-5)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_recurrent_matrices_start_as_the_recipe_says(cell: str) -> None:
+    """Every gate by itself; IRNN and sLSTM alone have other starts, those of their papers."""
+    settings = {**TINY, "cell": cell, "num_layers": 2, "recurrent_init": "recipe"}
+    config = validate_config(settings)
+    matrices = [
+        matrix
+        for layer in CharLM(config, VOCABULARY_SIZE, "loop", "cpu").cells
+        for matrix in layer.recurrent_matrices()
+    ]
+    assert all(map(is_orthogonal, matrices)) == (cell != "slstm")
+    if matrices and cell not in ("irnn", "slstm"):
+        assert get_recipe(cell).recurrent_init == "orthogonal"
+    if not matrices:
+        assert get_recipe(cell).recurrent_init == "default"
+    if cell == "slstm":
+        assert not torch.stack(matrices).any()
+
+
+def test_recurrent_init_can_be_chosen() -> None:
+    for settings, expected in (
+        ({"cell": "gru", "recurrent_init": "default"}, False),
+        ({"cell": "gru", "recurrent_init": "orthogonal"}, True),
+        ({"cell": "slstm", "recurrent_init": "orthogonal"}, True),
+    ):
+        (layer,) = new_model(**settings).cells
+        assert all(map(is_orthogonal, layer.recurrent_matrices())) == expected, settings
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"cell": "rnn", "forget_bias": "chrono"}, "rnn has no forget gate"),
+        ({"cell": "rg-lru", "forget_bias": "0"}, "rg-lru starts with time constants of its own"),
         (
             {"cell": "mingru", "recurrent_init": "orthogonal"},
             "MinGRU has no hidden-to-hidden matrix",

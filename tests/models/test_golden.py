@@ -33,7 +33,8 @@ def test_first_losses_equal_golden_ones(cell: str, corpus: Corpus) -> None:
     multiple = CELLS[cell].hidden_size_multiple
     shape = {"num_layers": 2, "hidden_size": -(-12 // multiple) * multiple, "embedding_dim": 6}
     training = {"batch_size": 4, "seq_len": 16, "dropout": 0.1, "initial_state": "learned"}
-    training |= {"learning_rate": 0.02, "warmup_steps": 5}
+    training |= {"learning_rate": 0.02, "warmup_steps": 5, "grad_clip": 1.0}
+    training |= {"lr_schedule": "linear"}
     config = validate_config({"cell": cell, **shape, **training})
     model = build_char_lm(config, corpus.vocabulary.size, "loop", "cpu").double()
     trainer = Trainer(model, config, NUM_STEPS)
