@@ -16,7 +16,16 @@ from charlm.results.run import RunRecord, RunReport, Score
 from charlm.results.text import CorpusRecord, TextDigest
 
 SETTINGS = {name: value for name, value in TINY.items() if name != "hidden_size"}
-TEXT = CorpusRecord((), TextDigest("ab" * 32, (100,)), 100, {"train": (0, 90)}, ())
+TEXT = CorpusRecord(
+    sources=(),
+    digest=TextDigest("ab" * 32, (100,)),
+    characters=100,
+    split_by="position",
+    splits={"train": (0, 90)},
+    files={},
+    rare_characters=0,
+    notes=(),
+)
 
 
 def make_entries(

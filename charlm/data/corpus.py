@@ -1,22 +1,28 @@
 """Corpus: an encoded text with its splits and the vocabulary of its training split."""
 
 from collections.abc import Sequence
-from fractions import Fraction
-from itertools import accumulate, pairwise
 from pathlib import Path
 
-import numpy as np
-
-from charlm.config import Config, parse_split_ratios
+from charlm.config import Config
 from charlm.data.encoded_text import EncodedText, encode, load_cached
 from charlm.data.sources import absolute_name, make_paths_absolute, resolve_sources
-from charlm.data.vocabulary import BYTE_VOCABULARY, TokenIds, Vocabulary, VocabularyKind
+from charlm.data.splits import (
+    SPLITS,
+    cut_splits,
+    plan_splits,
+    too_short_error,
+    vocabulary_rule,
+)
+from charlm.data.units import Edges, Units, text_units
+from charlm.data.vocabulary import BYTE_VOCABULARY, TokenIds, Vocabulary
 from charlm.errors import ConfigError, DataError, InputNotFoundError
 from charlm.progress import NoProgress, Progress
-from charlm.results.text import CorpusRecord
+from charlm.results.text import CorpusRecord, SplitBy, UnitKind, VocabularyRule
 
-SPLITS = ("train", "valid", "test")
-SETTINGS = ("glob", "vocab", "split_ratios", "valid_file", "test_file")  # of Config
+SETTINGS = (  # of Config
+    *("glob", "vocab", "split_ratios", "split_by", "test_chars", "min_char_frequency"),
+    *("valid_file", "test_file"),
+)
 READING = "reading the text"  # what progress shows
 Sources = str | Path | Sequence[str | Path]
 
@@ -27,7 +33,7 @@ class Corpus:
     Attributes:
         record: Sources, SHA-256 and splits; stored with a run.
         encoding: Ids of the whole text.
-        vocabulary: Tokens of the training split.
+        vocabulary: Tokens of the training split that are not too rare.
         settings: Fields of the config that decided encoding and splits, paths absolute.
     """
 
@@ -35,20 +41,30 @@ class Corpus:
         """Create a corpus that was read as `config` says."""
         self.record = record
         self.encoding = encoding
-        self.settings: dict[str, str] = make_paths_absolute(
+        self.settings: dict[str, str | int | float] = make_paths_absolute(
             {name: getattr(config, name) for name in SETTINGS}
         )
         self.vocabulary = BYTE_VOCABULARY
-        if config.vocab == "chars":  # ids follow first appearance: the tokens of train come first
-            train_end = record.splits["train"][1]
-            in_train = np.array(encoding.metadata.first_positions) < train_end
-            tokens = encoding.metadata.tokens[: int(in_train.sum())]
-            self.vocabulary = Vocabulary("chars", tokens)
+        if config.vocab == "chars":
+            self.vocabulary = Vocabulary("chars", encoding.metadata.tokens)
 
     def split(self, name: str) -> TokenIds:
-        """Return the ids of a split, (length,); ids >= `vocabulary.unk_id` are unknown."""
+        """Return the ids of a split, (length,); an unknown character is `vocabulary.unk_id`."""
         start, end = self.record.splits[name]
         return self.encoding.ids[start:end]
+
+    def units(self, split: str) -> Units:
+        """Return the units of a split that are resampled for an interval."""
+        by_line = self.record.split_by == "line"
+        return text_units(self.encoding, self.record.splits[split], by_line)
+
+    def unit_edges(self, split: str) -> Edges:
+        """Return the edges of the units of a split, (units + 1,), from 0 to its length."""
+        return self.units(split).edges
+
+    def unit_kind(self, split: str) -> UnitKind:
+        """Return what the units of a split are."""
+        return self.units(split).kind
 
 
 def load_corpus(
@@ -61,7 +77,8 @@ def load_corpus(
     Args:
         sources: Files (also .gz, .bz2, .xz), directories, "-" for standard input, or names of
             built-in corpora; concatenated in this order.
-        config: Decides glob, vocabulary and splits; default: `Config()`.
+        config: Decides glob, vocabulary and splits; default: `Config()`. Split by file or line,
+            the text is read in the order of its splits.
         progress: Receives the number of bytes read.
 
     Raises:
@@ -78,19 +95,27 @@ def load_corpus(
             "cannot read --valid-file or --test-file from standard input: "
             "it is for the corpus. Try a file"
         )
-    parts = [resolve_sources(names, config.glob)]
-    parts += [resolve_sources([file], config.glob) for file in separate.values()]
+    sources_of = {split: resolve_sources([file], config.glob) for split, file in separate.items()}
+    plan = plan_splits(resolve_sources(names, config.glob), sources_of, config)
     with progress.counter(READING) as count:
-        encoding = encode(parts, _fixed_vocabulary(config.vocab), count)
+        encoding = encode(plan.parts, _vocabulary(config, plan.split_by), count)
     if not encoding.size:
         raise DataError(f"cannot learn from this text: {' '.join(names)} is empty. Try another")
-    splits = _split(encoding, config, separate, " ".join(names))
+    splits = cut_splits(encoding, plan, config)
+    for split, (start, end) in splits.items():
+        if split in separate and end == start:
+            raise DataError(f"cannot score {split}: {separate[split]} is empty. Try another file")
+        if end - start < 1 + (split == "train"):
+            raise too_short_error(plan, split, " ".join(names), config)
     metadata = encoding.metadata
     record = CorpusRecord(
         sources=tuple(map(absolute_name, names)),
         digest=metadata.digest,
         characters=metadata.characters,
-        splits=splits,
+        split_by=plan.split_by,
+        splits={split: splits[split] for split in SPLITS},
+        files=plan.files,
+        rare_characters=encoding.count_unknown(*splits["train"]),
         notes=metadata.notes,
     )
     return Corpus(record, encoding, config)
@@ -115,7 +140,7 @@ def reload_corpus(
         DataError: The text is not the text of the run.
     """
     names = _source_names(sources)
-    cached = None if names else load_cached(record.digest, _fixed_vocabulary(config.vocab))
+    cached = None if names else load_cached(record.digest, _vocabulary(config, record.split_by))
     if cached:
         return Corpus(record, cached, config)
     if not names and "-" in record.sources:
@@ -137,39 +162,5 @@ def _source_names(sources: Sources) -> list[str]:
     return [str(sources)] if isinstance(sources, str | Path) else [str(name) for name in sources]
 
 
-def _fixed_vocabulary(kind: VocabularyKind) -> Vocabulary | None:
-    return BYTE_VOCABULARY if kind == "bytes" else None
-
-
-def _split(
-    encoding: EncodedText, config: Config, separate: dict[str, str], name: str
-) -> dict[str, tuple[int, int]]:
-    """Return first and one past last token of each split.
-
-    The corpus comes first in the ids, then the separate files. The corpus is shared among the
-    splits that are not separate files, in proportion to their ratios, cut between characters.
-    """
-    corpus_tokens, *separate_tokens = encoding.metadata.parts
-    length: int | None = corpus_tokens
-    if config.vocab == "bytes":
-        length, _ = encoding.count_characters_and_bytes(0, corpus_tokens, "bytes")
-    if length is None:  # not UTF-8: cut in bytes
-        length = corpus_tokens
-    ratios = dict(zip(SPLITS, parse_split_ratios(config.split_ratios), strict=True))
-    shared = [split for split in SPLITS if split not in separate]
-    total = sum(ratios[split] for split in shared)
-    fractions = accumulate((ratios[split] / total for split in shared), initial=Fraction(0))
-    edges = [encoding.token_offset(int(length * share), config.vocab) for share in fractions]
-    splits = dict(zip(shared, pairwise(edges), strict=True))
-    edges = list(accumulate(separate_tokens, initial=corpus_tokens))
-    splits |= dict(zip(separate, pairwise(edges), strict=True))
-    for split, (start, end) in splits.items():
-        if split in separate and end == start:
-            raise DataError(f"cannot score {split}: {separate[split]} is empty. Try another file")
-        if end - start < 1 + (split == "train"):
-            raise DataError(
-                f"cannot split the text: {name} has {length:,} characters: too few to cut into "
-                f"{config.split_ratios} for {', '.join(shared)} ({split} would have "
-                f"{end - start}). Try more text"
-            )
-    return splits
+def _vocabulary(config: Config, split_by: SplitBy) -> Vocabulary | VocabularyRule:
+    return BYTE_VOCABULARY if config.vocab == "bytes" else vocabulary_rule(config, split_by)

@@ -1,7 +1,7 @@
 """Encoded text on disk: ids of a text of any size, cached under the hash of its content.
 
-A text is encoded once, as a stream. Ids follow the order of first appearance, so the vocabulary of
-any prefix of the text is a prefix of its tokens: one encoding serves every split.
+A text is encoded once, as a stream, for one vocabulary. The id of a character outside of it is the
+unknown token. Which character that is stands beside the ids, so that no byte of the text is lost.
 """
 
 import hashlib
@@ -16,31 +16,44 @@ from numpy.typing import NDArray
 from charlm.data.encoder import StreamingEncoder
 from charlm.data.sources import CHUNK_BYTES, TextSource
 from charlm.data.vocabulary import BYTE_VOCABULARY, TokenIds, Vocabulary, VocabularyKind
+from charlm.data.vocabulary_ids import (
+    CHARACTERS_TYPE,
+    POSITIONS_TYPE,
+    Characters,
+    padded,
+    write_vocabulary_ids,
+)
 from charlm.errors import DataError, StorageError
 from charlm.progress import ProgressCallback, ignore
-from charlm.results.text import EncodingMetadata, TextDigest
+from charlm.results.text import EncodingMetadata, TextDigest, VocabularyRule
 from charlm.storage import files
 
-CACHE_VERSION = 3
+CACHE_VERSION = 4
 
 
 class EncodedText:
     """Ids of a text, (length,), memory-mapped from the cache.
 
     The file of the user may change or vanish meanwhile.
+
+    Attributes:
+        metadata: Tokens, lengths and digest.
+        path: File of the ids.
+        size: Number of ids.
+        ids: Ids, (size,); an unknown character is the id after the last token.
     """
 
     def __init__(self, metadata: EncodingMetadata, path: Path) -> None:
         """Map the ids in the file `path`."""
         self.metadata = metadata
         self.path = path
-        self.size = sum(metadata.parts)
-        # An empty file cannot be mapped.
-        self.ids: TokenIds = (
-            np.memmap(path, dtype=f"<u{metadata.id_bytes}", mode="r", shape=(self.size,))
-            if self.size
-            else np.zeros(0, dtype=np.uint8)
-        )
+        self.size = sum(map(sum, metadata.sources))
+        start = 0
+        self.ids: TokenIds = self._map(start, f"<u{metadata.id_bytes}", self.size)
+        start += padded(self.size * metadata.id_bytes)
+        self._unknown_positions = self._map(start, POSITIONS_TYPE, metadata.unknown)
+        start += self._unknown_positions.nbytes
+        self._unknown_characters = self._map(start, CHARACTERS_TYPE, metadata.unknown)
 
     def iter_chunks(self, start: int, end: int) -> Iterator[TokenIds]:
         """Iterate over ids[start:end] in chunks; read, not mapped, to bound memory."""
@@ -51,19 +64,19 @@ class EncodedText:
                 data = file.read(min(CHUNK_BYTES, end - chunk_start) * id_bytes)
                 yield np.frombuffer(data, dtype=f"<u{id_bytes}")
 
-    def token_offset(self, characters: int, kind: VocabularyKind) -> int:
-        """Return how many ids the first `characters` characters are.
+    def token_offset(self, characters: int, kind: VocabularyKind, start: int = 0) -> int:
+        """Return the index of the id that is `characters` characters after `start`.
 
         Bytes that are not UTF-8 count as one character each.
         """
         if kind == "chars" or self.metadata.characters is None:
-            return characters
+            return min(start + characters, self.size)
         started = 0
-        for number, chunk in enumerate(self.iter_chunks(0, self.size)):
+        for number, chunk in enumerate(self.iter_chunks(start, self.size)):
             is_start = _is_character_start(chunk)
             if started + is_start.sum() > characters:
                 offset = np.flatnonzero(is_start)[characters - started]
-                return number * CHUNK_BYTES + int(offset)
+                return start + number * CHUNK_BYTES + int(offset)
             started += int(is_start.sum())
         return self.size
 
@@ -74,20 +87,32 @@ class EncodedText:
 
         The number of characters is None if the bytes of the text are not UTF-8.
         """
-        chunks = self.iter_chunks(start, end)
         if kind == "bytes":
+            chunks = self.iter_chunks(start, end)
             characters = sum(int(_is_character_start(chunk).sum()) for chunk in chunks)
             return (None if self.metadata.characters is None else characters), end - start
-        points = np.array(self.metadata.tokens)
-        utf8_bytes = 1 + (points >= 0x80) + (points >= 0x800) + (points >= 0x10000)
-        return end - start, sum(int(utf8_bytes[chunk].sum()) for chunk in chunks)
+        num_bytes = sum(
+            len(points) + sum(int((points >= bound).sum()) for bound in (0x80, 0x800, 0x10000))
+            for points in self._iter_characters(start, end)
+        )
+        return end - start, num_bytes
+
+    def count_unknown(self, start: int, end: int) -> int:
+        """Return how many of ids[start:end] are the unknown token."""
+        first, last = np.searchsorted(self._unknown_positions, (start, end))
+        return int(last - first)
+
+    def text(self, start: int, end: int) -> str:
+        """Return the characters of ids[start:end] of a text in characters, also unknown ones."""
+        pieces = self._iter_characters(start, end)
+        return "".join(piece.tobytes().decode("utf-32-le") for piece in pieces)
 
     def iter_bytes(self, start: int, end: int, kind: VocabularyKind) -> Iterator[bytes]:
         """Iterate over the bytes of ids[start:end] in chunks."""
-        vocabulary = (
-            BYTE_VOCABULARY if kind == "bytes" else Vocabulary("chars", self.metadata.tokens)
-        )
-        return (vocabulary.decode(chunk) for chunk in self.iter_chunks(start, end))
+        if kind == "bytes":
+            return (chunk.tobytes() for chunk in self.iter_chunks(start, end))
+        pieces = self._iter_characters(start, end)
+        return (piece.tobytes().decode("utf-32-le").encode() for piece in pieces)
 
     def sha256(self, start: int, end: int, kind: VocabularyKind) -> str:
         """Return the hash of the bytes of ids[start:end]."""
@@ -96,22 +121,38 @@ class EncodedText:
             digest.update(data)
         return digest.hexdigest()
 
+    def _map(self, start: int, dtype: str, length: int) -> NDArray[np.integer]:
+        if not length:  # an empty file cannot be mapped
+            return np.zeros(0, dtype=dtype)
+        return np.memmap(self.path, dtype=dtype, mode="r", offset=start, shape=(length,))
+
+    def _iter_characters(self, start: int, end: int) -> Iterator[Characters]:
+        """Iterate over the code points of ids[start:end] in chunks."""
+        tokens = np.array((*self.metadata.tokens, 0), dtype=CHARACTERS_TYPE)
+        for chunk in self.iter_chunks(start, end):
+            characters = tokens[chunk]
+            bounds = (start, start + len(chunk))
+            unknown = slice(*np.searchsorted(self._unknown_positions, bounds))
+            positions = self._unknown_positions[unknown].astype(np.int64) - start
+            characters[positions] = self._unknown_characters[unknown]
+            yield characters
+            start += len(chunk)
+
 
 def encode(
     parts: Sequence[Sequence[TextSource]],
-    vocabulary: Vocabulary | None,
+    vocabulary: Vocabulary | VocabularyRule,
     count: ProgressCallback = ignore,
 ) -> EncodedText:
     """Encode the concatenated sources of all parts, or load the result from the cache.
 
     Args:
-        parts: Sources of the corpus, then of each separate split file.
-        vocabulary: None: characters get ids as they appear, and a NUL is refused. Of characters:
-            its ids come first, then new ones. Of bytes: each byte is its own id.
+        parts: Sources of each part of the text: a split, or splits that are cut by position.
+        vocabulary: Vocabulary, or the rule that chooses one. A NUL is refused if it is a rule.
         count: Is called with numbers of bytes read; all bytes are read twice.
 
     Raises:
-        DataError: The text is not UTF-8, or changes while it is read.
+        DataError: The text is not UTF-8, changes while it is read, or has no frequent character.
         StorageError: The cache cannot be read or written.
     """
     digest = digest_sources(parts, count)
@@ -122,21 +163,42 @@ def encode(
     files.remove_stale_temporaries(path.parent, older=86_400)
     for id_bytes in (1, 2, 4):  # ids get wider only if there are too many tokens
         with files.AtomicFileWriter(path.with_suffix(".ids")) as file:
-            encoder = StreamingEncoder(file, vocabulary, id_bytes)
+            is_bytes, is_rule = (
+                vocabulary == BYTE_VOCABULARY,
+                isinstance(vocabulary, VocabularyRule),
+            )
+            encoder = StreamingEncoder(file, is_bytes, is_rule, id_bytes)
             if not all(encoder.encode_part(part, count) for part in parts):
                 continue
-            metadata = encoder.metadata()
-            if metadata.digest != digest:
+            if encoder.digest != digest:
                 raise DataError(
                     "cannot encode the text: it changed while it was read. Try the command again"
                 )
-            file.commit()
+            if is_bytes:
+                tokens, unknown = BYTE_VOCABULARY.tokens, 0
+                file.commit()
+            else:
+                tokens, unknown, id_bytes = write_vocabulary_ids(
+                    file.temporary, encoder, vocabulary, path.with_suffix(".ids")
+                )
             break
+    with path.with_suffix(".ids").open("rb") as stored:
+        ids_sha256 = hashlib.file_digest(stored, "sha256").hexdigest()
+    metadata = EncodingMetadata(
+        digest=digest,
+        characters=encoder.characters,
+        tokens=tokens,
+        sources=tuple(encoder.sources),
+        unknown=unknown,
+        id_bytes=id_bytes,
+        ids_sha256=ids_sha256,
+        notes=encoder.notes,
+    )
     files.write_atomic(path.with_suffix(".json"), msgspec.json.encode(metadata))
     return EncodedText(metadata, path.with_suffix(".ids"))
 
 
-def load_cached(digest: TextDigest, vocabulary: Vocabulary | None) -> EncodedText | None:
+def load_cached(digest: TextDigest, vocabulary: Vocabulary | VocabularyRule) -> EncodedText | None:
     """Return the cached encoding of a text; None if there is none or it is damaged.
 
     Raises:
@@ -172,9 +234,10 @@ def digest_sources(
     return TextDigest(digest.hexdigest(), tuple(lengths))
 
 
-def _cache_path(digest: TextDigest, vocabulary: Vocabulary | None) -> Path:
-    key = hashlib.sha256(msgspec.json.encode((CACHE_VERSION, digest, vocabulary))).hexdigest()
-    return files.cache_directory() / key[:32]
+def _cache_path(digest: TextDigest, vocabulary: Vocabulary | VocabularyRule) -> Path:
+    kind = type(vocabulary).__name__
+    key = msgspec.json.encode((CACHE_VERSION, digest, kind, vocabulary))
+    return files.cache_directory() / hashlib.sha256(key).hexdigest()[:32]
 
 
 def _is_character_start(chunk: TokenIds) -> NDArray[np.bool_]:

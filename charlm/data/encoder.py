@@ -3,40 +3,55 @@
 import codecs
 import hashlib
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
 from charlm.data.sources import TextSource
-from charlm.data.vocabulary import BYTE_VOCABULARY, UNICODE_CODE_POINTS, Vocabulary
+from charlm.data.vocabulary import UNICODE_CODE_POINTS
 from charlm.errors import DataError
 from charlm.progress import ProgressCallback
-from charlm.results.text import EncodingMetadata, TextDigest, TextNote
+from charlm.results.text import SourceOddity, TextDigest, TextNote
 from charlm.storage import files
 
 UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+TAR_MAGIC, TAR_OFFSET = b"ustar", 257
+# First bytes of what is no text, its name, and what to do.
+ARCHIVE_MAGIC = (
+    (b"PK\x03\x04", "a zip archive", "unpack it and name the directory"),
+    (b"\x1f\x8b", "gzip", "name it .gz, or unpack it"),
+    (b"BZh", "bzip2", "name it .bz2, or unpack it"),
+    (b"\xfd7zXZ\0", "xz", "name it .xz, or unpack it"),
+    (b"\x28\xb5\x2f\xfd", "zstd", "unpack it"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it and name the directory"),
+    (b"%PDF-", "a PDF", "convert it to text"),
+)
 
 
 class StreamingEncoder:
-    """Writer of the ids of a text to a file, in order of first appearance."""
+    """Writer of the ids of a text to a file, in order of first appearance.
+
+    Attributes:
+        tokens: Token of each id.
+        sources: Ids of each source of each part.
+        characters: Characters of the text; None if its bytes are not UTF-8.
+    """
 
     def __init__(
-        self, file: files.AtomicFileWriter, vocabulary: Vocabulary | None, id_bytes: int
+        self, file: files.AtomicFileWriter, is_bytes: bool, refuses_nul: bool, id_bytes: int
     ) -> None:
-        """Create an encoder that starts with the tokens of a vocabulary, or with none."""
+        """Create an encoder of bytes, each its own id, or of characters."""
         self.file = file
-        self.id_bytes = id_bytes
-        self.is_bytes = vocabulary == BYTE_VOCABULARY
-        self.refuses_nul = vocabulary is None  # in a text to learn from, but not in one to score
-        self.tokens = list(vocabulary.tokens) if vocabulary else []
-        self.first_positions = [-1] * len(self.tokens)
+        self.is_bytes, self.refuses_nul, self.id_bytes = is_bytes, refuses_nul, id_bytes
+        self.tokens = list(range(256)) if is_bytes else []
         self.id_of = np.full(UNICODE_CODE_POINTS, -1, dtype=np.int32)
-        self.id_of[self.tokens] = np.arange(len(self.tokens))
         self.num_ids = 0
-        self.part_ids: list[int] = []
+        self.sources: list[tuple[int, ...]] = []
         self.part_bytes: list[int] = []
         self.characters: int | None = 0
-        self.text_digest, self.ids_digest = hashlib.sha256(), hashlib.sha256()
-        self.notes: list[TextNote] = []
+        self.text_digest = hashlib.sha256()
+        self._unterminated = ""  # name of the last source, if it has no line end
+        self._oddities: dict[SourceOddity, list[str]] = {}  # kind -> names of sources
 
     def encode_part(self, part: Sequence[TextSource], count: ProgressCallback) -> bool:
         """Encode a part of the text.
@@ -45,53 +60,62 @@ class StreamingEncoder:
             False if there are more tokens than ids of this width.
         """
         self.part_bytes.append(0)
-        ids_before = self.num_ids
-        is_complete = all(self._encode_source(source, count) for source in part)
-        self.part_ids.append(self.num_ids - ids_before)
-        return is_complete
+        edges = [self.num_ids]
+        for source in part:
+            if not self._encode_source(source, count):
+                return False
+            edges.append(self.num_ids)
+        self.sources.append(tuple(end - start for start, end in pairwise(edges)))
+        return True
 
-    def metadata(self) -> EncodingMetadata:
-        """Return what is to be stored beside the ids."""
-        return EncodingMetadata(
-            digest=TextDigest(self.text_digest.hexdigest(), tuple(self.part_bytes)),
-            characters=self.characters,
-            tokens=tuple(self.tokens),
-            first_positions=tuple(self.first_positions),
-            parts=tuple(self.part_ids),
-            id_bytes=self.id_bytes,
-            ids_sha256=self.ids_digest.hexdigest(),
-            notes=tuple(self.notes),
+    @property
+    def digest(self) -> TextDigest:
+        """Identity of the text that was encoded."""
+        return TextDigest(self.text_digest.hexdigest(), tuple(self.part_bytes))
+
+    @property
+    def notes(self) -> tuple[TextNote, ...]:
+        """Oddities of the sources; each kind once, with its first source."""
+        return tuple(
+            TextNote(kind, names[0], files=len(names)) for kind, names in self._oddities.items()
         )
 
     def _encode_source(self, source: TextSource, count: ProgressCallback) -> bool:
-        decoder = _Utf8Decoder(source.name, self.refuses_nul)
+        decoder = Utf8Decoder(source.name, self.refuses_nul)
         chunks = source.chunks()
-        is_last = False
+        is_first, is_last = True, False
         while not is_last:
             chunk = next(chunks, b"")  # b"" ends the decoder
             is_last = not chunk
+            if chunk and is_first and self._unterminated:
+                self._note("glued", self._unterminated)
             if self.is_bytes:
                 self._encode_bytes(chunk, decoder)
             elif not self._encode_characters(decoder.decode_text(chunk)):
                 return False
             self.text_digest.update(chunk)
             self.part_bytes[-1] += len(chunk)
+            if chunk:
+                is_whole = chunk.endswith(b"\n") or source.num_bytes is not None
+                self._unterminated = "" if is_whole else source.name
+                is_first = False
             count(len(chunk))
-        self.notes += decoder.notes
+        for kind in decoder.oddities:
+            self._note(kind, source.name)
         return True
+
+    def _note(self, kind: SourceOddity, source: str) -> None:
+        self._oddities.setdefault(kind, []).append(source)
 
     def _encode_characters(self, text: str) -> bool:
         """Write the ids of characters; a new character gets the next id."""
         points = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
         ids = self.id_of[points]
         if len(ids) and ids.min() < 0:
-            positions = np.flatnonzero(ids < 0)
-            new_points, first = np.unique(points[positions], return_index=True)
-            first_positions = positions[first].tolist()
-            for position, point in sorted(zip(first_positions, new_points.tolist(), strict=True)):
+            new_points, first = np.unique(points[ids < 0], return_index=True)
+            for point in new_points[np.argsort(first)].tolist():
                 self.id_of[point] = len(self.tokens)
                 self.tokens.append(point)
-                self.first_positions.append(self.num_ids + position)
             ids = self.id_of[points]
         if len(self.tokens) > 256**self.id_bytes:
             return False
@@ -100,7 +124,7 @@ class StreamingEncoder:
             self.characters += len(ids)
         return True
 
-    def _encode_bytes(self, chunk: bytes, decoder: "_Utf8Decoder") -> None:
+    def _encode_bytes(self, chunk: bytes, decoder: "Utf8Decoder") -> None:
         """Write bytes as their own ids; count characters as long as the text is UTF-8."""
         self._write(chunk, len(chunk))
         if self.characters is not None:
@@ -108,39 +132,52 @@ class StreamingEncoder:
                 self.characters += len(decoder.decode(chunk))
             except DataError:
                 self.characters = None
-                self.notes.append(TextNote("not_utf8", decoder.name))
+                self._note("not_utf8", decoder.name)
 
     def _write(self, data: bytes, num_ids: int) -> None:
-        self.ids_digest.update(data)
         self.file.write(data)
         self.num_ids += num_ids
 
 
-class _Utf8Decoder:
-    """Incremental decoder of one source that can name the position of an error."""
+class Utf8Decoder:
+    """Incremental decoder of one source that can name the position of an error.
+
+    Attributes:
+        oddities: What was found in the source and is kept as it is.
+    """
 
     def __init__(self, name: str, refuses_nul: bool) -> None:
+        """Create a decoder of the source with this name."""
         self.name = name
         self.refuses_nul = refuses_nul
         self.decoder = codecs.getincrementaldecoder("utf-8")()
+        self.head = b""  # first bytes: they tell what is no text
         self.offset = 0  # of the next chunk, in bytes
         self.line = self.column = 1  # of the next character
-        self.notes: list[TextNote] = []
+        self._line_ends = {"\r\n": 0, "\r": 0, "\n": 0}  # seen so far
+        self._ends_in_cr = False
+        self.has_bom = False
+
+    @property
+    def oddities(self) -> list[SourceOddity]:
+        """What was found in the source and is kept as it is."""
+        found: list[SourceOddity] = ["bom"] if self.has_bom else []
+        if self._line_ends["\r\n"]:
+            found.append("crlf")
+        elif self._line_ends["\r"] and not self._line_ends["\n"]:
+            found.append("cr")
+        return found
 
     def decode_text(self, chunk: bytes) -> str:
         """Decode a chunk of text, b"" at the end. Note oddities, which are kept as they are."""
         line = self.line
-        if not self.offset and chunk.startswith(codecs.BOM_UTF8):
-            self.notes.append(TextNote("bom", self.name))
         text = self.decode(chunk)
         if self.refuses_nul and "\0" in text:
             nul_line = line + text[: text.index("\0")].count("\n")
             raise DataError(
-                f"cannot read text: {self.name} has a NUL on line {nul_line}. Try --vocab bytes"
+                f"cannot read text: {self.name} has a NUL on line {nul_line}. "
+                f"{self._advice('Try --vocab bytes')}"
             )
-        crlf = TextNote("crlf", self.name)
-        if "\r\n" in text and crlf not in self.notes:
-            self.notes.append(crlf)
         return text
 
     def decode(self, chunk: bytes) -> str:
@@ -149,6 +186,10 @@ class _Utf8Decoder:
         Raises:
             DataError: The bytes are not UTF-8; names the offset, line and column.
         """
+        if not self.offset:
+            self.has_bom = chunk.startswith(codecs.BOM_UTF8)
+        if len(self.head) < 2 * TAR_OFFSET:
+            self.head += chunk[: 2 * TAR_OFFSET]
         pending, _ = self.decoder.getstate()
         try:
             text = self.decoder.decode(chunk, final=not chunk)
@@ -156,19 +197,34 @@ class _Utf8Decoder:
             valid = error.object[: error.start].decode()
             line = self.line + valid.count("\n")
             column = len(valid.rpartition("\n")[2]) + (1 if "\n" in valid else self.column)
-            is_utf16 = self.offset == 0 and chunk[:2] in UTF16_BOMS
-            advice = (
-                "It looks like UTF-16: try iconv -f utf-16 -t utf-8"
-                if is_utf16
-                else "Try to convert it"
-            )
             raise DataError(
                 f"cannot read text: {self.name} is not UTF-8 at byte "
                 f"{self.offset - len(pending) + error.start} (line {line}, column {column}). "
-                f"{advice}, or --vocab bytes"
+                f"{self._advice('Try to convert it, or --vocab bytes')}"
             ) from None
         self.offset += len(chunk)
-        self.line += text.count("\n")
+        self._count_line_ends(text)
         last_newline = text.rfind("\n")
         self.column = len(text) + self.column if last_newline < 0 else len(text) - last_newline
         return text
+
+    def _count_line_ends(self, text: str) -> None:
+        """Count line ends; one may be cut in two by the end of a chunk."""
+        newlines, pairs = text.count("\n"), text.count("\r\n")
+        pairs += self._ends_in_cr and text.startswith("\n")
+        self.line += newlines
+        self._line_ends["\r\n"] += pairs
+        self._line_ends["\n"] += newlines - pairs
+        self._line_ends["\r"] += text.count("\r")
+        self._ends_in_cr = text.endswith("\r")
+
+    def _advice(self, default: str) -> str:
+        """Return what to try, by the first bytes of the source if they tell what it is."""
+        for magic, kind, advice in ARCHIVE_MAGIC:
+            if self.head.startswith(magic):
+                return f"It is {kind}. Try to {advice}"
+        if self.head[TAR_OFFSET:].startswith(TAR_MAGIC):
+            return "It is a tar archive. Try to unpack it and name the directory"
+        if self.head[:2] in UTF16_BOMS:
+            return "It looks like UTF-16. Try iconv -f utf-16 -t utf-8, or --vocab bytes"
+        return default

@@ -8,13 +8,12 @@ import gzip
 import io
 import lzma
 import os
-import shutil
 import sys
 import sysconfig
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import IO, TypeVar, cast
@@ -45,6 +44,12 @@ class TextSource:
 
     name: str  # for messages
     open: Callable[[], IO[bytes]]
+    path: str = ""  # relative to the directory or corpus that was named
+    num_bytes: int | None = None  # how many are read; None: all
+
+    def first(self, num_bytes: int) -> "TextSource":
+        """Return the source of the first bytes alone."""
+        return replace(self, num_bytes=num_bytes)
 
     def chunks(self) -> Iterator[bytes]:
         """Iterate over the bytes in chunks.
@@ -55,7 +60,9 @@ class TextSource:
         """
         try:
             with self.open() as file:
-                while chunk := file.read(CHUNK_BYTES):
+                remaining = sys.maxsize if self.num_bytes is None else self.num_bytes
+                while chunk := file.read(min(CHUNK_BYTES, remaining)):
+                    remaining -= len(chunk)
                     yield chunk
         except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
             raise _damaged_archive_error(self.name, error) from error
@@ -85,6 +92,20 @@ def resolve_sources(names: Sequence[str], glob: str) -> list[TextSource]:
     return sources
 
 
+def spool(name: str, pieces: Iterable[bytes]) -> TextSource:
+    """Write bytes that can be read only once to an unlinked temporary file."""
+    descriptor, path = tempfile.mkstemp()
+    os.unlink(path)
+    with os.fdopen(os.dup(descriptor), "wb") as copy:
+        copy.writelines(pieces)
+
+    def reopen() -> IO[bytes]:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return os.fdopen(os.dup(descriptor), "rb")
+
+    return TextSource(name, reopen, name)
+
+
 def absolute_name(name: str) -> str:
     """Return the name as a run records it: valid in any working directory."""
     return name if name == "-" or name in NAMED_CORPORA else str(Path(name).absolute())
@@ -109,22 +130,21 @@ def python_docs() -> list[TextSource]:
             "cannot read python-docs: this Python has no pydoc_data. Try a file"
         ) from error
     text = "\n".join(topics[name] for name in sorted(topics))
-    return [TextSource("python-docs", partial(io.BytesIO, text.encode()))]
+    return [TextSource("python-docs", partial(io.BytesIO, text.encode()), "python-docs")]
 
 
 def python_source() -> list[TextSource]:
     """Return the sorted .py files of the standard library, without its tests."""
     library = Path(sysconfig.get_path("stdlib"))
-    paths = sorted(
-        path
-        for path in library.rglob("*.py")
-        if not TEST_AND_PACKAGE_DIRECTORIES & set(path.relative_to(library).parts)
-    )
+    paths: list[Path] = []
+    for directory, folders, names in os.walk(library):
+        folders[:] = [name for name in folders if name not in TEST_AND_PACKAGE_DIRECTORIES]
+        paths += [Path(directory, name) for name in names if name.endswith(".py")]
     if not paths:
         raise InputNotFoundError(
             f"cannot read python-source: there are no .py files under {library}. Try a file"
         )
-    return [_file_source(path) for path in paths]
+    return [_file_source(path, library) for path in sorted(paths)]
 
 
 NAMED_CORPORA: dict[str, Callable[[], list[TextSource]]] = {
@@ -137,16 +157,16 @@ def _resolve(name: str, path: Path, glob: str) -> list[TextSource]:
     if name == "-":
         if sys.stdin is None:
             raise InputNotFoundError("cannot read text: standard input is closed. Try a file")
-        return [_spool_to_disk(name, sys.stdin.buffer)]
+        return [spool(name, iter(partial(sys.stdin.buffer.read, CHUNK_BYTES), b""))]
     if name in NAMED_CORPORA:
         return NAMED_CORPORA[name]()
     if path.is_dir():
-        return [_file_source(file) for file in _list_directory(path, glob)]
+        return [_file_source(file, path) for file in _list_directory(path, glob)]
     if path.is_file():
-        return [_file_source(path)]
+        return [_file_source(path, path.parent)]
     if path.exists():
         with path.open("rb") as pipe:
-            return [_spool_to_disk(name, pipe)]
+            return [spool(name, iter(partial(pipe.read, CHUNK_BYTES), b""))]
     raise InputNotFoundError(
         f"cannot read {name}: there is no such file, and no corpus of that name. "
         f"Try a path, or one of {', '.join(NAMED_CORPORA)}"
@@ -167,22 +187,9 @@ def _list_directory(directory: Path, glob: str) -> list[Path]:
     return paths
 
 
-def _file_source(path: Path) -> TextSource:
-    return TextSource(str(path), partial(OPENERS.get(path.suffix, _open_plain), path))
-
-
-def _spool_to_disk(name: str, stream: IO[bytes]) -> TextSource:
-    """Copy a stream that can be read only once to an unlinked temporary file."""
-    descriptor, path = tempfile.mkstemp()
-    os.unlink(path)
-    with os.fdopen(os.dup(descriptor), "wb") as copy:
-        shutil.copyfileobj(stream, copy, CHUNK_BYTES)
-
-    def reopen() -> IO[bytes]:
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        return os.fdopen(os.dup(descriptor), "rb")
-
-    return TextSource(name, reopen)
+def _file_source(path: Path, root: Path) -> TextSource:
+    opener = partial(OPENERS.get(path.suffix, _open_plain), path)
+    return TextSource(str(path), opener, path.relative_to(root).as_posix())
 
 
 def _raise(error: OSError) -> None:

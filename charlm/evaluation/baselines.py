@@ -27,7 +27,7 @@ from charlm import __version__
 from charlm.data.corpus import Corpus
 from charlm.data.vocabulary import TokenIds
 from charlm.evaluation import ngram
-from charlm.evaluation.scoring import VALIDATION_TOKENS, map_unknown
+from charlm.evaluation.scoring import VALIDATION_TOKENS
 from charlm.registry import unknown_name_error
 from charlm.results.comparison import BaselineCache, BaselineDetails, BaselineKind, BaselineResult
 from charlm.storage import files
@@ -164,7 +164,7 @@ def unigram(corpus: Corpus) -> Measurement:
 def interpolated_ngram(corpus: Corpus) -> Measurement:
     """Predict tokens by interpolated Kneser-Ney of the order that is best on valid."""
     train, details = _ngram_training_ids(corpus)
-    valid = map_unknown(corpus.split("valid")[:VALIDATION_TOKENS], corpus.vocabulary)
+    valid = corpus.split("valid")[:VALIDATION_TOKENS].astype(np.int64)
     nats = ngram.token_nll_by_order(train, valid, np.arange(len(valid)), corpus.vocabulary.size)
     order = 2 + int(nats[1:].mean(1).argmin())
     details = msgspec.structs.replace(
@@ -225,7 +225,7 @@ def _ngram_training_ids(corpus: Corpus) -> tuple[TokenIds, BaselineDetails]:
 def _ngram_bits(corpus: Corpus, train: TokenIds, order: int) -> float:
     """Return bits of the test split, each token after those that precede it there."""
     test = corpus.split("test")
-    ids = map_unknown(test, corpus.vocabulary)
+    ids = test.astype(np.int64)
     nats = ngram.token_nll(train, ids, np.arange(len(ids)), corpus.vocabulary.size, order)
     return math.fsum(nats) / math.log(2) + _unknown_bits(corpus, test)
 

@@ -4,14 +4,16 @@ from pathlib import Path
 
 import msgspec
 
-from charlm.data.corpus import READING, SPLITS, Sources, reload_corpus
+from charlm.data.corpus import READING, Sources, reload_corpus
 from charlm.data.encoded_text import encode
 from charlm.data.sources import resolve_sources
+from charlm.data.splits import SPLITS
 from charlm.errors import ConfigError
-from charlm.evaluation.scoring import score_text
+from charlm.evaluation.scoring import score_split, score_text
 from charlm.execution.device import select_device
 from charlm.progress import NoProgress, Progress
 from charlm.results.run import EvaluationReport
+from charlm.results.text import TextNote
 from charlm.runs.checkpoint import CheckpointName
 from charlm.runs.restore import load_model
 from charlm.runs.run import Run, open_run
@@ -54,16 +56,19 @@ def evaluate(
     device, _ = select_device(device, threads)
     weights, model = load_model(run, checkpoint, kernel, device, threads)
     record = run.record
+    notes: tuple[TextNote, ...] = ()
     if text is not None:
         text_sources = resolve_sources([str(text)], record.config.glob)
         with progress.counter(READING) as count:
             encoding = encode([text_sources], run.vocabulary, count)
-        span = (0, encoding.size)
+        known = {note.kind for note in record.text.notes}
+        notes = tuple(note for note in encoding.metadata.notes if note.kind not in known)
+        with progress.counter("scoring") as count:
+            score = score_text(model, run.vocabulary, encoding, (0, encoding.size), count)
     else:
-        encoding = reload_corpus(record.config, record.text, sources, progress).encoding
-        span = record.text.splits[split]
-    with progress.counter("scoring") as count:
-        score = score_text(model, run.vocabulary, encoding, span, count)
+        corpus = reload_corpus(record.config, record.text, sources, progress)
+        with progress.counter("scoring") as count:
+            score = score_split(model, corpus, split, count)
     return EvaluationReport(
         **msgspec.structs.asdict(score),
         split=split if text is None else None,
@@ -71,4 +76,5 @@ def evaluate(
         weights_sha256=weights.sha256,
         step=weights.progress.step,
         kernel=model.kernel,
+        notes=notes,
     )

@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from charlm.data.corpus import Corpus
 from charlm.data.encoded_text import EncodedText
+from charlm.data.units import Units, text_units
 from charlm.data.vocabulary import TokenIds, Vocabulary
 from charlm.errors import DataError, DivergedError
-from charlm.evaluation.blocks import block_edges, sum_by_block
+from charlm.evaluation.blocks import sum_by_unit
 from charlm.evaluation.streaming import iter_logits
 from charlm.models.char_lm import CharLM
 from charlm.progress import ProgressCallback, ignore
@@ -19,11 +21,19 @@ from charlm.results.run import Score
 
 # Every token once, the first from the initial state, with carried state.
 STREAMING_PROTOCOL = "one-stream"
-# The first tokens of a split, read in parallel streams: steers training, and is no result.
+# Streams spread over a split, read in parallel: they steer training, and are no result.
 SUBSAMPLED_PROTOCOL = "subsampled"
 TOKENS_PER_FORWARD = 2048  # bounds memory, whatever training used
-VALIDATION_STREAMS, VALIDATION_TOKENS = 32, 1 << 17
+VALIDATION_STREAMS, VALIDATION_TOKENS = 32, 1 << 15
 MIN_VALIDATION_STREAM = 64  # tokens
+
+
+def score_split(
+    model: CharLM, corpus: Corpus, split: str, count: ProgressCallback = ignore
+) -> Score:
+    """Return the exact score of a split of a corpus, in its units; see `score_text`."""
+    span, units = corpus.record.splits[split], corpus.units(split)
+    return score_text(model, corpus.vocabulary, corpus.encoding, span, count, units)
 
 
 def score_text(
@@ -32,6 +42,7 @@ def score_text(
     encoding: EncodedText,
     span: tuple[int, int],
     count: ProgressCallback = ignore,
+    units: Units | None = None,
 ) -> Score:
     """Return the exact score of a span of a text, read as one stream with carried state.
 
@@ -43,6 +54,7 @@ def score_text(
         encoding: Encoded text.
         span: First token and one past the last.
         count: Is called with numbers of tokens scored.
+        units: What costs are summed over; None: the files of the text, or blocks.
 
     Raises:
         DataError: The span is empty.
@@ -52,22 +64,18 @@ def score_text(
     if end == start:
         raise DataError("cannot score the text: it is empty. Try another")
     ids = encoding.ids[start:end, None]
-    blocks = sum_by_block(iter_token_nll(model, ids, vocabulary, count), end - start)
-    nats = math.fsum(blocks)
+    units = units or text_units(encoding, span)
+    sums = sum_by_unit(iter_token_nll(model, ids, vocabulary, count), units.edges)
+    nats = math.fsum(sums)
     if not math.isfinite(nats):
         raise DivergedError(
             f"cannot score the text: the score is {nats}, since training diverged. "
             "Try to train again with a lower --learning-rate"
         )
     characters, num_bytes = encoding.count_characters_and_bytes(start, end, vocabulary.kind)
-    unknown = 0
-    if vocabulary.unk_id is not None:
-        unknown = sum(
-            int((chunk >= vocabulary.unk_id).sum()) for chunk in encoding.iter_chunks(start, end)
-        )
-    edges = (start + block_edges(end - start)).tolist()
     lengths = [
-        encoding.count_characters_and_bytes(*block, vocabulary.kind) for block in pairwise(edges)
+        encoding.count_characters_and_bytes(start + first, start + last, vocabulary.kind)
+        for first, last in pairwise(units.edges.tolist())
     ]
     return Score(
         bits_per_char=nats / math.log(2) / characters if characters else None,
@@ -76,11 +84,12 @@ def score_text(
         characters=characters,
         bytes=num_bytes,
         tokens=end - start,
-        unknown_tokens=unknown,
+        unknown_tokens=encoding.count_unknown(start, end),
         protocol=STREAMING_PROTOCOL,
         corpus_sha256=encoding.metadata.digest.sha256,
         text_sha256=encoding.sha256(start, end, vocabulary.kind),
-        block_bits=tuple((blocks / math.log(2)).tolist()),
+        unit_kind=units.kind,
+        block_bits=tuple((sums / math.log(2)).tolist()),
         block_lengths=tuple(
             block_bytes if block_characters is None else block_characters
             for block_characters, block_bytes in lengths
@@ -89,11 +98,11 @@ def score_text(
 
 
 def validation_bpc(model: CharLM, ids: TokenIds, vocabulary: Vocabulary) -> float:
-    """Return bits per token on the first tokens of ids, (length,), read in parallel streams."""
-    ids = ids[:VALIDATION_TOKENS]
-    streams = max(1, min(VALIDATION_STREAMS, len(ids) // MIN_VALIDATION_STREAM))
-    length = len(ids) // streams
-    batch = ids[: streams * length].reshape(streams, length).T
+    """Return bits per token of ids, (length,): of streams spread evenly over them."""
+    tokens = min(len(ids), VALIDATION_TOKENS)
+    streams = max(1, min(VALIDATION_STREAMS, tokens // MIN_VALIDATION_STREAM))
+    starts = np.arange(streams) * len(ids) // streams
+    batch = ids[starts + np.arange(tokens // streams)[:, None]]
     nats = math.fsum(float(window.sum()) for window in iter_token_nll(model, batch, vocabulary))
     return nats / math.log(2) / batch.size
 
@@ -118,7 +127,7 @@ def iter_token_nll(
     """
     window = max(1, TOKENS_PER_FORWARD // ids.shape[1])
     windows = (
-        torch.from_numpy(map_unknown(ids[start : start + window], vocabulary))
+        torch.from_numpy(ids[start : start + window].astype(np.int64))
         for start in range(0, len(ids), window)
     )
     was_training = model.training
@@ -138,9 +147,3 @@ def token_nll(logits: Tensor, targets: Tensor) -> Tensor:
     """Return nats of targets, (...), in float64, given logits (..., vocabulary size)."""
     log_probabilities = logits.double().log_softmax(-1)
     return -log_probabilities.gather(-1, targets[..., None])[..., 0]
-
-
-def map_unknown(ids: TokenIds, vocabulary: Vocabulary) -> TokenIds:
-    """Return ids as int64, those outside of the vocabulary replaced by the unknown token."""
-    wide = ids.astype(np.int64)
-    return wide if vocabulary.unk_id is None else np.minimum(wide, vocabulary.unk_id)

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from charlm.data.corpus import Corpus
 from charlm.data.vocabulary import TokenIds, Vocabulary
-from charlm.evaluation.scoring import map_unknown
 from charlm.inspection.text_features import FeatureValues, text_features
 from charlm.inspection.text_span import span_from_corpus
 from charlm.models.activation_capture import capture_activations
@@ -57,9 +56,7 @@ def survey_units(
         return None
     features = {split: stream_features(span.tokens) for split, span in spans.items()}
     selection, heldout = (
-        collect_statistics(
-            model, map_unknown(span.ids, vocabulary), list(features[split].values()), tick
-        )
+        collect_statistics(model, span.ids, list(features[split].values()), tick)
         for split, span in spans.items()
     )
     feature_units, missing_features = [], []

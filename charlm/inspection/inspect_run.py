@@ -141,7 +141,6 @@ def inspect_model(
     survey = survey_units(model, corpus, vocabulary, tick)
     feature_units = survey.feature_units if survey else []
     shown = list(units) or list(dict.fromkeys((unit.layer, unit.unit) for unit in feature_units))
-    first_unknown = vocabulary.size if vocabulary.unk_id is None else vocabulary.unk_id
     return InspectionReport(
         run=run.path.resolve().name,
         cell=cell_label(run.record.config.cell),
@@ -152,7 +151,7 @@ def inspect_model(
         vocabulary_kind=vocabulary.kind,
         protocol=STREAMING_PROTOCOL,
         tokens=span.tokens,
-        is_unknown=(span.ids >= first_unknown).tolist(),
+        is_unknown=[id_ == vocabulary.unk_id for id_ in span.ids.tolist()],
         bits=round_values(nats / math.log(2)),
         survey=survey,
         units=[

@@ -11,7 +11,7 @@ from charlm.data.vocabulary import TokenIds, Vocabulary
 class TextSpan(NamedTuple):
     """A part of a text."""
 
-    ids: TokenIds  # (length,); ids from `unk_id` on are unknown to the model
+    ids: TokenIds  # (length,), int64
     tokens: list[str]  # as displayed
 
 
@@ -27,11 +27,11 @@ def span_from_corpus(
     encoding: EncodedText, span: tuple[int, int], max_tokens: int, vocabulary: Vocabulary
 ) -> TextSpan:
     """Return the beginning of a span (first token, one past the last) of an encoded text."""
-    start, end = span
-    ids = np.array(encoding.ids[start : min(end, start + max_tokens)], np.int64)
+    start, end = span[0], min(span[1], span[0] + max_tokens)
+    ids = np.array(encoding.ids[start:end], np.int64)
     if vocabulary.kind == "bytes":
         return TextSpan(ids, list(map(format_byte, ids)))
-    return TextSpan(ids, [chr(encoding.metadata.tokens[id_]) for id_ in ids])
+    return TextSpan(ids, list(encoding.text(start, end)))
 
 
 def format_byte(value: int) -> str:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import safetensors.torch
 
 from charlm import __version__
@@ -13,7 +14,6 @@ from charlm.cells.names import cell_label
 from charlm.config import FORMAT_VERSION
 from charlm.data.corpus import Corpus
 from charlm.errors import DataError
-from charlm.evaluation.scoring import map_unknown
 from charlm.models.build import build_char_lm
 from charlm.models.char_lm import CharLM
 from charlm.probes.base import (
@@ -206,7 +206,7 @@ def build_probe_context(
 
     return ProbeContext(
         model=model,
-        ids=map_unknown(corpus.encoding.ids[start:end], run.vocabulary),
+        ids=corpus.encoding.ids[start:end].astype(np.int64),
         vocabulary=run.vocabulary,
         train_ids=corpus.split("train"),
         seed=request.seed,

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import msgspec
 
 from charlm.config import Config
-from charlm.results.text import CorpusRecord
+from charlm.results.text import CorpusRecord, TextNote, UnitKind
 from charlm.results.training import CpuSeconds
 
 ScoredSplit = Literal["test", "valid", "none"]
@@ -59,8 +59,9 @@ class Score(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     protocol: str  # "one-stream"
     corpus_sha256: str  # of the whole text that the scored part was taken from
     text_sha256: str  # of exactly the scored bytes
-    block_bits: tuple[float, ...]  # bits of each block of the text
-    block_lengths: tuple[int, ...]  # characters (bytes if not UTF-8) of each block
+    unit_kind: UnitKind  # what costs are summed over: files, groups of lines or blocks
+    block_bits: tuple[float, ...]  # bits of each of these units
+    block_lengths: tuple[int, ...]  # characters (bytes if not UTF-8) of each unit
 
 
 class RunReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,6 +102,7 @@ class EvaluationReport(Score, frozen=True, kw_only=True):
     weights_sha256: str
     step: int  # of the checkpoint
     kernel: str
+    notes: tuple[TextNote, ...]  # oddities of another text that the run's text does not have
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return one dictionary: the score, without the lists of blocks."""
@@ -126,7 +128,9 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     vocabulary_size: int
     vocabulary_kind: str
     seconds_per_step: float
+    seconds: float  # estimate of the whole command, start-up, validations and score included
     memory_bytes: int  # estimate
+    disk_bytes: int  # estimate of the finished run
     kernel: str
     kernel_reason: KernelReason
     device: str

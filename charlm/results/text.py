@@ -4,21 +4,41 @@ from typing import Literal
 
 import msgspec
 
-TextOddity = Literal["bom", "crlf", "not_utf8"]
+SplitBy = Literal["position", "file", "line"]
+UnitKind = Literal["file", "line", "block"]
+SourceOddity = Literal["bom", "crlf", "cr", "glued", "not_utf8"]
+TextOddity = Literal[
+    SourceOddity, "verbatim", "verbatim_unmeasured", "unlike_train", "independent_lines"
+]
 
 
 class TextNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An oddity of a source that was kept unchanged."""
+    """An oddity of a text, which was kept unchanged.
 
-    kind: TextOddity  # byte order mark, CRLF line ends, or bytes that are not UTF-8
-    source: str  # name of the file
+    Of sources: a byte order mark, line ends CRLF or CR alone, no line end before the next file,
+    bytes that are not UTF-8. Of the test split: it stands verbatim in the training split, this is
+    not measured, or it has other characters. Of the lines: they are independent items.
+    """
+
+    kind: TextOddity
+    source: str = ""  # name of the first file; empty: the whole text
+    files: int = 1  # with this oddity
+    value: float = 0.0  # verbatim: share of test; unlike_train: its bits/char by train's unigram
+    reference: float = 0.0  # unlike_train: bits/char of the test split by its own unigram
 
 
 class TextDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Identity of a text."""
+    """Identity of a text in the order in which it is read: that of its splits."""
 
     sha256: str  # of all bytes, in order
-    parts: tuple[int, ...]  # bytes of the corpus and of each separate split file
+    parts: tuple[int, ...]  # bytes of each part: a split, or splits that are cut by position
+
+
+class VocabularyRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Rule that chooses the tokens of a vocabulary of characters."""
+
+    train_share: str = "1"  # part of the first part of the text that is trained on: a fraction
+    min_frequency: float = 0.0  # rarer characters of it are unknown
 
 
 class EncodingMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,15 +46,21 @@ class EncodingMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     digest: TextDigest
     characters: int | None  # None if the bytes are not UTF-8
-    tokens: tuple[int, ...]  # by id: first a given vocabulary, then new ones as they appeared
-    first_positions: tuple[int, ...]  # index of each token's first occurrence; -1 if it was given
-    parts: tuple[int, ...]  # ids of the corpus and of each separate split file
+    tokens: tuple[int, ...]  # of the vocabulary, by id; the next id is the unknown token
+    sources: tuple[tuple[int, ...], ...]  # ids of each source of each part
+    unknown: int  # characters outside of the vocabulary
     id_bytes: int  # 1, 2 or 4 bytes per id
     ids_sha256: str  # of the file of ids
     notes: tuple[TextNote, ...]  # oddities that were kept unchanged
 
 
-class CorpusRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TextNotes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`KEY.json` in the cache: what was noted about a text and its splits."""
+
+    notes: tuple[TextNote, ...]
+
+
+class CorpusRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Corpus metadata stored with a run: sources, SHA-256, splits.
 
     It is used to reload the same text and to verify it.
@@ -43,8 +69,11 @@ class CorpusRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sources: tuple[str, ...]  # absolute paths or names of built-in corpora
     digest: TextDigest
     characters: int | None  # None if the bytes are not UTF-8
+    split_by: SplitBy  # what a split is made of
     splits: dict[str, tuple[int, int]]  # name -> first token and one past the last
-    notes: tuple[TextNote, ...]  # oddities that were kept unchanged
+    files: dict[str, int]  # split -> files in it; empty unless the text is split by file
+    rare_characters: int  # characters of the training split that are too rare for the vocabulary
+    notes: tuple[TextNote, ...]  # oddities of the sources
 
 
 class GrammarChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -55,6 +55,7 @@ def finished(
         corpus_sha256=corpus.record.digest.sha256,
         text_sha256=corpus.encoding.sha256(start, end, run.vocabulary.kind),
         block_bits=tuple(1000 * bits + config.seed % 2 + block % 3 for block in range(BLOCKS)),
+        unit_kind="block",
         block_lengths=(1000,) * BLOCKS,
     )
     run_score = msgspec.structs.replace(run_score, **(score or {}))

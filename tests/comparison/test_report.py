@@ -40,6 +40,7 @@ def score(bits: float, seed: int) -> Score:
         corpus_sha256="ab" * 32,
         text_sha256="cd" * 32,
         block_bits=tuple(1000 * (bits + (block % 3 + seed % 2) / 1e4) for block in range(20)),
+        unit_kind="block",
         block_lengths=(1000,) * 20,
     )
 

@@ -17,7 +17,8 @@ from charlm.comparison.verdicts import (
     holm_adjust,
     required_seeds,
 )
-from charlm.evaluation.blocks import MIN_BLOCK_LENGTH, Numbers, block_edges
+from charlm.data.units import MIN_BLOCK_LENGTH, block_edges
+from charlm.evaluation.blocks import Numbers
 from charlm.reporting.wording.verdicts import describe_insufficient_data, describe_power
 from charlm.results.comparison import InsufficientData, Power, Verdict
 

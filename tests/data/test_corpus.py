@@ -21,9 +21,7 @@ def corpus_of(path: Path, data: bytes | str, **settings: object) -> Corpus:
 
 
 def decode(corpus: Corpus, split: str) -> str:
-    start, end = corpus.record.splits[split]
-    tokens = corpus.encoding.metadata.tokens
-    return "".join(chr(tokens[index]) for index in corpus.encoding.ids[start:end])
+    return corpus.encoding.text(*corpus.record.splits[split])
 
 
 def test_sources_are_a_name_a_path_or_several(tmp_path: Path) -> None:
@@ -120,7 +118,11 @@ def test_vocabulary_is_of_the_training_split_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("", "is empty"), ("a", "has 1 characters: too few"), ("abc", "too few to cut into 90/5/5")],
+    [
+        ("", "is empty"),
+        ("a", r"too short to cut into 90/5/5 \(train would be"),
+        ("abc", "too short"),
+    ],
 )
 def test_too_little_text_is_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):

@@ -4,11 +4,13 @@ import math
 
 from charlm.results.inspection import InspectedText
 from charlm.results.jobs import JobProgress
-from charlm.results.text import TextNote, TextOddity
+from charlm.results.text import SourceOddity, TextNote
 
-ODDITIES: dict[TextOddity, str] = {
+ODDITIES: dict[SourceOddity, str] = {
     "bom": "begins with a byte order mark: kept as a character",
     "crlf": "ends lines with CRLF: kept as two characters each",
+    "cr": "ends lines with CR alone: kept, so it has no newline",
+    "glued": "has no line end before the next file: its last line goes on there",
     "not_utf8": "is not UTF-8: the splits are cut in bytes",
 }
 
@@ -20,7 +22,25 @@ def token_noun(vocabulary_kind: str) -> str:
 
 def describe_text_note(note: TextNote) -> str:
     """Return an oddity of a text in a sentence."""
-    return f"{note.source} {ODDITIES[note.kind]}"
+    if note.kind == "verbatim":
+        return (
+            f"{note.value:.1%} of the test split stands verbatim in the training split "
+            "(matches of 32 characters or more): this rewards memory of the training text"
+        )
+    if note.kind == "verbatim_unmeasured":
+        return "the text is too long to look for verbatim copies of test text in the training text"
+    if note.kind == "unlike_train":
+        return (
+            f"the test split is unlike the training split: {note.value:.2f} bits/char by its "
+            f"frequencies of characters, {note.reference:.2f} by those of the test split itself"
+        )
+    if note.kind == "independent_lines":
+        return (
+            "the lines seem to be independent items: --split-by line shuffles them among the "
+            "splits, and keeps identical ones in the same split"
+        )
+    others = f" (and {note.files - 1:,} other files)" if note.files > 1 else ""
+    return f"{note.source}{others} {ODDITIES[note.kind]}"
 
 
 def describe_text_origin(text: InspectedText) -> str:

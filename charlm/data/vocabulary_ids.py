@@ -1,0 +1,86 @@
+"""Ids of a vocabulary: written from ids by first appearance, with the characters outside of it.
+
+The file has the ids, zeros up to a multiple of eight bytes, the positions of all unknown characters
+and their code points.
+"""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charlm.data.encoder import StreamingEncoder
+from charlm.data.sources import CHUNK_BYTES
+from charlm.data.vocabulary import TokenIds, Vocabulary
+from charlm.errors import DataError
+from charlm.results.text import VocabularyRule
+from charlm.storage import files
+
+POSITIONS_TYPE, CHARACTERS_TYPE = "<u8", "<u4"
+Characters = NDArray[np.uint32]
+
+
+def write_vocabulary_ids(
+    raw_path: Path, encoder: StreamingEncoder, vocabulary: Vocabulary | VocabularyRule, path: Path
+) -> tuple[tuple[int, ...], int, int]:
+    """Write ids of the vocabulary, then position and code point of each unknown character.
+
+    Args:
+        raw_path: Ids by first appearance.
+        encoder: Encoder that wrote them.
+        vocabulary: Vocabulary, or the rule that chooses one.
+        path: File to write.
+
+    Returns:
+        Tokens of the vocabulary, the number of unknown characters, and bytes per id.
+    """
+    raw = (
+        np.memmap(raw_path, f"<u{encoder.id_bytes}", "r") if encoder.num_ids else np.zeros(0, "u1")
+    )
+    points = np.array(encoder.tokens, dtype=CHARACTERS_TYPE)
+    if isinstance(vocabulary, VocabularyRule):
+        train_end = int(sum(encoder.sources[0]) * Fraction(vocabulary.train_share))
+        tokens = _frequent_tokens(raw[:train_end], points, vocabulary.min_frequency)
+    else:
+        tokens = vocabulary.tokens
+    id_bytes = next(width for width in (1, 2, 4) if len(tokens) < 256**width)
+    id_of = {token: index for index, token in enumerate(tokens)}
+    final = np.array([id_of.get(point, len(tokens)) for point in points.tolist()], np.int64)
+    is_unknown = final == len(tokens)
+    unknown = 0
+    with files.AtomicFileWriter(path) as file:
+        for start in range(0, len(raw), CHUNK_BYTES):
+            ids = final[raw[start : start + CHUNK_BYTES]]
+            unknown += int((ids == len(tokens)).sum())
+            file.write(ids.astype(f"<u{id_bytes}").tobytes())
+        file.write(bytes(padded(file.size) - file.size))
+        for kind in ("position", "character") if unknown else ():
+            for start in range(0, len(raw), CHUNK_BYTES):
+                chunk = raw[start : start + CHUNK_BYTES]
+                positions = np.flatnonzero(is_unknown[chunk])
+                if kind == "position":
+                    file.write((start + positions).astype(POSITIONS_TYPE).tobytes())
+                else:
+                    file.write(points[chunk[positions]].tobytes())
+        file.commit()
+    return tokens, unknown, id_bytes
+
+
+def _frequent_tokens(train: TokenIds, points: Characters, min_frequency: float) -> tuple[int, ...]:
+    """Return the characters of the training split that are not too rare, as they appear."""
+    counts = np.zeros(len(points), np.int64)
+    for start in range(0, len(train), CHUNK_BYTES):
+        counts += np.bincount(train[start : start + CHUNK_BYTES], minlength=len(points))
+    is_frequent = (counts > 0) & (counts >= min_frequency * len(train))
+    if len(train) and not is_frequent.any():
+        raise DataError(
+            f"cannot learn from this text: none of its {np.count_nonzero(counts):,} characters "
+            f"makes up {min_frequency:g} of the training split. Try a lower --min-char-frequency"
+        )
+    return tuple(points[is_frequent].tolist())
+
+
+def padded(num_bytes: int) -> int:
+    """Return a multiple of eight that is not less, where aligned numbers can begin."""
+    return -(-num_bytes // 8) * 8
