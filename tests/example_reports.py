@@ -67,6 +67,7 @@ from charlm.results.tuning import (
     ChosenTrial,
     Rung,
     SearchPlan,
+    SeedTuning,
     Setting,
     TrialRecord,
     TuningReport,
@@ -171,7 +172,7 @@ def entry_row(
         batch_size=8,
         bits_per_char=seed_summary(values),
         bits_per_byte=seed_summary(values),
-        quality=judged(values, None if label == "reference" else Verdict(label=label)),
+        quality=judged(values, Verdict(label=label)),
         memory=None,
         seeds=tuple(range(len(values))),
         diverged=sum(value is None for value in values),
@@ -212,7 +213,7 @@ def comparison_report(
                 "bits_per_char": 0.01,
                 "beyond_64": 0.005,
                 "word_again": 0.1,
-                "order_reach": 16.0,
+                "order_reach": 1.0,
             },
         ),
         rows=tuple(rows),
@@ -224,48 +225,52 @@ def comparison_report(
     return msgspec.structs.replace(report, **fields)
 
 
-def tuning_report(cells: Sequence[str]) -> TuningReport:
-    """Return nine trials of each cell.
+def tuning_report(cells: Sequence[str], seeds: int = 2) -> TuningReport:
+    """Return nine trials of each run.
 
     Of each cell the trials with the highest rates diverged, and of the last cell all did.
     """
-    rates = {number: round(3e-4 * 100 ** (number / 8), 5) for number in range(9)}
-    found = {}
-    for number, cell in enumerate(cells):
-        bits = {n: abs(math.log(rate / 0.01)) + number for n, rate in rates.items() if rate < 0.02}
-        ranked = sorted(bits, key=lambda n: bits[n])[:3]
-        if cell == cells[-1]:
-            bits, ranked = {}, []
-        trials = [
-            TrialRecord(
-                number=n,
-                settings={"learning_rate": rate, "grad_clip": 1.0},
-                steps=(300, 900) if n in ranked else (300,),
-                bits=(bits.get(n), bits[n] - 0.1) if n in ranked else (bits.get(n),),
-            )
-            for n, rate in rates.items()
-        ]
-        best = trials[ranked[0]] if ranked else trials[0]
-        ordered = sorted((bits.get(n, 6.0) for n in rates), reverse=True)
-        found[cell] = CellTuning(
-            chosen=ChosenTrial(
-                number=best.number,
-                steps=best.steps[-1],
-                bits=best.bits[-1],
-                settings=best.settings,
-            ),
-            at_boundary="high" if ranked else "",
-            trials=tuple(trials),
-            expected_best=tuple(ordered),
+    found = {
+        cell: CellTuning(
+            seeds=tuple(seed_tuning(seed, number, cell != cells[-1]) for seed in range(seeds))
         )
+        for number, cell in enumerate(cells)
+    }
     search = SearchPlan(
         trials=9,
         seed=1000,
         space={"learning_rate": (3e-4, 3e-2), "grad_clip": (0.25, 1.0, 5.0)},
-        rungs=(Rung(300, 9), Rung(900, 3)),
+        rungs=(Rung(1 / 4, 9), Rung(1.0, 3)),
         cost_in_runs=2.0,
     )
     return TuningReport(search=search, uniform_baseline_bits=6.0, cells=found)
+
+
+def seed_tuning(seed: int, number: int, learns: bool) -> SeedTuning:
+    """Return the trials of a run of the cell with this number."""
+    rates = {trial: round(3e-4 * 100 ** (trial / 8), 5) for trial in range(9)}
+    bits = {t: abs(math.log(rate / 0.01)) + number for t, rate in rates.items() if rate < 0.02}
+    bits = bits if learns else {}
+    ranked = sorted(bits, key=lambda trial: bits[trial])[:3]
+    trials = [
+        TrialRecord(
+            number=trial,
+            settings={"learning_rate": rate, "grad_clip": 1.0},
+            steps=(300, 1200) if trial in ranked else (300,),
+            bits=(bits.get(trial), bits[trial] - 0.1) if trial in ranked else (bits.get(trial),),
+        )
+        for trial, rate in rates.items()
+    ]
+    best = trials[ranked[0]] if ranked else trials[0]
+    return SeedTuning(
+        seed=seed,
+        chosen=ChosenTrial(
+            number=best.number, steps=best.steps[-1], bits=best.bits[-1], settings=best.settings
+        ),
+        at_boundary="high" if ranked else "",
+        trials=tuple(trials),
+        expected_best=tuple(sorted((bits.get(trial, 6.0) for trial in rates), reverse=True)),
+    )
 
 
 MEMORY_VALUES = (  # of one cell after another: what it loses beyond k, word again, order reach
@@ -273,7 +278,7 @@ MEMORY_VALUES = (  # of one cell after another: what it loses beyond k, word aga
     ((0.032, 0.012, 0.0004, 0.0002), 0.22, 64.0),
     ((0.008, 0.001, 0.003, 0.001), 0.02, 24.0),
 )
-MEMORY_ERRORS = {"beyond_64": 0.006, "word_again": 0.05, "order_reach": 11.0}
+MEMORY_ERRORS = {"beyond_64": 0.006, "word_again": 0.05, "order_reach": 0.3}
 
 
 def example_memory(number: int, seeds: int) -> Memory:
@@ -285,9 +290,13 @@ def example_memory(number: int, seeds: int) -> Memory:
     found: dict[str, Judged] = {}
     for name, value in values.items():
         error, difference = MEMORY_ERRORS[name], value - references[name]
+        width = error
+        if name == "order_reach":  # in characters, and differences in octaves
+            difference, width = math.log2(value / references[name]), value / 5
         label: Label = "worse" if difference < -error else "inconclusive"
         verdict = example_verdict(label, difference - error, difference + error)
-        found[name] = judged([value] * seeds, verdict if number else None, error)
+        verdict = verdict if number else Verdict(label="reference")
+        found[name] = judged([value] * seeds, verdict, width)
     return Memory(**found, curve=memory_curve(curve, seeds))
 
 
@@ -361,7 +370,9 @@ def comparison_result(
         if number == len(names) - 1:
             values[0] = None
         gap = number / 10
-        verdict = example_verdict("worse", gap - 0.02, gap + 0.03) if number else None
+        verdict = Verdict(label="reference")
+        if number:
+            verdict = example_verdict("worse", gap - 0.02, gap + 0.03)
         rows.append(
             entry_row(
                 name,

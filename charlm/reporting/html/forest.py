@@ -1,4 +1,4 @@
-"""Forest plot: difference of each cell to the reference, with its confidence interval."""
+"""Forest plots: differences of each cell to the reference, with their confidence intervals."""
 
 import math
 from collections.abc import Sequence
@@ -16,31 +16,47 @@ from charlm.reporting.figures import (
     render_svg,
 )
 from charlm.reporting.formatting import format_fixed
-from charlm.results.comparison import EntryRow, Verdict
-
-FOREST_SPEC = FigureSpec(
-    "Differences to the reference",
-    "bits more than the reference; shaded: the margin",
-    "in the order of the table, with 95 % confidence intervals",
+from charlm.reporting.wording.quantities import (
+    QUANTITIES,
+    judged_quantity,
+    measured_quantities,
+    quantity_unit,
+    verdict_word,
 )
+from charlm.results.comparison import ComparisonReport, JudgedQuantity, Verdict
+
 HEADS = ["cell", "difference", "CI low", "CI high", "p", "p (Holm)", "p (TOST, Holm)", "verdict"]
 
 
+def forest_plots(report: ComparisonReport, legend: Sequence[LegendEntry]) -> list[Figure]:
+    """Draw the differences in each quantity that was judged."""
+    plots = (forest_plot(report, quantity, legend) for quantity in measured_quantities(report))
+    return [plot for plot in plots if plot]
+
+
 def forest_plot(
-    rows: Sequence[EntryRow], margin: float, legend: Sequence[LegendEntry]
-) -> list[Figure]:
-    """Draw the rows that have an interval, the first at the top; none if no row has one."""
-    judged = [(row, row.verdict) for row in rows if row.verdict and _interval(row.verdict)]
+    report: ComparisonReport, quantity: JudgedQuantity, legend: Sequence[LegendEntry]
+) -> Figure | None:
+    """Draw the rows that have an interval, the first at the top; None if no row has one."""
+    measured = ((row.name, judged_quantity(row, quantity)) for row in report.cells)
+    judged = [
+        (name, each.verdict)
+        for name, each in measured
+        if each and each.verdict and _interval(each.verdict)
+    ]
     if not judged:
-        return []
+        return None
     colors = {entry.group: f"{COLOR_PLACEHOLDER}{entry.color:02x}" for entry in legend}
+    spec, factor = _spec(report, quantity), _factor(quantity)
+    margin = report.statistics.margins[quantity] * factor
 
     def paint(axes: Axes) -> None:
         axes.axvspan(-margin, margin, color=FOREGROUND_PLACEHOLDER, alpha=0.12, linewidth=0)
         axes.axvline(0, color=FOREGROUND_PLACEHOLDER, linewidth=1)
-        for height, (row, verdict) in enumerate(judged):
-            style: dict[str, Any] = {"color": colors[row.name], "linewidth": 2}
-            low, middle, high = _interval(verdict) or (math.nan,) * 3
+        for height, (name, verdict) in enumerate(judged):
+            style: dict[str, Any] = {"color": colors[name], "linewidth": 2}
+            interval = _interval(verdict) or (math.nan,) * 3
+            low, middle, high = (value * factor for value in interval)
             axes.plot([low, high], [height, height], **style)
             axes.plot([middle], [height], marker="o", markersize=5, **style)
         axes.set_ylim(len(judged) - 0.5, -0.5)
@@ -48,8 +64,30 @@ def forest_plot(
         axes.spines["left"].set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
 
-    cells = [(row.name, *_numbers(verdict), verdict.label) for row, verdict in judged]
-    return [Figure(FOREST_SPEC, render_svg("forest", FOREST_SPEC, paint), HEADS, cells)]
+    cells = [
+        (name, *_numbers(verdict, factor), verdict_word(quantity, verdict))
+        for name, verdict in judged
+    ]
+    return Figure(spec, render_svg(f"forest-{quantity}", spec, paint), HEADS, cells)
+
+
+def _spec(report: ComparisonReport, quantity: JudgedQuantity) -> FigureSpec:
+    words, reference = QUANTITIES[quantity], report.statistics.reference
+    title = "Quality" if quantity == "bits_per_char" else f"Memory, {words.title}"
+    unit = quantity_unit(quantity, report.unit)
+    if quantity == "order_reach":
+        unit = "octaves"
+    direction = "right is worse" if quantity == "bits_per_char" else "right is more"
+    return FigureSpec(
+        title,
+        f"{unit} more than the reference; {direction}; shaded: the margin",
+        f"difference to {reference}, with 95 % confidence interval",
+    )
+
+
+def _factor(quantity: JudgedQuantity) -> float:
+    """Return the factor from the unit of a difference to that of the figure."""
+    return QUANTITIES[quantity].factor
 
 
 def _interval(verdict: Verdict) -> tuple[float, float, float] | None:
@@ -60,7 +98,8 @@ def _interval(verdict: Verdict) -> tuple[float, float, float] | None:
     return low, middle, high
 
 
-def _numbers(verdict: Verdict) -> list[str]:
+def _numbers(verdict: Verdict, factor: float) -> list[str]:
     interval = (verdict.difference, verdict.ci_low, verdict.ci_high)
+    scaled = [None if value is None else value * factor for value in interval]
     p_values = (verdict.p, verdict.p_holm, verdict.p_tost_holm)
-    return [format_fixed(value) for value in (*interval, *p_values)]
+    return [format_fixed(value) for value in (*scaled, *p_values)]

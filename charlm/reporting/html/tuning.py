@@ -14,6 +14,7 @@ from charlm.reporting.figures import (
 from charlm.reporting.html.numbers import Row
 from charlm.reporting.wording.tuning import (
     boundary_warnings,
+    describe_rung,
     describe_trials,
     format_setting,
     format_tuning_row,
@@ -86,18 +87,20 @@ def loss_by_learning_rate(number: int, tuning: TuningReport, cell: str) -> list[
 def _points_by_rung(
     tuning: TuningReport, found: CellTuning
 ) -> dict[str, list[tuple[float, float | None]]]:
-    """Return learning rate and bits of each trial, by rung; then those of the chosen trial."""
-    ordered = sorted(found.trials, key=lambda trial: float(trial.settings["learning_rate"]))
+    """Return learning rate and bits of all trials, by rung; then those of the chosen trials."""
+    trials = [trial for seed in found.seeds for trial in seed.trials]
+    ordered = sorted(trials, key=lambda trial: float(trial.settings["learning_rate"]))
     points: dict[str, list[tuple[float, float | None]]] = {
-        f"{rung.steps:,} steps": [
+        describe_rung(rung): [
             (float(trial.settings["learning_rate"]), trial.bits[number])
             for trial in ordered
             if len(trial.bits) > number
         ]
         for number, rung in enumerate(tuning.search.rungs)
     }
-    chosen = found.chosen
-    points["chosen"] = [(float(chosen.settings["learning_rate"]), chosen.bits)]
+    points["chosen"] = [
+        (float(seed.chosen.settings["learning_rate"]), seed.chosen.bits) for seed in found.seeds
+    ]
     return points
 
 
@@ -107,26 +110,28 @@ def format_bits(bits: float | None) -> str:
 
 
 def expected_best_figure(tuning: TuningReport, legend: Sequence[LegendEntry]) -> Figure:
-    """Draw the expected best validation of each cell against the number of trials."""
-    steps = tuning.search.rungs[0].steps
+    """Draw the expected best validation of each run against the number of trials."""
     lines = [
-        Series(cell, cell, range(1, tuning.search.trials + 1), found.expected_best)
+        Series(
+            f"{cell} seed {seed.seed}", cell, range(1, tuning.search.trials + 1), seed.expected_best
+        )
         for cell, found in tuning.cells.items()
+        for seed in found.seeds
     ]
-    spec = FigureSpec(f"Expected best at {steps:,} steps", "trials", BITS)
+    spec = FigureSpec(f"Expected best at {describe_rung(tuning.search.rungs[0])}", "trials", BITS)
     return draw_figure("tuning-expected", spec, lines, legend)._replace(legend=legend)
 
 
 def trial_table(tuning: TuningReport) -> tuple[Row, list[Row]]:
-    """Return heads, and a row per trial of each cell; empty at rungs that it did not reach."""
-    names = list(tuning.search.space)
-    rungs = [rung.steps for rung in tuning.search.rungs]
+    """Return heads, and a row per trial of each run; empty at rungs that it did not reach."""
+    names, rungs = list(tuning.search.space), tuning.search.rungs
     rows = []
     for cell, found in tuning.cells.items():
-        for trial in found.trials:
-            bits = [format_bits(value) for value in trial.bits]
-            settings = [format_setting(trial.settings.get(name)) for name in names]
-            unreached = [""] * (len(rungs) - len(bits))
-            rows.append([cell, f"{trial.number}", *settings, *bits, *unreached])
-    heads = ["cell", "trial", *(name.replace("_", " ") for name in names)]
-    return [*heads, *(f"bits after {steps:,}" for steps in rungs)], rows
+        for seed in found.seeds:
+            for trial in seed.trials:
+                bits = [format_bits(value) for value in trial.bits]
+                settings = [format_setting(trial.settings.get(name)) for name in names]
+                unreached = [""] * (len(rungs) - len(bits))
+                rows.append([cell, f"{seed.seed}", f"{trial.number}", *settings, *bits, *unreached])
+    heads = ["cell", "seed", "trial", *(name.replace("_", " ") for name in names)]
+    return [*heads, *(f"bits, {describe_rung(rung)}" for rung in rungs)], rows

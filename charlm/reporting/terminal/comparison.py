@@ -1,28 +1,28 @@
 """A comparison on a terminal: its plan and its report."""
 
-from rich.table import Table
-
 from charlm.config import describe_block
+from charlm.console import print_result
+from charlm.reporting.terminal.answer_table import answer_table
 from charlm.reporting.terminal.tables import (
-    NARROW,
-    add_row,
     corpus_field,
-    make_table,
     print_fields,
     print_insufficient_data,
     print_matching,
     print_paragraphs,
-    print_table,
-    table_of,
+    terminal_width,
     vocabulary_field,
 )
 from charlm.reporting.terminal.tuning import print_search, print_tuning
-from charlm.reporting.wording.baselines import baseline_table
-from charlm.reporting.wording.comparison import describe_comparison, describe_timing
+from charlm.reporting.wording.answer import answer_comparison
+from charlm.reporting.wording.comparison import describe_comparison
+from charlm.reporting.wording.findings import describe_findings
 from charlm.reporting.wording.matching import describe_parallel_runs
-from charlm.reporting.wording.rows import cell_rows, format_row
 from charlm.reporting.wording.verdicts import describe_statistics, verdict_notes
 from charlm.results.comparison import ComparisonOverview, ComparisonReport, TimingReport
+
+COST_HEADS_MEAN = (
+    "s/M: seconds of training per million characters. State: floats carried per stream."
+)
 
 
 def print_comparison_overview(overview: ComparisonOverview) -> None:
@@ -53,24 +53,15 @@ def print_comparison_overview(overview: ComparisonOverview) -> None:
 
 
 def print_comparison(report: ComparisonReport, timing: TimingReport) -> None:
-    """Print the table of a comparison, its baselines, its verdicts' basis, times and tuning."""
-    rows = [format_row(row, report.unit) for row in cell_rows(report)]
-    print_table(table_of(rows, left=["cell", "verdict"]))
-    if baseline_table(report)[1]:
-        print_table(_baselines(report))
-    paragraphs = [describe_statistics(report), "; ".join(verdict_notes(report))]
+    """Print the answer, its table, what qualifies it, and how it was found."""
+    print_paragraphs([answer_comparison(report)])
+    print_result("")
+    print_result("\n".join(answer_table(report, timing, terminal_width())))
+    print_result("")
+    print_paragraphs([*describe_findings(report, timing), *verdict_notes(report)])
+    print_result("")
     corpus = f"Corpus {report.corpus.sha256[:16]}…"
-    paragraphs += [f"{describe_comparison(report)}. {corpus}", describe_timing(timing)]
-    print_paragraphs(paragraphs)
+    conditions = f"{describe_comparison(report)}. {corpus}"
+    print_paragraphs([describe_statistics(report), conditions, COST_HEADS_MEAN])
     if report.tuning:
         print_tuning(report.tuning)
-
-
-def _baselines(report: ComparisonReport) -> Table:
-    table = make_table()
-    heads, rows = baseline_table(report)
-    for number, head in enumerate(heads):
-        table.add_column(head, justify="right" if number == 1 else "left", max_width=NARROW - 22)
-    for row in rows:
-        add_row(table, row)
-    return table

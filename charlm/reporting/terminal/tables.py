@@ -1,5 +1,6 @@
 """Tables and fields that several commands print."""
 
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -55,10 +56,14 @@ def table_of(rows: Sequence[Mapping[str, str]], left: Sequence[str]) -> Table:
     return table
 
 
+def terminal_width() -> int:
+    """Return the columns of the terminal that stdout goes to, or of a file."""
+    return shutil.get_terminal_size((WIDE, 24)).columns if sys.stdout.isatty() else WIDE
+
+
 def print_table(table: Table) -> None:
     """Print a table on stdout without colors, as wide as the terminal."""
-    width = None if sys.stdout.isatty() else WIDE
-    console = Console(width=width, color_system=None, highlight=False)
+    console = Console(width=terminal_width(), color_system=None, highlight=False)
     with console.capture() as captured:
         console.print(table)
     lines = [line.rstrip() for line in captured.get().splitlines()]

@@ -4,6 +4,7 @@ from charlm.config import option_name
 from charlm.reporting.terminal.tables import print_fields, print_paragraphs, print_table, table_of
 from charlm.reporting.wording.tuning import (
     boundary_warnings,
+    describe_rung,
     describe_trials,
     format_setting,
     format_tuning_row,
@@ -16,7 +17,7 @@ SHORT_HEADS = {"learning rate": "lr", "grad clip": "clip", "forget bias": "bias"
 
 def print_search(search: SearchPlan) -> None:
     """Print the cost, the rungs and the space of a search on stderr, before its first trial."""
-    rungs = ", then ".join(f"{rung.trials} × {rung.steps:,} steps" for rung in search.rungs)
+    rungs = ", then ".join(f"{rung.trials} × {describe_rung(rung)}" for rung in search.rungs)
     print_fields([("tuning", describe_trials(search)), ("rungs", rungs)])
     for name, choices in search.space.items():
         separator = " to " if name == "learning_rate" else ", "

@@ -4,6 +4,8 @@ from charlm.reporting.formatting import format_bytes, format_fixed, pluralize
 from charlm.reporting.wording.rows import bits, short_unit
 from charlm.results.comparison import BaselineResult, ComparisonReport, EntryRow, Unit
 
+READ_NGRAM = "n-gram-read"  # name of the n-gram of only as much text as a run has read
+
 
 def baseline_table(report: ComparisonReport) -> tuple[list[str], list[list[str]]]:
     """Return heads and rows of the table of baselines; the Transformer comes last."""
@@ -14,8 +16,7 @@ def baseline_table(report: ComparisonReport) -> tuple[list[str], list[list[str]]
     for row in report.rows:
         if row.role == "transformer":
             mean = bits(row, report.unit).mean
-            tuned = report.tuning is not None
-            rows.append([row.name, format_fixed(mean), describe_transformer(row, tuned)])
+            rows.append([row.name, format_fixed(mean), describe_transformer(row)])
     return ["baseline", short_unit(report.unit), "description"], rows
 
 
@@ -39,7 +40,9 @@ def describe_baseline(baseline: BaselineResult) -> str:
     if baseline.vocabulary_size is not None:
         return f"static: uniform over {pluralize(baseline.vocabulary_size, 'token')}"
     counted = "train"
-    if baseline.training_is_partial and baseline.training_tokens is not None:
+    if baseline.name == READ_NGRAM and baseline.training_tokens is not None:
+        counted = f"{baseline.training_tokens:,} tokens of train, as many as a run has read"
+    elif baseline.training_is_partial and baseline.training_tokens is not None:
         counted = f"the last {baseline.training_tokens:,} tokens of train"
     if baseline.order is None:
         return f"static: trained on {counted}"
@@ -52,12 +55,12 @@ def describe_baseline(baseline: BaselineResult) -> str:
     return text
 
 
-def describe_transformer(row: EntryRow, tuned: bool) -> str:
+def describe_transformer(row: EntryRow) -> str:
     """Return size, learning rate and seeds of the Transformer of a comparison."""
     seeds = pluralize(len(row.seeds), "seed")
     return (
         f"static: attention in {row.num_layers} residual blocks of {row.hidden_size}, "
         f"{row.parameters:,} parameters, learning rate {row.learning_rate:g}, "
-        f"{'tuned as the cells were' if tuned else 'not tuned'}; "
+        f"not tuned; "
         + (f"{row.diverged} of {seeds} diverged" if row.diverged else f"mean of {seeds}")
     )

@@ -1,18 +1,25 @@
 """Verdicts in words: their statistical method, and what is missing for one."""
 
 from charlm.reporting.formatting import pluralize
+from charlm.reporting.wording.quantities import QUANTITIES, judged_quantity
 from charlm.reporting.wording.rows import cell_rows
 from charlm.results.comparison import ComparisonReport, InsufficientData, Power
+
+UNIT_KINDS = {
+    "file": "files",
+    "line": "groups of lines",
+    "block": "blocks",
+}
 
 
 def describe_statistics(report: ComparisonReport) -> str:
     """Return the statistical method of the verdicts."""
     statistics, seeds = report.statistics, len(cell_rows(report)[0].seeds)
     return (
-        f"Reference: {statistics.reference}. Differences are paired over "
-        f"{pluralize(seeds, 'seed')} and {pluralize(statistics.blocks, 'block')} of text. Margin "
-        f"{statistics.margin:g} bits, familywise error rate {100 * statistics.level:g} % "
-        f"({statistics.correction})."
+        f"Reference: {statistics.reference}. In brackets: 95 % intervals over "
+        f"{pluralize(seeds, 'seed')} and {statistics.units:,} {UNIT_KINDS[statistics.unit_kind]} "
+        f"of the {report.corpus.scored_split} split, paired. Words: familywise error rate "
+        f"{100 * statistics.level:g} % ({statistics.correction})."
     )
 
 
@@ -28,7 +35,7 @@ def describe_insufficient_data(insufficient: InsufficientData) -> str:
         return f"{needed} seeds or more are needed, there {verb} {available}"
     characters = insufficient.characters_needed
     length = f"of {characters:,} characters or more" if characters else "that is longer"
-    return f"a test text {length} is needed: this one has {available} of {needed} blocks"
+    return f"a test text {length} is needed: this one has {available} of {needed} units"
 
 
 def describe_power(power: Power, margin: float) -> str:
@@ -39,16 +46,19 @@ def describe_power(power: Power, margin: float) -> str:
 
 
 def verdict_notes(report: ComparisonReport) -> list[str]:
-    """Return the data that a verdict would need, once for all cells that need the same."""
+    """Return the data that a verdict would need, once for all that need the same."""
     cells_by_note: dict[str, list[str]] = {}
-    for row in report.rows:
-        if row.verdict is None:
-            continue
-        if row.verdict.insufficient:
-            note = describe_insufficient_data(row.verdict.insufficient)
-        elif row.verdict.power:
-            note = describe_power(row.verdict.power, report.statistics.margin)
-        else:
-            continue
-        cells_by_note.setdefault(note, []).append(row.name)
+    for row in report.cells:
+        for quantity, words in QUANTITIES.items():
+            measured = judged_quantity(row, quantity)
+            verdict = measured.verdict if measured else None
+            if verdict and verdict.insufficient:
+                note = f"no verdict: {describe_insufficient_data(verdict.insufficient)}"
+            elif verdict and verdict.power and quantity == "bits_per_char":
+                margin = report.statistics.margins[quantity]
+                note = f"{words.title}: {describe_power(verdict.power, margin)}"
+            else:
+                continue
+            names = cells_by_note.setdefault(note, [])
+            names += [row.name] if row.name not in names else []
     return [f"{', '.join(cells)}: {note}" for note, cells in cells_by_note.items()]

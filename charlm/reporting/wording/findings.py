@@ -1,0 +1,244 @@
+"""What qualifies the answer of a comparison, in plain sentences below its table."""
+
+from charlm.reporting.formatting import format_duration, pluralize
+from charlm.reporting.wording.baselines import READ_NGRAM, baseline_bits
+from charlm.reporting.wording.quantities import (
+    QUANTITIES,
+    find_verdict,
+    format_difference,
+    format_difference_interval,
+    format_margin,
+    judged_quantity,
+    list_names,
+    mean,
+    rank_cells,
+    verdict_word,
+)
+from charlm.reporting.wording.rows import cell_rows, short_unit
+from charlm.reporting.wording.text import describe_text_note, token_noun
+from charlm.reporting.wording.tuning import format_fraction
+from charlm.results.comparison import (
+    BracketPoint,
+    Budget,
+    ComparisonReport,
+    TimingReport,
+)
+
+UNMEASURED = {
+    "disabled": "it was not asked for",
+    "diverged": "no cell has a run to measure",
+    "text_gone": "the text is gone or has changed",
+    "not_applicable": "it does not apply to this text",
+}
+
+
+def describe_findings(report: ComparisonReport, timing: TimingReport) -> list[str]:
+    """Return all sentences, in the order of their weight for the answer."""
+    sentences = describe_failures(report)
+    if report.budget:
+        sentences += [describe_order(report.budget), describe_falling(report, report.budget)]
+    sentences += [describe_ngrams(report)]
+    if report.budget:
+        sentences += [describe_gradient(report.budget), *describe_bracket(report.budget)]
+    sentences += [describe_equal(report), *describe_pairs(report)]
+    sentences += describe_unmeasured(report)
+    sentences += describe_linear_cells(report)
+    sentences += [f"Note: {describe_text_note(note)}." for note in report.corpus.notes]
+    sentences += [describe_cpu(timing)]
+    return [sentence for sentence in sentences if sentence]
+
+
+def describe_failures(report: ComparisonReport) -> list[str]:
+    """Return a sentence for each cell with a seed that diverged."""
+    sentences = []
+    for row in cell_rows(report):
+        if not row.diverged:
+            continue
+        seeds, median = len(row.seeds), row.quality.value.median
+        if median is None:
+            sentences.append(f"{row.name}: all {pluralize(seeds, 'seed')} diverged.")
+        else:
+            sentences.append(
+                f"{row.name}: {row.diverged} of {pluralize(seeds, 'seed')} diverged; median of the "
+                f"others {median:.3f} {short_unit(report.unit)}."
+            )
+    return sentences
+
+
+def describe_order(budget: Budget) -> str:
+    """Return whether the order of the cells was the same at all parts of the budget."""
+    if budget.order_is_stable is None or len(budget.points) < 2:
+        return ""
+    if budget.order_is_stable:
+        *parts, _ = (format_fraction(point.fraction) for point in budget.points)
+        ranking = ", ".join(budget.points[-1].ranking)
+        return (
+            f"The order by validation was the same at {', '.join(parts)} and all of the budget: "
+            f"{ranking}."
+        )
+    orders = [
+        f"At {format_fraction(point.fraction)} ({point.characters:,} characters): "
+        f"{', '.join(point.ranking)}"
+        for point in budget.points
+    ]
+    return f"The order by validation was not the same. {'. '.join(orders)}."
+
+
+def describe_falling(report: ComparisonReport, budget: Budget) -> str:
+    """Return how many bits a doubling of the budget still brings.
+
+    One cell may gain up to twice as much as another. A doubling that brings more than two margins
+    can then change their difference by more than the margin.
+    """
+    falls = budget.bits_per_doubling
+    if not falls:
+        return ""
+    each = ", ".join(f"{name} {fall:.3f}" for name, fall in falls.items())
+    text = f"The last doubling of the budget brought {each} bits"
+    if max(falls.values()) > 2 * report.statistics.margins["bits_per_char"]:
+        return f"{text}: still falling, so this is about early training."
+    return f"{text}: hardly anything."
+
+
+def describe_ngrams(report: ComparisonReport) -> str:
+    """Return the scores of all baselines, first of the n-gram of what a run has read."""
+    unit, short = report.unit, short_unit(report.unit)
+    noun = token_noun(str(report.settings.get("vocab", "")))
+    sentences: list[str] = []
+    static: list[str] = []
+    adaptive: list[str] = []
+    for item in report.baselines:
+        bits = baseline_bits(item, unit)
+        if bits is None:
+            continue
+        if item.name == READ_NGRAM and item.training_tokens is not None:
+            edge = ""
+            sentences.append(
+                f"An n-gram of the {pluralize(item.training_tokens, noun)} that a run has read "
+                f"needs {bits:.3f} {short} (order {item.order}{edge})."
+            )
+            continue
+        scored = f"{item.name} {bits:.3f}"
+        (static if item.kind == "static" else adaptive).append(scored)
+    for row in report.rows:
+        value = mean(row, "bits_per_char")
+        if row.role == "transformer" and value is not None:
+            static.append(f"{row.name} {value:.3f}")
+    if static:
+        sentences.append(f"Baselines of all of train: {', '.join(static)} {short}.")
+    if adaptive:
+        sentences.append(
+            f"Compressors, which go on learning from the test text: {', '.join(adaptive)} {short}."
+        )
+    return " ".join(sentences)
+
+
+def describe_gradient(budget: Budget) -> str:
+    """Return how far the gradient reached."""
+    return (
+        f"The gradient reached {pluralize(budget.gradient_reach, 'character')} back: what is "
+        "further away could be kept, but keeping it was not learnt."
+    )
+
+
+def describe_bracket(budget: Budget) -> list[str]:
+    """Return a warning for each cell whose recipe does not fit, or that all fit."""
+    warnings = [_bracket_warning(point) for point in budget.bracket if point.is_better]
+    if warnings or not budget.bracket:
+        return warnings
+    factors = list_names([f"{factor:g} ×" for factor in sorted({p.factor for p in budget.bracket})])
+    return [f"The recipes fit: no cell is clearly better at {factors} its learning rate."]
+
+
+def _bracket_warning(point: BracketPoint) -> str:
+    assert point.bits is not None and point.recipe_bits is not None
+    return (
+        f"{point.cell}: its recipe does not fit this text. At {point.factor:g} × the learning rate "
+        f"({point.learning_rate:.3g}) it is {point.recipe_bits - point.bits:.3f} bits better after "
+        f"{point.characters:,} characters. Try --trials 6."
+    )
+
+
+def describe_equal(report: ComparisonReport) -> str:
+    """Return the margins of "equal", and what margins would be needed where it is unclear."""
+    parts = []
+    for quantity, words in QUANTITIES.items():
+        margin = format_margin(quantity, report.statistics.margins[quantity], report.unit)
+        verdicts = [
+            (row.name, measured.verdict)
+            for row in report.cells
+            if (measured := judged_quantity(row, quantity)) and measured.verdict
+        ]
+        used = {verdict_word(quantity, verdict) for _, verdict in verdicts}
+        needed = [
+            f"{name} {format_margin(quantity, verdict.power.smallest_margin, report.unit)}"
+            for name, verdict in verdicts
+            if verdict_word(quantity, verdict) == "unclear" and verdict.power
+        ]
+        if needed:
+            parts.append(
+                f"{words.title} within {margin} (these data could show only: {', '.join(needed)})"
+            )
+        elif "equal" in used:
+            parts.append(f"{words.title} within {margin}")
+    return f"Equal means: {'; '.join(parts)}." if parts else ""
+
+
+def describe_pairs(report: ComparisonReport) -> list[str]:
+    """Return the verdicts on the pairs of cells without the reference, best cell first."""
+    sentences = []
+    ranked = rank_cells(report, "bits_per_char")
+    rows = [row for row in ranked if row.name != report.statistics.reference]
+    for number, row in enumerate(rows):
+        for other in rows[number + 1 :]:
+            parts = []
+            for quantity, words in QUANTITIES.items():
+                verdict = find_verdict(report, quantity, row.name, other.name)
+                if verdict is None or not (word := verdict_word(quantity, verdict)):
+                    continue
+                difference = format_difference(quantity, verdict.difference)
+                interval = format_difference_interval(quantity, verdict)
+                parts.append(f"{words.title} {difference} {interval} {word}")
+            if parts:
+                sentences.append(f"{row.name} against {other.name}: {', '.join(parts)}.")
+    return sentences
+
+
+def describe_unmeasured(report: ComparisonReport) -> list[str]:
+    """Return why quantities have no value, once for all that share the cause."""
+    titles: dict[str, list[str]] = {}
+    for missing in report.unmeasured:
+        titles.setdefault(UNMEASURED[missing.cause], []).append(QUANTITIES[missing.quantity].title)
+    return [f"Not measured, because {why}: {', '.join(names)}." for why, names in titles.items()]
+
+
+def describe_linear_cells(report: ComparisonReport) -> list[str]:
+    """Return that cells are in residual blocks, or bare, because some are linear in their state."""
+    sentences = []
+    if report.linear_cells:
+        names, verb = list_names(list(report.linear_cells)), _be(report.linear_cells)
+        sentences.append(
+            f"{names} {verb} linear in the state, so all cells are in residual blocks: bare, "
+            "no more than a linear map of the past is possible."
+        )
+    if report.bare_linear_cells:
+        names, verb = list_names(list(report.bare_linear_cells)), _be(report.bare_linear_cells)
+        sentences.append(
+            f"{names} {verb} linear in the state and bare, as asked for: to be behind cells that "
+            "are not is no finding. Try --block residual."
+        )
+    return sentences
+
+
+def _be(names: tuple[str, ...]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def describe_cpu(timing: TimingReport) -> str:
+    """Return the share of the CPU seconds that updated the runs that are judged."""
+    if timing.cpu is None or timing.judged_share is None:
+        return ""
+    return (
+        f"{timing.judged_share:.0%} of {format_duration(timing.cpu.total)} CPU minutes were "
+        "updates of the runs that are judged."
+    )
