@@ -89,7 +89,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Meta(ge=0, le=10**12),
         option(
             TEXT,
-            "Score at most this many characters of the test split, spread evenly over its files.",
+            "Score at most this many characters of the test split: the beginnings of its files, "
+            "all cut at the same length, or the beginning of the split if it is not by file.",
             default="all",
         ),
     ] = 0

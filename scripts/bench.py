@@ -45,7 +45,7 @@ from charlm.models.char_lm import CharLM
 from charlm.reporting.terminal.progress import TerminalProgress
 from charlm.runs.run import Run
 from charlm.training.loop import run_training_loop
-from charlm.training.session import make_run_record
+from charlm.training.planning import plan_run
 from charlm.training.trainer import Trainer
 
 VOCABULARY_SIZE = 65
@@ -289,7 +289,7 @@ def bench_extras(max_steps: int) -> Iterator[str]:
         settings = {"hidden_size": 128, "max_steps": max_steps, "eval_every": max_steps}
         config = validate_config(settings)
         corpus = load_corpus([str(text)], config)
-        record = make_run_record(config, corpus, "cpu")
+        record = plan_run(config, corpus, "cpu").record
         run = Run.create(Path(directory) / "run", record, corpus.vocabulary)
         model = build_char_lm(config, corpus.vocabulary.size, record.kernel, "cpu")
         trainer = Trainer(model, config, max_steps)

@@ -1,6 +1,7 @@
 """Command `charlm train`."""
 
 import shlex
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from charlm.cli.options import JSON, LOG_EVERY, TEXT, TRUST_CELL, add_config_opt
 from charlm.config import validate_config
 from charlm.errors import ConfigError, Interrupted
 
-DEFAULT_CORPUS = "python-docs"
+DEFAULT_CORPUS = "python-source"
 
 
 @app.command(name="train")
@@ -62,6 +63,8 @@ def train_command(
         raise ConfigError("--trust-cell is for --resume. Try --cell for a new run")
     if resume and dry_run:
         raise ConfigError("cannot use --dry-run with --resume: its settings are known")
+    # Starting Python takes about as long as the CPU time that the process has used.
+    started = time.monotonic() - time.process_time()
     config = validate_config(settings)  # before anything is imported
     from charlm.data.sources import make_paths_absolute
     from charlm.execution.signals import raise_pending
@@ -86,7 +89,9 @@ def train_command(
             load_and_check_custom_cells([config.cell])
     try:
         if dry_run:
-            summary = session.plan_training(text or DEFAULT_CORPUS, config, path, progress=progress)
+            summary = session.plan_training(
+                text or DEFAULT_CORPUS, config, path, progress=progress, started=started
+            )
             if json:
                 console.print_json(msgspec.to_builtins(summary))
             else:
@@ -100,6 +105,7 @@ def train_command(
                 trust_cell=trust_cell,
                 progress=progress,
                 on_start=print_run_summary,
+                started=started,
             )
         else:
             finished = session.train(
@@ -108,6 +114,7 @@ def train_command(
                 path,
                 progress=progress,
                 on_start=print_run_summary,
+                started=started,
             )
     except Interrupted as error:
         hint = f"; continue with: charlm train --resume {shlex.quote(str(path))}"

@@ -20,7 +20,8 @@ from charlm.results.training import FileDigest, Manifest, TrainingProgress
 from charlm.storage import files
 from charlm.storage.json_files import decode_json, encode_json, read_bytes
 
-CHECKPOINT_FILES = {"model.safetensors", "training.safetensors", "progress.json"}
+TRAINING_FILE = "training.safetensors"  # removed once a run has finished, unless it keeps all
+CHECKPOINT_FILES = {"model.safetensors", TRAINING_FILE, "progress.json"}
 # Files of the run that never change. Every checkpoint holds their hashes, too.
 RUN_METADATA_FILES = {"run.json", "vocabulary.json"}
 CheckpointName = Literal["best", "last"]
@@ -79,8 +80,15 @@ def save_checkpoint(
     return path
 
 
-def load_checkpoint(path: Path, run_directory: Path) -> Checkpoint:
+def load_checkpoint(
+    path: Path, run_directory: Path, *, weights_suffice: bool = False
+) -> Checkpoint:
     """Read a checkpoint and verify every byte of it and of the run's metadata.
+
+    Args:
+        path: Directory of the checkpoint.
+        run_directory: Directory of its run.
+        weights_suffice: Whether the state of the optimizer may be missing.
 
     Raises:
         DataError: A file is missing or damaged.
@@ -93,7 +101,10 @@ def load_checkpoint(path: Path, run_directory: Path) -> Checkpoint:
     if set(manifest.files) != CHECKPOINT_FILES or set(manifest.run) != RUN_METADATA_FILES:
         raise DataError(f"{manifest_path} does not list the files of a checkpoint")
     contents = {}
-    for directory, digests in ((run_directory, manifest.run), (path, manifest.files)):
+    kept = dict(manifest.files)
+    if weights_suffice and not (path / TRAINING_FILE).exists():
+        del kept[TRAINING_FILE]
+    for directory, digests in ((run_directory, manifest.run), (path, kept)):
         for name, expected in digests.items():
             contents[name] = read_bytes(directory / name)
             actual = FileDigest.of(contents[name])
@@ -106,6 +117,7 @@ def load_checkpoint(path: Path, run_directory: Path) -> Checkpoint:
         tensors = {
             file: safetensors.load(contents[f"{file}.safetensors"])
             for file in ("model", "training")
+            if f"{file}.safetensors" in contents
         }
     except (SafetensorError, ValueError, KeyError) as error:
         raise DataError(f"{path} is damaged: {error}") from error

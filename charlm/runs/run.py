@@ -152,6 +152,17 @@ class Run:
             if step not in needed:
                 files.remove(path)
 
+    def keep_best_weights_alone(self) -> None:
+        """Remove what a finished run needs no longer: all but the best weights.
+
+        A kill in between leaves too much, never too little.
+        """
+        best = self.load_checkpoint("best").progress.step
+        for step, path in self.checkpoints.items():
+            if step != best:
+                files.remove(path)
+        (self.checkpoints[best] / checkpoint.TRAINING_FILE).unlink(missing_ok=True)
+
     def remove_checkpoints_after(self, step: int) -> None:
         """Remove damaged checkpoints of later steps, which will be trained again."""
         for later_step, path in self.checkpoints.items():
@@ -164,18 +175,21 @@ class Run:
         If it is damaged, the newest intact one is read, and a warning is logged.
 
         Raises:
-            ConfigError: There is no checkpoint of this name.
+            ConfigError: There is no checkpoint of this name, or it was not kept.
             DataError: No checkpoint is intact.
         """
         if which not in get_args(CheckpointName):
             raise ConfigError(
                 f"cannot read checkpoint {which!r}: there is none of this name. Try best or last"
             )
+        is_finished = (self.path / "report.json").exists()
         intact: dict[int, Checkpoint] = {}
         problems = []
         for step, path in reversed(self.checkpoints.items()):
             try:
-                intact[step] = checkpoint.load_checkpoint(path, self.path)
+                intact[step] = checkpoint.load_checkpoint(
+                    path, self.path, weights_suffice=is_finished
+                )
             except DataError as error:
                 problems.append(str(error))
                 continue
@@ -189,6 +203,13 @@ class Run:
                 "its first"
             )
         newest = intact[max(intact)]
+        is_kept = "training" in newest.tensors or newest.progress.step == self.record.max_steps
+        if which == "last" and not is_kept:
+            raise ConfigError(
+                f"cannot read the last checkpoint of {self.path}: the finished run has kept its "
+                f"best weights alone, of step {newest.progress.step}. Try --checkpoint best, or "
+                "train with --keep all"
+            )
         chosen = newest.progress.best_step if which == "best" else newest.progress.step
         result = intact.get(newest.progress.step if chosen is None else chosen, newest)
         for problem in problems:

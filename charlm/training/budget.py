@@ -56,7 +56,7 @@ def resolve_max_steps(config: Config, ids: TokenIds) -> int:
 
 def validation_interval(config: Config, max_steps: int) -> int:
     """Return the number of steps between validations."""
-    return config.eval_every or max(1, max_steps // DEFAULT_VALIDATIONS)
+    return config.eval_every or max(1, math.ceil(max_steps / DEFAULT_VALIDATIONS))
 
 
 def iter_step_times(

@@ -23,8 +23,8 @@ from charlm.reporting.terminal.cost_estimate import print_cost_estimate
 from charlm.results.comparison import CostEstimate
 from charlm.runs.run import Run
 from charlm.storage import files
+from charlm.training.completion import restore_trainer
 from charlm.training.loop import run_training_loop
-from charlm.training.session import restore_trainer
 
 
 def test_makespan_ends_with_the_last_job() -> None:

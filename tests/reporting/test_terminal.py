@@ -61,7 +61,10 @@ CORPUS = CorpusRecord(
     sources=("/home/a/b.txt", "c", "d", "e"),
     digest=TextDigest("ab" * 32, (6000,)),
     characters=6000,
+    split_by="position",
     splits={"train": (0, 5000), "valid": (5000, 5500), "test": (5500, 6000)},
+    files={},
+    rare_characters=0,
     notes=(TextNote("bom", "b.txt"),),
 )
 SCORE: dict[str, object] = {
@@ -75,6 +78,7 @@ SCORE: dict[str, object] = {
     "protocol": "one-stream",
     "corpus_sha256": "ab",
     "text_sha256": "cd",
+    "unit_kind": "block",
     "block_bits": (1000.0,),
     "block_lengths": (500,),
 }
@@ -103,7 +107,14 @@ COPY = TaskDocumentation(
 
 
 def test_run_summary_has_budget_device_and_notes(capsys: pytest.CaptureFixture[str]) -> None:
-    config = Config(batch_size=4, seq_len=25, max_steps=100)
+    config = Config(
+        batch_size=4,
+        seq_len=25,
+        max_steps=100,
+        learning_rate=0.016,
+        grad_clip=1.0,
+        recurrent_init="orthogonal",
+    )
     record = RunRecord(
         format=FORMAT_VERSION,
         config=config,
@@ -122,7 +133,9 @@ def test_run_summary_has_budget_device_and_notes(capsys: pytest.CaptureFixture[s
             vocabulary_size=67,
             vocabulary_kind="chars",
             seconds_per_step=0.5,
+            seconds=55.0,
             memory_bytes=3_000_000,
+            disk_bytes=650_000,
             kernel="native",
             kernel_reason=KernelReason("fastest", {"compiled": "it has no compiler"}),
             device="cpu",
@@ -141,7 +154,14 @@ def test_run_summary_has_budget_device_and_notes(capsys: pytest.CaptureFixture[s
     assert fields["vocabulary"] == "66 characters and a token for unknown ones"
     assert fields["splits"] == "train 5,000, valid 500, test 500"
     assert fields["budget"] == "100 steps of 4 × 25: 2.0 epochs; 40 steps are done"
-    assert fields["estimate"] == "0:50 at 200 characters/s, 3 MB"
+    assert fields["recipe"] == (
+        "lr 0.016 (constant, the last fifth linear to 2 %), batch 4, clip 1, orthogonal recurrent "
+        "matrices"
+    )
+    assert fields["estimate"] == (
+        "0:55 for all, the score included; training reads 200 characters/s; 3 MB of memory, 0.7 MB "
+        "on disk"
+    )
     assert fields["device"] == "cpu (no GPU is available), 1 thread"
     assert fields["run"] == "runs/first"
     assert "note: b.txt begins with a byte order mark" in err
@@ -182,10 +202,12 @@ def test_run_report_and_score(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert out == "2.5000 bits/token, subsampled validation at step 90\n"
     evaluation = {"split": None, "run_corpus_sha256": "ab", "weights_sha256": "ef", "step": 90}
+    evaluation |= {"notes": [{"kind": "crlf", "source": "b.txt"}]}
     print_score(msgspec.convert({**SCORE, **evaluation, "kernel": "loop"}, EvaluationReport))
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == "scored     500 characters of the text, 3 unknown"
-    assert lines[-2:] == ["weights    ef (step 90)", "kernel     loop"]
+    assert lines[-3:-1] == ["weights    ef (step 90)", "kernel     loop"]
+    assert lines[-1] == "note: b.txt ends lines with CRLF: kept as two characters each"
 
 
 def test_cells_are_listed_shown_and_checked(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,8 +19,8 @@ from charlm.runs import checkpoint
 from charlm.runs.run import Run
 from charlm.storage import files
 from charlm.training import loop
+from charlm.training.completion import restore_trainer
 from charlm.training.loop import run_training_loop
-from charlm.training.session import restore_trainer
 
 SIZES = {"hidden_size": 3, "embedding_dim": 2, "batch_size": 2, "max_steps": 6, "eval_every": 2}
 

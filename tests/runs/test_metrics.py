@@ -9,8 +9,8 @@ from charlm.results.training import StepMetrics, ValidationMetrics
 from charlm.runs import metrics
 from charlm.runs.metrics import load_latest_metrics, load_validation_curve
 from charlm.runs.run import Run
+from charlm.training.completion import restore_trainer
 from charlm.training.loop import run_training_loop
-from charlm.training.session import restore_trainer
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from charlm.evaluation.generation import generate
 from charlm.inspection.inspect_run import inspect
 from charlm.probes.batch import probe
 from charlm.runs.run import Run, check_not_existing, load_run
+from charlm.training.completion import restore_trainer
 from charlm.training.loop import run_training_loop
-from charlm.training.session import restore_trainer
 
 
 @pytest.fixture

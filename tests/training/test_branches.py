@@ -15,9 +15,9 @@ from charlm.runs.metrics import iter_metrics, load_branches, load_latest_metrics
 from charlm.runs.run import Run
 from charlm.training import loop
 from charlm.training.branches import Branch, plan_branches
+from charlm.training.completion import restore_trainer
 from charlm.training.loop import run_training_loop
 from charlm.training.schedule import learning_rate
-from charlm.training.session import restore_trainer
 
 SETTINGS = {"max_steps": 24, "warmup_steps": 1, "eval_every": 8, "branches": "1/4,1/2"}
 STARTS = (5, 10)  # 1/4: 6 steps, of which 1 decays; 1/2: 12 steps, of which 2 do

@@ -1,7 +1,6 @@
 """Tests of training budgets and of the measured step time."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -11,36 +10,38 @@ from charlm.config import validate_config
 from charlm.data.batches import BatchSampler
 from charlm.data.corpus import load_corpus
 from charlm.errors import ConfigError
-from charlm.runs.run import Run
-from charlm.training import session
-from charlm.training.budget import measure_step_time
+from charlm.training.budget import measure_step_time, resolve_max_steps, validation_interval
+from charlm.training.planning import plan_run
 
 
 @pytest.mark.parametrize(
-    ("budget", "steps"), [({"max_steps": 7}, 7), ({"epochs": 1.5}, 126), ({}, 2000)]
+    ("budget", "steps"),
+    [
+        ({"max_steps": 7}, 7),
+        ({"epochs": 1.5}, 126),
+        ({"characters": 1000}, 15),  # a step has 64
+        ({}, 2_000_000 // 64),
+    ],
 )
 def test_budget_becomes_steps(book: Path, budget: dict[str, float], steps: int) -> None:
     config = validate_config({**{k: v for k, v in TINY.items() if k != "max_steps"}, **budget})
     corpus = load_corpus(book, config)
     assert BatchSampler(corpus.split("train"), 4, 16, 0).windows == 84
-    assert session.make_run_record(config, corpus, "cpu").max_steps == steps
+    assert plan_run(config, corpus, "cpu").record.max_steps == steps
 
 
-def test_minutes_become_steps_once(
-    tmp_path: Path, book: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = validate_config({**TINY, "max_steps": 0, "minutes": 0.005})
-    measured: list[float] = []
+def test_budget_below_a_step_is_refused(book: Path) -> None:
+    config = validate_config({**TINY, "max_steps": 0, "characters": 63})
+    with pytest.raises(ConfigError, match=r"--characters 63: a step reads 64 \(4 streams of 16\)"):
+        resolve_max_steps(config, load_corpus(book, config).split("train"))
 
-    def measure(*args: Any, **options: Any) -> float:
-        measured.append(measure_step_time(*args, **{**options, "budget": 0.1}))
-        return measured[-1]
 
-    monkeypatch.setattr(session, "measure_step_time", measure)
-    run = session.train(str(book), config, tmp_path / "r")
-    assert len(measured) == 1 and measured[0] > 0
-    assert run.record.max_steps == max(1, round(0.3 / measured[0]))
-    assert Run(tmp_path / "r").record == run.record
+@pytest.mark.parametrize(
+    ("max_steps", "looks"), [(1, 1), (7, 7), (12, 6), (19, 10), (2441, 10), (100_000, 10)]
+)
+def test_run_has_at_most_ten_looks(max_steps: int, looks: int) -> None:
+    interval = validation_interval(validate_config({}), max_steps)
+    assert -(-max_steps // interval) == looks
 
 
 def test_two_budgets_are_refused() -> None:

@@ -17,10 +17,12 @@ from charlm.errors import (
     LockedError,
     OutputExistsError,
 )
+from charlm.recipes import apply_recipe, get_recipe
 from charlm.results.run import RunSummary
 from charlm.runs.metrics import iter_events
 from charlm.runs.run import load_run
 from charlm.storage.lock import exclusive_lock
+from charlm.training import loop
 from charlm.training.session import plan_training, resume_training, train
 
 CONFIG = validate_config(TINY)
@@ -62,14 +64,16 @@ def test_same_call_starts_continues_and_returns_a_run(tmp_path: Path, book: Path
     corpus, path = load_corpus(book), tmp_path / "r"
     path.mkdir()
     (path / "vocabulary.json").touch()  # left behind by a killed start
-    run = train(corpus, CONFIG, path, resume=True)
+    config = msgspec.structs.replace(CONFIG, keep="all")
+    run = train(corpus, config, path, resume=True)
     assert run.report and run.report.steps == 12
-    report = (path / "report.json").read_bytes()
     (path / "report.json").unlink()
-    assert train(corpus, CONFIG, path, resume=True).report == run.report
+    report = train(corpus, config, path, resume=True).report
+    assert report and msgspec.structs.replace(report, cpu=run.report.cpu) == run.report
+    assert report.cpu.updates == run.report.cpu.updates
+    assert report.cpu.total > run.report.cpu.total - run.report.cpu.score
     assert [event.event for event in iter_events(path)].count("resumed") == 1
-    assert train(corpus, CONFIG, path, resume=True).report == run.report
-    assert (path / "report.json").read_bytes() == report
+    assert train(corpus, config, path, resume=True).report == report
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").touch()
     with pytest.raises(OutputExistsError, match="it exists"):
@@ -143,6 +147,60 @@ def test_corpus_brings_the_settings_of_its_text(tmp_path: Path, book: Path) -> N
         plan_training(corpus, Config(split_ratios="98/1/1"), tmp_path / "r")
 
 
+def test_run_records_the_recipe_of_its_cell(tmp_path: Path, book: Path) -> None:
+    settings = {"cell": "gru", "hidden_size": 8, "embedding_dim": 4, "seq_len": 16}
+    config = validate_config({**settings, "characters": 999})
+    recipe = get_recipe("gru")
+    run = train(book, config, tmp_path / "r")
+    recorded = run.record.config
+    assert recorded == apply_recipe(config, run.record.parameters, 999)
+    assert (recorded.batch_size, recorded.grad_clip) == (recipe.batch_size, recipe.grad_clip)
+    assert run.record.max_steps == 999 // (16 * recipe.batch_size)
+    own = validate_config({**settings, "max_steps": 2, "learning_rate": 0.5, "batch_size": 3})
+    recorded = plan_training(book, own, tmp_path / "own").record.config
+    assert (recorded.learning_rate, recorded.batch_size) == (0.5, 3)
+    assert recorded.recurrent_init == recipe.recurrent_init
+
+    assert train(book, config, run.path, resume=True).report == run.report
+    assert resume_training(run.path, overrides={"learning_rate": 0.0, "batch_size": 0}).report
+    with pytest.raises(ConfigError, match="--batch-size 3"):
+        resume_training(run.path, overrides={"batch_size": 3})
+
+
+def test_finished_run_keeps_its_best_weights_alone(
+    tmp_path: Path, book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter([3.0, 2.0, 4.0])  # the second is best, after 8 of 12 steps
+    monkeypatch.setattr(loop, "validation_bpc", lambda *_: next(looks))
+    config = msgspec.structs.replace(CONFIG, eval_every=4)
+    run = train(book, config, tmp_path / "r")
+    files = sorted(str(p.relative_to(run.path)) for p in run.path.rglob("*") if p.is_file())
+    step = "checkpoints/step-00000008"
+    assert files == [
+        *(f"{step}/{name}" for name in ("manifest.json", "model.safetensors", "progress.json")),
+        *("events.jsonl", "lock", "metrics.jsonl", "report.json", "run.json", "vocabulary.json"),
+    ]
+    assert run.report and run.load_checkpoint("best").sha256 == run.report.weights_sha256
+    assert run.model().bias.isfinite().all()
+    with pytest.raises(ConfigError, match=r"of step 8. Try .* or train with --keep all"):
+        run.model("last")
+    with (run.path / step / "model.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"x")
+    with pytest.raises(DataError, match="model.safetensors is damaged"):
+        run.model()
+
+
+def test_best_weights_of_the_last_step_are_the_last_ones(tmp_path: Path, book: Path) -> None:
+    run = train(book, CONFIG, tmp_path / "r")
+    assert run.load_checkpoint("last").progress.step == 12
+    everything = train(book, msgspec.structs.replace(CONFIG, keep="all"), tmp_path / "all")
+    assert len(everything.checkpoints) > 1
+    assert everything.load_checkpoint("last").tensors["training"]
+    assert everything.report and run.report
+    assert everything.report.weights_sha256 == run.report.weights_sha256
+
+
 def test_plan_trains_nothing(tmp_path: Path, book: Path) -> None:
     summary = plan_training(str(book), CONFIG, tmp_path / "r")
     assert summary.record.max_steps == 12 and summary.seconds_per_step > 0
@@ -152,7 +210,7 @@ def test_plan_trains_nothing(tmp_path: Path, book: Path) -> None:
 def test_resumed_run_warns_of_another_kernel(
     tmp_path: Path, book: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = train(str(book), CONFIG, tmp_path / "r")
+    run = train(str(book), msgspec.structs.replace(CONFIG, keep="all"), tmp_path / "r")
     (run.path / "report.json").unlink()
     resume_training(run.path)
     assert "the last digits may differ" not in caplog.text

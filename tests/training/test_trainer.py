@@ -10,8 +10,8 @@ from conftest import make_run
 
 from charlm.data.batches import BatchSampler
 from charlm.results.training import StepMetrics
+from charlm.training.completion import restore_trainer
 from charlm.training.loop import run_training_loop
-from charlm.training.session import restore_trainer
 
 
 def test_training_learns(tmp_path: Path, book: Path) -> None:

@@ -21,8 +21,8 @@ from charlm.results.training import StepMetrics, TrainingProgress, ValidationMet
 from charlm.runs.checkpoint import Tensors
 from charlm.runs.run import Run
 from charlm.training import loop
+from charlm.training.completion import restore_trainer
 from charlm.training.loop import run_training_loop
-from charlm.training.session import restore_trainer
 from charlm.training.trainer import Trainer
 
 HARD = {

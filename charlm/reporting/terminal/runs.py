@@ -5,7 +5,11 @@ from charlm.config import describe_block
 from charlm.console import print_message, print_result
 from charlm.reporting.formatting import format_count, format_duration, pluralize
 from charlm.reporting.terminal.tables import corpus_field, print_fields, vocabulary_field
-from charlm.reporting.wording.run import DEVICE_REASONS, describe_kernel_reason
+from charlm.reporting.wording.run import (
+    DEVICE_REASONS,
+    describe_kernel_reason,
+    describe_recipe,
+)
 from charlm.reporting.wording.text import describe_text_note
 from charlm.results.run import EvaluationReport, RunReport, RunSummary, Score
 
@@ -36,10 +40,12 @@ def print_run_summary(summary: RunSummary) -> None:
                 f"{epochs:.1f} epochs"
                 + (f"; {summary.steps_done:,} steps are done" if summary.steps_done else ""),
             ),
+            ("recipe", describe_recipe(config)),
             (
                 "estimate",
-                f"{format_duration(summary.seconds_per_step * record.max_steps)} at {speed} "
-                f"characters/s, {summary.memory_bytes / 1e6:,.0f} MB",
+                f"{format_duration(summary.seconds)} for all, the score included; training reads "
+                f"{speed} characters/s; {summary.memory_bytes / 1e6:,.0f} MB of memory, "
+                f"{summary.disk_bytes / 1e6:.1f} MB on disk",
             ),
             (
                 "device",
@@ -69,6 +75,8 @@ def print_score(report: EvaluationReport) -> None:
     _print_score(report, report.split or "the text")
     print_result(f"weights    {report.weights_sha256} (step {report.step})")
     print_result(f"kernel     {report.kernel}")
+    for note in report.notes:
+        print_result(f"note: {describe_text_note(note)}")
 
 
 def _print_score(score: Score, part: str) -> None:

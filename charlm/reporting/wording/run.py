@@ -1,5 +1,6 @@
-"""Kernel and device of a run in words."""
+"""Kernel, device and recipe of a run in words."""
 
+from charlm.config import Config
 from charlm.results.run import DeviceReason, KernelReason
 
 DEVICE_REASONS: dict[DeviceReason, str] = {
@@ -7,6 +8,24 @@ DEVICE_REASONS: dict[DeviceReason, str] = {
     "gpu_available": "a GPU is available",
     "no_gpu": "no GPU is available",
 }
+
+
+def describe_recipe(config: Config) -> str:
+    """Return the training settings of a run, which the recipe of its cell or the user chose."""
+    schedule = {
+        "wsd": "constant, the last fifth linear to 2 %",
+        "linear": "linear to 2 %",
+        "cosine": "cosine to 2 %",
+    }[config.lr_schedule]
+    matrices = {
+        "orthogonal": "orthogonal recurrent matrices",
+        "default": "recurrent matrices by the cell",
+        "recipe": "orthogonal recurrent matrices, if the cell has any",
+    }[config.recurrent_init]
+    return (
+        f"lr {config.learning_rate:g} ({schedule}), batch {config.batch_size}, "
+        f"clip {config.grad_clip:g}, {matrices}"
+    )
 
 
 def describe_kernel_reason(reason: KernelReason, threads: int) -> str:

@@ -1,0 +1,97 @@
+"""Checks of what a run is given: settings that a program has built, and the text of a run."""
+
+import logging
+
+import msgspec
+
+from charlm.cells import loader
+from charlm.cells.names import parse_custom_cell
+from charlm.config import Config, validate_config
+from charlm.data.corpus import Corpus, Sources, load_corpus, reload_corpus
+from charlm.errors import ConfigError, DataError
+from charlm.execution.torchrun import world_size
+from charlm.progress import Progress
+from charlm.runs.run import Run
+from charlm.training.planning import run_kernel
+
+logger = logging.getLogger("charlm")
+
+
+def import_custom_cell(cell: str) -> None:
+    """Import the file of a custom cell, which the caller of `train` has named."""
+    if parse_custom_cell(cell) and cell not in loader.CUSTOM_CELLS:
+        loader.load_custom_cell(cell)
+
+
+def check_config(config: Config | None, corpus: Corpus | Sources) -> Config:
+    """Return a checked config: a program may have built it with any values.
+
+    Raises:
+        ConfigError: A value has the wrong type or range, or is not that of the corpus.
+    """
+    checked = validate_config(msgspec.structs.asdict(config or Config()))
+    return _with_text_settings(checked, corpus) if isinstance(corpus, Corpus) else checked
+
+
+def _with_text_settings(config: Config, corpus: Corpus) -> Config:
+    """Return the config with the settings of the text that the corpus was loaded with.
+
+    Raises:
+        ConfigError: The config has other settings of the text.
+    """
+    default = Config()
+    for name, value in corpus.settings.items():
+        requested = getattr(config, name)
+        if requested not in (value, getattr(default, name)):
+            raise ConfigError(
+                f"cannot train with {name}={requested!r}: the corpus was loaded with {value!r}. "
+                "Try to load it with the same config"
+            )
+    return validate_config({**msgspec.structs.asdict(config), **corpus.settings})
+
+
+def load_given_corpus(corpus: Corpus | Sources, config: Config, progress: Progress) -> Corpus:
+    """Return the text of a new run, which may be loaded already."""
+    return corpus if isinstance(corpus, Corpus) else load_corpus(corpus, config, progress)
+
+
+def check_corpus(run: Run, config: Config, corpus: Corpus | Sources, progress: Progress) -> None:
+    """Check that a text that was named is that of the run.
+
+    Raises:
+        DataError: It is another one.
+    """
+    if isinstance(corpus, Corpus) or corpus:
+        reload_run_corpus(run, config, corpus, progress)
+
+
+def reload_run_corpus(
+    run: Run, config: Config, corpus: Corpus | Sources, progress: Progress
+) -> Corpus:
+    """Return the text of a run, from its sources or as it was given.
+
+    Raises:
+        DataError: It is not that of the run.
+    """
+    if not isinstance(corpus, Corpus):
+        return reload_corpus(config, run.record.text, corpus, progress)
+    if corpus.record.digest != run.record.text.digest:
+        raise DataError(
+            f"cannot resume {run.path} with this corpus: its SHA-256 is "
+            f"{corpus.record.digest.sha256[:12]}…, that of the run "
+            f"{run.record.text.digest.sha256[:12]}…. Try the text that the run read"
+        )
+    return corpus
+
+
+def warn_of_changes(run: Run, config: Config, device: str) -> None:
+    """Warn if the resumed run computes in another way, so that the last digits may differ."""
+    recorded = run.record.environment
+    kernel, _ = run_kernel(run, config, device)
+    before = (recorded.device, recorded.threads, recorded.processes, run.record.kernel)
+    if (device, config.threads, world_size(), kernel) != before:
+        logger.warning(
+            "note: the run started on %s with %s thread(s), %s process(es) and the kernel %s: "
+            "with others the last digits may differ",
+            *before,
+        )
