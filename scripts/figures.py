@@ -14,9 +14,10 @@ import msgspec
 from markupsafe import escape
 
 from charlm.reporting.figures import SIZE, Figure, LegendEntry, make_legend
-from charlm.reporting.html.comparison import difference_figures
+from charlm.reporting.html.forest import forest_plots
 from charlm.reporting.html.probes import probe_section
 from charlm.reporting.html.tuning import tuning_section
+from charlm.reporting.memory_figure import render_memory_svg
 from charlm.reporting.wording.rows import cell_rows
 from charlm.results.comparison import ComparisonReport
 from charlm.results.probes import ProbesReport
@@ -78,7 +79,7 @@ def probe_figures(report: ProbesReport) -> Iterator[NamedFigure]:
 def comparison_figures(report: ComparisonReport) -> Iterator[NamedFigure]:
     """Yield the differences to the reference, and the figures of tuning."""
     legend = make_legend([row.name for row in cell_rows(report)])
-    for figure in difference_figures(report, legend):
+    for figure in forest_plots(report, legend):
         yield "differences", figure, figure.legend or legend
     if report.tuning:
         for figure in tuning_section(report.tuning, legend).figures:
@@ -88,12 +89,17 @@ def comparison_figures(report: ComparisonReport) -> Iterator[NamedFigure]:
 def write_figures(report: Path, directory: Path) -> list[Path]:
     """Write the figures of a report.json into a directory; return the files."""
     decoded = msgspec.json.decode(report.read_bytes())
+    memory = b""
     if "probes" in decoded:
         figures = probe_figures(msgspec.convert(decoded, ProbesReport))
     else:
-        figures = comparison_figures(msgspec.convert(decoded, ComparisonReport))
+        comparison = msgspec.convert(decoded, ComparisonReport)
+        figures, memory = comparison_figures(comparison), render_memory_svg(comparison)
     files.make_directory(directory)
     paths: list[Path] = []
+    if memory:
+        paths.append(directory / "memory.svg")
+        files.write_atomic(paths[-1], memory)
     counts: dict[str, int] = {}
     for name, figure, legend in figures:
         number = counts[name] = counts.get(name, -1) + 1

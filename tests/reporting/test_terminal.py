@@ -5,15 +5,17 @@ import pytest
 from conftest import ENVIRONMENT
 from example_reports import (
     MATCHING,
+    comparison_report,
     comparison_result,
+    entry_row,
     inspection_report,
     probes_report,
     task_result,
     tuning_report,
 )
 
-from charlm.comparison.search import make_search
 from charlm.config import FORMAT_VERSION, Config
+from charlm.reporting.terminal.answer_table import answer_table
 from charlm.reporting.terminal.cells import print_cell_source, print_cells, print_check
 from charlm.reporting.terminal.comparison import print_comparison, print_comparison_overview
 from charlm.reporting.terminal.cost_estimate import print_cost_estimate
@@ -37,6 +39,7 @@ from charlm.results.comparison import (
     PlannedJob,
     RemainingWork,
     Resources,
+    TimingReport,
 )
 from charlm.results.probes import Measured, ProbeResult, ScalarResult
 from charlm.results.run import (
@@ -89,6 +92,9 @@ ENTRY = PlannedEntry(
     parameters=20_000,
     flops_per_character=40_000,
     state_size=100,
+    learning_rate=0.01,
+    batch_size=8,
+    max_steps=2441,
     seconds_per_million=12.34,
     relative_error=-0.001,
 )
@@ -275,44 +281,97 @@ def test_inspection_prints_bits_and_features(capsys: pytest.CaptureFixture[str])
     assert feature == "bracket depth      layer 2, unit 3      correlation -0.80"
 
 
-def test_comparison_fits_into_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+def test_comparison_opens_with_the_answer_and_fits_into_80_columns(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     result = comparison_result()
-    rows = [row for row in result.report.rows if not row.diverged]
-    report = msgspec.structs.replace(result.report, rows=tuple(rows))
-    print_comparison(report, result.timing)
+    print_comparison(result.report, result.timing)
     out, err = capsys.readouterr()
     lines = out.splitlines()
     assert err == "" and all(len(line) <= 80 for line in lines), out
-    assert lines[0].split()[:4] == ["cell", "bits/char", "to", "ref."]
-    assert lines[2].startswith("rnn ") and " reference " in lines[2]
-    assert " worse " in lines[3] and "transformer" in out
-    assert "Seconds of training per million characters: " in out
-    assert "Chosen by subsampled validation: 9 trials of each cell" in " ".join(lines)
+    assert lines[0].startswith("gru predicts best, with 2.083 [2.063, 2.103] bits/char, ")
+    text = " ".join(lines)
+    assert text.index("quality: bits/char") < text.index("memory, beyond 64: mbit/char lost")
+    assert text.index("memory, order to: characters") < text.index("cost")
+    assert "Chosen by subsampled validation: 9 trials for each run" in text
+
+
+def test_table_is_in_three_groups_with_a_verdict_for_each_number() -> None:
+    result = comparison_result(cells=("gru", "lstm"))
+    lines = answer_table(result.report, result.timing, 80)
+    rows = [line.split() for line in lines if line.startswith("  lstm")]
+    quality, beyond, again, reach, cost = rows
+    assert quality[1:] == ["2.192", "[2.172,", "2.212]", "+0.105", "[+0.080,", "+0.130]", "worse"]
+    assert beyond[1:] == ["12", "[6,", "18]", "-15", "[-21,", "-9]", "less"]
+    assert again[-1] == "less" and again[1] == "0.22"
+    assert reach[1:] == ["64", "[51,", "77]", "×0.67", "[0.54,", "0.82]", "less"]
+    assert cost[1:] == ["5", "100", "20k", "100"]
+    references = [line.split() for line in lines if line.startswith("  gru")]
+    assert [row[4:] for row in references] == [["reference"]] * 4 + [["100"]]
+
+
+def test_table_is_side_by_side_where_there_is_room() -> None:
+    result = comparison_result(cells=("gru", "lstm"))
+    wide = answer_table(result.report, result.timing, 140)
+    needed = max(map(len, wide))
+    stacked = answer_table(result.report, result.timing, needed - 1)
+    assert answer_table(result.report, result.timing, needed) == wide
+    assert len(stacked) > len(wide) == 3 + 2 * 3 and stacked[1].startswith("quality: ")
+    assert wide[0].split() == ["quality", "memory", "cost"]
+    column = wide[0].index("memory")
+    assert wide[3][column:].startswith("27 [21, 33]")
+    assert wide[6][column:].startswith("-15 [-21, -9] less")
+
+
+def test_table_without_memory_has_two_groups_and_dashes() -> None:
+    rows = [entry_row("gru", label="reference"), entry_row("rnn", [None, None])]
+    report = comparison_report(rows, "gru")
+    timing = TimingReport(format=FORMAT_VERSION, command="", cells={})
+    text = "\n".join(answer_table(report, timing, 40))
+    assert "memory" not in text and "quality" in text and "cost" in text
+    assert [line.split() for line in text.splitlines() if line.startswith("  rnn")] == [
+        ["rnn", "-", "-"],
+        ["rnn", "-", "100", "20k", "100"],
+    ]
+    assert "diverged" not in text  # it is said below, with its share of the seeds
 
 
 def test_tuning_of_all_settings_fits_into_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
-    search = make_search(6, {})
     settings: dict[str, Setting] = {
         "learning_rate": 0.00863,
         "dropout": 0.1,
         "forget_bias": "default",
         "grad_clip": 0.25,
     }
-    assert settings.keys() == search.space.keys()
     tuning = tuning_report(["coupled-lstm", "transformer"])
-    cells = {
-        name: msgspec.structs.replace(
-            cell, chosen=msgspec.structs.replace(cell.chosen, settings=settings)
+    first, *_ = tuning.cells["coupled-lstm"].seeds
+    other = {**settings, "learning_rate": 0.02, "forget_bias": "1"}
+    seeds = tuple(
+        msgspec.structs.replace(
+            first, chosen=msgspec.structs.replace(first.chosen, settings=chosen)
         )
-        for name, cell in tuning.cells.items()
-    }
-    plan = msgspec.structs.replace(tuning.search, space=search.space)
+        for chosen in (settings, other)
+    )
+    cells = dict.fromkeys(
+        tuning.cells, msgspec.structs.replace(tuning.cells["transformer"], seeds=seeds)
+    )
+    space = dict.fromkeys(settings, (0.0003, 0.03))
+    plan = msgspec.structs.replace(tuning.search, space=space)
     print_tuning(msgspec.structs.replace(tuning, search=plan, cells=cells))
     lines = capsys.readouterr().out.splitlines()
     assert all(len(line) <= 80 for line in lines), "\n".join(lines)
-    heads = ["cell", "lr", "dropout", "bias", "clip", "trial", "valid", "bits", "diverged"]
-    assert lines[0].split() == heads
-    assert lines[3].split()[:5] == ["transformer", "0.00863", "0.1", "default", "0.25"]
+    assert lines[0].split() == [
+        "cell",
+        "lr",
+        "dropout",
+        "bias",
+        "clip",
+        "valid",
+        "bits",
+        "diverged",
+    ]
+    assert lines[3].split()[:3] == ["transformer", "0.00863–0.02", "0.1"]
+    assert "1 × default, 1 × 1" in lines[3] and "2 of 18" in lines[3]
 
 
 def test_names_of_cells_are_only_text(capsys: pytest.CaptureFixture[str]) -> None:
@@ -327,7 +386,7 @@ def test_comparison_overview_is_on_stderr(capsys: pytest.CaptureFixture[str]) ->
         trials=6,
         seed=1000,
         space={"learning_rate": (3e-4, 3e-2), "forget_bias": ("0", "1")},
-        rungs=(Rung(111, 6), Rung(1000, 2)),
+        rungs=(Rung(1 / 4, 6), Rung(1.0, 2)),
         cost_in_runs=2.67,
     )
     transformer = msgspec.structs.replace(
@@ -341,25 +400,39 @@ def test_comparison_overview_is_on_stderr(capsys: pytest.CaptureFixture[str]) ->
         entries=(ENTRY, transformer, msgspec.structs.replace(ENTRY, relative_error=None)),
         runs=4,
         config=Config(),
+        reference="gru",
         search=search,
         parallel_runs=2,
         memory_limits_parallel=True,
         device="cpu",
         out="cells",
         insufficient=TOO_FEW_SEEDS,
+        remaining=RemainingWork(
+            runs=28, seconds=520.0, memory_bytes=800_000_000, disk_bytes=12_300_000
+        ),
+        linear_cells=("lru", "mingru"),
     )
     print_comparison_overview(overview)
     out, err = capsys.readouterr()
     assert out == "" and NO_VERDICT in err and "256 bytes" in err
-    assert "4, 2 in parallel on cpu: no more fit into memory; each cell tuned" in err
+    assert "4, 2 in parallel on cpu: no more fit into memory; each run tuned" in err
+    takes = (
+        "takes       about 8:40 for 28 runs, 2 in parallel on cpu: no more fit into memory; at most"
+    )
+    assert f"{takes} 12 MB of disk and 0.80 GB of memory at once\n" in err
+    assert "note: lru and mingru are linear in the state, so all cells are in residual" in err
     assert "hidden 100 (-0.10%): 20,000 parameters, 40k FLOPs, 100 state" in err
     assert "transformer hidden 100 (-1.38%, within 2 %): 20,000 parameters" in err
     assert "hidden 100: 20,000 parameters" in err
-    assert "6 trials of each cell, which cost 2.7 times as much as one of its runs" in err
-    assert "6 × 111 steps, then 2 × 1,000 steps" in err
+    assert "6 trials for each run, drawn for it alone, which cost 2.7 times as much" in err
+    assert "6 × 1/4 of the steps, then 2 × all of the steps" in err
     assert "--learning-rate 0.0003 to 0.03" in err and "--forget-bias 0, 1" in err
     print_comparison_overview(msgspec.structs.replace(overview, search=None))
-    assert "; --lr 0.006 for every cell" in capsys.readouterr().err
+    assert "; learning rate 0.01\n" in capsys.readouterr().err
+    other = msgspec.structs.replace(ENTRY, name="lstm", learning_rate=0.016)
+    recipes = msgspec.structs.replace(overview, search=None, entries=(ENTRY, other))
+    print_comparison_overview(recipes)
+    assert "; learning rate gru 0.01, lstm 0.016\n" in capsys.readouterr().err
 
 
 def test_cost_estimate_sums_what_remains(capsys: pytest.CaptureFixture[str]) -> None:
@@ -385,7 +458,11 @@ def test_cost_estimate_sums_what_remains(capsys: pytest.CaptureFixture[str]) -> 
         memory_limits_parallel=False,
         startup_seconds=2.5,
         entries=(ENTRY,),
-        runs=(job, msgspec.structs.replace(job, name="runs/gru-s1", status="diverged")),
+        runs=(
+            job,
+            msgspec.structs.replace(job, name="runs/gru-s1", seed=1, fraction_done=0.75),
+            msgspec.structs.replace(job, name="bracket/gru", purpose="bracket", seconds=30.0),
+        ),
         remaining=RemainingWork(
             runs=4, seconds=90.0, memory_bytes=800_000_000, disk_bytes=1_500_000
         ),
@@ -394,12 +471,21 @@ def test_cost_estimate_sums_what_remains(capsys: pytest.CaptureFixture[str]) -> 
     )
     print_cost_estimate(estimate)
     out, err = capsys.readouterr()
-    assert NO_VERDICT in err and out.startswith("All cells have 100 floats of state")
+    assert NO_VERDICT in err and out.startswith(
+        "It takes about 1:30 for 4 runs, 2 in parallel on cpu; at most 2 MB of disk and"
+    )
     assert all(len(line) <= 80 for line in out.splitlines()), out
+    assert "All cells have 100 floats of state" in out
     assert "gru     100 20,000   40k   100 12.3 -0.10%" in out
-    assert "25%" in out and "diverged" in out and "1:30" in out
-    assert "4 runs remain: 1:30, 2 in parallel on cpu." in out
-    assert "another 2.5 s to start" in out
+    cells = [line.split() for line in out.splitlines()]
+    assert ["gru", "runs", "2", "50%", "3:00", "400", "MB", "3.0", "MB"] in cells
+    assert ["gru", "other", "rates", "1", "25%", "0:30", "400", "MB", "1.5", "MB"] in cells
+    assert "2.5 s per job to start" in " ".join(out.split())
+    done = msgspec.structs.replace(
+        estimate, remaining=msgspec.structs.replace(estimate.remaining, runs=0)
+    )
+    print_cost_estimate(done)
+    assert "It takes nothing: all runs have finished." in capsys.readouterr().out
 
 
 def test_task_list_and_example(capsys: pytest.CaptureFixture[str]) -> None:

@@ -115,7 +115,8 @@ def _side_by_side(report: ComparisonReport, timing: TimingReport) -> list[str]:
             value, interval, *difference = _judged_cells(report, row, quantity)
             lines += [f"{value} {interval}", " ".join(difference)]
         columns.append(_pad(lines))
-    cost = _align([COST_HEADS, *(_cost_cells(row, timing) for row in report.cells)], left=set())
+    rows = [COST_HEADS, *(_cost_cells(row, timing) for row in report.cells)]
+    cost = _align([row[:-1] for row in rows], left=set())  # hidden sizes are in the other layout
     lines = ["cost", cost[0]]
     for line in cost[1:]:
         lines += [line, ""]

@@ -1,7 +1,7 @@
 """A comparison on a terminal: its plan and its report."""
 
 from charlm.config import describe_block
-from charlm.console import print_result
+from charlm.console import print_message, print_result
 from charlm.reporting.terminal.answer_table import answer_table
 from charlm.reporting.terminal.tables import (
     corpus_field,
@@ -15,8 +15,8 @@ from charlm.reporting.terminal.tables import (
 from charlm.reporting.terminal.tuning import print_search, print_tuning
 from charlm.reporting.wording.answer import answer_comparison
 from charlm.reporting.wording.comparison import describe_comparison
-from charlm.reporting.wording.findings import describe_findings
-from charlm.reporting.wording.matching import describe_parallel_runs
+from charlm.reporting.wording.findings import describe_findings, describe_linear_cells
+from charlm.reporting.wording.matching import describe_parallel_runs, describe_work
 from charlm.reporting.wording.verdicts import describe_statistics, verdict_notes
 from charlm.results.comparison import ComparisonOverview, ComparisonReport, TimingReport
 
@@ -31,17 +31,12 @@ def print_comparison_overview(overview: ComparisonOverview) -> None:
     parallel = describe_parallel_runs(
         overview.parallel_runs, overview.device, overview.memory_limits_parallel
     )
-    rates = (
-        "each cell tuned" if overview.search else f"--lr {config.learning_rate:g} for every cell"
-    )
     print_fields(
         [
             corpus_field(overview.corpus),
             vocabulary_field(overview.vocabulary_kind, overview.vocabulary_size),
-            (
-                "runs",
-                f"{overview.runs}, {parallel}; {rates}",
-            ),
+            ("runs", f"{overview.runs}, {parallel}; {_describe_rates(overview)}"),
+            ("reference", overview.reference),
             ("layers", f"{config.num_layers}; {describe_block(config.block)}"),
             ("output", overview.out),
         ]
@@ -50,6 +45,23 @@ def print_comparison_overview(overview: ComparisonOverview) -> None:
     if overview.search:
         print_search(overview.search)
     print_insufficient_data(overview.insufficient)
+    for note in describe_linear_cells(overview.linear_cells, overview.bare_linear_cells):
+        print_message(f"note: {note}")
+    if overview.remaining:
+        print_fields([("takes", describe_work(overview.remaining, parallel))])
+
+
+def _describe_rates(overview: ComparisonOverview) -> str:
+    """Return where the learning rates are from."""
+    if overview.search:
+        return "each run tuned"
+    rates = {entry.learning_rate for entry in overview.entries if entry.role == "cell"}
+    each = ", ".join(
+        f"{entry.name} {entry.learning_rate:g}"
+        for entry in overview.entries
+        if entry.role == "cell"
+    )
+    return f"learning rate {each}" if len(rates) > 1 else f"learning rate {rates.pop():g}"
 
 
 def print_comparison(report: ComparisonReport, timing: TimingReport) -> None:

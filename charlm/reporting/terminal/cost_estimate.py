@@ -1,7 +1,7 @@
 """Cost of a comparison on a terminal, before any run has started."""
 
 from charlm.console import print_result
-from charlm.reporting.formatting import format_count, format_duration, pluralize
+from charlm.reporting.formatting import format_count, format_duration
 from charlm.reporting.terminal.tables import (
     add_row,
     make_table,
@@ -12,15 +12,33 @@ from charlm.reporting.terminal.tables import (
 from charlm.reporting.wording.matching import (
     describe_matching,
     describe_parallel_runs,
+    describe_work,
     format_planned_error,
 )
-from charlm.results.comparison import CostEstimate
+from charlm.results.comparison import CostEstimate, PlannedJob
+
+PURPOSES = {
+    "run": "runs",
+    "trial": "trials",
+    "bracket": "other rates",
+    "probe": "memory",
+}
 
 
 def print_cost_estimate(estimate: CostEstimate) -> None:
-    """Print the size and speed of each entry, each run, and the remaining total."""
+    """Print the total that remains, the size and speed of each entry, and the jobs of each."""
     print_insufficient_data(estimate.insufficient)
-    print_paragraphs([describe_matching(estimate.matching)])
+    parallel = describe_parallel_runs(
+        estimate.parallel_runs, estimate.device, estimate.memory_limits_parallel
+    )
+    available = estimate.available
+    print_paragraphs(
+        [
+            f"It takes {describe_work(estimate.remaining, parallel)}. Available: "
+            f"{available.disk_bytes / 1e9:,.1f} GB and {available.memory_bytes / 1e9:,.1f} GB.",
+            f"{describe_matching(estimate.matching)}.",
+        ]
+    )
     print_result("")
     table = make_table(("cell", "hidden", "params", "FLOPs", "state", "s/M", "error"), ("cell",))
     for entry in estimate.entries:
@@ -39,37 +57,35 @@ def print_cost_estimate(estimate: CostEstimate) -> None:
         )
     print_table(table)
     print_result("")
-    table = make_table(("run", "done", "remaining", "memory", "disk"), ("run",))
-    for run in estimate.runs:
+    table = make_table(("cell", "", "jobs", "done", "time", "memory", "disk"), ("cell", ""))
+    for (cell, purpose), jobs in _group_jobs(estimate).items():
         add_row(
             table,
             (
-                run.name,
-                "diverged" if run.status == "diverged" else f"{run.fraction_done:.0%}",
-                format_duration(run.seconds),
-                f"{run.memory_bytes / 1e6:,.0f} MB",
-                f"{run.disk_bytes / 1e6:,.1f} MB",
+                cell,
+                PURPOSES[purpose],
+                f"{len(jobs)}",
+                f"{sum(job.fraction_done for job in jobs) / len(jobs):.0%}",
+                format_duration(sum(job.seconds for job in jobs)),
+                f"{max(job.memory_bytes for job in jobs) / 1e6:,.0f} MB",
+                f"{sum(job.disk_bytes for job in jobs) / 1e6:,.1f} MB",
             ),
         )
     print_table(table)
-    print_result("\n" + _describe_total(estimate))
+    print_result("")
+    print_paragraphs(
+        [
+            "FLOPs: per character, forward. s/M: seconds of training per million characters, "
+            "measured now, one cell at a time. Time: still to be done; of it, "
+            f"{estimate.startup_seconds:.1f} s per job to start and stop. Memory: of one job. The "
+            "estimate is as good as these measurements."
+        ]
+    )
 
 
-def _describe_total(estimate: CostEstimate) -> str:
-    remaining, available = estimate.remaining, estimate.available
-    parallel = describe_parallel_runs(
-        estimate.parallel_runs, estimate.device, estimate.memory_limits_parallel
-    )
-    verb = "remains" if remaining.runs == 1 else "remain"
-    return (
-        f"{pluralize(remaining.runs, 'run')} {verb}: {format_duration(remaining.seconds)}, "
-        f"{parallel}.\n"
-        f"They need {remaining.memory_bytes / 1e9:,.2f} GB of memory at once and at most "
-        f"{remaining.disk_bytes / 1e9:,.2f} GB of disk;\n"
-        f"{available.memory_bytes / 1e9:,.1f} GB and {available.disk_bytes / 1e9:,.1f} GB are "
-        "available.\n"
-        "FLOPs: per character, forward. s/M: seconds of training per million characters,\n"
-        "measured now, one cell at a time. Each run takes another "
-        f"{estimate.startup_seconds:.1f} s to start and\nstop. The estimate is as good as these "
-        "measurements."
-    )
+def _group_jobs(estimate: CostEstimate) -> dict[tuple[str, str], list[PlannedJob]]:
+    """Return the jobs by cell and purpose."""
+    groups: dict[tuple[str, str], list[PlannedJob]] = {}
+    for job in estimate.runs:
+        groups.setdefault((job.cell, job.purpose), []).append(job)
+    return groups

@@ -82,7 +82,9 @@ def _memory_clause(report: ComparisonReport) -> str:
         verdict = find_verdict(report, quantity, best.name, ranked[1].name)
         assert verdict is not None
         lead = describe_lead(quantity, verdict, ranked[1].name)
-        return f"{best.name} remembers furthest: {value} {meaning}, {lead}, the next"
+        is_same = best.name == leading_cells(report, "bits_per_char")[0].name
+        who = "it also" if is_same else best.name
+        return f"{who} remembers furthest: {value} {meaning}, {lead}, the next"
     if not _has_word(quantity, ranked):
         return f"{best.name} has the highest mean of memory, {value} {meaning}"
     if _is_untested(report, best):

@@ -1,5 +1,7 @@
 """What qualifies the answer of a comparison, in plain sentences below its table."""
 
+from collections.abc import Sequence
+
 from charlm.reporting.formatting import format_duration, pluralize
 from charlm.reporting.wording.baselines import READ_NGRAM, baseline_bits
 from charlm.reporting.wording.quantities import (
@@ -42,7 +44,7 @@ def describe_findings(report: ComparisonReport, timing: TimingReport) -> list[st
         sentences += [describe_gradient(report.budget), *describe_bracket(report.budget)]
     sentences += [describe_equal(report), *describe_pairs(report)]
     sentences += describe_unmeasured(report)
-    sentences += describe_linear_cells(report)
+    sentences += describe_linear_cells(report.linear_cells, report.bare_linear_cells)
     sentences += [f"Note: {describe_text_note(note)}." for note in report.corpus.notes]
     sentences += [describe_cpu(timing)]
     return [sentence for sentence in sentences if sentence]
@@ -212,25 +214,28 @@ def describe_unmeasured(report: ComparisonReport) -> list[str]:
     return [f"Not measured, because {why}: {', '.join(names)}." for why, names in titles.items()]
 
 
-def describe_linear_cells(report: ComparisonReport) -> list[str]:
-    """Return that cells are in residual blocks, or bare, because some are linear in their state."""
+def describe_linear_cells(linear: Sequence[str], bare: Sequence[str]) -> list[str]:
+    """Return that cells are in residual blocks, or bare, because some are linear in their state.
+
+    Args:
+        linear: Cells because of which all cells are in residual blocks.
+        bare: Cells that are bare beside others, as requested.
+    """
     sentences = []
-    if report.linear_cells:
-        names, verb = list_names(list(report.linear_cells)), _be(report.linear_cells)
+    if linear:
         sentences.append(
-            f"{names} {verb} linear in the state, so all cells are in residual blocks: bare, "
-            "no more than a linear map of the past is possible."
+            f"{list_names(linear)} {_be(linear)} linear in the state, so all cells are in residual "
+            "blocks: bare, no more than a linear map of the past is possible."
         )
-    if report.bare_linear_cells:
-        names, verb = list_names(list(report.bare_linear_cells)), _be(report.bare_linear_cells)
+    if bare:
         sentences.append(
-            f"{names} {verb} linear in the state and bare, as asked for: to be behind cells that "
-            "are not is no finding. Try --block residual."
+            f"{list_names(bare)} {_be(bare)} linear in the state and bare, as asked for: to be "
+            "behind other cells is no finding. Try --block residual."
         )
     return sentences
 
 
-def _be(names: tuple[str, ...]) -> str:
+def _be(names: Sequence[str]) -> str:
     return "is" if len(names) == 1 else "are"
 
 

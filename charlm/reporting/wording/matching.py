@@ -1,9 +1,15 @@
 """Matched budgets and differing settings in words."""
 
 from charlm.config import option_name
-from charlm.reporting.formatting import format_count
+from charlm.reporting.formatting import format_count, format_duration, pluralize
 from charlm.reporting.wording.tuning import format_setting
-from charlm.results.comparison import ComparisonReport, Matching, PlannedEntry, QuantityRange
+from charlm.results.comparison import (
+    ComparisonReport,
+    Matching,
+    PlannedEntry,
+    QuantityRange,
+    RemainingWork,
+)
 
 MEASURES = {
     "params": "parameters",
@@ -70,3 +76,14 @@ def describe_parallel_runs(number: int, device: str, is_limited_by_memory: bool 
     """Return how many runs go on in parallel, and whether memory limits them."""
     limit = ": no more fit into memory" if is_limited_by_memory else ""
     return f"{number} in parallel on {device}{limit}"
+
+
+def describe_work(work: RemainingWork, parallel: str) -> str:
+    """Return time and disk of all that remains to be done."""
+    if not work.runs:
+        return "nothing: all runs have finished"
+    return (
+        f"about {format_duration(work.seconds)} for {pluralize(work.runs, 'run')}, {parallel}; at "
+        f"most {work.disk_bytes / 1e6:,.0f} MB of disk and {work.memory_bytes / 1e9:,.2f} GB of "
+        "memory at once"
+    )

@@ -1,5 +1,6 @@
 """Judged quantities in words and numbers: bits per character, and three of memory."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -211,6 +212,6 @@ def measured_quantities(report: ComparisonReport) -> list[JudgedQuantity]:
     return ["bits_per_char", *(name for name in MEMORY if rank_cells(report, name))]
 
 
-def list_names(names: list[str]) -> str:
+def list_names(names: Sequence[str]) -> str:
     """Return names as a list in a sentence: "gru, lstm and rnn"."""
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
