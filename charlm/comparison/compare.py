@@ -51,10 +51,9 @@ from charlm.data.corpus import Corpus
 from charlm.data.sources import make_paths_absolute
 from charlm.data.text_notes import inspect_text
 from charlm.errors import ConfigError
-from charlm.evaluation.baselines import measure_baselines
+from charlm.evaluation.baselines import measure_baselines, ngram_memory
 from charlm.execution.device import available_cores, select_device
 from charlm.execution.executor import Execution, ExecutorKind, LocalExecutor, run_jobs
-from charlm.probes.ngram_memory import ngram_memory
 from charlm.progress import NoProgress, Progress, ignore
 from charlm.results.comparison import (
     ComparisonOverview,
@@ -65,6 +64,9 @@ from charlm.results.comparison import (
 )
 from charlm.results.probes import ProbesReport
 from charlm.results.tuning import Setting
+
+NGRAM = "n-gram"
+NGRAM_LENGTHS = 1, 2, 4, 8, 16, 64, 256, 1024  # characters of context, of its memory
 
 
 def compare(
@@ -209,7 +211,9 @@ def run_comparison(
     findings = Findings(
         memory=_judged_memory(plan, entries, execution, probes),
         budget=build_budget(plan, entries),
-        ngram_memory=ngram_memory(plan.corpus, plan.characters) if request.memory else (),
+        ngram_memory=ngram_memory(plan.corpus, NGRAM_LENGTHS, execution.directory)
+        if request.memory and NGRAM in request.baselines
+        else (),
         baselines=tuple(baselines),
         tuning=tuning,
         notes=inspect_text(plan.corpus),

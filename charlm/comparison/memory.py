@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from charlm.comparison.entries import Entry, PlannedRun, finished_runs
 from charlm.comparison.order_reach import judge_order_reach
-from charlm.comparison.verdicts import Judgement, interval, judge, summarize_seeds
+from charlm.comparison.paired_sample import PairedSample, summarize_seeds
+from charlm.comparison.verdicts import Judgement, judge
 from charlm.evaluation.blocks import Numbers
 from charlm.execution.executor import Execution
 from charlm.probes.batch import probe_memory
@@ -25,11 +26,10 @@ from charlm.results.comparison import (
     Memory,
     MemoryCurve,
     PairVerdict,
-    SeedSummary,
     Unmeasured,
     UnmeasuredCause,
 )
-from charlm.results.probes import NotApplicable, ProbesReport, Reason
+from charlm.results.probes import NotApplicable, NotApplicableReason, ProbesReport
 from charlm.results.text import UnitKind
 from charlm.runs.run import Run
 
@@ -74,7 +74,7 @@ class NoPlaces(NamedTuple):
     """Why a probe measured nothing."""
 
     cause: UnmeasuredCause
-    reason: Reason | None = None
+    reason: NotApplicableReason | None = None
 
 
 class MemoryReport(NamedTuple):
@@ -221,30 +221,24 @@ def _number(quantity: JudgedQuantity, places: Places) -> int:
 
 def _without_verdict(quantity: JudgedQuantity, places: Places) -> Judged:
     """Return the value of an entry that is not judged."""
-    (sums,) = places.sums.values()
-    curves = sums.sum(2) / places.counts.sum(1)  # (seeds, K)
+    ((name, sums),) = places.sums.items()
     if quantity == "order_reach":
-        values = order_reach(places.lengths, curves)
+        reach = order_reach(places.lengths.tolist(), sums.sum(2) / places.counts.sum(1))
+        value = summarize_seeds([float(seed) if np.isfinite(seed) else None for seed in reach])
     else:
-        values = curves[:, _number(quantity, places)]
-    return Judged(value=_summary(values), ci_low=None, ci_high=None, verdict=None)
-
-
-def _summary(values: Numbers) -> SeedSummary:
-    return summarize_seeds([float(value) if np.isfinite(value) else None for value in values])
+        own, counts = places.at(_number(quantity, places))
+        value = PairedSample.build(own, counts, "file", 0).summary(name)
+    return Judged(value=value, ci_low=None, ci_high=None, verdict=None)
 
 
 def memory_curve(places: Places, name: str, unit_kind: UnitKind) -> MemoryCurve:
     """Return the bits that an entry loses beyond k, for each k."""
-    sums = places.sums[name]
-    summaries = [
-        _summary(sums[:, number].sum(1) / counts.sum())
-        for number, counts in enumerate(places.counts)
+    samples = [
+        PairedSample.build(*places.of([name]).at(number), unit_kind, 0)
+        for number in range(len(places.lengths))
     ]
-    intervals = [
-        interval(sums[:, number], counts, unit_kind) or (None, None)
-        for number, counts in enumerate(places.counts)
-    ]
+    summaries = [sample.summary(name) for sample in samples]
+    intervals = [sample.interval(name) or (None, None) for sample in samples]
     return MemoryCurve(
         k=tuple(places.lengths.tolist()),
         mean=tuple(summary.mean for summary in summaries),

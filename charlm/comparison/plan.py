@@ -15,11 +15,11 @@ from charlm.comparison.cell_properties import choose_reference, linear_beside_ot
 from charlm.comparison.directory import save_stdin
 from charlm.comparison.entries import Entry, PlannedRun, plan_runs, steps_of
 from charlm.comparison.request import DEFAULT_CHARACTERS, TRANSFORMER, ComparisonRequest
+from charlm.comparison.sample_size import check_sample_size
 from charlm.comparison.search import SearchSettings
 from charlm.comparison.time_budget import characters_in_minutes
 from charlm.comparison.time_matching import match_step_time
 from charlm.comparison.transformer_baseline import transformer_config
-from charlm.comparison.verdicts import check_sample_size
 from charlm.config import Config, option_name, parse_branches, validate_config
 from charlm.data.corpus import Corpus, load_corpus
 from charlm.errors import ConfigError
@@ -126,7 +126,9 @@ def plan_comparison(
         matching=match.matching(characters, steps.pop() if len(steps) == 1 else None),
         characters=characters,
         search=request.search,
-        insufficient=check_sample_size(request.seeds, len(corpus.unit_edges("test")) - 1),
+        insufficient=check_sample_size(
+            request.seeds, len(corpus.unit_edges("test")) - 1, corpus.unit_kind("test")
+        ),
         linear_cells=linear if "block" not in request.settings else (),
         bare_linear_cells=linear if settings.get("block", "none") == "none" else (),
     )

@@ -13,8 +13,10 @@ import numpy as np
 
 from charlm.comparison.entries import Entry, PlannedRun, shared_settings
 from charlm.comparison.memory import MEMORY_MARGINS, MemoryReport
+from charlm.comparison.paired_sample import summarize_seeds
+from charlm.comparison.sample_size import SIGNIFICANCE_LEVEL
 from charlm.comparison.samples import sample_text
-from charlm.comparison.verdicts import SIGNIFICANCE_LEVEL, Judgement, judge, summarize_seeds
+from charlm.comparison.verdicts import Judgement, judge
 from charlm.config import FORMAT_VERSION
 from charlm.evaluation.scoring import STREAMING_PROTOCOL
 from charlm.results.comparison import (

@@ -7,7 +7,7 @@ import msgspec
 
 from charlm.config import Config
 from charlm.results.jobs import JobStatus
-from charlm.results.probes import ProbesReport, Reason
+from charlm.results.probes import NotApplicableReason, ProbesReport
 from charlm.results.text import CorpusRecord, TextNote
 from charlm.results.tuning import SearchPlan, Setting, TuningReport
 
@@ -100,7 +100,7 @@ class Unmeasured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     quantity: JudgedQuantity
     cause: UnmeasuredCause
-    reason: Reason | None = None  # of the probe, if it does not apply to the text
+    reason: NotApplicableReason | None = None  # of the probe, if it does not apply to the text
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
