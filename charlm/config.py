@@ -20,6 +20,7 @@ from charlm.errors import ConfigError
 FORMAT_VERSION = 5  # of run directories: raised when an older charlm cannot read a newer run
 DEFAULT_CHARACTERS = 2_000_000  # budget of a run on a text if none is given
 DEFAULT_MAX_STEPS = 2000  # budget on a task if none is given
+TEST_CHARS_PER_MINUTE = 100_000  # that are scored at most if the budget is in minutes
 BUDGETS = ("characters", "max_steps", "epochs", "minutes")
 MIN_CHRONO_LENGTH = 3  # the shortest memory that chrono initialization is defined for
 PositiveInt = Annotated[int, Meta(ge=1, le=2**20)]
@@ -91,7 +92,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             TEXT,
             "Score at most this many characters of the test split: the beginnings of its files, "
             "all cut at the same length, or the beginning of the split if it is not by file.",
-            default="all",
+            default=f"all; with --minutes {TEST_CHARS_PER_MINUTE} per minute",
         ),
     ] = 0
     min_char_frequency: Annotated[

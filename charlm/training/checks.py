@@ -1,12 +1,13 @@
 """Checks of what a run is given: settings that a program has built, and the text of a run."""
 
 import logging
+import math
 
 import msgspec
 
 from charlm.cells import loader
 from charlm.cells.names import parse_custom_cell
-from charlm.config import Config, validate_config
+from charlm.config import TEST_CHARS_PER_MINUTE, Config, validate_config
 from charlm.data.corpus import Corpus, Sources, load_corpus, reload_corpus
 from charlm.errors import ConfigError, DataError
 from charlm.execution.torchrun import world_size
@@ -26,11 +27,19 @@ def import_custom_cell(cell: str) -> None:
 def check_config(config: Config | None, corpus: Corpus | Sources) -> Config:
     """Return a checked config: a program may have built it with any values.
 
+    With a budget in minutes, the score must not take most of it: a part of the test split is then
+    scored, unless `test_chars` is given.
+
     Raises:
         ConfigError: A value has the wrong type or range, or is not that of the corpus.
     """
     checked = validate_config(msgspec.structs.asdict(config or Config()))
-    return _with_text_settings(checked, corpus) if isinstance(corpus, Corpus) else checked
+    if isinstance(corpus, Corpus):
+        return _with_text_settings(checked, corpus)
+    if checked.minutes and not checked.test_chars:
+        test_chars = math.ceil(checked.minutes * TEST_CHARS_PER_MINUTE)
+        return msgspec.structs.replace(checked, test_chars=test_chars)
+    return checked
 
 
 def _with_text_settings(config: Config, corpus: Corpus) -> Config:

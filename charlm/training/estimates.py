@@ -86,8 +86,7 @@ class RunTimings(NamedTuple):
             raise ConfigError(
                 f"cannot train within --minutes {config.minutes:g}: start-up, validations and the "
                 f"final score alone take {missing:.1f} seconds longer. Try --minutes "
-                f"{2 * (config.minutes + missing / 60):.2g}, --test-chars 50000 or "
-                "--final-eval none"
+                f"{2 * (config.minutes + missing / 60):.2g}, or a smaller --test-chars"
             )
         return steps
 

@@ -1,6 +1,7 @@
 """Tests of the public training functions: new runs, resuming, planning."""
 
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,16 @@ def test_best_weights_of_the_last_step_are_the_last_ones(tmp_path: Path, book: P
     assert everything.load_checkpoint("last").tensors["training"]
     assert everything.report and run.report
     assert everything.report.weights_sha256 == run.report.weights_sha256
+
+
+def test_budget_in_minutes_limits_what_is_scored(tmp_path: Path, book: Path) -> None:
+    config = validate_config({**TINY, "max_steps": 0, "minutes": 0.002})  # 200 characters
+    record = plan_training(book, config, tmp_path / "r", started=time.monotonic() + 60).record
+    start, end = record.text.splits["test"]
+    assert record.config.test_chars == end - start == 200
+    own = msgspec.structs.replace(config, test_chars=250)
+    record = plan_training(book, own, tmp_path / "r", started=time.monotonic() + 60).record
+    assert record.config.test_chars == 250
 
 
 def test_plan_trains_nothing(tmp_path: Path, book: Path) -> None:
