@@ -42,7 +42,7 @@ from charlm.comparison.request import (
     settings_of,
     validate_executor,
 )
-from charlm.comparison.throughput import Throughput, measure_startup_time, measure_throughputs
+from charlm.comparison.throughput import Speeds, measure_speeds, measure_startup_time
 from charlm.comparison.timing import break_down_cpu, build_timing_report
 from charlm.comparison.tuning import describe_search, tune, tuned_entries
 from charlm.comparison.work import PlannedWork, bracket_work, order_jobs, planned_work
@@ -239,7 +239,7 @@ def run_comparison(
 def train(
     plan: ComparisonPlan,
     entries: Sequence[Entry],
-    speeds: Mapping[str, Throughput],
+    speeds: Speeds,
     execution: Execution,
 ) -> None:
     """Train all runs and those of the bracket, the longest first."""
@@ -266,7 +266,7 @@ def _judged_memory(
 class TimedWork(NamedTuple):
     """Speed of entries, and what is left to do; empty where nothing is timed."""
 
-    speeds: Mapping[str, Throughput] = {}
+    speeds: Speeds = {}
     estimate: CostEstimate | None = None
 
 
@@ -277,7 +277,7 @@ def time_remaining_work(plan: ComparisonPlan, execution: Execution) -> TimedWork
     if is_done or not isinstance(executor, LocalExecutor):
         return TimedWork()
     with execution.progress.counter("timing each entry") as count:
-        speeds = measure_throughputs(plan.entries, plan.corpus, executor.device, count)
+        speeds = measure_speeds(plan.entries, plan.corpus, executor.device, count)
     startup = measure_startup_time(executor.device)
     estimate = estimate_cost(plan, execution.directory, executor, speeds, startup)
     return TimedWork(speeds, estimate)
@@ -315,7 +315,7 @@ def dry_run(
     execution = Execution(out, executor, progress)
     plan = plan_comparison(request, execution, writes=False)
     with progress.counter("timing each entry") as count:
-        speeds = measure_throughputs(plan.entries, plan.corpus, local_device, count)
+        speeds = measure_speeds(plan.entries, plan.corpus, local_device, count)
     return estimate_cost(plan, out, executor, speeds, measure_startup_time(local_device))
 
 
@@ -362,9 +362,7 @@ def describe_plan(
         matching=plan.matching,
         entries=tuple(
             entry.summary(
-                timed.speeds[entry.name].seconds_per_million(entry.runs[0].config)
-                if entry.name in timed.speeds
-                else None
+                timed.speeds[entry.name].seconds_per_step if entry.name in timed.speeds else None
             )
             for entry in plan.entries
         ),

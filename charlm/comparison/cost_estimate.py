@@ -1,7 +1,7 @@
 """Cost estimate of a comparison: time, memory and disk of its runs before any is started."""
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from charlm.comparison.plan import ComparisonPlan
-from charlm.comparison.throughput import Throughput
+from charlm.comparison.throughput import Speeds, probe_seconds
 from charlm.comparison.work import PlannedWork, planned_work
 from charlm.config import FORMAT_VERSION, Config
 from charlm.errors import StorageError
@@ -23,12 +23,10 @@ from charlm.results.comparison import (
     Resources,
 )
 from charlm.storage import files
+from charlm.training.estimates import estimate_run_disk
 
 # Bytes of a process before it has a model. That of CUDA was not measured, for want of a GPU.
 PROCESS_OVERHEAD_BYTES = {"cpu": 400_000_000, "cuda": 800_000_000}
-METRICS_BYTES_PER_STEP = 192  # of a step in metrics.jsonl, at most
-CHECKPOINT_HEADER_BYTES = 1 << 14  # of weights that are not numbers, at most
-OTHER_FILES_BYTES = 1 << 16  # of all other files of a run, at most
 PROBE_DISK_BYTES = 1 << 16  # of the results of the memory probes of a run, at most
 
 
@@ -36,7 +34,7 @@ def estimate_cost(
     plan: ComparisonPlan,
     directory: Path,
     executor: LocalExecutor,
-    speeds: Mapping[str, Throughput],
+    speeds: Speeds,
     startup: float,
 ) -> CostEstimate:
     """Estimate what the runs, trials and probes of a plan will take.
@@ -53,7 +51,8 @@ def estimate_cost(
     def estimate_job(work: PlannedWork) -> PlannedJob:
         run, progress = work.run, work.progress()
         fraction = 1.0 if progress.status else progress.done / max(1, progress.total)
-        seconds = speeds[work.entry.name].run_seconds(run, plan.corpus)
+        speed = speeds[work.entry.name]
+        seconds = speed.seconds(run.config, run.max_steps, plan.corpus, progress.done)
         return PlannedJob(
             name=work.label,
             purpose=work.purpose,
@@ -64,7 +63,7 @@ def estimate_cost(
             parameters=run.parameters,
             status=progress.status or ("running" if progress.done else "pending"),
             fraction_done=fraction,
-            seconds=0.0 if progress.status else startup + seconds * (1 - fraction),
+            seconds=0.0 if progress.status else startup + seconds,
             memory_bytes=estimate_memory(run.config, vocabulary_size, executor.device),
             disk_bytes=estimate_disk(work),
         )
@@ -78,7 +77,7 @@ def estimate_cost(
             "purpose": "probe",
             "status": "finished" if is_done else "pending",
             "fraction_done": float(is_done),
-            "seconds": 0.0 if is_done else startup + speeds[work.entry.name].probe_seconds(),
+            "seconds": 0.0 if is_done else startup + probe_seconds(speeds[work.entry.name]),
             "disk_bytes": 0 if is_done else PROBE_DISK_BYTES,
         }
         return msgspec.structs.replace(job, **changes)
@@ -97,10 +96,7 @@ def estimate_cost(
         parallel_runs=parallel,
         memory_limits_parallel=limited.is_limited,
         startup_seconds=startup,
-        entries=tuple(
-            entry.summary(speeds[entry.name].seconds_per_million(entry.runs[0].config))
-            for entry in plan.entries
-        ),
+        entries=tuple(entry.summary(speeds[entry.name].seconds_per_step) for entry in plan.entries),
         runs=tuple(jobs),
         remaining=RemainingWork(
             runs=len(remaining),
@@ -135,9 +131,8 @@ def estimate_disk(work: PlannedWork) -> int:
     run = work.run
     files_of_run = () if work.is_open else run.path.rglob("*")
     written = sum(file.stat().st_size for file in files_of_run if file.is_file())
-    weights = 4 * run.parameters + CHECKPOINT_HEADER_BYTES
-    metrics = METRICS_BYTES_PER_STEP * run.max_steps
-    return max(0, weights + metrics + OTHER_FILES_BYTES - written)
+    disk = estimate_run_disk(run.config, run.max_steps, run.parameters, run.state_size)
+    return max(0, disk.finished - written)
 
 
 def check_disk_space(directory: Path, needed: int) -> None:

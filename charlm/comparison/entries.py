@@ -103,9 +103,10 @@ class Entry:
         runs = zip(self.runs, settings, strict=True)
         return replace(self, runs=tuple(with_overrides(run, own, corpus) for run, own in runs))
 
-    def summary(self, seconds_per_million: float | None = None) -> PlannedEntry:
+    def summary(self, seconds_per_step: float | None = None) -> PlannedEntry:
         """Return its size and speed as reports show them."""
         run = self.runs[0]
+        tokens = run.config.batch_size * run.config.seq_len
         return PlannedEntry(
             name=self.name,
             role=self.role,
@@ -116,7 +117,7 @@ class Entry:
             learning_rate=run.config.learning_rate,
             batch_size=run.config.batch_size,
             max_steps=run.max_steps,
-            seconds_per_million=seconds_per_million,
+            seconds_per_million=seconds_per_step and 1e6 * seconds_per_step / tokens,
             relative_error=self.relative_error,
             tolerance=PARAMETER_TOLERANCE if self.role == "transformer" else None,
         )

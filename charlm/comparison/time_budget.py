@@ -4,7 +4,7 @@ Cells are timed once. The result is kept in budget.json, so that the same comman
 began.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from charlm.comparison.directory import BUDGET_FILE
@@ -12,16 +12,19 @@ from charlm.comparison.entries import Entry
 from charlm.comparison.request import ComparisonRequest
 from charlm.comparison.search import rung_schedule
 from charlm.comparison.throughput import (
-    Throughput,
+    Speeds,
+    measure_speeds,
     measure_startup_time,
-    measure_throughputs,
+    probe_seconds,
 )
+from charlm.config import parse_branches
 from charlm.data.corpus import Corpus
 from charlm.errors import ConfigError
 from charlm.execution.executor import Execution, LocalExecutor
 from charlm.results.comparison import PlannedBudget
 from charlm.storage import files
 from charlm.storage.json_files import decode_json, encode_json, read_bytes
+from charlm.training.schedule import DECAY_FRACTION
 
 BRACKET_RUNS = 1.0  # runs at half of the characters, of each cell, in whole runs
 SPARE = 0.1  # of the time, for what is not planned: text, baselines, statistics, idle cores
@@ -59,7 +62,7 @@ def characters_in_minutes(
     if kept and (kept.minutes, kept.entries, kept.seeds) == asked:
         return kept.characters
     with execution.progress.counter("timing each entry") as count:
-        speeds = measure_throughputs(entries, corpus, executor.device, count)
+        speeds = measure_speeds(entries, corpus, executor.device, count)
     startup = measure_startup_time(executor.device)
     budget = request.minutes * 60 * executor.capacity() * (1 - SPARE)
     characters = affordable_characters(request, entries, speeds, startup, budget, corpus)
@@ -78,7 +81,7 @@ def _read(path: Path) -> PlannedBudget | None:
 def affordable_characters(
     request: ComparisonRequest,
     entries: Sequence[Entry],
-    speeds: Mapping[str, Throughput],
+    speeds: Speeds,
     startup: float,
     budget: float,
     corpus: Corpus,
@@ -100,12 +103,14 @@ def affordable_characters(
     for entry in entries:
         speed = speeds[entry.name]
         for run in entry.runs:
-            tokens = run.max_steps * run.config.batch_size * run.config.seq_len
-            updates = speed.update_seconds(run)
-            fixed += startup + speed.run_seconds(run, corpus) - updates
+            config, steps = run.config, run.max_steps
+            share = 1 + DECAY_FRACTION * float(sum(parse_branches(config.branches)))
+            updates = steps * share * speed.seconds_per_step
+            tokens = steps * config.batch_size * config.seq_len
+            fixed += startup + speed.seconds(config, steps, corpus) - updates
             per_character += updates / tokens
             if request.memory:
-                fixed += startup + speed.probe_seconds()
+                fixed += startup + probe_seconds(speed)
             if request.search and entry.role == "cell":
                 rungs = rung_schedule(request.trials, run.max_steps)
                 fixed += startup * sum(rungs.values())
