@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from charlm.errors import CharlmError, DivergedError, Interrupted
-from charlm.execution.jobs import Executor, Job, Worker, is_begun_elsewhere, start_worker
+from charlm.execution.fork_server import start_local_worker
+from charlm.execution.jobs import Executor, Job, Worker, is_begun_elsewhere
 from charlm.execution.ray_cluster import connect
 from charlm.execution.signals import defer_signals
 from charlm.progress import NoProgress, Progress
@@ -49,7 +50,7 @@ class LocalExecutor:
 
     def start(self, job: Job, log: Path) -> Worker:
         """Start a job in a process of its own."""
-        return start_worker(job.next_argv(), log, Path.cwd())
+        return start_local_worker(job.next_argv(), log, Path.cwd())
 
 
 @dataclass(frozen=True)

@@ -94,9 +94,6 @@ def start_worker(
         directory: Working directory.
         environment: Environment variables; those of torchrun are removed.
     """
-    inherited = {
-        name: value for name, value in environment.items() if not TORCHRUN_VARIABLES.fullmatch(name)
-    }
     with log.open("ab") as file:
         return subprocess.Popen(
             [sys.executable, "-m", "charlm", *argv],
@@ -104,9 +101,16 @@ def start_worker(
             stdout=subprocess.DEVNULL,
             stderr=file,
             start_new_session=True,
-            env={**inherited, PARENT_PID_VARIABLE: str(os.getpid())},
+            env={**worker_environment(environment), PARENT_PID_VARIABLE: str(os.getpid())},
             cwd=directory,
         )
+
+
+def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return environment variables without those of torchrun, since a worker trains alone."""
+    return {
+        name: value for name, value in environment.items() if not TORCHRUN_VARIABLES.fullmatch(name)
+    }
 
 
 def is_orphaned() -> bool:

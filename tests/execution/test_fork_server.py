@@ -1,0 +1,91 @@
+"""Tests of the fork server: its workers are as `start_worker` starts them."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from charlm.errors import CharlmError
+from charlm.execution import fork_server
+from charlm.execution.fork_server import running_server, start_local_worker
+
+pytestmark = pytest.mark.skipif(not fork_server.CAN_FORK, reason="workers are new processes here")
+
+TRAIN = ["--cell", "rnn", "--kernel", "loop", "--hidden-size", "4", "--batch-size", "1"]
+TRAIN += ["--seq-len", "2", "--max-steps", "1000000"]
+
+
+def wait_until(is_true: Callable[[], bool]) -> None:
+    while not is_true():
+        time.sleep(0.05)
+
+
+def read_proc(pid: int, name: str) -> str:
+    return Path(f"/proc/{pid}/{name}").read_text()
+
+
+def start_training(directory: Path) -> fork_server.ForkedWorker:
+    """Return a worker that trains without end, after its first step."""
+    (directory / "text").write_text("to be or not to be, " * 9)
+    run, log = directory / "run", directory / "log"
+    argv = ["train", str(directory / "text"), "--run", str(run), *TRAIN]
+    worker = start_local_worker(argv, log, directory)
+    assert isinstance(worker, fork_server.ForkedWorker)
+    metrics = run / "metrics.jsonl"
+    wait_until(lambda: metrics.exists() and metrics.stat().st_size > 0)
+    return worker
+
+
+def test_server_has_one_thread_and_workers_their_log_and_exit_code(tmp_path: Path) -> None:
+    worker = start_local_worker(["train", "--nothing"], tmp_path / "log", tmp_path)
+    assert worker.wait() == 2
+    assert (tmp_path / "log").read_text().startswith("charlm: No such option: --nothing")
+    assert worker.wait() == 2  # again
+    assert "Threads:\t1\n" in read_proc(running_server().process.pid, "status")
+
+
+def test_worker_has_its_session_and_saves_when_told_to_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHARLM_TEST", "of this job")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "not for workers")
+    worker = start_training(tmp_path)
+    assert os.getsid(worker.pid) == worker.pid
+    words = read_proc(worker.pid, "cmdline").split("\0")
+    assert words[1:4] == ["-m", "charlm", "train"] and str(tmp_path / "run") in words
+    assert os.readlink(f"/proc/{worker.pid}/cwd") == str(tmp_path)
+    assert worker.poll() is None
+    worker.terminate()
+    assert worker.wait() == 143
+    assert "saved after step" in (tmp_path / "log").read_text()
+    assert any((tmp_path / "run" / "checkpoints").glob("step-*"))
+
+
+@pytest.mark.slow
+def test_killed_worker_and_killed_server_are_noticed(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    worker = start_training(tmp_path / "one")
+    os.kill(worker.pid, signal.SIGKILL)
+    assert worker.wait() == -signal.SIGKILL
+
+    (tmp_path / "other").mkdir()
+    orphan = start_training(tmp_path / "other")
+    server = running_server()
+    server.process.kill()
+    assert orphan.wait() == -signal.SIGKILL  # and it is gone by then:
+    assert any((tmp_path / "other" / "run" / "checkpoints").glob("step-*"))
+    assert start_local_worker(["train", "--nothing"], tmp_path / "log", tmp_path).wait() == 2
+    assert running_server() is not server
+
+
+def test_server_that_cannot_start_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    server = fork_server.ForkServer()
+    with pytest.raises(CharlmError, match="cannot start workers: .*exit code 1"):
+        server.start(["train"], tmp_path / "log", tmp_path)
+    server.close()
