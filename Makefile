@@ -7,7 +7,7 @@ READY = $(VENV)/.ready
 export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := check
-.PHONY: setup compare test test-fast check lint types reference fix golden bench race memory faults kills
+.PHONY: setup compare stability recipes test test-fast check lint types reference fix golden bench race memory faults kills
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -17,9 +17,14 @@ $(READY): pyproject.toml constraints.txt
 
 setup: $(READY)  ## the virtual environment .venv
 
-compare: $(READY)  ## RNN, GRU and LSTM, each tuned, on Python's own documentation
-	$(BIN)/charlm compare-cells python-docs --cells rnn,gru,lstm --seeds 6 --params 100000 \
-	  --embedding-dim 32 --max-steps 300 --trials 6 --lr-range 2e-3..3e-2 --dropout 0 --out comparison
+compare: $(READY)  ## GRU, LSTM and RNN on Python's own source: quality, memory and cost
+	$(BIN)/charlm compare-cells --out comparison
+
+stability: $(READY)  ## docs/stability.md: the comparison again, everything random redrawn: hours
+	$(BIN)/python scripts/stability.py
+
+recipes: $(READY)  ## the search of docs/recipes.md, hours: make recipes TEXT=name=path
+	$(BIN)/python scripts/recipes.py --text "$(TEXT)" --out docs/recipes/runs.csv
 
 test: $(READY)  ## every test, on every core
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal

@@ -8,9 +8,8 @@ from conftest import TINY
 
 from charlm.comparison.budget_matching import match_budget
 from charlm.comparison.entries import Entry
-from charlm.comparison.plan import ComparisonPlan, plan_entries
+from charlm.comparison.plan import ComparisonPlan, budget_in_characters, plan_entries
 from charlm.comparison.request import ComparisonRequest
-from charlm.comparison.search import SearchSettings
 from charlm.config import FORMAT_VERSION
 from charlm.results.run import RunRecord, RunReport, Score
 from charlm.results.text import CorpusRecord, TextDigest
@@ -33,10 +32,13 @@ def make_entries(
     request: ComparisonRequest,
     corpus: CorpusRecord = TEXT,
     vocabulary_size: int = 32,
+    train_length: int = 10_000,
 ) -> tuple[Entry, ...]:
     """Return the entries of a request on a text that nobody reads."""
-    match = match_budget(request.base_settings, request.cells, request.params, vocabulary_size)
-    return plan_entries(request, match, corpus, vocabulary_size, directory)
+    settings = request.base_settings
+    match = match_budget(settings, request.cells, request.params, vocabulary_size)
+    characters = budget_in_characters(settings, request.cells, train_length)
+    return plan_entries(request, settings, match, corpus, vocabulary_size, characters, directory)
 
 
 def run_report(
@@ -69,23 +71,38 @@ def run_report(
 def make_plan(
     directory: Path,
     cells: tuple[str, ...] = ("rnn", "gru"),
-    search: SearchSettings | None = None,
     seeds: int = 2,
-    baselines: tuple[str, ...] = (),
-    **settings: Any,
+    **fields: Any,
 ) -> ComparisonPlan:
-    """Return a plan of runs of 2,700 steps on a text that nobody reads."""
-    settings = {**SETTINGS, "max_steps": 2700, **settings}
+    """Return a plan of runs of 2,700 steps on a text that nobody reads.
+
+    Args:
+        directory: Of the comparison.
+        cells: Names of the cells.
+        seeds: Runs per cell.
+        fields: Fields of the request, or settings of its runs.
+    """
+    names = set(ComparisonRequest.__dataclass_fields__)
+    settings = {name: value for name, value in fields.items() if name not in names}
     request = ComparisonRequest(
-        cells=cells, settings=settings, params=20_000, seeds=seeds, baselines=baselines, trials=0
+        **{
+            "cells": cells,
+            "settings": {**SETTINGS, "max_steps": 2700, **settings},
+            "params": 20_000,
+            "seeds": seeds,
+            "baselines": (),
+            **{name: value for name, value in fields.items() if name in names},
+        }
     )
+    entries = make_entries(directory, request)
     match = match_budget(request.base_settings, cells, request.params, 32)
     return ComparisonPlan(
+        request=request,
         corpus=SimpleNamespace(record=TEXT, vocabulary=SimpleNamespace(size=32)),  # type: ignore[arg-type]
         texts=("t",),
-        entries=plan_entries(request, match, TEXT, 32, directory),
-        matching=match.matching(2700),
-        max_steps=2700,
-        search=search,
-        insufficient=None,
+        entries=entries,
+        reference=cells[0],
+        matching=match.matching(entries[0].runs[0].config.characters, 2700),
+        characters=entries[0].runs[0].config.characters,
+        search=request.search,
     )

@@ -17,9 +17,10 @@ from charlm.comparison.paired_sample import PairedSample, summarize_seeds
 from charlm.comparison.verdicts import Judgement, judge
 from charlm.evaluation.blocks import Numbers
 from charlm.execution.executor import Execution
+from charlm.probes.base import MEMORY_PROBES
 from charlm.probes.batch import probe_memory
 from charlm.probes.order_reach import order_reach
-from charlm.probes.runner import MEMORY_PROBES, read_answer, read_artifacts, run_name
+from charlm.probes.runner import read_answer, read_artifacts, run_name
 from charlm.results.comparison import (
     Judged,
     JudgedQuantity,

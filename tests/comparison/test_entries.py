@@ -12,7 +12,7 @@ from conftest import TINY, make_run
 
 import charlm.cli.train  # noqa: F401 (registers the command)
 from charlm.cli.app import app
-from charlm.comparison.entries import Entry, PlannedRun, run_path, training_jobs
+from charlm.comparison.entries import Entry, PlannedRun, by_seed, run_path
 from charlm.comparison.request import ComparisonRequest
 from charlm.config import to_argv, validate_config
 from charlm.data.batches import BatchSampler
@@ -32,8 +32,8 @@ def test_plan_is_a_pure_function_of_its_arguments(tmp_path: Path) -> None:
         return {run.path for entry in entries(**changed) for run in entry.runs}
 
     assert entries() == entries()
-    assert [job.name for job in training_jobs(entries(), [])] == [
-        *("rnn seed 0", "lstm seed 0", "rnn seed 1", "lstm seed 1")
+    assert [(entry.name, run.config.seed) for entry, run in by_seed(entries())] == [
+        *(("rnn", 0), ("lstm", 0), ("rnn", 1), ("lstm", 1))
     ]
     assert not list(tmp_path.iterdir())
     planned = paths()
@@ -53,7 +53,7 @@ def test_plan_is_a_pure_function_of_its_arguments(tmp_path: Path) -> None:
 def test_run_of_another_text_is_not_reused(tmp_path: Path, book: Path) -> None:
     _, corpus, config = make_run(tmp_path / "run", book)
     for text, fits in ((corpus.record, True), (TEXT, False)):
-        planned = PlannedRun(config, run_path(config, text, tmp_path), 1, 1, 1)
+        planned = PlannedRun(config, run_path(config, text, tmp_path), 1, 1, 1, 1)
         (tmp_path / "run").rename(planned.path)
         if fits:
             assert planned.progress().total == config.max_steps

@@ -28,51 +28,55 @@ from charlm.models.initialization import initialize_cell
 from charlm.models.recurrent import build_cells
 from charlm.results.tuning import ChosenTrial
 
-
-def test_trial_depends_on_its_number_alone() -> None:
-    third = {"learning_rate": 0.0209, "dropout": 0.1, "forget_bias": "default", "grad_clip": 1.0}
-    usual = Config()
-    assert sample_settings(SPACE, 0) == {name: getattr(usual, name) for name in SPACE}
-    assert sample_settings(SPACE, 3) == third
-    for number in range(50):
-        whole = sample_settings(SPACE, number)
-        for left in SPACE:  # what is left out changes no other setting
-            space = {name: choices for name, choices in SPACE.items() if name != left}
-            assert sample_settings(space, number) == {n: whole[n] for n in space}
+RATE = 0.01  # of the recipe
 
 
-def test_first_trial_is_inside_the_space() -> None:
-    for rates, first in (((1e-4, 1e-3), 1e-3), ((0.01, 0.1), 0.01), ((1e-3, 1.0), 0.006)):
-        assert sample_settings({**SPACE, "learning_rate": rates}, 0)["learning_rate"] == first
+def test_first_trials_have_the_rate_of_the_recipe_with_every_bias() -> None:
+    first = [sample_settings(SPACE, RATE, number, 0) for number in range(3)]
+    assert [one["learning_rate"] for one in first] == [RATE] * 3
+    assert [one["forget_bias"] for one in first] == ["default", "0", "chrono"]
+    without_gate = {"learning_rate": SPACE["learning_rate"]}
+    assert sample_settings(without_gate, RATE, 0, 0) == {"learning_rate": RATE}
+    assert sample_settings(without_gate, RATE, 1, 0)["learning_rate"] != RATE
+    for rates, expected in (((1e-4, 1e-3), 1e-3), ((0.1, 1.0), 0.1), ((1e-3, 1.0), RATE)):
+        space = {**SPACE, "learning_rate": rates}
+        assert sample_settings(space, RATE, 0, 0)["learning_rate"] == expected
 
 
-def test_rates_are_log_uniform_and_choices_equally_frequent() -> None:
-    found = [sample_settings(SPACE, number) for number in range(2000)]
-    rates = [one["learning_rate"] for one in found]
-    assert min(rates) >= 3e-4 and max(rates) <= 3e-2
-    for tenth in range(10):
-        low, high = (3e-4 * 100 ** (end / 10) for end in (tenth, tenth + 1))
-        assert sum(low <= rate < high for rate in rates) == pytest.approx(200, abs=50)
-    for name in ("dropout", "forget_bias", "grad_clip"):
-        for choice in SPACE[name]:
-            share = sum(one[name] == choice for one in found) / 2000
-            assert share == pytest.approx(1 / len(SPACE[name]), abs=0.04)
+def test_rates_and_biases_are_crossed() -> None:
+    found = [sample_settings(SPACE, RATE, number, 4) for number in range(30)]
+    rates = {one["learning_rate"] for one in found}
+    assert len(rates) == 10
+    assert len({tuple(one.values()) for one in found}) == 30
+
+
+def test_each_seed_has_a_draw_of_its_own() -> None:
+    draws = [
+        tuple(sample_settings(SPACE, RATE, number, seed)["learning_rate"] for number in (3, 6, 9))
+        for seed in range(6)
+    ]
+    assert len(set(draws)) == 6
+    assert draws[2] == tuple(
+        sample_settings(SPACE, RATE, number, 2)["learning_rate"] for number in (3, 6, 9)
+    )
 
 
 def test_few_rates_leave_no_wide_gap() -> None:
     low, high = SPACE["learning_rate"]
+    space = {"learning_rate": (low, high)}
     for trials in range(4, 40):
         rates = sorted(
-            sample_settings(SPACE, number)["learning_rate"] for number in range(1, trials)
+            float(sample_settings(space, RATE, number, trials)["learning_rate"])
+            for number in range(1, trials)
         )
-        ends = [low, *rates, high]
-        gaps = [math.log(after / before) for before, after in pairwise(ends)]
-        assert max(gaps) < 2.2 * math.log(high / low) / trials
+        gaps = [math.log(after / before) for before, after in pairwise([low, *rates, high])]
+        assert max(gaps) < 2.4 * math.log(high / low) / trials
 
 
 def test_given_settings_are_not_searched() -> None:
     assert make_search(9, {}, "") == SearchSettings(9, SPACE)
-    assert "dropout" not in make_search(9, {"dropout": 0.5, "num_layers": 2}, "").space
+    assert "forget_bias" not in make_search(9, {"forget_bias": "0", "num_layers": 2}, "").space
+    assert make_search(9, {"learning_rate": 0.0}, "").space == SPACE  # left to the recipe
     assert make_search(9, {}, "1e-3..1").space == {**SPACE, "learning_rate": (1e-3, 1.0)}
     for given, rates, problem in (
         (
@@ -107,20 +111,20 @@ def test_trials_suit_the_cell_and_keep_its_size(cell: str) -> None:
     )
     for number in range(4):
         tried = msgspec.structs.replace(
-            config, **sample_settings(search_space_for(SPACE, cell), number)
+            config, **sample_settings(search_space_for(SPACE, cell), RATE, number, 0)
         )
         assert takes(tried) and count_parameters_and_state(tried, 90) == count_parameters_and_state(
             config, 90
         )
 
 
-def test_best_third_goes_on_to_three_times_the_steps() -> None:
-    assert rung_schedule(27, 2700) == {300: 27, 900: 9, 2700: 3}
-    assert rung_schedule(10, 2700) == {300: 10, 900: 4, 2700: 2}
-    assert plan_search(SearchSettings(9, SPACE), 2700).cost_in_runs == 4
-    # rungs that eliminate no trial are skipped
-    assert rung_schedule(4, 2700) == {300: 4, 2700: 2} and rung_schedule(2, 2700) == {2700: 2}
-    assert rung_schedule(9, 2) == {1: 9, 2: 2}
+def test_best_third_goes_on_and_no_rung_is_shorter_than_a_quarter_or_200_steps() -> None:
+    assert rung_schedule(27, 2700) == {0.25: 27, 1.0: 9}
+    assert rung_schedule(6, 2700) == {0.25: 6, 1.0: 2}
+    assert plan_search(SearchSettings(8, SPACE), 2700).cost_in_runs == 5
+    assert rung_schedule(6, 400) == {0.5: 6, 1.0: 2}  # 200 of 400 steps
+    # rungs that eliminate no trial, or are as long as a run, are skipped
+    assert rung_schedule(2, 2700) == {1.0: 2} and rung_schedule(9, 200) == {1.0: 9}
 
 
 def test_ranking_drops_diverged_trials_and_breaks_ties_by_number() -> None:
@@ -152,9 +156,10 @@ def test_rate_near_a_bound_is_flagged() -> None:
 def test_expected_best_counts_no_trial_above_uniform_code() -> None:
     for lost in (None, 260.0):
         results = [TrialResult(0, 9, lost), TrialResult(1, 9, 2.0), TrialResult(1, 27, 1.0)]
-        tuning = summarize_tuning(SPACE, results, 6.0)
+        tuning = summarize_tuning(SPACE, RATE, 3, results, 6.0)
+        assert tuning.seed == 3
         assert tuning.expected_best == pytest.approx([4.0, 3.0])  # of the first rung
         assert [trial.bits for trial in tuning.trials] == [(lost,), (2.0, 1.0)]
         assert tuning.chosen == ChosenTrial(
-            number=1, steps=27, bits=1.0, settings=sample_settings(SPACE, 1)
+            number=1, steps=27, bits=1.0, settings=sample_settings(SPACE, RATE, 1, 3)
         )
