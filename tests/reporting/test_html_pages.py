@@ -39,9 +39,9 @@ TAGS = {
     *("html", "head", "meta", "title", "style", "body", "main", "footer", "section", "div"),
     *("h1", "h2", "h3", "p", "br", "b", "em", "a", "ul", "li", "pre", "code", "dl", "dt", "dd"),
     *("table", "thead", "tbody", "tr", "th", "td", "details", "summary", "figure", "figcaption"),
-    *("svg", "g", "defs", "path", "use", "clippath", "rect", "text"),
+    *("svg", "g", "defs", "path", "use", "clippath", "rect", "text", "span"),
 }
-INSPECTION_TAGS = {"s", "i", "span", "circle"}
+INSPECTION_TAGS = {"s", "i", "circle"}
 FOREIGN_NAMES = ["markup", "code", pytest.param("length", marks=pytest.mark.slow)]
 PAGES: dict[str, Callable[[str], bytes]] = {
     "comparison": cache(lambda foreign: render_comparison(comparison_result(foreign))),
@@ -139,7 +139,8 @@ MEASURE = """(() => {
     contrast: all("body *").filter(says).map(one => [contrast(one, one.closest("svg") ?
       getComputedStyle(one).fill : getComputedStyle(one).color), one.textContent.trim()]),
     small: all("body *").filter(says).map(one => [parseFloat(getComputedStyle(one).fontSize) *
-      (one.ownerSVGElement ? one.ownerSVGElement.clientWidth / 380 : 1), one.textContent.trim()]),
+      (one.ownerSVGElement ? one.ownerSVGElement.clientWidth /
+        one.ownerSVGElement.viewBox.baseVal.width : 1), one.textContent.trim()]),
     background: getComputedStyle(document.body).backgroundColor,
     width: document.documentElement.clientWidth, scroll: document.documentElement.scrollWidth,
     height: document.documentElement.scrollHeight }

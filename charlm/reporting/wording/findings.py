@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from charlm.reporting.formatting import format_duration, pluralize
 from charlm.reporting.wording.baselines import READ_NGRAM, baseline_bits
+from charlm.reporting.wording.probes import describe_reason
 from charlm.reporting.wording.quantities import (
     QUANTITIES,
     find_verdict,
@@ -210,7 +211,10 @@ def describe_unmeasured(report: ComparisonReport) -> list[str]:
     """Return why quantities have no value, once for all that share the cause."""
     titles: dict[str, list[str]] = {}
     for missing in report.unmeasured:
-        titles.setdefault(UNMEASURED[missing.cause], []).append(QUANTITIES[missing.quantity].title)
+        why = UNMEASURED[missing.cause]
+        if missing.reason is not None:
+            why = describe_reason(missing.reason).rstrip(".")
+        titles.setdefault(why, []).append(QUANTITIES[missing.quantity].title)
     return [f"Not measured, because {why}: {', '.join(names)}." for why, names in titles.items()]
 
 
