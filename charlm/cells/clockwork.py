@@ -45,10 +45,8 @@ class Clockwork(Cell):
     def flops(self) -> int:
         """FLOPs of one step, the mean over a whole period: a module counts when it is due."""
         module_size = self.hidden_size // NUM_MODULES
-        products = [
-            2 * module_size * (self.input_size + block.in_features) for block in self.blocks
-        ]
-        return int(sum(flops / 2**k for k, flops in enumerate(products)))
+        inputs = [self.input_size + self.hidden_size - k * module_size for k in range(NUM_MODULES)]
+        return int(sum(2 * module_size * size / 2**k for k, size in enumerate(inputs)))
 
     def initial_state(self, batch_size: int) -> State:
         """Return zeros: h (batch, hidden_size) and t (batch, 1)."""
