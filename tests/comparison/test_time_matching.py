@@ -63,7 +63,7 @@ def test_measured_sizes_are_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert set(measured) == {"rnn"}  # the LSTM is the reference
     assert first.hidden_sizes["rnn"] == pytest.approx(2 * first.hidden_sizes["lstm"], rel=0.02)
     assert first.relative_errors["lstm"] == 0
-    assert "as an LSTM of 30,000 parameters" in describe_matching(first.matching(7))
+    assert "as an LSTM of 30,000 parameters" in describe_matching(first.matching(7, None))
     assert (tmp_path / "time_matching.json").exists()
     measured.clear()
     # the budget and the seed do not decide it; another width does
@@ -73,3 +73,18 @@ def test_measured_sizes_are_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert set(measured) == {"gru"} and more.hidden_sizes["rnn"] == first.hidden_sizes["rnn"]
     footing("rnn", seq_len=9)
     assert measured[-1] == "rnn"
+
+
+def test_nothing_is_written_by_a_dry_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time_matching, "relative_step_time", lambda *_: 1.0)
+    time_matching.match_step_time(
+        {"embedding_dim": 8},
+        ["rnn"],
+        30_000,
+        SYMBOLS,
+        None,
+        "cpu",
+        tmp_path,
+        writes=False,  # type: ignore[arg-type]
+    )
+    assert not list(tmp_path.iterdir())
