@@ -9,8 +9,12 @@ from charlm.config import Config
 
 BASE_PARAMETERS = 100_000  # size and budget that `Recipe.learning_rate` is for
 BASE_CHARACTERS = 1_250_000
-SIZE_EXPONENT = 0.0  # how the best rate changes with parameters: see docs/recipes.md
-BUDGET_EXPONENT = 0.0  # and with characters
+SIZE_EXPONENT = -0.3  # how the best rate changes with parameters: see docs/recipes.md
+BUDGET_EXPONENT = -0.4  # and with characters
+# The search had 25,000 and 100,000 parameters, and 0.3 and 1.2 million characters. Further than a
+# factor of 4 beyond, the rate no longer changes.
+MIN_PARAMETERS, MAX_PARAMETERS = 6_250, 400_000
+MIN_CHARACTERS, MAX_CHARACTERS = 75_000, 4_800_000
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,31 +22,31 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
     learning_rate: float  # peak, for BASE_PARAMETERS and BASE_CHARACTERS
     batch_size: int = 8
-    grad_clip: float = 1.0
+    grad_clip: float = 0.25
     recurrent_init: Literal["default", "orthogonal"] = "default"
 
 
 RECIPES = {
     "attention": Recipe(learning_rate=0.006),
     "clockwork": Recipe(learning_rate=0.004),
-    "coupled-lstm": Recipe(learning_rate=0.016, recurrent_init="orthogonal"),
-    "depth-gated-lstm": Recipe(learning_rate=0.016, recurrent_init="orthogonal"),
-    "gru": Recipe(learning_rate=0.010, recurrent_init="orthogonal"),
-    "gru-cho": Recipe(learning_rate=0.010, recurrent_init="orthogonal"),
+    "coupled-lstm": Recipe(learning_rate=0.01, recurrent_init="orthogonal"),
+    "depth-gated-lstm": Recipe(learning_rate=0.01, recurrent_init="orthogonal"),
+    "gru": Recipe(learning_rate=0.005, recurrent_init="orthogonal"),
+    "gru-cho": Recipe(learning_rate=0.005, recurrent_init="orthogonal"),
     "indrnn": Recipe(learning_rate=0.004),
     "irnn": Recipe(learning_rate=0.002),
-    "layernorm-lstm": Recipe(learning_rate=0.016, recurrent_init="orthogonal"),
+    "layernorm-lstm": Recipe(learning_rate=0.01, recurrent_init="orthogonal"),
     "lru": Recipe(learning_rate=0.006),
-    "lstm": Recipe(learning_rate=0.016, recurrent_init="orthogonal"),
+    "lstm": Recipe(learning_rate=0.01, recurrent_init="orthogonal"),
     "matrix-lstm": Recipe(learning_rate=0.010),
     "mingru": Recipe(learning_rate=0.010),
     "minlstm": Recipe(learning_rate=0.010),
-    "mogrifier": Recipe(learning_rate=0.010, recurrent_init="orthogonal"),
-    "mul-lstm": Recipe(learning_rate=0.010, recurrent_init="orthogonal"),
-    "peephole-lstm": Recipe(learning_rate=0.016, recurrent_init="orthogonal"),
+    "mogrifier": Recipe(learning_rate=0.006, recurrent_init="orthogonal"),
+    "mul-lstm": Recipe(learning_rate=0.006, recurrent_init="orthogonal"),
+    "peephole-lstm": Recipe(learning_rate=0.01, recurrent_init="orthogonal"),
     "qrnn": Recipe(learning_rate=0.010),
     "rg-lru": Recipe(learning_rate=0.010),
-    "rnn": Recipe(learning_rate=0.004, recurrent_init="orthogonal"),
+    "rnn": Recipe(learning_rate=0.003, recurrent_init="orthogonal"),
     "slstm": Recipe(learning_rate=0.010),
     "sru": Recipe(learning_rate=0.010),
 }
@@ -80,6 +84,8 @@ def apply_recipe(config: Config, parameters: int, characters: int) -> Config:
 
 def scaled_rate(recipe: Recipe, parameters: int, characters: int) -> float:
     """Return the peak learning rate for a size and a budget, to three digits."""
+    parameters = min(max(parameters, MIN_PARAMETERS), MAX_PARAMETERS)
+    characters = min(max(characters, MIN_CHARACTERS), MAX_CHARACTERS)
     scale = (parameters / BASE_PARAMETERS) ** SIZE_EXPONENT
     scale *= (characters / BASE_CHARACTERS) ** BUDGET_EXPONENT
     return float(f"{recipe.learning_rate * scale:.3g}")

@@ -10,6 +10,10 @@ from charlm.recipes import (
     BASE_PARAMETERS,
     BUDGET_EXPONENT,
     CUSTOM_CELL,
+    MAX_CHARACTERS,
+    MAX_PARAMETERS,
+    MIN_CHARACTERS,
+    MIN_PARAMETERS,
     RECIPES,
     SIZE_EXPONENT,
     apply_recipe,
@@ -56,10 +60,18 @@ def test_a_cell_of_ones_own_has_the_recipe_of_the_gru() -> None:
 def test_the_rate_scales_with_size_and_budget() -> None:
     recipe = RECIPES["lstm"]
     assert scaled_rate(recipe, BASE_PARAMETERS, BASE_CHARACTERS) == recipe.learning_rate
-    larger = scaled_rate(recipe, 16 * BASE_PARAMETERS, BASE_CHARACTERS)
-    assert larger == pytest.approx(recipe.learning_rate * 16**SIZE_EXPONENT, rel=0.01)
-    longer = scaled_rate(recipe, BASE_PARAMETERS, 16 * BASE_CHARACTERS)
-    assert longer == pytest.approx(recipe.learning_rate * 16**BUDGET_EXPONENT, rel=0.01)
+    larger = scaled_rate(recipe, 4 * BASE_PARAMETERS, BASE_CHARACTERS)
+    assert larger == pytest.approx(recipe.learning_rate * 4**SIZE_EXPONENT, rel=0.01)
+    longer = scaled_rate(recipe, BASE_PARAMETERS, 3 * BASE_CHARACTERS)
+    assert longer == pytest.approx(recipe.learning_rate * 3**BUDGET_EXPONENT, rel=0.01)
+
+
+def test_the_rate_is_not_extrapolated_far() -> None:
+    recipe = RECIPES["lstm"]
+    largest = scaled_rate(recipe, MAX_PARAMETERS, MAX_CHARACTERS)
+    assert scaled_rate(recipe, 10**9, 10**12) == largest < recipe.learning_rate
+    smallest = scaled_rate(recipe, MIN_PARAMETERS, MIN_CHARACTERS)
+    assert scaled_rate(recipe, 1, 1) == smallest > recipe.learning_rate
 
 
 def test_the_rate_has_three_digits() -> None:
