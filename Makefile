@@ -7,7 +7,7 @@ READY = $(VENV)/.ready
 export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := check
-.PHONY: setup compare stability recipes test test-fast check lint types reference fix golden bench race memory faults kills
+.PHONY: setup compare stability recipes test test-fast check lint types reference fix golden bench race memory coverage faults kills
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -66,6 +66,9 @@ memory: $(READY)  ## how far cells reach: adding as in Bai et al. (2018), curric
 	  --params 10600 --embedding-dim 8 --max-steps 1000 --out memory/adding
 	$(BIN)/charlm tasks compare copy --distances 1..50 --cells rnn,gru,lstm --seeds 3 \
 	  --params 70000 --embedding-dim 8 --lr 0.005 --max-steps 4000 --out memory/copy
+
+coverage: $(READY)  ## how often intervals hold the truth: simulation, minutes
+	$(BIN)/python scripts/coverage.py
 
 faults: $(READY)  ## flip every bit of every byte of a checkpoint: minutes
 	CHARLM_FLIP_EVERY=1 $(BIN)/python -m pytest tests/runs/test_checkpoint.py -k flipped

@@ -1,6 +1,7 @@
-"""Two-way (seeds x text blocks) bootstrap of paired differences.
+"""Two-way (seeds x units of text) bootstrap of a mean, or of a mean of paired differences.
 
-SciPy's bootstrap resamples one level; here seeds and blocks of text are two crossed levels.
+SciPy's bootstrap resamples one level; here seeds and units of text are two crossed levels, and
+the text is worth fewer units than it has where neighbors are alike (dependence.py).
 """
 
 import math
@@ -9,84 +10,66 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from charlm.comparison.dependence import EffectiveUnits, effective_units
 from charlm.evaluation.blocks import Numbers
 
 RESAMPLES = 9999
 SMALLEST_VARIANCE = float(np.finfo(np.float64).tiny)  # in place of zero: a cell against itself
 
 
-class ResamplingWeights(NamedTuple):
-    """Weight of each seed, (resamples, seeds), and of each block, (resamples, blocks)."""
-
-    seeds: Numbers
-    blocks: Numbers
-
-
-def draw_resampling_weights(seeds: int, blocks: int, seed: int) -> ResamplingWeights:
-    """Resample seeds and blocks with replacement, independently of each other.
-
-    They are crossed, not nested: every seed reads the same blocks.
-
-    Source: Owen (2007), "The pigeonhole bootstrap".
-    """
-    generator = np.random.default_rng(seed)
-    weights = (generator.multinomial(n, np.full(n, 1 / n), RESAMPLES) / n for n in (seeds, blocks))
-    return ResamplingWeights(*weights)
-
-
-class DifferenceEstimate(NamedTuple):
-    """A mean difference and the components of its uncertainty.
+class MeanEstimate(NamedTuple):
+    """A mean per character, word or place, and the components of its uncertainty.
 
     Attributes:
-        mean: Mean difference in bits per character.
+        mean: Total of all units over their total count, mean over seeds.
         seeds: Standard deviation over seeds.
         text: Standard error that more seeds would not reduce.
-        residuals: Contributions to the mean, as if blocks were independent, (seeds, blocks).
+        residuals: Contributions to the mean, (seeds, units); their mean is 0.
+        effective: How many independent units the text is worth.
     """
 
     mean: float
     seeds: float
     text: float
     residuals: Numbers
+    effective: EffectiveUnits
 
 
-def estimate_difference(differences: Numbers, lengths: NDArray[np.int64]) -> DifferenceEstimate:
-    """Estimate a mean difference and its variance components.
+def estimate_mean(sums: Numbers, counts: NDArray[np.float64], are_ordered: bool) -> MeanEstimate:
+    """Estimate a mean and its variance components.
+
+    A unit that is much longer than the others draws the mean to itself. Its residual is enlarged
+    by what it would be if the mean had been taken without it.
 
     Args:
-        differences: Bits that a cell needs more than another, (seeds, blocks).
-        lengths: Characters of each block, (blocks,).
+        sums: Of each seed and unit, such as the bits that a cell needs more than another.
+        counts: What the sums are divided by, such as characters, (units,).
+        are_ordered: Whether neighboring units may be alike.
+
+    Source: MacKinnon and White (1985), "Some heteroskedasticity-consistent covariance matrix
+        estimators", HC3.
     """
-    mean = differences.mean(0).sum() / lengths.sum()
-    residuals = (differences - mean * lengths) / lengths.mean()  # of a ratio, to first order
-    seeds, blocks = residuals.shape
-    by_seed, by_block = residuals.mean(1), residuals.mean(0)
-    interaction = residuals - by_seed[:, None] - by_block
-    noise = (interaction**2).sum() / ((seeds - 1) * (blocks - 1)) / seeds
-    residuals = residuals + (_autocorrelation_inflation(by_block) - 1) * by_block
-    text = max(0.0, residuals.mean(0).var(ddof=1) - noise) / blocks
-    return DifferenceEstimate(float(mean), float(by_seed.std(ddof=1)), float(text**0.5), residuals)
-
-
-def _autocorrelation_inflation(by_block: Numbers) -> float:
-    """Return the factor by which correlation of neighboring blocks inflates a standard error.
-
-    With r the correlation of adjacent blocks, corrected for the bias of few blocks, the variance
-    is (1 + r) / (1 - r) times that of independent blocks.
-
-    Source: Marriott and Pope (1954), "Bias in the estimation of autocorrelations".
-    """
-    blocks = len(by_block)
-    r = float(by_block[1:] @ by_block[:-1]) / max(float(by_block @ by_block), SMALLEST_VARIANCE)
-    r = min(max(r + (1 + 4 * r) / blocks, 0.0), 0.9)
-    return math.sqrt((1 + r) / (1 - r))
+    total = counts.sum()
+    units = len(counts)
+    by_seed = sums.sum(1) / total
+    mean = float(by_seed.mean())
+    residuals = (sums - mean * counts) * (units / total)
+    residuals *= (1 - 1 / units) / (1 - counts / total)
+    residuals -= residuals.mean()
+    by_unit = residuals.mean(0)
+    effective = effective_units(by_unit, counts, are_ordered)
+    interaction = residuals - residuals.mean(1)[:, None] - by_unit
+    seeds = len(by_seed)
+    noise = (interaction**2).mean() / (seeds - 1)
+    text = max(0.0, by_unit.var() - noise) / (effective.mean - 1)
+    return MeanEstimate(mean, float(by_seed.std(ddof=1)), math.sqrt(text), residuals, effective)
 
 
 class BootstrapDistribution(NamedTuple):
-    """Studentized bootstrap distribution of a mean difference.
+    """Studentized bootstrap distribution of a mean.
 
     Attributes:
-        mean: Mean difference.
+        mean: The mean.
         error: Its standard error.
         t_statistics: Deviations of the resamples in their standard errors, (resamples,).
     """
@@ -119,27 +102,69 @@ class BootstrapDistribution(NamedTuple):
         return max(self.p_greater(-margin), self.p_less(margin))
 
 
-def studentized_bootstrap(
-    estimate: DifferenceEstimate, weights: ResamplingWeights
-) -> BootstrapDistribution:
+def studentized_bootstrap(estimate: MeanEstimate, seed: int) -> BootstrapDistribution:
     """Return each resample's deviation from the mean in units of its own standard error.
 
-    With few seeds the standard error is uncertain as well; ignoring that makes intervals too
-    short.
+    Seeds and units are resampled with replacement, independently of each other: every seed reads
+    the same units. A resample has as many units as the text may be worth, so that intervals are
+    long where few count, and where it is uncertain how many. With few seeds the standard error is
+    uncertain as well; ignoring that makes intervals too short.
+
+    Args:
+        estimate: The mean and its residuals.
+        seed: Of the resampling.
+
+    Source: Owen (2007), "The pigeonhole bootstrap"; Bickel, Goetze and van Zwet (1997),
+        "Resampling fewer than n observations".
     """
-    residuals = estimate.residuals
-    error = _standard_error(residuals.mean(1).var(), residuals.mean(0).var(), residuals)
-    by_seed, by_block = weights.blocks @ residuals.T, weights.seeds @ residuals
-    deviation = (weights.seeds * by_seed).sum(1)
-    seed_variance = (weights.seeds * by_seed**2).sum(1) - deviation**2
-    block_variance = (weights.blocks * by_block**2).sum(1) - deviation**2
-    t_statistics = deviation / _standard_error(seed_variance, block_variance, residuals)
+    generator = np.random.default_rng(seed)
+    residuals, effective = estimate.residuals, estimate.effective
+    seeds, units = residuals.shape
+    drawn = effective.draw(RESAMPLES, generator)
+    seed_weights = generator.multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES) / seeds
+    unit_weights = generator.multinomial(drawn, np.full(units, 1 / units)) / drawn[:, None]
+    deviation, *variances = _variances(residuals, seed_weights, unit_weights)
+    even = np.full((1, seeds), 1 / seeds), np.full((1, units), 1 / units)
+    _, *of_sample = _variances(residuals, *even)
+    divisors = seeds - 1, effective.mean - 1
+    t_statistics = deviation / _standard_error(*variances, *divisors)
+    error = _standard_error(*of_sample, *divisors)[0]
     return BootstrapDistribution(estimate.mean, float(error), t_statistics)
 
 
-def _standard_error(seed_variance: Numbers, block_variance: Numbers, residuals: Numbers) -> Numbers:
-    """Return the standard error of a mean from the variances (over n) of seed and block means."""
-    seeds, blocks = residuals.shape
-    variance = seed_variance / (seeds - 1) + block_variance / (blocks - 1)
+def _variances(
+    residuals: Numbers, seed_weights: Numbers, unit_weights: Numbers
+) -> tuple[Numbers, Numbers, Numbers, Numbers]:
+    """Return mean, variance of seed means, of unit means, and of their interaction.
+
+    Args:
+        residuals: Of seeds and units, (seeds, units).
+        seed_weights: Of each seed in each resample, (resamples, seeds).
+        unit_weights: Of each unit in each resample, (resamples, units).
+    """
+
+    def mean(values: Numbers) -> Numbers:
+        total: Numbers = (seed_weights * (unit_weights @ values.T)).sum(1)
+        return total
+
+    deviation = mean(residuals)
+    by_seed = (seed_weights * (unit_weights @ residuals.T) ** 2).sum(1) - deviation**2
+    by_unit = (unit_weights * (seed_weights @ residuals) ** 2).sum(1) - deviation**2
+    interaction = mean(residuals**2) - deviation**2 - by_seed - by_unit
+    return deviation, by_seed, by_unit, interaction
+
+
+def _standard_error(
+    by_seed: Numbers, by_unit: Numbers, interaction: Numbers, seeds: float, units: float
+) -> Numbers:
+    """Return the standard error of a mean from its variances and their divisors.
+
+    The interaction of seeds and units is in both variances, and counts once.
+
+    Source: Cameron, Gelbach and Miller (2011), "Robust inference with multiway clustering".
+    """
+    of_seeds, of_units = by_seed / seeds, by_unit / units
+    larger = np.maximum(of_seeds, of_units)
+    variance = np.maximum(of_seeds + of_units - interaction / (seeds * units), larger)
     error: Numbers = np.sqrt(np.maximum(variance, SMALLEST_VARIANCE))
     return error

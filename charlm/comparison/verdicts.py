@@ -1,182 +1,158 @@
-"""Verdicts: which cells are better than the reference, worse, or equivalent.
+"""Verdicts: which cells are better than another, worse, or equivalent.
 
 A verdict is about the recipe: trained with other seeds, tested on other text of the same kind.
-Intervals and p values come from a studentized two-way bootstrap of seeds and blocks of text
-(bootstrap.py).
+Intervals and p values come from a studentized two-way bootstrap of seeds and units of text
+(bootstrap.py). `make coverage` measures where the truth is known how often its intervals hold
+it; docs/statistics.md has the tables.
 
-Coverage of its 95 % intervals was measured where the truth is known: 6 to 10 seeds that differ by
-0.001 to 0.05 bits, 20 to 500 blocks, noise that is normal or has skewness 1. They cover 93 to
-97 %, and 97 to 98 % where all noise is an interaction of seed and block. Alternatives failed
-there. The percentile bootstrap covers 83 to 93 % where seeds differ most, a bootstrap of seeds
-alone 22 to 96 %, of blocks alone 6 to 96 %. A two-way t interval with Satterthwaite's degrees of
-freedom does as well, but covers 88 % where seeds have skewness 2. This one covers 91 to 95 %.
-
-Blocks of text are not independent. On python-docs, the difference of a small GRU and LSTM in a
-block of 1,000 characters correlates by 0.5 with that in the next, and that of two n-grams by 0.7
-to 0.8; on tiny Shakespeare, that of n-grams by 0.1 to 0.4. If blocks that correlate by 0.5 are
-taken as independent, intervals cover 75 %. So a long text is cut into long blocks, and the rest
-of the correlation reduces the number of blocks that count. Then intervals cover 91 to 93 % at
-0.5, and 87 to 89 % at 0.7. Trust an interval less where text dominates and is homogeneous.
+A seed that diverged has no value. Cells are compared on the seeds that neither of them lost, so
+a verdict is about runs that do not diverge; how many do is reported beside it.
 """
 
-import math
-from collections.abc import Mapping
-from statistics import NormalDist
+from collections.abc import Collection, Mapping
+from itertools import combinations
+from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+from charlm.comparison.bootstrap import BootstrapDistribution, MeanEstimate
+from charlm.comparison.paired_sample import Counts, Pair, PairedSample
+from charlm.comparison.sample_size import SIGNIFICANCE_LEVEL, describe_power
+from charlm.evaluation.blocks import Numbers
+from charlm.results.comparison import Judged, JudgedQuantity, Label, PairVerdict, Verdict
+from charlm.results.text import UnitKind
 
-from charlm.comparison.bootstrap import (
-    DifferenceEstimate,
-    draw_resampling_weights,
-    estimate_difference,
-    studentized_bootstrap,
-)
-from charlm.comparison.request import DEFAULT_MARGIN
-from charlm.evaluation.blocks import MIN_BLOCK_LENGTH, Numbers
-from charlm.results.comparison import InsufficientData, Label, Power, Verdict
+MAX_PAIRED_CELLS = 4  # up to which all pairs are tested
 
-SIGNIFICANCE_LEVEL = 0.05  # familywise error rate
-POWER = 0.8
-# A sign-flip test, which assumes nothing about the noise, has p >= 2 / 2^5 = 6 % with 5 seeds.
-MIN_SEEDS = 6
-MIN_BLOCKS = 20
+Tests = Mapping[Pair, tuple[MeanEstimate, BootstrapDistribution]]
 
 
-def compute_verdicts(
-    bits: Mapping[str, Numbers],
-    lengths: NDArray[np.int64],
+class Judgement(NamedTuple):
+    """What the runs of a comparison say about one quantity.
+
+    Attributes:
+        cells: Every cell: its value, interval, and verdict against the reference.
+        pairs: Verdicts on all pairs of at most four cells; else empty.
+    """
+
+    cells: dict[str, Judged]
+    pairs: tuple[PairVerdict, ...]
+
+
+def judge(
+    values: Mapping[str, Numbers],
+    counts: Counts,
     reference: str,
-    margin: float = DEFAULT_MARGIN,
+    margin: float,
+    *,
+    quantity: JudgedQuantity,
+    unit_kind: UnitKind,
+    higher_is_better: bool = False,
+    bounds: Collection[str] = (),
     seed: int = 0,
-) -> dict[str, Verdict]:
-    """Compare every cell with the reference.
+) -> Judgement:
+    """Judge a quantity that was measured for several cells, seeds and units of text.
 
-    Seeds are paired over cells, and so are blocks. A cell with a seed that diverged (infinite
-    bits) has no mean: what its other seeds did is no evidence. Tests of a difference and of
-    equivalence are each corrected for the number of cells, diverged ones included. The result
-    depends on the arguments alone.
+    Seeds are paired over cells, and so are units. Tests of a difference and of equivalence are
+    each corrected for the number of tests that are made. The result depends on the arguments
+    alone.
 
     Args:
-        bits: Cell -> bits of each block, (seeds, blocks).
-        lengths: Characters of each block, (blocks,).
+        values: Cell -> sums of each unit, (seeds, units). A seed with a sum that is not finite
+            diverged.
+        counts: What each unit's sum is divided by, (units,); units with 0 are left out.
         reference: Cell that the others are compared with.
-        margin: Smallest relevant difference in bits per character.
+        margin: Smallest relevant difference.
+        quantity: Name of the quantity.
+        unit_kind: What a unit is. Neighboring blocks may be alike, files and lines are not.
+        higher_is_better: Whether a higher value is the better one.
+        bounds: Cells whose value is a bound, so that they cannot be equivalent to others.
         seed: Of the resampling.
 
     Returns:
-        Verdict of every cell but the reference.
+        Value and verdict of every cell, and verdicts on all pairs of at most four cells.
     """
-    seeds, blocks = bits[reference].shape
-    diverged = {cell: int((~np.isfinite(values)).any(1).sum()) for cell, values in bits.items()}
-    others = [cell for cell in bits if cell != reference]
-    insufficient = check_sample_size(seeds, blocks, diverged[reference])
-    weights = draw_resampling_weights(seeds, blocks, seed)
-    tests = {}
-    for cell in others:
-        if not (insufficient or diverged[cell]):
-            estimate = estimate_difference(bits[cell] - bits[reference], lengths)
-            tests[cell] = estimate, studentized_bootstrap(estimate, weights)
-    p_differ = holm_adjust(
-        {cell: test.p_two_sided() for cell, (_, test) in tests.items()}, len(others)
-    )
-    p_tost = holm_adjust(
-        {cell: test.p_tost(margin) for cell, (_, test) in tests.items()}, len(others)
+    sample = PairedSample.build(values, counts, unit_kind, seed)
+    others = [cell for cell in values if cell != reference]
+    pairs = [(cell, reference) for cell in others]
+    has_all_pairs = 2 <= len(values) <= MAX_PAIRED_CELLS
+    if has_all_pairs:
+        pairs += [(cell, other) for other, cell in combinations(others, 2)]
+    tests = {pair: sample.test(pair) for pair in pairs if not sample.insufficient(pair)}
+    verdicts = _judge_tests(tests, margin, higher_is_better, bounds)
+    verdicts |= {pair: _without_test(sample, pair) for pair in pairs if pair not in tests}
+    is_lost = not sample.finished[reference].any()
+    of_reference = Verdict(label="diverged" if is_lost else "reference")
+
+    def judged(cell: str) -> Judged:
+        low, high = sample.interval(cell) or (None, None)
+        verdict = verdicts[cell, reference] if cell in others else of_reference
+        return Judged(value=sample.summary(cell), ci_low=low, ci_high=high, verdict=verdict)
+
+    return Judgement(
+        {cell: judged(cell) for cell in values},
+        tuple(
+            PairVerdict(quantity=quantity, cell=cell, other=other, verdict=verdicts[cell, other])
+            for cell, other in (pairs if has_all_pairs else ())
+        ),
     )
 
+
+def _judge_tests(
+    tests: Tests, margin: float, higher_is_better: bool, bounds: Collection[str]
+) -> dict[Pair, Verdict]:
+    """Return the verdict of each test, corrected for their number."""
+
+    def p_tost(pair: Pair) -> float:
+        return 1.0 if set(pair) & set(bounds) else tests[pair][1].p_tost(margin)
+
+    p_differ = holm_adjust({pair: test.p_two_sided() for pair, (_, test) in tests.items()})
+    p_equivalent = holm_adjust({pair: p_tost(pair) for pair in tests})
     verdicts = {}
-    for cell in others:
-        if diverged[cell]:
-            verdicts[cell] = Verdict(label="diverged")
-        elif diverged[reference]:
-            verdicts[cell] = Verdict(label="inconclusive", insufficient=insufficient)
-        elif insufficient:
-            mean = float((bits[cell] - bits[reference]).mean(0).sum() / lengths.sum())
-            verdicts[cell] = Verdict(
-                label="inconclusive", insufficient=insufficient, difference=mean
-            )
-        else:
-            estimate, test = tests[cell]
-            label = _classify(estimate.mean, p_differ[cell], p_tost[cell])
-            ci_low, ci_high = test.interval(SIGNIFICANCE_LEVEL)
-            is_open = label == "inconclusive"
-            verdicts[cell] = Verdict(
-                label=label,
-                difference=estimate.mean,
-                ci_low=ci_low,
-                ci_high=ci_high,
-                p=test.p_two_sided(),
-                p_holm=p_differ[cell],
-                p_tost_holm=p_tost[cell],
-                seed_std=estimate.seeds,
-                text_se=estimate.text,
-                power=_power(estimate, margin, len(others)) if is_open else None,
-            )
+    for pair, (estimate, test) in tests.items():
+        label = _classify(estimate.mean, p_differ[pair], p_equivalent[pair], higher_is_better)
+        is_open = label == "inconclusive" and not set(pair) & set(bounds)
+        ci_low, ci_high = test.interval(SIGNIFICANCE_LEVEL)
+        verdicts[pair] = Verdict(
+            label=label,
+            difference=estimate.mean,
+            ci_low=ci_low,
+            ci_high=ci_high,
+            p=test.p_two_sided(),
+            p_holm=p_differ[pair],
+            p_tost_holm=p_equivalent[pair],
+            seed_std=estimate.seeds,
+            text_se=estimate.text,
+            power=describe_power(estimate, test, margin, len(tests)) if is_open else None,
+        )
     return verdicts
 
 
-def _classify(mean: float, p_differ: float, p_tost: float) -> Label:
+def _classify(mean: float, p_differ: float, p_tost: float, higher_is_better: bool) -> Label:
     """Return the label; a difference that is significant but below the margin is equivalence."""
     if p_tost <= SIGNIFICANCE_LEVEL:
         return "equivalent"
     if p_differ <= SIGNIFICANCE_LEVEL:
-        return "better" if mean < 0 else "worse"
+        return "better" if (mean > 0) == higher_is_better else "worse"
     return "inconclusive"
 
 
-def holm_adjust(p: Mapping[str, float], tests: int) -> dict[str, float]:
-    """Return p values adjusted for multiple tests; tests without a p value count as 1.
+def _without_test(sample: PairedSample, pair: Pair) -> Verdict:
+    """Return the verdict on a pair that cannot be tested."""
+    if not sample.finished[pair[0]].any():
+        return Verdict(label="diverged")
+    return Verdict(
+        label="inconclusive",
+        insufficient=sample.insufficient(pair),
+        difference=sample.difference(pair),
+    )
+
+
+def holm_adjust(p: Mapping[Pair, float]) -> dict[Pair, float]:
+    """Return p values adjusted for their number.
 
     Source: Holm (1979), "A simple sequentially rejective multiple test procedure".
     """
     adjusted, highest = {}, 0.0
-    for rank, cell in enumerate(sorted(p, key=lambda cell: p[cell])):
-        highest = max(highest, min(1.0, (tests - rank) * p[cell]))
-        adjusted[cell] = highest
+    for rank, pair in enumerate(sorted(p, key=lambda pair: p[pair])):
+        highest = max(highest, min(1.0, (len(p) - rank) * p[pair]))
+        adjusted[pair] = highest
     return adjusted
-
-
-def check_sample_size(seeds: int, blocks: int, diverged: int = 0) -> InsufficientData | None:
-    """Return why no cell can be compared with the reference; None if it can.
-
-    Args:
-        seeds: Runs of each cell.
-        blocks: Blocks of the test text.
-        diverged: Runs of the reference that diverged.
-    """
-    if diverged:
-        return InsufficientData(
-            cause="reference_diverged", available=seeds - diverged, needed=seeds, diverged=diverged
-        )
-    if seeds < MIN_SEEDS:
-        return InsufficientData(cause="seeds", available=seeds, needed=MIN_SEEDS)
-    if blocks < MIN_BLOCKS:
-        return InsufficientData(
-            cause="blocks",
-            available=blocks,
-            needed=MIN_BLOCKS,
-            characters_needed=MIN_BLOCKS * MIN_BLOCK_LENGTH,
-        )
-    return None
-
-
-def required_seeds(estimate: DifferenceEstimate, margin: float, tests: int) -> int | None:
-    """Return the seeds that detect a difference of the margin with a power of 80 %.
-
-    That is for the strictest of the corrected tests. None if no number would do, as the text is
-    too short.
-
-    Source: Guenther (1981), "Sample size formulas for normal theory T tests".
-    """
-    z = NormalDist().inv_cdf(1 - SIGNIFICANCE_LEVEL / tests / 2)
-    error = margin / (z + NormalDist().inv_cdf(POWER))
-    seed_variance = error**2 - estimate.text**2
-    if seed_variance <= 0:
-        return None
-    return math.ceil(estimate.seeds**2 / seed_variance + z**2 / 2)
-
-
-def _power(estimate: DifferenceEstimate, margin: float, tests: int) -> Power:
-    """Return what it would take to detect a difference of the margin."""
-    seeds = required_seeds(estimate, margin, tests)
-    return Power(seeds=None if seeds is None else max(seeds, MIN_SEEDS))

@@ -1,0 +1,161 @@
+"""How far back the order of characters matters to a cell, and whether cells differ in it.
+
+The order reach is read off a curve: the bits per character that a cell loses when everything
+further back than k characters is shuffled. The curve is made monotone, as what is lost beyond k
+is at least what is lost beyond more. The reach is where it falls below a fixed tolerance,
+interpolated on logarithmic k. It is compared in octaves (factors of two).
+
+A reach is no sum over the text. Its uncertainty is that of the influence of each unit: how much
+the reach changes where the unit is left out. These influences then go through the same two-way
+bootstrap as every other quantity.
+
+Source: Efron (1982), "The jackknife, the bootstrap and other resampling plans".
+"""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+from charlm.comparison.paired_sample import Counts, summarize_seeds
+from charlm.comparison.verdicts import Judgement, judge
+from charlm.evaluation.blocks import Numbers
+from charlm.results.comparison import Judged
+from charlm.results.text import UnitKind
+
+TOLERANCE = 0.01  # bits per character
+ORDER_REACH_MARGIN = 0.5  # octaves
+
+
+def judge_order_reach(
+    curves: Mapping[str, Numbers],
+    counts: Counts,
+    lengths: Sequence[int],
+    reference: str,
+    *,
+    unit_kind: UnitKind,
+    margin: float = ORDER_REACH_MARGIN,
+) -> Judgement:
+    """Judge how far back the order of characters matters.
+
+    Args:
+        curves: Cell -> excess bits of each unit where everything further back than each length
+            is shuffled, (seeds, lengths, units); not finite where a seed diverged.
+        counts: Characters of each unit that were measured at each length, (lengths, units).
+        lengths: Characters that keep their order, ascending.
+        reference: Cell that the others are compared with.
+        unit_kind: What a unit is.
+        margin: Smallest relevant difference in octaves.
+
+    Returns:
+        Values and their intervals in characters, with the geometric mean over seeds. Differences
+        in verdicts are in octaves. A reach at either end of the lengths is a bound, and never
+        equivalent to another.
+    """
+    counts = np.asarray(counts, float)
+    measured = counts.sum(1) > 0
+    counts, kept_lengths = counts[measured], np.asarray(lengths)[measured]
+    kept = (counts > 0).any(0)
+    values, bounds = {}, set()
+    for cell, sums in curves.items():
+        values[cell] = order_reach_influences(
+            sums[:, measured][:, :, kept], counts[:, kept], kept_lengths
+        )
+        reaches = values[cell].mean(1)
+        if np.isin(reaches, np.log2(kept_lengths[[0, -1]])).any():
+            bounds.add(cell)
+    judgement = judge(
+        values,
+        np.ones(int(kept.sum())),
+        reference,
+        margin,
+        quantity="order_reach",
+        unit_kind=unit_kind,
+        higher_is_better=True,
+        bounds=bounds,
+    )
+    return judgement._replace(
+        cells={cell: _in_characters(judged) for cell, judged in judgement.cells.items()}
+    )
+
+
+def order_reach_influences(sums: Numbers, counts: Numbers, lengths: Sequence[int]) -> Numbers:
+    """Return the reach of each seed in octaves, spread over units by their influence.
+
+    The mean over units is the reach of the seed.
+
+    Args:
+        sums: Excess bits, (seeds, lengths, units).
+        counts: What they are divided by, (lengths, units).
+        lengths: Characters that keep their order, (lengths,).
+    """
+    units = counts.shape[1]
+    total, total_counts = sums.sum(2), counts.sum(1)
+    reach = read_order_reach(total, total_counts, lengths)
+    rest = np.moveaxis(total[:, :, None] - sums, 2, 1)  # (seeds, units, lengths)
+    without = read_order_reach(rest, (total_counts[:, None] - counts).T, lengths)
+    influences: Numbers = (units - 1) * (without.mean(1, keepdims=True) - without)
+    return reach[:, None] + influences
+
+
+def read_order_reach(
+    sums: Numbers, counts: Numbers, lengths: Sequence[int], tolerance: float = TOLERANCE
+) -> Numbers:
+    """Return the reach of each curve, as the logarithm to base 2 of characters.
+
+    Args:
+        sums: Excess bits, (..., lengths).
+        counts: What they are divided by, broadcast to the sums.
+        lengths: Characters that keep their order, ascending.
+        tolerance: Bits per character that count as none.
+
+    Returns:
+        (...,); the first or last length where the curve is below or above the tolerance
+        everywhere, and NaN where it is not finite.
+    """
+    curve = _fit_decreasing(sums, np.broadcast_to(counts, sums.shape))
+    octaves = np.log2(np.asarray(lengths, float))
+    above = curve > tolerance
+    last = np.clip(above.sum(-1) - 1, 0, len(octaves) - 2)[..., None]
+    high = np.take_along_axis(curve, last, -1)[..., 0]
+    low = np.take_along_axis(curve, last + 1, -1)[..., 0]
+    drop = np.where(high > low, high - low, 1.0)
+    part = np.clip((high - tolerance) / drop, 0, 1)
+    reach = octaves[last[..., 0]] + part * (octaves[last[..., 0] + 1] - octaves[last[..., 0]])
+    reach = np.where(above.all(-1), octaves[-1], np.where(above.any(-1), reach, octaves[0]))
+    finite: Numbers = np.where(np.isfinite(sums).all(-1), reach, np.nan)
+    return finite
+
+
+def _fit_decreasing(sums: Numbers, counts: Numbers) -> Numbers:
+    """Return the decreasing curve that is nearest to the means in weighted squares.
+
+    Source: Robertson, Wright and Dykstra (1988), "Order restricted statistical inference", 1.4.
+    """
+    points = sums.shape[-1]
+    sums = np.where(np.isfinite(sums), sums, 0.0)
+    zero = np.zeros((*sums.shape[:-1], 1))
+    total = np.concatenate([zero, np.cumsum(sums, -1)], -1)
+    weight = np.concatenate([zero, np.cumsum(counts, -1)], -1)
+    fitted = np.empty_like(sums)
+    for point in range(points):
+        # Means from each start up to here over means to each end from here on.
+        starts, ends = slice(0, point + 1), slice(point + 1, points + 1)
+        weights = weight[..., None, ends] - weight[..., starts, None]
+        means = (total[..., None, ends] - total[..., starts, None]) / np.maximum(weights, 1e-9)
+        fitted[..., point] = means.max(-1).min(-1)
+    return fitted
+
+
+def _in_characters(judged: Judged) -> Judged:
+    """Return a value in octaves as characters; its verdict stays in octaves."""
+    value = summarize_seeds([None if one is None else 2**one for one in judged.value.per_seed])
+    if judged.value.mean is not None:
+        value = msgspec.structs.replace(value, mean=2**judged.value.mean)
+    low, high = judged.ci_low, judged.ci_high
+    return msgspec.structs.replace(
+        judged,
+        value=value,
+        ci_low=None if low is None else 2**low,
+        ci_high=None if high is None else 2**high,
+    )
