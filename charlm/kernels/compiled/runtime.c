@@ -87,56 +87,82 @@ INLINE double LOGSIGMOID(double x) { return (x < 0 ? x : 0) - log1p(exp(-fabs(x)
 /* A matrix times many vectors. The matrix is packed once for all of time, into panels of as many
    outputs as a few registers hold; a tile of the result then stays in registers while a panel and
    some rows of the input pass by. Wider vectors than this processor has would not fit. */
+#define WIDE 3
 #if defined(__AVX512F__)
 #define BYTES 64
 #define ROWS 8
-#define WIDE 2
 #elif defined(__AVX__)
 #define BYTES 32
-#define ROWS 6
-#define WIDE 2
+#define ROWS 4
 #else
 #define BYTES 16
-#define ROWS 6
-#define WIDE 4
+#define ROWS 4
+#endif
+/* Load a vector once for all rows: GCC would load it again for each, and there are too few ports. */
+#if defined(__AVX__)
+#define KEEP(w) __asm__("" : "+x"(w))
+#else
+#define KEEP(w)
 #endif
 #define LANES (BYTES / (int)sizeof(real))
 #define PANEL (LANES * WIDE)
+/* The width of a panel: the last one has only as many vectors as it needs. */
+#define WIDTH(left) ((left) < PANEL ? ((left) + LANES - 1) / LANES * LANES : PANEL)
 typedef real vector __attribute__((vector_size(BYTES), aligned(sizeof(real)), may_alias));
 
-/* w[output * out_step + input * in_step] -> panels, each (inputs, PANEL), the last filled up. */
+/* w[output * out_step + input * in_step] -> panels, each (inputs, width), the last filled up. */
 static real *pack(int outputs, int inputs, const real *w, long out_step, long in_step, real *to) {
   for (int p = 0; p < outputs; p += PANEL)
     for (int i = 0; i < inputs; i++)
-      for (int j = p; j < p + PANEL; j++)
+      for (int j = p; j < p + WIDTH(outputs - p); j++)
         *to++ = j < outputs ? w[j * out_step + i * in_step] : 0;
   return to;
 }
-INLINE void tile(const int rows, int inputs, const real *in, long in_stride, const real *panel,
-                 int add, real *out, long out_stride, int left) {
+/* The number of rows and vectors is known where this is inlined. The sums are only ever read as
+   whole vectors: taking their address would keep them in memory. */
+INLINE void tile(const int rows, const int wide, int inputs, const real *in, long in_stride,
+                 const real *panel, int add, real *out, long out_stride, int left) {
   vector sum[ROWS][WIDE];
   for (int r = 0; r < rows; r++)
-    for (int v = 0; v < WIDE; v++)
+    for (int v = 0; v < wide; v++)
       sum[r][v] = (vector){0};
-  for (int i = 0; i < inputs; i++, panel += PANEL)
-    for (int r = 0; r < rows; r++)
-      for (int v = 0; v < WIDE; v++)
-        sum[r][v] += in[r * in_stride + i] * *(const vector *)(panel + v * LANES);
-  for (int r = 0; r < rows; r++, out += out_stride) {
-    if (left >= PANEL) {
-      for (int v = 0; v < WIDE; v++) {
-        vector *const to = (vector *)(out + v * LANES);
-        if (add)
-          *to += sum[r][v];
-        else
-          *to = sum[r][v];
-      }
-    } else {
-      real found[PANEL];
-      memcpy(found, sum[r], sizeof found);
-      for (int j = 0; j < left; j++)
-        out[j] = add ? out[j] + found[j] : found[j];
+  for (int i = 0; i < inputs; i++, panel += wide * LANES) {
+    vector w[WIDE];
+    for (int v = 0; v < wide; v++) {
+      w[v] = *(const vector *)(panel + v * LANES);
+      KEEP(w[v]);
     }
+    for (int r = 0; r < rows; r++)
+      for (int v = 0; v < wide; v++)
+        sum[r][v] += in[r * in_stride + i] * w[v];
+  }
+  for (int r = 0; r < rows; r++, out += out_stride)
+    for (int v = 0; v < wide; v++) {
+      real *const to = out + v * LANES;
+      const vector found = sum[r][v];
+      if (left < (v + 1) * LANES)
+        for (int j = 0; j < left - v * LANES; j++)
+          to[j] = add ? to[j] + found[j] : found[j];
+      else if (add)
+        *(vector *)to += found;
+      else
+        *(vector *)to = found;
+    }
+}
+INLINE void rows_of_tiles(const int wide, long B, int inputs, const real *packed, const real *in,
+                          long in_stride, int add, real *out, long out_stride, int left) {
+  long b = 0;
+#define TILE(rows) \
+  tile(rows, wide, inputs, in + b * in_stride, in_stride, packed, add, out + b * out_stride, \
+       out_stride, left)
+  for (; b + ROWS <= B; b += ROWS)
+    TILE(ROWS);
+  switch (B - b) {
+#define REST(rows) \
+  case rows: \
+    TILE(rows < ROWS ? rows : 1); \
+    break;
+    REST(1) REST(2) REST(3) REST(4) REST(5) REST(6) REST(7)
   }
 }
 /* in (B, inputs) -> out (B, outputs), set or added to. */
@@ -144,18 +170,14 @@ static void times(long B, int outputs, int inputs, const real *packed, const rea
                   long in_stride, int add, real *out, long out_stride) {
   for (int p = 0; p < outputs; p += PANEL, packed += (long)inputs * PANEL, out += PANEL) {
     const int left = outputs - p;
-    long b = 0;
-    for (; b + ROWS <= B; b += ROWS)
-      tile(ROWS, inputs, in + b * in_stride, in_stride, packed, add, out + b * out_stride,
-           out_stride, left);
-    switch (B - b) {
-#define REST(rows) \
-  case rows: \
-    tile(rows < ROWS ? rows : 1, inputs, in + b * in_stride, in_stride, packed, add, \
-         out + b * out_stride, out_stride, left); \
-    break;
-      REST(1) REST(2) REST(3) REST(4) REST(5) REST(6) REST(7)
-    }
+#define WITH(wide) \
+  rows_of_tiles(wide, B, inputs, packed, in, in_stride, add, out, out_stride, left)
+    if (left > 2 * LANES)
+      WITH(3);
+    else if (left > LANES)
+      WITH(2);
+    else
+      WITH(1);
   }
 }
 
@@ -210,7 +232,7 @@ static void back_product(long B, int rows, int columns, const real *w, const rea
     times(B, columns, rows, packed, in, in_stride, add, out, out_stride);
 }
 /* w (parts, heads, share, share): each head reads its own share of the input. */
-#define FILLED(share) ((((long)(share) + PANEL - 1) / PANEL) * PANEL * (share))
+#define FILLED(share) ((((long)(share) + LANES - 1) / LANES) * LANES * (share))
 INLINE real *pack_block_product(long B, int parts, int heads, int share, const real *w, real *to) {
   for (int i = 0; i < parts * heads; i++)
     to = pack_product(B, share, share, w + (long)i * share * share, to);
