@@ -272,7 +272,7 @@ def compare_on_text(request: ComparisonRequest, where: ExecutionOptions) -> "Com
 
 def print_dry_run(request: ComparisonRequest, where: ExecutionOptions, json: bool) -> None:
     """Print what a comparison would take."""
-    from charlm.comparison.compare import dry_run
+    from charlm.comparison.preparation import dry_run
     from charlm.reporting.terminal.cost_estimate import print_cost_estimate
     from charlm.reporting.terminal.progress import TerminalProgress
     from charlm.reporting.terminal.tables import print_insufficient_data

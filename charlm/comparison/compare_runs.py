@@ -17,11 +17,11 @@ from charlm.comparison.existing_runs import (
     load_runs,
 )
 from charlm.comparison.memory import MemoryReport, judge_memory, measure_memory, no_memory
+from charlm.comparison.outcomes import load_outcomes
 from charlm.comparison.report import (
     Findings,
     build_report,
     build_result,
-    load_outcomes,
     write_reports,
 )
 from charlm.comparison.request import DEFAULT_MARGIN

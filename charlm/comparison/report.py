@@ -4,16 +4,16 @@ The report is a function of the runs alone: its bytes do not depend on where, in
 with how many interruptions they were made. Everything that a clock decides is in timing.json.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from statistics import median
 
 import msgspec
 import numpy as np
 
-from charlm.comparison.entries import Entry, PlannedRun, shared_settings
+from charlm.comparison.entries import Entry, shared_settings
 from charlm.comparison.memory import MEMORY_MARGINS, MemoryReport
-from charlm.comparison.paired_sample import summarize_seeds
+from charlm.comparison.outcomes import Outcomes, RunOutcome
+from charlm.comparison.rows import score_unit, sort_rows, summarize_entry
 from charlm.comparison.sample_size import SIGNIFICANCE_LEVEL
 from charlm.comparison.samples import sample_text
 from charlm.comparison.verdicts import Judgement, judge
@@ -25,40 +25,18 @@ from charlm.results.comparison import (
     ComparisonKind,
     ComparisonReport,
     ComparisonResult,
-    EntryRow,
-    Judged,
     Matching,
-    Memory,
     ScoredCorpus,
-    SeedSummary,
     Statistics,
     TimingReport,
-    Unit,
 )
 from charlm.results.probes import ProbesReport
-from charlm.results.run import Environment, RunRecord, RunReport, Score
+from charlm.results.run import Environment, RunRecord
 from charlm.results.text import TextNote, UnitKind
 from charlm.results.tuning import Setting, TuningReport
 from charlm.runs.metrics import load_validation_curve
-from charlm.runs.run import Run
 from charlm.storage import files
 from charlm.storage.json_files import encode_json
-
-
-class RunOutcome(msgspec.Struct, frozen=True):
-    """A run that has ended: its report, or None if it diverged."""
-
-    planned: PlannedRun
-    record: RunRecord
-    report: RunReport | None
-
-    @property
-    def score(self) -> Score | None:
-        """Its score; None if it diverged."""
-        return self.report.score if self.report else None
-
-
-Outcomes = Mapping[str, Sequence[RunOutcome]]  # entry -> one outcome per seed
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,17 +63,6 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     linear_cells: tuple[str, ...] = ()
     bare_linear_cells: tuple[str, ...] = ()
     differing_settings: dict[str, dict[str, Setting]] | None = None
-
-
-def load_outcomes(entries: Sequence[Entry]) -> Outcomes:
-    """Read the runs of entries, all of which have ended."""
-    return {entry.name: [load_outcome(run) for run in entry.runs] for entry in entries}
-
-
-def load_outcome(planned: PlannedRun) -> RunOutcome:
-    """Read a run that has ended."""
-    run = Run(planned.path)
-    return RunOutcome(planned, run.record, run.report)
 
 
 def build_report(
@@ -196,63 +163,6 @@ def judge_quality(outcomes: Outcomes, reference: str, margin: float) -> Judgemen
         for cell, runs in outcomes.items()
     }
     return judge(bits, lengths, reference, margin, quantity="bits_per_char", unit_kind=unit_kind)
-
-
-def summarize_entry(
-    entry: Entry,
-    outcomes: Sequence[RunOutcome],
-    quality: Judged | None,
-    memory: Memory | None,
-) -> EntryRow:
-    """Return the row of an entry; without a judgement of its quality it is not judged."""
-    run = entry.runs[0]
-    scores = [outcome.score for outcome in outcomes]
-    by_char = summarize_seeds([score.bits_per_char if score else None for score in scores])
-    by_byte = summarize_seeds([score.bits_per_byte if score else None for score in scores])
-    value = by_char if by_char.mean is not None else by_byte
-    return EntryRow(
-        name=entry.name,
-        role=entry.role,
-        hidden_size=run.config.hidden_size,
-        num_layers=run.config.num_layers,
-        parameters=run.parameters,
-        relative_error=entry.relative_error,
-        state_size=run.state_size,
-        flops_per_character=run.flops_per_character,
-        learning_rate=median(run.config.learning_rate for run in entry.runs),
-        batch_size=run.config.batch_size,
-        bits_per_char=by_char,
-        bits_per_byte=by_byte,
-        quality=quality or Judged(value=value, ci_low=None, ci_high=None, verdict=None),
-        memory=memory,
-        seeds=tuple(run.config.seed for run in entry.runs),
-        diverged=scores.count(None),
-        runs=tuple(run.path.resolve().name for run in entry.runs),
-    )
-
-
-def score_unit(rows: Sequence[EntryRow]) -> Unit:
-    """Return the unit of the table: per byte where the text is not UTF-8 and has no characters."""
-
-    def has_scores(summary: SeedSummary) -> bool:
-        return any(bits is not None for bits in summary.per_seed)
-
-    if any(has_scores(row.bits_per_char) for row in rows):
-        return "bits_per_char"
-    return (
-        "bits_per_byte" if any(has_scores(row.bits_per_byte) for row in rows) else "bits_per_char"
-    )
-
-
-def sort_rows(rows: Sequence[EntryRow]) -> tuple[EntryRow, ...]:
-    """Sort rows by their mean, then by name; those without a mean come last."""
-    unit = score_unit(rows)
-
-    def sort_key(row: EntryRow) -> tuple[bool, float, str]:
-        mean = (row.bits_per_byte if unit == "bits_per_byte" else row.bits_per_char).mean
-        return mean is None, mean or 0.0, row.name
-
-    return tuple(sorted(rows, key=sort_key))
 
 
 def merge_environments(records: Iterable[RunRecord]) -> dict[str, str]:

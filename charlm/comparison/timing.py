@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean
 
 from charlm.comparison.entries import Entry
-from charlm.comparison.report import Outcomes
+from charlm.comparison.outcomes import Outcomes
 from charlm.config import FORMAT_VERSION
 from charlm.results.comparison import CellTiming, CpuBreakdown, TimingReport
 from charlm.results.probes import ProbesReport

@@ -8,15 +8,10 @@ from comparison_plans import TEXT, run_report
 from conftest import ENVIRONMENT
 
 from charlm.comparison.entries import Entry, PlannedRun
+from charlm.comparison.outcomes import RunOutcome
 from charlm.comparison.paired_sample import summarize_seeds
-from charlm.comparison.report import (
-    RunOutcome,
-    judge_quality,
-    merge_environments,
-    score_unit,
-    sort_rows,
-    summarize_entry,
-)
+from charlm.comparison.report import judge_quality, merge_environments
+from charlm.comparison.rows import score_unit, sort_rows, summarize_entry
 from charlm.comparison.timing import summarize_timing
 from charlm.config import FORMAT_VERSION, Config
 from charlm.results.comparison import CellTiming, EntryRow, SeedSummary
