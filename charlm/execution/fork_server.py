@@ -31,6 +31,7 @@ import msgspec
 
 from charlm.errors import CharlmError
 from charlm.execution.jobs import PARENT_PID_VARIABLE, Worker, start_worker, worker_environment
+from charlm.execution.torch_import import defer_registrations
 
 CAN_FORK = sys.platform == "linux"
 # What the commands of workers import. Packages are imported with all of their modules.
@@ -205,6 +206,7 @@ def main() -> None:
     """Serve requests from the socket whose descriptor is the first argument."""
     connection = socket.socket(fileno=int(sys.argv[1]))
     connection.set_inheritable(False)
+    defer_registrations()
     preload()
     gc.collect()
     gc.freeze()  # workers share these pages as long as nothing writes to them
