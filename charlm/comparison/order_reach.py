@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from charlm.comparison.paired_sample import Counts, summarize_seeds
 from charlm.comparison.verdicts import Judgement, judge
@@ -52,14 +53,13 @@ def judge_order_reach(
         in verdicts are in octaves. A reach at either end of the lengths is a bound, and never
         equivalent to another.
     """
-    counts = np.asarray(counts, float)
-    measured = counts.sum(1) > 0
-    counts, kept_lengths = counts[measured], np.asarray(lengths)[measured]
-    kept = (counts > 0).any(0)
+    total = np.asarray(counts, float)
+    measured, kept = total.any(1), total.any(0)
+    kept_lengths = np.asarray(lengths)[measured]
     values, bounds = {}, set()
     for cell, sums in curves.items():
         values[cell] = order_reach_influences(
-            sums[:, measured][:, :, kept], counts[:, kept], kept_lengths
+            sums[:, measured][:, :, kept], total[measured][:, kept], kept_lengths
         )
         reaches = values[cell].mean(1)
         if np.isin(reaches, np.log2(kept_lengths[[0, -1]])).any():
@@ -79,7 +79,7 @@ def judge_order_reach(
     )
 
 
-def order_reach_influences(sums: Numbers, counts: Numbers, lengths: Sequence[int]) -> Numbers:
+def order_reach_influences(sums: Numbers, counts: Numbers, lengths: NDArray[np.int64]) -> Numbers:
     """Return the reach of each seed in octaves, spread over units by their influence.
 
     The mean over units is the reach of the seed.
@@ -88,18 +88,24 @@ def order_reach_influences(sums: Numbers, counts: Numbers, lengths: Sequence[int
         sums: Excess bits, (seeds, lengths, units).
         counts: What they are divided by, (lengths, units).
         lengths: Characters that keep their order, (lengths,).
+
+    Returns:
+        (seeds, units); NaN for a seed whose sums are not all finite.
     """
     units = counts.shape[1]
+    finished: NDArray[np.bool_] = np.asarray(np.isfinite(sums).all((1, 2)))
+    sums = np.where(finished[:, None, None], sums, 0.0)
     total, total_counts = sums.sum(2), counts.sum(1)
     reach = read_order_reach(total, total_counts, lengths)
     rest = np.moveaxis(total[:, :, None] - sums, 2, 1)  # (seeds, units, lengths)
     without = read_order_reach(rest, (total_counts[:, None] - counts).T, lengths)
     influences: Numbers = (units - 1) * (without.mean(1, keepdims=True) - without)
-    return reach[:, None] + influences
+    result: Numbers = np.where(finished[:, None], reach[:, None] + influences, np.nan)
+    return result
 
 
 def read_order_reach(
-    sums: Numbers, counts: Numbers, lengths: Sequence[int], tolerance: float = TOLERANCE
+    sums: Numbers, counts: Numbers, lengths: NDArray[np.int64], tolerance: float = TOLERANCE
 ) -> Numbers:
     """Return the reach of each curve, as the logarithm to base 2 of characters.
 
@@ -111,7 +117,7 @@ def read_order_reach(
 
     Returns:
         (...,); the first or last length where the curve is below or above the tolerance
-        everywhere, and NaN where it is not finite.
+        everywhere.
     """
     curve = _fit_decreasing(sums, np.broadcast_to(counts, sums.shape))
     octaves = np.log2(np.asarray(lengths, float))
@@ -122,9 +128,9 @@ def read_order_reach(
     drop = np.where(high > low, high - low, 1.0)
     part = np.clip((high - tolerance) / drop, 0, 1)
     reach = octaves[last[..., 0]] + part * (octaves[last[..., 0] + 1] - octaves[last[..., 0]])
-    reach = np.where(above.all(-1), octaves[-1], np.where(above.any(-1), reach, octaves[0]))
-    finite: Numbers = np.where(np.isfinite(sums).all(-1), reach, np.nan)
-    return finite
+    reach = np.where(above.any(-1), reach, octaves[0])
+    result: Numbers = np.where(above.all(-1), octaves[-1], reach)
+    return result
 
 
 def _fit_decreasing(sums: Numbers, counts: Numbers) -> Numbers:
@@ -133,7 +139,6 @@ def _fit_decreasing(sums: Numbers, counts: Numbers) -> Numbers:
     Source: Robertson, Wright and Dykstra (1988), "Order restricted statistical inference", 1.4.
     """
     points = sums.shape[-1]
-    sums = np.where(np.isfinite(sums), sums, 0.0)
     zero = np.zeros((*sums.shape[:-1], 1))
     total = np.concatenate([zero, np.cumsum(sums, -1)], -1)
     weight = np.concatenate([zero, np.cumsum(counts, -1)], -1)

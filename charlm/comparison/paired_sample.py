@@ -57,7 +57,9 @@ class PairedSample(NamedTuple):
             unit_kind: What a unit is.
             seed: Of the resampling.
         """
-        finished = {cell: np.isfinite(sums).all(1) for cell, sums in values.items()}
+        finished: dict[str, NDArray[np.bool_]] = {
+            cell: np.asarray(np.isfinite(sums).all(1)) for cell, sums in values.items()
+        }
         kept = np.flatnonzero(counts)
         groups = np.array_split(kept, max(1, min(len(kept), MAX_UNITS))) if len(kept) else []
 

@@ -1,291 +1,361 @@
 """Verdicts where the truth is known: error rates, coverage and power are as promised."""
 
-import math
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from itertools import product
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
 from charlm.comparison import bootstrap
-from charlm.comparison.bootstrap import draw_resampling_weights
+from charlm.comparison.bootstrap import estimate_mean, studentized_bootstrap
+from charlm.comparison.order_reach import judge_order_reach, read_order_reach
+from charlm.comparison.paired_sample import PairedSample
 from charlm.comparison.request import DEFAULT_MARGIN
+from charlm.comparison.sample_size import required_seeds
 from charlm.comparison.search import expected_best
-from charlm.comparison.verdicts import (
-    compute_verdicts,
-    estimate_difference,
-    holm_adjust,
-    required_seeds,
-)
-from charlm.data.units import MIN_BLOCK_LENGTH, block_edges
+from charlm.comparison.verdicts import Judgement, holm_adjust, judge
 from charlm.evaluation.blocks import Numbers
-from charlm.reporting.wording.verdicts import describe_insufficient_data, describe_power
-from charlm.results.comparison import InsufficientData, Power, Verdict
+from charlm.results.comparison import InsufficientData, Judged, Verdict
 
 LENGTH = 1000
+SCRIPT = Path(__file__).parents[2] / "scripts" / "coverage.py"
 
 
-def noise(draw: np.random.Generator, shape: tuple[int, ...], skewed: bool) -> Numbers:
-    """Mean 0, variance 1; skewness 0 or 1."""
-    return (draw.standard_gamma(4, shape) - 4) / 2 if skewed else draw.standard_normal(shape)
+@pytest.fixture(scope="module")
+def simulation() -> ModuleType:
+    """The script of `make coverage`."""
+    spec = importlib.util.spec_from_file_location("coverage_script", SCRIPT)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["coverage_script"] = module  # for the dataclass in it
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer resamples, so that whole experiments can be repeated."""
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 499)
 
 
 def drawn(
     draw: np.random.Generator,
     count: int,
     seeds: int,
-    blocks: int,
+    units: int,
     deviations: tuple[float, float, float],
-    skewed: bool = False,
 ) -> Numbers:
-    """Bits that cells of the same quality needed, (count, seeds, blocks).
+    """Bits that cells of the same quality needed, (count, seeds, units).
 
-    The deviations, in bits per character, are over seeds, over blocks, and of the two together.
+    The deviations, in bits per character, are over seeds, over units, and of the two together.
     """
-    of_seeds, of_blocks, of_both = deviations
-    bits = of_seeds * noise(draw, (count, seeds, 1), skewed)
-    bits = bits + of_blocks * noise(draw, (count, 1, blocks), skewed)
-    return LENGTH * (bits + of_both * noise(draw, (count, seeds, blocks), skewed))
+    of_seeds, of_units, of_both = deviations
+    bits = of_seeds * draw.standard_normal((count, seeds, 1))
+    bits = bits + of_units * draw.standard_normal((count, 1, units))
+    return LENGTH * (bits + of_both * draw.standard_normal((count, seeds, units)))
 
 
-def lengths(blocks: int) -> np.ndarray:
-    return np.full(blocks, LENGTH)
+def lengths(units: int) -> np.ndarray:
+    return np.full(units, LENGTH)
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer resamples, so that whole experiments can be repeated."""
-    monkeypatch.setattr(bootstrap, "RESAMPLES", 999)
+def judged(bits: Mapping[str, Numbers], reference: str, **changed: Any) -> Judgement:
+    units = next(iter(bits.values())).shape[1]
+    arguments = {"counts": lengths(units), "margin": DEFAULT_MARGIN, "unit_kind": "file"}
+    return judge(bits, reference=reference, **{**arguments, "quantity": "bits_per_char", **changed})
 
 
-def intervals(differences: Numbers, sizes: np.ndarray) -> Numbers:
-    """Low and high end, (count, 2), for each of the differences (count, seeds, blocks)."""
-    _, seeds, blocks = differences.shape
-    taken = draw_resampling_weights(seeds, blocks, 0)
-    found = [
-        bootstrap.studentized_bootstrap(estimate_difference(one, sizes), taken)
-        for one in differences
-    ]
-    return np.array([one.interval(0.05) for one in found])
+def verdict(bits: Mapping[str, Numbers], cell: str, reference: str, **changed: Any) -> Verdict:
+    found = judged(bits, reference, **changed).cells[cell].verdict
+    assert found
+    return found
 
 
-def covered(found: Numbers) -> float:
-    """How many of the intervals hold 0, the truth."""
-    return float(((found[:, 0] <= 0) & (found[:, 1] >= 0)).mean())
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("seeds", "blocks", "deviations", "skewed"),
+    ("base", "changed"),
     [
-        (5, 20, (0.001, 0.05, 0.02), True),
-        (5, 50, (0.02, 0.002, 0.002), False),
-        (6, 50, (0.05, 0.05, 0.02), False),
-        (6, 20, (0.01, 0.05, 0.05), True),
-        (6, 500, (0.003, 0.05, 0.05), False),
-        (10, 20, (0.05, 0.05, 0.02), True),
-        (10, 50, (0.001, 0.002, 0.002), False),
-        (10, 50, (0.02, 0.002, 0.002), True),
+        ("TEXT_DECIDES", {"units": 20}),
+        ("TEXT_DECIDES", {"units": 20, "correlation": 0.5}),
+        ("TEXT_DECIDES", {"correlation": 0.5, "skewed": True}),
+        ("TEXT_DECIDES", {"correlation": 0.8}),
+        ("TEXT_DECIDES", {"are_files": True, "spread": 1.0, "longest": 1.0}),
+        ("SEEDS_DECIDE", {}),
+        ("INTERACTION_DECIDES", {"are_files": True, "seeds": 10}),
     ],
 )
-def test_intervals_of_95_percent_cover_93_to_97(
-    quick: None, seeds: int, blocks: int, deviations: tuple[float, float, float], skewed: bool
+def test_intervals_of_95_percent_cover_what_they_say(
+    quick: None, simulation: ModuleType, base: str, changed: dict[str, Any]
 ) -> None:
-    draw = np.random.default_rng(1)
-    count = 300 if blocks > 50 else 1500
-    differences = drawn(draw, count, seeds, blocks, deviations, skewed)
-    assert 0.93 <= covered(intervals(differences, lengths(blocks))) <= 0.97
+    covered, _ = simulation.coverage(replace(getattr(simulation, base), **changed), 250)
+    assert 0.91 <= covered <= 0.99  # two standard errors of 250 repeats are 0.026
 
 
-def test_percentile_bootstrap_of_six_seeds_undercovers(quick: None) -> None:
-    draw = np.random.default_rng(2)
-    taken = draw_resampling_weights(6, 50, 0)
-    found = []
-    for one in drawn(draw, 1000, 6, 50, (0.02, 0.002, 0.002)):
-        means = ((taken.blocks @ one.T) * taken.seeds).sum(1)
-        found.append(np.quantile(means, [0.025, 0.975]))
-    assert covered(np.array(found)) < 0.9
-
-
-def alike(draw: np.random.Generator, count: int, blocks: int, r: float) -> Numbers:
-    """Bits of blocks of which each is like the one before, (count, 1, blocks)."""
-    walk = [draw.standard_normal(count)]
-    for _ in range(blocks - 1):
-        walk.append(r * walk[-1] + (1 - r * r) ** 0.5 * draw.standard_normal(count))
-    return 0.02 * LENGTH * np.stack(walk, 1)[:, None]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("r", "blocks", "least"), [(0.3, 50, 0.92), (0.5, 50, 0.9), (0.5, 23, 0.87)]
-)
-def test_correlated_blocks_count_as_fewer(
-    quick: None, monkeypatch: pytest.MonkeyPatch, r: float, blocks: int, least: float
+def test_blocks_that_are_alike_must_not_be_taken_for_independent(
+    quick: None, simulation: ModuleType
 ) -> None:
-    draw = np.random.default_rng(3)
-    same = drawn(draw, 800, 6, blocks, (0.002, 0.0, 0.01)) + alike(draw, 800, blocks, r)
-    assert least <= covered(intervals(same, lengths(blocks))) <= 0.97
-    monkeypatch.setattr(bootstrap, "_autocorrelation_inflation", lambda by_block: 1.0)
-    assert covered(intervals(same, lengths(blocks))) < least - 0.05
+    scenario = replace(simulation.TEXT_DECIDES, correlation=0.8, are_files=True)
+    assert simulation.coverage(scenario, 150)[0] < 0.75
 
 
-def test_long_blocks_of_long_text_are_less_correlated(quick: None) -> None:
-    draw = np.random.default_rng(3)
-    same = drawn(draw, 300, 6, 500, (0.001, 0.0, 0.02)) + alike(draw, 300, 500, 0.8)
-    cut = block_edges(500 * LENGTH)
-    long = np.add.reduceat(same, cut[:-1] // LENGTH, axis=2)
-    assert 0.92 <= covered(intervals(long, np.diff(cut))) <= 0.98
+def test_order_reach_is_covered(quick: None, simulation: ModuleType) -> None:
+    covered, bias, _ = simulation.order_reach_coverage(50, 0.01, 150)
+    assert covered >= 0.9 and abs(bias) < 0.15
 
 
-def words(cells: Numbers, seed: int = 0) -> list[str]:
-    """Verdicts on cells, (cells, seeds, blocks), beside the first of them."""
+def labels(cells: Numbers) -> list[str]:
+    """Verdicts on cells, (cells, seeds, units), beside the first of them."""
     bits = {str(place): cell for place, cell in enumerate(cells)}
-    found = compute_verdicts(bits, lengths(cells.shape[2]), "0", seed=seed)
-    return [one.label for one in found.values()]
+    found = judged(bits, "0").cells
+    return [one.verdict.label for name, one in found.items() if name != "0" and one.verdict]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("skewed", [False, True])
-def test_familywise_error_of_five_equal_cells_is_five_percent(quick: None, skewed: bool) -> None:
+def test_familywise_error_of_five_equal_cells_is_five_percent(quick: None) -> None:
     draw = np.random.default_rng(4)
-    tables = 400
-    false = 0
-    for table in range(tables):
-        cells = drawn(draw, 6, 6, 20, (0.01, 0.03, 0.03), skewed)
-        false += bool({"better", "worse"} & set(words(cells, table)))
+    tables = 150
+    false = sum(
+        bool({"better", "worse"} & set(labels(drawn(draw, 6, 6, 20, (0.01, 0.03, 0.03)))))
+        for _ in range(tables)
+    )
     assert false / tables <= 0.05 + 2 * (0.05 * 0.95 / tables) ** 0.5
 
 
 @pytest.mark.slow
 def test_cells_apart_by_margin_are_rarely_equivalent(quick: None) -> None:
     draw = np.random.default_rng(5)
-    tables = 400
-    false = {DEFAULT_MARGIN: 0, -DEFAULT_MARGIN: 0}
-    for table in range(tables):
-        for apart in false:
-            cells = drawn(draw, 4, 6, 20, (0.002, 0.004, 0.004))
+    tables = 100
+    for apart in (DEFAULT_MARGIN, -DEFAULT_MARGIN):
+        false = 0
+        for _ in range(tables):
+            cells = drawn(draw, 3, 6, 20, (0.002, 0.004, 0.004))
             cells[1:] += apart * LENGTH
-            false[apart] += "equivalent" in words(cells, table)
-    for wrong in false.values():
-        assert wrong / tables <= 0.05 + 2 * (0.05 * 0.95 / tables) ** 0.5
+            false += "equivalent" in labels(cells)
+        assert false / tables <= 0.05 + 2 * (0.05 * 0.95 / tables) ** 0.5
 
 
-@pytest.mark.slow
 def test_required_seeds_reach_eighty_percent_power(quick: None) -> None:
     draw = np.random.default_rng(6)
     deviations = (0.009, 0.01, 0.01)
 
     def told(seeds: int) -> float:
-        cells = drawn(draw, 500, seeds, 50, deviations) + DEFAULT_MARGIN * LENGTH
-        return float((intervals(cells, lengths(50))[:, 0] > 0).mean())
+        cells = drawn(draw, 200, seeds, 50, deviations) + DEFAULT_MARGIN * LENGTH
+        tests = [
+            studentized_bootstrap(estimate_mean(one, lengths(50), are_ordered=False), 0)
+            for one in cells
+        ]
+        return float(np.mean([test.interval(0.05)[0] > 0 for test in tests]))
 
-    power = [told(seeds) for seeds in (6, 9, 14)]
-    assert power[0] + 0.1 < power[1] < power[2] - 0.1
-    tries = [estimate_difference(one, lengths(50)) for one in drawn(draw, 300, 6, 50, deviations)]
+    tries = [
+        estimate_mean(one, lengths(50), are_ordered=False)
+        for one in drawn(draw, 200, 6, 50, deviations)
+    ]
     needed = [required_seeds(one, DEFAULT_MARGIN, 1) for one in tries]
-    enough = math.ceil(np.median([n for n in needed if n]))
-    assert 0.76 < told(enough) < 0.86
+    enough = int(np.ceil(np.median([number for number in needed if number])))
+    assert 0.7 < told(enough) < 0.9
+    assert told(enough // 2) < 0.7
 
 
 def test_short_text_cannot_be_compensated_by_seeds() -> None:
     draw = np.random.default_rng(7)
     one = drawn(draw, 1, 6, 20, (0.001, 0.2, 0.001))[0]
-    verdict = compute_verdicts({"a": 0 * one, "b": one}, lengths(20), "a")["b"]
-    assert verdict.label == "inconclusive" and verdict.power == Power(seeds=None)
-    assert describe_power(verdict.power, 0.01) == (
-        "the test text is too short to detect 0.01 bits, with any number of seeds"
-    )
-    each = one.mean(0) - one.mean()
-    r = (each[1:] @ each[:-1]) / (each @ each)
-    r = max(0, r + (1 + 4 * r) / 20)
-    error = each.std(ddof=1) / LENGTH / 20**0.5 * ((1 + r) / (1 - r)) ** 0.5
-    assert verdict.text_se == pytest.approx(error, rel=0.01)
+    found = verdict({"a": 0 * one, "b": one}, "b", "a")
+    assert found.label == "inconclusive" and found.power and found.power.seeds is None
+    error = one.mean(0).std(ddof=1) / LENGTH / 20**0.5
+    assert found.text_se == pytest.approx(error, rel=0.01)
+
+
+def test_smallest_margin_is_the_one_from_which_on_cells_are_equivalent() -> None:
+    draw = np.random.default_rng(7)
+    one = drawn(draw, 1, 6, 30, (0.05, 0.05, 0.05))[0]
+    bits = {"a": 0 * one, "b": one - one.mean()}
+    power = verdict(bits, "b", "a").power
+    assert power
+    for factor, label in ((0.98, "inconclusive"), (1.02, "equivalent")):
+        margin = factor * power.smallest_margin
+        assert verdict(bits, "b", "a", margin=margin).label == label
 
 
 def test_insufficient_seeds_or_text_allow_no_verdict() -> None:
     draw = np.random.default_rng(8)
-    for seeds, blocks, says in ((5, 50, "6 seeds or more"), (1, 50, "6 seeds"), (9, 19, "20,000")):
-        near, far = drawn(draw, 2, seeds, blocks, (0.01, 0.01, 0.01))
-        verdict = compute_verdicts(
-            {"near": near, "far": far + 3 * LENGTH}, lengths(blocks), "near"
-        )["far"]
-        assert verdict.label == "inconclusive" and verdict.insufficient
-        assert says in describe_insufficient_data(verdict.insufficient)
-        assert verdict.difference == pytest.approx(3, abs=0.1)
-        assert verdict.ci_low is None and verdict.p is None
+    for seeds, units, cause in ((5, 50, "seeds"), (1, 50, "seeds"), (9, 19, "units")):
+        near, far = drawn(draw, 2, seeds, units, (0.01, 0.01, 0.01))
+        judgement = judged({"near": near, "far": far + 3 * LENGTH}, "near", unit_kind="block")
+        found = judgement.cells["far"].verdict
+        assert found and found.label == "inconclusive" and found.insufficient
+        assert found.insufficient.cause == cause
+        assert (found.insufficient.characters_needed == 20_000) == (cause == "units")
+        assert found.difference == pytest.approx(3, abs=0.1)
+        assert found.ci_low is None and found.p is None
+        assert judgement.cells["far"].ci_low is None
     near, far = drawn(draw, 2, 6, 20, (0.01, 0.01, 0.01))
-    verdict = compute_verdicts({"near": near, "far": far + 3 * LENGTH}, lengths(20), "near")["far"]
-    assert verdict.label == "worse" and verdict.insufficient is None and verdict.power is None
+    found = verdict({"near": near, "far": far + 3 * LENGTH}, "far", "near")
+    assert found.label == "worse" and found.insufficient is None and found.power is None
 
 
-def test_other_seeds_of_diverged_cell_are_no_evidence() -> None:
+def test_verdict_is_on_seeds_that_neither_cell_lost() -> None:
     draw = np.random.default_rng(9)
-    base, good, torn = drawn(draw, 3, 6, 20, (0.01, 0.01, 0.01))
-    good -= LENGTH
-    torn -= LENGTH
-    torn[2:4] = np.inf
+    base, torn, good = drawn(draw, 3, 8, 20, (0.01, 0.01, 0.01))
+    good, torn = good - LENGTH, torn - LENGTH
+    whole = verdict({"base": base[1:7], "torn": torn[1:7]}, "torn", "base")
+    torn[0], base[7] = np.inf, np.nan
     bits = {"base": base, "torn": torn, "good": good}
-    found = compute_verdicts(bits, lengths(20), "base")
-    assert found["torn"] == Verdict(label="diverged")
-    assert found["torn"].difference is None and found["torn"].p_holm is None
-    assert found["good"].label == "better"
-    assert found["good"].p_holm == 2 * found["good"].p  # the cell that diverged was compared, too
-    for one in compute_verdicts(bits, lengths(20), "torn").values():
-        assert one.label == "inconclusive" and one.difference is None
-        assert one.insufficient == InsufficientData(
-            cause="reference_diverged", available=4, needed=6, diverged=2
-        )
-        assert describe_insufficient_data(one.insufficient).startswith(
-            "the reference diverged with 2 of 6 seeds"
-        )
+    judgement = judged(bits, "base")
+    found = {cell: one.verdict for cell, one in judgement.cells.items()}
+    assert found["torn"].label == found["good"].label == "better"
+    assert (found["torn"].difference, found["torn"].p) == (whole.difference, whole.p)
+    assert found["base"] == Verdict(label="reference")
+    value = judgement.cells["torn"].value
+    assert value.per_seed[0] is None and value.mean == pytest.approx(-1, abs=0.1)
+    torn[1] = np.inf
+    found = verdict(bits, "torn", "base")
+    assert found.label == "inconclusive" and found.difference == pytest.approx(-1, abs=0.1)
+    assert found.insufficient == InsufficientData(cause="seeds", available=5, needed=6, diverged=3)
+    assert verdict(bits, "good", "base").label == "better"
+
+
+def test_cell_of_which_every_seed_diverged() -> None:
+    draw = np.random.default_rng(9)
+    base, lost = drawn(draw, 2, 6, 20, (0.01, 0.01, 0.01))
+    judgement = judged({"base": base, "lost": np.full_like(lost, np.inf)}, "base")
+    assert judgement.cells["lost"].verdict == Verdict(label="diverged")
+    assert judgement.cells["lost"].value.mean is None
+    judgement = judged({"base": base, "lost": np.full_like(lost, np.inf)}, "lost")
+    assert judgement.cells["lost"].verdict == Verdict(label="diverged")
+    found = judgement.cells["base"].verdict
+    assert found and found.insufficient
+    assert found.label == "inconclusive" and found.insufficient.cause == "reference_diverged"
+
+
+def test_median_shows_a_run_that_explodes() -> None:
+    draw = np.random.default_rng(9)
+    one = drawn(draw, 1, 6, 20, (0.01, 0.01, 0.01))[0] + 2 * LENGTH
+    one[3] = 6.5 * LENGTH
+    value = judged({"a": one}, "a").cells["a"].value
+    assert value.median == pytest.approx(2, abs=0.05) and value.mean and value.mean > 2.6
 
 
 def test_small_significant_difference_is_equivalent() -> None:
     draw = np.random.default_rng(10)
     base = drawn(draw, 1, 6, 20, (0.1, 0.1, 0.1))[0]
     small = base + LENGTH * (0.003 + 0.0005 * draw.standard_normal((6, 20)))
-    found = compute_verdicts(
-        {"base": base, "same": base.copy(), "small": small}, lengths(20), "base"
-    )
-    assert found["same"].label == "equivalent"
-    assert (found["same"].difference, found["same"].p) == (0, 1)
-    assert found["small"].p_holm < 0.01 and found["small"].label == "equivalent"
-    at = compute_verdicts({"base": base, "small": small}, lengths(20), "base", margin=0.002)
-    assert at["small"].label == "worse"
+    found = judged({"base": base, "same": base.copy(), "small": small}, "base").cells
+    same, near = found["same"].verdict, found["small"].verdict
+    assert same and near and same.label == "equivalent" and (same.difference, same.p) == (0, 1)
+    assert near.p_holm is not None and near.p_holm < 0.01 and near.label == "equivalent"
+    assert verdict({"base": base, "small": small}, "small", "base", margin=0.002).label == "worse"
 
 
 def test_difference_is_total_bits_over_total_characters() -> None:
     draw = np.random.default_rng(11)
     sizes = draw.integers(1000, 2000, 20)
     base, cell = draw.uniform(1000, 3000, (2, 6, 20)) * sizes / 1000
-    found = compute_verdicts({"base": base, "cell": cell}, sizes, "base")["cell"]
+    found = judged({"base": base, "cell": cell}, "base", counts=sizes).cells["cell"]
     seeds = (cell - base).sum(1) / sizes.sum()
-    assert found.difference == pytest.approx(seeds.mean(), rel=1e-12)
-    assert found.seed_std == pytest.approx(seeds.std(ddof=1), rel=1e-9)
-    assert found.ci_low < found.difference < found.ci_high
+    assert found.verdict and found.verdict.difference == pytest.approx(seeds.mean(), rel=1e-12)
+    assert found.verdict.seed_std == pytest.approx(seeds.std(ddof=1), rel=1e-9)
+    assert found.verdict.ci_low < found.verdict.difference < found.verdict.ci_high
+    assert found.value.mean == pytest.approx(cell.sum() / 6 / sizes.sum())
+    assert found.ci_low < found.value.mean < found.ci_high
 
 
 def test_order_of_cells_changes_no_byte() -> None:
     draw = np.random.default_rng(12)
     bits = dict(zip("abc", drawn(draw, 3, 6, 30, (0.01, 0.01, 0.01)), strict=True))
-    one = compute_verdicts(bits, lengths(30), "b")
-    two = compute_verdicts(dict(reversed(bits.items())), lengths(30), "b")
-    assert msgspec.json.encode([one["a"], one["c"]]) == msgspec.json.encode([two["a"], two["c"]])
+    one = judged(bits, "b").cells
+    two = judged(dict(reversed(bits.items())), "b").cells
+    assert [msgspec.json.encode(one[cell]) for cell in bits] == [
+        msgspec.json.encode(two[cell]) for cell in bits
+    ]
+
+
+def test_more_is_better_for_memory_and_all_pairs_of_four_cells_are_tested() -> None:
+    draw = np.random.default_rng(13)
+    cells = drawn(draw, 4, 6, 30, (0.01, 0.01, 0.01))
+    cells[3] += LENGTH
+    bits = dict(zip("abcd", cells, strict=True))
+    judgement = judged(bits, "b", higher_is_better=True, quantity="beyond_64")
+    pairs = [(pair.cell, pair.other) for pair in judgement.pairs]
+    assert pairs == [("a", "b"), ("c", "b"), ("d", "b"), ("c", "a"), ("d", "a"), ("d", "c")]
+    assert [p.verdict.label for p in judgement.pairs if p.cell == "d"] == ["better"] * 3
+    assert judgement.pairs[0].verdict == judgement.cells["a"].verdict
+    assert judgement.pairs[0].quantity == "beyond_64"
+    assert verdict(bits, "d", "b").label == "worse"
+    assert judged({**bits, "e": cells[0]}, "b").pairs == ()
+
+
+def test_many_files_and_files_without_a_place() -> None:
+    draw = np.random.default_rng(14)
+    bits = {"a": drawn(draw, 1, 6, 500, (0.01, 0.01, 0.01))[0]}
+    counts = np.where(np.arange(500) % 3, LENGTH, 0)
+    bits["a"][:, counts == 0] = 0
+    sample = PairedSample.build(bits, counts, "file", 0)
+    assert len(sample.counts) == 200 and sample.counts.sum() == counts.sum()
+    assert sample.summary("a").mean == pytest.approx(bits["a"].sum() / 6 / counts.sum())
+    nothing = judged(bits, "a", counts=0 * counts).cells["a"]
+    assert nothing.value.mean is None and nothing.ci_low is None
 
 
 def test_holm_adjustment_matches_hand_calculation() -> None:
     p = {"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}
-    assert holm_adjust(p, 4) == pytest.approx({"d": 0.02, "a": 0.03, "c": 0.06, "b": 0.06})
-    assert holm_adjust({"a": 0.01, "b": 0.4}, 5) == pytest.approx({"a": 0.05, "b": 1.0})
+    found = holm_adjust({(cell, "e"): value for cell, value in p.items()})
+    assert {cell: value for (cell, _), value in found.items()} == pytest.approx(
+        {"d": 0.02, "a": 0.03, "c": 0.06, "b": 0.06}
+    )
 
 
-def test_block_edges_cut_text_evenly() -> None:
-    for symbols in (1, 999, 2999, 23_253, 49_999, 1_000_003):
-        cut = block_edges(symbols)
-        assert cut[0] == 0 and cut[-1] == symbols
-        assert np.ptp(np.diff(cut)) <= 1 and len(cut) <= 51
-        assert symbols < MIN_BLOCK_LENGTH or np.diff(cut).min() >= MIN_BLOCK_LENGTH
-    assert len(block_edges(23_253)) == 24
+@pytest.mark.parametrize(
+    ("curve", "reach"),
+    [
+        ([0.2, 0.1, 0.04, 0.0025, 0.0], 8 * 2**0.8),
+        ([0.2, 0.1, 0.012, 0.008, 0.0], 8 * 2**0.5),
+        ([0.2, 0.0, 0.2, 0.0, 0.0], 8 * 2**0.9),  # what is lost beyond 2 is lost beyond 4
+        ([0.005, 0.004, 0.0, 0.0, 0.0], 2),
+        ([0.3, 0.2, 0.2, 0.1, 0.1], 32),
+    ],
+)
+def test_order_reach_is_where_the_monotone_curve_falls(curve: list[float], reach: float) -> None:
+    found = read_order_reach(np.array(curve), np.ones(5), np.array([2, 4, 8, 16, 32]))
+    assert 2**found == pytest.approx(reach)
+
+
+def curves(amount: float, seeds: int = 6, units: int = 30) -> Numbers:
+    """Curves that fall by half with each doubling, (seeds, lengths, units)."""
+    draw = np.random.default_rng(15)
+    curve = amount * 0.5 ** np.arange(6)
+    noise = 1 + 0.02 * draw.standard_normal((seeds, 1, units))
+    return 100 * curve[:, None] * noise
+
+
+def reaches(bits: Mapping[str, Numbers]) -> dict[str, Judged]:
+    counts = np.full((6, 30), 100)
+    return judge_order_reach(bits, counts, (2, 4, 8, 16, 32, 64), "a", unit_kind="file").cells
+
+
+def test_order_reach_is_judged_in_octaves_and_shown_in_characters() -> None:
+    lost = curves(0.08)
+    lost[2] = np.inf
+    found = reaches({"a": curves(0.08), "b": curves(0.16), "c": curves(0.09), "d": lost})
+    assert found["a"].value.mean == pytest.approx(16, rel=0.02)
+    assert found["b"].value.mean == pytest.approx(32, rel=0.02)
+    assert found["b"].ci_low and found["b"].ci_low < 32 < found["b"].ci_high < 34
+    verdicts = {cell: one.verdict for cell, one in found.items()}
+    assert verdicts["b"].label == "better" and verdicts["b"].difference == pytest.approx(1, 0.05)
+    assert verdicts["c"].label == "equivalent"
+    assert verdicts["d"].insufficient.cause == "seeds"
+    assert found["d"].value.per_seed[2] is None
+
+
+def test_two_bounds_are_never_equivalent() -> None:
+    found = reaches({"a": curves(5.0), "b": curves(9.0)})
+    assert found["a"].value.mean == found["b"].value.mean == 64
+    assert found["b"].verdict.label == "inconclusive" and found["b"].verdict.power is None
 
 
 def test_expected_best_is_mean_over_all_draws() -> None:
