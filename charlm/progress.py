@@ -13,8 +13,10 @@ ProgressCallback = Callable[[int], object]  # is called with the number of items
 class Progress(Protocol):
     """Receiver of progress. Every method returns a context manager that ends the display."""
 
-    def counter(self, description: str) -> AbstractContextManager[ProgressCallback]:
-        """Show a count of items, such as bytes read."""
+    def counter(
+        self, description: str, total: int | None = None
+    ) -> AbstractContextManager[ProgressCallback]:
+        """Show a count of items, such as bytes read, or their share of the total if it is known."""
         ...
 
     def training(
@@ -32,7 +34,11 @@ class NoProgress:
     """Progress that is not shown."""
 
     @contextmanager
-    def counter(self, description: str) -> Iterator[ProgressCallback]:  # noqa: ARG002
+    def counter(
+        self,
+        description: str,  # noqa: ARG002
+        total: int | None = None,  # noqa: ARG002
+    ) -> Iterator[ProgressCallback]:
         """Ignore the count."""
         yield ignore
 

@@ -19,6 +19,7 @@ from charlm.reporting.html.probes import probe_section
 from charlm.reporting.html.tuning import tuning_section
 from charlm.reporting.memory_figure import render_memory_svg
 from charlm.reporting.wording.rows import cell_rows
+from charlm.reporting.wording.text import token_noun
 from charlm.results.comparison import ComparisonReport
 from charlm.results.probes import ProbesReport
 from charlm.storage import files
@@ -72,7 +73,8 @@ def probe_figures(report: ProbesReport) -> Iterator[NamedFigure]:
     """Yield the figures of each probe."""
     legend = make_legend([run.cell for run in report.runs])
     for name, probe in report.probes.items():
-        for figure in probe_section(name, probe, report.runs).figures:
+        noun = token_noun(report.text.vocabulary_kind)
+        for figure in probe_section(name, probe, report.runs, noun).figures:
             yield name, figure, [*legend, *figure.legend]
 
 

@@ -53,6 +53,8 @@ from charlm.results.probes import (
     ProbesReport,
     ProbeSummary,
     ScalarResult,
+    ShareKept,
+    TooFewClosers,
 )
 from charlm.results.tasks import (
     LengthChance,
@@ -493,17 +495,17 @@ def probe_result(run: int, foreign: str) -> ProbeResult:
         ],
         numbers=[
             ScalarResult(
-                name=f"effective context {foreign}",
-                value=512.0 + run,
-                unit="characters",
-                low=430,
-                high=610.5,
+                name="lost beyond 64",
+                value=0.0225 + run / 100,
+                unit="bits per character",
+                low=-0.0045,
+                high=0.0485,
             ),
             ScalarResult(
-                name="half", value=None, unit="steps", lower_bound=4096, note=f"or {foreign}"
+                name="half", value=None, unit="steps", lower_bound=4096, base_rate=0.5
             ),
         ],
-        notes=[f"A note {foreign}"],
+        notes=[ShareKept(1, f"f {foreign}")],
     )
 
 
@@ -532,8 +534,15 @@ def probes_report(foreign: str = "", runs: int = 4) -> ProbesReport:
             outcomes=outcomes,
         )
 
-    group = ProbeResult(
-        x="k", y="gain", curves=[Curve(name=name, x=CONTEXTS, y=CONTEXTS) for name in names]
+    reach = ProbeResult(
+        x="k",
+        y="lost",
+        curves=[Curve(x=CONTEXTS, y=CONTEXTS)],
+        numbers=[
+            ScalarResult(
+                name="order matters up to", value=96.0, unit="characters", low=64.2, high=128.4
+            )
+        ],
     )
     return ProbesReport(
         format=FORMAT_VERSION,
@@ -558,12 +567,12 @@ def probes_report(foreign: str = "", runs: int = 4) -> ProbesReport:
             for number, name in enumerate(names)
         ),
         probes={
-            "context-truncation": summary(
+            "context-replacement": summary(
                 {name: Measured(probe_result(at, foreign)) for at, name in enumerate(names)}
             ),
-            "relative-context": summary({"group": Measured(group)}),
+            "context-shuffle": summary({name: Measured(reach) for name in names}),
             "closing-delimiters": summary(
-                {name: NotApplicable(f"no bracket {foreign}") for name in names}
+                {name: NotApplicable(TooFewClosers(12, 200)) for name in names}
             ),
         },
     )

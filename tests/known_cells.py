@@ -73,6 +73,7 @@ def random_context(
         ids=ids,
         vocabulary=VOCABULARY,
         train_ids=ids,
+        unit_edges=np.arange(5) * length // 4,
         char_lm=model,
         make_untrained_model=lambda: model if untrained is None else untrained,
     )

@@ -1,5 +1,6 @@
 """Language models whose memory is known exactly, and texts on which that memory shows."""
 
+import itertools
 import math
 from collections.abc import Callable
 from functools import partial
@@ -54,22 +55,26 @@ def vocabulary_of(text: str) -> Vocabulary:
     return Vocabulary("chars", tuple(map(ord, sorted(set(text)))))
 
 
-def make_context(fake: tuple[int, Guess], text: str, train: str, seed: int = 0) -> ProbeContext:
+def make_context(
+    fake: tuple[int, Guess], text: str, train: str, seed: int = 0, units: int = 5
+) -> ProbeContext:
+    """Blocks of equal length are the units of the text."""
     vocabulary = vocabulary_of(text + train)
     return ProbeContext(
         model=FakeModel(vocabulary.size, *fake),
         ids=np.array(vocabulary.encode(text)),
         vocabulary=vocabulary,
         train_ids=np.array(vocabulary.encode(train)),
+        unit_edges=np.arange(units + 1) * len(text) // units,
         seed=seed,
     )
 
 
-def cyclic_text(seed: int) -> str:
-    """2,000 characters, each equal to the one 20 before, with five words in 20."""
+def cyclic_text(seed: int, repetitions: int = 100) -> str:
+    """20 characters, repeated: each equals the one 20 before; five words in 20."""
     rng = np.random.default_rng(seed)
     words = ["".join(rng.choice(list("abcdefgh"), 3)) + " " for _ in range(5)]
-    return "".join(words) * 100
+    return "".join(words) * repetitions
 
 
 def text_of_names(length: int) -> str:
@@ -97,3 +102,38 @@ def bits_step_by_step(model: CharLM, ids: np.ndarray) -> list[float]:
             bits.append(float(-log_probabilities[id_] / math.log(2)))
             _, state = model(torch.tensor([[id_]]), state)
     return bits
+
+
+def recalled_token(history: Tensor) -> Tensor:
+    """The token that followed the last four tokens when they were read before; -1: they were not.
+
+    Of several earlier occurrences within the history, the latest counts.
+    """
+    windows = history.unfold(1, 4, 1)  # (batch, memory - 3, 4)
+    is_same = (windows[:, :-1] == history[:, None, -4:]).all(2) & (windows[:, :-1] >= 0).all(2)
+    position = torch.where(is_same, torch.arange(is_same.shape[1]), -1).amax(1)
+    following = history.gather(1, (position + 4).clamp(max=history.shape[1] - 1)[:, None])[:, 0]
+    return torch.where(position >= 0, following, -1)
+
+
+def text_with_repeated_words(
+    distances: list[int], events: int, size: int = 10, seed: int = 0
+) -> str:
+    """A text in which words of random letters come again once, so many characters after.
+
+    Between the two stand words of three letters, which do not count as words. The same one comes
+    again after 864 characters.
+    """
+    rng = np.random.default_rng(seed)
+    short_words = itertools.cycle(map("".join, itertools.product("uvwxyz", repeat=3)))
+
+    def filler(length: int) -> str:
+        words = itertools.islice(short_words, length // 4 + 1)
+        return f" {' '.join(words)}"[: length - 1] + " "
+
+    passages = []
+    for event in range(events):
+        word = "".join(rng.choice(list("abcdefghijklmnopqrst"), size))
+        distance = distances[event % len(distances)]
+        passages.append(word + filler(distance) + word + filler(30))
+    return " " + "".join(passages)

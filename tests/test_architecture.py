@@ -173,7 +173,10 @@ def test_modules_do_not_import_each_other_in_circles() -> None:
 INFRASTRUCTURE = {
     "cells": {"base", "names", "loader", "source_listing"},
     "kernels": {"registry", "loop"},
-    "probes": {"base", "runner", "batch", "effective_context"},
+    "probes": {
+        *("base", "runner", "batch", "order_reach", "places", "rare_words"),
+        *("true_context", "unit_sums", "windows"),
+    },
     "tasks": {"base", "curriculum"},
 }
 

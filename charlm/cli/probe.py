@@ -29,15 +29,21 @@ def probe(
     ],
     probes: Annotated[
         str,
-        typer.Option(metavar="NAME,...", help="Probes, separated by commas; all if not given."),
+        typer.Option(metavar="NAME,...", help="Probes, separated by commas."),
     ] = "",
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full", help="Measure all probes, not only the three of memory; takes minutes."
+        ),
+    ] = False,
     split: Annotated[
         Literal["test", "valid"], typer.Option(help="Split of the corpus to read.")
     ] = "test",
     max_chars: Annotated[
         int,
         typer.Option(metavar="N", help="Characters to read, from the beginning.", min=1),
-    ] = 100_000,
+    ] = 250_000,
     corpus: MOVED_CORPUS = None,
     out: Annotated[
         Path, typer.Option(metavar="PATH", help="Directory of the results and the report.")
@@ -55,7 +61,12 @@ def probe(
 ) -> None:
     """Measure how far back runs remember, on text that they were not trained on.
 
+    Without further options: what a model loses without distant text, what it saves on a rare word
+    that comes again, and how far back the order of words matters.
+
     charlm probe runs/code
+
+    charlm probe runs/code --full
 
     charlm probe runs/gru runs/lstm --probes context-shuffle,timescales --out gru-or-lstm
 
@@ -76,6 +87,7 @@ def probe(
     report = probe_runs(
         opened,
         [name.strip() for name in probes.split(",") if name.strip()],
+        full=full,
         split=split,
         max_chars=max_chars,
         seed=seed,

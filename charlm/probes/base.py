@@ -1,9 +1,10 @@
 """Probe interface: input and output of a probe, and its registration."""
 
-import math
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,18 +12,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from charlm.data.vocabulary import TokenIds, Vocabulary
-from charlm.evaluation.scoring import TOKENS_PER_FORWARD, token_nll
+from charlm.evaluation.scoring import TOKENS_PER_FORWARD
 from charlm.evaluation.streaming import LanguageModel, iter_logits
 from charlm.models.char_lm import CharLM
+from charlm.probes.true_context import TrueContext
 from charlm.progress import ProgressCallback, ignore
 from charlm.registry import Registry, docstring_sections
-from charlm.results.probes import ProbeDocumentation, ProbeResult
+from charlm.results.probes import NotApplicableReason, ProbeDocumentation, ProbeResult
+from charlm.seeding import derive_seed
 
 Artifacts = Mapping[str, Tensor]
 DOCUMENTED_SECTIONS = ("question", "protocol", "unit", "chance", "source")
+# Those that a comparison judges, and that `charlm probe` measures if it is not told otherwise.
+MEMORY_PROBES = ("context-replacement", "context-shuffle", "repeated-words")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ProbeContext:
     """A trained model and the text that a probe reads.
 
@@ -32,8 +37,11 @@ class ProbeContext:
     model: LanguageModel
     ids: TokenIds  # (length,), held-out text; an unknown character has the id `unk_id`
     vocabulary: Vocabulary
-    train_ids: TokenIds  # (length,), training split: other text, and source of n-gram counts
+    train_ids: TokenIds  # (length,), training split: source of n-gram and word counts
+    unit_edges: NDArray[np.int64]  # (units + 1,), first tokens of the text's units; may pass `ids`
+    unit_kind: Literal["file", "line", "block"] = "block"
     seed: int = 0  # of every random choice
+    expect: ProgressCallback = ignore  # gets the number of tokens that will be read
     tick: ProgressCallback = ignore  # gets the number of tokens read since
     char_lm: CharLM | None = None  # for probes that need cells or gradients; None: a fake
     make_untrained_model: Callable[[], CharLM] | None = None  # the model before its first step
@@ -44,14 +52,14 @@ class ProbeContext:
         return "byte" if self.vocabulary.kind == "bytes" else "character"
 
     @cached_property
-    def bits(self) -> NDArray[np.float64]:
-        """Bits of each token with full context, (length,): one stream, state carried.
+    def true_context(self) -> TrueContext:
+        """The text, read with all that precedes: the probes of a run share it."""
+        return TrueContext(self.model, self.ids, self.tick)
 
-        The cost of naming an unknown character is left out: no memory could reduce it.
-        """
-        with torch.inference_mode():
-            nats = [token_nll(logits, ids).cpu() for ids, logits in self.iter_logits()]
-        return torch.cat(nats)[:, 0].numpy() / math.log(2)
+    def random(self, purpose: str) -> np.random.Generator:
+        """Return random numbers that are the same for all models that read this text."""
+        text = hashlib.sha256(np.asarray(self.ids, "<i8").tobytes()).hexdigest()
+        return np.random.default_rng(derive_seed(self.seed, f"{purpose}/{text}"))
 
     def iter_logits(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Read the text as one stream.
@@ -68,72 +76,58 @@ class ProbeContext:
 
 @dataclass(frozen=True)
 class ProbeOutput:
-    """Result of a probe, and the tensors that a group probe needs from each run."""
+    """Result of a probe, and the tensors that a comparison needs of each run."""
 
     result: ProbeResult
     artifacts: Artifacts = field(default_factory=dict)
 
 
 class ProbeNotApplicableError(Exception):
-    """A probe does not apply to this run or text; the message is the reason."""
+    """A probe does not apply to this run or text."""
+
+    def __init__(self, reason: NotApplicableReason) -> None:
+        """Create an error with a typed reason."""
+        super().__init__(reason)
+        self.reason = reason
 
 
 @dataclass(frozen=True)
-class RunProbe:
+class Probe:
     """A probe of one run."""
 
     name: str
     documentation: ProbeDocumentation
     measure: Callable[[ProbeContext], ProbeOutput]
+    cost: float  # time that it takes, relative to the other probes
 
-
-@dataclass(frozen=True)
-class GroupProbe:
-    """A probe of a group of runs, computed from the artifacts of another probe."""
-
-    name: str
-    documentation: ProbeDocumentation
-    depends_on: str  # name of the probe that makes the artifacts
-    compare: Callable[[Mapping[str, Artifacts]], ProbeResult]  # gets them by name of the run
-
-
-Probe = RunProbe | GroupProbe
 
 # Reports have the probes in order of their names: a new probe is one file and no other change, and
 # related probes (context-...) are together because their names are related.
 PROBES: Registry[Probe] = Registry(
-    "probe", "charlm.probes", {"base", "batch", "effective_context", "report", "runner"}
+    "probe",
+    "charlm.probes",
+    {
+        *("base", "batch", "order_reach", "places", "rare_words"),
+        *("report", "runner", "true_context", "unit_sums", "windows"),
+    },
 )
 
 Measure = Callable[..., ProbeOutput]
-Compare = Callable[[Mapping[str, Artifacts]], ProbeResult]
 
 
-def register_probe(name: str) -> Callable[[Measure], Measure]:
-    """Return a decorator that registers a function of a ProbeContext as a probe of one run.
+def register_probe(name: str, cost: float) -> Callable[[Measure], Measure]:
+    """Return a decorator that registers a function of a ProbeContext as a probe.
 
-    Further parameters of the function need defaults. Its docstring needs paragraphs that begin
-    with the headings in DOCUMENTED_SECTIONS; they are shown with the result.
+    Its cost is about the seconds that it takes for a model of 100,000 parameters.
+
+    Further parameters of the function need defaults. It tells the context how many tokens it will
+    read (`expect`), and how many it has read since (`tick`). Its docstring needs paragraphs that
+    begin with the headings in DOCUMENTED_SECTIONS; they are shown with the result.
     """
 
     def decorate(measure: Measure) -> Measure:
-        PROBES.register(name)(RunProbe(name, read_documentation(measure.__doc__), measure))
+        sections = docstring_sections(measure.__doc__ or "", DOCUMENTED_SECTIONS)
+        PROBES.register(name)(Probe(name, ProbeDocumentation(**sections), measure, cost))
         return measure
 
     return decorate
-
-
-def register_group_probe(name: str, depends_on: str) -> Callable[[Compare], Compare]:
-    """Return a decorator that registers a function of artifacts by run as a group probe."""
-
-    def decorate(compare: Compare) -> Compare:
-        documentation = read_documentation(compare.__doc__)
-        PROBES.register(name)(GroupProbe(name, documentation, depends_on, compare))
-        return compare
-
-    return decorate
-
-
-def read_documentation(docstring: str | None) -> ProbeDocumentation:
-    """Return the documented sections of a probe's docstring."""
-    return ProbeDocumentation(**docstring_sections(docstring or "", DOCUMENTED_SECTIONS))

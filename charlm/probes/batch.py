@@ -1,5 +1,6 @@
 """Probe one or more runs: the function behind `charlm probe`, and that of comparisons."""
 
+import dataclasses
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from charlm.errors import ConfigError, OutputExistsError
 from charlm.execution.device import available_cores, select_device
 from charlm.execution.executor import Execution, LocalExecutor, run_jobs
 from charlm.execution.jobs import Job
-from charlm.probes.base import Probe, RunProbe
+from charlm.probes.base import Probe
 from charlm.probes.report import build_report, read_report
 from charlm.probes.runner import describe_run, probe_run, run_name, select_probes
 from charlm.progress import NoProgress, Progress
@@ -32,8 +33,9 @@ def probe(
     runs: Run | str | Path | Sequence[Run | str | Path],
     probes: Sequence[str] = (),
     *,
+    full: bool = False,
     split: str = "test",
-    max_chars: int = 100_000,
+    max_chars: int = 250_000,
     seed: int = 0,
     checkpoint: CheckpointName = "best",
     out: str | Path | None = None,
@@ -51,7 +53,8 @@ def probe(
 
     Args:
         runs: A run or its directory, or several that read the same text.
-        probes: Names of probes; empty: all.
+        probes: Names of probes; empty: the three of memory.
+        full: Whether to measure all probes, if none is named.
         split: "test" or "valid".
         max_chars: Tokens of the split that are probed, from its beginning.
         seed: Seed of every random choice of a probe.
@@ -72,7 +75,7 @@ def probe(
     if max_chars < 1:
         raise ConfigError(f"cannot probe {max_chars} characters: --max-chars must be at least 1")
     request = ProbeRequest(split=split, max_chars=max_chars, seed=seed, checkpoint=checkpoint)
-    selected = select_probes(probes)
+    selected = select_probes(probes, full)
     check_same_text(runs)
     if out is None and len(runs) > 1:
         raise ConfigError("cannot probe several runs without a directory of results. Try out=PATH")
@@ -81,7 +84,6 @@ def probe(
     device, _ = select_device(device, 1)
     names = [sources] if isinstance(sources, str | Path) else sources
     options = [
-        *([f"--probes={','.join(probes)}"] if probes else []),
         f"--split={split}",
         f"--max-chars={max_chars}",
         *(f"--corpus={name}" for name in names),
@@ -106,7 +108,10 @@ def probe(
         description = describe_run(run, corpus, weights, request)
         probe_run(run, corpus, description, model, request, selected, directory, progress)
         report = build_report(
-            [description], [directory], selected, equivalent_command(runs, options, directory)
+            [description],
+            [directory],
+            selected,
+            equivalent_command(runs, selected, options, directory),
         )
         files.write_atomic(directory / "report.json", encode_json(report))
     return report
@@ -117,8 +122,8 @@ def _open_runs(runs: Run | str | Path | Sequence[Run | str | Path]) -> list[Run]
     return [open_run(run) for run in ([runs] if isinstance(runs, Run | str | Path) else runs)]
 
 
-def probe_comparison_runs(runs: Sequence[Run], execution: Execution) -> ProbesReport:
-    """Run all probes on the runs of a comparison, on its device; on a GPU one run at a time.
+def probe_memory(runs: Sequence[Run], execution: Execution) -> ProbesReport:
+    """Run the probes of memory on the runs of a comparison, on its device; on a GPU one at a time.
 
     Results and report are written to `probes` in the directory of the comparison.
     """
@@ -126,7 +131,7 @@ def probe_comparison_runs(runs: Sequence[Run], execution: Execution) -> ProbesRe
     if isinstance(executor, LocalExecutor):
         options = [f"--device={executor.device}"]
         if executor.device != "cpu":
-            executor = LocalExecutor(1, executor.device)
+            executor = dataclasses.replace(executor, max_parallel=1)
     directory = execution.directory / "probes"
     return probe_side_by_side(
         runs, select_probes([]), options, Execution(directory, executor, execution.progress)
@@ -148,7 +153,7 @@ def probe_side_by_side(
     jobs = [probe_job(run, execution.directory, options, probes) for run in runs]
     run_jobs(jobs, execution)
     descriptions = [read_report(job.path).runs[0] for job in jobs]
-    command = equivalent_command(runs, options, execution.directory)
+    command = equivalent_command(runs, probes, options, execution.directory)
     report = build_report(descriptions, [job.path for job in jobs], probes, command)
     files.write_atomic(execution.directory / "report.json", encode_json(report))
     return report
@@ -157,21 +162,25 @@ def probe_side_by_side(
 def probe_job(run: Run, directory: Path, options: Sequence[str], probes: Sequence[Probe]) -> Job:
     """Return the job that probes one of several runs, in a subdirectory."""
     path = directory / run_name(run)
-    names = [probe.name for probe in probes if isinstance(probe, RunProbe)]
+    names = [probe.name for probe in probes]
 
     def poll_progress() -> JobProgress:
         done = sum((path / f"{name}.json").exists() for name in names)
         return JobProgress(done=done, total=len(names))
 
-    argv = ["probe", str(run.path), f"--out={path}", f"--log-every={WORKER_LOG_EVERY}"]
+    selection = f"--probes={','.join(names)}"
+    argv = ["probe", str(run.path), f"--out={path}", selection, f"--log-every={WORKER_LOG_EVERY}"]
     return Job(run_name(run), path, [*argv, *trust_options([run]), *options], poll_progress)
 
 
-def equivalent_command(runs: Sequence[Run], options: Sequence[str], directory: Path) -> str:
+def equivalent_command(
+    runs: Sequence[Run], probes: Sequence[Probe], options: Sequence[str], directory: Path
+) -> str:
     """Return the command line that makes the same report."""
     paths = [str(run.path) for run in runs]
-    out = f"--out={directory}"
-    return shlex.join(["charlm", "probe", *paths, *options, *trust_options(runs), out])
+    selection = f"--probes={','.join(probe.name for probe in probes)}"
+    trust, out = trust_options(runs), f"--out={directory}"
+    return shlex.join(["charlm", "probe", *paths, selection, *options, *trust, out])
 
 
 def trust_options(runs: Sequence[Run]) -> list[str]:

@@ -1,133 +1,173 @@
-"""Closing delimiters: cost and accuracy of closers by distance (Karpathy et al., 2015)."""
+"""Closing delimiters: whether the model knows what is open (Karpathy et al., 2015)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
-import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from charlm.data.delimiters import match_brackets, match_indented_blocks, match_quotes
+from charlm.data.delimiters import MATCHING_OPENER, match_brackets
 from charlm.data.vocabulary import ids_to_text, vocabulary_mask
 from charlm.evaluation import ngram
 from charlm.probes.base import ProbeContext, ProbeNotApplicableError, ProbeOutput, register_probe
-from charlm.results.probes import Curve, ProbeResult, ScalarResult
+from charlm.probes.windows import Positions
+from charlm.results.probes import (
+    CountedAtEnd,
+    Curve,
+    Note,
+    ProbeResult,
+    ScalarResult,
+    TooFewClosers,
+)
 
-DELIMITERS = {
-    "brackets": match_brackets,
-    "quotation marks": match_quotes,
-    "blocks": match_indented_blocks,
-}
-METRICS = ("bits per closer", "top-1 accuracy")
 MIN_EVENTS = 200  # closers per mean
+NUM_NOTHING_OPEN = 4096  # places where no bracket is open, at most
 Floats = NDArray[np.float64]
-Positions = NDArray[np.int64]
 
 
-@register_probe("closing-delimiters")
+class Predictions(NamedTuple):
+    """What a model expects at some places, in nats."""
+
+    closers: Floats  # (places, closers), log probability of each closing bracket
+    log_odds: Floats  # (places,), of any closing bracket against everything else
+
+
+@register_probe("closing-delimiters", cost=10)
 @torch.inference_mode()
 def closing_delimiters(context: ProbeContext, min_events: int = MIN_EVENTS) -> ProbeOutput:
-    """Does the model still know what is open when it must be closed?
+    """Does the model still know which bracket is open, and that one is?
 
-    Question: What does a closing bracket, a closing quotation mark or the end of an indented block
-    cost, by the distance to its opener, and how often is it the model's top prediction?
+    Question: Where a bracket is closed, which of the closing brackets does the model expect most,
+    by the distance to the opener? And does it expect one more than where nothing is open?
 
     Protocol: The model reads the text once with carried state. Brackets are matched with a stack,
-    which is emptied at a closer that does not fit. Quotation marks are matched within a paragraph
-    (straight single ones within a line) if marks of the kind alternate and none is left over;
-    triple ones, as around a docstring, are left out. A block ends at the first character of a line
-    that is indented less than the line before; its opener is the first character of the last line
-    with the same or less indentation. For brackets and quotation marks, the true closer is scored.
-    For a block, the end of the indentation is scored, whatever follows: the probability of
-    everything but space and tab. Distances from d to 2d share a bin; a bin with fewer than 200
-    closers is merged with the next nearer one.
+    which is emptied at a closer that does not fit. The first figure is a forced choice: the share
+    of closers that have the highest probability among the closing brackets, whatever else the model
+    expects. The second one compares the odds of any closing bracket at a true closer with those at
+    up to 4,096 places where nothing is open: the share of pairs with higher odds at the closer,
+    which is the area under the curve of hits against false alarms. Neither changes if a constant is
+    added to the logits of all closing brackets. Distances from d to 2d share a bin; a bin with
+    fewer than 200 closers is merged with the next nearer one.
 
-    Unit: Bits per closer, and the share of closers that are the top prediction, by distance in
-    characters (the geometric mean of a bin). Error bars are standard errors.
+    Unit: Share of closers, and of pairs, by distance in characters (the geometric mean of a bin).
+    Error bars are standard errors.
 
-    Chance: The n-gram, which sees the seven characters before and no opener further back:
-    interpolated Kneser-Ney of order 8, counted on the training text (the last 2^24 characters of a
-    long one), at the same positions.
+    Chance: In the first figure, the share of the most frequent closing bracket of each bin. In the
+    second one, the line: a half. The n-gram sees the seven characters before and no opener further
+    back: interpolated Kneser-Ney of order 8, counted on the training text (the last 2^24 characters
+    of a long one), at the same places.
 
     Source: Karpathy, Johnson & Fei-Fei (2015), "Visualizing and Understanding Recurrent Networks",
-    section 4.3, for brackets and quotation marks. The matching rules and the blocks are additions.
+    section 4.3, who show the cost of closers. Forced choice and odds are additions.
     """
     text = ids_to_text(context.ids, context.vocabulary)
-    all_pairs = {
-        name: np.array(match(text), np.int64).reshape(-1, 2) for name, match in DELIMITERS.items()
-    }
-    pairs = {name: pair for name, pair in all_pairs.items() if len(pair) >= min_events}
-    too_few = {name: len(pair) for name, pair in all_pairs.items() if len(pair) < min_events}
-    if not pairs:
-        counts = ", ".join(f"{count:,} {name}" for name, count in too_few.items())
-        raise ProbeNotApplicableError(
-            f"the text closes {counts}, but {min_events:,} of a kind are needed"
-        )
-    positions = np.unique(np.concatenate([pair[:, 1] for pair in pairs.values()]))
+    opener, closer = np.array(match_brackets(text), np.int64).reshape(-1, 2).T
+    if len(closer) < min_events:
+        raise ProbeNotApplicableError(TooFewClosers(len(closer), min_events))
+    order = np.argsort(closer)
+    opener, closer = opener[order], closer[order]
+    nothing_open = places_outside(opener, closer, len(text), context)
+    positions = np.concatenate((closer, nothing_open))
+    context.expect(len(context.ids))
+    is_closer = vocabulary_mask(context.vocabulary, lambda character: character in MATCHING_OPENER)
     counted_ids = context.train_ids[-ngram.MAX_TRAINING_TOKENS :]
+    by_ngram = ngram.next_token_probabilities(
+        counted_ids, context.ids, positions, context.vocabulary.size
+    )
     predictions = {
-        "": probabilities_at(context, positions),
-        "n-gram": ngram.next_token_probabilities(
-            counted_ids, context.ids, positions, context.vocabulary.size
-        ),
+        "": model_predictions(context, positions, is_closer),
+        "n-gram": predict(torch.from_numpy(by_ngram).log(), is_closer),
     }
-    ends_indentation = vocabulary_mask(context.vocabulary, lambda character: character not in " \t")
-    panels: list[ProbeResult] = []
-    numbers: list[ScalarResult] = []
-    for name, pair in pairs.items():
-        opener, closer = pair.T
-        if name == "blocks":
-            is_correct = ends_indentation[None]
-        else:
-            is_correct = np.eye(context.vocabulary.size, dtype=bool)[context.ids[closer]]
-        rows = np.searchsorted(positions, closer)
-        scores = {
-            predictor: bits_and_hits(probabilities[rows], is_correct)
-            for predictor, probabilities in predictions.items()
-        }
-        distance = closer - opener
-        bins = bin_by_distance(distance, min_events)
-        for metric, label in enumerate(METRICS):
-            curves = [
-                binned_curve(predictor, distance, bins, values[metric])
-                for predictor, values in scores.items()
+    true_closer = np.cumsum(is_closer)[context.ids[closer]] - 1
+    distance = closer - opener
+    bins = bin_by_distance(distance, min_events)
+    choices, detections, numbers = [], [], []
+    for name, prediction in predictions.items():
+        correct = (prediction.closers[: len(closer)].argmax(1) == true_closer).astype(float)
+        odds, false_odds = np.split(prediction.log_odds, [len(closer)])
+        detected = share_below(np.sort(false_odds), odds)
+        choices.append(binned_curve(name, distance, bins, correct))
+        detections.append(binned_curve(name, distance, bins, detected))
+        if not name:
+            base_rate = float(np.bincount(true_closer).max() / len(closer))
+            numbers = [
+                mean_with_interval("which bracket is closed", correct, base_rate),
+                mean_with_interval("closer against nothing open", detected, 0.5),
             ]
-            x = f"{context.unit}s since the opener"
-            panels.append(ProbeResult(title=name, x=x, y=label, curves=curves))
-        numbers += summary_numbers(name, *scores.values())
-    notes = [f"{name} not shown: {count:,} in the text" for name, count in too_few.items()]
+    choices.append(base_rate_curve(distance, bins, true_closer))
+    notes: list[Note] = []
     if len(counted_ids) < len(context.train_ids):
-        notes.append(f"n-gram: last {len(counted_ids):,} {context.unit}s of the training text only")
-    main, *further_panels = panels
+        notes.append(CountedAtEnd("n-grams", len(counted_ids)))
+    x = f"{context.unit}s since the opener"
     return ProbeOutput(
-        msgspec.structs.replace(main, panels=further_panels, numbers=numbers, notes=notes)
+        ProbeResult(
+            title="which bracket",
+            x=x,
+            y="share right, of closing brackets",
+            curves=choices,
+            panels=[
+                ProbeResult(
+                    title="whether one is open",
+                    x=x,
+                    y="share of pairs with higher odds at the closer",
+                    chance=0.5,
+                    curves=detections,
+                )
+            ],
+            numbers=numbers,
+            notes=notes,
+        )
     )
 
 
-def probabilities_at(context: ProbeContext, positions: Positions) -> Floats:
-    """Return the model's predictions at these positions, (len(positions), vocabulary_size)."""
-    chunks, start = [], 0
-    for ids, logits in context.iter_logits():
-        is_in_chunk = (positions >= start) & (positions < start + len(ids))
-        rows = torch.from_numpy(positions[is_in_chunk] - start).to(logits.device)
-        chunks.append(logits[rows, 0].double().softmax(-1).cpu())
-        start += len(ids)
-    return torch.cat(chunks).numpy()
+def places_outside(
+    opener: Positions, closer: Positions, length: int, context: ProbeContext
+) -> Positions:
+    """Return places where no bracket is open, evenly spread, ascending.
 
-
-def bits_and_hits(probabilities: Floats, is_correct: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Return bits of the correct tokens, and 1 where the top prediction is correct, else 0.
-
-    Args:
-        probabilities: (events, vocabulary_size).
-        is_correct: The same shape, or (1, vocabulary_size); several tokens may be correct.
-
-    Returns:
-        Two arrays (events,).
+    A bracket may be open that is never closed, so none may stand in the 64 characters before.
     """
-    top = probabilities.argmax(1)[:, None]
-    is_hit = np.take_along_axis(np.broadcast_to(is_correct, probabilities.shape), top, axis=1)
-    return -np.log2((probabilities * is_correct).sum(1)), is_hit[:, 0].astype(float)
+    change = np.zeros(length + 1, np.int64)
+    np.add.at(change, opener + 1, 1)
+    np.add.at(change, closer + 1, -1)
+    text_is_bracket = vocabulary_mask(context.vocabulary, lambda c: c in "()[]{}")[context.ids]
+    recent = np.cumsum(np.append(0, text_is_bracket))
+    at = np.arange(length)
+    is_outside = (np.cumsum(change)[:length] == 0) & (recent[at] == recent[np.maximum(at - 64, 0)])
+    places = np.flatnonzero(is_outside)
+    return places[np.linspace(0, len(places) - 1, min(NUM_NOTHING_OPEN, len(places))).astype(int)]
+
+
+def model_predictions(
+    context: ProbeContext, positions: Positions, is_closer: NDArray[np.bool_]
+) -> Predictions:
+    """Return what the model expects at these positions, from one pass over the text."""
+    parts, rows, start = [], [], 0
+    for ids, logits in context.iter_logits():
+        chosen = np.flatnonzero((positions >= start) & (positions < start + len(ids)))
+        at = torch.from_numpy(positions[chosen] - start).to(logits.device)
+        parts.append(predict(logits[at, 0].double().log_softmax(-1).cpu(), is_closer))
+        rows.append(chosen)
+        start += len(ids)
+    order = np.argsort(np.concatenate(rows), kind="stable")
+    closers, log_odds = (np.concatenate(part)[order] for part in zip(*parts, strict=True))
+    return Predictions(closers, log_odds)
+
+
+def predict(log_probabilities: Tensor, is_closer: NDArray[np.bool_]) -> Predictions:
+    """Return the closers' part of log probabilities, (places, vocabulary_size)."""
+    mask = torch.from_numpy(is_closer)
+    closers, others = log_probabilities[:, mask], log_probabilities[:, ~mask]
+    log_odds = closers.logsumexp(1) - others.logsumexp(1)
+    return Predictions(closers.numpy(), log_odds.numpy())
+
+
+def share_below(others: Floats, values: Floats) -> Floats:
+    """Return the share of the others, ascending, that each value exceeds; equal ones count half."""
+    below, up_to = (np.searchsorted(others, values, side) for side in ("left", "right"))
+    return (below + up_to) / 2 / max(1, len(others))
 
 
 def bin_by_distance(distance: Positions, min_events: int) -> list[Positions]:
@@ -161,19 +201,25 @@ def binned_curve(
     )
 
 
-def summary_numbers(
-    name: str, model: tuple[Floats, Floats], ngram_model: tuple[Floats, Floats]
-) -> Iterator[ScalarResult]:
-    """Yield accuracy, and bits saved against the n-gram, over all closers of a kind."""
-    (bits, hits), (ngram_bits, ngram_hits) = model, ngram_model
-    note = f"n-gram {ngram_hits.mean():.3f}"
-    yield mean_with_interval(f"{name}: top-1 accuracy", hits, f"of {len(hits):,}", note)
-    saved = ngram_bits - bits
-    yield mean_with_interval(f"{name}: saved against the n-gram", saved, "bits per closer")
+def base_rate_curve(
+    distance: Positions, bins: Sequence[Positions], true_closer: Positions
+) -> Curve:
+    """Return the share of the most frequent closing bracket of each bin."""
+    most_frequent = np.zeros(len(distance))
+    for events in bins:
+        most_frequent[events] = true_closer[events] == np.bincount(true_closer[events]).argmax()
+    return binned_curve("most frequent closer", distance, bins, most_frequent)
 
 
-def mean_with_interval(name: str, values: Floats, unit: str, note: str = "") -> ScalarResult:
+def mean_with_interval(name: str, values: Floats, base_rate: float) -> ScalarResult:
     """Return the mean of the values with its 95 % interval."""
     mean, error = float(values.mean()), float(values.std() / len(values) ** 0.5)
     low, high = mean - 1.96 * error, mean + 1.96 * error
-    return ScalarResult(name=name, value=mean, unit=unit, low=low, high=high, note=note)
+    return ScalarResult(
+        name=name,
+        value=mean,
+        unit=f"of {len(values):,}",
+        low=low,
+        high=high,
+        base_rate=base_rate,
+    )

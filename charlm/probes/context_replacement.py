@@ -4,51 +4,45 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from charlm.evaluation.streaming import advance, select_streams
+from charlm.evaluation.streaming import advance, select_streams, stream_batches
 from charlm.probes.base import ProbeContext, ProbeNotApplicableError, ProbeOutput, register_probe
-from charlm.probes.effective_context import (
-    CONTEXT_LENGTHS,
-    MAX_TOKENS_READ,
-    NUM_POSITIONS,
-    effective_context_length,
-    evenly_spaced,
-    excess_bits,
-    gather_windows,
-    mean_curve,
-    usable_context_lengths,
-)
-from charlm.results.probes import ProbeResult
-from charlm.seeding import derive_seed
+from charlm.probes.places import starts_with_room, systematic_sample
+from charlm.probes.true_context import GRID
+from charlm.probes.unit_sums import sum_by_unit
+from charlm.probes.windows import Positions, gather_windows, token_bits
+from charlm.results.probes import NoPlaces, ProbeResult, TextTooShort, TooFewPlaces
 
-NUM_DISTRACTORS = 256  # passages of the training text
-DISTRACTOR_LENGTH = 256  # tokens of each
+CONTEXT_LENGTHS = (16, 64, 256, 1024)
+NUM_PLACES = (8192, 8192, 1024, 256)  # a longer context is scored at fewer places
+MIN_PLACES = 128
+MIN_PAST = 256  # true tokens of the same file before those k, so that there is something to lose
+NUMBER = 64  # the context length whose value is the number
+MIN_LENGTH = 2048  # tokens of the text
 
 
-@register_probe("context-replacement")
+@register_probe("context-replacement", cost=4)
 @torch.inference_mode()
 def context_replacement(
     context: ProbeContext,
     context_lengths: Sequence[int] = CONTEXT_LENGTHS,
-    num_positions: int = NUM_POSITIONS,
-    max_tokens_read: int = MAX_TOKENS_READ,
+    num_places: Sequence[int] = NUM_PLACES,
 ) -> ProbeOutput:
-    """What does the model lose if all of the distant context is another text?
+    """What does the model lose if everything further back is another text?
 
-    Question: How many bits does it cost if only the last k characters are the true ones, and
-    another text precedes them?
+    Question: How many bits does a character cost more if only the last k characters are the true
+    ones, and another text precedes them?
 
-    Protocol: Starts are evenly spaced over the text, except for its end, which is as long as the
-    largest k; a large k has fewer of them. At each start the model has just read 256 characters of
-    the training text, one of 256 random passages, and reads on in the true text. The character
-    after k true ones is scored, a different one for each k, and compared with its cost in one pass
-    over the whole text with full context. Reading leads to a state of the kind that occurs in
-    training, which an initial state need not be, so this is the fairer ablation. The number is the
-    smallest tested k that costs at most 1 % more than full context. Its 95 % interval is a
-    bootstrap with 1,000 resamples of 64 blocks of the text.
+    Protocol: The places are the same for all models that read the text. They are spread evenly over
+    it, 8,192 for k = 16 and 64, 1,024 for 256 and 256 for 1,024. Before each place stands a true
+    text of k characters, and 256 more; both are of the same file where the text is cut by files. In
+    the changed text, everything before those k characters comes from a place that is at least a
+    quarter of the text away. The cost of the character there is compared with its cost after at
+    least 2,048 true characters. Both states come from reading real text, unlike an initial state.
 
-    Unit: Bits lost per character (or byte), by the number of true characters. Error bars are
-    standard errors.
+    Unit: Bits lost per character (or byte), by the number of true characters. Errors are standard
+    errors over the files or blocks of the text.
 
     Chance: The line is 0: a model that remembers nothing beyond the last k characters loses nothing
     there.
@@ -57,34 +51,89 @@ def context_replacement(
     Models Use Context", section 5, who drop or shuffle the distant context. Replacing it by another
     text and the paired difference are additions.
     """
-    train_ids = context.train_ids
-    context_lengths, notes = usable_context_lengths(context_lengths, context)
-    if len(train_ids) < DISTRACTOR_LENGTH:
-        raise ProbeNotApplicableError(
-            f"the training text has {len(train_ids):,} {context.unit}s, "
-            f"but {DISTRACTOR_LENGTH} are needed"
-        )
-    rng = np.random.default_rng(derive_seed(context.seed, "replace"))
-    start = evenly_spaced(0, len(context.ids) - context_lengths[-1], num_positions)
-    distractor_starts = rng.integers(len(train_ids) - DISTRACTOR_LENGTH + 1, size=NUM_DISTRACTORS)
-    distractors = gather_windows(train_ids, distractor_starts, DISTRACTOR_LENGTH)
-    states = advance(context.model, distractors, context.model.initial_state(NUM_DISTRACTORS))
-    context.tick(distractors.numel())
-    assignment = torch.from_numpy(rng.integers(NUM_DISTRACTORS, size=len(start)))
-    excess = excess_bits(
-        context,
-        start,
-        lambda batch: select_streams(states, assignment[batch]),
-        context_lengths,
-        max_tokens_read,
+    length, reading = len(context.ids), context.true_context
+    if length < MIN_LENGTH:
+        raise ProbeNotApplicableError(TextTooShort("probed", length, MIN_LENGTH))
+    start, is_scored = draw_places(context, context_lengths, num_places)
+    tokens = np.diff([0, *context_lengths]) @ is_scored.sum(1)
+    foreign = foreign_positions(context, start)
+    context.expect(reading.tokens_left + int(tokens) + int((foreign % reading.grid).sum()))
+    excess = np.full(is_scored.shape, np.nan)
+    for batch in stream_batches(context.model, len(start)):
+        state, streams = reading.states_before(foreign[batch]), np.arange(len(start))[batch]
+        tokens_read = 0
+        for row, k in enumerate(context_lengths):
+            rows = np.flatnonzero(is_scored[row, streams])
+            if not len(rows):
+                break
+            state, streams = select_streams(state, torch.from_numpy(rows)), streams[rows]
+            window = gather_windows(context.ids, start[streams] + tokens_read, k - tokens_read)
+            state = advance(context.model, window, state)
+            context.tick(window.numel())
+            tokens_read = k
+            target = start[streams] + k
+            text = torch.from_numpy(context.ids[target].astype(np.int64))
+            bits = token_bits(context.model.next_token_logits(state), text)
+            excess[row, streams] = bits - reading.bits[target]
+    targets = [start[scored] + k for k, scored in zip(context_lengths, is_scored, strict=True)]
+    values = [row[scored] for row, scored in zip(excess, is_scored, strict=True)]
+    sums = sum_by_unit(context, context_lengths, targets, values)
+    absent = tuple(
+        k for k, scored in zip(context_lengths, is_scored, strict=True) if not scored.any()
     )
-    name = "effective context, distant text replaced"
     result = ProbeResult(
         x=f"true {context.unit}s read",
         y=f"bits lost per {context.unit}",
         chance=0.0,
-        curves=[mean_curve(context_lengths, excess)],
-        numbers=[effective_context_length(name, context, context_lengths, excess)],
-        notes=notes,
+        curves=[sums.curve()],
+        numbers=[
+            sums.number(row, f"lost beyond {k:,}", f"bits per {context.unit}")
+            for row, k in enumerate(context_lengths)
+            if k not in absent
+        ],
+        notes=[NoPlaces(absent)] if absent else [],
     )
-    return ProbeOutput(result)
+    return ProbeOutput(result, sums.artifacts())
+
+
+def draw_places(
+    context: ProbeContext, context_lengths: Sequence[int], num_places: Sequence[int]
+) -> tuple[Positions, NDArray[np.bool_]]:
+    """Draw the starts of the true context, spread evenly over the text.
+
+    Returns:
+        The starts, (places,), ascending; and whether a length is scored from a start, (K, places):
+        only from starts that all shorter lengths are scored from.
+
+    Raises:
+        ProbeNotApplicableError: There are too few.
+    """
+    rng = context.random("places")
+    start: Positions | None = None
+    is_scored = []
+    for k, count in zip(context_lengths, num_places, strict=True):
+        # The lengths up to the number's share their places.
+        with_room = starts_with_room(context, MIN_PAST, max(k, min(NUMBER, context_lengths[-1])))
+        if start is None:
+            start = systematic_sample(with_room, count, rng)
+            is_scored.append(np.full(len(start), True))
+            continue
+        allowed = np.flatnonzero(is_scored[-1] & np.isin(start, with_room))
+        is_scored.append(np.isin(np.arange(len(start)), systematic_sample(allowed, count, rng)))
+    if start is None or len(start) < MIN_PLACES:
+        places = 0 if start is None else len(start)
+        raise ProbeNotApplicableError(TooFewPlaces(places, MIN_PLACES))
+    return start, np.stack(is_scored)
+
+
+def foreign_positions(context: ProbeContext, start: Positions) -> Positions:
+    """Return for each start a place before which the other text stands, far away from it.
+
+    It is between a quarter and three quarters of the text further on, and goes on at the beginning
+    after the end. Such places are multiples of GRID, at which states are kept.
+    """
+    length = len(context.ids)
+    shift = context.random("foreign").uniform(0.25, 0.75, len(start)) * length
+    # The first MIN_PAST tokens have too little text before them.
+    position = MIN_PAST + (start - MIN_PAST + shift).astype(np.int64) % (length - MIN_PAST)
+    return position // GRID * GRID

@@ -1,134 +1,212 @@
 """Context shuffle: bits lost if words before the last k characters are in random order."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from charlm.cells.base import State
 from charlm.data.vocabulary import TokenIds, vocabulary_mask
-from charlm.evaluation.streaming import advance
-from charlm.probes.base import ProbeContext, ProbeNotApplicableError, ProbeOutput, register_probe
-from charlm.probes.effective_context import (
-    CONTEXT_LENGTHS,
-    MAX_TOKENS_READ,
-    Positions,
-    effective_context_length,
-    evenly_spaced,
-    excess_bits,
-    mean_curve,
-    usable_context_lengths,
+from charlm.evaluation.streaming import (
+    TOKENS_PER_ADVANCE,
+    advance,
+    select_streams,
+    stream_batches,
 )
-from charlm.results.probes import ProbeResult
-from charlm.seeding import derive_seed
+from charlm.probes.base import ProbeContext, ProbeNotApplicableError, ProbeOutput, register_probe
+from charlm.probes.order_reach import TOLERANCE, order_reach
+from charlm.probes.places import starts_with_room, systematic_sample
+from charlm.probes.true_context import States
+from charlm.probes.unit_sums import UnitSums, sum_by_unit, weighted_means
+from charlm.probes.windows import Bits, Positions, gather_windows, token_bits
+from charlm.results.probes import (
+    NoPlaces,
+    Note,
+    PlacesLeftOut,
+    ProbeResult,
+    ScalarResult,
+    TextTooShort,
+    TooFewWords,
+)
 
+CONTEXT_LENGTHS = tuple(1 << n for n in range(10))  # 1, 2, 4, ..., 512
 SHUFFLED_LENGTH = 512  # tokens of the passage with shuffled words
-NUM_POSITIONS = 2048
-MIN_POSITIONS = 200
+NEAR_LENGTH = 128  # context lengths up to this one are scored from all places,
+NUM_PLACES = 512
+FAR_SHARE = 4  # and longer ones from every fourth
+MIN_PLACES = 64
+BOOTSTRAP_RESAMPLES = 1000
 
 
-@register_probe("context-shuffle")
+@register_probe("context-shuffle", cost=3)
 @torch.inference_mode()
 def context_shuffle(
     context: ProbeContext,
     context_lengths: Sequence[int] = CONTEXT_LENGTHS,
-    num_positions: int = NUM_POSITIONS,
-    max_tokens_read: int = MAX_TOKENS_READ,
+    num_places: int = NUM_PLACES,
 ) -> ProbeOutput:
-    """Does the model know the order of the distant context, or only its words?
+    """How far back does the order of characters matter?
 
-    Question: How many bits does it cost if only the last k characters are in their true order, and
-    the words before them are in random order?
+    Question: How many bits does a character cost more if only the last k characters are in their
+    true order, and the words before them are in random order?
 
-    Protocol: Starts are evenly spaced over the text, except for its first 512 characters and its
-    end, which is as long as the largest k; a large k has fewer of them. At each start the model has
-    read all of the text up to 512 characters before, reads the words of these 512 in random order,
-    and reads on in the true text. A word ends after its white space; the first and the last word
-    may be cut. Starts with fewer than two words there are left out. The character after k true ones
-    is scored, a different one for each k, and compared with its cost with full context. The number
-    is the smallest tested k that costs at most 1 % more than full context. Its 95 % interval is a
-    bootstrap with 1,000 resamples of 64 blocks of the text.
+    Protocol: The places are the same for all models that read the text. They are spread evenly over
+    it, each with 512 characters before it of the same file, where the text is cut by files. At each
+    place the model has read all that precedes these 512 characters, reads their words in random
+    order, and then the true text. A word ends after its white space; the first and the last word
+    may be cut. Places with fewer than two words there are left out. The characters that follow k
+    true ones are scored, from k / 1.41 to 1.41 k, and compared with their cost after the true text.
+    Lengths above 128 are scored from every fourth place. The reach is the smallest k from which on
+    no more than 0.01 bits are lost at any larger k, interpolated on a logarithmic scale. Its 95 %
+    interval is a bootstrap with 1,000 resamples of the files or blocks of the text.
 
-    Unit: Bits lost per character (or byte), by the number of characters in true order. Error bars
-    are standard errors.
+    Unit: Bits lost per character (or byte), by the number of characters in true order. Errors are
+    standard errors over the files or blocks.
 
     Chance: The line is 0: a model that does not use the order of words beyond the last k characters
     loses nothing there.
 
     Source: Khandelwal, He, Qi & Jurafsky (2018), "Sharp Nearby, Fuzzy Far Away: How Neural Language
-    Models Use Context", section 5. The range in characters and the paired difference are additions.
+    Models Use Context", section 5. The range in characters, the paired difference and the fixed
+    tolerance are additions.
     """
-    ids = context.ids
-    context_lengths, notes = usable_context_lengths(
-        context_lengths, context, unscored=SHUFFLED_LENGTH
-    )
-    is_space = vocabulary_mask(context.vocabulary, str.isspace)
-    rng = np.random.default_rng(derive_seed(context.seed, "shuffle"))
-    candidates = evenly_spaced(SHUFFLED_LENGTH, len(ids) - context_lengths[-1], num_positions)
-    words_before = np.append(0, np.cumsum(word_starts(ids, is_space)))
-    has_two_words = words_before[candidates] > words_before[candidates - SHUFFLED_LENGTH + 1]
-    start = candidates[has_two_words]
-    required = min(MIN_POSITIONS, len(candidates))
-    if len(start) < required:
-        raise ProbeNotApplicableError(
-            f"{len(start):,} of {len(candidates):,} positions follow two words in "
-            f"{SHUFFLED_LENGTH} {context.unit}s, but {required:,} are needed"
+    length, reading = len(context.ids), context.true_context
+    last_near = max((k for k in context_lengths if k <= NEAR_LENGTH), default=context_lengths[0])
+    near, far = (last_target(k) for k in (last_near, context_lengths[-1]))
+    if length < (needed := SHUFFLED_LENGTH + near + MIN_PLACES):
+        raise ProbeNotApplicableError(TextTooShort("probed", length, needed))
+    start, notes = draw_places(context, near, num_places)
+    goes_far = np.isin(start, starts_with_room(context, SHUFFLED_LENGTH, far))
+    goes_far &= np.arange(len(start)) % FAR_SHARE == 0
+    before = start - SHUFFLED_LENGTH
+    tokens = len(start) * (SHUFFLED_LENGTH + near) + goes_far.sum() * (far - near)
+    context.expect(reading.tokens_left + int(tokens + (before % reading.grid).sum()))
+    shuffled = shuffled_passages(context, before)
+    excess = np.full((far + 1, len(start)), np.nan)  # by number of true characters
+    for batch in stream_batches(context.model, len(start)):
+        states = reading.states_before(before[batch])
+        states = advance(context.model, torch.from_numpy(shuffled[:, batch]), states)
+        context.tick(shuffled[:, batch].size)
+        streams = np.arange(len(start))[batch]
+        excess[1 : near + 1, streams], states = following_bits(
+            context, start[streams], near, states
         )
-    if num_dropped := len(candidates) - len(start):
-        notes.append(
-            f"{num_dropped:,} of {len(candidates):,} positions left out: "
-            f"fewer than two words in the {SHUFFLED_LENGTH} {context.unit}s before"
-        )
-    sequential = SequentialState(context)
-
-    def states_after_shuffled_words(batch: slice) -> tuple[State, ...]:
-        states = sequential.at(start[batch] - SHUFFLED_LENGTH)
-        shuffled = [
-            shuffle_words(ids[position - SHUFFLED_LENGTH : position], is_space, rng)
-            for position in start[batch]
-        ]
-        context.tick(SHUFFLED_LENGTH * len(shuffled))
-        return advance(context.model, torch.from_numpy(np.stack(shuffled, axis=1)), states)
-
-    excess = excess_bits(
-        context, start, states_after_shuffled_words, context_lengths, max_tokens_read
-    )
-    name = "effective context, distant words shuffled"
+        rows = np.flatnonzero(goes_far[streams])
+        if far > near and len(rows):
+            states, streams = select_streams(states, torch.from_numpy(rows)), streams[rows]
+            bits, _ = following_bits(context, start[streams] + near, far - near, states)
+            excess[near + 1 :, streams] = bits
+    for true_characters in range(1, far + 1):
+        excess[true_characters] -= reading.bits[np.minimum(start + true_characters, length - 1)]
+    sums = sum_scored(context, context_lengths, start, excess)
+    if absent := tuple(int(k) for k in np.array(context_lengths)[sums.counts.sum(1) == 0]):
+        notes.append(NoPlaces(absent))
     result = ProbeResult(
         x=f"{context.unit}s in true order",
         y=f"bits lost per {context.unit}",
         chance=0.0,
-        curves=[mean_curve(context_lengths, excess)],
-        numbers=[effective_context_length(name, context, context_lengths, excess)],
+        curves=[sums.curve()],
+        numbers=[reach_with_interval(context, sums)],
         notes=notes,
     )
-    return ProbeOutput(result)
+    return ProbeOutput(result, sums.artifacts())
 
 
-class SequentialState:
-    """The model's state at ascending positions of the text, from one pass over it."""
+def last_target(k: int) -> int:
+    """Return the largest number of true characters that counts as k of them."""
+    return math.floor(k * math.sqrt(2))
 
-    def __init__(self, context: ProbeContext) -> None:
-        self.context = context
-        self.position = 0
-        self.state = context.model.initial_state(1)
 
-    def at(self, positions: Positions) -> tuple[State, ...]:
-        """Return the states before these positions as one batch.
+def draw_places(context: ProbeContext, near: int, num_places: int) -> tuple[Positions, list[Note]]:
+    """Draw the places, each after two words or more in the passage before it.
 
-        Args:
-            positions: Ascending, none before those of an earlier call.
-        """
-        states = []
-        for position in positions.tolist():
-            text = torch.from_numpy(self.context.ids[self.position : position].astype(np.int64))
-            self.state = advance(self.context.model, text[:, None], self.state)
-            self.context.tick(position - self.position)
-            self.position = position
-            states.append(self.state)
-        layers = zip(*states, strict=True)
-        return tuple(tuple(map(torch.cat, zip(*layer, strict=True))) for layer in layers)
+    Raises:
+        ProbeNotApplicableError: There are too few.
+    """
+    with_room = starts_with_room(context, SHUFFLED_LENGTH, near)
+    drawn = systematic_sample(with_room, num_places, context.random("shuffle"))
+    is_space = vocabulary_mask(context.vocabulary, str.isspace)
+    words_before = np.append(0, np.cumsum(word_starts(context.ids, is_space)))
+    has_words = words_before[drawn] > words_before[drawn - SHUFFLED_LENGTH + 1]
+    start = drawn[has_words]
+    if len(start) < MIN_PLACES:
+        raise ProbeNotApplicableError(TooFewWords(len(start), len(drawn), SHUFFLED_LENGTH))
+    left_out = len(drawn) - len(start)
+    notes: list[Note] = []
+    if left_out:
+        notes.append(PlacesLeftOut(left_out, len(drawn), SHUFFLED_LENGTH))
+    return start, notes
+
+
+def shuffled_passages(context: ProbeContext, before: Positions) -> NDArray[np.int64]:
+    """Return the passages from these positions, each with its words in random order.
+
+    Returns:
+        Ids, (SHUFFLED_LENGTH, places), the same for all models.
+    """
+    is_space = vocabulary_mask(context.vocabulary, str.isspace)
+    rng = context.random("word order")
+    passages = (context.ids[position : position + SHUFFLED_LENGTH] for position in before)
+    return np.stack([shuffle_words(passage, is_space, rng) for passage in passages], axis=1)
+
+
+def following_bits(
+    context: ProbeContext, start: Positions, count: int, states: States
+) -> tuple[Bits, States]:
+    """Return the bits of the tokens after the start, (count, streams), and the states before them.
+
+    Each is scored after the true tokens from the start up to it.
+    """
+    text = gather_windows(context.ids, start, count + 1)
+    bits = []
+    window = max(1, TOKENS_PER_ADVANCE // len(start))
+    for first in range(0, count, window):
+        read = text[first : min(first + window, count)]
+        logits, states = context.model(read.to(states[0][0].device), states)
+        bits.append(token_bits(logits, text[first + 1 : first + 1 + len(read)]))
+        context.tick(read.numel())
+    return np.concatenate(bits), states
+
+
+def sum_scored(
+    context: ProbeContext, context_lengths: Sequence[int], start: Positions, excess: Bits
+) -> UnitSums:
+    """Return the lost bits by context length and unit.
+
+    Args:
+        context: Supplies the units.
+        context_lengths: Values of k, ascending.
+        start: Places, (places,).
+        excess: Lost bits by number of true characters, (largest + 1, places); NaN: not scored.
+    """
+    targets, values = [], []
+    for k in context_lengths:
+        counted = np.arange(math.ceil(k / math.sqrt(2)), last_target(k) + 1)
+        is_scored = np.isfinite(excess[counted])
+        targets.append((start + counted[:, None])[is_scored])
+        values.append(excess[counted][is_scored])
+    return sum_by_unit(context, context_lengths, targets, values)
+
+
+def reach_with_interval(context: ProbeContext, sums: UnitSums) -> ScalarResult:
+    """Return how far back order matters, with a 95 % interval by a bootstrap over units."""
+    units = sums.sums.shape[1]
+    rng = np.random.default_rng(context.seed)
+    resamples = rng.multinomial(units, np.full(units, 1 / units), BOOTSTRAP_RESAMPLES)
+    # Row 0 is the text as it is.
+    weights = np.vstack((np.ones(units), resamples)).astype(np.float64)
+    reach = order_reach(sums.lengths, weighted_means(weights, sums.sums, sums.counts), TOLERANCE)
+    low, high = np.quantile(reach[1:], (0.025, 0.975), method="inverted_cdf")
+    value, low, high = (float(r) if np.isfinite(r) else None for r in (reach[0], low, high))
+    return ScalarResult(
+        name="order matters up to",
+        value=value,
+        unit=f"{context.unit}s",
+        low=low,
+        high=high,
+        lower_bound=float(sums.lengths[-1]) if value is None or high is None else None,
+    )
 
 
 def word_starts(text: TokenIds, is_space: NDArray[np.bool_]) -> NDArray[np.bool_]:

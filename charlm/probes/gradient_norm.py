@@ -1,7 +1,7 @@
 """Gradient norm by lag: vanishing gradients (Bengio et al., 1994; Pascanu et al., 2013)."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,8 +13,19 @@ from charlm.evaluation.streaming import advance, select_streams
 from charlm.models.char_lm import CharLM
 from charlm.models.recurrent import ModelState
 from charlm.probes.base import ProbeContext, ProbeNotApplicableError, ProbeOutput, register_probe
-from charlm.probes.effective_context import Positions, evenly_spaced, gather_windows
-from charlm.results.probes import Curve, ProbeResult, ScalarResult
+from charlm.probes.windows import Positions, evenly_spaced, gather_windows
+from charlm.results.probes import (
+    ConstantState,
+    Curve,
+    GradientOverflow,
+    NoGradient,
+    NotAccessible,
+    NotCommensurable,
+    Note,
+    ProbeResult,
+    ScalarResult,
+    TextTooShort,
+)
 from charlm.seeding import derive_seed
 
 MAX_LAG = 1024  # tokens
@@ -29,12 +40,12 @@ Norms = NDArray[np.float64]  # (lags, positions)
 class GradientNorms(NamedTuple):
     """Norms of a gradient by lag."""
 
-    source: str  # "loss" or "state"
+    source: Literal["loss", "state"]
     lags: Sequence[int]  # in tokens, ascending from 0
     norms: Norms  # (len(lags), positions)
 
 
-@register_probe("gradient-norm")
+@register_probe("gradient-norm", cost=10)
 def gradient_norm(
     context: ProbeContext,
     max_lag: int = MAX_LAG,
@@ -59,37 +70,42 @@ def gradient_norm(
     character. Error bars are standard errors over the positions.
 
     Chance: None: a gradient that reaches this far says that training could use the distant context,
-    not that the model does. The line is a thousandth.
+    not that the model does. The line is a thousandth. The norms of a model are relative to its own
+    at lag 0, so a cell whose direct path is small looks long: amounts of two cells cannot be
+    compared.
 
     Source: Bengio, Simard & Frasconi (1994), "Learning long-term dependencies with gradient descent
     is difficult"; Pascanu, Mikolov & Bengio (2013), "On the difficulty of training recurrent neural
     networks". The estimate along random vectors is an addition.
     """
     if context.char_lm is None or context.make_untrained_model is None:
-        raise ProbeNotApplicableError("the model's gradients are not accessible")
+        raise ProbeNotApplicableError(NotAccessible("gradients"))
     length, unit = len(context.ids), context.unit
     if length < 2 * MIN_LAG:
-        raise ProbeNotApplicableError(
-            f"the text has {length:,} {unit}s, but {2 * MIN_LAG:,} are needed"
-        )
+        raise ProbeNotApplicableError(TextTooShort("probed", length, 2 * MIN_LAG))
     max_lag = min(max_lag, 1 << (length // 2).bit_length() - 1)
     positions = evenly_spaced(max_lag + max_lag // 4, length - 1, num_positions)
-    curves, numbers, notes = [], [], []
-    for stage, model in (
-        ("trained", context.char_lm),
-        ("untrained", context.make_untrained_model()),
-    ):
+    # Of both models: the warm-up, and the text without and with gradient.
+    context.expect(2 * len(positions) * (max_lag // 4 + 2 * max_lag + 3))
+    curves: list[Curve] = []
+    numbers: list[ScalarResult] = []
+    notes: list[Note] = [NotCommensurable()]
+    models: dict[Literal["trained", "untrained"], CharLM] = {
+        "trained": context.char_lm,
+        "untrained": context.make_untrained_model(),
+    }
+    for stage, model in models.items():
         gradients = gradient_norms(model, context, positions, max_lag, batch_size)
         if len(gradients) < 2:
-            notes.append(f"state, {stage}: not shown, as it is the same at all positions")
+            notes.append(ConstantState(stage))
         for gradient in gradients:
             name = f"{gradient.source}, {stage}"
             if not gradient.norms[0].all():
-                raise ProbeNotApplicableError(f"the {gradient.source} has no gradient at lag 0")
+                raise ProbeNotApplicableError(NoGradient(gradient.source))
             curves.append(decay_curve(name, gradient.lags, gradient.norms))
             shares = gradient.norms.mean(1) / gradient.norms[0].mean()
             if not np.isfinite(shares).all():
-                notes.append(f"{name}: not drawn where the gradient overflows")
+                notes.append(GradientOverflow(name))
             numbers += decay_numbers(name, gradient.lags, shares, unit)
     result = ProbeResult(
         x=f"lag, {unit}s",
@@ -125,6 +141,7 @@ def gradient_norms(
     with torch.no_grad():
         start_states = advance(model, warmup, model.initial_state(len(positions)))
         end_state = carried_state(model, advance(model, texts[:-1], start_states))
+    context.tick(warmup.numel() + texts[:-1].numel())
     varying_parts = [n for n, part in enumerate(end_state) if (part != part[:1]).any()]
     loss_norms, state_norms = [], []
     num_batches = -(-len(positions) // batch_size)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import safetensors.torch
 
 from charlm import __version__
@@ -17,18 +16,18 @@ from charlm.errors import DataError
 from charlm.models.build import build_char_lm
 from charlm.models.char_lm import CharLM
 from charlm.probes.base import (
+    MEMORY_PROBES,
     PROBES,
     Artifacts,
-    GroupProbe,
     Probe,
     ProbeContext,
     ProbeNotApplicableError,
-    RunProbe,
 )
 from charlm.progress import Progress, ProgressCallback
 from charlm.results.probes import (
     Measured,
     NotApplicable,
+    NotFinite,
     Outcome,
     ProbeAnswer,
     ProbeCacheKey,
@@ -42,21 +41,20 @@ from charlm.runs.run import Run
 from charlm.storage import files
 from charlm.storage.json_files import decode_json, encode_json, read_bytes
 
+WHOLE = 1000  # steps of the progress of a run
 
-def select_probes(names: Sequence[str]) -> list[Probe]:
-    """Return the probes of these names and those that they depend on, in order of their names.
 
-    Without names, return all probes.
+def select_probes(names: Sequence[str], full: bool = False) -> list[Probe]:
+    """Return the probes of these names; without names the three of memory, or all if `full`.
+
+    They are in order of their names.
 
     Raises:
         ConfigError: A name is unknown.
     """
-    if not names:
-        return list(PROBES.values())
-    requested = [PROBES[name] for name in names]
-    needed = [PROBES[probe.depends_on] for probe in requested if isinstance(probe, GroupProbe)]
-    by_name = {probe.name: probe for probe in (*requested, *needed)}
-    return [by_name[name] for name in sorted(by_name)]
+    if names:
+        return [PROBES[name] for name in sorted(set(names))]
+    return list(PROBES.values()) if full else [PROBES[name] for name in MEMORY_PROBES]
 
 
 def probe_run(
@@ -71,8 +69,6 @@ def probe_run(
 ) -> None:
     """Run the probes that are not cached, and cache each result as soon as it is there.
 
-    Group probes are left out: they need the results of all runs.
-
     Args:
         run: The run.
         corpus: Its corpus.
@@ -81,7 +77,7 @@ def probe_run(
         request: Settings.
         probes: Probes in the order of the report.
         directory: Directory of the cached results.
-        progress: Receiver of progress.
+        progress: Receiver of progress: thousandths of the work.
     """
     key = ProbeCacheKey(
         format=FORMAT_VERSION,
@@ -90,32 +86,72 @@ def probe_run(
         text=description.text,
         seed=request.seed,
     )
-    for probe in probes:
-        if not isinstance(probe, RunProbe) or is_cached(directory, probe.name, key):
-            continue
-        start_time = time.perf_counter()
-        with progress.counter(f"{description.name}: {probe.name}") as tick:
-            context = build_probe_context(run, corpus, model, request, tick)
+    missing = [probe for probe in probes if not is_cached(directory, probe.name, key)]
+    if not missing:
+        return
+    with progress.counter(f"probing {description.name}", WHOLE) as tick:
+        work = WorkMeter([probe.cost for probe in missing], tick)
+        context = build_probe_context(run, corpus, model, request, work)
+        for probe in missing:
+            start_time = time.process_time()
             outcome, artifacts = evaluate_probe(probe, context)
-        tensors = safetensors.torch.save(dict(artifacts))
-        answer = ProbeAnswer(
-            cache_key=key,
-            seconds=round(time.perf_counter() - start_time, 3),
-            artifacts_sha256=hashlib.sha256(tensors).hexdigest(),
-            outcome=outcome,
-        )
-        files.write_atomic(directory / f"{probe.name}.safetensors", tensors)
-        files.write_atomic(directory / f"{probe.name}.json", encode_json(answer))
+            work.finish_probe()
+            tensors = safetensors.torch.save(dict(artifacts))
+            answer = ProbeAnswer(
+                cache_key=key,
+                seconds=round(time.process_time() - start_time, 3),
+                artifacts_sha256=hashlib.sha256(tensors).hexdigest(),
+                outcome=outcome,
+            )
+            files.write_atomic(directory / f"{probe.name}.safetensors", tensors)
+            files.write_atomic(directory / f"{probe.name}.json", encode_json(answer))
 
 
-def evaluate_probe(probe: RunProbe, context: ProbeContext) -> tuple[Outcome, Artifacts]:
+class WorkMeter:
+    """The share of the work of several probes that is done, in thousandths.
+
+    Each probe has a share of the whole by its cost, and fills it with the tokens that it reads out
+    of those that it expects to read. The share never falls, and ends at the whole.
+    """
+
+    def __init__(self, costs: Sequence[float], tick: ProgressCallback) -> None:
+        """Create a meter that reports to `tick`; costs: of the probes, in their order."""
+        self.costs, self.tick = costs, tick
+        self.finished = 0  # probes
+        self.expected = self.read = self.shown = 0
+
+    def expect(self, tokens: int) -> None:
+        """Note the number of tokens that the current probe will read."""
+        self.expected = tokens
+
+    def advance(self, tokens: int) -> None:
+        """Note tokens that the current probe has read since."""
+        self.read += tokens
+        self._show(min(1.0, self.read / self.expected) if self.expected else 0.0)
+
+    def finish_probe(self) -> None:
+        """Note the end of the current probe."""
+        self._show(1.0)
+        self.finished += 1
+        self.expected = self.read = 0
+
+    def _show(self, share: float) -> None:
+        """Report the share of the whole, given that of the current probe."""
+        done = sum(self.costs[: self.finished]) + share * self.costs[self.finished]
+        thousandths = round(WHOLE * done / sum(self.costs))
+        if thousandths > self.shown:
+            self.tick(thousandths - self.shown)
+            self.shown = thousandths
+
+
+def evaluate_probe(probe: Probe, context: ProbeContext) -> tuple[Outcome, Artifacts]:
     """Run a probe and return its outcome and its artifacts."""
     try:
         output = probe.measure(context)
     except ProbeNotApplicableError as error:
-        return NotApplicable(str(error)), {}
+        return NotApplicable(error.reason), {}
     if not is_finite(output.result):
-        return NotApplicable("the model's outputs are not finite, its training diverged"), {}
+        return NotApplicable(NotFinite()), {}
     artifacts = {name: tensor.contiguous() for name, tensor in output.artifacts.items()}
     return Measured(output.result), artifacts
 
@@ -152,7 +188,7 @@ def read_answer(directory: Path, name: str) -> ProbeAnswer:
 
 
 def read_artifacts(directory: Path, name: str) -> Artifacts:
-    """Read the cached artifacts of a probe."""
+    """Read the cached artifacts of a probe; those of one that does not apply are empty."""
     return safetensors.torch.load(read_bytes(directory / f"{name}.safetensors"))
 
 
@@ -194,9 +230,9 @@ def run_name(run: Run) -> str:
 
 
 def build_probe_context(
-    run: Run, corpus: Corpus, model: CharLM, request: ProbeRequest, tick: ProgressCallback
+    run: Run, corpus: Corpus, model: CharLM, request: ProbeRequest, work: WorkMeter
 ) -> ProbeContext:
-    """Return the input of a probe: the model in eval mode, and the text."""
+    """Return the input of the probes of a run: the model in eval mode, and the text."""
     start, end = text_span(corpus, request)
     model.eval()
 
@@ -206,11 +242,14 @@ def build_probe_context(
 
     return ProbeContext(
         model=model,
-        ids=corpus.encoding.ids[start:end].astype(np.int64),
+        ids=corpus.encoding.ids[start:end],
         vocabulary=run.vocabulary,
         train_ids=corpus.split("train"),
+        unit_edges=corpus.unit_edges(request.split),
+        unit_kind=corpus.unit_kind(request.split),
         seed=request.seed,
-        tick=tick,
+        expect=work.expect,
+        tick=work.advance,
         char_lm=model,
         make_untrained_model=make_untrained_model,
     )

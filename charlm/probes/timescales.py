@@ -9,8 +9,18 @@ from charlm.evaluation.streaming import advance
 from charlm.models.activation_capture import capture_activations
 from charlm.models.char_lm import CharLM
 from charlm.probes.base import ProbeContext, ProbeNotApplicableError, ProbeOutput, register_probe
-from charlm.probes.effective_context import evenly_spaced, gather_windows
-from charlm.results.probes import Curve, ProbeResult, ScalarResult
+from charlm.probes.windows import evenly_spaced, gather_windows
+from charlm.results.probes import (
+    ConstantUnits,
+    Curve,
+    NoGate,
+    NotAccessible,
+    Note,
+    ProbeResult,
+    ScalarResult,
+    ShareKept,
+    TextTooShort,
+)
 
 NUM_STREAMS = 8  # passages that are read in parallel
 MEASURED_LENGTH = 2048  # tokens of a stream that are measured,
@@ -21,7 +31,7 @@ MIN_RETENTION = 1e-6  # of a gate; and relative change of a unit that is not con
 Times = NDArray[np.float64]  # (units,), in tokens; infinite: longer than can be measured
 
 
-@register_probe("timescales")
+@register_probe("timescales", cost=5)
 def timescales(context: ProbeContext, measured_length: int = MEASURED_LENGTH) -> ProbeOutput:
     """Over how many characters does each unit remember?
 
@@ -46,36 +56,38 @@ def timescales(context: ProbeContext, measured_length: int = MEASURED_LENGTH) ->
     constants. The time constant of the state is the usual decorrelation time.
     """
     if context.char_lm is None:
-        raise ProbeNotApplicableError("the model's cells are not accessible")
+        raise ProbeNotApplicableError(NotAccessible("cells"))
     length = min(measured_length + WARMUP_LENGTH, len(context.ids) // NUM_STREAMS)
     if length < MIN_LENGTH:
         raise ProbeNotApplicableError(
-            f"the text has {len(context.ids):,} {context.unit}s, "
-            f"but {MIN_LENGTH * NUM_STREAMS:,} are needed"
+            TextTooShort("probed", len(context.ids), MIN_LENGTH * NUM_STREAMS)
         )
+    context.expect(length * NUM_STREAMS)
     log_retentions, states = collect_states(context.char_lm, context, length)
-    curves, numbers, notes = [], [], []
+    curves: list[Curve] = []
+    numbers: list[ScalarResult] = []
+    notes: list[Note] = []
     unit = f"{context.unit}s"
     layers = zip(context.char_lm.cells, log_retentions, states, strict=True)
     for layer, (cell, log_retention, state) in enumerate(layers, start=1):
         if log_retention is None:
-            notes.append(f"layer {layer}: autocorrelation only, no gate keeps the state")
+            notes.append(NoGate(layer))
         else:
             never_forgets = np.full(len(log_retention), np.inf)
             times = np.divide(-1, log_retention, out=never_forgets, where=log_retention < 0)
             name = f"layer {layer}, share kept"
             curves.append(quantile_curve(name, times))
-            numbers += timescale_numbers(name, times, "no forgetting", unit)
-            notes.append(f"layer {layer}: the share kept is {cell.retention_expression}")
+            numbers += timescale_numbers(name, times, None, unit)
+            notes.append(ShareKept(layer, cell.retention_expression))
         max_lag = len(state) // 4
         changes = np.ptp(state, (0, 1)) > MIN_RETENTION * np.abs(state).max((0, 1))
         times = decorrelation_times(state[:, :, changes], max_lag)
         if len(times) < cell.hidden_size:
-            notes.append(f"layer {layer}: {cell.hidden_size - len(times)} units never change")
+            notes.append(ConstantUnits(layer, cell.hidden_size - len(times)))
         if len(times):
             name = f"layer {layer}, autocorrelation"
             curves.append(quantile_curve(name, times))
-            numbers += timescale_numbers(name, times, f"more than {max_lag:,}", unit)
+            numbers += timescale_numbers(name, times, max_lag, unit)
     result = ProbeResult(
         x="units of a layer, %",
         y=f"time constant, {unit}",
@@ -107,6 +119,7 @@ def collect_states(
     text = gather_windows(context.ids, starts, length)
     warmup = length * WARMUP_LENGTH // (WARMUP_LENGTH + MEASURED_LENGTH)
     state = advance(model, text[:warmup], model.initial_state(NUM_STREAMS))
+    context.tick(text[:warmup].numel())
     log_sums: list[Tensor | None] = [None] * len(model.cells)
     states: list[list[Tensor]] = [[] for _ in model.cells]
     for chunk in text[warmup:].split(CHUNK_LENGTH):
@@ -154,8 +167,17 @@ def quantile_curve(name: str, times: Times) -> Curve:
     return Curve(name=name, x=percentiles.tolist(), y=y)
 
 
-def timescale_numbers(name: str, times: Times, note: str, unit: str) -> list[ScalarResult]:
-    """Return the median and the 95th percentile over units; the note is for infinite ones."""
+def timescale_numbers(
+    name: str, times: Times, max_lag: int | None, unit: str
+) -> list[ScalarResult]:
+    """Return the median and the 95th percentile over units.
+
+    Args:
+        name: Name of the curve.
+        times: Times of the units; infinite: beyond the largest lag, or without end.
+        max_lag: Largest lag; None: an infinite time is that of a unit that never forgets.
+        unit: Of the times.
+    """
     numbers = []
     for quantile, label in ((0.5, "median"), (0.95, "95th percentile")):
         time = float(np.quantile(times, quantile, method="inverted_cdf"))
@@ -165,7 +187,8 @@ def timescale_numbers(name: str, times: Times, note: str, unit: str) -> list[Sca
                 name=f"{label}, {name}",
                 value=time if is_finite else None,
                 unit=unit,
-                note="" if is_finite else note,
+                lower_bound=None if is_finite or max_lag is None else float(max_lag),
+                never_forgets=not is_finite and max_lag is None,
             )
         )
     return numbers

@@ -12,8 +12,15 @@ from charlm.data.vocabulary import ids_to_text, vocabulary_mask
 from charlm.evaluation import ngram
 from charlm.evaluation.streaming import advance, iter_logits
 from charlm.probes.base import ProbeContext, ProbeNotApplicableError, ProbeOutput, register_probe
-from charlm.probes.effective_context import gather_windows, token_bits
-from charlm.results.probes import Curve, ProbeResult, ScalarResult
+from charlm.probes.windows import Bits, gather_windows, token_bits
+from charlm.results.probes import (
+    Curve,
+    NoSeparator,
+    ProbeResult,
+    ScalarResult,
+    TextTooShort,
+    TooFewLetters,
+)
 from charlm.seeding import derive_seed
 
 FILLER_LENGTHS = (16, 64, 256, 1024)  # tokens between the two readings, ascending
@@ -24,10 +31,9 @@ NUM_LETTERS = 20  # most frequent letters of the training text, which form the n
 MIN_LETTERS = 10
 PREFIX_LENGTH = 64  # tokens of text before the first reading
 Ids = NDArray[np.int64]
-Bits = NDArray[np.float64]
 
 
-@register_probe("verbatim-recall")
+@register_probe("verbatim-recall", cost=2)
 @torch.inference_mode()
 def verbatim_recall(
     context: ProbeContext,
@@ -61,17 +67,19 @@ def verbatim_recall(
     rng = np.random.default_rng(derive_seed(context.seed, "repeat"))
     required = max(PREFIX_LENGTH, filler_lengths[-1])
     if len(train_ids) < required:
-        raise ProbeNotApplicableError(
-            f"the training text has {len(train_ids):,} {context.unit}s, but {required:,} are needed"
-        )
+        raise ProbeNotApplicableError(TextTooShort("training", len(train_ids), required))
     if context.vocabulary.unk_id in separator:
-        raise ProbeNotApplicableError("the training text has no comma, or no space")
+        raise ProbeNotApplicableError(NoSeparator())
     names = sample_unseen_names(context, num_lists * NAMES_PER_LIST, rng)
     names = names.reshape(num_lists, NAMES_PER_LIST, NAME_LENGTH)
     separators = np.tile(separator, (num_lists, NAMES_PER_LIST, 1))
     # Each name follows a separator: (length, num_lists); then the separator that ends the list.
     lists = torch.from_numpy(np.concatenate((separators, names), axis=2).reshape(num_lists, -1).T)
     list_end = torch.from_numpy(separators[:, 0].T)
+
+    readings = 2 + 2 * len(filler_lengths)  # of a list
+    unscored = PREFIX_LENGTH + len(separator) + filler_lengths[-1]
+    context.expect(num_lists * (readings * len(lists) + unscored))
 
     def name_bits(state: tuple[State, ...], text: Tensor) -> Bits:
         """Return the bits of each name, (num_lists, NAMES_PER_LIST), read from this state."""
@@ -88,6 +96,7 @@ def verbatim_recall(
     state = advance(model, random_passages(PREFIX_LENGTH), model.initial_state(num_lists))
     first = name_bits(state, lists)
     state = advance(model, torch.cat((lists, list_end)), state)
+    context.tick(num_lists * (PREFIX_LENGTH + len(lists) + len(list_end)))
     filler = random_passages(filler_lengths[-1])
     ratios: dict[str, list[tuple[float, float]]] = {
         "same names": [],
@@ -143,9 +152,7 @@ def sample_unseen_names(context: ProbeContext, count: int, rng: np.random.Genera
     capitals = most_frequent(frequency * is_capital)
     letters = most_frequent(frequency * (is_letter & ~is_capital))
     if len(letters) < MIN_LETTERS:
-        raise ProbeNotApplicableError(
-            f"the training text has {len(letters)} letters, but {MIN_LETTERS} are needed"
-        )
+        raise ProbeNotApplicableError(TooFewLetters(len(letters), MIN_LETTERS))
     training_text = ids_to_text(train_ids[-ngram.MAX_TRAINING_TOKENS :], vocabulary)
     names: dict[str, Ids] = {}
     while len(names) < count:

@@ -29,8 +29,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_two_runs_are_probed_side_by_side_and_as_group(runs: Path, tmp_path: Path) -> None:
-    names = "context-truncation,relative-context,closing-delimiters"
+def test_two_runs_are_probed_side_by_side(runs: Path, tmp_path: Path) -> None:
+    names = "context-replacement,closing-delimiters"
     out = tmp_path / "p"
     words = ["probe", runs / "gru", runs / "lstm", f"--probes={names}"]
     words += ["--max-chars=3000", f"--out={out}", "--json"]
@@ -41,17 +41,15 @@ def test_two_runs_are_probed_side_by_side_and_as_group(runs: Path, tmp_path: Pat
     assert b"</html>" in (out / "report.html").read_bytes()
     assert [run["name"] for run in report["runs"]] == ["gru", "lstm"]
     assert report["command"].startswith("charlm probe ")
-    outcomes = report["probes"]["context-truncation"]["outcomes"]
+    outcomes = report["probes"]["context-replacement"]["outcomes"]
     assert set(outcomes) == {"gru", "lstm"}
     for outcome in outcomes.values():
         (curve,) = outcome["result"]["curves"]
-        assert len(curve["x"]) > 5 and all(0 < bits < 8 for bits in curve["y"])
-    group = report["probes"]["relative-context"]
-    assert "curves" in group["outcomes"]["group"]["result"]
+        assert curve["x"] == [16, 64, 256, 1024] and abs(curve["y"][0]) < 1
     for outcome in report["probes"]["closing-delimiters"]["outcomes"].values():
         assert outcome["status"] == "not_applicable"  # the text has neither brackets nor blocks
     again = json.loads(charlm(*words).stdout)
-    assert again["probes"]["context-truncation"] == report["probes"]["context-truncation"]
+    assert again["probes"]["context-replacement"] == report["probes"]["context-replacement"]
 
 
 def test_directory_with_other_files_is_refused(trained: Path, tmp_path: Path) -> None:

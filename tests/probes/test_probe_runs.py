@@ -16,25 +16,26 @@ from charlm.execution.executor import Execution, LocalExecutor
 from charlm.models.build import build_char_lm
 from charlm.probes import batch, runner
 from charlm.probes.base import (
+    MEMORY_PROBES,
     PROBES,
-    GroupProbe,
     Probe,
     ProbeContext,
     ProbeNotApplicableError,
     ProbeOutput,
-    RunProbe,
 )
-from charlm.probes.batch import check_same_text, initialize_output_dir, probe_comparison_runs
-from charlm.probes.report import evaluate_group_probe, read_report
+from charlm.probes.batch import check_same_text, initialize_output_dir, probe_memory
+from charlm.probes.report import read_report
 from charlm.progress import NoProgress
 from charlm.results.probes import (
     Curve,
     Measured,
     NotApplicable,
+    NotFinite,
     ProbeDocumentation,
     ProbeRequest,
     ProbeResult,
     ScalarResult,
+    TooFewClosers,
 )
 from charlm.results.training import TrainingProgress
 from charlm.runs.run import Run
@@ -82,7 +83,7 @@ def probe_one_run(path: Path, directory: Path, *probes: Probe, seed: int = 0) ->
     runner.probe_run(run, corpus, description, model, request, probes, directory, NoProgress())
 
 
-def recording_probe(name: str, value: float = 1.0) -> tuple[RunProbe, list[ProbeContext]]:
+def recording_probe(name: str, value: float = 1.0) -> tuple[Probe, list[ProbeContext]]:
     """A probe and the contexts of its calls."""
     contexts: list[ProbeContext] = []
 
@@ -90,9 +91,10 @@ def recording_probe(name: str, value: float = 1.0) -> tuple[RunProbe, list[Probe
         contexts.append(context)
         number = ScalarResult(name="length", value=value, unit="characters")
         curves = [Curve(x=[1], y=[value])]
-        return ProbeOutput(ProbeResult(x="x", y="y", curves=curves, numbers=[number]))
+        result = ProbeResult(x="x", y="y", curves=curves, numbers=[number])
+        return ProbeOutput(result, {"sums": torch.full((1, 2), value)})
 
-    return RunProbe(name, DOCUMENTATION, measure), contexts
+    return Probe(name, DOCUMENTATION, measure, 1.0), contexts
 
 
 def test_results_are_cached_by_seed_and_run(runs: Path, tmp_path: Path) -> None:
@@ -113,7 +115,7 @@ def test_results_before_interruption_are_kept(runs: Path, tmp_path: Path) -> Non
         raise Interrupted(2)
 
     with pytest.raises(Interrupted):
-        interrupted = RunProbe("two", DOCUMENTATION, interrupt)
+        interrupted = Probe("two", DOCUMENTATION, interrupt, 1.0)
         probe_one_run(runs / "gru", tmp_path / "p", first, interrupted)
     second, _ = recording_probe("two")
     probe_one_run(runs / "gru", tmp_path / "p", first, second)
@@ -138,30 +140,35 @@ def test_probe_reads_heldout_text(runs: Path, tmp_path: Path) -> None:
 
 def test_reason_is_result_of_probe_that_does_not_apply(runs: Path, tmp_path: Path) -> None:
     def measure(context: ProbeContext) -> ProbeOutput:
-        raise ProbeNotApplicableError("the text has no brackets")
+        raise ProbeNotApplicableError(TooFewClosers(0, 200))
 
-    probe_one_run(runs / "gru", tmp_path / "p", RunProbe("mute", DOCUMENTATION, measure))
+    probe_one_run(runs / "gru", tmp_path / "p", Probe("mute", DOCUMENTATION, measure, 1.0))
     outcome = runner.read_answer(tmp_path / "p", "mute").outcome
-    assert outcome == NotApplicable("the text has no brackets")
-    group = GroupProbe("group", DOCUMENTATION, "mute", lambda artifacts: ProbeResult(x="", y=""))
-    assert evaluate_group_probe(group, {"gru": tmp_path / "p"}) == NotApplicable(
-        "mute does not apply to gru"
-    )
+    assert outcome == NotApplicable(TooFewClosers(0, 200))
+    assert runner.read_artifacts(tmp_path / "p", "mute") == {}
 
 
-def test_group_probe_gets_artifacts_of_each_run(runs: Path, tmp_path: Path) -> None:
-    def measure(context: ProbeContext) -> ProbeOutput:
-        return ProbeOutput(ProbeResult(x="x", y="y"), {"ids": torch.arange(3)})
+def test_artifacts_of_a_run_can_be_read(runs: Path, tmp_path: Path) -> None:
+    probe, _ = recording_probe("one", value=2.0)
+    probe_one_run(runs / "gru", tmp_path / "p", probe)
+    assert runner.read_artifacts(tmp_path / "p", "one")["sums"].tolist() == [[2.0, 2.0]]
 
-    probe_one_run(runs / "gru", tmp_path / "p", RunProbe("one", DOCUMENTATION, measure))
-    group = GroupProbe(
-        "group",
-        DOCUMENTATION,
-        "one",
-        lambda artifacts: ProbeResult(x=str(artifacts["gru"]["ids"].tolist()), y=""),
-    )
-    outcome = evaluate_group_probe(group, {"gru": tmp_path / "p"})
-    assert isinstance(outcome, Measured) and outcome.result.x == "[0, 1, 2]"
+
+def test_progress_is_the_share_of_the_work_and_never_falls() -> None:
+    """The second probe costs three times as much, and does not say what it will read."""
+    shown: list[int] = []
+    work = runner.WorkMeter([1.0, 3.0], shown.append)
+    work.expect(200)
+    work.advance(50)
+    work.advance(50)
+    assert sum(shown) == runner.WHOLE / 8
+    work.advance(500)  # more than it has announced
+    assert sum(shown) == runner.WHOLE / 4
+    work.finish_probe()
+    work.advance(10)
+    assert sum(shown) == runner.WHOLE / 4
+    work.finish_probe()
+    assert sum(shown) == runner.WHOLE and min(shown) > 0
 
 
 def test_numbers_that_are_not_finite_are_not_reported(runs: Path, tmp_path: Path) -> None:
@@ -170,7 +177,7 @@ def test_numbers_that_are_not_finite_are_not_reported(runs: Path, tmp_path: Path
     next_probe, contexts = recording_probe("two")
     probe_one_run(runs / "gru", tmp_path / "p", broken, next_probe)
     outcome = runner.read_answer(tmp_path / "p", "one").outcome
-    assert isinstance(outcome, NotApplicable) and "not finite" in outcome.reason
+    assert outcome == NotApplicable(NotFinite())
     assert len(contexts) == 1
 
 
@@ -227,15 +234,17 @@ def test_no_run_is_refused() -> None:
 
 
 def test_every_module_of_a_probe_is_registered_under_its_name() -> None:
-    infrastructure = {"base", "batch", "effective_context", "report", "runner"}
+    infrastructure = {*("base", "batch", "order_reach", "places", "rare_words", "report", "runner")}
+    infrastructure |= {"true_context", "unit_sums", "windows"}
     modules = {path.stem for path in Path(charlm.probes.__path__[0]).glob("[!_]*.py")}
     assert {name.replace("_", "-") for name in modules - infrastructure} == set(PROBES)
 
 
-def test_select_probes_adds_dependencies() -> None:
-    selected = [probe.name for probe in runner.select_probes(["relative-context"])]
-    assert selected == ["context-truncation", "relative-context"]
-    assert [probe.name for probe in runner.select_probes([])] == list(PROBES)
+def test_probes_of_memory_are_selected_if_none_is_named() -> None:
+    selected = [probe.name for probe in runner.select_probes(["timescales", "gradient-norm"])]
+    assert selected == ["gradient-norm", "timescales"]
+    assert [probe.name for probe in runner.select_probes([])] == list(MEMORY_PROBES)
+    assert [probe.name for probe in runner.select_probes([], full=True)] == list(PROBES)
     with pytest.raises(ConfigError, match="did you mean context-shuffle"):
         runner.select_probes(["context-shufle"])
 
@@ -285,9 +294,9 @@ def test_comparison_runs_are_probed_on_its_device_one_at_a_time_on_gpu(
     calls: list[tuple[object, ...]] = []
     monkeypatch.setattr(batch, "probe_side_by_side", lambda *arguments: calls.append(arguments))
     for device, parallel in (("cpu", 5), ("cuda:1", 1)):
-        probe_comparison_runs([], Execution(tmp_path, LocalExecutor(5, device)))
+        probe_memory([], Execution(tmp_path, LocalExecutor(5, device)))
         ((_, probes, options, execution),) = calls
-        assert options == [f"--device={device}"] and len(probes) == len(PROBES)
+        assert options == [f"--device={device}"] and len(probes) == len(MEMORY_PROBES)
         assert execution == Execution(tmp_path / "probes", LocalExecutor(parallel, device))
         calls.clear()
 

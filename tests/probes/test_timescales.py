@@ -21,6 +21,7 @@ from charlm.config import validate_config
 from charlm.models.char_lm import CharLM
 from charlm.probes.base import ProbeNotApplicableError
 from charlm.probes.timescales import decorrelation_times, timescales
+from charlm.results.probes import ConstantUnits, NoGate, TextTooShort
 
 
 def test_leaky_gate_and_state_have_same_timescale(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +67,7 @@ def test_unit_that_never_forgets_has_no_time_constant(monkeypatch: pytest.Monkey
     result = timescales(random_context(model_of(Perfect, monkeypatch))).result
     assert curve(result, "layer 1, share kept").y == [None] * HIDDEN_SIZE
     median = number(result, "median, layer 1, share kept")
-    assert median.value is None and median.note == "no forgetting"
+    assert median.value is None and median.never_forgets
 
 
 def test_cell_without_gate_has_only_autocorrelation() -> None:
@@ -78,10 +79,7 @@ def test_cell_without_gate_has_only_autocorrelation() -> None:
     result = timescales(random_context(model)).result
     assert [curve.name for curve in result.curves] == ["layer 1, autocorrelation"]
     assert len(result.curves[0].x) == 5
-    assert result.notes == [
-        "layer 1: autocorrelation only, no gate keeps the state",
-        "layer 1: 3 units never change",
-    ]
+    assert result.notes == [NoGate(1), ConstantUnits(1, 3)]
 
 
 def test_decorrelation_time_of_wave_is_fifth_of_period() -> None:
@@ -103,5 +101,6 @@ def test_decorrelation_time_does_not_wrap_around() -> None:
 
 
 def test_timescales_do_not_apply_to_short_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ProbeNotApplicableError, match="511 characters, but 512 are needed"):
+    with pytest.raises(ProbeNotApplicableError) as error:
         timescales(random_context(model_of(Leaky, monkeypatch), length=511))
+    assert error.value.reason == TextTooShort("probed", 511, 512)

@@ -1,20 +1,49 @@
 """Page of probes: curves, numbers and notes of runs and cells."""
 
+from typing import get_args
+
+import msgspec
+import pytest
 from example_reports import probes_report
 
 from charlm.reporting.html.numbers import (
     format_scalars,
-    group_runs,
-    scalar_table,
     scalars_by_run,
 )
 from charlm.reporting.html.probes import (
+    answer_figures,
     grouped_notes,
     not_applicable_notes,
     render_probes,
     split_by_curve,
 )
-from charlm.results.probes import Curve, Measured, NotApplicable, ProbeResult, ScalarResult
+from charlm.reporting.wording.probes import describe_note, describe_reason
+from charlm.results.probes import (
+    Curve,
+    Measured,
+    NoGate,
+    NotApplicable,
+    NotApplicableReason,
+    NotCommensurable,
+    Note,
+    ProbeResult,
+    ScalarResult,
+    TextTooShort,
+)
+
+EXAMPLES = {  # values of all fields of notes and reasons
+    **dict.fromkeys(("characters", "closers", "layer", "left_out", "letters"), 101),
+    **dict.fromkeys(("needed", "nearest", "places", "total", "units", "words"), 2002),
+    **dict.fromkeys(("farthest", "window"), 303),
+    "counted": "words",
+    "curve": "loss, trained",
+    "expression": "f",
+    "lengths": [1024],
+    "part": "cells",
+    "source": "loss",
+    "stage": "trained",
+    "text": "probed",
+}
 
 
 def result(**fields: object) -> ProbeResult:
@@ -44,16 +73,6 @@ def test_numbers_have_their_interval_or_their_seeds() -> None:
     assert format_scalars([beyond]) == "more than 4,096" and format_scalars([]) == "–"
 
 
-def test_numbers_of_a_group_belong_to_its_runs() -> None:
-    numbers = [ScalarResult(name="r = 1", value=1.0, unit="steps", run=run) for run in "abc"]
-    by_run = scalars_by_run({"group": result(numbers=numbers)})
-    groups = group_runs(by_run, {"a": "gru", "b": "rnn", "c": "gru"})
-    assert scalar_table(by_run, groups) == (
-        ["", "gru", "rnn"],
-        [["r = 1, steps", "1 (1, 1)", "1"]],
-    )
-
-
 def test_run_may_have_the_name_of_a_number() -> None:
     """The run "slope" does not own the number "slope, trained" of another run."""
     one = result(numbers=[ScalarResult(name="slope, trained", value=1.0, unit="")])
@@ -65,14 +84,50 @@ def test_run_may_have_the_name_of_a_number() -> None:
 
 def test_note_names_its_cells_unless_all_share_it() -> None:
     results = {
-        run: result(notes=["all", *notes])
-        for run, notes in {"a": ["z"], "b": ["z"], "c": []}.items()
+        run: result(notes=[NotCommensurable(), *notes])
+        for run, notes in {"a": [NoGate(2)], "b": [NoGate(2)], "c": []}.items()
     }
-    assert grouped_notes({"gru": ["a", "b"], "rnn": ["c"]}, results) == [("", "all"), ("gru", "z")]
+    all_share, gru = grouped_notes({"gru": ["a", "b"], "rnn": ["c"]}, results, "character")
+    assert all_share[0] == "" and all_share[1].startswith("each curve is relative")
+    assert gru == ("gru", "layer 2: autocorrelation only, no gate keeps the state")
 
 
 def test_probe_that_does_not_apply_says_why() -> None:
     page = render_probes(probes_report(runs=2)).decode()
-    assert "Not applicable: no bracket" in page
-    outcomes = {"a": NotApplicable("no"), "b": Measured(result()), "c": NotApplicable("no")}
-    assert not_applicable_notes(outcomes) == [("a, c", "no")]
+    assert "Not applicable: the text closes 12 brackets, but 200 are needed." in page
+    no = NotApplicable(TextTooShort("training", 99, 1024))
+    outcomes = {"a": no, "b": Measured(result()), "c": no}
+    reason = "the training text has 99 bytes, but 1,024 are needed"
+    assert not_applicable_notes(outcomes, "byte") == [("a, c", reason)]
+
+
+def test_page_begins_with_a_sentence_per_run_and_one_figure() -> None:
+    report = probes_report(runs=1)
+    page = render_probes(report).decode()
+    sentence = (
+        "run-0 loses 0.022 bits per character (−0.005 to 0.049) if all further back than 64 "
+        "characters is other text and uses the order of words up to 96 (64 to 128) characters back."
+    )
+    assert page.index(sentence) < page.index("<figure>") < page.index('href="#context-shuffle"')
+    assert [figure.spec.y for figure in answer_figures(report)] == ["bits per character "]
+    assert answer_figures(msgspec.structs.replace(report, probes={})) == []
+
+
+@pytest.mark.parametrize("kind", get_args(Note))
+def test_every_note_has_a_sentence_of_its_values(kind: type[Note]) -> None:
+    note = msgspec.convert(EXAMPLES | {"type": kind.__name__}, Note, strict=False)
+    sentence = describe_note(note, "byte")
+    assert "None" not in sentence and "character" not in sentence
+    for value in msgspec.structs.astuple(note):
+        expected = str(value[0] if isinstance(value, tuple) else value)
+        assert expected in sentence.replace(",", "")
+
+
+@pytest.mark.parametrize("kind", get_args(NotApplicableReason))
+def test_every_reason_has_a_clause_of_its_values(kind: type[NotApplicableReason]) -> None:
+    reason = msgspec.convert(EXAMPLES | {"type": kind.__name__}, NotApplicableReason, strict=False)
+    clause = describe_reason(reason, "byte")
+    assert not clause.endswith(".") and "character" not in clause
+    for value in msgspec.structs.astuple(reason):
+        if value != "probed":
+            assert str(value) in clause.replace(",", "")

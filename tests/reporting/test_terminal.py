@@ -245,10 +245,12 @@ def test_cells_are_listed_shown_and_checked(capsys: pytest.CaptureFixture[str]) 
 def test_probes_print_numbers_or_why_there_are_none(capsys: pytest.CaptureFixture[str]) -> None:
     print_probes(probes_report(runs=1))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "context-truncation: Question it is."
-    assert lines[1] == "  run-0          effective context : 512 characters (430 to 610.5)"
-    assert lines[2] == "  run-0          half: more than 4,096; or"
-    assert lines[-1] == "  run-0          not applicable: no bracket"
+    assert lines[0].startswith("run-0 loses 0.022 bits per character (−0.005 to 0.049) if all")
+    empty = lines.index("")
+    assert lines[empty + 1] == "context-replacement: Question it is."
+    assert lines[empty + 2].startswith("  run-0          lost beyond 64: 0.0225 bits per character")
+    assert "  run-0          half: more than 4,096; by chance 0.500" in lines
+    assert lines[-2].startswith("  run-0          not applicable: the text closes 12 brackets")
 
 
 def test_probe_output_is_wrapped_and_counts_one_character(
@@ -259,7 +261,7 @@ def test_probe_output_is_wrapped_and_counts_one_character(
     question = "How many words does a question need, until it is too long for a line? " * 2
     numbers = [
         ScalarResult(name="length", value=1.0, unit="characters", low=1, lower_bound=8192),
-        ScalarResult(name="long " * 20, value=2.0, unit="characters", note="a note"),
+        ScalarResult(name="long " * 20, value=2.0, unit="characters", base_rate=0.25),
     ]
     measured = Measured(msgspec.structs.replace(ProbeResult(x="x", y="y"), numbers=numbers))
     probe = msgspec.structs.replace(

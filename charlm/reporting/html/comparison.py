@@ -25,6 +25,7 @@ from charlm.reporting.wording.quantities import (
     quantity_unit,
 )
 from charlm.reporting.wording.rows import format_error, format_seed_range, short_unit
+from charlm.reporting.wording.text import token_noun
 from charlm.reporting.wording.tuning import describe_tuning
 from charlm.reporting.wording.verdicts import describe_statistics, verdict_notes
 from charlm.results.comparison import (
@@ -116,7 +117,8 @@ def probe_sections(probes: ProbesReport, rows: Sequence[EntryRow]) -> list[Probe
         for name, cell in cells.items()
         if name in runs
     ]
-    return [probe_section(name, probe, named) for name, probe in probes.probes.items()]
+    noun = token_noun(probes.text.vocabulary_kind)
+    return [probe_section(name, probe, named, noun) for name, probe in probes.probes.items()]
 
 
 def provenance(report: ComparisonReport) -> list[tuple[str, str]]:

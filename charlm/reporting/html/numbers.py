@@ -12,13 +12,15 @@ Row = list[str]
 
 
 def scalars_by_run(results: Mapping[str, ProbeResult]) -> dict[str, Scalars]:
-    """Return the numbers of each run; a number of a group's result has the name of its run."""
-    by_run: dict[str, Scalars] = {}
-    for run, result in results.items():
-        for number in result.numbers:
-            label = f"{number.name}, {number.unit}" if number.unit else number.name
-            by_run.setdefault(number.run or run, {})[label] = number
-    return by_run
+    """Return the numbers of each run that has any."""
+    return {
+        run: {
+            f"{number.name}, {number.unit}" if number.unit else number.name: number
+            for number in result.numbers
+        }
+        for run, result in results.items()
+        if result.numbers
+    }
 
 
 def group_runs(runs: Iterable[str], cells: Mapping[str, str]) -> dict[str, list[str]]:

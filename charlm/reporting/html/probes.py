@@ -7,6 +7,7 @@ from charlm.reporting.figures import Figure, FigureSpec, Series, draw_figure, ma
 from charlm.reporting.formatting import format_number
 from charlm.reporting.html.numbers import Row, group_runs, scalar_table, scalars_by_run
 from charlm.reporting.html.page import render_template
+from charlm.reporting.wording.probes import describe_memory, describe_note, describe_reason
 from charlm.reporting.wording.text import token_noun
 from charlm.results.probes import (
     Curve,
@@ -43,8 +44,13 @@ def render_probes(report: ProbesReport) -> bytes:
         report=report,
         runs=runs,
         noun=noun,
+        answer=[sentence for _, sentence in describe_memory(report)],
+        figures=answer_figures(report),
         legend=make_legend([run.cell for run in runs]),
-        sections=[probe_section(name, probe, runs) for name, probe in report.probes.items()],
+        sections=[
+            probe_section(name, probe, runs, token_noun(text.vocabulary_kind))
+            for name, probe in report.probes.items()
+        ],
         heads=["run", "cell", "layers", "units", "parameters", "state", "bits/char", "weights"],
         rows=[
             [
@@ -67,13 +73,36 @@ def render_probes(report: ProbesReport) -> bytes:
     )
 
 
-def probe_section(name: str, probe: ProbeSummary, runs: Sequence[ProbedRun]) -> ProbeSection:
-    """Return a probe's part of a page; colors are those of the runs' cells, in this order."""
-    results = {
+def answer_figures(report: ProbesReport) -> list[Figure]:
+    """Return the figure at the top: what is lost if all further back is other text."""
+    probe = report.probes.get("context-replacement")
+    if probe is None:
+        return []
+    results = measured_results(probe)
+    return probe_figures("answer", results, {run.name: run.cell for run in report.runs})[:1]
+
+
+def measured_results(probe: ProbeSummary) -> dict[str, ProbeResult]:
+    """Return the results by name of the run, of runs that the probe applies to."""
+    return {
         run: outcome.result
         for run, outcome in probe.outcomes.items()
         if isinstance(outcome, Measured)
     }
+
+
+def probe_section(
+    name: str, probe: ProbeSummary, runs: Sequence[ProbedRun], noun: str
+) -> ProbeSection:
+    """Return a probe's part of a page.
+
+    Args:
+        name: Name of the probe.
+        probe: Its outcomes.
+        runs: Colors are those of their cells, in this order.
+        noun: What a token is called.
+    """
+    results = measured_results(probe)
     cells = {run.name: run.cell for run in runs}
     by_run = scalars_by_run(results)
     groups = group_runs(by_run, cells)
@@ -86,7 +115,7 @@ def probe_section(name: str, probe: ProbeSummary, runs: Sequence[ProbedRun]) -> 
             ("protocol", documentation.protocol),
             ("unit", documentation.unit),
             ("source", documentation.source),
-            ("time", f"{sum(probe.seconds.values()):.1f} seconds"),
+            ("time", f"{sum(probe.seconds.values()):.1f} seconds of a processor"),
         ],
         figures=probe_figures(name, results, cells),
         numbers=scalar_table(by_run, groups),
@@ -95,17 +124,17 @@ def probe_section(name: str, probe: ProbeSummary, runs: Sequence[ProbedRun]) -> 
             if len(groups) < len(by_run)
             else None
         ),
-        not_applicable=not_applicable_notes(probe.outcomes),
-        notes=grouped_notes(group_runs(results, cells), results),
+        not_applicable=not_applicable_notes(probe.outcomes, noun),
+        notes=grouped_notes(group_runs(results, cells), results, noun),
     )
 
 
-def not_applicable_notes(outcomes: Mapping[str, Outcome]) -> list[tuple[str, str]]:
+def not_applicable_notes(outcomes: Mapping[str, Outcome], noun: str) -> list[tuple[str, str]]:
     """Return runs and the reason that they share; "" for the runs if it holds for all."""
     runs_by_reason: dict[str, list[str]] = {}
     for run, outcome in outcomes.items():
         if isinstance(outcome, NotApplicable):
-            runs_by_reason.setdefault(outcome.reason, []).append(run)
+            runs_by_reason.setdefault(describe_reason(outcome.reason, noun), []).append(run)
     return [
         ("" if len(runs) == len(outcomes) else ", ".join(runs), reason)
         for reason, runs in runs_by_reason.items()
@@ -113,13 +142,13 @@ def not_applicable_notes(outcomes: Mapping[str, Outcome]) -> list[tuple[str, str
 
 
 def grouped_notes(
-    groups: Mapping[str, Sequence[str]], results: Mapping[str, ProbeResult]
+    groups: Mapping[str, Sequence[str]], results: Mapping[str, ProbeResult], noun: str
 ) -> list[tuple[str, str]]:
     """Return each note once, with the cells that it is about; "" if it is about all."""
     cells_by_note: dict[str, list[str]] = {}
     for cell, runs in groups.items():
         for note in dict.fromkeys(note for run in runs for note in results[run].notes):
-            cells_by_note.setdefault(note, []).append(cell)
+            cells_by_note.setdefault(describe_note(note, noun), []).append(cell)
     return [
         ("" if len(cells) == len(groups) else ", ".join(cells), note)
         for note, cells in cells_by_note.items()
@@ -132,7 +161,7 @@ def probe_figures(
     """Draw all curves of a probe.
 
     Curves of one run with the same axes are in one figure. With several runs each curve has a
-    figure, in which the runs of a cell share a color. A group's result has a curve for each run.
+    figure, in which the runs of a cell share a color.
     """
     curves_by_panel: dict[tuple[str, str, str], list[tuple[str, Curve]]] = {}
     axes: dict[tuple[str, str, str], tuple[bool, bool, float | None]] = {}

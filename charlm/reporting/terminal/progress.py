@@ -25,10 +25,13 @@ class TerminalProgress:
         self.log_every = log_every
 
     @contextmanager
-    def counter(self, description: str) -> Iterator[ProgressCallback]:
-        """Show a count that disappears at the end."""
+    def counter(self, description: str, total: int | None = None) -> Iterator[ProgressCallback]:
+        """Show a count, or a percentage of the total, that disappears at the end."""
+        percentage = "{desc}: {percentage:3.0f}%|{bar:20}| {elapsed}<{remaining}"
         bar = tqdm(
             desc=escape_control_characters(description),
+            total=total,
+            bar_format=percentage if total else None,
             unit="",
             unit_scale=True,
             file=sys.stderr,
@@ -45,7 +48,8 @@ class TerminalProgress:
             bar.update(number)
             if bar.disable and time.monotonic() - last_line >= self.log_every:
                 last_line = time.monotonic()
-                print_message(f"{description}: {format_count(count)} so far")
+                done = f"{count / total:.0%}" if total else f"{format_count(count)} so far"
+                print_message(f"{description}: {done}")
 
         with bar:
             yield advance

@@ -1,0 +1,29 @@
+"""Windows of a text, and the cost of tokens."""
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from charlm.data.vocabulary import TokenIds
+from charlm.evaluation.scoring import token_nll
+
+Bits = NDArray[np.float64]
+Positions = NDArray[np.int64]
+
+
+def evenly_spaced(start: int, end: int, count: int) -> Positions:
+    """Return up to `count` positions in [start, end), evenly spaced, both ends included."""
+    return np.linspace(start, end - 1, min(count, end - start)).astype(np.int64)
+
+
+def gather_windows(ids: TokenIds, start: Positions, length: int) -> Tensor:
+    """Return the text of this length from each start, (length, len(start)), int64."""
+    return torch.from_numpy(ids[start + np.arange(length)[:, None]].astype(np.int64))
+
+
+def token_bits(logits: Tensor, targets: Tensor) -> Bits:
+    """Return the bits of each target (...) under logits (..., vocabulary_size)."""
+    return token_nll(logits, targets.to(logits.device)).cpu().numpy() / math.log(2)
