@@ -238,7 +238,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         float,
         Meta(ge=0, lt=1),
         option(TRAINING, "AdamW beta1: decay rate of the gradient average."),
-    ] = 0.9
+    ] = 0.8
     weight_decay: Annotated[
         float, Meta(ge=0, le=10), option(TRAINING, "AdamW weight decay, of matrices only.")
     ] = 0.01

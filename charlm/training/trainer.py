@@ -24,7 +24,7 @@ from charlm.training.optimizer import AdamW
 from charlm.training.schedule import learning_rate
 from charlm.training.weight_dropout import drop_weights, recurrent_weights
 
-BETA2 = 0.99  # 0.999 averages over more steps than such short runs have
+BETA2 = 0.95  # 0.999 averages over more steps than such short runs have: docs/recipes.md
 
 
 class Trainer(Generic[Model]):

@@ -254,6 +254,23 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         "--split-ratios 100/0/0: .* three positive",
     ),
     "two budgets": (training("--epochs", 2), 78, "keep one of --max-steps, --epochs"),
+    "less than a step": (
+        training("--max-steps", 0, "--characters", 63),
+        78,
+        r"--characters 63: a step reads 64 \(4 streams of 16\)\. Try at least 64",
+    ),
+    "branches of another schedule": (
+        training("--branches", "1/2", "--lr-schedule", "cosine"),
+        78,
+        "--branches with --lr-schedule cosine: .*Try --lr-schedule wsd",
+    ),
+    "branches beyond the budget": (training("--branches", "1/2,2"), 78, "Try 1/8,1/3"),
+    "branches of two steps": (training("--branches", "1/8,1/3"), 78, "has only 2 steps"),
+    "too few minutes": (
+        training("--max-steps", 0, "--minutes", 1e-6),
+        78,
+        "--minutes 1e-06: start-up, .* seconds longer",
+    ),
     "tied but unequal": (
         training("--tie-weights"),
         78,
