@@ -17,7 +17,6 @@ from charlm.errors import (
 )
 from charlm.execution import signals
 from charlm.execution.signals import raise_interrupted, raise_pending, received_signals
-from charlm.execution.torch_import import defer_registrations
 from charlm.execution.torchrun import world_size
 
 DEBUG_VARIABLE = "CHARLM_DEBUG"  # if set, tracebacks and warnings of libraries are shown
@@ -87,8 +86,6 @@ def main() -> NoReturn:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         getattr(sys, name).reconfigure(encoding="utf-8", errors="backslashreplace")
     code = 0
-    if "torch" not in sys.modules:  # a forked worker has it
-        defer_registrations()
     try:
         from charlm.cli.main import run_command
 

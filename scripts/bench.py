@@ -1,9 +1,10 @@
 """Benchmarks: pairs of runs in one process, one thread, CPU seconds, medians.
 
-    python scripts/bench.py [--pairs 9] [--only train,zoo,scan,write,score,extras,linear,help]
+    python scripts/bench.py [--pairs 9] [--only train,cells,start,...]
 
 train   training step of the plain loop (nn.Embedding, nn.RNN/GRU/LSTM, nn.Linear, cross_entropy,
         backward, clipping, Adam) against ours; floor: the matrix products alone, in the same run
+cells   the same at the shape of a comparison: 100,000 parameters, 8 streams, windows of 64
 zoo     every cell with the LSTM's parameters: its time against the LSTM's, and against the loop of
         its paper (each token by itself, with autograd)
 scan    cells that are linear in their state, 1,024 tokens at once, against their loop
@@ -11,16 +12,21 @@ write   one stream, token by token: nn's module against ours
 score   exact evaluation of one stream: PyTorch's own kernel against ours
 extras  cost of progress, logging and checkpoints in a run
 linear  time per token as windows, texts and steps grow
+start   CPU time of commands that do one update or write one character, and of a worker that does
+        one update, forked and as a process of its own
 help    time of --help and of a usage error
 """
 
 import argparse
+import os
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -39,6 +45,7 @@ from charlm.data.vocabulary import Vocabulary
 from charlm.evaluation.generation import iter_generated
 from charlm.evaluation.scoring import iter_token_nll, validation_bpc
 from charlm.execution.device import disable_malloc_trim
+from charlm.execution.fork_server import CAN_FORK, ForkedWorker, start_local_worker
 from charlm.kernels.registry import Unroll, get_kernel, supported_kernels
 from charlm.models.build import build_char_lm
 from charlm.models.char_lm import CharLM
@@ -58,6 +65,8 @@ SHAPES: dict[str, Shape] = {
     "b": (1, 512, 64, 128),
     "c": (3, 512, 64, 128),
 }
+# Any recipe: it does not change how long a step takes.
+RECIPE = {"learning_rate": 1e-3, "grad_clip": 1.0, "recurrent_init": "default"}
 Step = Callable[[], object]
 
 
@@ -87,11 +96,17 @@ def random_ids(length: int = 400_000) -> np.ndarray:
     return np.random.default_rng(0).integers(0, VOCABULARY_SIZE, length, dtype=np.uint8)
 
 
-def plain_training(cell: str, shape: Shape) -> Step:
-    """Return one training step of the loop that every tutorial shows."""
+def plain_training(cell: str, shape: Shape, embedding_dim: int = 0) -> Step:
+    """Return one training step of the loop that every tutorial shows.
+
+    Args:
+        cell: rnn, gru or lstm.
+        shape: Size of model and batch.
+        embedding_dim: Width of the embedding; 0: the hidden size.
+    """
     num_layers, hidden_size, batch_size, seq_len = shape
-    embed = nn.Embedding(VOCABULARY_SIZE, hidden_size)
-    recurrent = TORCH_MODULES[cell](hidden_size, hidden_size, num_layers)
+    embed = nn.Embedding(VOCABULARY_SIZE, embedding_dim or hidden_size)
+    recurrent = TORCH_MODULES[cell](embedding_dim or hidden_size, hidden_size, num_layers)
     head = nn.Linear(hidden_size, VOCABULARY_SIZE)
     parameters = [p for module in (embed, recurrent, head) for p in module.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=1e-3)
@@ -112,11 +127,20 @@ def plain_training(cell: str, shape: Shape) -> Step:
     return step
 
 
-def make_config(cell: str, shape: Shape) -> Config:
-    """Return the settings of a model whose embedding is as wide as its layers."""
+def make_config(cell: str, shape: Shape, embedding_dim: int = 0) -> Config:
+    """Return the settings of a model whose embedding is as wide as its layers, unless given."""
     num_layers, hidden_size, batch_size, seq_len = shape
-    sizes = {"num_layers": num_layers, "hidden_size": hidden_size, "embedding_dim": hidden_size}
-    return validate_config({"cell": cell, **sizes, "batch_size": batch_size, "seq_len": seq_len})
+    return validate_config(
+        {
+            "cell": cell,
+            "num_layers": num_layers,
+            "hidden_size": hidden_size,
+            "embedding_dim": embedding_dim or hidden_size,
+            "batch_size": batch_size,
+            "seq_len": seq_len,
+            **RECIPE,
+        }
+    )
 
 
 def fastest_kernel(cell: str, input_size: int, hidden_size: int) -> str:
@@ -175,6 +199,37 @@ def bench_training(
                 yield f"{name} {cell:<5} {kernel:<10}     {row}"
 
 
+COMPARISON_EMBEDDING = 32
+
+
+def bench_comparison(pairs: int, parameters: int, batch_size: int, seq_len: int) -> Iterator[str]:
+    """Compare training steps with the plain loop at the shape of a comparison."""
+    yield f"{parameters:,} parameters, {batch_size} × {seq_len}"
+    yield "       hidden   plain s/million   ours s/million   plain/ours   ours/floor"
+    for cell in TORCH_MODULES:
+        config = make_config(cell, (1, 1, batch_size, seq_len), COMPARISON_EMBEDDING)
+        hidden_size = SizeSearch(config, VOCABULARY_SIZE, "params", CharLM).nearest(parameters)
+        shape = (1, hidden_size, batch_size, seq_len)
+        config = make_config(cell, shape, COMPARISON_EMBEDDING)
+        plain = plain_training(cell, shape, COMPARISON_EMBEDDING)
+        kernel = fastest_kernel(cell, COMPARISON_EMBEDDING, hidden_size)
+        a, b, ratio = compare(repeat(plain, 10), repeat(our_training(config, kernel), 10), pairs)
+        lowest = 10 * floor_seconds(cell, shape)
+        a_million, b_million = (seconds * 1e5 / (batch_size * seq_len) for seconds in (a, b))
+        row = f"{a_million:17.1f} {b_million:16.1f} {ratio:12.2f} {b / lowest:12.2f}"
+        yield f"  {cell:<5}{hidden_size:6}{row}"
+
+
+def repeat(step: Step, times: int) -> Step:
+    """Return a function that does this many steps."""
+
+    def run() -> None:
+        for _ in range(times):
+            step()
+
+    return run
+
+
 def textbook_loop(
     cell: Cell, x: Tensor, state: State, ids: Tensor | None = None
 ) -> tuple[Tensor, State]:
@@ -193,7 +248,7 @@ def bench_zoo(pairs: int, parameters: int, batch_size: int, seq_len: int) -> Ite
     sizes = {"embedding_dim": 32, "batch_size": batch_size, "seq_len": seq_len}
     lstm_seconds = None
     for cell in ("lstm", *(name for name in CELLS if name != "lstm")):
-        config = validate_config({"cell": cell, **sizes})
+        config = validate_config({"cell": cell, **sizes, **RECIPE})
         hidden_size = SizeSearch(config, VOCABULARY_SIZE, "params", CharLM).nearest(parameters)
         config = msgspec.structs.replace(config, hidden_size=hidden_size)
         kernel = fastest_kernel(cell, 32, config.hidden_size)
@@ -286,7 +341,7 @@ def bench_extras(max_steps: int) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as directory:
         text = Path(directory) / "text.txt"
         text.write_bytes(bytes(random_ids(300_000) + 32))
-        settings = {"hidden_size": 128, "max_steps": max_steps, "eval_every": max_steps}
+        settings = {"hidden_size": 128, "max_steps": max_steps, "eval_every": max_steps, **RECIPE}
         config = validate_config(settings)
         corpus = load_corpus([str(text)], config)
         record = plan_run(config, corpus, "cpu").record
@@ -332,6 +387,57 @@ def bench_linearity(hidden_size: int) -> Iterator[str]:
         yield f"  {count:5} more steps                {per_step / first:6.2f}"
 
 
+def child_seconds() -> float:
+    """Return the CPU seconds of all processes that this one has waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def bench_start(repeats: int) -> Iterator[str]:
+    """Measure how long commands and workers take to start."""
+    yield "CPU seconds of a process, imports and exit included"
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        (directory / "text").write_bytes(bytes(random_ids(20_000) + 32))
+        train = ["train", str(directory / "text"), "--max-steps", "1", "--final-eval", "none"]
+
+        def start(arguments: list[str]) -> float:
+            before = child_seconds()
+            command = [sys.executable, "-m", "charlm", *arguments]
+            subprocess.run(command, capture_output=True, check=True)
+            return child_seconds() - before
+
+        runs = [str(directory / f"process-{i}") for i in range(repeats + 1)]
+        start([*train, "--run", runs[0]])  # compiles the kernel
+        times = statistics.median(start([*train, "--run", run]) for run in runs[1:])
+        yield f"  charlm train, one update           {times:6.2f}"
+        sample = ["sample", runs[0], "--length", "1"]
+        times = statistics.median(start(sample) for _ in range(repeats))
+        yield f"  charlm sample, one character       {times:6.2f}"
+
+        def worker_seconds(run: str) -> float:
+            log = directory / "log"
+            worker = start_local_worker([*train, "--run", run], log, directory)
+            assert isinstance(worker, ForkedWorker), "no fork server on this system"
+            seconds = 0.0
+            while worker.poll() is None:
+                with suppress(OSError):  # it has just ended
+                    seconds = process_seconds(worker.pid)
+                time.sleep(0.01)
+            return seconds
+
+        if CAN_FORK:
+            runs = [str(directory / f"worker-{i}") for i in range(repeats)]
+            times = statistics.median(worker_seconds(run) for run in runs)
+            yield f"  worker of a comparison, one update {times:6.2f}"
+
+
+def process_seconds(pid: int) -> float:
+    """Return the CPU seconds of a running process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime, stime
+
+
 def bench_help(repeats: int) -> Iterator[str]:
     """Measure help and usage errors."""
     yield "help and usage errors, wall seconds (target 0.35)"
@@ -345,7 +451,7 @@ def bench_help(repeats: int) -> Iterator[str]:
         yield f"  charlm {' '.join(arguments):<22} {statistics.median(times):6.2f}"
 
 
-PARTS = ("train", "zoo", "scan", "write", "score", "extras", "linear", "help")
+PARTS = ("train", "cells", "zoo", "scan", "write", "score", "extras", "linear", "start", "help")
 
 
 def main() -> None:
@@ -365,12 +471,14 @@ def main() -> None:
     small, pairs = options.small, options.pairs
     benchmarks: dict[str, Callable[[], Iterator[str]]] = {
         "train": lambda: bench_training(pairs, {"s": (1, 16, 4, 8)} if small else SHAPES),
+        "cells": lambda: bench_comparison(pairs, *((20_000, 2, 8) if small else (100_000, 8, 64))),
         "zoo": lambda: bench_zoo(pairs, *((60_000, 2, 8) if small else (150_000, 32, 64))),
         "scan": lambda: bench_scan(pairs, *((2, 8, 64) if small else (8, 128, 1024))),
         "write": lambda: bench_generation(pairs, 16 if small else 512),
         "score": lambda: bench_scoring(max(1, pairs // 3), *((16, 64) if small else (512, 4096))),
         "extras": lambda: bench_extras(5 if small else 1500),
         "linear": lambda: bench_linearity(16 if small else 128),
+        "start": lambda: bench_start(min(pairs, 5)),
         "help": lambda: bench_help(pairs),
     }
     for part in parts:

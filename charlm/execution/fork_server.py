@@ -25,17 +25,19 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
 
 from charlm.errors import CharlmError
 from charlm.execution.jobs import PARENT_PID_VARIABLE, Worker, start_worker, worker_environment
-from charlm.execution.torch_import import defer_registrations
 
 CAN_FORK = sys.platform == "linux"
 # What the commands of workers import. Packages are imported with all of their modules.
 PRELOADED_MODULES = ("charlm.cli.main", "charlm.reporting.terminal.progress")
+# Typer imports this when it parses the first option; other versions of it have no such module.
+PRELOADED_IF_THERE = "typer._adapters"
 PRELOADED_PACKAGES = (
     *("charlm.cells", "charlm.kernels", "charlm.data", "charlm.models", "charlm.runs"),
     *("charlm.evaluation", "charlm.training", "charlm.probes", "charlm.tasks", "charlm.testing"),
@@ -206,7 +208,6 @@ def main() -> None:
     """Serve requests from the socket whose descriptor is the first argument."""
     connection = socket.socket(fileno=int(sys.argv[1]))
     connection.set_inheritable(False)
-    defer_registrations()
     preload()
     gc.collect()
     gc.freeze()  # workers share these pages as long as nothing writes to them
@@ -217,6 +218,8 @@ def preload() -> None:
     """Import what workers need."""
     for name in PRELOADED_MODULES:
         import_module(name)
+    if find_spec(PRELOADED_IF_THERE):
+        import_module(PRELOADED_IF_THERE)
     for name in PRELOADED_PACKAGES:
         for module in pkgutil.walk_packages(import_module(name).__path__, f"{name}."):
             import_module(module.name)
