@@ -137,3 +137,4 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     device_reason: DeviceReason
     steps_done: int = 0  # of a resumed run
     path: str = ""  # run directory
+    notes: tuple[TextNote, ...] = ()  # on the text

@@ -12,6 +12,7 @@ from charlm import __version__
 from charlm.cells import loader
 from charlm.config import DEFAULT_CHARACTERS, FORMAT_VERSION, Config
 from charlm.data.corpus import Corpus
+from charlm.data.text_notes import inspect_text
 from charlm.execution.torchrun import world_size
 from charlm.models.build import select_kernel
 from charlm.models.cost import count_parameters_and_state, estimate_training_memory
@@ -137,6 +138,7 @@ def summarize_run(
         device=device,
         device_reason=device_reason,
         steps_done=steps_done,
+        notes=inspect_text(corpus),
     )
 
 

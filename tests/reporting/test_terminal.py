@@ -148,6 +148,7 @@ def test_run_summary_has_budget_device_and_notes(capsys: pytest.CaptureFixture[s
             device_reason="no_gpu",
             steps_done=40,
             path="runs/first",
+            notes=CORPUS.notes,
         )
     )
     out, err = capsys.readouterr()
@@ -159,7 +160,7 @@ def test_run_summary_has_budget_device_and_notes(capsys: pytest.CaptureFixture[s
     assert fields["corpus"] == "b.txt c d and 1 more: 6,000 bytes, SHA-256 abababababababab…"
     assert fields["vocabulary"] == "66 characters and a token for unknown ones"
     assert fields["splits"] == "train 5,000, valid 500, test 500"
-    assert fields["budget"] == "100 steps of 4 × 25: 2.0 epochs; 40 steps are done"
+    assert fields["budget"] == "100 steps of 4 × 25: 2.00 epochs; 40 steps are done"
     assert fields["recipe"] == (
         "lr 0.016 (constant, the last fifth linear to 2 %), batch 4, clip 1, orthogonal recurrent "
         "matrices"
@@ -245,10 +246,12 @@ def test_cells_are_listed_shown_and_checked(capsys: pytest.CaptureFixture[str]) 
 def test_probes_print_numbers_or_why_there_are_none(capsys: pytest.CaptureFixture[str]) -> None:
     print_probes(probes_report(runs=1))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("run-0 loses 0.022 bits per character (−0.005 to 0.049) if all")
+    assert lines[0].startswith("run-0 loses 0.023 bits per character (−0.005 to 0.049) if all")
     empty = lines.index("")
     assert lines[empty + 1] == "context-replacement: Question it is."
-    assert lines[empty + 2].startswith("  run-0          lost beyond 64: 0.0225 bits per character")
+    assert lines[empty + 2].startswith(
+        "  run-0          lost beyond 64: 0.02253 bits per character"
+    )
     assert "  run-0          half: more than 4,096; by chance 0.500" in lines
     assert lines[-2].startswith("  run-0          not applicable: the text closes 12 brackets")
 
@@ -474,7 +477,7 @@ def test_cost_estimate_sums_what_remains(capsys: pytest.CaptureFixture[str]) -> 
     print_cost_estimate(estimate)
     out, err = capsys.readouterr()
     assert NO_VERDICT in err and out.startswith(
-        "It takes about 1:30 for 4 runs, 2 in parallel on cpu; at most 2 MB of disk and"
+        "It takes about 1:30 for 4 runs, 2 in parallel on cpu; 2 MB of disk,"
     )
     assert all(len(line) <= 80 for line in out.splitlines()), out
     assert "All cells have 100 floats of state" in out
@@ -503,6 +506,7 @@ def test_task_list_and_example(capsys: pytest.CaptureFixture[str]) -> None:
         y=[2, 2, None, 0, 1],
         is_answer=[False, False, False, True, True],
         chance=TaskScore(1.5, 0.125),
+        unbound_accuracy=None,
     )
     print_task(example)
     lines = capsys.readouterr().out.splitlines()

@@ -37,7 +37,7 @@ def print_run_summary(summary: RunSummary) -> None:
             (
                 "budget",
                 f"{record.max_steps:,} steps of {config.batch_size} × {config.seq_len}: "
-                f"{epochs:.1f} epochs"
+                f"{epochs:,.2f} epochs"
                 + (f"; {summary.steps_done:,} steps are done" if summary.steps_done else ""),
             ),
             ("recipe", describe_recipe(config)),
@@ -55,7 +55,7 @@ def print_run_summary(summary: RunSummary) -> None:
             ("run", summary.path),
         ]
     )
-    for note in record.text.notes:
+    for note in summary.notes:
         print_message(f"note: {describe_text_note(note)}")
 
 
