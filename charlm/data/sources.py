@@ -22,8 +22,9 @@ from charlm.errors import ConfigError, DataError, InputNotFoundError
 
 CHUNK_BYTES = 1 << 22
 T = TypeVar("T")
-TEST_AND_PACKAGE_DIRECTORIES = frozenset(
+EXCLUDED_DIRECTORIES = frozenset(  # of python-source: tests, packages, and tables instead of code
     {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
+    | {"encodings", "pydoc_data"}
 )
 
 
@@ -134,11 +135,11 @@ def python_docs() -> list[TextSource]:
 
 
 def python_source() -> list[TextSource]:
-    """Return the sorted .py files of the standard library, without its tests."""
+    """Return the sorted .py files of the standard library, without its tests and tables."""
     library = Path(sysconfig.get_path("stdlib"))
     paths: list[Path] = []
     for directory, folders, names in os.walk(library):
-        folders[:] = [name for name in folders if name not in TEST_AND_PACKAGE_DIRECTORIES]
+        folders[:] = [name for name in folders if name not in EXCLUDED_DIRECTORIES]
         paths += [Path(directory, name) for name in names if name.endswith(".py")]
     if not paths:
         raise InputNotFoundError(

@@ -16,6 +16,7 @@ import math
 import sys
 import zlib
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -25,9 +26,13 @@ import numpy as np
 
 from charlm import __version__
 from charlm.data.corpus import Corpus
-from charlm.data.vocabulary import TokenIds
 from charlm.evaluation import ngram
-from charlm.evaluation.scoring import VALIDATION_TOKENS
+from charlm.evaluation.ngram_baseline import (
+    measure_ngram,
+    ngram_training_ids,
+    read_training_ids,
+    unknown_bits,
+)
 from charlm.registry import unknown_name_error
 from charlm.results.comparison import BaselineCache, BaselineDetails, BaselineKind, BaselineResult
 from charlm.storage import files
@@ -36,10 +41,12 @@ from charlm.storage.json_files import decode_json, encode_json, read_bytes
 MAX_COMPRESSION_WINDOW = 1 << 27  # bytes of history for xz and zstd: 1.4 GB of memory
 GZIP_WINDOW = 1 << 15  # bytes
 BZ2_BLOCK = 900_000  # bytes
+READ_NGRAM = "n-gram-read"  # n-gram of only as many characters as a run has read
 logger = logging.getLogger("charlm")
 
 
 Measurement = tuple[float | None, BaselineDetails]  # bits of the whole test split
+_Key = tuple[str, int | None]  # name, and tokens of train for the n-gram of only so many
 
 
 class Baseline(NamedTuple):
@@ -85,7 +92,10 @@ def validate_baseline_names(names: Collection[str]) -> None:
 
 
 def measure_baselines(
-    corpus: Corpus, directory: Path | None = None, names: Collection[str] | None = None
+    corpus: Corpus,
+    directory: Path | None = None,
+    names: Collection[str] | None = None,
+    characters_read: int | None = None,
 ) -> list[BaselineResult]:
     """Measure baselines on the test split of a corpus.
 
@@ -94,35 +104,68 @@ def measure_baselines(
         directory: Where results are cached in `baselines-KEY.json`, by text, splits and version;
             None: no cache. Compressors that were not installed are looked for again.
         names: Baselines to measure; default: all.
+        characters_read: Tokens of train that each run reads. If they are fewer than train has, the
+            n-gram of only so many is measured beside the n-gram: "n-gram-read".
 
     Returns:
-        One result per baseline, in the order of `BASELINES`.
+        One result per baseline, in the order of `BASELINES`, then "n-gram-read".
 
     Raises:
         ConfigError: There is no baseline of a name.
     """
     wanted = BASELINES if names is None else names
     validate_baseline_names(wanted)
-    path = None if directory is None else directory / f"baselines-{_cache_key(corpus)[:8]}.json"
-    results: dict[str, BaselineResult] = {}
+    measures: dict[_Key, tuple[BaselineKind, Callable[[], Measurement]]] = {}
+    for name, baseline in BASELINES.items():
+        if name in wanted:
+            measures[name, None] = baseline.kind, partial(baseline.measure, corpus)
+    if "n-gram" in wanted and (characters_read or math.inf) < len(corpus.split("train")):
+        train, details = read_training_ids(corpus, characters_read or 0)
+        key = (READ_NGRAM, details.training_tokens)
+        measures[key] = "static", partial(measure_ngram, corpus, train, details)
+    path = directory and directory / f"baselines-{_cache_key(corpus)[:8]}.json"
+    results: dict[_Key, BaselineResult] = {}
     if path and path.exists():
         cached = decode_json(read_bytes(path), BaselineCache, path).results
-        results = {result.name: result for result in cached if result.bits_per_byte is not None}
-    for name, baseline in BASELINES.items():
-        if name not in wanted or name in results:
+        results = {_key(result): result for result in cached if result.bits_per_byte is not None}
+    for key, (kind, measure) in measures.items():
+        if key in results:
             continue
+        name, _ = key
         logger.info("measuring %s", name)
-        bits, details = baseline.measure(corpus)
-        results[name] = _result(corpus, name, baseline.kind, bits, details)
+        bits, details = measure()
+        results[key] = _result(corpus, name, kind, bits, details)
         if path:
             cache = BaselineCache(results=tuple(results.values()))
             files.write_atomic(path, encode_json(cache))
-    return [results[name] for name in BASELINES if name in wanted]
+    return [results[key] for key in measures]
+
+
+def ngram_memory(
+    corpus: Corpus, lengths: Iterable[int], directory: Path | None = None
+) -> tuple[tuple[int, float], ...]:
+    """Return (k, bits per character that an n-gram loses if it sees only k tokens) for each k.
+
+    It is an n-gram of order k + 1 against the baseline. Beyond the order of that, nothing is lost.
+
+    Args:
+        corpus: Corpus with its splits.
+        lengths: Numbers k of tokens of context.
+        directory: Where `measure_baselines` caches its results.
+    """
+    (result,) = measure_baselines(corpus, directory, ["n-gram"])
+    assert result.order is not None
+    bits = result.bits_by_order[: result.order]
+    return tuple((k, bits[min(k, result.order - 1)] - bits[-1]) for k in lengths)
+
+
+def _key(result: BaselineResult) -> _Key:
+    return result.name, result.training_tokens if result.name == READ_NGRAM else None
 
 
 def _cache_key(corpus: Corpus) -> str:
     record = corpus.record
-    identity = (__version__, record.digest, record.splits, corpus.vocabulary.kind)
+    identity = (__version__, record.digest, record.splits, corpus.vocabulary)
     return hashlib.sha256(msgspec.json.encode(identity)).hexdigest()
 
 
@@ -149,28 +192,24 @@ def _result(
 def uniform(corpus: Corpus) -> Measurement:
     """Give every token of the vocabulary the same probability."""
     ids, size = corpus.split("test"), corpus.vocabulary.size
-    bits = len(ids) * math.log2(size) + _unknown_bits(corpus, ids)
+    bits = len(ids) * math.log2(size) + unknown_bits(corpus, ids)
     return bits, BaselineDetails(vocabulary_size=size)
 
 
 @register_baseline("unigram", kind="static")
 def unigram(corpus: Corpus) -> Measurement:
     """Predict tokens by their frequency in train."""
-    train, details = _ngram_training_ids(corpus)
-    return _ngram_bits(corpus, train, order=1), msgspec.structs.replace(details, order=1)
+    train, details = ngram_training_ids(corpus)
+    ids = corpus.split("test").astype(np.int64)
+    nats = ngram.token_nll(train, ids, np.arange(len(ids)), corpus.vocabulary.size, order=1)
+    bits = math.fsum(nats) / math.log(2) + unknown_bits(corpus, ids)
+    return bits, msgspec.structs.replace(details, order=1)
 
 
 @register_baseline("n-gram", kind="static")
 def interpolated_ngram(corpus: Corpus) -> Measurement:
-    """Predict tokens by interpolated Kneser-Ney of the order that is best on valid."""
-    train, details = _ngram_training_ids(corpus)
-    valid = corpus.split("valid")[:VALIDATION_TOKENS].astype(np.int64)
-    nats = ngram.token_nll_by_order(train, valid, np.arange(len(valid)), corpus.vocabulary.size)
-    order = 2 + int(nats[1:].mean(1).argmin())
-    details = msgspec.structs.replace(
-        details, order=order, max_order=ngram.ORDER, selection_tokens=len(valid)
-    )
-    return _ngram_bits(corpus, train, order), details
+    """Predict tokens by modified Kneser-Ney of the order that is best on valid."""
+    return measure_ngram(corpus, *ngram_training_ids(corpus))
 
 
 @register_baseline("gzip", kind="adaptive")
@@ -212,29 +251,6 @@ def zstandard(corpus: Corpus) -> Measurement:
     }
     bits = _conditional_compressed_bits(corpus, lambda: zstd.ZstdCompressor(options=options))
     return bits, BaselineDetails(window_bytes=window if is_limited else None)
-
-
-def _ngram_training_ids(corpus: Corpus) -> tuple[TokenIds, BaselineDetails]:
-    """Return the last ids of train, as many as can be counted."""
-    train = corpus.split("train")
-    counted = train[-ngram.MAX_TRAINING_TOKENS :]
-    is_partial = len(counted) < len(train)
-    return counted, BaselineDetails(training_tokens=len(counted), training_is_partial=is_partial)
-
-
-def _ngram_bits(corpus: Corpus, train: TokenIds, order: int) -> float:
-    """Return bits of the test split, each token after those that precede it there."""
-    test = corpus.split("test")
-    ids = test.astype(np.int64)
-    nats = ngram.token_nll(train, ids, np.arange(len(ids)), corpus.vocabulary.size, order)
-    return math.fsum(nats) / math.log(2) + _unknown_bits(corpus, test)
-
-
-def _unknown_bits(corpus: Corpus, ids: TokenIds) -> float:
-    """Return bits to name the characters that train lacks."""
-    unk_id = corpus.vocabulary.unk_id
-    unknown = 0 if unk_id is None else int((ids >= unk_id).sum())
-    return unknown * corpus.vocabulary.unk_cost_nats / math.log(2)
 
 
 def _compression_window(corpus: Corpus) -> tuple[int, bool]:

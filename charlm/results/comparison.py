@@ -184,6 +184,8 @@ class BaselineDetails(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     vocabulary_size: int | None = None  # uniform
     order: int | None = None  # n-gram
     max_order: int | None = None  # highest order that was tried
+    is_at_edge: bool = False  # True if the highest order is the best: a higher one may be better
+    bits_by_order: tuple[float, ...] = ()  # n-gram: bits/char of test for orders 1, 2, ...
     training_tokens: int | None = None  # tokens of train that were counted
     training_is_partial: bool = False  # True if train is longer
     selection_tokens: int | None = None  # tokens of valid that chose the order

@@ -20,8 +20,14 @@ from charlm.data import encoded_text
 from charlm.data.corpus import Corpus, load_corpus
 from charlm.data.vocabulary import UNICODE_CODE_POINTS
 from charlm.errors import ConfigError
-from charlm.evaluation import baselines, ngram
-from charlm.evaluation.baselines import BASELINES, measure_baselines, register_baseline
+from charlm.evaluation import baselines, ngram, ngram_baseline
+from charlm.evaluation.baselines import (
+    BASELINES,
+    measure_baselines,
+    ngram_memory,
+    register_baseline,
+)
+from charlm.evaluation.discounts import DEFAULT
 from charlm.evaluation.scoring import score_text
 from charlm.models.char_lm import CharLM
 from charlm.results.comparison import BaselineDetails, BaselineResult
@@ -70,9 +76,9 @@ def test_uniform_equals_an_untrained_model(tmp_path: Path) -> None:
 
 def test_unigram_equals_a_sum_by_hand(tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path, "aaaaaabbbc", "abc", "abz")  # with unk: four tokens
-    share = ngram.DISCOUNT * 3 / 4  # taken from a, b and c, for the four of them
+    share = DEFAULT * 3 / 4  # taken from a, b and c, for the four of them
     probabilities = [
-        *((6 - ngram.DISCOUNT + share) / 10, (3 - ngram.DISCOUNT + share) / 10),
+        *((6 - DEFAULT + share) / 10, (3 - DEFAULT + share) / 10),
         share / 10,
     ]
     bits = sum(-math.log2(p) for p in probabilities) + math.log2(UNICODE_CODE_POINTS)
@@ -100,6 +106,62 @@ def test_order_of_ngram_is_chosen_on_validation(tmp_path: Path) -> None:
     result = measure(corpus, "n-gram")["n-gram"]
     assert (result.order, result.max_order, result.selection_tokens) == (best, 8, 300)
     assert result.bits_per_char == pytest.approx(bits("test", best), rel=1e-12)
+    assert result.is_at_edge == (best == 8)
+    for order, cost in enumerate(result.bits_by_order, start=1):
+        assert cost == pytest.approx(bits("test", order), rel=1e-12)
+
+
+def test_highest_order_is_at_the_edge(tmp_path: Path) -> None:
+    text = prose(4000)
+    result = measure(corpus_of(tmp_path, text, text, text), "n-gram")["n-gram"]
+    assert result.order == result.max_order == 8 and result.is_at_edge
+
+
+def test_order_is_chosen_in_all_of_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its beginning does not decide alone."""
+    draw = random.Random(1)
+    train = "".join(draw.choice(("axc", "bxd")) for _ in range(600))
+    head, tail = "axcbxd" * 50, "".join(draw.choices("abcdx", k=9000))
+    of_head, of_tail, of_both = (
+        measure(corpus_of(tmp_path, train, valid, "ax"), "n-gram")["n-gram"].order
+        for valid in (head, tail, head + tail)
+    )
+    assert of_head != of_tail == of_both
+    monkeypatch.setattr(ngram_baseline, "SELECTION_TOKENS", 640)
+    result = measure(corpus_of(tmp_path, train, head + tail, "ax"), "n-gram")["n-gram"]
+    assert (result.order, result.selection_tokens) == (of_tail, 640)
+
+
+def test_ngram_of_what_a_run_has_read(tmp_path: Path) -> None:
+    """It is measured if that is less than train, and cached by how much it is."""
+    corpus = corpus_of(tmp_path, prose(6000), prose(600, 1), prose(600, 2))
+    names = ["unigram", "n-gram"]
+    part, less = (
+        measure_baselines(corpus, tmp_path, names, characters_read=read) for read in (3000, 800)
+    )
+    assert [result.name for result in part] == ["unigram", "n-gram", "n-gram-read"]
+    assert part[:2] == less[:2] and (part[2].training_tokens, less[2].training_tokens) == (
+        3000,
+        800,
+    )
+    assert bits_per_char(part[1]) < bits_per_char(part[2]) < bits_per_char(less[2])
+    assert measure_baselines(corpus, tmp_path, names, characters_read=3000) == part
+    for read in (None, 6000):
+        assert measure_baselines(corpus, tmp_path, names, characters_read=read) == part[:2]
+
+
+def test_memory_of_the_ngram_ends_at_its_order(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path, prose(6000), prose(600, 1), prose(600, 2))
+    result = measure(corpus, "n-gram")["n-gram"]
+    assert result.order is not None
+    lengths = (0, 1, result.order - 1, result.order, 64)
+    lost = dict(ngram_memory(corpus, lengths))
+    unigram = measure(corpus, "unigram")["unigram"]
+    assert lost[0] == pytest.approx(bits_per_char(unigram) - bits_per_char(result), rel=1e-9)
+    assert 0 < lost[1] < lost[0]
+    assert lost[result.order - 1] == lost[result.order] == lost[64] == 0
 
 
 def test_long_training_text_is_counted_in_part(

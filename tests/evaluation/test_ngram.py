@@ -2,13 +2,15 @@
 
 import math
 from collections import Counter
+from functools import cache
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from charlm.evaluation import discounts
+from charlm.evaluation.discounts import DEFAULT, estimate_discounts
 from charlm.evaluation.ngram import (
-    DISCOUNT,
     next_token_probabilities,
     token_counts,
     token_nll,
@@ -22,8 +24,28 @@ IDS = np.concatenate((TRAIN[100:150], GENERATOR.integers(0, SIZE, 70))).astype(n
 POSITIONS = np.arange(len(IDS))
 
 
+def ngram_counts(train: tuple[int, ...], length: int, raw: bool) -> Counter[tuple[int, ...]]:
+    """Return the count of each n-gram, or its number of different tokens before it."""
+    grams = [train[i : i + length + 1] for i in range(len(train) - length)]
+    if not raw:  # without the token before them, and each only once
+        longer = {train[i : i + length + 2] for i in range(len(train) - length - 1)}
+        grams = [gram[1:] for gram in longer]
+    return Counter(grams)
+
+
+@cache
+def discounts_by_definition(train: tuple[int, ...], length: int, raw: bool) -> list[float]:
+    """Return the discounts after a context of this length, for counts 0 to 3."""
+    sizes = Counter(ngram_counts(train, length, raw).values())
+    n1, n2, n3, n4 = (sizes[count] for count in (1, 2, 3, 4))
+    if min(n1, n2, n3, n4) < discounts.LEAST_COUNTED:
+        return [0.0, DEFAULT, DEFAULT, DEFAULT]
+    y = n1 / (n1 + 2 * n2)
+    return [0.0, 1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3]
+
+
 def distribution_by_definition(
-    train: list[int], ids: list[int], position: int, order: int
+    train: tuple[int, ...], ids: list[int], position: int, order: int
 ) -> list[float]:
     """Return the distribution after ids[:position], by counting every context in dictionaries."""
     probabilities = [1 / SIZE] * SIZE
@@ -32,7 +54,7 @@ def distribution_by_definition(
         counts: Counter[int] = Counter()
         continuations = set()
         for end in range(length, len(train)):
-            if tuple(train[end - length : end]) != context:
+            if train[end - length : end] != context:
                 continue
             token = train[end]
             if length == order - 1:
@@ -41,9 +63,11 @@ def distribution_by_definition(
                 continuations.add((train[end - length - 1], token))
                 counts[token] += 1
         if counts:
-            discounted = DISCOUNT * len(counts)
+            known = discounts_by_definition(train, length, raw=length == order - 1)
+            discount = {token: known[min(count, 3)] for token, count in counts.items()}
+            freed = math.fsum(discount.values())
             probabilities = [
-                (max(counts[token] - DISCOUNT, 0) + discounted * probabilities[token])
+                (counts[token] - discount.get(token, 0.0) + freed * probabilities[token])
                 / counts.total()
                 for token in range(SIZE)
             ]
@@ -53,11 +77,34 @@ def distribution_by_definition(
 @pytest.mark.parametrize("order", [1, 2, 3, 4, 8])
 def test_probabilities_equal_their_definition(order: int) -> None:
     expected = [
-        distribution_by_definition(TRAIN.tolist(), IDS.tolist(), position, order)
+        distribution_by_definition(tuple(TRAIN.tolist()), IDS.tolist(), position, order)
         for position in POSITIONS
     ]
     probabilities = next_token_probabilities(TRAIN, IDS, POSITIONS, SIZE, order)
     assert_allclose(probabilities, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_discounts_equal_their_definition(raw: bool) -> None:
+    words = np.random.default_rng(4).integers(0, 30, (60, 5))  # 60 words, some of them rare
+    train = words[np.random.default_rng(5).integers(0, 60, 900) ** 2 // 60].ravel()
+    found = estimate_discounts(train, 30, 4)
+    table = found.raw if raw else found.continuation
+    expected = [discounts_by_definition(tuple(train.tolist()), length, raw) for length in range(4)]
+    assert_allclose(table, np.clip(expected, 0, [0, 1, 2, 3]), rtol=1e-12)
+    assert (table[1:, 1] != DEFAULT).any()
+
+
+def test_discounts_of_a_long_text_are_estimated_from_a_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    train = np.random.default_rng(5).choice(40, 60_000, p=np.arange(1, 41) / 820)
+    whole = estimate_discounts(train, 40, 4)
+    monkeypatch.setattr(discounts, "SAMPLE", 10_000)
+    part = estimate_discounts(train, 40, 4)
+    assert not np.array_equal(part.raw, whole.raw)
+    assert_allclose(part.raw[2:], whole.raw[2:], atol=0.1)
+    assert_allclose(part.continuation[2:], whole.continuation[2:], atol=0.15)
 
 
 def test_token_counts_are_independent_of_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,3 +148,9 @@ def test_nll_by_order_equals_each_order_alone() -> None:
         for order, nats in enumerate(by_order, start=1):
             alone = token_nll(TRAIN, ids, positions, SIZE, order)
             assert_allclose(nats, alone, rtol=1e-12)
+
+
+def test_context_ends_where_a_text_begins() -> None:
+    ids, begins = np.concatenate((IDS[:40], IDS)), np.repeat((0, 40), (40, len(IDS)))
+    both = token_nll_by_order(TRAIN, ids, np.arange(len(ids)), SIZE, begins=begins)
+    assert_allclose(both[:, 40:], token_nll_by_order(TRAIN, IDS, POSITIONS, SIZE), rtol=1e-12)
