@@ -11,13 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 from figures import standalone_svg
-from recipes import FIRST_CELLS, LONG, SHORT, Outcome, Setting, read_runs
+from recipes import FIRST_CELLS, SOURCE, Outcome, Setting, read_runs, start_setting
 
 from charlm.recipes import BASE_CHARACTERS, BASE_PARAMETERS
 from charlm.reporting.figures import FigureSpec, Series, draw_figure, make_legend
 from charlm.storage import files
 
-BUDGETS = (SHORT, LONG)
 Runs = dict[Setting, Outcome]
 
 
@@ -29,6 +28,11 @@ class Optimum(NamedTuple):
     rate: float
     bits: float  # lowest that was measured
     is_at_end: bool  # of the rates that were tried: there is no parabola
+
+
+def budgets(setting: Setting) -> tuple[int, int]:
+    """Return the characters of the two losses of a run."""
+    return setting.characters // 4, setting.characters
 
 
 def curves(runs: Runs) -> dict[Setting, dict[float, Outcome]]:
@@ -51,7 +55,7 @@ def optimum(setting: Setting, curve: dict[float, Outcome], budget: int) -> Optim
         if math.isfinite(left + right):
             shift = (left - right) / (2 * (left - 2 * middle + right))
             rate *= 2**shift
-    return Optimum(setting, BUDGETS[budget], rate, bits[best], is_at_end)
+    return Optimum(setting, budgets(setting)[budget], rate, bits[best], is_at_end)
 
 
 def all_optima(runs: Runs) -> list[Optimum]:
@@ -122,9 +126,7 @@ def variants_table(runs: Runs) -> str:
     """Return by how much each change of one setting changes the loss, at the first recipe."""
     rows = []
     for cell in FIRST_CELLS:
-        base = Setting(
-            cell, "none", "python-source", 25_000, 8, "orthogonal", 1, 0.9, 0.99, 50, 0, 0
-        )
+        base = start_setting(cell, SOURCE, 25_000)._replace(learning_rate=0.0)
         candidates = {run: runs[run] for run in runs if run._replace(learning_rate=0.0) == base}
         best = min(candidates, key=lambda run: candidates[run].long_bits)
         for setting, outcome in runs.items():
@@ -150,7 +152,7 @@ def write_curves(runs: Runs, directory: Path) -> None:
         for setting, curve in curves(runs).items():
             if setting.cell != cell or setting.block != "none" or not is_adopted(setting):
                 continue
-            for budget, characters in enumerate(BUDGETS):
+            for budget, characters in enumerate(budgets(setting)):
                 name = f"{setting.text}, {setting.parameters // 1000}k, {characters / 1e6:g}M"
                 bits = [outcome[budget] for outcome in curve.values()]
                 finite = [value if math.isfinite(value) else None for value in bits]

@@ -4,8 +4,9 @@
 
 Texts are python-source, python-docs and one of your own. Every run is a line of the CSV. A search
 that was stopped goes on where it was: a run that has a line is not trained again. All runs are
-trained in one process on one thread. A run of LONG characters also gives the loss at SHORT: there
-a copy is decayed, validated and thrown away, since the schedule is constant until its last fifth.
+trained in one process on one thread. A run also gives the loss at a quarter of its characters:
+there a copy is decayed, validated and thrown away, since the schedule is constant until its last
+fifth.
 """
 
 import argparse
@@ -32,7 +33,8 @@ from charlm.recipes import get_recipe
 from charlm.training.schedule import branch_steps
 from charlm.training.trainer import Trainer
 
-SHORT, LONG = 300_000, 1_200_000  # characters
+CHARACTERS = 1_200_000  # of a run, with a copy at a quarter of them
+OTHER_CHARACTERS = 600_000  # of runs of the other cells, which are many
 VALIDATION_STREAMS, VALIDATION_TOKENS = 64, 1024
 LINEAR_CELLS = ("mingru", "minlstm", "lru", "rg-lru", "matrix-lstm", "qrnn", "attention")
 SOURCE = "python-source"
@@ -54,6 +56,7 @@ class Setting(NamedTuple):
     block: str
     text: str
     parameters: int
+    characters: int
     batch_size: int
     recurrent_init: str
     grad_clip: float
@@ -81,6 +84,7 @@ def start_setting(cell: str, text: str, parameters: int) -> Setting:
         block="residual" if cell in LINEAR_CELLS else "none",
         text=text,
         parameters=parameters,
+        characters=CHARACTERS,
         batch_size=8,
         recurrent_init=get_recipe(cell).recurrent_init,
         grad_clip=1.0,
@@ -161,7 +165,7 @@ def read_runs(path: Path) -> dict[Setting, Outcome]:
 
 
 def train(setting: Setting, corpus: Corpus) -> Outcome:
-    """Train a model for LONG characters and a decayed copy for SHORT, and validate both."""
+    """Train a model, and a decayed copy at a quarter of its characters, and validate both."""
     started = time.process_time()
     size = corpus.vocabulary.size
     names = ("cell", "block", "batch_size", "recurrent_init", "grad_clip", "beta1", "warmup_steps")
@@ -170,7 +174,8 @@ def train(setting: Setting, corpus: Corpus) -> Outcome:
     hidden_size = SizeSearch(config, size, "params").nearest(setting.parameters)
     config = with_hidden_size(config, hidden_size)
     kernel, _ = select_kernel(config)
-    short, long = (count // (config.batch_size * config.seq_len) for count in (SHORT, LONG))
+    long = setting.characters // (config.batch_size * config.seq_len)
+    short = long // 4
     trainer = Trainer(build_char_lm(config, size, kernel, "cpu"), config, long)
     trainer.optimizer.betas = (setting.beta1, setting.beta2)
     short_bits = long_bits = math.inf
@@ -218,6 +223,12 @@ def variants(best: Setting) -> Iterator[Setting]:
     yield best._replace(warmup_steps=200)
 
 
+def second_variants(best: Setting) -> Iterator[Setting]:
+    """Yield changes of the settings that were adopted."""
+    yield best._replace(beta1=0.6)
+    yield best._replace(beta2=0.99)
+
+
 def search_settings(search: Search) -> None:
     """Change the other settings one by one, then those that gained together.
 
@@ -246,9 +257,13 @@ def search_rates(search: Search, own: str) -> None:
 
     search_first_cells(own, 100_000)
     search_first_cells(SOURCE, 25_000)
-    for cell in OTHER_CELLS:
-        search.search_rate(adopted(start_setting(cell, SOURCE, 25_000)))
+    for cell in FIRST_CELLS:
+        for setting in second_variants(search.search_rate(best[cell]._replace(parameters=25_000))):
+            search.run(setting)
     search_first_cells("python-docs", 25_000)
+    for cell in OTHER_CELLS:
+        setting = adopted(start_setting(cell, SOURCE, 25_000))
+        search.search_rate(setting._replace(characters=OTHER_CHARACTERS))
     search_first_cells(own, 25_000)
     search_first_cells(SOURCE, 25_000, seed=1)
     for cell in ("gru", "lstm"):

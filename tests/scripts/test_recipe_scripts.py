@@ -90,11 +90,10 @@ def test_a_run_gives_the_loss_at_both_budgets(
     scripts: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipes = scripts["recipes"]
-    for name, value in {"SHORT": 5_120, "LONG": 20_480, "VALIDATION_STREAMS": 4}.items():
-        monkeypatch.setattr(recipes, name, value)
+    monkeypatch.setattr(recipes, "VALIDATION_STREAMS", 4)
     (tmp_path / "book.txt").write_text(prose(12_000))
     corpus = recipes.load_corpus(tmp_path / "book.txt")
-    setting = recipes.start_setting("gru", "book", 3_000)
+    setting = recipes.start_setting("gru", "book", 3_000)._replace(characters=20_480)
     outcome = recipes.train(setting, corpus)
     assert 0 < outcome.long_bits < outcome.short_bits < math.log2(outcome.vocabulary)
     assert recipes.train(setting._replace(learning_rate=900.0), corpus).long_bits > 8
