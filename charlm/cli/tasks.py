@@ -181,6 +181,8 @@ def compare_tasks(
 
     Each cell and seed is trained from new weights at one length after
     another, for at most --max-steps each, until a length is not solved.
+    Without --lr, three curricula per cell with a seed of their own choose
+    its rate: its recipe's, half or twice as much.
 
     The same command continues where it was stopped. More cells, more seeds
     and greater lengths reuse what is done.

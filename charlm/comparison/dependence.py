@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from charlm.evaluation.blocks import Numbers
 
-CORRELATIONS = np.arange(20) / 20  # of neighboring blocks, 0 to 0.95, equally likely beforehand
+CORRELATIONS = np.arange(20) / 20  # of neighboring blocks, 0 to 0.95
 SMALLEST_SUM = float(np.finfo(np.float64).tiny)  # in place of zero: a cell against itself
 
 
@@ -47,7 +47,7 @@ def effective_units(
     """Return how many independent units of equal size a text is worth.
 
     Where few units have most of the counts, they are worth as few. The correlation of neighbors
-    has its posterior distribution under a flat prior, for an autoregressive process of first
+    has its posterior distribution under Jeffreys' prior, for an autoregressive process of first
     order with unknown mean and variance.
 
     Args:
@@ -84,5 +84,6 @@ def _autoregressive_models(units: int) -> tuple[Numbers, Numbers, Numbers]:
     ones = inverse.sum(1)
     information = ones.sum(1)
     projections = inverse - ones[:, :, None] * ones[:, None] / information[:, None, None]
-    constants = -(np.linalg.slogdet(covariance)[1] + np.log(information)) / 2
+    log_prior = -np.log(1 - CORRELATIONS**2) / 2
+    constants = log_prior - (np.linalg.slogdet(covariance)[1] + np.log(information)) / 2
     return projections, constants, units**2 / covariance.sum((1, 2))

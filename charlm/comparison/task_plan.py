@@ -1,20 +1,26 @@
-"""Request and plan of a comparison on a task: one curriculum for each cell and seed."""
+"""Request and plan of a comparison on a task: one curriculum for each cell and seed.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+Each cell has its own learning rate: that of its recipe, half or twice as much, whichever gets
+furthest with a seed that is not compared (the bracket).
+"""
 
-import msgspec
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
-from charlm.cells.loader import loaded_cell_sha256
 from charlm.cells.names import cell_label
 from charlm.comparison.budget_matching import (
     BudgetMatch,
     CountedMeasure,
     match_budget,
-    matched_configs,
 )
-from charlm.comparison.entries import directory_name, group_by_cell
+from charlm.comparison.curricula import (
+    PlannedCurriculum,
+    best_rate,
+    is_done,
+    plan_curricula,
+    with_rate,
+)
+from charlm.comparison.entries import group_by_cell
 from charlm.comparison.request import (
     DEFAULT_CELLS,
     DEFAULT_PARAMS,
@@ -24,30 +30,20 @@ from charlm.comparison.request import (
 )
 from charlm.config import (
     DEFAULT_MAX_STEPS,
-    FORMAT_VERSION,
     TEXT_ONLY_FIELDS,
-    Config,
     option_name,
-    to_argv,
 )
 from charlm.errors import ConfigError
 from charlm.execution.executor import Execution, LocalExecutor
-from charlm.execution.jobs import Job
-from charlm.models.cost import count_parameters_and_state, flops_per_character
 from charlm.results.comparison import PlannedEntry
-from charlm.results.jobs import JobProgress
-from charlm.results.tasks import CurriculumRecord, TaskComparisonOverview, TaskValidation
+from charlm.results.tasks import TaskComparisonOverview
 from charlm.results.tuning import Setting
 from charlm.tasks.base import TASKS, Task, check_length
-from charlm.tasks.curriculum import (
-    check_length_fits_memory,
-    fingerprint_fields,
-    is_finished,
-    load_level_results,
-)
+from charlm.tasks.curriculum import check_length_fits_memory
 from charlm.testing.trusted_cells import load_and_check_custom_cells
 
-CURRICULA = "curricula"  # subdirectory of a comparison
+BRACKET_FACTORS = (1.0, 0.5, 2.0)  # of the recipe's rate; the first of equally good ones is taken
+BRACKET_SEED = 1_000_000  # is never compared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,51 +91,6 @@ class TaskComparisonRequest:
 
 
 @dataclass(frozen=True)
-class PlannedCurriculum:
-    """A curriculum of a comparison. Its directory is named by everything that determines it."""
-
-    task: str
-    lengths: Sequence[int]
-    config: Config
-    path: Path
-    parameters: int
-    state_size: int
-    flops_per_character: int
-
-    @property
-    def job(self) -> Job:
-        """The `charlm tasks train` command that begins or continues this curriculum."""
-        argv = ["tasks", "train", self.task, "--distances", ",".join(map(str, self.lengths))]
-        argv += ["--run", str(self.path), "--log-every", "60"]
-        argv += to_argv(self.config, exclude=TEXT_ONLY_FIELDS)
-        name = f"{cell_label(self.config.cell)} seed {self.config.seed}"
-        return Job(name, self.path, argv, self.progress, marker="curriculum.json")
-
-    def progress(self) -> JobProgress:
-        """Return how far the curriculum is, according to its directory."""
-        levels = load_level_results(self.path, self.lengths)
-        max_steps = self.config.max_steps
-        total = max_steps * len(self.lengths)
-        if is_finished(levels, self.lengths):
-            return JobProgress("finished", total, total)
-        length = self.lengths[len(levels)]
-        validation = last_validation(self.path / f"length-{length}.jsonl")
-        return JobProgress(
-            done=max_steps * len(levels) + (validation.step if validation else 0),
-            total=total,
-            length=length,
-            accuracy=validation.accuracy if validation else None,
-        )
-
-
-def last_validation(log: Path) -> TaskValidation | None:
-    """Return the last validation of a log, whose last line may be incomplete."""
-    lines = log.read_bytes().splitlines(keepends=True) if log.exists() else []
-    complete = [line for line in lines if line.endswith(b"\n")]
-    return msgspec.json.decode(complete[-1], type=TaskValidation) if complete else None
-
-
-@dataclass(frozen=True)
 class TaskComparisonPlan:
     """Sizes of the cells and all curricula, in the order in which they begin."""
 
@@ -147,6 +98,16 @@ class TaskComparisonPlan:
     lengths: tuple[int, ...]
     match: BudgetMatch
     curricula: tuple[PlannedCurriculum, ...]
+    bracket: tuple[PlannedCurriculum, ...]  # empty where the learning rate is given
+
+    def with_chosen_rates(self) -> "TaskComparisonPlan":
+        """Return the plan with the best rate of each cell, once the bracket has ended."""
+        rates = {cell: best_rate(tried) for cell, tried in group_by_cell(self.bracket).items()}
+        curricula = tuple(
+            with_rate(planned, rates[cell_label(planned.config.cell)], planned.config.seed)
+            for planned in self.curricula
+        )
+        return replace(self, curricula=curricula) if rates else self
 
     @property
     def by_cell(self) -> dict[str, list[PlannedCurriculum]]:
@@ -178,6 +139,7 @@ class TaskComparisonPlan:
             matching=self.match.matching(None, config.max_steps),
             entries=entries,
             curricula=len(self.curricula),
+            bracket=len(self.bracket),
             config=config,
             parallel_runs=execution.executor.capacity(),
             device=execution.executor.description,
@@ -205,6 +167,12 @@ def plan_task_comparison(
     curricula = plan_curricula(
         settings, request.seeds, match, request.task, request.lengths, execution.directory
     )
+    first_of_cells = [one for one in curricula if one.config.seed == curricula[0].config.seed]
+    bracket = [
+        with_rate(first, float(f"{factor * first.config.learning_rate:.3g}"), BRACKET_SEED)
+        for factor in (() if request.settings.get("learning_rate") else BRACKET_FACTORS)
+        for first in first_of_cells
+    ]
     if isinstance(execution.executor, LocalExecutor):  # in a cluster, each worker checks its own
         unfinished = [curriculum.config for curriculum in curricula if not is_done(curriculum)]
         check_length_fits_memory(
@@ -214,46 +182,4 @@ def plan_task_comparison(
             execution.executor.device,
             execution.executor.max_parallel,
         )
-    return TaskComparisonPlan(task, request.lengths, match, tuple(curricula))
-
-
-def is_done(curriculum: PlannedCurriculum) -> bool:
-    """Return whether nothing is left to train."""
-    return curriculum.progress().status == "finished"
-
-
-def plan_curricula(
-    settings: Mapping[str, Setting],
-    seeds: int,
-    match: BudgetMatch,
-    task: str,
-    lengths: Sequence[int],
-    directory: Path,
-) -> list[PlannedCurriculum]:
-    """Return the curricula of a comparison, a pure function of the arguments.
-
-    Lengths are not part of a directory's name, so a longer curriculum continues a shorter one.
-    """
-    model_class, input_size = TASKS[task].model, TASKS[task].input_size
-    curricula = []
-    for config in matched_configs(settings, seeds, match):
-        record = CurriculumRecord(
-            format=FORMAT_VERSION,
-            task=task,
-            config=config,
-            cell_sha256=loaded_cell_sha256(config.cell),
-        )
-        name = directory_name(config, fingerprint_fields(record))
-        parameters, state_size = count_parameters_and_state(config, input_size, model_class)
-        curricula.append(
-            PlannedCurriculum(
-                task=task,
-                lengths=lengths,
-                config=config,
-                path=directory / CURRICULA / name,
-                parameters=parameters,
-                state_size=state_size,
-                flops_per_character=flops_per_character(config, input_size, model_class),
-            )
-        )
-    return curricula
+    return TaskComparisonPlan(task, request.lengths, match, tuple(curricula), tuple(bracket))

@@ -1,16 +1,30 @@
-"""Report of a comparison on a task: how far each cell got, over seeds, with Wilson intervals."""
+"""Report of a comparison on a task: how far each cell got, over seeds.
+
+A curriculum ends at the first length that is not solved. So what is counted at a length is
+survival: the seeds that solved it and every shorter one.
+"""
 
 from collections.abc import Sequence
+from itertools import combinations
 from statistics import fmean, median_low
 
-from scipy.stats import binomtest
+from scipy.stats import binomtest, fisher_exact
 
 from charlm import __version__
+from charlm.comparison.curricula import PlannedCurriculum
 from charlm.comparison.entries import shared_settings
-from charlm.comparison.task_plan import PlannedCurriculum, TaskComparisonPlan
+from charlm.comparison.task_plan import TaskComparisonPlan
+from charlm.comparison.verdicts import MAX_PAIRED_CELLS, holm_adjust
 from charlm.config import FORMAT_VERSION, TEXT_ONLY_FIELDS
 from charlm.results.comparison import CellTiming, TimingReport
-from charlm.results.tasks import LengthChance, LevelResult, LevelSummary, TaskReport, TaskRow
+from charlm.results.tasks import (
+    LengthChance,
+    LevelResult,
+    LevelSummary,
+    TaskPair,
+    TaskReport,
+    TaskRow,
+)
 from charlm.tasks.base import Task
 from charlm.tasks.curriculum import EXTRAPOLATION_FACTORS, load_level_results
 from charlm.tasks.scoring import (
@@ -31,6 +45,7 @@ def build_task_report(plan: TaskComparisonPlan) -> TaskReport:
     """
     task = plan.task
     configs = [curriculum.config for curriculum in plan.curricula]
+    seeds = len(next(iter(plan.by_cell.values())))
     rows = [
         summarize_cell(name, curricula, plan.match.relative_errors[curricula[0].config.cell])
         for name, curricula in plan.by_cell.items()
@@ -46,9 +61,42 @@ def build_task_report(plan: TaskComparisonPlan) -> TaskReport:
         test_sequences=TEST_SEQUENCES,
         lengths=plan.lengths,
         matching=plan.match.matching(None, configs[0].max_steps),
-        settings=shared_settings(configs, without=TEXT_ONLY_FIELDS),
+        settings=shared_settings(configs, without=(*TEXT_ONLY_FIELDS, "learning_rate")),
         rows=tuple(sorted(rows, key=ranking_key, reverse=True)),
+        pairs=compare_survival(rows),
+        smallest_p=fisher_p(0, seeds, seeds),
     )
+
+
+def compare_survival(rows: Sequence[TaskRow]) -> tuple[TaskPair, ...]:
+    """Test at each length whether as many seeds of two cells survive to here.
+
+    All pairs of at most four cells are tested, otherwise each cell against the first. Where all
+    or none of the seeds of both survive, no result could be significant, and there is no test.
+
+    Source: Fisher (1935), "The logic of inductive inference"; Holm (1979); Tarone (1990), "A
+        modified Bonferroni method for discrete data", for leaving tests out.
+    """
+    paired = combinations(rows, 2)
+    pairs = [pair for pair in paired if len(rows) <= MAX_PAIRED_CELLS or pair[0] is rows[0]]
+    p = {
+        (row.name, other.name, one.length): fisher_p(
+            one.num_survived, two.num_survived, one.num_seeds
+        )
+        for other, row in pairs
+        for one, two in zip(row.levels, other.levels, strict=True)
+        if 0 < one.num_survived + two.num_survived < one.num_seeds + two.num_seeds
+    }
+    return tuple(
+        TaskPair(length=length, cell=cell, other=other, p=p[cell, other, length], p_holm=corrected)
+        for (cell, other, length), corrected in holm_adjust(p).items()
+    )
+
+
+def fisher_p(first: int, second: int, seeds: int) -> float:
+    """Return Fisher's exact p value of two numbers out of as many seeds each."""
+    table = [[first, seeds - first], [second, seeds - second]]
+    return min(1.0, float(fisher_exact(table).pvalue))
 
 
 def build_task_timing(plan: TaskComparisonPlan, command: str) -> TimingReport:
@@ -88,6 +136,7 @@ def summarize_cell(
         relative_error=relative_error,
         state_size=first.state_size,
         flops_per_character=first.flops_per_character,
+        learning_rate=first.config.learning_rate,
         seeds=tuple(planned.config.seed for planned in curricula),
         # The lower median is a length of the curriculum for an even number of seeds, too.
         max_solved_length=median_low(longest),
@@ -99,7 +148,7 @@ def summarize_cell(
 def summarize_level(length: int, results: Sequence[Sequence[LevelResult]]) -> LevelSummary:
     """Return the results of all seeds of a cell at one length.
 
-    A seed that stopped at a shorter length has not solved this one.
+    A seed that stopped at a shorter length has not survived to this one.
 
     Args:
         length: The length.
@@ -110,11 +159,11 @@ def summarize_level(length: int, results: Sequence[Sequence[LevelResult]]) -> Le
         for seed_levels in results
     ]
     attempted = [level for level in levels if level is not None]
-    num_solved = sum(level.is_solved for level in attempted)
-    interval = binomtest(num_solved, len(levels)).proportion_ci(method="wilson")
+    num_survived = sum(level.is_solved for level in attempted)
+    interval = binomtest(num_survived, len(levels)).proportion_ci(method="wilson")
     return LevelSummary(
         length=length,
-        num_solved=num_solved,
+        num_survived=num_survived,
         num_seeds=len(levels),
         ci_low=float(interval.low),
         ci_high=float(interval.high),
@@ -135,12 +184,17 @@ def summarize_level(length: int, results: Sequence[Sequence[LevelResult]]) -> Le
 def length_chance(task: Task, length: int) -> LengthChance:
     """Return the best score without memory at this length."""
     score = task.chance_score(length)
-    return LengthChance(length=length, loss=score.loss, accuracy=score.accuracy)
+    return LengthChance(
+        length=length,
+        loss=score.loss,
+        accuracy=score.accuracy,
+        unbound_accuracy=task.unbound_accuracy(),
+    )
 
 
 def ranking_key(row: TaskRow) -> tuple[int, int]:
     """Return the key that rows are ordered by, largest first."""
-    return row.max_solved_length, sum(level.num_solved for level in row.levels)
+    return row.max_solved_length, sum(level.num_survived for level in row.levels)
 
 
 def mean_minutes(curricula: Sequence[PlannedCurriculum]) -> float:

@@ -9,9 +9,9 @@ A seed that diverged has no value. Cells are compared on the seeds that neither 
 a verdict is about runs that do not diverge; how many do is reported beside it.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from itertools import combinations
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from charlm.comparison.bootstrap import BootstrapDistribution, MeanEstimate
 from charlm.comparison.paired_sample import Counts, Pair, PairedSample
@@ -22,6 +22,7 @@ from charlm.results.text import UnitKind
 
 MAX_PAIRED_CELLS = 4  # up to which all pairs are tested
 
+Test = TypeVar("Test", bound=Hashable)
 Tests = Mapping[Pair, tuple[MeanEstimate, BootstrapDistribution]]
 
 
@@ -146,13 +147,13 @@ def _without_test(sample: PairedSample, pair: Pair) -> Verdict:
     )
 
 
-def holm_adjust(p: Mapping[Pair, float]) -> dict[Pair, float]:
-    """Return p values adjusted for their number.
+def holm_adjust(p: Mapping[Test, float]) -> dict[Test, float]:
+    """Return p values adjusted for their number, smallest first.
 
     Source: Holm (1979), "A simple sequentially rejective multiple test procedure".
     """
     adjusted, highest = {}, 0.0
-    for rank, pair in enumerate(sorted(p, key=lambda pair: p[pair])):
-        highest = max(highest, min(1.0, (len(p) - rank) * p[pair]))
-        adjusted[pair] = highest
+    for rank, test in enumerate(sorted(p, key=lambda test: p[test])):
+        highest = max(highest, min(1.0, (len(p) - rank) * p[test]))
+        adjusted[test] = highest
     return adjusted

@@ -84,15 +84,21 @@ class TaskExample(msgspec.Struct, frozen=True, kw_only=True):
     y: list[Any]  # answers; None where there is none
     is_answer: list[bool]  # True where an answer is scored
     chance: TaskScore
+    unbound_accuracy: float | None  # of naming any value that was read; None if no task of pairs
 
 
 class LevelSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All seeds of a cell at one length; None for a seed that did not get there."""
+    """All seeds of a cell at one length; None for a seed that did not get there.
+
+    A curriculum ends at the first length that is not solved. So the number of seeds that got past
+    a length counts those that solved it and every shorter one: survival, not the chance to solve
+    this length alone.
+    """
 
     length: int
-    num_solved: int  # seeds that solved this length
+    num_survived: int  # seeds that solved this length and every shorter one
     num_seeds: int  # all seeds of the cell
-    ci_low: float  # 95 % Wilson interval of the fraction that is solved
+    ci_low: float  # 95 % Wilson interval of the fraction that survives to here
     ci_high: float
     num_attempted: int  # seeds that got to this length
     num_diverged: int  # seeds whose training diverged at this length
@@ -100,6 +106,16 @@ class LevelSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     accuracy: tuple[float | None, ...]
     loss: tuple[float | None, ...]
     extrapolation: dict[str, tuple[float | None, ...]]  # multiple of the length -> accuracies
+
+
+class TaskPair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Two cells at one length: Fisher's exact test of the seeds that survived to here."""
+
+    length: int
+    cell: str
+    other: str
+    p: float
+    p_holm: float  # corrected for the tests of the report
 
 
 class TaskRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -112,6 +128,7 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     relative_error: float
     state_size: int
     flops_per_character: int
+    learning_rate: float
     seeds: tuple[int, ...]
     max_solved_length: int  # lower median over seeds; 0: none
     max_solved_length_per_seed: tuple[int, ...]  # 0: none
@@ -124,6 +141,7 @@ class LengthChance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     length: int
     loss: float
     accuracy: float
+    unbound_accuracy: float | None  # of naming any value that was read; None if no task of pairs
 
 
 class TaskReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -141,6 +159,8 @@ class TaskReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     matching: Matching
     settings: dict[str, Setting]
     rows: tuple[TaskRow, ...]  # best first
+    pairs: tuple[TaskPair, ...]  # where both all and none of the seeds survived, there is no test
+    smallest_p: float  # of a pair at a length, that this number of seeds allows
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return one flat dictionary per cell and length, as pandas and polars take them."""
@@ -165,6 +185,7 @@ class TaskComparisonOverview(msgspec.Struct, frozen=True, kw_only=True):
     matching: Matching
     entries: tuple[PlannedEntry, ...]  # sizes of the cells
     curricula: int  # one for each cell and seed
+    bracket: int  # curricula that choose learning rates; 0 where the rate is given
     config: Config  # of the first curriculum
     parallel_runs: int
     device: str

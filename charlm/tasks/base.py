@@ -85,6 +85,13 @@ class Task:
         """Return the exact best score without memory."""
         raise NotImplementedError
 
+    def unbound_accuracy(self) -> float | None:
+        """Return the accuracy of a model that knows what was read, but not what belongs together.
+
+        None if the task asks for no such thing.
+        """
+        return None
+
     def is_correct(self, predictions: Tensor, y: Tensor) -> Tensor:
         """Return which predictions are correct.
 
@@ -98,7 +105,9 @@ class Task:
         return predictions.argmax(-1) == y
 
 
-TASKS: Registry[Task] = Registry("task", "charlm.tasks", {"base", "curriculum", "scoring"})
+TASKS: Registry[Task] = Registry(
+    "task", "charlm.tasks", {"base", "curriculum", "scoring", "settings"}
+)
 
 
 def register_task(name: str) -> Callable[[type[Task]], type[Task]]:
@@ -156,6 +165,7 @@ def make_example(task: Task, length: int, seed: int = 0) -> TaskExample:
         y=[None if target == IGNORE_INDEX else target for target in task.solve(sequence)],
         is_answer=answer_mask[:, 0].tolist(),
         chance=task.chance_score(length),
+        unbound_accuracy=task.unbound_accuracy(),
     )
 
 

@@ -8,31 +8,33 @@ import torch
 from charlm.results.tasks import TaskScore
 from charlm.tasks.base import Task, TaskBatch, register_task
 
-NUM_SYMBOLS = 10
+MAX_SYMBOLS = 10
 ALPHABET_SIZE = 8
 
 
 @register_task("copy")
 class Copy(Task):
-    """Copy ten symbols after a long blank.
+    """Copy up to ten symbols, after a blank.
 
     Source: Hochreiter & Schmidhuber (1997), Arjovsky et al. (2016); laid out as in Bai, Kolter &
-    Koltun (2018).
+    Koltun (2018), whose ten symbols and T blanks are length T + 9 here.
 
-    Question: For how long can 30 bits be remembered without input?
+    Question: How much can be remembered without input, and for how long?
 
-    Protocol: Ten symbols of eight kinds, T - 1 blanks, eleven delimiters. The targets are blanks
-    until the first delimiter, then the ten symbols in order. The loss is the mean over all T + 20
-    characters; accuracy counts the ten symbols alone.
+    Protocol: n symbols of eight kinds, blanks, n + 1 delimiters. The targets are blanks until the
+    first delimiter, then the n symbols in order. The loss is the mean over all characters;
+    accuracy counts the n symbols alone.
 
-    Distance: T. Each symbol is read T + 10 characters before it is due.
+    Distance: Up to 10, the number n of symbols, without a blank between them and the delimiters.
+    From 10 on, there are ten symbols and a growing blank. Each symbol is due length + 1 characters
+    after it is read.
 
-    Oracle: Repeats the first ten characters. Its loss is 0.
+    Oracle: Repeats the symbols. Its loss is 0.
 
-    Chance: Without memory, the position of blanks is known and each of the ten symbols is correct
-    once in eight times: the loss is 10 ln 8 / (T + 20), the accuracy 1/8.
+    Chance: Without memory, the position of blanks is known and each of the n symbols is correct
+    once in eight times: the loss is n ln 8 over the number of characters, the accuracy 1/8.
 
-    At T = 4, the input, and below it the targets:
+    At length 13, the input, and below it the targets:
 
         3141582653...???????????
         ..............3141582653
@@ -42,25 +44,26 @@ class Copy(Task):
 
     def sequence_length(self, length: int) -> int:
         """Return the number of time steps."""
-        return length + 2 * NUM_SYMBOLS
+        return length + 1 + min(length, MAX_SYMBOLS)
 
     def sample_batch(self, length: int, batch_size: int, generator: torch.Generator) -> TaskBatch:
-        """Draw ten symbols for each sequence."""
-        symbols = torch.randint(
-            1, ALPHABET_SIZE + 1, (NUM_SYMBOLS, batch_size), generator=generator
-        )
-        blanks = torch.zeros(length + NUM_SYMBOLS, batch_size, dtype=torch.long)
-        delimiters = torch.full((NUM_SYMBOLS + 1, batch_size), ALPHABET_SIZE + 1)
-        x = torch.cat((symbols, blanks[: length - 1], delimiters))
+        """Draw the symbols of each sequence."""
+        n = min(length, MAX_SYMBOLS)
+        symbols = torch.randint(1, ALPHABET_SIZE + 1, (n, batch_size), generator=generator)
+        blanks = torch.zeros(length + 1, batch_size, dtype=torch.long)
+        delimiters = torch.full((n + 1, batch_size), ALPHABET_SIZE + 1)
+        x = torch.cat((symbols, blanks[: length - n], delimiters))
         y = torch.cat((blanks, symbols))
         answer_mask = torch.arange(len(y))[:, None].expand_as(y) >= len(blanks)
         return TaskBatch(x, y, answer_mask)
 
     def solve(self, x: Sequence[int]) -> list[int]:
-        """Return blanks, then the first ten symbols."""
-        return [0] * (len(x) - NUM_SYMBOLS) + list(x[:NUM_SYMBOLS])
+        """Return blanks, then the symbols."""
+        symbols = [symbol for symbol in x if 0 < symbol <= ALPHABET_SIZE]
+        return [0] * (len(x) - len(symbols)) + symbols
 
     def chance_score(self, length: int) -> TaskScore:
         """Return the score of blanks and a uniform guess among symbols."""
-        loss = NUM_SYMBOLS * math.log(ALPHABET_SIZE) / self.sequence_length(length)
+        symbols = min(length, MAX_SYMBOLS)
+        loss = symbols * math.log(ALPHABET_SIZE) / self.sequence_length(length)
         return TaskScore(loss, 1 / ALPHABET_SIZE)

@@ -41,6 +41,7 @@ from charlm.tasks.scoring import (
     evaluate_task,
     is_solved,
 )
+from charlm.tasks.settings import resolve_task_settings
 from charlm.training.trainer import Trainer
 
 logger = logging.getLogger("charlm")
@@ -64,7 +65,8 @@ def train_curriculum(
     Args:
         task: Name of the task.
         lengths: Lengths in increasing order.
-        config: Settings of every model; `max_steps` is the budget at each length.
+        config: Settings of every model; `max_steps` is the budget at each length. What is left
+            open is that of the cell's recipe.
         run_dir: Directory of the results.
         progress: Receiver of the number of optimizer steps.
 
@@ -77,6 +79,7 @@ def train_curriculum(
         InsufficientMemoryError: A length needs more memory than is available.
         Interrupted: A signal came. Completed lengths are saved.
     """
+    config = resolve_task_settings(config, TASKS[task])
     device, _ = select_device(config.device, config.threads)
     if not (run_dir / "curriculum.json").exists():
         check_not_existing(run_dir)

@@ -1,4 +1,4 @@
-"""Induction task: continue a repeated random string (Olsson et al., 2022)."""
+"""Induction task: continue a string from any of its letters (Olsson et al., 2022)."""
 
 import math
 from collections.abc import Sequence
@@ -9,54 +9,69 @@ from charlm.results.tasks import TaskScore
 from charlm.tasks.base import IGNORE_INDEX, Task, TaskBatch, register_task
 
 STRING_LENGTH = 8
-NUM_LETTERS = 8  # of the string; as many other letters are noise
+NUM_LETTERS = 16  # that a string is drawn from
+NUM_NOISE_LETTERS = 8  # other letters
+CONTINUATION = 4  # letters of the second reading
 
 
 @register_task("induction")
 class Induction(Task):
-    """Read a random string, noise, and the string again; predict its continuation.
+    """Read a random string, noise, and part of the string again; predict its continuation.
 
     Source: Olsson et al. (2022), "In-context learning and induction heads": random tokens repeated.
 
-    Question: Does the first letter of an earlier string bring back the rest, past noise?
+    Question: Does a letter of an earlier string bring back the next one, past noise?
 
-    Protocol: Eight random letters of eight kinds, T random letters of eight other kinds, the same
-    eight again. At each letter of the second reading but the last, the next is predicted. Only
-    these seven are trained on and count.
+    Protocol: Eight different letters of sixteen, noise of eight other letters, then four letters of
+    the string in order, from a random one of its first four. At each of these the next letter of
+    the string is predicted. Only these four are trained on and count. Each sequence has its own
+    gap, and its own place to begin, so that no fixed delay leads to the answer.
 
-    Distance: T, the number of other letters between the two readings.
+    Distance: T, the largest number of other letters between the two readings; of each sequence it
+    is half of T to T. The rest of the noise stands before the string.
 
-    Oracle: Continues the string. Its loss is 0.
+    Oracle: Looks the letter up in the string. Its loss is 0.
 
-    Chance: Letters are independent and uniform: ln 8 and 1/8.
+    Chance: Letters are uniform: ln 16 and 1/16.
 
     At T = 6, the input, and below it the targets:
 
-        cabbagedkpnmlocabbaged
-                      abbaged
+        HBfgalkpcdAECAalkp
+                      lkpc
     """
 
-    symbol_names = "abcdefghijklmnop"
+    symbol_names = "abcdefghijklmnopABCDEFGH"
 
     def sequence_length(self, length: int) -> int:
         """Return the number of time steps."""
-        return 2 * STRING_LENGTH + length
+        return STRING_LENGTH + length + CONTINUATION
 
     def sample_batch(self, length: int, batch_size: int, generator: torch.Generator) -> TaskBatch:
-        """Draw strings and noise."""
-        string = torch.randint(NUM_LETTERS, (STRING_LENGTH, batch_size), generator=generator)
-        noise = torch.randint(
-            NUM_LETTERS, 2 * NUM_LETTERS, (length, batch_size), generator=generator
+        """Draw strings, gaps, places to begin, and noise."""
+        letters = torch.rand(NUM_LETTERS, batch_size, generator=generator).argsort(0)
+        string = letters[:STRING_LENGTH]
+        x = torch.randint(
+            NUM_LETTERS,
+            NUM_LETTERS + NUM_NOISE_LETTERS,
+            (self.sequence_length(length), batch_size),
+            generator=generator,
         )
-        x = torch.cat((string, noise, string))
+        gap = torch.randint((length + 1) // 2, length + 1, (batch_size,), generator=generator)
+        places = length - gap + torch.arange(STRING_LENGTH)[:, None]
+        x.scatter_(0, places, string)
+        first = torch.randint(STRING_LENGTH - CONTINUATION, (batch_size,), generator=generator)
+        again = first + torch.arange(CONTINUATION)[:, None]
+        x[-CONTINUATION:] = string.gather(0, again)
         y = torch.full_like(x, IGNORE_INDEX)
-        y[-STRING_LENGTH:-1] = string[1:]
+        y[-CONTINUATION:] = string.gather(0, again + 1)
         return TaskBatch(x, y, y != IGNORE_INDEX)
 
     def solve(self, x: Sequence[int]) -> list[int]:
-        """Return the continuation of the string during its second reading."""
-        before = [IGNORE_INDEX] * (len(x) - STRING_LENGTH)
-        return before + list(x[1:STRING_LENGTH]) + [IGNORE_INDEX]
+        """Return what followed each letter of the second reading in the first."""
+        string = [letter for letter in x[:-CONTINUATION] if letter < NUM_LETTERS]
+        following = dict(zip(string, string[1:], strict=False))
+        before = [IGNORE_INDEX] * (len(x) - CONTINUATION)
+        return before + [following[letter] for letter in x[-CONTINUATION:]]
 
     def chance_score(self, length: int) -> TaskScore:
         """Return the score of a uniform guess among letters."""

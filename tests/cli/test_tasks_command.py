@@ -56,7 +56,7 @@ def test_interrupted_comparison_continues_and_reuses_results(interrupted: Path) 
     assert report["lengths"] == [2, 3] and report["chance"][0]["loss"] == 1 / 6
     (row,) = report["rows"]
     assert (row["name"], row["seeds"], row["max_solved_length_per_seed"]) == ("gru", [0], [3])
-    assert [level["num_solved"] for level in row["levels"]] == [1, 1]
+    assert [level["num_survived"] for level in row["levels"]] == [1, 1]
     after = results()
     assert before.items() < after.items() and len(after) == 2
 

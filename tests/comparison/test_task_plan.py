@@ -7,13 +7,9 @@ import msgspec
 import pytest
 
 from charlm.comparison.budget_matching import match_budget
+from charlm.comparison.curricula import PlannedCurriculum, plan_curricula
 from charlm.comparison.request import base_settings
-from charlm.comparison.task_plan import (
-    PlannedCurriculum,
-    TaskComparisonRequest,
-    plan_curricula,
-    plan_task_comparison,
-)
+from charlm.comparison.task_plan import TaskComparisonRequest, plan_task_comparison
 from charlm.config import DEFAULT_MAX_STEPS
 from charlm.errors import ConfigError
 from charlm.execution.executor import Execution, LocalExecutor
@@ -71,6 +67,11 @@ def test_plan_orders_seeds_before_cells(tmp_path: Path) -> None:
         "gru seed 0",
         "gru seed 1",
     ]
+    assert (
+        len(plan.bracket) == 6
+        and plan.overview(Execution(tmp_path, LocalExecutor(1, "cpu"))).bracket == 6
+    )
+    assert not small_plan(tmp_path, settings={"learning_rate": 0.01, "embedding_dim": 8}).bracket
     argv = plan.curricula[0].job.argv
     assert argv[:5] == ["tasks", "train", "copy", "--distances", "10,20"]
     assert argv[5:7] == ["--run", str(plan.curricula[0].path)] and "--seq-len=64" not in argv
@@ -107,6 +108,35 @@ def test_progress_reads_directory_of_curriculum(tmp_path: Path) -> None:
     failed = msgspec.structs.replace(level, length=20, is_solved=False)
     (curriculum.path / "length-20.json").write_bytes(msgspec.json.encode(failed))
     assert curriculum.progress() == JobProgress("finished", 200, 200)
+
+
+def test_each_cell_has_the_rate_that_got_furthest(tmp_path: Path) -> None:
+    plan = small_plan(tmp_path, cells=("rnn", "gru"))
+    recipe = {c.config.cell: c.config.learning_rate for c in plan.curricula}
+    assert recipe["gru"] != recipe["rnn"]
+    for curriculum in plan.bracket:
+        assert curriculum.config.seed not in {c.config.seed for c in plan.curricula}
+        factor = curriculum.config.learning_rate / recipe[curriculum.config.cell]
+        steps = 60 if curriculum.config.cell == "gru" and factor > 1.5 else 90
+        level = LevelResult(
+            length=10,
+            is_solved=True,
+            steps=steps,
+            seconds=1.0,
+            kernel="loop",
+            chance=TaskScore(1.0, 0.5),
+            test=TaskScore(0.0, 1.0),
+            extrapolation={},
+        )
+        failed = msgspec.structs.replace(level, length=20, is_solved=False)
+        curriculum.path.mkdir(parents=True)
+        (curriculum.path / "length-10.json").write_bytes(msgspec.json.encode(level))
+        (curriculum.path / "length-20.json").write_bytes(msgspec.json.encode(failed))
+    chosen = plan.with_chosen_rates()
+    rates = {c.config.cell: c.config.learning_rate for c in chosen.curricula}
+    assert rates == {"gru": pytest.approx(2 * recipe["gru"], rel=0.01), "rnn": recipe["rnn"]}
+    assert {c.path for c in chosen.by_cell["rnn"]} == {c.path for c in plan.by_cell["rnn"]}
+    assert not {c.path for c in chosen.by_cell["gru"]} & {c.path for c in plan.by_cell["gru"]}
 
 
 @pytest.mark.parametrize(

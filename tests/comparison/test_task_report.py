@@ -14,11 +14,13 @@ from charlm.comparison.task_plan import (
 from charlm.comparison.task_report import (
     build_task_report,
     build_task_timing,
+    compare_survival,
+    fisher_p,
     summarize_cell,
     summarize_level,
 )
 from charlm.execution.executor import Execution, LocalExecutor
-from charlm.results.tasks import LevelResult, TaskScore
+from charlm.results.tasks import LevelResult, TaskRow, TaskScore
 
 
 def make_level(length: int, accuracy: float | None, steps: int = 0) -> LevelResult:
@@ -42,9 +44,9 @@ def test_seed_that_stopped_below_has_not_solved_level() -> None:
         [make_level(1, 0.5)],
     ]
     first, second = (summarize_level(length, results) for length in (1, 2))
-    assert (first.num_solved, first.num_seeds) == (2, 3)
+    assert (first.num_survived, first.num_seeds) == (2, 3)
     assert (first.num_attempted, first.num_diverged) == (3, 0)
-    assert (second.num_solved, second.num_seeds) == (1, 3)
+    assert (second.num_survived, second.num_seeds) == (1, 3)
     assert (second.num_attempted, second.num_diverged) == (2, 1)
     assert second.accuracy == (1.0, None, None) and second.steps == (200, None, None)
     assert first.extrapolation == {"2": (0.5, 0.5, 0.25), "4": (0.25, 0.25, 0.125)}
@@ -96,8 +98,44 @@ def test_rows_are_ordered_by_longest_solved_length(tmp_path: Path) -> None:
     assert report.lengths == (10, 20) and report.solved_relative_loss == 0.01
     assert [chance.length for chance in report.chance] == [10, 20]
     dicts = report.to_dicts()
-    assert len(dicts) == 4 and dicts[0]["name"] == "gru" and dicts[1]["num_solved"] == 0
+    assert len(dicts) == 4 and dicts[0]["name"] == "gru" and dicts[1]["num_survived"] == 0
     timing = build_task_timing(planned, "charlm tasks compare")
     assert timing.command == "charlm tasks compare"
     assert timing.cells["gru"].minutes == pytest.approx(2 / 60)
     assert timing.cells["rnn"].minutes == pytest.approx(1 / 60)
+
+
+def survivors(name: str, numbers: tuple[int, ...], seeds: int = 6) -> TaskRow:
+    levels = tuple(
+        summarize_level(length, [[make_level(length, 1.0)]] * n + [[]] * (seeds - n))
+        for length, n in zip((1, 2), numbers, strict=True)
+    )
+    return TaskRow(
+        name=name,
+        hidden_size=8,
+        num_layers=1,
+        parameters=100,
+        relative_error=0.0,
+        state_size=8,
+        flops_per_character=10,
+        learning_rate=0.01,
+        seeds=tuple(range(seeds)),
+        max_solved_length=0,
+        max_solved_length_per_seed=(0,) * seeds,
+        levels=levels,
+    )
+
+
+def test_survival_is_tested_at_each_length_and_corrected() -> None:
+    rows = [survivors("gru", (6, 6)), survivors("rnn", (6, 0)), survivors("lstm", (6, 3))]
+    pairs = {(pair.cell, pair.other): pair for pair in compare_survival(rows)}
+    assert {pair.length for pair in pairs.values()} == {2}  # all seeds solve length 1
+    assert len(pairs) == 3
+    assert pairs["rnn", "gru"].p == pytest.approx(2 / math.comb(12, 6))
+    assert pairs["rnn", "gru"].p_holm == pytest.approx(6 / math.comb(12, 6))
+    assert pairs["lstm", "gru"].p_holm > 0.05
+
+
+def test_three_seeds_cannot_differ() -> None:
+    assert fisher_p(0, 3, 3) == pytest.approx(0.1)
+    assert fisher_p(0, 6, 6) < 0.003

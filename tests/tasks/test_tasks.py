@@ -126,7 +126,7 @@ def test_adding_chance_is_score_of_mean(length: int) -> None:
 
 @pytest.mark.parametrize(("T", "published"), [(100, 0.1733), (500, 0.0400), (1000, 0.0204)])
 def test_copy_chance_loss_is_published_one(T: int, published: float) -> None:
-    loss = TASKS["copy"].chance_score(T).loss
+    loss = TASKS["copy"].chance_score(T + 9).loss
     assert loss == 10 * math.log(8) / (T + 20) and round(loss, 4) == published
 
 
@@ -190,6 +190,50 @@ def test_distances_below_task_minimum_are_refused() -> None:
 
 def test_example_answers_are_those_of_oracle() -> None:
     example = make_example(TASKS["copy"], 8)
-    assert example.y == TASKS["copy"].solve(example.x) and sum(example.is_answer) == 10
+    assert example.y == TASKS["copy"].solve(example.x) and sum(example.is_answer) == 8
     with pytest.raises(ConfigError, match="cannot use --length 1: the smallest length"):
         make_example(TASKS["adding"], 1)
+
+
+@pytest.mark.parametrize(("length", "symbols"), [(1, 1), (3, 3), (10, 10), (50, 10)])
+def test_copy_climbs_symbols_before_blanks(length: int, symbols: int) -> None:
+    x, y, is_answer = sample(TASKS["copy"], length, 20)
+    assert is_answer.sum(0).tolist() == [symbols] * 20
+    assert torch.equal(y[-symbols:], x[:symbols])  # each is due length + 1 characters later
+    assert len(x) == symbols + length + 1
+
+
+@pytest.mark.parametrize("length", [1, 6, 40])
+def test_no_fixed_delay_solves_induction(length: int) -> None:
+    x, y, is_answer = sample(TASKS["induction"], length, 2000)
+    times = torch.arange(len(x))[:, None]
+    for delay in range(len(x)):
+        copied = x[(times - delay).clamp(min=0).squeeze(1)]
+        assert (copied == y)[is_answer].double().mean() < 0.5
+    gaps = {int((stream[:-4] < 16).nonzero().max()) for stream in x.T}
+    assert len(gaps) == length - (length + 1) // 2 + 1
+    for string in (stream[stream < 16][:8] for stream in x.T):
+        assert len(set(string.tolist())) == 8
+
+
+def test_induction_is_solved_by_content() -> None:
+    task = TASKS["induction"]
+    x, y, _ = sample(task, 9, 200)
+    other = x.clone()
+    for stream in range(200):
+        string = [letter for letter in x[:-4, stream].tolist() if letter < 16]
+        start = string.index(int(x[-4, stream]))
+        other[-4:, stream] = torch.tensor(string[3 - start : 7 - start])
+    solved = torch.tensor([task.solve(stream.tolist()) for stream in other.T]).T
+    mirrored = other[-4:] == x[-4:]
+    assert (solved == y)[-4:][~mirrored].double().mean() < 0.2
+
+
+def test_naming_any_value_that_was_read_is_better_than_chance() -> None:
+    task = TASKS["associative-recall"]
+    x, y, is_answer = sample(task, 5, 20_000)
+    guess = x[1].expand_as(y)  # always the first value
+    accuracy = (guess == y)[is_answer].double().mean().item()
+    assert task.unbound_accuracy() == pytest.approx(accuracy, abs=0.01)
+    assert task.unbound_accuracy() == pytest.approx(0.344, abs=0.001)
+    assert TASKS["copy"].unbound_accuracy() is None

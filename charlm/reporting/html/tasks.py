@@ -16,11 +16,19 @@ from charlm.reporting.html.page import render_template
 from charlm.reporting.wording.matching import describe_matching
 from charlm.reporting.wording.tasks import (
     describe_criterion,
+    describe_pairs,
+    describe_rates,
     format_solved_length,
     summarize_task_comparison,
 )
 from charlm.results.comparison import TimingReport
-from charlm.results.tasks import LevelSummary, TaskComparisonResult, TaskReport, TaskRow
+from charlm.results.tasks import (
+    LengthChance,
+    LevelSummary,
+    TaskComparisonResult,
+    TaskReport,
+    TaskRow,
+)
 
 X = "length"
 HEADS = ["cell", "longest", "by seed", "params", "hidden", "state", "FLOPs", "min"]
@@ -35,7 +43,7 @@ def render_tasks(result: TaskComparisonResult) -> bytes:
         report=report,
         command=result.timing.command,
         task=task,
-        summary=summarize_task_comparison(report),
+        summary=f"{summarize_task_comparison(report)} {describe_pairs(report)}".strip(),
         criterion=describe_criterion(report),
         matching=_describe_protocol(report),
         legend=legend,
@@ -59,8 +67,8 @@ def _describe_protocol(report: TaskReport) -> str:
     return (
         f"{describe_matching(report.matching)}. Each cell and seed trains a new model at each "
         f"length in increasing order, for at most {steps:,} steps of {settings['batch_size']} "
-        f"sequences, until it does not solve one; {describe_block(str(settings['block']))}. All "
-        f"cells have one learning rate, {settings['learning_rate']:g}: it is not tuned for each."
+        f"sequences, until it does not solve one; {describe_block(str(settings['block']))}; "
+        f"{describe_rates(report)}."
     )
 
 
@@ -79,10 +87,10 @@ def _table_row(row: TaskRow, timing: TimingReport) -> list[str]:
     ]
 
 
-def format_solved(level: LevelSummary) -> str:
-    """Return the number of seeds that solved a length, with Wilson's interval of their share."""
+def format_survived(level: LevelSummary) -> str:
+    """Return how many seeds survived to a length, with Wilson's interval of their share."""
     interval = f"{level.ci_low:.0%} to {level.ci_high:.0%}"
-    return f"{level.num_solved} of {level.num_seeds} ({interval})"
+    return f"{level.num_survived} of {level.num_seeds} ({interval})"
 
 
 def length_table(report: TaskReport) -> tuple[list[str], list[list[str]]]:
@@ -90,11 +98,17 @@ def length_table(report: TaskReport) -> tuple[list[str], list[list[str]]]:
     return ["", "chance", *(row.name for row in report.rows)], [
         [
             f"length {chance.length:,}",
-            f"{chance.accuracy:.1%}",
-            *(format_solved(row.levels[number]) for row in report.rows),
+            _format_chance(chance),
+            *(format_survived(row.levels[number]) for row in report.rows),
         ]
         for number, chance in enumerate(report.chance)
     ]
+
+
+def _format_chance(chance: LengthChance) -> str:
+    if chance.unbound_accuracy is None:
+        return f"{chance.accuracy:.1%}"
+    return f"{chance.accuracy:.1%} ({chance.unbound_accuracy:.1%} for any value read)"
 
 
 def task_figures(report: TaskReport, legend: Sequence[LegendEntry]) -> list[Figure]:
@@ -104,13 +118,13 @@ def task_figures(report: TaskReport, legend: Sequence[LegendEntry]) -> list[Figu
             row.name,
             row.name,
             report.lengths,
-            [level.num_solved / level.num_seeds for level in row.levels],
+            [level.num_survived / level.num_seeds for level in row.levels],
             ([level.ci_low for level in row.levels], [level.ci_high for level in row.levels]),
-            [format_solved(level) for level in row.levels],
+            [format_survived(level) for level in row.levels],
         )
         for row in report.rows
     ]
-    spec = FigureSpec("Solved", X, "share of seeds", log_x=True)
+    spec = FigureSpec("Survived to here", X, "share of seeds", log_x=True)
     figures = [draw_figure("solved", spec, solved, legend), _accuracy_figure(report, legend)]
     for factor in report.rows[0].levels[0].extrapolation:
         if lines := _extrapolation_series(report, factor):

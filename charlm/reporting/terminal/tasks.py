@@ -18,7 +18,12 @@ from charlm.reporting.terminal.tables import (
 )
 from charlm.reporting.wording.comparison import describe_timing_minutes
 from charlm.reporting.wording.matching import describe_parallel_runs
-from charlm.reporting.wording.tasks import describe_criterion, describe_level
+from charlm.reporting.wording.tasks import (
+    describe_criterion,
+    describe_level,
+    describe_pairs,
+    describe_rates,
+)
 from charlm.results.comparison import TimingReport
 from charlm.results.tasks import (
     LevelResult,
@@ -70,6 +75,8 @@ def print_task(example: TaskExample) -> None:
             print_result(f"{margin:<8} {cells}".rstrip())
     chance = example.chance
     print_result(f"\nchance   loss {chance.loss:.6f}, {chance.accuracy:.2%} correct")
+    if example.unbound_accuracy is not None:
+        print_result(f"any read {example.unbound_accuracy:.2%} correct, without a look-up")
     print_result("oracle   loss 0, 100 % correct")
 
 
@@ -104,7 +111,11 @@ def print_task_plan(overview: TaskComparisonOverview) -> None:
                 "curricula",
                 f"{overview.curricula}, "
                 f"{describe_parallel_runs(overview.parallel_runs, overview.device)}; "
-                f"--lr {config.learning_rate:g} for every cell",
+                + (
+                    f"{overview.bracket} before them choose learning rates"
+                    if overview.bracket
+                    else f"--lr {config.learning_rate:g} for every cell"
+                ),
             ),
             ("layers", f"{config.num_layers}; {describe_block(config.block)}"),
             ("output", overview.out),
@@ -136,13 +147,18 @@ def print_task_report(report: TaskReport, timing: TimingReport) -> None:
     print_table(table)
     print_result("")
     _print_levels(report)
-    print_paragraphs([_describe_task_report(report), describe_timing_minutes(timing)])
+    paragraphs = [
+        describe_pairs(report),
+        _describe_task_report(report),
+        describe_timing_minutes(timing),
+    ]
+    print_paragraphs([paragraph for paragraph in paragraphs if paragraph])
 
 
 def _print_levels(report: TaskReport) -> None:
     factors = list(report.rows[0].levels[0].extrapolation)
     longer = [f"at {factor}×" for factor in factors]
-    heads = ("cell", "length", "solved", "95 % CI", "steps", "correct", *longer)
+    heads = ("cell", "length", "to here", "95 % CI", "steps", "correct", *longer)
     table = make_table(heads, ("cell",))
     for row in report.rows:
         for level in row.levels:
@@ -152,7 +168,7 @@ def _print_levels(report: TaskReport) -> None:
                     (
                         row.name,
                         f"{level.length}",
-                        f"{level.num_solved}/{level.num_seeds}",
+                        f"{level.num_survived}/{level.num_seeds}",
                         f"{level.ci_low:.2f}–{level.ci_high:.2f}",
                         _over_seeds(level.steps, "{:,.0f}", median_low),
                         _over_seeds(level.accuracy, "{:.1%}", fmean),
@@ -171,9 +187,9 @@ def _describe_task_report(report: TaskReport) -> str:
         f"{report.task.name}, {describe_block(str(settings['block']))}, "
         f"{pluralize(len(report.rows[0].seeds), 'seed')}, at most "
         f"{report.matching.max_steps:,} steps of {settings['batch_size']} sequences per length, "
-        f"one learning rate {settings['learning_rate']:g}, not tuned for each cell. longest: lower "
-        "median of the longest solved length. solved: number of seeds, with Wilson's interval; a "
-        "seed that stopped at a shorter length counts as not solved. steps: lower median of the "
+        f"{describe_rates(report)}. longest: lower median of the longest solved length. to here: "
+        "seeds that solved this length and every shorter one (survival), with Wilson's interval. "
+        "steps: lower median of the "
         "seeds that solved the length. correct: mean of the seeds that attempted it; at 2× and 4× "
         f"the length without further training. Solved means: {describe_criterion(report)}."
     )

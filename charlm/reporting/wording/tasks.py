@@ -42,3 +42,37 @@ def summarize_task_comparison(report: TaskReport) -> str:
     basis = f" in the lower median of {seeds} seeds" if seeds > 1 else ", with one seed"
     longest = " It is the longest length that was tried." if best == lengths[-1] else ""
     return f"{names}: up to length {best:,}{basis}.{longest}"
+
+
+def describe_pairs(report: TaskReport, level: float = 0.05) -> str:
+    """Return which cells differ at which length, or that this number of seeds cannot tell."""
+    seeds, tests = len(report.rows[0].seeds), len(report.pairs)
+    if len(report.rows) < 2:
+        return ""
+    if report.smallest_p * max(tests, 1) > level:
+        return (
+            f"No difference can be shown: with {seeds} {'seed' if seeds == 1 else 'seeds'} per "
+            f"cell and {max(tests, 1)} {'test' if tests < 2 else 'tests'}, the smallest corrected "
+            f"p value is {min(1.0, report.smallest_p * max(tests, 1)):.2g}."
+        )
+    found = [pair for pair in report.pairs if pair.p_holm <= level]
+    if not found:
+        return "No two cells differ at any length (Fisher's exact test, Holm)."
+    rates = {row.name: row for row in report.rows}
+
+    def survived(cell: str, length: int) -> int:
+        return next(one for one in rates[cell].levels if one.length == length).num_survived
+
+    said = (
+        f"{pair.cell} and {pair.other} at length {pair.length:,} "
+        f"({survived(pair.cell, pair.length)} and {survived(pair.other, pair.length)} of {seeds}, "
+        f"p {pair.p_holm:.2g})"
+        for pair in found
+    )
+    return f"They differ (Fisher's exact test, Holm): {'; '.join(said)}."
+
+
+def describe_rates(report: TaskReport) -> str:
+    """Return the learning rate of each cell."""
+    rates = ", ".join(f"{row.name} {row.learning_rate:g}" for row in report.rows)
+    return f"learning rate {rates}"
