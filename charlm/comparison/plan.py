@@ -35,6 +35,7 @@ from charlm.testing.trusted_cells import load_and_check_custom_cells
 log = logging.getLogger("charlm")
 
 LOOKS = 5  # validations of each run
+MIN_BRANCHED_STEPS = 40  # shorter runs have no branches, unless these are given
 BRACKET_BRANCH = "1/2"  # where the runs of the bracket end, and so a branch of the first run
 STEP_BUDGETS = ("max_steps", "epochs")  # resolved into characters, which all runs share
 
@@ -213,6 +214,8 @@ def plan_entries(
 
     def runs_of(configs: Sequence[Config]) -> tuple[PlannedRun, ...]:
         resolved = [resolve_recipe(config, vocabulary_size, characters) for config in configs]
+        if "branches" not in request.settings and steps_of(resolved[0]) < MIN_BRANCHED_STEPS:
+            resolved = [msgspec.structs.replace(config, branches="") for config in resolved]
         if request.has_bracket:
             resolved[0] = _with_branch(resolved[0], BRACKET_BRANCH)
         return plan_runs(resolved, corpus, vocabulary_size, directory)

@@ -9,26 +9,23 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from comparison_plans import SETTINGS, make_entries
 from conftest import charlm, command, on_terminal
 
 from charlm.cli.compare import compare_cells
-from charlm.comparison import entries
 from charlm.comparison.compare import compare as charlm_compare
-from charlm.comparison.entries import finished_cell_runs
+from charlm.comparison.plan import budget_in_characters
 from charlm.comparison.request import (
     BASELINE_NAMES,
+    MEASURED_BASELINES,
     TRANSFORMER,
     ComparisonRequest,
     parse_baselines,
     settings_of,
     validate_executor,
 )
-from charlm.comparison.search import DEFAULT_TRIALS
-from charlm.comparison.verdicts import MIN_SEEDS
+from charlm.comparison.sample_size import MIN_SEEDS
 from charlm.config import Config
 from charlm.errors import ConfigError
 from charlm.evaluation.baselines import BASELINES
@@ -36,11 +33,12 @@ from charlm.execution.torchrun import TORCHRUN_VARIABLES
 from charlm.runs.run import Run
 
 WORDS = ["--cells", "rnn,gru", "--seeds", 2, "--params", 30_000, "--embedding-dim", 8]
-WORDS += ["--batch-size", 4, "--seq-len", 16, "--log-every", 0.2, "--trials", 0]
+WORDS += ["--batch-size", 4, "--seq-len", 16, "--log-every", 0.2, "--no-memory", "--lr", 0.006]
 FEW_BASELINES = ["--baselines", "uniform,unigram,n-gram"]
 STEPS = 1200
 SMALL = [*WORDS, *FEW_BASELINES, "--max-steps", STEPS]
 ONE_RNN = ["--cells", "rnn", "--seeds", 1, *WORDS[4:], "--baselines", "none"]
+DEFAULTS = ComparisonRequest()
 
 
 # requests
@@ -52,12 +50,26 @@ def test_default_seeds_allow_a_verdict() -> None:
     assert f"with fewer than {MIN_SEEDS}, no verdict" in str(seeds.annotation.__metadata__[0].help)
 
 
-def test_given_learning_rate_disables_tuning() -> None:
-    assert ComparisonRequest().num_trials == DEFAULT_TRIALS
-    assert ComparisonRequest(settings={"learning_rate": 0.01}).search is None
-    assert ComparisonRequest(trials=0).search is None
-    search = ComparisonRequest(lr_range="0.01..0.1").search
-    assert search and search.space["learning_rate"] == (0.01, 0.1)
+def test_defaults_are_recipes_memory_and_a_bracket() -> None:
+    assert DEFAULTS.cells == ("gru", "lstm", "rnn") and DEFAULTS.texts == ("python-source",)
+    assert DEFAULTS.memory and DEFAULTS.has_bracket and DEFAULTS.search is None
+    assert not DEFAULTS.has_transformer
+    expected = {"embedding_dim": 32, "test_chars": 250_000, "branches": "1/8,1/3"}
+    assert DEFAULTS.base_settings == expected
+    assert budget_in_characters(DEFAULTS.base_settings, DEFAULTS.cells, 10**6) == 1_250_000
+
+
+def test_there_is_no_bracket_where_rates_are_given_or_tuned() -> None:
+    assert not ComparisonRequest(settings={"learning_rate": 0.01}).has_bracket
+    assert ComparisonRequest(settings={"learning_rate": 0.0}).has_bracket
+    tuned = ComparisonRequest(trials=6, lr_range="0.01..0.1")
+    assert not tuned.has_bracket
+    assert tuned.search and tuned.search.space["learning_rate"] == (0.01, 0.1)
+
+
+def test_schedule_that_depends_on_the_budget_has_no_branches() -> None:
+    request = ComparisonRequest(settings={"lr_schedule": "linear"})
+    assert "branches" not in request.base_settings
 
 
 @pytest.mark.parametrize(
@@ -69,6 +81,7 @@ def test_given_learning_rate_disables_tuning() -> None:
         ({"settings": {"hidden_size": 8}}, "cannot set hidden_size"),
         ({"margin": 0.0}, "--margin 0.0"),
         ({"match": "parameters"}, "cannot match parameters"),
+        ({"minutes": 5, "settings": {"epochs": 1.0}}, "--minutes with --epochs: they are two"),
         ({"baselines": ("lzma",)}, "unknown baseline 'lzma'.*all, none, uniform, .*transformer"),
     ],
     ids=str,
@@ -85,8 +98,9 @@ def test_baseline_names_are_those_that_can_be_measured() -> None:
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
-        ("all", None),
-        (["all"], None),
+        ("all", MEASURED_BASELINES),
+        (["all"], MEASURED_BASELINES),
+        ("all,transformer", BASELINE_NAMES),
         ("none", ()),
         ([], ()),
         ("gzip, n-gram", ("gzip", "n-gram")),
@@ -94,9 +108,7 @@ def test_baseline_names_are_those_that_can_be_measured() -> None:
     ],
     ids=str,
 )
-def test_baselines_are_all_none_or_names(
-    names: str | list[str], expected: tuple[str, ...] | None
-) -> None:
+def test_baselines_are_all_none_or_names(names: str | list[str], expected: tuple[str, ...]) -> None:
     assert parse_baselines(names) == expected
 
 
@@ -115,31 +127,27 @@ def test_unknown_executor_is_refused() -> None:
         validate_executor("ray", times_cells=True)
 
 
-def test_probes_are_of_cells_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    request = ComparisonRequest(
-        cells=("rnn", "gru"), settings=SETTINGS, params=30_000, baselines=(TRANSFORMER,)
-    )
-    planned = make_entries(tmp_path, request)
-    assert [entry.role for entry in planned] == ["cell", "cell", "transformer"]
-    monkeypatch.setattr(entries, "Run", lambda path: SimpleNamespace(path=path, report="finished"))
-    probed = {run.path for run in finished_cell_runs(planned)}
-    assert probed == {run.path for entry in planned[:2] for run in entry.runs}
-
-
 def test_cells_may_be_text_with_commas(tmp_path: Path, book: Path) -> None:
     report = charlm_compare(
         book,
         "rnn, gru",
         parameters=30_000,
         seeds=1,
-        trials=0,
+        first_seed=3,
         baselines=["transformer"],
-        config=Config(cell="lstm", embedding_dim=8, batch_size=4, seq_len=16, max_steps=3),
+        memory=False,
+        config=Config(cell="lstm", embedding_dim=8, batch_size=4, seq_len=16, max_steps=40),
         device="cpu",
         out=tmp_path / "o",
     )
     assert {row.name for row in report.cells} == {"rnn", "gru"}
-    assert all(row.verdict for row in report.cells)
+    assert all(row.quality.verdict and row.seeds == (3,) for row in report.cells)
+    assert report.statistics.reference == "gru"
+    assert {one.cause for one in report.unmeasured} == {"disabled"}
+    assert report.budget and report.budget.gradient_reach == 16
+    assert {(one.cell, one.factor) for one in report.budget.bracket} == {
+        *(("rnn", 0.5), ("rnn", 2.0), ("gru", 0.5), ("gru", 2.0))
+    }
     assert [row.role for row in report.rows].count("transformer") == 1
     assert report.settings["batch_size"] == 4
     assert len(list((tmp_path / "o" / "samples").iterdir())) == 2  # of cells
@@ -182,11 +190,11 @@ def test_diverged_run_is_a_result_and_is_not_repeated(tmp_path: Path, book: Path
     first = charlm("compare-cells", book, *words, "--json")
     assert first.returncode == 0, first.stderr
     (row,) = json.loads(first.stdout)["rows"]
-    assert row["verdict"]["label"] == "diverged" and row["diverged"] == 2
+    assert row["quality"]["verdict"]["label"] == "diverged" and row["diverged"] == 2
     assert row["bits_per_char"]["mean"] is None
     logs = {path: path.stat().st_mtime_ns for path in (tmp_path / "o" / "logs").iterdir()}
     again = charlm("compare-cells", book, *words)
-    assert again.returncode == 0 and b"diverged 2 of 2" in again.stdout
+    assert again.returncode == 0 and b"diverged" in again.stdout
     assert logs == {path: path.stat().st_mtime_ns for path in (tmp_path / "o" / "logs").iterdir()}
 
 
@@ -194,7 +202,7 @@ def test_diverged_run_is_a_result_and_is_not_repeated(tmp_path: Path, book: Path
 def test_tied_embedding_is_as_wide_as_each_cell(tmp_path: Path, book: Path) -> None:
     words = ["--cells", "rnn,gru", "--seeds", 1, "--params", 4990, "--tie-weights"]
     words += ["--batch-size", 4, "--max-steps", 3, "--out", tmp_path / "o"]
-    words += ["--baselines", "none", "--trials", 0]
+    words += ["--baselines", "none", "--no-memory", "--lr", 0.006]
     done = charlm("compare-cells", book, *words, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -256,22 +264,25 @@ def test_interrupted_comparison_continues(done: Path) -> None:
 @pytest.mark.slow
 def test_report_has_everything_in_the_table(done: Path) -> None:
     found = json.loads((done / "report.json").read_text())
-    verdicts = {row["name"]: row["verdict"] for row in found["rows"]}
-    assert verdicts["rnn"]["label"] == "reference"
-    gru = verdicts["gru"]
-    assert gru["label"] == "inconclusive"
+    verdicts = {row["name"]: row["quality"]["verdict"] for row in found["rows"]}
+    assert verdicts["gru"]["label"] == "reference"
+    rnn = verdicts["rnn"]
+    assert rnn["label"] == "inconclusive"
     needed = {"cause": "seeds", "available": 2, "needed": 6}
-    assert needed.items() <= gru["insufficient"].items()
+    assert needed.items() <= rnn["insufficient"].items()
     means = {row["name"]: row["bits_per_char"]["mean"] for row in found["rows"]}
-    assert gru["difference"] == pytest.approx(means["gru"] - means["rnn"])
-    assert found["statistics"]["reference"] == "rnn"
-    assert found["statistics"]["margin"] == 0.01
+    assert rnn["difference"] == pytest.approx(means["rnn"] - means["gru"])
+    assert found["statistics"]["reference"] == "gru"
+    assert found["statistics"]["margins"]["bits_per_char"] == 0.01
+    points = found["budget"]["points"]
+    assert [point["fraction"] for point in points] == pytest.approx([1 / 8, 1 / 3, 1])
+    assert all(set(point["ranking"]) == {"gru", "rnn"} for point in points)
     assert [one["name"] for one in found["baselines"]][:3] == ["uniform", "unigram", "n-gram"]
     assert not any("seconds" in one for one in found["baselines"])
     assert found["protocol"] == "one-stream" and len(found["corpus"]["sha256"]) == 64
     for row in found["rows"]:
         assert {"name", "hidden_size", "parameters", "state_size", "bits_per_char"} <= set(row)
-        assert set(row["bits_per_char"]) == {"mean", "min", "max", "per_seed"}
+        assert set(row["bits_per_char"]) == {"mean", "median", "min", "max", "per_seed"}
         assert abs(row["relative_error"]) <= 0.01 and row["state_size"] == row["hidden_size"]
         runs = [Run(path) for path in sorted((done / "runs").glob(f"{row['name']}-*"))]
         scores = [run.report.score.bits_per_char for run in runs if run.report]
