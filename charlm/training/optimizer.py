@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
-from torch.optim.adamw import adamw
 
 
 class AdamW:
@@ -26,23 +25,33 @@ class AdamW:
         self.betas = betas
         self.moments: dict[Tensor, dict[str, Tensor]] = {}
 
+    def zero_grad(self) -> None:
+        """Drop all gradients."""
+        for parameters, _ in self.groups:
+            for parameter in parameters:
+                parameter.grad = None
+
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
         """Update all parameters that have a gradient."""
         beta1, beta2 = self.betas
         for parameters, weight_decay in self.groups:
             gradients = {p: p.grad for p in parameters if p.grad is not None}
+            if not gradients:
+                continue
             for parameter in gradients.keys() - self.moments.keys():
                 self.moments[parameter] = initial_moments(parameter)
             moments = [self.moments[parameter] for parameter in gradients]
-            adamw(
+            steps = [moment["step"] for moment in moments]
+            # What torch.optim.adamw.adamw calls, without sorting tensors by device at each step.
+            torch._foreach_add_(steps, 1)
+            torch._fused_adamw_(
                 list(gradients),
                 list(gradients.values()),
                 [moment["exp_avg"] for moment in moments],
                 [moment["exp_avg_sq"] for moment in moments],
                 [],
-                [moment["step"] for moment in moments],
-                fused=True,
+                steps,
                 amsgrad=False,
                 beta1=beta1,
                 beta2=beta2,
@@ -51,6 +60,24 @@ class AdamW:
                 eps=1e-8,
                 maximize=False,
             )
+
+
+@torch.no_grad()
+def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
+    """Scale all gradients so that their common norm is at most `max_norm`.
+
+    It equals `torch.nn.utils.clip_grad_norm_` to the bit, but multiplies only where that changes
+    something, and is spared the sorting by device.
+
+    Returns:
+        The norm before.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    scale = max_norm / (norm + 1e-6)
+    if scale.item() < 1:
+        torch._foreach_mul_(gradients, scale)
+    return norm
 
 
 def initial_moments(parameter: Tensor) -> dict[str, Tensor]:

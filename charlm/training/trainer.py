@@ -9,7 +9,6 @@ from typing import Generic, Literal
 import msgspec
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
 
 from charlm.config import Config
 from charlm.data.batches import Batch
@@ -20,7 +19,7 @@ from charlm.results.training import CpuSeconds, StepMetrics, TrainingProgress
 from charlm.runs.checkpoint import Tensors
 from charlm.seeding import derive_seed
 from charlm.training.distributed import SINGLE_PROCESS, ProcessGroup
-from charlm.training.optimizer import AdamW
+from charlm.training.optimizer import AdamW, clip_gradients
 from charlm.training.schedule import learning_rate
 from charlm.training.weight_dropout import drop_weights, recurrent_weights
 
@@ -94,7 +93,7 @@ class Trainer(Generic[Model]):
             state = self.carried
         assert state is not None, "a window that continues a stream needs the state before it"
 
-        self.model.zero_grad()
+        self.optimizer.zero_grad()
         with drop_weights(self.recurrent_weights, self.config.weight_dropout):
             # All processes drop the same weights, but different outputs.
             if not self.process_group.is_main:
@@ -102,7 +101,7 @@ class Trainer(Generic[Model]):
             loss, state = self.model.loss(local.x, local.y, state)
             loss.backward()
             self.process_group.all_reduce_gradients(self.model.parameters())
-        norm = clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
+        norm = clip_gradients(self.model.parameters(), self.config.grad_clip)
         nats, gradient_norm = self.process_group.mean(loss.item()), norm.item()
         if not (math.isfinite(nats) and math.isfinite(gradient_norm)):
             raise DivergedError(

@@ -3,11 +3,12 @@
 import numpy as np
 import torch
 from conftest import TINY
+from torch.nn.utils import clip_grad_norm_
 
 from charlm.config import validate_config
 from charlm.data.batches import BatchSampler
 from charlm.models.build import build_char_lm
-from charlm.training.optimizer import AdamW
+from charlm.training.optimizer import AdamW, clip_gradients
 from charlm.training.trainer import Trainer
 
 
@@ -44,6 +45,19 @@ def test_step_equals_torch_adamw_to_the_bit() -> None:
         for a, b in zip(ours, theirs, strict=True):
             assert torch.equal(a, b)
             assert optimizer.moments.get(a, {}).keys() == reference.state[b].keys()
+
+
+def test_clipping_equals_torch_to_the_bit() -> None:
+    torch.manual_seed(0)
+    for scale in (1e-3, 0.14, 10.0):  # far below the limit, near it, and above it
+        ours = [torch.randn(5, 7), torch.randn(7), torch.randn(7)]
+        theirs = [parameter.clone() for parameter in ours]
+        for a, b in zip(ours[:2], theirs[:2], strict=True):  # the last one has no gradient
+            a.grad = torch.randn_like(a) * scale
+            b.grad = a.grad.clone()
+        assert torch.equal(clip_gradients(ours, 1.0), clip_grad_norm_(theirs, 1.0))
+        for a, b in zip(ours[:2], theirs[:2], strict=True):
+            assert a.grad is not None and b.grad is not None and torch.equal(a.grad, b.grad)
 
 
 def test_beta1_weights_the_average_of_the_gradient() -> None:
