@@ -73,6 +73,10 @@ def test_ngram_of_what_a_run_has_read_comes_first() -> None:
         "which go on learning from the test text: xz 1.700 bits/char."
     )
     assert describe_ngrams(comparison_report([entry_row("gru")], "gru")) == ""
+    report = comparison_result("").report
+    at_edge = tuple(msgspec.structs.replace(item, is_at_edge=True) for item in report.baselines)
+    text = describe_ngrams(msgspec.structs.replace(report, baselines=at_edge))
+    assert "(order 5, the highest that was tried)" in text
 
 
 def test_bracket_warns_with_the_option_that_helps() -> None:

@@ -421,10 +421,8 @@ def test_comparison_overview_is_on_stderr(capsys: pytest.CaptureFixture[str]) ->
     out, err = capsys.readouterr()
     assert out == "" and NO_VERDICT in err and "256 bytes" in err
     assert "4, 2 in parallel on cpu: no more fit into memory; each run tuned" in err
-    takes = (
-        "takes       about 8:40 for 28 runs, 2 in parallel on cpu: no more fit into memory; at most"
-    )
-    assert f"{takes} 12 MB of disk and 0.80 GB of memory at once\n" in err
+    assert "takes       about 8:40 for 28 runs, 2 in parallel on cpu: no more fit" in err
+    assert "; 12 MB of disk, 0.80 GB of memory\n" in err
     assert "note: lru and mingru are linear in the state, so all cells are in residual" in err
     assert "hidden 100 (-0.10%): 20,000 parameters, 40k FLOPs, 100 state" in err
     assert "transformer hidden 100 (-1.38%, within 2 %): 20,000 parameters" in err

@@ -14,7 +14,7 @@ from charlm.reporting.wording.tuning import (
     describe_tuning,
     format_tuning_row,
 )
-from charlm.results.tuning import CellTuning, ChosenTrial, Rung, SeedTuning
+from charlm.results.tuning import CellTuning, ChosenTrial, Rung, SeedTuning, Settings
 
 
 def seed(at_boundary: Literal["", "low", "high"], bits: float | None = 2.0) -> SeedTuning:
@@ -37,7 +37,7 @@ def test_tuning_in_words() -> None:
 
 
 def test_choices_of_all_runs_are_a_range_or_counted() -> None:
-    settings = [
+    settings: list[Settings] = [
         {"learning_rate": rate, "forget_bias": bias}
         for rate, bias in ((0.01, "1"), (0.02, "chrono"), (0.015, "1"))
     ]

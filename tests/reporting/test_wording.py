@@ -82,7 +82,7 @@ def test_missing_data_is_said_with_what_it_would_take() -> None:
     assert describe_insufficient_data(seeds) == "6 seeds or more are needed, there are 2"
     blocks = InsufficientData(cause="units", available=5, needed=20, characters_needed=20_000)
     assert describe_insufficient_data(blocks) == (
-        "a test text of 20,000 characters or more is needed: this one has 5 of 20 units"
+        "a test text of 20,000 characters or more is needed: this one has 5 of 20 files or blocks"
     )
     diverged = InsufficientData(cause="reference_diverged", available=5, needed=6, diverged=1)
     assert describe_insufficient_data(diverged) == (
@@ -179,6 +179,8 @@ def test_ngram_of_what_a_run_has_read_says_so() -> None:
         "static: interpolated Kneser-Ney on 1,250,000 tokens of train, as many as a run has read, "
         "order 5"
     )
+    at_edge = describe_baseline(msgspec.structs.replace(read, is_at_edge=True))
+    assert at_edge.endswith("order 5; it is the highest that was tried")
 
 
 def test_jobs_report_their_latest_validation() -> None:

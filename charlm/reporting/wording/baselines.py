@@ -52,7 +52,7 @@ def describe_baseline(baseline: BaselineResult) -> str:
     if baseline.max_order is not None and baseline.selection_tokens is not None:
         text += f" of 2 to {baseline.max_order}, chosen on {baseline.selection_tokens:,} tokens"
         text += " of valid"
-    return text
+    return f"{text}; it is the highest that was tried" if baseline.is_at_edge else text
 
 
 def describe_transformer(row: EntryRow) -> str:

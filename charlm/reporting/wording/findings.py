@@ -115,7 +115,7 @@ def describe_ngrams(report: ComparisonReport) -> str:
         if bits is None:
             continue
         if item.name == READ_NGRAM and item.training_tokens is not None:
-            edge = ""
+            edge = ", the highest that was tried" if item.is_at_edge else ""
             sentences.append(
                 f"An n-gram of the {pluralize(item.training_tokens, noun)} that a run has read "
                 f"needs {bits:.3f} {short} (order {item.order}{edge})."

@@ -83,7 +83,6 @@ def describe_work(work: RemainingWork, parallel: str) -> str:
     if not work.runs:
         return "nothing: all runs have finished"
     return (
-        f"about {format_duration(work.seconds)} for {pluralize(work.runs, 'run')}, {parallel}; at "
-        f"most {work.disk_bytes / 1e6:,.0f} MB of disk and {work.memory_bytes / 1e9:,.2f} GB of "
-        "memory at once"
+        f"about {format_duration(work.seconds)} for {pluralize(work.runs, 'run')}, {parallel}; "
+        f"{work.disk_bytes / 1e6:,.0f} MB of disk, {work.memory_bytes / 1e9:,.2f} GB of memory"
     )

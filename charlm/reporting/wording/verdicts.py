@@ -35,7 +35,7 @@ def describe_insufficient_data(insufficient: InsufficientData) -> str:
         return f"{needed} seeds or more are needed, there {verb} {available}"
     characters = insufficient.characters_needed
     length = f"of {characters:,} characters or more" if characters else "that is longer"
-    return f"a test text {length} is needed: this one has {available} of {needed} units"
+    return f"a test text {length} is needed: this one has {available} of {needed} files or blocks"
 
 
 def describe_power(power: Power, margin: float) -> str:
