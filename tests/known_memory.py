@@ -121,8 +121,8 @@ def text_with_repeated_words(
 ) -> str:
     """A text in which words of random letters come again once, so many characters after.
 
-    Between the two stand words of three letters, which do not count as words. The same one comes
-    again after 864 characters.
+    Distances are multiples of 4 and 1 more. Between the two stand words of three letters, which do
+    not count as words. The same one comes again after 864 characters.
     """
     rng = np.random.default_rng(seed)
     short_words = itertools.cycle(map("".join, itertools.product("uvwxyz", repeat=3)))
@@ -135,5 +135,5 @@ def text_with_repeated_words(
     for event in range(events):
         word = "".join(rng.choice(list("abcdefghijklmnopqrst"), size))
         distance = distances[event % len(distances)]
-        passages.append(word + filler(distance) + word + filler(30))
+        passages.append(word + filler(distance) + word + filler(29))
     return " " + "".join(passages)

@@ -1,8 +1,8 @@
-"""Delimiters that are open at each character; matching is tested with its probe."""
+"""Delimiters that are open at each character, and brackets with their closers."""
 
 import pytest
 
-from charlm.data.delimiters import open_delimiters
+from charlm.data.delimiters import match_brackets, open_delimiters
 
 
 def test_open_delimiters_count_opener_but_not_closer() -> None:
@@ -21,3 +21,7 @@ def test_blank_line_closes_what_was_never_closed(blank: str) -> None:
 def test_unmatched_closer_opens_nothing() -> None:
     _, depth = open_delimiters(")(")
     assert depth.tolist() == [0, 1]
+
+
+def test_brackets_are_matched_until_one_does_not_fit() -> None:
+    assert match_brackets("f(a[1], {}) :-) (]) [x]") == [(3, 5), (8, 9), (1, 10), (20, 22)]

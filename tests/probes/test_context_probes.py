@@ -40,7 +40,7 @@ from charlm.results.probes import NoPlaces, PlacesLeftOut, TextTooShort, TooFewP
 
 ProbeFunction = Callable[..., ProbeOutput]
 AROUND_20 = (16, 18, 19, 20, 24)
-REPEATED = text_with_repeated_words([70, 120], 32)
+REPEATED = text_with_repeated_words([69, 121], 32)
 CYCLES = "".join(cyclic_text(seed, 40) for seed in range(8))  # foreign text is from another one
 
 

@@ -27,6 +27,7 @@ from charlm.config import validate_config
 from charlm.models.char_lm import CharLM
 from charlm.probes.base import ProbeNotApplicableError
 from charlm.probes.gradient_norm import gradient_norm, gradient_norms
+from charlm.results.probes import ConstantState, NotCommensurable, TextTooShort
 from charlm.seeding import derive_seed
 
 
@@ -45,7 +46,7 @@ def test_leaky_gradient_decays_by_its_retention(
         assert slope.value == pytest.approx(math.log10(RETENTION), rel=1e-3)
         lag = number(result, f"lag at 0.001, {decay.name}")
         assert lag.value == pytest.approx(-3 / math.log10(RETENTION), rel=1e-3)
-    assert result.log_y and not result.notes
+    assert result.log_y and result.notes == [NotCommensurable()]
 
 
 def test_gradient_above_threshold_has_no_lag(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,20 +130,22 @@ def test_state_equal_at_all_positions_is_left_out(monkeypatch: pytest.MonkeyPatc
     context = random_context(model_of(Leaky, monkeypatch))
     # Equality is over all positions, not over those of a batch.
     alone = gradient_norm(context, max_lag=64, num_positions=4, batch_size=1).result
-    assert len(alone.curves) == 4 and not alone.notes
+    assert len(alone.curves) == 4 and alone.notes == [NotCommensurable()]
     constant = dataclasses.replace(context, ids=0 * context.ids)
     result = gradient_norm(constant, max_lag=64, num_positions=4).result
     assert [curve.name for curve in result.curves] == ["loss, trained", "loss, untrained"]
     assert curve(result, "loss, trained").y[0] == pytest.approx(RETENTION, rel=1e-3)
     assert result.notes == [
-        f"state, {stage}: not shown, as it is the same at all positions"
-        for stage in ("trained", "untrained")
+        NotCommensurable(),
+        ConstantState("trained"),
+        ConstantState("untrained"),
     ]
 
 
 def test_gradient_norm_does_not_apply_to_short_text(monkeypatch: pytest.MonkeyPatch) -> None:
     model = model_of(Leaky, monkeypatch)
-    with pytest.raises(ProbeNotApplicableError, match="127 characters, but 128 are needed"):
+    with pytest.raises(ProbeNotApplicableError) as error:
         gradient_norm(random_context(model, length=127))
+    assert error.value.reason == TextTooShort("probed", 127, 128)
     result = gradient_norm(random_context(model, length=300), num_positions=4).result
     assert curve(result, "loss, trained").x[-1] == 128

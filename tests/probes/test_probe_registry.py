@@ -68,7 +68,7 @@ def labels(result: ProbeResult) -> list[str]:
 @pytest.mark.slow
 def test_probes_of_bytes_do_not_speak_of_characters_and_announce_their_work() -> None:
     model = byte_model()
-    text = prose(2000) + "(b)" * 40 + text_with_repeated_words([70], 10)
+    text = prose(2000) + "(b)" * 40 + text_with_repeated_words([69], 10)
     ids, train_ids = (
         np.frombuffer(part.encode(), np.uint8) for part in (text, text_of_names(2000))
     )

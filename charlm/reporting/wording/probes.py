@@ -123,7 +123,8 @@ def describe_memory(report: ProbesReport) -> list[tuple[str, str]]:
             *_order_part(_numbers(report, "context-shuffle", run.name), noun),
         ]
         if parts:
-            sentence = ", ".join(parts[:-1]) + " and " + parts[-1] if parts[1:] else parts[0]
+            *others, last = parts
+            sentence = f"{', '.join(others)}, and {last}" if others else last
             sentences.append((run.name, f"{run.name} {sentence}."))
     return sentences
 
@@ -134,16 +135,22 @@ def _numbers(report: ProbesReport, probe: str, run: str) -> Sequence[ScalarResul
     return outcome.result.numbers if isinstance(outcome, Measured) else ()
 
 
+def _fixed(value: float | None, digits: int) -> str:
+    """Return so many decimals; no sign before zero."""
+    text = f"{value or 0.0:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+
+
 def _interval(number: ScalarResult, digits: int) -> str:
     if number.low is None or number.high is None:
         return ""
-    return f" ({number.low:.{digits}f} to {number.high:.{digits}f})".replace("-", "−")
+    return f" ({_fixed(number.low, digits)} to {_fixed(number.high, digits)})"
 
 
 def _lost_part(numbers: Sequence[ScalarResult], noun: str) -> list[str]:
     return [
-        f"loses {number.value:.3f} bits per {noun}{_interval(number, 3)} if all further back than "
-        f"64 {noun}s is other text".replace("-", "−")
+        f"loses {_fixed(number.value, 3)} bits per {noun}{_interval(number, 3)} if all further "
+        f"back than 64 {noun}s is other text"
         for number in numbers
         if number.name == BEYOND_64 and number.value is not None
     ]
@@ -151,19 +158,18 @@ def _lost_part(numbers: Sequence[ScalarResult], noun: str) -> list[str]:
 
 def _word_part(numbers: Sequence[ScalarResult], noun: str) -> list[str]:
     return [
-        f"saves {number.value:.2f} bits{_interval(number, 2)} on a rare word that it read 64 to "
-        f"1,024 {noun}s before".replace("-", "−")
+        f"saves {_fixed(number.value, 3)} bits{_interval(number, 3)} on a rare word that it read "
+        f"64 to 1,024 {noun}s before"
         for number in numbers[:1]
         if number.value is not None
     ]
 
 
 def _order_part(numbers: Sequence[ScalarResult], noun: str) -> list[str]:
-    (number,) = numbers or (None,)
-    if number is None:
+    if not numbers:
         return []
+    (number,) = numbers
     if number.value is None:
-        return [
-            f"uses the order of words more than {format_number(number.lower_bound)} {noun}s back"
-        ]
-    return [f"uses the order of words up to {number.value:.0f}{_interval(number, 0)} {noun}s back"]
+        beyond = format_number(number.lower_bound)
+        return [f"uses the order of words more than {beyond} {noun}s back"]
+    return [f"uses the order of words up to {number.value:.0f} {noun}s back{_interval(number, 0)}"]
