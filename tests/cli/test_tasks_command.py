@@ -139,11 +139,11 @@ def test_list_and_show_mark_answers() -> None:
     shown = charlm("tasks", "show", "copy", "--length", 8).stdout.decode()
     example = shown.split("(^ marks the scored answers):\n\n")[1]
     inputs, answers, marks = example.splitlines()[:3]
-    symbols = inputs.split()[1][:10]
-    assert answers.split()[1] == "." * 18 + symbols
+    symbols = inputs.split()[1][:8]
+    assert answers.split()[1] == "." * 9 + symbols
     marked = [letter for letter, mark in zip(answers, marks, strict=True) if mark == "^"]
     assert "".join(marked) == symbols
-    assert f"loss {10 * math.log(8) / 28:.6f}, 12.50% correct" in shown
+    assert f"loss {8 * math.log(8) / 17:.6f}, 12.50% correct" in shown
 
 
 def test_comparison_accepts_tied_weights_alone(tmp_path: Path) -> None:
