@@ -59,13 +59,11 @@ bench: $(READY)  ## speed against the plain torch.nn loop; encoding of 2 GB: min
 race: $(READY)  ## tiny Shakespeare by CPU time, see docs/race.md: make race CORPUS=path
 	$(BIN)/python scripts/race.py --corpus "$(CORPUS)"
 
-memory: $(READY)  ## how far cells reach: adding as in Bai et al. (2018), curricula of adding and copy
-	$(BIN)/charlm tasks compare adding --distances 200 --cells gru,rnn --seeds 3 \
-	  --params 70000 --embedding-dim 8 --max-steps 1000 --out memory/adding-200
-	$(BIN)/charlm tasks compare adding --distances 10..200 --cells rnn,gru,lstm --seeds 3 \
-	  --params 10600 --embedding-dim 8 --max-steps 1000 --out memory/adding
-	$(BIN)/charlm tasks compare copy --distances 1..50 --cells rnn,gru,lstm --seeds 3 \
-	  --params 70000 --embedding-dim 8 --lr 0.005 --max-steps 4000 --out memory/copy
+memory: $(READY)  ## how far cells reach: curricula of adding and copy, see docs/memory.md
+	$(BIN)/charlm tasks compare adding --distances 10,20,50 --cells gru,lstm,rnn \
+	  --params 10600 --embedding-dim 8 --max-steps 600 --out memory/adding
+	$(BIN)/charlm tasks compare copy --distances 1,2,3,5,10 --cells gru,lstm,rnn \
+	  --params 10600 --embedding-dim 8 --max-steps 500 --out memory/copy
 
 coverage: $(READY)  ## how often intervals hold the truth: simulation, minutes
 	$(BIN)/python scripts/coverage.py
