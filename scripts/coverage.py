@@ -13,7 +13,8 @@ import numpy as np
 
 from charlm.comparison import bootstrap
 from charlm.comparison.bootstrap import estimate_mean, studentized_bootstrap
-from charlm.comparison.order_reach import TOLERANCE, order_reach_influences
+from charlm.comparison.order_reach import order_reach_influences
+from charlm.probes.order_reach import TOLERANCE
 
 LENGTH = 1000  # characters of a unit, on average
 RESAMPLES = 999

@@ -224,7 +224,7 @@ def _without_verdict(quantity: JudgedQuantity, places: Places) -> Judged:
     """Return the value of an entry that is not judged."""
     ((name, sums),) = places.sums.items()
     if quantity == "order_reach":
-        reach = order_reach(places.lengths.tolist(), sums.sum(2) / places.counts.sum(1))
+        reach = order_reach(places.lengths.tolist(), sums.sum(2), places.counts.sum(1))
         value = summarize_seeds([float(seed) if np.isfinite(seed) else None for seed in reach])
     else:
         own, counts = places.at(_number(quantity, places))

@@ -15,10 +15,10 @@ from charlm.evaluation.streaming import (
     stream_batches,
 )
 from charlm.probes.base import ProbeContext, ProbeNotApplicableError, ProbeOutput, register_probe
-from charlm.probes.order_reach import TOLERANCE, order_reach
+from charlm.probes.order_reach import order_reach
 from charlm.probes.places import starts_with_room, systematic_sample
 from charlm.probes.true_context import States
-from charlm.probes.unit_sums import UnitSums, sum_by_unit, weighted_means
+from charlm.probes.unit_sums import UnitSums, sum_by_unit
 from charlm.probes.windows import Bits, Positions, gather_windows, token_bits
 from charlm.results.probes import (
     NoPlaces,
@@ -57,9 +57,9 @@ def context_shuffle(
     order, and then the true text. A word ends after its white space; the first and the last word
     may be cut. Places with fewer than two words there are left out. The characters that follow k
     true ones are scored, from k / 1.41 to 1.41 k, and compared with their cost after the true text.
-    Lengths above 128 are scored from every fourth place. The reach is the smallest k from which on
-    no more than 0.01 bits are lost at any larger k, interpolated on a logarithmic scale. Its 95 %
-    interval is a bootstrap with 1,000 resamples of the files or blocks of the text.
+    Lengths above 128 are scored from every fourth place. The reach is the k from which on no more
+    than 0.01 bits are lost, by the nearest monotone curve, interpolated on a logarithmic scale. Its
+    95 % interval is a bootstrap with 1,000 resamples of the files or blocks of the text.
 
     Unit: Bits lost per character (or byte), by the number of characters in true order. Errors are
     standard errors over the files or blocks.
@@ -196,7 +196,7 @@ def reach_with_interval(context: ProbeContext, sums: UnitSums) -> ScalarResult:
     resamples = rng.multinomial(units, np.full(units, 1 / units), BOOTSTRAP_RESAMPLES)
     # Row 0 is the text as it is.
     weights = np.vstack((np.ones(units), resamples)).astype(np.float64)
-    reach = order_reach(sums.lengths, weighted_means(weights, sums.sums, sums.counts), TOLERANCE)
+    reach = order_reach(sums.lengths, weights @ sums.sums.T, weights @ sums.counts.T)
     low, high = np.quantile(reach[1:], (0.025, 0.975), method="inverted_cdf")
     value, low, high = (float(r) if np.isfinite(r) else None for r in (reach[0], low, high))
     return ScalarResult(

@@ -31,7 +31,8 @@ class UnitSums:
     @property
     def mean(self) -> Floats:
         """Mean at each length, (K,); NaN without a place."""
-        return weighted_means(np.ones(self.sums.shape[1]), self.sums, self.counts)
+        total = self.counts.sum(1)
+        return np.divide(self.sums.sum(1), total, out=np.full(len(total), np.nan), where=total > 0)
 
     @property
     def error(self) -> Floats:
@@ -87,22 +88,6 @@ def sum_by_unit(
     sums = [np.bincount(u, v, num_units) for u, v in zip(units, values, strict=True)]
     counts = [np.bincount(u, minlength=num_units).astype(np.float64) for u in units]
     return UnitSums(tuple(lengths), np.stack(sums), np.stack(counts))
-
-
-def weighted_means(weights: Floats, sums: Floats, counts: Floats) -> Floats:
-    """Return means over units, each unit as often as its weight says.
-
-    Args:
-        weights: (..., units).
-        sums: (K, units).
-        counts: (K, units).
-
-    Returns:
-        (..., K); NaN where no place is left.
-    """
-    total = weights @ counts.T
-    nothing = np.full(np.shape(total), np.nan)
-    return np.divide(weights @ sums.T, total, out=nothing, where=total > 0)
 
 
 def none_if_nan(value: float) -> float | None:
