@@ -117,21 +117,14 @@ def test_highest_order_is_at_the_edge(tmp_path: Path) -> None:
     assert result.order == result.max_order == 8 and result.is_at_edge
 
 
-def test_order_is_chosen_in_all_of_validation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its beginning does not decide alone."""
-    draw = random.Random(1)
-    train = "".join(draw.choice(("axc", "bxd")) for _ in range(600))
-    head, tail = "axcbxd" * 50, "".join(draw.choices("abcdx", k=9000))
-    of_head, of_tail, of_both = (
-        measure(corpus_of(tmp_path, train, valid, "ax"), "n-gram")["n-gram"].order
-        for valid in (head, tail, head + tail)
-    )
-    assert of_head != of_tail == of_both
+def test_order_is_chosen_in_all_of_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spans are spread over it, and each begins without a context."""
     monkeypatch.setattr(ngram_baseline, "SELECTION_TOKENS", 640)
-    result = measure(corpus_of(tmp_path, train, head + tail, "ax"), "n-gram")["n-gram"]
-    assert (result.order, result.selection_tokens) == (of_tail, 640)
+    ids, begins = ngram_baseline._selection(np.arange(6400))
+    assert ids.reshape(32, 20).tolist() == [[200 * i + j for j in range(20)] for i in range(32)]
+    assert begins.tolist() == [20 * (i // 20) for i in range(640)]
+    ids, begins = ngram_baseline._selection(np.arange(640))
+    assert ids.tolist() == list(range(640)) and not begins.any()
 
 
 def test_ngram_of_what_a_run_has_read(tmp_path: Path) -> None:

@@ -41,3 +41,11 @@ def test_wrong_sources_are_refused(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "other.txt").write_text(prose(900, seed=4))
     with pytest.raises(DataError, match="is not the text of the run"):
         evaluate(load_run(trained), sources=tmp_path / "other.txt")
+
+
+def test_line_ends_that_the_text_of_the_run_lacks_are_noted(trained: Path, tmp_path: Path) -> None:
+    text = prose(900, seed=4)
+    (tmp_path / "crlf.txt").write_bytes(text.replace("\n", "\r\n").encode())
+    evaluation = evaluate(load_run(trained), text=tmp_path / "crlf.txt")
+    assert [note.kind for note in evaluation.notes] == ["crlf"]
+    assert evaluation.unknown_tokens == text.count("\n")

@@ -12,9 +12,10 @@ from untrained_models import encode_file, nats_by_definition, score_untrained
 
 from charlm.config import validate_config
 from charlm.data.corpus import Corpus, load_corpus
+from charlm.data.vocabulary import UNICODE_CODE_POINTS
 from charlm.errors import DataError, DivergedError
 from charlm.evaluation import scoring
-from charlm.evaluation.scoring import iter_token_nll, score_text, validation_bpc
+from charlm.evaluation.scoring import iter_token_nll, score_split, score_text, validation_bpc
 from charlm.models.build import build_char_lm
 from charlm.models.char_lm import CharLM
 
@@ -185,3 +186,64 @@ def test_diverged_model_has_no_score(tmp_path: Path, value: float) -> None:
     encoding = encode_file(tmp_path / "text.txt", vocabulary)
     with pytest.raises(DivergedError, match="the score is"):
         score_text(model, vocabulary, encoding, (0, 3))
+
+
+def test_units_of_a_score_are_those_of_the_split(tmp_path: Path) -> None:
+    for number in range(120):
+        (tmp_path / f"{number}.txt").write_text(prose(200, number) + "\n")
+    config = validate_config({**TINY, "split_ratios": "50/25/25"})
+    corpus = load_corpus(tmp_path, config)
+    model = build_char_lm(config, corpus.vocabulary.size, "loop", "cpu")
+    score = score_split(model, corpus, "test")
+    assert score.unit_kind == "file" and score.block_lengths == (201,) * corpus.record.files["test"]
+    assert score.bits_per_char is not None
+    assert sum(score.block_bits) == pytest.approx(score.bits_per_char * score.tokens, rel=1e-12)
+    text = corpus.encoding.text(*corpus.record.splits["test"])
+    nats = nats_by_definition(model, corpus.vocabulary.encode(text))
+    assert sum(score.block_bits) == pytest.approx(nats / math.log(2), rel=1e-6)
+
+
+@torch.no_grad()
+def test_score_is_a_code_length(tmp_path: Path) -> None:
+    """Rare and new characters: the unknown token, then one of all code points. Kraft's sum is 1."""
+    text = prose(1000) + "é" + prose(1000, 1) + "☃" + prose(100)
+    (tmp_path / "x.txt").write_text(text)
+    config = validate_config({**TINY, "split_ratios": "50/25/25", "min_char_frequency": 0.01})
+    corpus = load_corpus(tmp_path / "x.txt", config)
+    vocabulary = corpus.vocabulary
+    assert corpus.record.rare_characters > 0 and ord("é") not in vocabulary.tokens
+    model = build_char_lm(config, vocabulary.size, "loop", "cpu").double()
+    bits, state = 0.0, model.initial_state(1)
+    probabilities = model.next_token_logits(state)[0].softmax(0)
+    start, end = corpus.record.splits["test"]
+    for character in text[start:end]:
+        known, unknown = probabilities[:-1], probabilities[-1] / UNICODE_CODE_POINTS
+        assert float(known.sum() + UNICODE_CODE_POINTS * unknown) == pytest.approx(1, abs=1e-9)
+        is_known = ord(character) in vocabulary.tokens
+        index = vocabulary.tokens.index(ord(character)) if is_known else len(vocabulary.tokens)
+        bits -= math.log2(float(probabilities[index] if is_known else unknown))
+        logits, state = model(torch.tensor([[index]]), state)
+        probabilities = logits[0, 0].softmax(0)
+    model.float()
+    score = score_split(model, corpus, "test")
+    assert score.unknown_tokens > 5
+    assert sum(score.block_bits) == pytest.approx(bits, rel=1e-6)
+
+
+def test_validation_is_spread_over_the_whole_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "VALIDATION_TOKENS", 32 * 64)
+    _, model, vocabulary = score_untrained(tmp_path, "The")
+    read: list[np.ndarray] = []
+
+    def record(model: CharLM, ids: np.ndarray, vocabulary: object) -> list[torch.Tensor]:
+        read.append(ids)
+        return [torch.ones(ids.shape)]
+
+    monkeypatch.setattr(scoring, "iter_token_nll", record)
+    assert validation_bpc(model, np.arange(100_000), vocabulary) == pytest.approx(1 / math.log(2))
+    (ids,) = read
+    assert ids.shape == (64, 32)
+    assert ids[0].tolist() == [stream * 100_000 // 32 for stream in range(32)]
+    assert (np.diff(ids, axis=0) == 1).all()
