@@ -10,13 +10,18 @@ from pathlib import Path
 import msgspec
 
 from charlm.cells.names import cell_label
-from charlm.comparison.budget_matching import BudgetMatch, cell_configs, match_budget
+from charlm.comparison.budget_matching import (
+    BudgetMatch,
+    cell_configs,
+    match_budget,
+)
 from charlm.comparison.cell_properties import choose_reference, linear_beside_others
 from charlm.comparison.directory import save_stdin
 from charlm.comparison.entries import Entry, PlannedRun, plan_runs, steps_of
 from charlm.comparison.request import DEFAULT_CHARACTERS, TRANSFORMER, ComparisonRequest
 from charlm.comparison.sample_size import check_sample_size
 from charlm.comparison.search import SearchSettings
+from charlm.comparison.size_check import check_sizes
 from charlm.comparison.time_budget import characters_in_minutes
 from charlm.comparison.time_matching import match_step_time
 from charlm.comparison.transformer_baseline import transformer_config
@@ -145,7 +150,12 @@ def _match_cells(
 ) -> BudgetMatch:
     vocabulary_size = corpus.vocabulary.size
     if request.match != "time":
-        return match_budget(settings, request.cells, request.params, vocabulary_size, request.match)
+        match = match_budget(
+            settings, request.cells, request.params, vocabulary_size, request.match
+        )
+        if request.match == "params":
+            check_sizes(match, settings, vocabulary_size)
+        return match
     with execution.progress.counter("timing each cell") as count:
         return match_step_time(
             settings,
