@@ -67,6 +67,7 @@ def train_command(
     started = time.monotonic() - time.process_time()
     config = validate_config(settings)  # before anything is imported
     from charlm.data.sources import make_paths_absolute
+    from charlm.execution.jobs import is_worker
     from charlm.execution.signals import raise_pending
     from charlm.execution.torchrun import is_main_process
     from charlm.reporting.terminal.progress import TerminalProgress
@@ -78,6 +79,8 @@ def train_command(
     raise_pending()
     settings = make_paths_absolute(settings)
     progress = TerminalProgress(log_every)
+    # The overview is measured, and nobody would read that of a worker.
+    on_start = None if is_worker() else print_run_summary
     if resume:
         path = resume
     else:
@@ -104,7 +107,7 @@ def train_command(
                 overrides=settings,
                 trust_cell=trust_cell,
                 progress=progress,
-                on_start=print_run_summary,
+                on_start=on_start,
                 started=started,
             )
         else:
@@ -113,7 +116,7 @@ def train_command(
                 config,
                 path,
                 progress=progress,
-                on_start=print_run_summary,
+                on_start=on_start,
                 started=started,
             )
     except Interrupted as error:

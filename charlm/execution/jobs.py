@@ -113,6 +113,11 @@ def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def is_worker() -> bool:
+    """Return whether another charlm process started this one, and shows what it does."""
+    return PARENT_PID_VARIABLE in os.environ
+
+
 def is_orphaned() -> bool:
     """Return whether the process that started this worker is gone."""
     parent = os.environ.get(PARENT_PID_VARIABLE)

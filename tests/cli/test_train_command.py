@@ -16,6 +16,7 @@ import pytest
 from conftest import charlm, command, make_run, on_terminal, prose
 
 from charlm.cli.main import run_command
+from charlm.execution.jobs import PARENT_PID_VARIABLE
 from charlm.storage.lock import exclusive_lock
 from charlm.training import session
 
@@ -210,6 +211,20 @@ def test_default_directory_is_chosen_once(
     assert run_command() == 0
     assert (tmp_path / "first" / "report.json").exists()
     assert not (tmp_path / "second").exists()
+
+
+def test_worker_of_a_comparison_has_no_overview(
+    tmp_path: Path,
+    book: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It would have to be measured, and nobody reads it."""
+    monkeypatch.setenv(PARENT_PID_VARIABLE, str(os.getppid()))
+    words = ["train", str(book), *map(str, SMALL), "--run", str(tmp_path / "r"), "--json"]
+    monkeypatch.setattr(sys, "argv", ["charlm", *words])
+    assert run_command() == 0
+    assert "estimate" not in capsys.readouterr().err
 
 
 def test_locked_run_exits_75_and_existing_one_73(tmp_path: Path, book: Path) -> None:
