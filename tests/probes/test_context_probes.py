@@ -192,9 +192,10 @@ def test_number_of_tokens_is_announced_exactly(probe: ProbeFunction) -> None:
 
 def test_replacement_equals_its_definition(monkeypatch: pytest.MonkeyPatch) -> None:
     """The foreign text is all that the true pass has read up to a place elsewhere."""
-    monkeypatch.setattr(replacement_module, "MIN_PLACES", 8)
-    context = tiny_context(2100, num_layers=2, block="residual")
-    lengths, counts = (2, 6), (8, 4)
+    monkeypatch.setattr(replacement_module, "MIN_PLACES", 4)
+    monkeypatch.setattr(replacement_module, "MIN_LENGTH", 500)
+    context = tiny_context(500, num_layers=2, block="residual")
+    lengths, counts = (2, 6), (4, 2)
     output = context_replacement(context, lengths, counts)
     start, is_scored = draw_places(context, lengths, counts)
     foreign = foreign_positions(context, start)
@@ -205,7 +206,7 @@ def test_replacement_equals_its_definition(monkeypatch: pytest.MonkeyPatch) -> N
         lost = []
         for at, other in zip(start[is_scored[row]], foreign[is_scored[row]], strict=True):
             text = np.concatenate((context.ids[:other], context.ids[at : at + k + 1]))
-            lost.append(bits_step_by_step(model, text[-600:])[-1] - true_bits[at + k])
+            lost.append(bits_step_by_step(model, text)[-1] - true_bits[at + k])
         assert curve_values(output)[row] == pytest.approx(np.mean(lost), abs=1e-6)
 
 
