@@ -15,13 +15,14 @@ import pytest
 
 from charlm.comparison import bootstrap
 from charlm.comparison.bootstrap import estimate_mean, studentized_bootstrap
-from charlm.comparison.order_reach import judge_order_reach, read_order_reach
+from charlm.comparison.order_reach import judge_order_reach
 from charlm.comparison.paired_sample import PairedSample
 from charlm.comparison.request import DEFAULT_MARGIN
 from charlm.comparison.sample_size import required_seeds
 from charlm.comparison.search import expected_best
 from charlm.comparison.verdicts import Judgement, holm_adjust, judge
 from charlm.evaluation.blocks import Numbers
+from charlm.probes.order_reach import read_order_reach
 from charlm.results.comparison import InsufficientData, Judged, Verdict
 
 LENGTH = 1000
