@@ -16,7 +16,7 @@ from charlm.reporting.wording.quantities import format_interval, format_quantity
 from charlm.results.comparison import ComparisonReport, MemoryCurve
 
 WIDTH, MIN_HEIGHT = 480, 320  # pixels
-LEFT, RIGHT, TOP, BOTTOM = 40, 24, 46, 48  # margins around the plot
+LEFT, RIGHT, TOP, BOTTOM = 48, 24, 46, 48  # margins around the plot
 FONT_SIZE = 14
 LETTER_WIDTH = 7.6  # of a name, at most, for most letters
 MAX_NAME = 18  # letters of a name in the figure
@@ -86,9 +86,10 @@ def memory_table(report: ComparisonReport) -> tuple[list[str], list[list[str]]]:
             heads.append(name)
             columns.append(_curve_cells(curve))
             rows = rows or [[f"{k:,}"] for k in curve.k]
-    if report.ngram_memory:
+    ngram = _shown_ngram(report)
+    if ngram:
         heads.append("n-gram")
-        columns.append([format_quantity("beyond_64", bits) for _, bits in report.ngram_memory])
+        columns.append([format_quantity("beyond_64", bits) for _, bits in ngram])
     for column in columns:
         for row, cell in zip(rows, column, strict=False):
             row.append(cell)
@@ -108,8 +109,8 @@ def memory_lines(
     """Return a line per cell that has a curve, and one of the n-gram."""
     style = {entry.group: (color, entry) for entry, color in zip(legend, colors, strict=True)}
     lines = []
-    if report.ngram_memory:
-        k, bits = zip(*report.ngram_memory, strict=True)
+    if ngram := _shown_ngram(report):
+        k, bits = zip(*ngram, strict=True)
         lines.append(MemoryLine("n-gram", grey, "5 3", k, bits))
     for row in report.cells:
         curve = row.memory.curve if row.memory else None
@@ -128,6 +129,13 @@ def memory_lines(
                 )
             )
     return lines
+
+
+def _shown_ngram(report: ComparisonReport) -> list[tuple[int, float]]:
+    """Return what the n-gram loses at each k that cells are measured at: its rest is nearer."""
+    curves = [row.memory.curve for row in report.cells if row.memory and row.memory.curve]
+    measured = {k for curve in curves for k in curve.k}
+    return [(k, bits) for k, bits in report.ngram_memory if k in measured]
 
 
 def _draw(report: ComparisonReport, lines: Sequence[MemoryLine], ink: str) -> Markup:

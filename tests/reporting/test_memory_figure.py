@@ -120,5 +120,12 @@ def test_page_and_file_show_the_same_in_colors_of_their_own() -> None:
     assert rows[1][:2] == ["64", "27 [23, 31]"] and rows[1][-1] == "0"
 
 
+def test_ngram_is_shown_where_cells_are() -> None:
+    report = with_curves(["gru"])
+    nearer = msgspec.structs.replace(report, ngram_memory=((1, 0.9), *report.ngram_memory))
+    assert render_memory_svg(nearer) == render_memory_svg(report)
+    assert memory_table(nearer) == memory_table(report)
+
+
 def test_no_figure_without_a_curve() -> None:
     assert render_memory_svg(comparison_report([entry_row("gru")], "gru")) == b""
