@@ -19,7 +19,8 @@ from charlm.comparison.existing_runs import (
     group_by_config,
     load_runs,
 )
-from charlm.comparison.report import build_report, load_outcomes
+from charlm.comparison.outcomes import load_outcomes
+from charlm.comparison.report import Findings, build_report
 from charlm.errors import ConfigError, OutputExistsError
 from charlm.reporting.wording import matching as wording
 from charlm.results.comparison import ComparisonReport
@@ -72,10 +73,10 @@ def report_of(groups: dict[str, list[Run]], reference: str) -> ComparisonReport:
         "text",
         entries,
         load_outcomes(entries),
+        Findings(differing_settings=differing_settings(entries)),
         matching=describe_matching(entries, groups),
         reference=reference,
         margin=0.01,
-        differing_settings=differing_settings(entries),
     )
 
 
@@ -172,7 +173,7 @@ def test_diverged_run_is_a_result_and_unfinished_run_is_refused(tmp_path: Path, 
     one = finished(tmp_path / "one", book)
     check_comparable([lost, one])
     rows = report_of(group_by_config([lost, one]), "lstm").rows
-    assert [(row.verdict.label, row.diverged) for row in rows if row.verdict] == [
+    assert [(row.quality.verdict.label, row.diverged) for row in rows if row.quality.verdict] == [
         *(("reference", 0), ("diverged", 1))
     ]
     begun, _, _ = make_run(tmp_path / "begun", book, cell="rnn")
@@ -219,7 +220,7 @@ def test_comparison_expands_to_runs_of_its_report(tmp_path: Path, book: Path) ->
 
     one = comparison(tmp_path / "a", {"gru": 2.0, "lstm": 2.1}, "lstm")
     two = comparison(tmp_path / "b", {"lstm": 2.1, "rnn": 2.3}, "rnn")
-    runs, base = load_runs([one, two])
+    runs, base, _ = load_runs([one, two])
     assert [run.path.parent.parent.name for run in runs] == ["a", "a", "b", "b"]
     assert {name: len(of) for name, of in group_by_config(runs).items()} == {
         "gru": 1,
