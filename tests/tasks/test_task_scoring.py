@@ -54,7 +54,7 @@ def test_oracle_has_zero_loss_and_full_accuracy(name: str) -> None:
     + [("anbncn", 0.5), ("adding", 0.5), ("induction", 0.875)],
 )
 def test_one_wrong_answer_costs_its_share_of_accuracy(name: str, accuracy: float) -> None:
-    """In copy of length 5 it is one of five answers, in parity the only one, in anbn a whole sequence."""
+    """In copy it is one of five answers, in parity the only one, in anbn a whole sequence."""
     score = evaluate_task(OracleModel(TASKS[name], True), TASKS[name], 5, "test", 64)  # type: ignore[arg-type]
     assert score.accuracy == pytest.approx(accuracy) and score.loss > 0
 
