@@ -24,6 +24,7 @@ DEFAULT_CHARACTERS = 1_250_000  # that each run reads
 # Settings of all runs that a comparison has unless they are given.
 DEFAULT_SETTINGS: Mapping[str, Setting] = {
     "embedding_dim": 32,
+    "split_ratios": "80/5/15",  # intervals are limited by the number of test files
     "test_chars": 250_000,
     "branches": "1/8,1/3",
 }
