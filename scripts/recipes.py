@@ -38,9 +38,10 @@ OTHER_CHARACTERS = 600_000  # of runs of the other cells, which are many
 VALIDATION_STREAMS, VALIDATION_TOKENS = 64, 1024
 LINEAR_CELLS = ("mingru", "minlstm", "lru", "rg-lru", "matrix-lstm", "qrnn", "attention")
 SOURCE = "python-source"
+LARGE_CELLS = ("mingru", "lru", "rg-lru", "matrix-lstm", "slstm", "minlstm")
 FIRST_CELLS = ("gru", "lstm", "rnn")
 START_RATES = {"gru": 0.010, "lstm": 0.016, "rnn": 0.004, "clockwork": 0.004, "indrnn": 0.004}
-START_RATES |= {"irnn": 0.002, "layernorm-lstm": 0.016, "coupled-lstm": 0.016, "lru": 0.006}
+START_RATES |= {"irnn": 0.008, "layernorm-lstm": 0.016, "coupled-lstm": 0.016, "lru": 0.006}
 START_RATES |= {"peephole-lstm": 0.016, "attention": 0.006}
 OTHER_CELLS = (  # one layer of depth-gated-lstm is an lstm
     *("mingru", "minlstm", "lru", "rg-lru", "matrix-lstm", "slstm", "sru", "mogrifier"),
@@ -245,7 +246,7 @@ def search_settings(search: Search) -> None:
 
 
 def search_rates(search: Search, own: str) -> None:
-    """Search the rate of every cell: of GRU, LSTM and RNN on all texts, of the others on one."""
+    """Search the rate of every cell: of GRU, LSTM and RNN on all texts, of the others on two."""
     best = {
         cell: search.search_rate(adopted(start_setting(cell, SOURCE, 100_000)))
         for cell in FIRST_CELLS
@@ -261,9 +262,15 @@ def search_rates(search: Search, own: str) -> None:
         for setting in second_variants(search.search_rate(best[cell]._replace(parameters=25_000))):
             search.run(setting)
     search_first_cells("python-docs", 25_000)
+    others = {}
     for cell in OTHER_CELLS:
         setting = adopted(start_setting(cell, SOURCE, 25_000))
-        search.search_rate(setting._replace(characters=OTHER_CHARACTERS))
+        others[cell] = search.search_rate(setting._replace(characters=OTHER_CHARACTERS))
+    for number, cell in enumerate(OTHER_CELLS):
+        text = ("python-docs", own)[number % 2]
+        search.search_rate(others[cell]._replace(text=text))
+    for cell in LARGE_CELLS:
+        search.search_rate(at_rate(others[cell]._replace(parameters=100_000), -0.5))
     search_first_cells(own, 25_000)
     search_first_cells(SOURCE, 25_000, seed=1)
     for cell in ("gru", "lstm"):
