@@ -26,12 +26,29 @@ from msgspec import inspect as schema
 
 from charlm.config import FORMAT_VERSION, Config
 from charlm.data.vocabulary import Vocabulary
-from charlm.results import cells, comparison, inspection, jobs, probes, run, tasks, text, training
-from charlm.results import tuning as tuning_results
+from charlm.results import (
+    baselines,
+    cells,
+    comparison,
+    comparison_plan,
+    inspection,
+    jobs,
+    probes,
+    run,
+    tasks,
+    text,
+    timing,
+    training,
+    tuning,
+    verdicts,
+)
 
 ROOT = Path(__file__).parent.parent
 OUTPUT = ROOT / "docs" / "reference" / "files.md"
-MODULES = (cells, comparison, inspection, jobs, probes, run, tasks, text, training, tuning_results)
+MODULES = (
+    *(baselines, cells, comparison, comparison_plan, inspection, jobs, probes, run, tasks, text),
+    *(timing, training, tuning, verdicts),
+)
 StructClass = type[msgspec.Struct]
 
 
@@ -93,16 +110,21 @@ DIRECTORIES = (
                 "The result. It depends on the runs alone, and has no clock values.",
                 (comparison.ComparisonReport,),
             ),
-            File("timing.json", "Everything that a clock decides.", (comparison.TimingReport,)),
+            File("timing.json", "Everything that a clock decides.", (timing.TimingReport,)),
             File(
                 "time_matching.json",
                 "Hidden sizes found by timing (`--match time`): an array of these.",
-                (comparison.TimedSize,),
+                (comparison_plan.TimedSize,),
+            ),
+            File(
+                "budget.json",
+                "What `--minutes` was worth when the comparison was planned first.",
+                (comparison_plan.PlannedBudget,),
             ),
             File(
                 "baselines-*.json",
                 "Cached scores of baselines.",
-                (comparison.BaselineCache,),
+                (baselines.BaselineCache,),
             ),
         ),
     ),
@@ -119,7 +141,7 @@ DIRECTORIES = (
         (
             File("comparison.json", "Marks the directory.", (comparison.ComparisonMarker,)),
             File("report.json", "The result.", (tasks.TaskReport,)),
-            File("timing.json", "Everything that a clock decides.", (comparison.TimingReport,)),
+            File("timing.json", "Everything that a clock decides.", (timing.TimingReport,)),
         ),
     ),
     Directory(
@@ -150,7 +172,7 @@ PRINTED: dict[str, StructClass] = {
     "charlm sample": run.GeneratedSample,
     "charlm cells": cells.CellList,
     "charlm cells check": cells.CellCheckReport,
-    "charlm compare-cells --dry-run": comparison.CostEstimate,
+    "charlm compare-cells --dry-run": comparison_plan.CostEstimate,
     "charlm inspect": inspection.InspectionReport,
     "charlm tasks list": tasks.TaskList,
     "charlm tasks show": tasks.TaskExample,
@@ -161,8 +183,8 @@ PRINTED: dict[str, StructClass] = {
 # Values that functions hand each other; they are never written.
 IN_MEMORY: frozenset[StructClass] = frozenset(
     {
-        comparison.BaselineDetails,
-        comparison.ComparisonOverview,
+        baselines.BaselineDetails,
+        comparison_plan.ComparisonOverview,
         comparison.ComparisonResult,
         comparison.ValidationPoint,
         run.RunSummary,

@@ -18,7 +18,8 @@ from typing import NamedTuple
 from charlm import compare
 from charlm.comparison.request import DEFAULT_CHARACTERS
 from charlm.data.sources import resolve_sources
-from charlm.results.comparison import ComparisonReport, JudgedQuantity, Label, PairVerdict
+from charlm.results.comparison import ComparisonReport
+from charlm.results.verdicts import JudgedQuantity, Label, PairVerdict
 
 TEXT = "python-source"
 CELLS = "gru,lstm,rnn"

@@ -8,29 +8,19 @@ import msgspec
 import numpy as np
 
 from charlm.config import FORMAT_VERSION, Config
+from charlm.results.baselines import BaselineResult
 from charlm.results.comparison import (
-    BaselineResult,
     BracketPoint,
     Budget,
     BudgetPoint,
-    CellTiming,
     ComparisonReport,
     ComparisonResult,
     EntryRow,
-    Judged,
-    JudgedQuantity,
-    Label,
-    Matching,
-    Memory,
-    MemoryCurve,
-    PairVerdict,
     ScoredCorpus,
-    SeedSummary,
     Statistics,
-    TimingReport,
     ValidationPoint,
-    Verdict,
 )
+from charlm.results.comparison_plan import Matching
 from charlm.results.inspection import (
     ActivationTrace,
     FeatureUnit,
@@ -65,6 +55,7 @@ from charlm.results.tasks import (
     TaskReport,
     TaskRow,
 )
+from charlm.results.timing import CellTiming, TimingReport
 from charlm.results.tuning import (
     CellTuning,
     ChosenTrial,
@@ -74,6 +65,16 @@ from charlm.results.tuning import (
     Setting,
     TrialRecord,
     TuningReport,
+)
+from charlm.results.verdicts import (
+    Judged,
+    JudgedQuantity,
+    Label,
+    Memory,
+    MemoryCurve,
+    PairVerdict,
+    SeedSummary,
+    Verdict,
 )
 
 MATCHING = Matching(

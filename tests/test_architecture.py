@@ -20,7 +20,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 RANKS = {
     **dict.fromkeys(("errors", "console", "seeding"), 0),
     **dict.fromkeys(("registry", "storage"), 1),
-    **dict.fromkeys(("cells",), 2),
+    **dict.fromkeys(("cells", "settings"), 2),
     **dict.fromkeys(("config", "kernels"), 3),
     **dict.fromkeys(("results", "recipes"), 4),
     **dict.fromkeys(("progress",), 5),
@@ -42,7 +42,7 @@ ONLY = {
     | {"registry", "errors"},
 }
 TORCH_FREE = ["results", "reporting", "progress", "config", "cells.names", "console", "storage"]
-TORCH_FREE += ["recipes"]
+TORCH_FREE += ["recipes", "settings"]
 # Third-party libraries, and the only packages that import them.
 LIBRARIES = {
     "rich": {"reporting"},

@@ -7,16 +7,14 @@ import pytest
 
 from charlm.config import (
     Config,
-    ForgetBias,
     option_metadata,
     option_name,
-    parse_forget_bias,
-    parse_split_ratios,
     resume_config,
     to_argv,
     validate_config,
 )
 from charlm.errors import ConfigError
+from charlm.settings.values import ForgetBias, parse_forget_bias, parse_split_ratios
 
 FIELDS = Config.__struct_fields__
 

@@ -16,7 +16,7 @@ from typer.exceptions import TyperException  # noqa: TID251
 
 from charlm.cli.main import app
 from charlm.reporting.terminal.comparison import print_comparison
-from charlm.results import comparison
+from charlm.results import comparison, timing
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -172,7 +172,7 @@ EXAMPLE = ROOT / "docs" / "comparison"
 def test_example_report_has_current_format() -> None:
     for name, struct in (
         ("report", comparison.ComparisonReport),
-        ("timing", comparison.TimingReport),
+        ("timing", timing.TimingReport),
     ):
         data = (EXAMPLE / f"{name}.json").read_bytes()
         value = msgspec.json.decode(data, type=struct)
@@ -185,10 +185,10 @@ def test_example_tables_are_what_charlm_prints(
     """If this fails after a change of wording, paste the new output into docs/comparison.md."""
     monkeypatch.setenv("COLUMNS", "83")
     report = (EXAMPLE / "report.json").read_bytes()
-    timing = (EXAMPLE / "timing.json").read_bytes()
+    times = (EXAMPLE / "timing.json").read_bytes()
     print_comparison(
         msgspec.json.decode(report, type=comparison.ComparisonReport),
-        msgspec.json.decode(timing, type=comparison.TimingReport),
+        msgspec.json.decode(times, type=timing.TimingReport),
     )
     page = (ROOT / "docs" / "comparison.md").read_text()
     blocks = re.findall(r"^```text\n(.*?)^```", page, re.S | re.M)

@@ -123,19 +123,33 @@ def studentized_bootstrap(estimate: MeanEstimate, seed: int) -> BootstrapDistrib
     drawn = effective.draw(RESAMPLES, generator)
     seed_weights = generator.multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES) / seeds
     unit_weights = generator.multinomial(drawn, np.full(units, 1 / units)) / drawn[:, None]
-    deviation, *variances = _variances(residuals, seed_weights, unit_weights)
+    of_resamples = _variances(residuals, seed_weights, unit_weights)
     even = np.full((1, seeds), 1 / seeds), np.full((1, units), 1 / units)
-    _, *of_sample = _variances(residuals, *even)
+    of_sample = _variances(residuals, *even)
     divisors = seeds - 1, effective.mean - 1
-    t_statistics = deviation / _standard_error(*variances, *divisors)
-    error = _standard_error(*of_sample, *divisors)[0]
+    t_statistics = of_resamples.mean / _standard_error(of_resamples, *divisors)
+    error = _standard_error(of_sample, *divisors)[0]
     return BootstrapDistribution(estimate.mean, float(error), t_statistics)
 
 
-def _variances(
-    residuals: Numbers, seed_weights: Numbers, unit_weights: Numbers
-) -> tuple[Numbers, Numbers, Numbers, Numbers]:
-    """Return mean, variance of seed means, of unit means, and of their interaction.
+class Variances(NamedTuple):
+    """Mean and variances of resamples, each (resamples,).
+
+    Attributes:
+        mean: Weighted mean of all residuals.
+        by_seed: Variance of the means of seeds.
+        by_unit: Variance of the means of units.
+        interaction: Variance that is in neither.
+    """
+
+    mean: Numbers
+    by_seed: Numbers
+    by_unit: Numbers
+    interaction: Numbers
+
+
+def _variances(residuals: Numbers, seed_weights: Numbers, unit_weights: Numbers) -> Variances:
+    """Return the mean and the variances of each resample.
 
     Args:
         residuals: Of seeds and units, (seeds, units).
@@ -151,20 +165,18 @@ def _variances(
     by_seed = (seed_weights * (unit_weights @ residuals.T) ** 2).sum(1) - deviation**2
     by_unit = (unit_weights * (seed_weights @ residuals) ** 2).sum(1) - deviation**2
     interaction = mean(residuals**2) - deviation**2 - by_seed - by_unit
-    return deviation, by_seed, by_unit, interaction
+    return Variances(deviation, by_seed, by_unit, interaction)
 
 
-def _standard_error(
-    by_seed: Numbers, by_unit: Numbers, interaction: Numbers, seeds: float, units: float
-) -> Numbers:
+def _standard_error(variances: Variances, seeds: float, units: float) -> Numbers:
     """Return the standard error of a mean from its variances and their divisors.
 
     The interaction of seeds and units is in both variances, and counts once.
 
     Source: Cameron, Gelbach and Miller (2011), "Robust inference with multiway clustering".
     """
-    of_seeds, of_units = by_seed / seeds, by_unit / units
+    of_seeds, of_units = variances.by_seed / seeds, variances.by_unit / units
     larger = np.maximum(of_seeds, of_units)
-    variance = np.maximum(of_seeds + of_units - interaction / (seeds * units), larger)
+    variance = np.maximum(of_seeds + of_units - variances.interaction / (seeds * units), larger)
     error: Numbers = np.sqrt(np.maximum(variance, SMALLEST_VARIANCE))
     return error

@@ -14,10 +14,10 @@ from typing import NamedTuple
 from charlm.comparison.entries import Entry, PlannedRun, with_overrides
 from charlm.comparison.learning import bits_at
 from charlm.comparison.plan import BRACKET_BRANCH, ComparisonPlan
-from charlm.config import parse_branches
 from charlm.results.comparison import BracketPoint
 from charlm.results.tuning import Settings
 from charlm.runs.run import Run
+from charlm.settings.values import parse_branches
 
 FACTORS = 0.5, 2.0
 STANDARD_DEVIATIONS = 2  # by which another rate must be better to say so

@@ -9,8 +9,8 @@ from charlm.comparison.bracket import bracket_points, plan_bracket
 from charlm.comparison.entries import Entry
 from charlm.comparison.learning import bits_at
 from charlm.comparison.plan import ComparisonPlan
-from charlm.config import parse_branches
 from charlm.results.comparison import Budget, BudgetPoint
+from charlm.settings.values import parse_branches
 
 
 def build_budget(plan: ComparisonPlan, entries: Sequence[Entry]) -> Budget:

@@ -43,12 +43,8 @@ from charlm.errors import ConfigError
 from charlm.evaluation.baselines import measure_baselines, ngram_memory
 from charlm.execution.executor import Execution, ExecutorKind, run_jobs
 from charlm.progress import NoProgress, Progress, ignore
-from charlm.results.comparison import (
-    ComparisonOverview,
-    ComparisonReport,
-    ComparisonResult,
-    Measure,
-)
+from charlm.results.comparison import ComparisonReport, ComparisonResult
+from charlm.results.comparison_plan import ComparisonOverview, Measure
 from charlm.results.probes import ProbesReport
 from charlm.results.tuning import Setting
 

@@ -31,7 +31,8 @@ from charlm.data.text_notes import inspect_text
 from charlm.errors import CharlmError, ConfigError
 from charlm.evaluation.baselines import measure_baselines
 from charlm.execution.executor import Execution
-from charlm.results.comparison import BaselineResult, ComparisonResult
+from charlm.results.baselines import BaselineResult
+from charlm.results.comparison import ComparisonResult
 from charlm.results.probes import ProbesReport
 from charlm.runs.run import Run
 from charlm.testing.trusted_cells import find_cell_file

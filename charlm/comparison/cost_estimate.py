@@ -16,12 +16,7 @@ from charlm.errors import StorageError
 from charlm.execution.device import available_memory
 from charlm.execution.executor import LocalExecutor
 from charlm.models.cost import estimate_training_memory
-from charlm.results.comparison import (
-    CostEstimate,
-    PlannedJob,
-    RemainingWork,
-    Resources,
-)
+from charlm.results.comparison_plan import CostEstimate, PlannedJob, RemainingWork, Resources
 from charlm.storage import files
 from charlm.training.estimates import estimate_run_disk
 

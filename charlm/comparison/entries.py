@@ -15,7 +15,7 @@ from charlm.config import Config, option_metadata, to_argv
 from charlm.errors import DataError
 from charlm.execution.jobs import Job
 from charlm.models.cost import count_parameters_and_state, flops_per_character
-from charlm.results.comparison import PlannedEntry, Role
+from charlm.results.comparison_plan import PlannedEntry, Role
 from charlm.results.jobs import JobProgress
 from charlm.results.text import CorpusRecord
 from charlm.results.tuning import Setting, Settings

@@ -17,7 +17,8 @@ from charlm.comparison.entries import (
 from charlm.config import option_metadata, to_argv
 from charlm.errors import ConfigError
 from charlm.models.cost import flops_per_character
-from charlm.results.comparison import ComparisonReport, Matching, Quantity, QuantityRange
+from charlm.results.comparison import ComparisonReport
+from charlm.results.comparison_plan import Matching, Quantity, QuantityRange
 from charlm.results.tuning import Setting
 from charlm.runs.run import Run, is_run
 from charlm.storage.json_files import decode_json, read_bytes

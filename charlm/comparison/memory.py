@@ -21,7 +21,9 @@ from charlm.probes.base import MEMORY_PROBES
 from charlm.probes.batch import probe_memory
 from charlm.probes.order_reach import order_reach
 from charlm.probes.runner import read_answer, read_artifacts, run_name
-from charlm.results.comparison import (
+from charlm.results.probes import NotApplicable, NotApplicableReason, ProbesReport
+from charlm.results.text import UnitKind
+from charlm.results.verdicts import (
     Judged,
     JudgedQuantity,
     Memory,
@@ -30,8 +32,6 @@ from charlm.results.comparison import (
     Unmeasured,
     UnmeasuredCause,
 )
-from charlm.results.probes import NotApplicable, NotApplicableReason, ProbesReport
-from charlm.results.text import UnitKind
 from charlm.runs.run import Run
 
 REPLACEMENT, SHUFFLE, WORDS = MEMORY_PROBES

@@ -22,8 +22,8 @@ from charlm.comparison.paired_sample import Counts, summarize_seeds
 from charlm.comparison.verdicts import Judgement, judge
 from charlm.evaluation.blocks import Numbers
 from charlm.probes.order_reach import read_order_reach
-from charlm.results.comparison import Judged
 from charlm.results.text import UnitKind
+from charlm.results.verdicts import Judged
 
 ORDER_REACH_MARGIN = 0.5  # octaves
 

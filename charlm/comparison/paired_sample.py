@@ -19,8 +19,8 @@ from charlm.comparison.sample_size import (
     check_sample_size,
 )
 from charlm.evaluation.blocks import Numbers
-from charlm.results.comparison import InsufficientData, SeedSummary
 from charlm.results.text import UnitKind
+from charlm.results.verdicts import InsufficientData, SeedSummary
 
 MAX_UNITS = 200  # more files are resampled in groups: that changes the time, not the result
 

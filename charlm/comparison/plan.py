@@ -25,16 +25,18 @@ from charlm.comparison.size_check import check_sizes
 from charlm.comparison.time_budget import characters_in_minutes
 from charlm.comparison.time_matching import match_step_time
 from charlm.comparison.transformer_baseline import transformer_config
-from charlm.config import Config, option_name, parse_branches, validate_config
+from charlm.config import Config, option_name, validate_config
 from charlm.data.corpus import Corpus, load_corpus
 from charlm.errors import ConfigError
 from charlm.execution.executor import Execution, LocalExecutor
 from charlm.models.build import select_kernel
 from charlm.models.cost import count_parameters_and_state
 from charlm.recipes import apply_recipe
-from charlm.results.comparison import InsufficientData, Matching
+from charlm.results.comparison_plan import Matching
 from charlm.results.text import CorpusRecord
 from charlm.results.tuning import Setting
+from charlm.results.verdicts import InsufficientData
+from charlm.settings.values import parse_branches
 from charlm.testing.trusted_cells import load_and_check_custom_cells
 
 log = logging.getLogger("charlm")

@@ -21,7 +21,7 @@ from charlm.errors import ConfigError
 from charlm.execution.device import available_cores, select_device
 from charlm.execution.executor import Execution, LocalExecutor
 from charlm.progress import NoProgress, Progress
-from charlm.results.comparison import ComparisonOverview, CostEstimate
+from charlm.results.comparison_plan import ComparisonOverview, CostEstimate
 
 
 class TimedWork(NamedTuple):

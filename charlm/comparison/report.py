@@ -19,20 +19,20 @@ from charlm.comparison.samples import sample_text
 from charlm.comparison.verdicts import Judgement, judge
 from charlm.config import FORMAT_VERSION
 from charlm.evaluation.scoring import STREAMING_PROTOCOL
+from charlm.results.baselines import BaselineResult
 from charlm.results.comparison import (
-    BaselineResult,
     Budget,
     ComparisonKind,
     ComparisonReport,
     ComparisonResult,
-    Matching,
     ScoredCorpus,
     Statistics,
-    TimingReport,
 )
+from charlm.results.comparison_plan import Matching
 from charlm.results.probes import ProbesReport
 from charlm.results.run import Environment, RunRecord
 from charlm.results.text import TextNote, UnitKind
+from charlm.results.timing import TimingReport
 from charlm.results.tuning import Setting, TuningReport
 from charlm.runs.metrics import load_validation_curve
 from charlm.storage import files

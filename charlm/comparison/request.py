@@ -14,7 +14,7 @@ from charlm.comparison.search import SearchSettings, make_search
 from charlm.config import BUDGETS, Config, option_name, validate_config
 from charlm.errors import ConfigError
 from charlm.registry import unknown_name_error
-from charlm.results.comparison import Measure
+from charlm.results.comparison_plan import Measure
 from charlm.results.tuning import Setting
 
 DEFAULT_CELLS = ("gru", "lstm", "rnn")

@@ -6,7 +6,8 @@ from statistics import median
 from charlm.comparison.entries import Entry
 from charlm.comparison.outcomes import RunOutcome
 from charlm.comparison.paired_sample import summarize_seeds
-from charlm.results.comparison import EntryRow, Judged, Memory, SeedSummary, Unit
+from charlm.results.comparison import EntryRow, Unit
+from charlm.results.verdicts import Judged, Memory, SeedSummary
 
 
 def summarize_entry(

@@ -5,8 +5,8 @@ from statistics import NormalDist
 
 from charlm.comparison.bootstrap import BootstrapDistribution, MeanEstimate
 from charlm.data.units import MIN_BLOCK_LENGTH
-from charlm.results.comparison import InsufficientData, Power
 from charlm.results.text import UnitKind
+from charlm.results.verdicts import InsufficientData, Power
 
 SIGNIFICANCE_LEVEL = 0.05  # familywise error rate
 POWER = 0.8

@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from charlm.config import MIN_CHRONO_LENGTH, Config, option_name
+from charlm.config import Config, option_name
 from charlm.errors import ConfigError
 from charlm.results.tuning import (
     ChosenTrial,
@@ -26,6 +26,7 @@ from charlm.results.tuning import (
     TrialRecord,
 )
 from charlm.seeding import derive_seed
+from charlm.settings.values import MIN_CHRONO_LENGTH
 
 TUNING_SEED = 1000  # of trials, plus the seed of their run; the seeds of runs are lower
 FIRST_RUNG = 1 / 4  # of the steps of a run

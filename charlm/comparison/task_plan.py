@@ -35,7 +35,7 @@ from charlm.config import (
 )
 from charlm.errors import ConfigError
 from charlm.execution.executor import Execution, LocalExecutor
-from charlm.results.comparison import PlannedEntry
+from charlm.results.comparison_plan import PlannedEntry
 from charlm.results.tasks import TaskComparisonOverview
 from charlm.results.tuning import Setting
 from charlm.tasks.base import TASKS, Task, check_length

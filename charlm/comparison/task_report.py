@@ -16,7 +16,6 @@ from charlm.comparison.entries import shared_settings
 from charlm.comparison.task_plan import TaskComparisonPlan
 from charlm.comparison.verdicts import MAX_PAIRED_CELLS, holm_adjust
 from charlm.config import FORMAT_VERSION, TEXT_ONLY_FIELDS
-from charlm.results.comparison import CellTiming, TimingReport
 from charlm.results.tasks import (
     LengthChance,
     LevelResult,
@@ -25,6 +24,7 @@ from charlm.results.tasks import (
     TaskReport,
     TaskRow,
 )
+from charlm.results.timing import CellTiming, TimingReport
 from charlm.tasks.base import Task
 from charlm.tasks.curriculum import EXTRAPOLATION_FACTORS, load_level_results
 from charlm.tasks.scoring import (

@@ -17,11 +17,11 @@ from charlm.comparison.throughput import (
     measure_startup_time,
     probe_seconds,
 )
-from charlm.config import parse_branches
 from charlm.data.corpus import Corpus
 from charlm.errors import ConfigError
 from charlm.execution.executor import Execution, LocalExecutor
-from charlm.results.comparison import PlannedBudget
+from charlm.results.comparison_plan import PlannedBudget
+from charlm.settings.values import parse_branches
 from charlm.storage import files
 from charlm.storage.json_files import decode_json, encode_json, read_bytes
 from charlm.training.schedule import DECAY_FRACTION

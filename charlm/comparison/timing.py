@@ -8,9 +8,9 @@ from statistics import fmean
 from charlm.comparison.entries import Entry
 from charlm.comparison.outcomes import Outcomes
 from charlm.config import FORMAT_VERSION
-from charlm.results.comparison import CellTiming, CpuBreakdown, TimingReport
 from charlm.results.probes import ProbesReport
 from charlm.results.run import RunReport
+from charlm.results.timing import CellTiming, CpuBreakdown, TimingReport
 from charlm.results.training import CpuSeconds
 from charlm.runs.run import Run, is_run
 

@@ -17,8 +17,8 @@ from charlm.comparison.bootstrap import BootstrapDistribution, MeanEstimate
 from charlm.comparison.paired_sample import Counts, Pair, PairedSample
 from charlm.comparison.sample_size import SIGNIFICANCE_LEVEL, describe_power
 from charlm.evaluation.blocks import Numbers
-from charlm.results.comparison import Judged, JudgedQuantity, Label, PairVerdict, Verdict
 from charlm.results.text import UnitKind
+from charlm.results.verdicts import Judged, JudgedQuantity, Label, PairVerdict, Verdict
 
 MAX_PAIRED_CELLS = 4  # up to which all pairs are tested
 

@@ -8,7 +8,7 @@ from charlm.comparison.entries import Entry, PlannedRun, by_seed
 from charlm.comparison.plan import ComparisonPlan
 from charlm.comparison.tuning import SuccessiveHalving
 from charlm.execution.jobs import Job
-from charlm.results.comparison import Purpose
+from charlm.results.comparison_plan import Purpose
 from charlm.results.jobs import JobProgress
 
 DIRECTORIES: Mapping[Purpose, str] = {"run": "runs", "trial": "trials", "bracket": "bracket"}

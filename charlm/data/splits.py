@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from charlm.config import Config, parse_split_ratios
+from charlm.config import Config
 from charlm.data.encoded_text import EncodedText
 from charlm.data.lines import split_lines
 from charlm.data.sources import TextSource
 from charlm.errors import DataError
 from charlm.results.text import SplitBy, VocabularyRule
+from charlm.settings.values import parse_split_ratios
 
 SPLITS = ("train", "valid", "test")
 MIN_FILES = 100  # from which on a text is split by file

@@ -34,7 +34,7 @@ from charlm.evaluation.ngram_baseline import (
     unknown_bits,
 )
 from charlm.registry import unknown_name_error
-from charlm.results.comparison import BaselineCache, BaselineDetails, BaselineKind, BaselineResult
+from charlm.results.baselines import BaselineCache, BaselineDetails, BaselineKind, BaselineResult
 from charlm.storage import files
 from charlm.storage.json_files import decode_json, encode_json, read_bytes
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from charlm.data.corpus import Corpus
 from charlm.data.vocabulary import TokenIds
 from charlm.evaluation import ngram
-from charlm.results.comparison import BaselineDetails
+from charlm.results.baselines import BaselineDetails
 
 SELECTION_TOKENS = 1 << 16  # of valid, which choose the order
 SELECTION_SPANS = 32  # places that these are from, spread evenly

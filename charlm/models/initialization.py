@@ -5,9 +5,10 @@ from torch import nn
 
 from charlm.cells.base import Cell
 from charlm.cells.names import cell_label
-from charlm.config import Config, parse_forget_bias
+from charlm.config import Config
 from charlm.errors import ConfigError
 from charlm.recipes import get_recipe
+from charlm.settings.values import parse_forget_bias
 
 
 def initialize_cell(cell: Cell, config: Config) -> None:

@@ -13,7 +13,8 @@ from charlm.console import escape_control_characters
 from charlm.reporting.figures import LegendEntry, make_legend
 from charlm.reporting.formatting import format_tick
 from charlm.reporting.wording.quantities import format_interval, format_quantity
-from charlm.results.comparison import ComparisonReport, MemoryCurve
+from charlm.results.comparison import ComparisonReport
+from charlm.results.verdicts import MemoryCurve
 
 WIDTH, MIN_HEIGHT = 480, 320  # pixels
 LEFT, RIGHT, TOP, BOTTOM = 48, 24, 46, 48  # margins around the plot

@@ -5,7 +5,9 @@ from typing import Any
 import msgspec
 
 from charlm.config import Config
-from charlm.results.comparison import Matching, PlannedEntry, TimingReport, flatten
+from charlm.results.comparison import flatten
+from charlm.results.comparison_plan import Matching, PlannedEntry
+from charlm.results.timing import TimingReport
 from charlm.results.tuning import Setting
 
 

@@ -17,7 +17,7 @@ from charlm.data.corpus import load_corpus
 from charlm.errors import StorageError
 from charlm.execution.executor import LocalExecutor
 from charlm.reporting.terminal.cost_estimate import print_cost_estimate
-from charlm.results.comparison import CostEstimate
+from charlm.results.comparison_plan import CostEstimate
 from charlm.storage import files
 from charlm.training.session import train
 

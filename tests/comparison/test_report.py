@@ -14,8 +14,10 @@ from charlm.comparison.report import judge_quality, merge_environments
 from charlm.comparison.rows import score_unit, sort_rows, summarize_entry
 from charlm.comparison.timing import summarize_timing
 from charlm.config import FORMAT_VERSION, Config
-from charlm.results.comparison import CellTiming, EntryRow, SeedSummary
+from charlm.results.comparison import EntryRow
 from charlm.results.run import KernelReason, RunRecord, Score
+from charlm.results.timing import CellTiming
+from charlm.results.verdicts import SeedSummary
 
 Bits = Sequence[float | None]
 

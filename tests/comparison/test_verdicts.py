@@ -23,7 +23,7 @@ from charlm.comparison.search import expected_best
 from charlm.comparison.verdicts import Judgement, holm_adjust, judge
 from charlm.evaluation.blocks import Numbers
 from charlm.probes.order_reach import read_order_reach
-from charlm.results.comparison import InsufficientData, Judged, Verdict
+from charlm.results.verdicts import InsufficientData, Judged, Verdict
 
 LENGTH = 1000
 SCRIPT = Path(__file__).parents[2] / "scripts" / "coverage.py"

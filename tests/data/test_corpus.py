@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from conftest import prose
 
-from charlm.config import Config, parse_split_ratios, validate_config
+from charlm.config import Config, validate_config
 from charlm.data.corpus import Corpus, load_corpus, reload_corpus
 from charlm.data.vocabulary import UNICODE_CODE_POINTS
 from charlm.errors import ConfigError, DataError
+from charlm.settings.values import parse_split_ratios
 
 
 def corpus_of(path: Path, data: bytes | str, **settings: object) -> Corpus:

@@ -30,7 +30,7 @@ from charlm.evaluation.baselines import (
 from charlm.evaluation.discounts import DEFAULT
 from charlm.evaluation.scoring import score_text
 from charlm.models.char_lm import CharLM
-from charlm.results.comparison import BaselineDetails, BaselineResult
+from charlm.results.baselines import BaselineDetails, BaselineResult
 
 ZSTD_MODULES = ("backports.zstd", "compression.zstd")
 

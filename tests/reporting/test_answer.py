@@ -15,9 +15,8 @@ from charlm.reporting.wording.quantities import (
     format_quantity,
     verdict_word,
 )
-from charlm.results.comparison import (
-    ComparisonReport,
-    EntryRow,
+from charlm.results.comparison import ComparisonReport, EntryRow
+from charlm.results.verdicts import (
     InsufficientData,
     JudgedQuantity,
     Label,
@@ -112,6 +111,10 @@ def test_a_third_cell_that_is_clearly_behind_is_not_among_the_best() -> None:
     ]
     pairs = [pair("bits_per_char", "rnn", "lstm", verdict("worse", 0.19))]
     assert answer_comparison(report(*rows, pairs=pairs)).startswith("gru and lstm predict best")
+    equal = [rows[0], row("lstm", 2.41, verdict("equivalent", 0.01)), rows[2]]
+    assert answer_comparison(report(*equal, pairs=pairs)) == (
+        "gru and lstm predict best, equally well within 0.01 bits/char (2.400 and 2.410)."
+    )
     unclear = [*rows[:2], row("rnn", 2.6, verdict("inconclusive", 0.2, 0.3))]
     assert answer_comparison(report(*unclear, pairs=pairs)).startswith(
         "no cell is shown to predict best: gru, lstm and rnn have 2.400, 2.410 and 2.600 bits/char"
@@ -141,8 +144,8 @@ def test_nobody_remembers_if_no_interval_is_above_zero() -> None:
         row("lstm", 2.4, verdict("worse", 0.1), 0.001, verdict("inconclusive", -0.002, 0.008)),
     ]
     assert answer_comparison(report(*rows)).endswith(
-        "; none is shown to remember that far: gru has 3 [-3, 9] mbit/char, lost when all beyond "
-        "64 characters is other text."
+        "; no cell is shown to remember that far back: at most 3 [-3, 9] mbit/char (gru) lost when "
+        "all beyond 64 characters is other text."
     )
 
 

@@ -25,7 +25,8 @@ from charlm.reporting.wording.findings import (
     describe_pairs,
     describe_unmeasured,
 )
-from charlm.results.comparison import CpuBreakdown, Power, TimingReport, Unmeasured
+from charlm.results.timing import CpuBreakdown, TimingReport
+from charlm.results.verdicts import Power, Unmeasured
 
 BUDGET = example_budget(["gru", "lstm"])
 
@@ -86,7 +87,7 @@ def test_bracket_warns_with_the_option_that_helps() -> None:
     ]
     fitting = tuple(msgspec.structs.replace(p, is_better=False) for p in BUDGET.bracket)
     assert describe_bracket(msgspec.structs.replace(BUDGET, bracket=fitting)) == [
-        "The recipes fit: no cell is clearly better at 0.5 × and 2 × its learning rate."
+        "No cell is clearly better at 0.5 × and 2 × the learning rate of its recipe."
     ]
     assert describe_bracket(msgspec.structs.replace(BUDGET, bracket=())) == []
 
@@ -158,7 +159,7 @@ def test_share_of_cpu_in_judged_runs() -> None:
     )
     timing = TimingReport(format=FORMAT_VERSION, command="", cells={}, cpu=cpu, judged_share=0.6)
     assert describe_cpu(timing) == (
-        "60% of 16:40 CPU minutes were updates of the runs that are judged."
+        "Of 16:40 of CPU time, 60 % went into updates of the runs that are judged."
     )
     assert describe_cpu(TimingReport(format=FORMAT_VERSION, command="", cells={})) == ""
 

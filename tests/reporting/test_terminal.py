@@ -31,15 +31,13 @@ from charlm.reporting.terminal.tasks import (
 )
 from charlm.reporting.terminal.tuning import print_tuning
 from charlm.results.cells import CellList, CellSummary, CheckResult
-from charlm.results.comparison import (
+from charlm.results.comparison_plan import (
     ComparisonOverview,
     CostEstimate,
-    InsufficientData,
     PlannedEntry,
     PlannedJob,
     RemainingWork,
     Resources,
-    TimingReport,
 )
 from charlm.results.probes import Measured, ProbeResult, ScalarResult
 from charlm.results.run import (
@@ -58,7 +56,9 @@ from charlm.results.tasks import (
     TaskScore,
 )
 from charlm.results.text import CorpusRecord, TextDigest, TextNote
+from charlm.results.timing import TimingReport
 from charlm.results.tuning import Rung, SearchPlan, Setting
+from charlm.results.verdicts import InsufficientData
 
 CORPUS = CorpusRecord(
     sources=("/home/a/b.txt", "c", "d", "e"),
@@ -421,7 +421,7 @@ def test_comparison_overview_is_on_stderr(capsys: pytest.CaptureFixture[str]) ->
     out, err = capsys.readouterr()
     assert out == "" and NO_VERDICT in err and "256 bytes" in err
     assert "4, 2 in parallel on cpu: no more fit into memory; each run tuned" in err
-    assert "takes       about 8:40 for 28 runs, 2 in parallel on cpu: no more fit" in err
+    assert "takes       about 8:40 for 28 jobs, 2 in parallel on cpu: no more fit" in err
     assert "; 12 MB of disk, 0.80 GB of memory\n" in err
     assert "note: lru and mingru are linear in the state, so all cells are in residual" in err
     assert "hidden 100 (-0.10%): 20,000 parameters, 40k FLOPs, 100 state" in err
@@ -475,7 +475,7 @@ def test_cost_estimate_sums_what_remains(capsys: pytest.CaptureFixture[str]) -> 
     print_cost_estimate(estimate)
     out, err = capsys.readouterr()
     assert NO_VERDICT in err and out.startswith(
-        "It takes about 1:30 for 4 runs, 2 in parallel on cpu; 2 MB of disk,"
+        "It takes about 1:30 for 4 jobs, 2 in parallel on cpu; 2 MB of disk,"
     )
     assert all(len(line) <= 80 for line in out.splitlines()), out
     assert "All cells have 100 floats of state" in out
@@ -488,7 +488,7 @@ def test_cost_estimate_sums_what_remains(capsys: pytest.CaptureFixture[str]) -> 
         estimate, remaining=msgspec.structs.replace(estimate.remaining, runs=0)
     )
     print_cost_estimate(done)
-    assert "It takes nothing: all runs have finished." in capsys.readouterr().out
+    assert "It takes nothing: all is done." in capsys.readouterr().out
 
 
 def test_task_list_and_example(capsys: pytest.CaptureFixture[str]) -> None:
@@ -541,6 +541,7 @@ def test_task_comparison_fits_into_80_columns(capsys: pytest.CaptureFixture[str]
         matching=MATCHING,
         entries=(ENTRY,),
         curricula=9,
+        bracket=3,
         config=Config(max_steps=100),
         parallel_runs=2,
         device="cpu",
@@ -549,7 +550,7 @@ def test_task_comparison_fits_into_80_columns(capsys: pytest.CaptureFixture[str]
     print_task_plan(overview)
     out, err = capsys.readouterr()
     assert out == "" and "copy, lengths 10, 20; at most 100 steps each" in err
-    assert "9, 2 in parallel on cpu; --lr 0.006 for every cell" in err
+    assert "9, 2 in parallel on cpu; 3 before them choose learning rates" in err
     result = task_result()
     print_task_report(result.report, result.timing)
     lines = capsys.readouterr().out.splitlines()

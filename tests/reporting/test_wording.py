@@ -20,15 +20,11 @@ from charlm.reporting.wording.verdicts import (
     describe_statistics,
     verdict_notes,
 )
-from charlm.results.comparison import (
-    BaselineResult,
-    InsufficientData,
-    Power,
-    QuantityRange,
-    Verdict,
-)
+from charlm.results.baselines import BaselineResult
+from charlm.results.comparison_plan import QuantityRange
 from charlm.results.jobs import JobProgress
 from charlm.results.tasks import LevelResult, TaskScore
+from charlm.results.verdicts import InsufficientData, Power, Verdict
 
 
 @pytest.mark.parametrize(
@@ -73,7 +69,7 @@ def test_comparison_says_how_runs_were_scored() -> None:
     )
     assert describe_statistics(comparison_report(rows, "gru")) == (
         "Reference: gru. In brackets: 95 % intervals over 2 seeds and 20 files of the test split, "
-        "paired. Words: familywise error rate 5 % (Holm)."
+        "paired. Verdicts: familywise error rate 5 % for each quantity (Holm)."
     )
 
 

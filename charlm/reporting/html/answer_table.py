@@ -15,7 +15,9 @@ from charlm.reporting.wording.quantities import (
     quantity_unit,
     verdict_word,
 )
-from charlm.results.comparison import ComparisonReport, EntryRow, JudgedQuantity, TimingReport
+from charlm.results.comparison import ComparisonReport, EntryRow
+from charlm.results.timing import TimingReport
+from charlm.results.verdicts import JudgedQuantity
 
 
 class JudgedCell(NamedTuple):

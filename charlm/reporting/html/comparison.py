@@ -28,13 +28,9 @@ from charlm.reporting.wording.rows import format_error, format_seed_range, short
 from charlm.reporting.wording.text import token_noun
 from charlm.reporting.wording.tuning import describe_tuning
 from charlm.reporting.wording.verdicts import describe_statistics, verdict_notes
-from charlm.results.comparison import (
-    ComparisonReport,
-    ComparisonResult,
-    EntryRow,
-    TimingReport,
-)
+from charlm.results.comparison import ComparisonReport, ComparisonResult, EntryRow
 from charlm.results.probes import ProbesReport
+from charlm.results.timing import TimingReport
 
 
 def render_comparison(result: ComparisonResult) -> bytes:

@@ -23,7 +23,8 @@ from charlm.reporting.wording.quantities import (
     quantity_unit,
     verdict_word,
 )
-from charlm.results.comparison import ComparisonReport, JudgedQuantity, Verdict
+from charlm.results.comparison import ComparisonReport
+from charlm.results.verdicts import JudgedQuantity, Verdict
 
 HEADS = ["cell", "difference", "CI low", "CI high", "p", "p (Holm)", "p (TOST, Holm)", "verdict"]
 

@@ -21,7 +21,6 @@ from charlm.reporting.wording.tasks import (
     format_solved_length,
     summarize_task_comparison,
 )
-from charlm.results.comparison import TimingReport
 from charlm.results.tasks import (
     LengthChance,
     LevelSummary,
@@ -29,6 +28,7 @@ from charlm.results.tasks import (
     TaskReport,
     TaskRow,
 )
+from charlm.results.timing import TimingReport
 
 X = "length"
 HEADS = ["cell", "longest", "by seed", "params", "hidden", "state", "FLOPs", "min"]

@@ -19,7 +19,9 @@ from charlm.reporting.wording.quantities import (
     quantity_unit,
     verdict_word,
 )
-from charlm.results.comparison import ComparisonReport, EntryRow, JudgedQuantity, TimingReport
+from charlm.results.comparison import ComparisonReport, EntryRow
+from charlm.results.timing import TimingReport
+from charlm.results.verdicts import JudgedQuantity
 
 NAME_WIDTH = 20  # at most, so that a row fits into 80 columns
 COST_HEADS = ("s/M", "state", "params", "hidden")

@@ -18,10 +18,13 @@ from charlm.reporting.wording.comparison import describe_comparison
 from charlm.reporting.wording.findings import describe_findings, describe_linear_cells
 from charlm.reporting.wording.matching import describe_parallel_runs, describe_work
 from charlm.reporting.wording.verdicts import describe_statistics, verdict_notes
-from charlm.results.comparison import ComparisonOverview, ComparisonReport, TimingReport
+from charlm.results.comparison import ComparisonReport
+from charlm.results.comparison_plan import ComparisonOverview
+from charlm.results.timing import TimingReport
 
-COST_HEADS_MEAN = (
-    "s/M: seconds of training per million characters. State: floats carried per stream."
+UNITS_MEAN = (
+    "mbit: a thousandth of a bit. s/M: seconds of training per million characters. State: floats "
+    "carried from one character to the next."
 )
 
 
@@ -74,6 +77,6 @@ def print_comparison(report: ComparisonReport, timing: TimingReport) -> None:
     print_result("")
     corpus = f"Corpus {report.corpus.sha256[:16]}…"
     conditions = f"{describe_comparison(report)}. {corpus}"
-    print_paragraphs([describe_statistics(report), conditions, COST_HEADS_MEAN])
+    print_paragraphs([describe_statistics(report), conditions, UNITS_MEAN])
     if report.tuning:
         print_tuning(report.tuning)

@@ -15,7 +15,7 @@ from charlm.reporting.wording.matching import (
     describe_work,
     format_planned_error,
 )
-from charlm.results.comparison import CostEstimate, PlannedJob
+from charlm.results.comparison_plan import CostEstimate, PlannedJob
 
 PURPOSES = {
     "run": "runs",

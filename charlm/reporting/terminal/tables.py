@@ -16,8 +16,9 @@ from charlm.reporting.formatting import format_count
 from charlm.reporting.wording.matching import describe_matching, format_planned_error
 from charlm.reporting.wording.text import token_noun
 from charlm.reporting.wording.verdicts import describe_insufficient_data
-from charlm.results.comparison import InsufficientData, Matching, PlannedEntry
+from charlm.results.comparison_plan import Matching, PlannedEntry
 from charlm.results.text import CorpusRecord
+from charlm.results.verdicts import InsufficientData
 
 WIDE = 100  # columns of a table that does not go to a terminal
 NARROW = 80  # columns of the text below it

@@ -24,7 +24,6 @@ from charlm.reporting.wording.tasks import (
     describe_pairs,
     describe_rates,
 )
-from charlm.results.comparison import TimingReport
 from charlm.results.tasks import (
     LevelResult,
     TaskComparisonOverview,
@@ -32,6 +31,7 @@ from charlm.results.tasks import (
     TaskExample,
     TaskReport,
 )
+from charlm.results.timing import TimingReport
 
 LISTED_SECTIONS = ("question", "source", "distance", "chance", "oracle")
 SHOWN_SECTIONS = ("source", "question", "protocol", "distance", "oracle", "chance")

@@ -20,7 +20,8 @@ from charlm.reporting.wording.quantities import (
     rank_cells,
     verdict_word,
 )
-from charlm.results.comparison import ComparisonReport, EntryRow, JudgedQuantity
+from charlm.results.comparison import ComparisonReport, EntryRow
+from charlm.results.verdicts import JudgedQuantity
 
 
 def answer_comparison(report: ComparisonReport) -> str:
@@ -75,7 +76,8 @@ def _memory_clause(report: ComparisonReport) -> str:
     meaning = quantity_description(quantity, report.unit)
     lows = [each.ci_low for row in ranked if (each := judged_quantity(row, quantity))]
     if all(low is not None and low <= 0 for low in lows):
-        return f"none is shown to remember that far: {best.name} has {value}, {meaning}"
+        most = f"at most {value} ({best.name}) {meaning}"
+        return f"no cell is shown to remember that far back: {most}"
     if len(ranked) == 1:
         return f"it remembers {value}, {meaning}"
     if len(leaders) == 1:
@@ -104,14 +106,27 @@ def _tie(
     best: str,
     equal: str,
 ) -> str:
-    """Return a clause about several cells that lead together."""
+    """Return a clause about several cells that lead together.
+
+    Args:
+        report: The comparison.
+        quantity: In which they lead.
+        leaders: The cells that lead, best mean first.
+        ranked: All cells with a value.
+        best: Verb of cells that lead before others.
+        equal: Verb of cells that are all equivalent.
+
+    Returns:
+        The clause, with an interval where two cells lead.
+    """
     names = list_names([row.name for row in leaders])
     unit = quantity_unit(quantity, report.unit)
     values = list_names([format_quantity(quantity, mean(row, quantity)) for row in leaders])
     verdicts = [find_verdict(report, quantity, leaders[0].name, row.name) for row in leaders[1:]]
     if all(verdict and verdict.label == "equivalent" for verdict in verdicts):
         margin = format_margin(quantity, report.statistics.margins[quantity], report.unit)
-        return f"{names} {equal} within {margin} ({values})"
+        shown = equal if len(leaders) == len(ranked) else f"{best}, equally well"
+        return f"{names} {shown} within {margin} ({values})"
     if len(leaders) == len(ranked) > 2:
         return f"no cell is shown to {best}: {names} have {values} {unit}"
     shown = f"{names} {best} with {values} {unit}"

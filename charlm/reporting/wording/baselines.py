@@ -2,7 +2,8 @@
 
 from charlm.reporting.formatting import format_bytes, format_fixed, pluralize
 from charlm.reporting.wording.rows import bits, short_unit
-from charlm.results.comparison import BaselineResult, ComparisonReport, EntryRow, Unit
+from charlm.results.baselines import BaselineResult
+from charlm.results.comparison import ComparisonReport, EntryRow, Unit
 
 READ_NGRAM = "n-gram-read"  # name of the n-gram of only as much text as a run has read
 

@@ -4,7 +4,8 @@ from charlm.config import describe_block
 from charlm.reporting.wording.matching import describe_differences, describe_matching
 from charlm.reporting.wording.rows import cell_rows, format_error
 from charlm.reporting.wording.tuning import describe_tuning
-from charlm.results.comparison import ComparisonReport, TimingReport
+from charlm.results.comparison import ComparisonReport
+from charlm.results.timing import TimingReport
 
 
 def describe_comparison(report: ComparisonReport) -> str:

@@ -20,12 +20,8 @@ from charlm.reporting.wording.quantities import (
 from charlm.reporting.wording.rows import cell_rows, short_unit
 from charlm.reporting.wording.text import describe_text_note, token_noun
 from charlm.reporting.wording.tuning import format_fraction
-from charlm.results.comparison import (
-    BracketPoint,
-    Budget,
-    ComparisonReport,
-    TimingReport,
-)
+from charlm.results.comparison import BracketPoint, Budget, ComparisonReport
+from charlm.results.timing import TimingReport
 
 UNMEASURED = {
     "disabled": "it was not asked for",
@@ -150,7 +146,7 @@ def describe_bracket(budget: Budget) -> list[str]:
     if warnings or not budget.bracket:
         return warnings
     factors = list_names([f"{factor:g} ×" for factor in sorted({p.factor for p in budget.bracket})])
-    return [f"The recipes fit: no cell is clearly better at {factors} its learning rate."]
+    return [f"No cell is clearly better at {factors} the learning rate of its recipe."]
 
 
 def _bracket_warning(point: BracketPoint) -> str:
@@ -247,7 +243,5 @@ def describe_cpu(timing: TimingReport) -> str:
     """Return the share of the CPU seconds that updated the runs that are judged."""
     if timing.cpu is None or timing.judged_share is None:
         return ""
-    return (
-        f"{timing.judged_share:.0%} of {format_duration(timing.cpu.total)} CPU minutes were "
-        "updates of the runs that are judged."
-    )
+    total, share = format_duration(timing.cpu.total), f"{100 * timing.judged_share:.0f} %"
+    return f"Of {total} of CPU time, {share} went into updates of the runs that are judged."

@@ -3,13 +3,8 @@
 from charlm.config import option_name
 from charlm.reporting.formatting import format_count, format_duration, pluralize
 from charlm.reporting.wording.tuning import format_setting
-from charlm.results.comparison import (
-    ComparisonReport,
-    Matching,
-    PlannedEntry,
-    QuantityRange,
-    RemainingWork,
-)
+from charlm.results.comparison import ComparisonReport
+from charlm.results.comparison_plan import Matching, PlannedEntry, QuantityRange, RemainingWork
 
 MEASURES = {
     "params": "parameters",
@@ -81,8 +76,8 @@ def describe_parallel_runs(number: int, device: str, is_limited_by_memory: bool 
 def describe_work(work: RemainingWork, parallel: str) -> str:
     """Return time and disk of all that remains to be done."""
     if not work.runs:
-        return "nothing: all runs have finished"
+        return "nothing: all is done"
     return (
-        f"about {format_duration(work.seconds)} for {pluralize(work.runs, 'run')}, {parallel}; "
+        f"about {format_duration(work.seconds)} for {pluralize(work.runs, 'job')}, {parallel}; "
         f"{work.disk_bytes / 1e6:,.0f} MB of disk, {work.memory_bytes / 1e9:,.2f} GB of memory"
     )

@@ -5,15 +5,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from charlm.results.comparison import (
-    ComparisonReport,
-    EntryRow,
-    Judged,
-    JudgedQuantity,
-    Label,
-    Unit,
-    Verdict,
-)
+from charlm.results.comparison import ComparisonReport, EntryRow, Unit
+from charlm.results.verdicts import Judged, JudgedQuantity, Label, Verdict
 
 NO_NUMBER = "-"
 
@@ -53,7 +46,7 @@ QUANTITIES: dict[JudgedQuantity, QuantityWords] = {
         "less",
     ),
     "order_reach": QuantityWords(
-        "order to", "{noun}s", "within which their order matters", 1, 0, "more", "less"
+        "order to", "{noun}s", "within which the order of words matters", 1, 0, "more", "less"
     ),
 }
 MEMORY: tuple[JudgedQuantity, ...] = ("beyond_64", "word_again", "order_reach")

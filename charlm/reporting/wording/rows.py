@@ -1,6 +1,7 @@
 """Rows of a comparison: their scores, units and seeds."""
 
-from charlm.results.comparison import ComparisonReport, EntryRow, SeedSummary, Unit
+from charlm.results.comparison import ComparisonReport, EntryRow, Unit
+from charlm.results.verdicts import SeedSummary
 
 
 def cell_rows(report: ComparisonReport) -> list[EntryRow]:

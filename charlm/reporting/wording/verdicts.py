@@ -3,7 +3,8 @@
 from charlm.reporting.formatting import pluralize
 from charlm.reporting.wording.quantities import QUANTITIES, judged_quantity
 from charlm.reporting.wording.rows import cell_rows
-from charlm.results.comparison import ComparisonReport, InsufficientData, Power
+from charlm.results.comparison import ComparisonReport
+from charlm.results.verdicts import InsufficientData, Power
 
 UNIT_KINDS = {
     "file": "files",
@@ -18,8 +19,8 @@ def describe_statistics(report: ComparisonReport) -> str:
     return (
         f"Reference: {statistics.reference}. In brackets: 95 % intervals over "
         f"{pluralize(seeds, 'seed')} and {statistics.units:,} {UNIT_KINDS[statistics.unit_kind]} "
-        f"of the {report.corpus.scored_split} split, paired. Words: familywise error rate "
-        f"{100 * statistics.level:g} % ({statistics.correction})."
+        f"of the {report.corpus.scored_split} split, paired. Verdicts: familywise "
+        f"error rate {100 * statistics.level:g} % for each quantity ({statistics.correction})."
     )
 
 

@@ -1,0 +1,40 @@
+"""Timing of a comparison: `timing.json`."""
+
+import msgspec
+
+
+class CellTiming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Wall-clock times of an entry, mean over its finished runs."""
+
+    seconds_per_million: float | None  # seconds of optimizer steps per million characters
+    minutes: float | None  # of optimizer steps of a run
+
+
+class CpuBreakdown(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the CPU seconds of a comparison went."""
+
+    judged_updates: float  # optimizer steps of the runs that are judged
+    branches: float  # decayed copies at parts of the budget
+    looks: float  # validations
+    scores: float  # of the test split
+    bracket: float  # runs at other learning rates, whole
+    trials: float  # of tuning, whole
+    transformer: float  # its runs, whole
+    probes: float  # of memory
+    start_up: float  # of the processes of judged runs, and what else they did
+    command: float  # the process of the command itself: text, planning, baselines, statistics
+
+    @property
+    def total(self) -> float:
+        """Sum of all."""
+        return sum(getattr(self, name) for name in self.__struct_fields__)
+
+
+class TimingReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`timing.json`: everything that a clock decides, apart from the reproducible report."""
+
+    format: int
+    command: str
+    cells: dict[str, CellTiming]
+    cpu: CpuBreakdown | None = None  # None for existing runs and tasks
+    judged_share: float | None = None  # of all CPU seconds, in updates of judged runs

@@ -1,0 +1,102 @@
+"""Verdicts of a comparison: what is judged, its values over seeds, and the evidence."""
+
+from typing import Literal
+
+import msgspec
+
+from charlm.results.probes import NotApplicableReason
+
+Label = Literal["reference", "better", "worse", "equivalent", "inconclusive", "diverged"]
+JudgedQuantity = Literal["bits_per_char", "beyond_64", "word_again", "order_reach"]
+UnmeasuredCause = Literal["disabled", "diverged", "text_gone", "not_applicable"]
+
+
+class SeedSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Summary over the seeds that have a result; None if none has."""
+
+    mean: float | None  # over seeds
+    median: float | None  # over seeds
+    min: float | None  # over seeds
+    max: float | None  # over seeds
+    per_seed: tuple[float | None, ...]  # score of each seed; None if it diverged
+
+
+class InsufficientData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Cause that rules out any verdict."""
+
+    cause: Literal["seeds", "units", "reference_diverged"]  # quantity that is too small
+    available: int  # seeds or units; of the reference, seeds that did not diverge
+    needed: int  # seeds or units; of the reference, all seeds
+    diverged: int = 0  # seeds of the reference that diverged
+    characters_needed: int | None = None  # of the test text, if it has too few units
+
+
+class Power(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Ability of this data to decide about the margin."""
+
+    seeds: int | None  # that would detect it; None: the test text is too short for any number
+    smallest_margin: float  # smallest margin for which these data show equivalence
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A cell against the reference, in bits per character; None where it cannot be computed."""
+
+    label: Label  # the verdict
+    difference: float | None = None  # mean over seeds; below 0 the cell is better
+    ci_low: float | None = None  # 95 % confidence interval of this difference alone
+    ci_high: float | None = None
+    p: float | None = None  # of no difference, for this cell alone
+    p_holm: float | None = None  # corrected for the number of cells (Holm 1979)
+    p_tost_holm: float | None = None  # of a difference of at least the margin, corrected
+    seed_std: float | None = None  # standard deviation of the difference over seeds
+    text_se: float | None = None  # standard error that more seeds would not reduce
+    insufficient: InsufficientData | None = None
+    power: Power | None = None
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A measured quantity of an entry: its value over seeds, its interval and its verdict."""
+
+    value: SeedSummary  # in the unit of the quantity
+    ci_low: float | None  # 95 % confidence interval of the mean over seeds
+    ci_high: float | None
+    verdict: Verdict | None  # against the reference; None for the reference, and if not judged
+
+
+class MemoryCurve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bits per character lost when everything further back than k characters is other text."""
+
+    k: tuple[int, ...]  # characters of true context
+    mean: tuple[float | None, ...]  # at each k, over seeds
+    per_seed: tuple[tuple[float | None, ...], ...]  # of each seed at each k
+    ci_low: tuple[float | None, ...]  # 95 % confidence interval of the mean at each k
+    ci_high: tuple[float | None, ...]
+
+
+class Unmeasured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A judged quantity that has no value, and why."""
+
+    quantity: JudgedQuantity
+    cause: UnmeasuredCause
+    reason: NotApplicableReason | None = None  # of the probe, if it does not apply to the text
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How far back an entry remembers, at the same places of the test split for all runs.
+
+    A quantity is None where the text has no places to measure it.
+    """
+
+    beyond_64: Judged | None  # bits/char lost when all further back than 64 is other text
+    word_again: Judged | None  # bits saved on a rare word because it was read 64 to 1,024 before
+    order_reach: Judged | None  # characters: how far back their order matters
+    curve: MemoryCurve | None  # beyond k for several k
+
+
+class PairVerdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A cell against another; where at most four cells are compared, all pairs are tested."""
+
+    quantity: JudgedQuantity
+    cell: str
+    other: str  # the cell that it is compared with
+    verdict: Verdict
