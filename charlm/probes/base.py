@@ -18,7 +18,8 @@ from charlm.models.char_lm import CharLM
 from charlm.probes.true_context import TrueContext
 from charlm.progress import ProgressCallback, ignore
 from charlm.registry import Registry, docstring_sections
-from charlm.results.probes import NotApplicableReason, ProbeDocumentation, ProbeResult
+from charlm.results.probe_limits import NotApplicableReason
+from charlm.results.probes import ProbeDocumentation, ProbeResult
 from charlm.seeding import derive_seed
 
 Artifacts = Mapping[str, Tensor]

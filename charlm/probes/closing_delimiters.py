@@ -13,14 +13,8 @@ from charlm.data.vocabulary import ids_to_text, vocabulary_mask
 from charlm.evaluation import ngram
 from charlm.probes.base import ProbeContext, ProbeNotApplicableError, ProbeOutput, register_probe
 from charlm.probes.windows import Positions
-from charlm.results.probes import (
-    CountedAtEnd,
-    Curve,
-    Note,
-    ProbeResult,
-    ScalarResult,
-    TooFewClosers,
-)
+from charlm.results.probe_limits import CountedAtEnd, Note, TooFewClosers
+from charlm.results.probes import Curve, ProbeResult, ScalarResult
 
 MIN_EVENTS = 200  # closers per mean
 NUM_NOTHING_OPEN = 4096  # places where no bracket is open, at most

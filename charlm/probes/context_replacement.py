@@ -12,7 +12,8 @@ from charlm.probes.places import starts_with_room, systematic_sample
 from charlm.probes.true_context import GRID
 from charlm.probes.unit_sums import sum_by_unit
 from charlm.probes.windows import Positions, gather_windows, token_bits
-from charlm.results.probes import NoPlaces, ProbeResult, TextTooShort, TooFewPlaces
+from charlm.results.probe_limits import NoPlaces, TextTooShort, TooFewPlaces
+from charlm.results.probes import ProbeResult
 
 CONTEXT_LENGTHS = (16, 64, 256, 1024)
 NUM_PLACES = (8192, 8192, 1024, 256)  # a longer context is scored at fewer places

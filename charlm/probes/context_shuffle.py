@@ -20,15 +20,14 @@ from charlm.probes.places import starts_with_room, systematic_sample
 from charlm.probes.true_context import States
 from charlm.probes.unit_sums import UnitSums, sum_by_unit
 from charlm.probes.windows import Bits, Positions, gather_windows, token_bits
-from charlm.results.probes import (
+from charlm.results.probe_limits import (
     NoPlaces,
     Note,
     PlacesLeftOut,
-    ProbeResult,
-    ScalarResult,
     TextTooShort,
     TooFewWords,
 )
+from charlm.results.probes import ProbeResult, ScalarResult
 
 CONTEXT_LENGTHS = tuple(1 << n for n in range(10))  # 1, 2, 4, ..., 512
 SHUFFLED_LENGTH = 512  # tokens of the passage with shuffled words

@@ -14,18 +14,16 @@ from charlm.models.char_lm import CharLM
 from charlm.models.recurrent import ModelState
 from charlm.probes.base import ProbeContext, ProbeNotApplicableError, ProbeOutput, register_probe
 from charlm.probes.windows import Positions, evenly_spaced, gather_windows
-from charlm.results.probes import (
+from charlm.results.probe_limits import (
     ConstantState,
-    Curve,
     GradientOverflow,
     NoGradient,
     NotAccessible,
     NotCommensurable,
     Note,
-    ProbeResult,
-    ScalarResult,
     TextTooShort,
 )
+from charlm.results.probes import Curve, ProbeResult, ScalarResult
 from charlm.seeding import derive_seed
 
 MAX_LAG = 1024  # tokens

@@ -17,14 +17,13 @@ from charlm.probes.rare_words import (
 from charlm.probes.true_context import States
 from charlm.probes.unit_sums import sum_by_unit
 from charlm.probes.windows import Bits, gather_windows, token_bits
-from charlm.results.probes import (
+from charlm.results.probe_limits import (
     CountedAtEnd,
-    Curve,
     NoRepeatedWords,
     Note,
-    ProbeResult,
     TextTooShort,
 )
+from charlm.results.probes import Curve, ProbeResult
 
 MIN_EVENTS = 30
 MIN_LENGTH = 2048  # tokens of the text

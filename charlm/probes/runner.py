@@ -24,10 +24,10 @@ from charlm.probes.base import (
     ProbeNotApplicableError,
 )
 from charlm.progress import Progress, ProgressCallback
+from charlm.results.probe_limits import NotFinite
 from charlm.results.probes import (
     Measured,
     NotApplicable,
-    NotFinite,
     Outcome,
     ProbeAnswer,
     ProbeCacheKey,

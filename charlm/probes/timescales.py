@@ -10,17 +10,15 @@ from charlm.models.activation_capture import capture_activations
 from charlm.models.char_lm import CharLM
 from charlm.probes.base import ProbeContext, ProbeNotApplicableError, ProbeOutput, register_probe
 from charlm.probes.windows import evenly_spaced, gather_windows
-from charlm.results.probes import (
+from charlm.results.probe_limits import (
     ConstantUnits,
-    Curve,
     NoGate,
     NotAccessible,
     Note,
-    ProbeResult,
-    ScalarResult,
     ShareKept,
     TextTooShort,
 )
+from charlm.results.probes import Curve, ProbeResult, ScalarResult
 
 NUM_STREAMS = 8  # passages that are read in parallel
 MEASURED_LENGTH = 2048  # tokens of a stream that are measured,

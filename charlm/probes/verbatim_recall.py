@@ -13,14 +13,8 @@ from charlm.evaluation import ngram
 from charlm.evaluation.streaming import advance, iter_logits
 from charlm.probes.base import ProbeContext, ProbeNotApplicableError, ProbeOutput, register_probe
 from charlm.probes.windows import Bits, gather_windows, token_bits
-from charlm.results.probes import (
-    Curve,
-    NoSeparator,
-    ProbeResult,
-    ScalarResult,
-    TextTooShort,
-    TooFewLetters,
-)
+from charlm.results.probe_limits import NoSeparator, TextTooShort, TooFewLetters
+from charlm.results.probes import Curve, ProbeResult, ScalarResult
 from charlm.seeding import derive_seed
 
 FILLER_LENGTHS = (16, 64, 256, 1024)  # tokens between the two readings, ascending

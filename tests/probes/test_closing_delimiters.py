@@ -12,7 +12,7 @@ from torch import Tensor
 
 from charlm.probes.base import ProbeContext, ProbeNotApplicableError
 from charlm.probes.closing_delimiters import bin_by_distance, closing_delimiters, share_below
-from charlm.results.probes import CountedAtEnd, TooFewClosers
+from charlm.results.probe_limits import CountedAtEnd, TooFewClosers
 
 KINDS = ("()", "[]", "()")  # round ones are twice as frequent
 

@@ -36,7 +36,13 @@ from charlm.probes.context_replacement import context_replacement, draw_places, 
 from charlm.probes.context_shuffle import context_shuffle, shuffle_words
 from charlm.probes.repeated_words import repeated_words
 from charlm.probes.verbatim_recall import verbatim_recall
-from charlm.results.probes import NoPlaces, PlacesLeftOut, TextTooShort, TooFewPlaces, TooFewWords
+from charlm.results.probe_limits import (
+    NoPlaces,
+    PlacesLeftOut,
+    TextTooShort,
+    TooFewPlaces,
+    TooFewWords,
+)
 
 ProbeFunction = Callable[..., ProbeOutput]
 AROUND_20 = (16, 18, 19, 20, 24)

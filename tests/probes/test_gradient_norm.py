@@ -27,7 +27,7 @@ from charlm.config import validate_config
 from charlm.models.char_lm import CharLM
 from charlm.probes.base import ProbeNotApplicableError
 from charlm.probes.gradient_norm import gradient_norm, gradient_norms
-from charlm.results.probes import ConstantState, NotCommensurable, TextTooShort
+from charlm.results.probe_limits import ConstantState, NotCommensurable, TextTooShort
 from charlm.seeding import derive_seed
 
 

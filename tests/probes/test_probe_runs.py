@@ -26,16 +26,15 @@ from charlm.probes.base import (
 from charlm.probes.batch import check_same_text, initialize_output_dir, probe_memory
 from charlm.probes.report import read_report
 from charlm.progress import NoProgress
+from charlm.results.probe_limits import NotFinite, TooFewClosers
 from charlm.results.probes import (
     Curve,
     Measured,
     NotApplicable,
-    NotFinite,
     ProbeDocumentation,
     ProbeRequest,
     ProbeResult,
     ScalarResult,
-    TooFewClosers,
 )
 from charlm.results.training import TrainingProgress
 from charlm.runs.run import Run

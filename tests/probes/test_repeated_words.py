@@ -17,7 +17,7 @@ from charlm.data.vocabulary import ids_to_text
 from charlm.probes.base import ProbeContext, ProbeNotApplicableError
 from charlm.probes.rare_words import find_repeated_words
 from charlm.probes.repeated_words import repeated_words
-from charlm.results.probes import NoRepeatedWords, TextTooShort
+from charlm.results.probe_limits import NoRepeatedWords, TextTooShort
 
 TEXT = text_with_repeated_words([69, 149], 32)
 SIZE = 10

@@ -21,7 +21,7 @@ from charlm.config import validate_config
 from charlm.models.char_lm import CharLM
 from charlm.probes.base import ProbeNotApplicableError
 from charlm.probes.timescales import decorrelation_times, timescales
-from charlm.results.probes import ConstantUnits, NoGate, TextTooShort
+from charlm.results.probe_limits import ConstantUnits, NoGate, TextTooShort
 
 
 def test_leaky_gate_and_state_have_same_timescale(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,12 @@ from torch import Tensor
 from charlm.data.vocabulary import ids_to_text
 from charlm.probes.base import ProbeNotApplicableError
 from charlm.probes.verbatim_recall import ratio_with_error, verbatim_recall
-from charlm.results.probes import NoSeparator, NotApplicableReason, TextTooShort, TooFewLetters
+from charlm.results.probe_limits import (
+    NoSeparator,
+    NotApplicableReason,
+    TextTooShort,
+    TooFewLetters,
+)
 
 
 def test_verbatim_recall_finds_memory_at_one_distance() -> None:

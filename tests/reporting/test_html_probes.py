@@ -18,17 +18,19 @@ from charlm.reporting.html.probes import (
     split_by_curve,
 )
 from charlm.reporting.wording.probes import describe_note, describe_reason
-from charlm.results.probes import (
-    Curve,
-    Measured,
+from charlm.results.probe_limits import (
     NoGate,
-    NotApplicable,
     NotApplicableReason,
     NotCommensurable,
     Note,
+    TextTooShort,
+)
+from charlm.results.probes import (
+    Curve,
+    Measured,
+    NotApplicable,
     ProbeResult,
     ScalarResult,
-    TextTooShort,
 )
 
 EXAMPLES: dict[str, Any] = {  # values of all fields of notes and reasons

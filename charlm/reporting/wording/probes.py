@@ -4,12 +4,11 @@ from collections.abc import Sequence
 
 from charlm.reporting.formatting import format_number, pluralize
 from charlm.reporting.wording.text import token_noun
-from charlm.results.probes import (
+from charlm.results.probe_limits import (
     ConstantState,
     ConstantUnits,
     CountedAtEnd,
     GradientOverflow,
-    Measured,
     NoGate,
     NoGradient,
     NoPlaces,
@@ -21,8 +20,6 @@ from charlm.results.probes import (
     Note,
     NotFinite,
     PlacesLeftOut,
-    ProbesReport,
-    ScalarResult,
     ShareKept,
     TextTooShort,
     TooFewClosers,
@@ -30,6 +27,7 @@ from charlm.results.probes import (
     TooFewPlaces,
     TooFewWords,
 )
+from charlm.results.probes import Measured, ProbesReport, ScalarResult
 
 BEYOND_64 = "lost beyond 64"  # name of the number in the answer
 
