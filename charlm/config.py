@@ -4,10 +4,7 @@
 them, whether it comes from the command line or from a run directory.
 """
 
-import math
-import re
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from functools import cache
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -16,156 +13,19 @@ from msgspec import Meta
 
 from charlm.cells.names import parse_custom_cell
 from charlm.errors import ConfigError
+from charlm.settings.model import ModelSettings
+from charlm.settings.options import MACHINE, TRAINING, OptionMetadata, PositiveInt, option
+from charlm.settings.values import parse_branches, parse_forget_bias, parse_split_ratios
 
 FORMAT_VERSION = 5  # of run directories: raised when an older charlm cannot read a newer run
 DEFAULT_CHARACTERS = 2_000_000  # budget of a run on a text if none is given
 DEFAULT_MAX_STEPS = 2000  # budget on a task if none is given
-TEST_CHARS_PER_MINUTE = 100_000  # that are scored at most if the budget is in minutes
 BUDGETS = ("characters", "max_steps", "epochs", "minutes")
-MIN_CHRONO_LENGTH = 3  # the shortest memory that chrono initialization is defined for
-PositiveInt = Annotated[int, Meta(ge=1, le=2**20)]
 NonNegativeInt = Annotated[int, Meta(ge=0, le=10**9)]
-TEXT, MODEL, TRAINING, MACHINE = "Text", "Model", "Training", "Machine"
 
 
-class OptionMetadata(msgspec.Struct, frozen=True, kw_only=True):
-    """Command-line option of a field."""
-
-    panel: str  # heading in --help
-    help: str
-    aliases: tuple[str, ...] = ()  # further spellings
-    metavar: str = ""  # empty: derived from the type
-    can_change: bool = False  # whether a resumed run may have another value
-    default: str = ""  # text that --help shows; empty: the default of the field
-
-
-def option(
-    panel: str,
-    text: str,
-    *aliases: str,
-    metavar: str = "",
-    can_change: bool = False,
-    default: str = "",
-) -> Meta:
-    """Return the annotation that makes a field an option."""
-    metadata = OptionMetadata(
-        panel=panel,
-        help=text,
-        aliases=aliases,
-        metavar=metavar,
-        can_change=can_change,
-        default=default,
-    )
-    return Meta(description=text, extra={"option": metadata})
-
-
-class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Config(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings that determine what a run computes, and how it is executed."""
-
-    # text
-    glob: Annotated[
-        str, option(TEXT, "Pattern of the files to read in a directory.", metavar="GLOB")
-    ] = "**/*.txt"
-    vocab: Annotated[
-        Literal["chars", "bytes"],
-        option(TEXT, "Kind of token: Unicode code points or single bytes."),
-    ] = "chars"
-    split_ratios: Annotated[
-        str,
-        option(
-            TEXT, "Proportions of the train, valid and test splits, in this order.", metavar="A/B/C"
-        ),
-    ] = "90/5/5"
-    split_by: Annotated[
-        Literal["auto", "position", "file", "line"],
-        option(
-            TEXT,
-            "What a split is made of: position (one cut through the whole text), file (each file "
-            "is in one split, by a hash of its path) or line (for independent items, by a hash of "
-            "the line). auto: file where the text is at least 100 files, else position.",
-        ),
-    ] = "auto"
-    test_chars: Annotated[
-        int,
-        Meta(ge=0, le=10**12),
-        option(
-            TEXT,
-            "Score at most this many characters of the test split: the beginnings of its files, "
-            "all cut at the same length, or the beginning of the split if it is not by file.",
-            default=f"all; with --minutes {TEST_CHARS_PER_MINUTE} per minute",
-        ),
-    ] = 0
-    min_char_frequency: Annotated[
-        float,
-        Meta(ge=0, lt=1),
-        option(
-            TEXT,
-            "Characters that are rarer in the training split are coded as unknown characters.",
-        ),
-    ] = 1e-5
-    valid_file: Annotated[
-        str,
-        option(TEXT, "File to validate on, instead of a split.", metavar="PATH", can_change=True),
-    ] = ""
-    test_file: Annotated[
-        str, option(TEXT, "File to test on, instead of a split.", metavar="PATH", can_change=True)
-    ] = ""
-
-    # model
-    cell: Annotated[
-        str,
-        option(
-            MODEL, "Recurrent cell: a name from charlm cells, or FILE.py:CLASS.", metavar="CELL"
-        ),
-    ] = "lstm"
-    hidden_size: Annotated[PositiveInt, option(MODEL, "Units per layer.")] = 256
-    num_layers: Annotated[int, Meta(ge=1, le=64), option(MODEL, "Recurrent layers.")] = 1
-    embedding_dim: Annotated[PositiveInt, option(MODEL, "Size of a token's embedding.")] = 64
-    dropout: Annotated[
-        float, Meta(ge=0, lt=1), option(MODEL, "Dropout probability of each layer's output.")
-    ] = 0.0
-    weight_dropout: Annotated[
-        float,
-        Meta(ge=0, lt=1),
-        option(MODEL, "Dropout probability of the hidden-to-hidden weights."),
-    ] = 0.0
-    tie_weights: Annotated[
-        bool, option(MODEL, "Use one matrix as input embedding and output projection.")
-    ] = False
-    initial_state: Annotated[
-        Literal["zero", "learned"], option(MODEL, "State before the first token.")
-    ] = "zero"
-    forget_bias: Annotated[
-        str,
-        option(
-            MODEL,
-            "Initial bias of the LSTM forget gate, GRU update gate and similar gates: default, a "
-            "number, chrono or chrono:N (N tokens; chrono alone takes --seq-len). default leaves "
-            "it to the cell.",
-            metavar="BIAS",
-        ),
-    ] = "default"
-    recurrent_init: Annotated[
-        Literal["recipe", "default", "orthogonal"],
-        option(
-            MODEL,
-            "Initial hidden-to-hidden matrices: recipe (the cell's recipe names one of the other "
-            "two), default (leaves them to the cell) or orthogonal.",
-        ),
-    ] = "recipe"
-    block: Annotated[
-        Literal["none", "residual"],
-        option(MODEL, "Block around each cell. residual: pre-norm, residual and gated MLP."),
-    ] = "none"
-    kernel: Annotated[
-        str,
-        option(
-            MODEL,
-            "Implementation of the recurrence: auto, or a name from charlm cells.",
-            metavar="KERNEL",
-            can_change=True,
-        ),
-    ] = "auto"
 
     # training
     batch_size: Annotated[
@@ -327,90 +187,6 @@ TEXT_ONLY_FIELDS = (
     *("valid_file", "test_file", "seq_len", "characters", "epochs", "minutes", "branches"),
     *("final_eval", "save_every", "keep"),
 )
-
-
-def parse_split_ratios(ratios: str) -> tuple[Fraction, Fraction, Fraction]:
-    """Return the exact proportions of train, valid and test: '90/5/5' -> (9/10, 1/20, 1/20).
-
-    Raises:
-        ConfigError: The text is not three positive numbers.
-    """
-    number = r"(\d{1,9}(?:\.\d{1,9})?)"
-    match = re.fullmatch(f"{number}/{number}/{number}", ratios)
-    train, valid, test = map(Fraction, match.groups()) if match else (Fraction(0),) * 3
-    if not min(train, valid, test):
-        raise ConfigError(
-            f"cannot use --split-ratios {ratios}: it must be three positive numbers, for train, "
-            "valid and test. Try 90/5/5"
-        )
-    total = train + valid + test
-    return train / total, valid / total, test / total
-
-
-def parse_branches(text: str) -> tuple[Fraction, ...]:
-    """Return the fractions of the budget at which a branch ends: '1/8,1/3' -> (1/8, 1/3).
-
-    Raises:
-        ConfigError: The text is not empty and not a list of ascending fractions between 0 and 1.
-    """
-    if not text:
-        return ()
-    number = r"\s*(\d{1,9}(?:/\d{1,9}|\.\d{1,9})?)\s*"
-    matches = [re.fullmatch(number, part) for part in text.split(",")]
-    try:
-        fractions = tuple(Fraction(match[1]) for match in matches if match)
-    except ZeroDivisionError:
-        fractions = ()
-    ascending = list(fractions) == sorted(set(fractions))
-    if (
-        len(fractions) != len(matches)
-        or not ascending
-        or not 0 < min(fractions) <= max(fractions) < 1
-    ):
-        raise ConfigError(
-            f"cannot use --branches {text}: it must be ascending fractions of the budget, between "
-            "0 and 1. Try 1/8,1/3"
-        )
-    return fractions
-
-
-class ForgetBias(msgspec.Struct, frozen=True):
-    """Parsed `forget_bias`: both None leave it to the cell."""
-
-    bias: float | None = None  # the same for all units
-    chrono_length: int | None = None  # longest memory of chrono initialization, in tokens
-
-
-def parse_forget_bias(text: str, seq_len: int) -> ForgetBias:
-    """Parse default, a number, chrono or chrono:N.
-
-    Args:
-        text: Value of `forget_bias`.
-        seq_len: Longest memory in tokens, where chrono names none.
-
-    Raises:
-        ConfigError: The text is none of these, or N is below 3.
-    """
-    if text == "default":
-        return ForgetBias()
-    if match := re.fullmatch(r"chrono(?::(\d{1,9}))?", text):
-        length = int(match[1] or seq_len)
-        if length < MIN_CHRONO_LENGTH:
-            raise ConfigError(
-                f"cannot use --forget-bias {text}: chrono needs at least {MIN_CHRONO_LENGTH} "
-                "tokens. Try chrono:100"
-            )
-        return ForgetBias(chrono_length=length)
-    try:
-        bias = float(text)
-    except ValueError:
-        bias = math.nan
-    if not math.isfinite(bias):
-        raise ConfigError(
-            f"cannot use --forget-bias {text}: it must be default, a number, chrono or chrono:N. "
-            "Try --forget-bias 2"
-        )
-    return ForgetBias(bias=bias)
 
 
 def describe_block(block: str) -> str:

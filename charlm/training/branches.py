@@ -12,8 +12,9 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
 
-from charlm.config import Config, parse_branches
+from charlm.config import Config
 from charlm.errors import ConfigError
+from charlm.settings.values import parse_branches
 from charlm.training.schedule import branch_steps
 
 

@@ -7,12 +7,13 @@ import msgspec
 
 from charlm.cells import loader
 from charlm.cells.names import parse_custom_cell
-from charlm.config import TEST_CHARS_PER_MINUTE, Config, validate_config
+from charlm.config import Config, validate_config
 from charlm.data.corpus import Corpus, Sources, load_corpus, reload_corpus
 from charlm.errors import ConfigError, DataError
 from charlm.execution.torchrun import world_size
 from charlm.progress import Progress
 from charlm.runs.run import Run
+from charlm.settings.model import TEST_CHARS_PER_MINUTE
 from charlm.training.planning import run_kernel
 
 logger = logging.getLogger("charlm")

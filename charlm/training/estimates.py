@@ -8,12 +8,13 @@ from collections import deque
 from time import perf_counter
 from typing import NamedTuple
 
-from charlm.config import Config, parse_branches
+from charlm.config import Config
 from charlm.data.corpus import Corpus
 from charlm.errors import ConfigError
 from charlm.evaluation.scoring import VALIDATION_TOKENS, iter_token_nll, validation_bpc
 from charlm.models.build import build_char_lm
 from charlm.runs.run import RECENT_CHECKPOINTS
+from charlm.settings.values import parse_branches
 from charlm.training.branches import plan_branches
 from charlm.training.budget import (
     DEFAULT_VALIDATIONS,
