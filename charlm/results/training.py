@@ -35,6 +35,13 @@ class BranchMetrics(msgspec.Struct, frozen=True):
     valid_bits: float | None  # bits per token, subsampled validation; None if the copy diverged
 
 
+class BranchStep(msgspec.Struct, frozen=True):
+    """An optimizer step of a copy that is decayed; it is shown, but not recorded."""
+
+    done: int  # steps of the copy
+    total: int  # steps that it will have
+
+
 class CheckpointSaved(msgspec.Struct, frozen=True):
     """A checkpoint was written."""
 
@@ -42,7 +49,7 @@ class CheckpointSaved(msgspec.Struct, frozen=True):
 
 
 Metrics = StepMetrics | ValidationMetrics | BranchMetrics
-TrainingEvent = Metrics | CheckpointSaved
+TrainingEvent = Metrics | BranchStep | CheckpointSaved
 
 
 class RunEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from charlm.evaluation.scoring import validation_bpc
 from charlm.models.char_lm import CharLM
 from charlm.results.training import (
     BranchMetrics,
+    BranchStep,
     CheckpointSaved,
     EventName,
     RunEvent,
@@ -39,8 +40,8 @@ def run_training_loop(
 ) -> Iterator[TrainingEvent]:
     """Train until the budget is used up, or until `stop` returns True.
 
-    It stops after a whole step, and saves a checkpoint first. Every event is in `metrics.jsonl`
-    before it is yielded, and a checkpoint contains all that was yielded before. The caller must
+    It stops after a whole step, and saves a checkpoint first. Metrics are in `metrics.jsonl` before
+    they are yielded, and a checkpoint contains all that were yielded before. The caller must
     exhaust the generator.
 
     Args:
@@ -91,7 +92,7 @@ def run_training_loop(
             # A checkpoint of this step is always one from before the branch. So a resumed run
             # repeats the whole branch.
             if branch := branches.get(trainer.step):
-                result = _run_branch(trainer, branch, batches, corpus, stop)
+                result = yield from _run_branch(trainer, branch, batches, corpus, stop)
                 if result is None:
                     if trainer.step != saved_step:
                         yield save()
@@ -132,8 +133,11 @@ def _run_branch(
     batches: BatchSampler,
     corpus: Corpus,
     stop: Callable[[], bool],
-) -> BranchMetrics | None:
+) -> Generator[BranchStep, None, BranchMetrics | None]:
     """Train and validate a decayed copy, and leave the trainer as it was.
+
+    Yields:
+        Each step of the copy.
 
     Returns:
         Its result, or None if `stop` returned True.
@@ -144,6 +148,7 @@ def _run_branch(
             if trainer.process_group.any(stop()):
                 return None
             trainer.train_step(batches[trainer.step])
+            yield BranchStep(trainer.step - branch.start, branch.end - branch.start)
         bits = _validate(trainer, corpus)
     characters = branch.end * trainer.config.batch_size * trainer.config.seq_len
     return BranchMetrics(float(branch.fraction), branch.end, characters, bits)

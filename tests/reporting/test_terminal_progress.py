@@ -6,9 +6,10 @@ import sys
 import pytest
 
 from charlm.progress import Progress
+from charlm.reporting.terminal import progress
 from charlm.reporting.terminal.progress import JobsDisplay, TerminalProgress
 from charlm.results.jobs import JobProgress, JobState
-from charlm.results.training import CheckpointSaved, StepMetrics, ValidationMetrics
+from charlm.results.training import BranchStep, CheckpointSaved, StepMetrics, ValidationMetrics
 
 
 class Terminal(io.StringIO):
@@ -95,12 +96,25 @@ def test_training_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "step 7/10" not in shown
 
 
+def test_bar_of_training_shows_a_copy_that_is_decayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = use_terminal(monkeypatch)
+    monkeypatch.setattr(progress, "REFRESH_SECONDS", 0.0)
+    with TerminalProgress(0.0).training(10, 100, None) as update:
+        update(step(6))
+        update(BranchStep(2, 7))
+        assert terminal.getvalue().endswith("decayed copy: step 2 of 7")
+        update(step(7))
+    assert "decayed" not in terminal.getvalue().rpartition("\r")[2]
+
+
 def test_training_is_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with TerminalProgress(0.0).training(10, 100, 2.25) as update:
         update(step(6))
         update(ValidationMetrics(6, 600, 2.5))
+        update(BranchStep(2, 7))
         update(step(7))
-    first, second = capsys.readouterr().err.splitlines()
+    first, copy, second = capsys.readouterr().err.splitlines()
+    assert copy == "decayed copy: step 2 of 7"
     assert first.startswith("step 6/10  ") and "valid - best 2.250 lr 6e-03 grad 0.5" in first
     assert "train 2.00 valid 2.500 best 2.250" in second and " remaining " in second
 

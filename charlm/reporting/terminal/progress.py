@@ -14,7 +14,9 @@ from charlm.progress import ProgressCallback
 from charlm.reporting.formatting import format_count, format_duration
 from charlm.reporting.wording.text import describe_job
 from charlm.results.jobs import JobState
-from charlm.results.training import StepMetrics, TrainingEvent, ValidationMetrics
+from charlm.results.training import BranchStep, StepMetrics, TrainingEvent, ValidationMetrics
+
+REFRESH_SECONDS = 0.1  # between changes of a bar whose count stands still
 
 
 class TerminalProgress:
@@ -84,7 +86,7 @@ class TrainingDisplay:
         """Create a display; best_bits: best validation so far, of a resumed run."""
         self.max_steps, self.tokens_per_step = max_steps, tokens_per_step
         self.log_every = log_every
-        self.start = self.last_line = time.monotonic()
+        self.start = self.last_shown = time.monotonic()
         self.first_step: int | None = None  # steps that were done at the start
         self.best_bits = best_bits
         self.train_bits: float | None = None
@@ -118,10 +120,22 @@ class TrainingDisplay:
             self.learning_rate, self.gradient_norm = event.learning_rate, event.gradient_norm
             self.bar.set_description_str(self._line(event.step), refresh=False)
             self.bar.update()
-            now = time.monotonic()
-            if self.bar.disable and now - self.last_line >= self.log_every:
-                self.last_line = now
+            if self.bar.disable and self._is_due(self.log_every):
                 self._print_line(event.step)
+        elif isinstance(event, BranchStep):
+            message = f"decayed copy: step {event.done} of {event.total}"
+            if self.bar.disable and self._is_due(self.log_every):
+                print_message(message)
+            elif not self.bar.disable and self._is_due(REFRESH_SECONDS):
+                self.bar.set_description_str(message)
+
+    def _is_due(self, interval: float) -> bool:
+        """Return whether the display is older than the interval in seconds, which then restarts."""
+        now = time.monotonic()
+        if now - self.last_shown < interval:
+            return False
+        self.last_shown = now
+        return True
 
     def _tokens_per_second(self, step: int) -> float:
         steps = step - (self.first_step or 0)
