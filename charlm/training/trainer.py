@@ -23,7 +23,7 @@ from charlm.training.optimizer import AdamW, clip_gradients
 from charlm.training.schedule import learning_rate
 from charlm.training.weight_dropout import drop_weights, recurrent_weights
 
-BETA2 = 0.95  # 0.999 averages over more steps than such short runs have: docs/recipes.md
+BETA2 = 0.95  # of AdamW; the recipes were searched with it: docs/recipes.md
 
 
 class Trainer(Generic[Model]):
@@ -43,6 +43,7 @@ class Trainer(Generic[Model]):
         cpu: CPU seconds so far; its total is that of earlier processes of the run.
         cpu_start: CPU time of this process at which it began to work on the run.
         best: Step and bits per token of the best validation.
+        end_step: Steps after which a branch ends; None outside of branches.
     """
 
     def __init__(
@@ -65,8 +66,8 @@ class Trainer(Generic[Model]):
         self.step = 0
         self.seconds = 0.0
         self.cpu, self.cpu_start = CpuSeconds(), time.process_time()
-        self.end_step: int | None = None  # of a branch
         self.best: tuple[int, float] | None = None
+        self.end_step: int | None = None
         model.train()
 
     def train_step(self, batch: Batch) -> StepMetrics:
