@@ -79,7 +79,7 @@ class ForkServer:
             self.process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "charlm.execution.fork_server"),
-                    *(str(theirs.fileno()), "-" * COMMAND_LINE_BYTES),
+                    *(str(theirs.fileno()), " " * COMMAND_LINE_BYTES),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -109,6 +109,12 @@ class ForkServer:
             if number not in self.replies:
                 raise CharlmError(self._failure())
             return ForkedWorker(self, number, self.replies[number].pid)
+
+    def is_running(self) -> bool:
+        """Return whether the server can start workers."""
+        with self.lock:
+            self._receive(timeout=0)
+            return not self.has_ended
 
     def exit_code(self, number: int) -> int | None:
         """Return the exit code of a worker, or None while it runs."""
@@ -183,7 +189,7 @@ def start_local_worker(argv: Sequence[str], log: Path, directory: Path) -> Worke
     """Start a charlm command on this machine; its stderr is appended to the log."""
     if not CAN_FORK:
         return start_worker(argv, log, directory)
-    if running_server().has_ended:
+    if not running_server().is_running():
         running_server().close()
         running_server.cache_clear()
     return running_server().start(argv, log, directory)
@@ -196,12 +202,16 @@ def running_server() -> ForkServer:
 
 
 def _is_alive(pid: int) -> bool:
-    """Return whether a process that is not our child exists."""
+    """Return whether a process that is not our child runs; one that nobody waits for does not."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return _process_fields(pid)[0] != "Z"
+    except FileNotFoundError:
         return False
-    return True
+
+
+def _process_fields(pid: int | str) -> list[str]:
+    """Return the fields of a process in proc(5), from the third on: its state."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def main() -> None:
@@ -211,7 +221,8 @@ def main() -> None:
     preload()
     gc.collect()
     gc.freeze()  # workers share these pages as long as nothing writes to them
-    run_worker(serve(connection))
+    server = os.getpid()
+    run_worker(serve(connection), server)
 
 
 def preload() -> None:
@@ -264,15 +275,20 @@ def serve(connection: socket.socket) -> Request:
                     os.kill(pid, signal.SIGTERM)
 
 
-def run_worker(request: Request) -> None:
-    """Become the process of a charlm command, as `start_worker` starts it, and run it."""
+def run_worker(request: Request, server: int) -> None:
+    """Become the process of a charlm command, as `start_worker` starts it, and run it.
+
+    Args:
+        request: Command.
+        server: Process id of the server, which may have ended by now.
+    """
     os.setsid()
     log = os.open(request.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     os.dup2(log, 2)
     os.close(log)
     os.chdir(request.directory)
     os.environ.clear()
-    os.environ.update(request.environment, **{PARENT_PID_VARIABLE: str(os.getppid())})
+    os.environ.update(request.environment, **{PARENT_PID_VARIABLE: str(server)})
     sys.path[0] = request.directory
     sys.argv = ["charlm", *request.argv]
     show_command_line([sys.executable, "-m", "charlm", *request.argv])
@@ -281,8 +297,7 @@ def run_worker(request: Request) -> None:
 
 def show_command_line(words: Sequence[str]) -> None:
     """Let `ps` show these words, where the arguments of the server are in memory."""
-    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-    start, end = int(fields[45]), int(fields[46])  # arg_start, arg_end in proc(5)
+    start, end = map(int, _process_fields("self")[45:47])  # arg_start, arg_end
     text = "\0".join(words).encode()[: end - start - 1].ljust(end - start, b"\0")
     ctypes.memmove(start, text, end - start)
 
