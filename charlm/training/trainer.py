@@ -53,6 +53,7 @@ class Trainer(Generic[Model]):
         max_steps: int,
         process_group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
+        assert config.learning_rate and config.grad_clip, "the recipe was not applied"
         self.model, self.config, self.max_steps = model, config, max_steps
         self.process_group = process_group
         initial = set(model.initial_states)  # (1, hidden_size), but no matrices: no weight decay

@@ -31,7 +31,7 @@ from charlm.training.trainer import Trainer
 
 torch.set_default_dtype(torch.float64)
 settings = {"hidden_size": 12, "embedding_dim": 5, "num_layers": 2, "batch_size": 6, "seq_len": 7}
-settings |= {"initial_state": "learned", "learning_rate": 0.01}
+settings |= {"initial_state": "learned", "learning_rate": 0.01, "grad_clip": 1.0}
 settings |= {"cell": sys.argv[1], "block": sys.argv[3], "weight_dropout": float(sys.argv[4])}
 config = validate_config(settings)
 group = init_process_group("cpu", 6)
@@ -77,6 +77,7 @@ def test_two_processes_compute_what_one_computes(
     assert process.returncode == 0, stderr
     expected, actual = (safetensors.torch.load_file(path) for path in (one, two))
     assert expected.keys() == actual.keys()
+    assert expected["training/exp_avg/weight"].any()  # it has been trained
     for name, value in expected.items():
         torch.testing.assert_close(actual[name], value, rtol=1e-9, atol=1e-9, msg=name)
 

@@ -6,12 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import make_run
+from conftest import TINY, make_run
 
+from charlm.config import validate_config
 from charlm.data.batches import BatchSampler
+from charlm.models.build import build_char_lm
 from charlm.results.training import StepMetrics
 from charlm.training.completion import restore_trainer
 from charlm.training.loop import run_training_loop
+from charlm.training.trainer import Trainer
 
 
 def test_training_learns(tmp_path: Path, book: Path) -> None:
@@ -60,3 +63,10 @@ def test_gradient_is_clipped_by_its_whole_norm(tmp_path: Path, book: Path) -> No
     metrics = trainer.train_step(BatchSampler(corpus.split("train"), 4, 16, 0)[0])
     norm = torch.stack([p.grad.norm() for p in trainer.model.parameters()]).norm()  # type: ignore
     assert metrics.gradient_norm > 1e-2 and norm == pytest.approx(1e-3, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "grad_clip"])
+def test_settings_that_are_left_to_the_recipe_are_not_trained_with(name: str) -> None:
+    config = validate_config({**TINY, name: 0.0})
+    with pytest.raises(AssertionError, match="recipe"):
+        Trainer(build_char_lm(config, 9, "loop", "cpu"), config, 1)
