@@ -49,6 +49,9 @@ def eval_command(
 ) -> None:
     """Score a text exactly: every character once, as one stream.
 
+    The state is carried on from one file to the next. Where a run has --test-chars, the test split
+    is the beginnings of its files.
+
     charlm eval runs/code
 
     charlm eval runs/code other.txt --json

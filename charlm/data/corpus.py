@@ -53,10 +53,20 @@ class Corpus:
         start, end = self.record.splits[name]
         return self.encoding.ids[start:end]
 
-    def units(self, split: str) -> Units:
-        """Return the units of a split that are resampled for an interval."""
+    def units(self, split: str, length: int | None = None) -> Units:
+        """Return the units of a split that are resampled for an interval.
+
+        Args:
+            split: Name of the split.
+            length: Tokens that are read, from its beginning; None: all. Blocks and groups of lines
+                are units of these tokens, files are always those of the split.
+        """
+        start, end = self.record.splits[split]
         by_line = self.record.split_by == "line"
-        return text_units(self.encoding, self.record.splits[split], by_line)
+        units = text_units(self.encoding, (start, end), by_line)
+        if length is None or units.kind == "file":
+            return units
+        return text_units(self.encoding, (start, min(end, start + length)), by_line)
 
     def unit_edges(self, split: str) -> Edges:
         """Return the edges of the units of a split, (units + 1,), from 0 to its length."""

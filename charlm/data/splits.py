@@ -67,8 +67,7 @@ def plan_splits(
         parts = {shared: list(sources)}
         parts |= {(split,): list(part) for split, part in separate.items()}
     else:
-        bounds = list(split_shares(config, shared).values())
-        shares = list(accumulate(bounds))
+        shares = list(accumulate(split_shares(config, shared).values()))
         if split_by == "file":
             pieces = _split_files(sources, shares)
         else:

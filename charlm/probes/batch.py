@@ -54,7 +54,7 @@ def probe(
     Args:
         runs: A run or its directory, or several that read the same text.
         probes: Names of probes; empty: the three of memory.
-        full: Whether to measure all probes, if none is named.
+        full: Whether to measure all probes, instead of naming some.
         split: "test" or "valid".
         max_chars: Tokens of the split that are probed, from its beginning.
         seed: Seed of every random choice of a probe.
@@ -68,7 +68,8 @@ def probe(
         progress: Receiver of progress.
 
     Raises:
-        ConfigError: A name is unknown, or the runs read different texts or have the same name.
+        ConfigError: A name is unknown or given beside `full`, or the runs read different texts or
+            have the same name.
         OutputExistsError: `out` has other files, or results of another request.
     """
     runs = _open_runs(runs)

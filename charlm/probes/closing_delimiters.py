@@ -42,15 +42,16 @@ def closing_delimiters(context: ProbeContext, min_events: int = MIN_EVENTS) -> P
     expects. The second one compares the odds of any closing bracket at a true closer with those at
     up to 4,096 places where nothing is open: the share of pairs with higher odds at the closer,
     which is the area under the curve of hits against false alarms. Neither changes if a constant is
-    added to the logits of all closing brackets. Distances from d to 2d share a bin; a bin with
-    fewer than 200 closers is merged with the next nearer one.
+    added to the logits of all closing brackets. The second figure is left out where there are fewer
+    than 200 such places, as in a text that is one large bracket. Distances from d to 2d share a
+    bin; a bin with fewer than 200 closers is merged with the next nearer one.
 
     Unit: Share of closers, and of pairs, by distance in characters (the geometric mean of a bin).
     Error bars are standard errors.
 
     Chance: In the first figure, the share of the most frequent closing bracket of each bin. In the
     second one, the line: a half. The n-gram sees the seven characters before and no opener further
-    back: interpolated Kneser-Ney of order 8, counted on the training text (the last 2^24 characters
+    back: modified Kneser-Ney of order 8, counted on the training text (the last 2^24 characters
     of a long one), at the same places.
 
     Source: Karpathy, Johnson & Fei-Fei (2015), "Visualizing and Understanding Recurrent Networks",
@@ -77,39 +78,41 @@ def closing_delimiters(context: ProbeContext, min_events: int = MIN_EVENTS) -> P
     true_closer = np.cumsum(is_closer)[context.ids[closer]] - 1
     distance = closer - opener
     bins = bin_by_distance(distance, min_events)
-    choices, detections, numbers = [], [], []
+    choices: list[Curve] = []
+    detections: list[Curve] = []
+    numbers: list[ScalarResult] = []
+    x = f"{context.unit}s since the opener"
     for name, prediction in predictions.items():
         correct = (prediction.closers[: len(closer)].argmax(1) == true_closer).astype(float)
-        odds, false_odds = np.split(prediction.log_odds, [len(closer)])
-        detected = share_below(np.sort(false_odds), odds)
         choices.append(binned_curve(name, distance, bins, correct))
-        detections.append(binned_curve(name, distance, bins, detected))
         if not name:
             base_rate = float(np.bincount(true_closer).max() / len(closer))
-            numbers = [
-                mean_with_interval("which bracket is closed", correct, base_rate),
-                mean_with_interval("closer against nothing open", detected, 0.5),
-            ]
+            numbers.append(mean_with_interval("which bracket is closed", correct, base_rate))
+        if len(nothing_open) < min_events:
+            continue
+        odds, false_odds = np.split(prediction.log_odds, [len(closer)])
+        detected = share_below(np.sort(false_odds), odds)
+        detections.append(binned_curve(name, distance, bins, detected))
+        if not name:
+            numbers.append(mean_with_interval("closer against nothing open", detected, 0.5))
     choices.append(base_rate_curve(distance, bins, true_closer))
+    panel = ProbeResult(
+        title="whether one is open",
+        x=x,
+        y="share of pairs with higher odds at the closer",
+        chance=0.5,
+        curves=detections,
+    )
     notes: list[Note] = []
     if len(counted_ids) < len(context.train_ids):
         notes.append(CountedAtEnd("n-grams", len(counted_ids)))
-    x = f"{context.unit}s since the opener"
     return ProbeOutput(
         ProbeResult(
             title="which bracket",
             x=x,
             y="share right, of closing brackets",
             curves=choices,
-            panels=[
-                ProbeResult(
-                    title="whether one is open",
-                    x=x,
-                    y="share of pairs with higher odds at the closer",
-                    chance=0.5,
-                    curves=detections,
-                )
-            ],
+            panels=[panel] if detections else [],
             numbers=numbers,
             notes=notes,
         )
@@ -161,7 +164,7 @@ def predict(log_probabilities: Tensor, is_closer: NDArray[np.bool_]) -> Predicti
 def share_below(others: Floats, values: Floats) -> Floats:
     """Return the share of the others, ascending, that each value exceeds; equal ones count half."""
     below, up_to = (np.searchsorted(others, values, side) for side in ("left", "right"))
-    return (below + up_to) / 2 / max(1, len(others))
+    return (below + up_to) / 2 / len(others)
 
 
 def bin_by_distance(distance: Positions, min_events: int) -> list[Positions]:

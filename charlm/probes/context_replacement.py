@@ -38,12 +38,14 @@ def context_replacement(
     Protocol: The places are the same for all models that read the text. They are spread evenly over
     it, 8,192 for k = 16 and 64, 1,024 for 256 and 256 for 1,024. Before each place stands a true
     text of k characters, and 256 more; both are of the same file where the text is cut by files. In
-    the changed text, everything before those k characters comes from a place that is at least a
-    quarter of the text away. The cost of the character there is compared with its cost after at
-    least 2,048 true characters. Both states come from reading real text, unlike an initial state.
+    the changed text, everything before those k characters comes from a place that is about a
+    quarter of the text away, or more. The cost of the character there is compared with its cost
+    after at least 2,048 characters as they stand in the text (all, near its beginning), which can
+    reach back into the files before. Both states come from reading real text, unlike an initial
+    state.
 
     Unit: Bits lost per character (or byte), by the number of true characters. Errors are standard
-    errors over the files or blocks of the text.
+    errors over the files, groups of lines or blocks of the text.
 
     Chance: The line is 0: a model that remembers nothing beyond the last k characters loses nothing
     there.
@@ -130,8 +132,8 @@ def draw_places(
 def foreign_positions(context: ProbeContext, start: Positions) -> Positions:
     """Return for each start a place before which the other text stands, far away from it.
 
-    It is between a quarter and three quarters of the text further on, and goes on at the beginning
-    after the end. Such places are multiples of GRID, at which states are kept.
+    It is between a quarter and three quarters of the text further on, counted on from the beginning
+    after the end, and rounded down to a multiple of GRID, at which states are kept.
     """
     length = len(context.ids)
     shift = context.random("foreign").uniform(0.25, 0.75, len(start)) * length

@@ -58,10 +58,11 @@ def context_shuffle(
     true ones are scored, from k / 1.41 to 1.41 k, and compared with their cost after the true text.
     Lengths above 128 are scored from every fourth place. The reach is the k from which on no more
     than 0.01 bits are lost, by the nearest monotone curve, interpolated on a logarithmic scale. Its
-    95 % interval is a bootstrap with 1,000 resamples of the files or blocks of the text.
+    95 % interval is a bootstrap with 1,000 resamples of the files, groups of lines or blocks of the
+    text.
 
     Unit: Bits lost per character (or byte), by the number of characters in true order. Errors are
-    standard errors over the files or blocks.
+    standard errors over the same parts of the text.
 
     Chance: The line is 0: a model that does not use the order of words beyond the last k characters
     loses nothing there.

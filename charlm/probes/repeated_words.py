@@ -47,8 +47,8 @@ def repeated_words(context: ProbeContext, min_events: int = MIN_EVENTS) -> Probe
     the difference is what the first occurrence causes. Events and other words are the same for all
     models that read the text.
 
-    Unit: Bits per word. The interval is over the files or blocks of the text; errors of the curve
-    are standard errors over words.
+    Unit: Bits per word. The interval is over the files, groups of lines or blocks of the text;
+    errors of the curve are standard errors over words.
 
     Chance: The line is 0: a model that does not remember the word saves nothing.
 

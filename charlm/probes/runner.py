@@ -12,7 +12,7 @@ from charlm import __version__
 from charlm.cells.names import cell_label
 from charlm.config import FORMAT_VERSION
 from charlm.data.corpus import Corpus
-from charlm.errors import DataError
+from charlm.errors import ConfigError, DataError
 from charlm.models.build import build_char_lm
 from charlm.models.char_lm import CharLM
 from charlm.probes.base import (
@@ -50,8 +50,12 @@ def select_probes(names: Sequence[str], full: bool = False) -> list[Probe]:
     They are in order of their names.
 
     Raises:
-        ConfigError: A name is unknown.
+        ConfigError: A name is unknown, or all are asked for beside names.
     """
+    if names and full:
+        raise ConfigError(
+            "cannot measure all probes and only some of them. Try --full or --probes alone"
+        )
     if names:
         return [PROBES[name] for name in sorted(set(names))]
     return list(PROBES.values()) if full else [PROBES[name] for name in MEMORY_PROBES]
@@ -234,6 +238,7 @@ def build_probe_context(
 ) -> ProbeContext:
     """Return the input of the probes of a run: the model in eval mode, and the text."""
     start, end = text_span(corpus, request)
+    units = corpus.units(request.split, end - start)
     model.eval()
 
     def make_untrained_model() -> CharLM:
@@ -245,8 +250,8 @@ def build_probe_context(
         ids=corpus.encoding.ids[start:end],
         vocabulary=run.vocabulary,
         train_ids=corpus.split("train"),
-        unit_edges=corpus.unit_edges(request.split),
-        unit_kind=corpus.unit_kind(request.split),
+        unit_edges=units.edges,
+        unit_kind=units.kind,
         seed=request.seed,
         expect=work.expect,
         tick=work.advance,

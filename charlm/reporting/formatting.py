@@ -60,6 +60,19 @@ def format_number(value: float | None) -> str:
     return text.replace("-", "−")
 
 
+def format_with_interval(value: float, low: float, high: float) -> tuple[str, str]:
+    """Return a number and its interval, both to two digits of half the interval.
+
+    There are at most four decimals: (0.0312, 0.018, 0.044) -> ('0.031', '0.018 to 0.044').
+    """
+    half = (high - low) / 2
+    decimals = min(4, max(0, 1 - math.floor(math.log10(half)))) if half > 0 else 4
+    # Without a sign before zero.
+    texts = [f"{round(number, decimals) + 0.0:,.{decimals}f}" for number in (value, low, high)]
+    text, from_, to = (text.replace("-", "−") for text in texts)
+    return text, f"{from_} to {to}"
+
+
 def format_fixed(value: float | None) -> str:
     """Return four decimals; a dash for None."""
     return "-" if value is None else f"{value:.4f}"

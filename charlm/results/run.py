@@ -47,7 +47,10 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Exact score of a text, read as one stream with carried state."""
+    """Exact score of a text, read as one stream with carried state.
+
+    Files, or their beginnings (`test_chars`), follow each other in it: the state is carried on.
+    """
 
     bits_per_char: float | None  # None if the bytes are not UTF-8
     bits_per_byte: float  # bits per byte of the text as UTF-8

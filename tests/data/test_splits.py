@@ -190,6 +190,16 @@ def test_units_are_the_files_of_a_split_or_blocks(tmp_path: Path) -> None:
     assert few.record.split_by == "file" and few.unit_kind("test") == "block"
 
 
+def test_units_of_the_beginning_are_its_blocks_but_all_files(tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text("ab" * 60_000)
+    corpus = load(tmp_path / "x.txt", split_ratios="10/40/50")
+    assert np.diff(corpus.units("test").edges).tolist() == [1200] * 50
+    assert np.diff(corpus.units("test", 5000).edges).tolist() == [1000] * 5
+    files = load(write_files(tmp_path / "a", [300] * 130), split_ratios="60/20/20")
+    assert files.units("test", 1000).kind == "file"
+    assert (files.units("test", 1000).edges == files.unit_edges("test")).all()
+
+
 def test_many_files_are_grouped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(units, "MAX_FILE_UNITS", 7)
     corpus = load(write_files(tmp_path / "a", [300] * 130), split_ratios="60/20/20")

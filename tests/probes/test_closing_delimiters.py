@@ -37,7 +37,7 @@ def last_opener(history: Tensor) -> Tensor:
 
 
 def bracket_context(memory: int = 30) -> ProbeContext:
-    distances = np.random.default_rng(0).permutation(np.tile(np.arange(4, 52), 3)).tolist()
+    distances = np.random.default_rng(0).permutation(np.tile(np.arange(4, 52, 2), 3)).tolist()
     text = bracketed_text(distances)
     context = make_context((memory, last_opener), text, text[:3000])
     assert context.vocabulary.tokens == tuple(map(ord, " ()[]ab"))
@@ -49,7 +49,7 @@ def test_bracket_is_known_up_to_the_distance_of_the_memory() -> None:
     choice, ngram, base_rate = result.curves
     (detection,) = result.panels
     assert (choice.name, ngram.name, base_rate.name) == ("", "n-gram", "most frequent closer")
-    assert choice.count is not None and sum(choice.count) == 144
+    assert choice.count is not None and sum(choice.count) == 72
     # Within memory every bracket is known; beyond, the first of equal closers is chosen.
     near, *_, far = choice.y
     assert near == 1 and far is not None and far < 0.75
@@ -58,7 +58,7 @@ def test_bracket_is_known_up_to_the_distance_of_the_memory() -> None:
     assert all(y is not None and 0.5 <= y < 0.85 for y in base_rate.y)
     right, found = result.numbers
     assert right.base_rate == pytest.approx(2 / 3) and found.base_rate == 0.5
-    assert right.unit == "of 144"
+    assert right.unit == "of 72"
 
 
 class Shifted(FakeModel):
@@ -87,6 +87,15 @@ def test_constant_on_the_logits_of_closers_changes_nothing() -> None:
     ):
         assert_allclose(first.curves[0].y, second.curves[0].y, rtol=1e-12)
     assert results[0].numbers[0].value == pytest.approx(results[1].numbers[0].value)
+
+
+def test_text_that_is_one_large_bracket_has_no_figure_of_whether_one_is_open() -> None:
+    """A bracket stands within 64 characters of every place."""
+    text = "(a) [b] " * 30
+    context = make_context((1, partial(token_back, 1)), text, text)
+    result = closing_delimiters(context, min_events=20).result
+    assert not result.panels
+    assert [number.name for number in result.numbers] == ["which bracket is closed"]
 
 
 def test_pairs_with_equal_odds_count_half() -> None:

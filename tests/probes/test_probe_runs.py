@@ -130,6 +130,7 @@ def test_probe_reads_heldout_text(runs: Path, tmp_path: Path) -> None:
     vocabulary = context.vocabulary
     assert vocabulary.decode(context.ids).decode() == text[4500:5000]
     assert vocabulary.decode(context.train_ids).decode() == text[:3600]
+    assert context.unit_kind == "block" and context.unit_edges.tolist() == [0, 500]  # as it reads
     assert context.char_lm is not None and not context.char_lm.training
     assert context.make_untrained_model is not None
     trained = context.char_lm.state_dict()
@@ -244,6 +245,8 @@ def test_probes_of_memory_are_selected_if_none_is_named() -> None:
     assert selected == ["gradient-norm", "timescales"]
     assert [probe.name for probe in runner.select_probes([])] == list(MEMORY_PROBES)
     assert [probe.name for probe in runner.select_probes([], full=True)] == list(PROBES)
+    with pytest.raises(ConfigError, match="Try --full or --probes alone"):
+        runner.select_probes(["timescales"], full=True)
     with pytest.raises(ConfigError, match="did you mean context-shuffle"):
         runner.select_probes(["context-shufle"])
 

@@ -44,13 +44,16 @@ def test_events_are_words_that_come_again_at_the_given_distance() -> None:
 
 
 def test_cache_saves_the_letters_that_it_recalls_up_to_its_distance() -> None:
-    """The last seven letters are known for sure; without an idea one costs log2 of all tokens."""
+    """The last seven letters are known for sure; without an idea one costs log2 of all tokens.
+
+    A letter that it is wrongly sure of costs 72 bits, which happens by chance once or twice.
+    """
     saved = (SIZE - 3) * math.log2(cache_context(1).vocabulary.size)
     for memory, found in ((200, 32), (100, 16)):
         output = repeated_words(cache_context(memory))
         sums, counts = (output.artifacts[name][0].numpy() for name in ("sums", "counts"))
         assert counts.sum() == 32 and sums.shape == (4,)
-        assert sums.sum() == pytest.approx(found * saved, rel=0.1)  # by chance more
+        assert sums.sum() == pytest.approx(found * saved, abs=2.5 * 72)
         assert output.result.numbers[0].value == pytest.approx(sums.sum() / 32)
     curve = output.result.curves[0]
     assert curve.x == pytest.approx([69, 149]) and curve.count == [16, 16]

@@ -8,6 +8,7 @@ from charlm.reporting.formatting import (
     format_duration,
     format_number,
     format_tick,
+    format_with_interval,
     pluralize,
 )
 
@@ -70,3 +71,19 @@ def test_durations_sizes_and_plurals() -> None:
     sizes = (32768, 900_000, 1 << 27, 7)
     assert [format_bytes(size) for size in sizes] == ["32 KiB", "900 kB", "128 MiB", "7 bytes"]
     assert [pluralize(count, "seed") for count in (0, 1, 2)] == ["0 seeds", "1 seed", "2 seeds"]
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "texts"),
+    [
+        (0.0312, 0.0183, 0.044, ("0.031", "0.018 to 0.044")),
+        (1e-7, -6.7e-5, 6.8e-5, ("0.0000", "−0.0001 to 0.0001")),
+        (-1e-9, -0.2, 0.2, ("0.00", "−0.20 to 0.20")),
+        (72.1, 57.8, 82.9, ("72", "58 to 83")),
+        (0.85, 0.85, 0.85, ("0.8500", "0.8500 to 0.8500")),
+    ],
+)
+def test_number_has_as_many_decimals_as_its_interval_needs(
+    value: float, low: float, high: float, texts: tuple[str, str]
+) -> None:
+    assert format_with_interval(value, low, high) == texts

@@ -69,7 +69,7 @@ def test_numbers_have_their_interval_or_their_seeds() -> None:
         return ScalarResult(name="n", unit="", value=value, low=430.0, high=610.5)
 
     beyond = ScalarResult(name="n", unit="", value=None, lower_bound=4096)
-    assert format_scalars([scalar(512.0)]) == "512 (430 to 610.5)"
+    assert format_scalars([scalar(512.0)]) == "512 (430 to 610)"
     assert format_scalars([scalar(512.0), scalar(514.0)]) == "513 (512, 514)"
     assert format_scalars([scalar(512.0), beyond]) == "512, more than 4,096"  # without a mean
     assert format_scalars([beyond]) == "more than 4,096" and format_scalars([]) == "–"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
-from charlm.reporting.formatting import format_number
+from charlm.reporting.formatting import format_number, format_with_interval
 from charlm.reporting.wording.probes import describe_remark
 from charlm.results.probes import ProbeResult, ScalarResult
 
@@ -63,8 +63,9 @@ def format_scalars(scalars: Sequence[ScalarResult]) -> str:
             return ", ".join(texts)
         return f"{format_number(fmean(values))} ({', '.join(texts)})"
     (scalar,) = scalars
-    if scalar.low is not None and scalar.high is not None:
-        texts.append(f"({format_number(scalar.low)} to {format_number(scalar.high)})")
+    if scalar.value is not None and scalar.low is not None and scalar.high is not None:
+        value, interval = format_with_interval(scalar.value, scalar.low, scalar.high)
+        texts = [f"{value} ({interval})"]
     if scalar.value is not None and (remark := describe_remark(scalar)):
         texts.append(remark)
     return " ".join(texts)

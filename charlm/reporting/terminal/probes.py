@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from textwrap import wrap
 
 from charlm.console import print_result
+from charlm.reporting.formatting import format_number, format_with_interval
 from charlm.reporting.terminal.tables import NARROW, print_paragraphs
 from charlm.reporting.wording.probes import describe_memory, describe_reason, describe_remark
 from charlm.reporting.wording.text import token_noun
@@ -39,7 +40,9 @@ def _format_scalar(number: ScalarResult) -> str:
     if number.value is None:
         return remark or "-"
     unit = number.unit.removesuffix("s") if number.value == 1 else number.unit
-    text = f"{number.value:,.4g} {unit}"
-    if number.low is not None and number.high is not None:
-        text += f" ({number.low:,.4g} to {number.high:,.4g})"
+    if number.low is None or number.high is None:
+        text = f"{format_number(number.value)} {unit}"
+    else:
+        value, interval = format_with_interval(number.value, number.low, number.high)
+        text = f"{value} {unit} ({interval})"
     return f"{text}; {remark}" if remark else text
