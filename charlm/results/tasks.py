@@ -86,7 +86,7 @@ class TaskExample(msgspec.Struct, frozen=True, kw_only=True):
     y: list[Any]  # answers; None where there is none
     is_answer: list[bool]  # True where an answer is scored
     chance: TaskScore
-    unbound_accuracy: float | None  # of naming any value that was read; None if no task of pairs
+    unbound_accuracy: float | None  # knowing what was read, without a look-up; None if none is due
 
 
 class LevelSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -143,7 +143,7 @@ class LengthChance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     length: int
     loss: float
     accuracy: float
-    unbound_accuracy: float | None  # of naming any value that was read; None if no task of pairs
+    unbound_accuracy: float | None  # knowing what was read, without a look-up; None if none is due
 
 
 class TaskReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -237,3 +237,13 @@ def test_naming_any_value_that_was_read_is_better_than_chance() -> None:
     assert task.unbound_accuracy() == pytest.approx(accuracy, abs=0.01)
     assert task.unbound_accuracy() == pytest.approx(0.344, abs=0.001)
     assert TASKS["copy"].unbound_accuracy() is None
+
+
+def test_naming_a_fixed_place_of_the_string_is_better_than_chance() -> None:
+    task = TASKS["induction"]
+    x, y, is_answer = sample(task, 9, 5_000)
+    strings = x.T[x.T < 16].reshape(5_000, 12).T[:8]
+    for place in (4, 5, 6, 7):
+        right = (strings[place] == y[place - 8]).double().mean().item()
+        assert task.unbound_accuracy() == pytest.approx(right, abs=0.03)
+    assert is_answer.sum() == 4 * 5_000

@@ -108,7 +108,7 @@ def length_table(report: TaskReport) -> tuple[list[str], list[list[str]]]:
 def _format_chance(chance: LengthChance) -> str:
     if chance.unbound_accuracy is None:
         return f"{chance.accuracy:.1%}"
-    return f"{chance.accuracy:.1%} ({chance.unbound_accuracy:.1%} for any value read)"
+    return f"{chance.accuracy:.1%} ({chance.unbound_accuracy:.1%} without a look-up)"
 
 
 def task_figures(report: TaskReport, legend: Sequence[LegendEntry]) -> list[Figure]:

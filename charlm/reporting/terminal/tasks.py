@@ -76,7 +76,7 @@ def print_task(example: TaskExample) -> None:
     chance = example.chance
     print_result(f"\nchance   loss {chance.loss:.6f}, {chance.accuracy:.2%} correct")
     if example.unbound_accuracy is not None:
-        print_result(f"any read {example.unbound_accuracy:.2%} correct, without a look-up")
+        print_result(f"memory   {example.unbound_accuracy:.2%} correct, without a look-up")
     print_result("oracle   loss 0, 100 % correct")
 
 
