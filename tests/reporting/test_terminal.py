@@ -250,7 +250,7 @@ def test_probes_print_numbers_or_why_there_are_none(capsys: pytest.CaptureFixtur
     empty = lines.index("")
     assert lines[empty + 1] == "context-replacement: Question it is."
     assert lines[empty + 2].startswith(
-        "  run-0          lost beyond 64: 0.02253 bits per character"
+        "  run-0          lost beyond 64: 0.023 bits per character (−0.005"
     )
     assert "  run-0          half: more than 4,096; by chance 0.500" in lines
     assert any(line.startswith("  run-0          not applicable: the text cl") for line in lines)
