@@ -96,10 +96,11 @@ def test_measured_timings_are_positive(corpus: Corpus) -> None:
 
 @pytest.mark.parametrize("keep", ["weights", "all"])
 def test_disk_of_a_finished_run_is_estimated(tmp_path: Path, corpus: Corpus, keep: str) -> None:
-    config = validate_config({**TINY, "hidden_size": 96, "max_steps": 200, "keep": keep})
+    settings = {**TINY, "hidden_size": 96, "max_steps": 20, "kernel": "loop"}
+    config = validate_config({**settings, "keep": keep})
     run = session.train(corpus, config, tmp_path / "r")
     size = sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file())
     record = run.record
-    estimate = estimate_run_disk(config, 200, record.parameters, record.state_size)
+    estimate = estimate_run_disk(config, 20, record.parameters, record.state_size)
     assert size <= estimate.finished <= 2 * size
     assert estimate.peak > estimate.finished
