@@ -160,10 +160,13 @@ def reload_corpus(
         )
     corpus = load_corpus(names or record.sources, config, progress)
     if corpus.record.digest != record.digest:
+        found, wanted = corpus.record.digest.sha256[:12], record.digest.sha256[:12]
+        difference = f"SHA-256 {found}…, of the run {wanted}…"
+        if found == wanted:
+            difference = "the same bytes in other files"
         raise DataError(
             f"cannot use {' '.join(names or record.sources)}: it is not the text of the run "
-            f"(SHA-256 {corpus.record.digest.sha256[:12]}…, of the run "
-            f"{record.digest.sha256[:12]}…). Try the text that the run read"
+            f"({difference}). Try the text that the run read"
         )
     return Corpus(record, corpus.encoding, config)
 

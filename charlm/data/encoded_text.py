@@ -6,14 +6,13 @@ unknown token. Which character that is stands beside the ids, so that no byte of
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from charlm.data.encoder import StreamingEncoder
+from charlm.data.encoder import StreamingEncoder, make_digest
 from charlm.data.sources import CHUNK_BYTES, TextSource
 from charlm.data.vocabulary import BYTE_VOCABULARY, TokenIds, Vocabulary, VocabularyKind
 from charlm.data.vocabulary_ids import (
@@ -222,16 +221,17 @@ def load_cached(digest: TextDigest, vocabulary: Vocabulary | VocabularyRule) -> 
 def digest_sources(
     parts: Sequence[Sequence[TextSource]], count: ProgressCallback = ignore
 ) -> TextDigest:
-    """Return the hash of the concatenated sources and the bytes of each part."""
+    """Return the identity of the concatenated sources of all parts."""
     digest = hashlib.sha256()
-    lengths = []
+    lengths: list[list[int]] = []
     for part in parts:
-        lengths.append(0)
-        for chunk in chain.from_iterable(source.chunks() for source in part):
-            digest.update(chunk)
-            lengths[-1] += len(chunk)
-            count(len(chunk))
-    return TextDigest(digest.hexdigest(), tuple(lengths))
+        lengths.append([0] * len(part))
+        for number, source in enumerate(part):
+            for chunk in source.chunks():
+                digest.update(chunk)
+                lengths[-1][number] += len(chunk)
+                count(len(chunk))
+    return make_digest(digest.hexdigest(), lengths)
 
 
 def _cache_path(digest: TextDigest, vocabulary: Vocabulary | VocabularyRule) -> Path:

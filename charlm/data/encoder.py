@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Sequence
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 
 from charlm.data.sources import TextSource
@@ -28,6 +29,19 @@ ARCHIVE_MAGIC = (
 )
 
 
+def make_digest(sha256: str, source_bytes: Sequence[Sequence[int]]) -> TextDigest:
+    """Return the identity of a text: its bytes, and where its parts and their files begin.
+
+    Args:
+        sha256: Of all bytes.
+        source_bytes: Number of bytes of each source of each part.
+    """
+    files = ""
+    if any(len(part) > 1 for part in source_bytes):
+        files = hashlib.sha256(msgspec.json.encode(source_bytes)).hexdigest()
+    return TextDigest(sha256, tuple(map(sum, source_bytes)), files)
+
+
 class StreamingEncoder:
     """Writer of the ids of a text to a file, in order of first appearance.
 
@@ -47,7 +61,7 @@ class StreamingEncoder:
         self.id_of = np.full(UNICODE_CODE_POINTS, -1, dtype=np.int32)
         self.num_ids = 0
         self.sources: list[tuple[int, ...]] = []
-        self.part_bytes: list[int] = []
+        self.source_bytes: list[list[int]] = []  # of each source of each part
         self.characters: int | None = 0
         self.text_digest = hashlib.sha256()
         self._unterminated = ""  # name of the last source, if it has no line end
@@ -59,7 +73,7 @@ class StreamingEncoder:
         Returns:
             False if there are more tokens than ids of this width.
         """
-        self.part_bytes.append(0)
+        self.source_bytes.append([])
         edges = [self.num_ids]
         for source in part:
             if not self._encode_source(source, count):
@@ -71,7 +85,7 @@ class StreamingEncoder:
     @property
     def digest(self) -> TextDigest:
         """Identity of the text that was encoded."""
-        return TextDigest(self.text_digest.hexdigest(), tuple(self.part_bytes))
+        return make_digest(self.text_digest.hexdigest(), self.source_bytes)
 
     @property
     def notes(self) -> tuple[TextNote, ...]:
@@ -82,6 +96,7 @@ class StreamingEncoder:
 
     def _encode_source(self, source: TextSource, count: ProgressCallback) -> bool:
         decoder = Utf8Decoder(source.name, self.refuses_nul)
+        self.source_bytes[-1].append(0)
         chunks = source.chunks()
         is_first, is_last = True, False
         while not is_last:
@@ -94,7 +109,7 @@ class StreamingEncoder:
             elif not self._encode_characters(decoder.decode_text(chunk)):
                 return False
             self.text_digest.update(chunk)
-            self.part_bytes[-1] += len(chunk)
+            self.source_bytes[-1][-1] += len(chunk)
             if chunk:
                 is_whole = chunk.endswith(b"\n") or source.num_bytes is not None
                 self._unterminated = "" if is_whole else source.name

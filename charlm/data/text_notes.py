@@ -5,6 +5,7 @@ They are computed once for a text and its splits, and cached.
 
 import bz2
 import hashlib
+import math
 import random
 from itertools import islice, pairwise
 
@@ -121,7 +122,9 @@ def _measure(corpus: Corpus) -> list[TextNote]:
         if share >= MIN_VERBATIM_SHARE:
             notes.append(TextNote("verbatim", value=share))
     by_train, by_itself = unigram_costs(train, test, corpus.vocabulary.size)
-    if by_train - by_itself > MAX_FREQUENCY_LOSS:
+    different = np.count_nonzero(np.bincount(test))
+    by_chance = (different - 1) / (2 * math.log(2) * len(test))  # Miller (1955)
+    if by_train - by_itself - by_chance > MAX_FREQUENCY_LOSS:
         notes.append(TextNote("unlike_train", value=by_train, reference=by_itself))
     start, end = corpus.record.splits["train"]
     end = min(end, start + MAX_ITEM_BYTES)

@@ -32,6 +32,7 @@ class TextDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     sha256: str  # of all bytes, in order
     parts: tuple[int, ...]  # bytes of each part: a split, or splits that are cut by position
+    files_sha256: str = ""  # of the bytes of each file of each part; empty if a part is one file
 
 
 class VocabularyRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

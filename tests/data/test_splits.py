@@ -200,6 +200,19 @@ def test_units_of_the_beginning_are_its_blocks_but_all_files(tmp_path: Path) -> 
     assert (files.units("test", 1000).edges == files.unit_edges("test")).all()
 
 
+def test_units_do_not_depend_on_what_is_cached(tmp_path: Path) -> None:
+    """The same bytes are cached as a directory and as one file."""
+    directory = write_files(tmp_path / "a", [300] * 90)
+    whole = tmp_path / "whole.txt"
+    whole.write_bytes(b"".join(path.read_bytes() for path in sorted(directory.iterdir())))
+    settings = {"split_by": "position", "split_ratios": "40/10/50"}
+    for _ in range(2):
+        assert load(directory, **settings).unit_kind("test") == "file"
+        assert load(whole, **settings).unit_kind("test") == "block"
+    with pytest.raises(DataError, match="the same bytes in other files"):
+        reload_corpus(validate_config(settings), load(directory, **settings).record, whole)
+
+
 def test_many_files_are_grouped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(units, "MAX_FILE_UNITS", 7)
     corpus = load(write_files(tmp_path / "a", [300] * 130), split_ratios="60/20/20")

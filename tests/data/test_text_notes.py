@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from string import printable
 
 import numpy as np
 import pytest
@@ -69,6 +70,8 @@ def test_copies_and_other_frequencies_are_noted(tmp_path: Path) -> None:
         path, fresh[:28_500] + random_text(1500, 2).replace("a", "h").replace("b", "h")
     )
     assert list(unlike) == ["unlike_train"]
+    # 400 characters of 80 fit their own frequencies by chance.
+    assert notes_of(path, "".join(random.Random(4).choices(printable[:80], k=8000))) == {}
 
 
 def test_copies_are_not_looked_for_in_a_long_text(

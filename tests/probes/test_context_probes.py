@@ -230,7 +230,7 @@ SMALL_PROBES = {
 def context_of_names(kernel: str, dtype: torch.dtype) -> ProbeContext:
     """A tiny model on names, some of which come again; a few letters are brackets."""
     names = text_of_names(2000)
-    text = names[:1000].replace("A", "(").replace("b", ")") + REPEATED
+    text = names[:1000].replace("a", "(").replace("b", ")") + REPEATED
     vocabulary = vocabulary_of(names + text)
     ids = np.array(vocabulary.encode(text))
     train_ids = np.array(vocabulary.encode(names))
