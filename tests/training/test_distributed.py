@@ -95,9 +95,7 @@ def test_interrupted_run_of_three_processes_ends_in_the_same_bits(tmp_path: Path
         return torchrun(3, "-m", "--", "charlm", "train", *words, "--json")
 
     first = train(str(text), *options, f"--run={stopped}")
-    deadline = time.monotonic() + 120
     while not list(stopped.glob("checkpoints/step-*")) and first.poll() is None:
-        assert time.monotonic() < deadline
         time.sleep(0.02)
     first.send_signal(signal.SIGTERM)
     _, stderr = first.communicate()
