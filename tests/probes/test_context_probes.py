@@ -36,6 +36,7 @@ from charlm.probes.context_replacement import context_replacement, draw_places, 
 from charlm.probes.context_shuffle import context_shuffle, shuffle_words
 from charlm.probes.repeated_words import repeated_words
 from charlm.probes.verbatim_recall import verbatim_recall
+from charlm.probes.windows import token_bits
 from charlm.results.probe_limits import (
     NoPlaces,
     PlacesLeftOut,
@@ -212,7 +213,11 @@ def test_replacement_equals_its_definition(monkeypatch: pytest.MonkeyPatch) -> N
         lost = []
         for at, other in zip(start[is_scored[row]], foreign[is_scored[row]], strict=True):
             text = np.concatenate((context.ids[:other], context.ids[at : at + k + 1]))
-            lost.append(bits_step_by_step(model, text)[-1] - true_bits[at + k])
+            read = torch.from_numpy(text[:-1])[:, None]
+            with torch.inference_mode():
+                logits, _ = model(read, model.initial_state(1))
+            (bits,) = token_bits(logits[-1], torch.tensor([text[-1]]))
+            lost.append(bits - true_bits[at + k])
         assert curve_values(output)[row] == pytest.approx(np.mean(lost), abs=1e-6)
 
 
