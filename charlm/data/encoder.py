@@ -111,7 +111,7 @@ class StreamingEncoder:
             self.text_digest.update(chunk)
             self.source_bytes[-1][-1] += len(chunk)
             if chunk:
-                is_whole = chunk.endswith(b"\n") or source.num_bytes is not None
+                is_whole = chunk.endswith(b"\n") or source.span is not None
                 self._unterminated = "" if is_whole else source.name
                 is_first = False
             count(len(chunk))

@@ -46,11 +46,11 @@ class TextSource:
     name: str  # for messages
     open: Callable[[], IO[bytes]]
     path: str = ""  # relative to the directory or corpus that was named
-    num_bytes: int | None = None  # how many are read; None: all
+    span: tuple[int, int] | None = None  # first byte that is read and one past the last; None: all
 
-    def first(self, num_bytes: int) -> "TextSource":
-        """Return the source of the first bytes alone."""
-        return replace(self, num_bytes=num_bytes)
+    def excerpt(self, start: int, end: int) -> "TextSource":
+        """Return the source of these bytes alone."""
+        return replace(self, span=(start, end))
 
     def chunks(self) -> Iterator[bytes]:
         """Iterate over the bytes in chunks.
@@ -61,7 +61,9 @@ class TextSource:
         """
         try:
             with self.open() as file:
-                remaining = sys.maxsize if self.num_bytes is None else self.num_bytes
+                start, end = self.span or (0, sys.maxsize)
+                file.seek(start)
+                remaining = end - start
                 while chunk := file.read(min(CHUNK_BYTES, remaining)):
                     remaining -= len(chunk)
                     yield chunk

@@ -142,13 +142,17 @@ def _split_files(
     ]
 
 
-def _path_hash(source: TextSource) -> int:
-    digest = hashlib.sha256(SALT + os.fsencode(source.path)).digest()
+def _path_hash(source: TextSource, purpose: bytes = b"") -> int:
+    digest = hashlib.sha256(SALT + purpose + os.fsencode(source.path)).digest()
     return int.from_bytes(digest[:8], "big")
 
 
 def _cut_evenly(sources: Sequence[TextSource], characters: int) -> list[TextSource]:
-    """Return the beginnings of sources, none longer than what lets all have this total."""
+    """Return excerpts of sources, none longer than what lets all have this total.
+
+    The hash of a path decides where in its file an excerpt begins. Beginnings would not do: with
+    licences, imports and introductions they are unlike the rest.
+    """
     lengths = [sum(int(_starts(chunk).sum()) for chunk in source.chunks()) for source in sources]
     remaining, level = characters, 0
     for done, length in enumerate(sorted(lengths)):
@@ -158,9 +162,15 @@ def _cut_evenly(sources: Sequence[TextSource], characters: int) -> list[TextSour
         remaining -= length
         level = length
     return [
-        source.first(_byte_offset(source, level)) if length > level else source
+        _excerpt(source, length, level) if length > level else source
         for source, length in zip(sources, lengths, strict=True)
     ]
+
+
+def _excerpt(source: TextSource, length: int, characters: int) -> TextSource:
+    """Return so many of the `length` characters of a source."""
+    start = _path_hash(source, b"excerpt") % (length - characters + 1)
+    return source.excerpt(_byte_offset(source, start), _byte_offset(source, start + characters))
 
 
 def _byte_offset(source: TextSource, characters: int) -> int:

@@ -41,8 +41,8 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Meta(ge=0, le=10**12),
         option(
             TEXT,
-            "Score at most this many characters of the test split: the beginnings of its files, "
-            "all cut at the same length, or the beginning of the split if it is not by file.",
+            "Score at most this many characters of the test split: excerpts of its files, of one "
+            "length, or the beginning of the split if it is not by file.",
             default=f"all; with --minutes {TEST_CHARS_PER_MINUTE} per minute",
         ),
     ] = 0
