@@ -29,11 +29,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 RECIPES = {
     "attention": Recipe(learning_rate=0.0031),
     "clockwork": Recipe(learning_rate=0.0042),
-    "coupled-lstm": Recipe(learning_rate=0.0081, recurrent_init="orthogonal"),
+    "coupled-lstm": Recipe(learning_rate=0.0075, recurrent_init="orthogonal"),
     "depth-gated-lstm": Recipe(learning_rate=0.011, recurrent_init="orthogonal"),
     "gru": Recipe(learning_rate=0.0053, recurrent_init="orthogonal"),
-    "gru-cho": Recipe(learning_rate=0.0054, recurrent_init="orthogonal"),
-    "indrnn": Recipe(learning_rate=0.0031),
+    "gru-cho": Recipe(learning_rate=0.0059, recurrent_init="orthogonal"),
+    "indrnn": Recipe(learning_rate=0.0036),
     "irnn": Recipe(learning_rate=0.0074),
     "layernorm-lstm": Recipe(learning_rate=0.01, recurrent_init="orthogonal"),
     "lru": Recipe(learning_rate=0.0052),
@@ -41,14 +41,14 @@ RECIPES = {
     "matrix-lstm": Recipe(learning_rate=0.002),
     "mingru": Recipe(learning_rate=0.0042),
     "minlstm": Recipe(learning_rate=0.0054),
-    "mogrifier": Recipe(learning_rate=0.0047, recurrent_init="orthogonal"),
+    "mogrifier": Recipe(learning_rate=0.005, recurrent_init="orthogonal"),
     "mul-lstm": Recipe(learning_rate=0.0053, recurrent_init="orthogonal"),
     "peephole-lstm": Recipe(learning_rate=0.007, recurrent_init="orthogonal"),
     "qrnn": Recipe(learning_rate=0.0026),
     "rg-lru": Recipe(learning_rate=0.0039),
     "rnn": Recipe(learning_rate=0.0035, recurrent_init="orthogonal"),
-    "slstm": Recipe(learning_rate=0.0074),
-    "sru": Recipe(learning_rate=0.007),
+    "slstm": Recipe(learning_rate=0.0069),
+    "sru": Recipe(learning_rate=0.0081),
 }
 CUSTOM_CELL = "gru"  # whose recipe a cell of one's own has
 
