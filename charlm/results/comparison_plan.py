@@ -89,7 +89,7 @@ class PlannedJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """A run, trial, bracket or probing, and what remains of it."""
 
     name: str  # its directory
-    purpose: Purpose
+    purpose: Purpose  # of the job
     role: Role
     cell: str
     seed: int

@@ -116,7 +116,7 @@ class TaskPair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     length: int
     cell: str
     other: str
-    p: float
+    p: float  # of Fisher's exact test
     p_holm: float  # corrected for the tests of the report
 
 

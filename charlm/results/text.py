@@ -20,7 +20,7 @@ class TextNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     not measured, or it has other characters. Of the lines: they are independent items.
     """
 
-    kind: TextOddity
+    kind: TextOddity  # which oddity
     source: str = ""  # name of the first file; empty: the whole text
     files: int = 1  # with this oddity
     value: float = 0.0  # verbatim: share of test; unlike_train: its bits/char by train's unigram
