@@ -12,9 +12,7 @@ from markupsafe import Markup, escape
 from charlm.console import escape_control_characters
 from charlm.reporting.figures import LegendEntry, make_legend
 from charlm.reporting.formatting import format_tick
-from charlm.reporting.wording.quantities import format_interval, format_quantity
 from charlm.results.comparison import ComparisonReport
-from charlm.results.verdicts import MemoryCurve
 
 WIDTH, MIN_HEIGHT = 480, 320  # pixels
 LEFT, RIGHT, TOP, BOTTOM = 48, 24, 46, 48  # margins around the plot
@@ -77,40 +75,13 @@ def render_memory_svg(report: ComparisonReport) -> bytes:
     return (str(svg).replace("<svg ", start, 1) + "\n").encode()
 
 
-def memory_table(report: ComparisonReport) -> tuple[list[str], list[list[str]]]:
-    """Return heads and rows of the numbers of the figure, in mbit."""
-    curves = {row.name: row.memory.curve for row in report.cells if row.memory}
-    heads, columns = ["k"], []
-    rows: list[list[str]] = []
-    for name, curve in curves.items():
-        if curve:
-            heads.append(name)
-            columns.append(_curve_cells(curve))
-            rows = rows or [[f"{k:,}"] for k in curve.k]
-    ngram = _shown_ngram(report)
-    if ngram:
-        heads.append("n-gram")
-        columns.append([format_quantity("beyond_64", bits) for _, bits in ngram])
-    for column in columns:
-        for row, cell in zip(rows, column, strict=False):
-            row.append(cell)
-    return heads, rows
-
-
-def _curve_cells(curve: MemoryCurve) -> list[str]:
-    return [
-        f"{format_quantity('beyond_64', mean)} {format_interval('beyond_64', low, high)}".rstrip()
-        for mean, low, high in zip(curve.mean, curve.ci_low, curve.ci_high, strict=True)
-    ]
-
-
 def memory_lines(
     report: ComparisonReport, legend: Sequence[LegendEntry], colors: Sequence[str], grey: str
 ) -> list[MemoryLine]:
     """Return a line per cell that has a curve, and one of the n-gram."""
     style = {entry.group: (color, entry) for entry, color in zip(legend, colors, strict=True)}
     lines = []
-    if ngram := _shown_ngram(report):
+    if ngram := shown_ngram(report):
         k, bits = zip(*ngram, strict=True)
         lines.append(MemoryLine("n-gram", grey, "5 3", k, bits))
     for row in report.cells:
@@ -132,7 +103,7 @@ def memory_lines(
     return lines
 
 
-def _shown_ngram(report: ComparisonReport) -> list[tuple[int, float]]:
+def shown_ngram(report: ComparisonReport) -> list[tuple[int, float]]:
     """Return what the n-gram loses at each k that cells are measured at: its rest is nearer."""
     curves = [row.memory.curve for row in report.cells if row.memory and row.memory.curve]
     measured = {k for curve in curves for k in curve.k}
@@ -144,16 +115,17 @@ def _draw(report: ComparisonReport, lines: Sequence[MemoryLine], ink: str) -> Ma
     names = [short_label(line.name) for line in lines]
     left = LEFT + round(LETTER_WIDTH * max(map(len, names))) + 22
     scales = _scales(lines, left, height)
+    labels = _label_heights(lines, scales, height)
     noun, unit = ("byte", "byte") if report.unit == "bits_per_byte" else ("character", "char")
     title = f"How far back each cell remembers: mbit/{unit} lost when everything further back"
     parts = [
-        *_axes(lines, scales, height, ink, noun),
+        *_axes(lines, scales, height, labels, ink, noun),
         *_text(4, 14, f"mbit/{unit} lost when everything further back", ink, "start"),
         *_text(4, 32, f"than k {noun}s is other text", ink, "start"),
     ]
     for line in lines:
         parts += _line(line, scales)
-    parts += _labels(lines, names, scales, left, height)
+    parts += _labels(lines, names, labels, scales, left)
     label = escape(f"{title} than k {noun}s is other text. The numbers are in report.json.")
     return Markup(
         f'<svg role="img" aria-label="{label}" viewBox="0 0 {WIDTH} {height}" '
@@ -195,9 +167,14 @@ def _all_values(line: MemoryLine) -> Iterator[float]:
 
 
 def _axes(
-    lines: Sequence[MemoryLine], scales: _Scales, height: int, ink: str, noun: str
+    lines: Sequence[MemoryLine],
+    scales: _Scales,
+    height: int,
+    labels: Sequence[float],
+    ink: str,
+    noun: str,
 ) -> Iterator[str]:
-    """Yield ticks and labels of both axes, and the line of no loss."""
+    """Yield ticks and labels of both axes, and lines that do not cross the names at `labels`."""
     k = sorted({k for line in lines for k in line.k})
     left, right = scales.x(k[0]), scales.x(k[-1])
     shown: list[float] = []
@@ -207,7 +184,9 @@ def _axes(
         if is_inside and all(abs(at - other) >= TICK_DISTANCE for other in shown):
             shown.append(at)
             opacity = 0.6 if tick == 0 else 0.18
-            yield _path(f"M{LEFT - 4} {at:.1f}H{right:.1f}", ink, 1, opacity)
+            is_free = all(abs(at - label) > LABEL_HEIGHT / 2 for label in labels)
+            start = "" if is_free else f"H{LEFT + 4}M{left:.1f} {at:.1f}"
+            yield _path(f"M{LEFT - 4} {at:.1f}{start}H{right:.1f}", ink, 1, opacity)
             yield from _text(LEFT - 9, at + 5, format_tick(tick), ink, "end")
     for value in k:
         at = scales.x(value)
@@ -246,16 +225,26 @@ def _points_path(k: Sequence[int], values: Sequence[float | None], scales: _Scal
     return path or "M0 0"
 
 
-def _labels(
-    lines: Sequence[MemoryLine], names: Sequence[str], scales: _Scales, left: int, height: int
-) -> Iterator[str]:
-    """Yield the name of each line at its beginning, in its color."""
-    ends = [
+def _label_heights(lines: Sequence[MemoryLine], scales: _Scales, height: int) -> list[float]:
+    """Return where the name of each line stands: at its beginning, if there is room."""
+    begins = [
         next((scales.y(mean * MBIT) for mean in line.mean if mean is not None), height - BOTTOM)
         for line in lines
     ]
-    spread = spread_labels(ends, LABEL_HEIGHT, height - BOTTOM)
-    for line, name, at, label in zip(lines, names, ends, spread, strict=True):
+    return spread_labels(begins, LABEL_HEIGHT, height - BOTTOM)
+
+
+def _labels(
+    lines: Sequence[MemoryLine],
+    names: Sequence[str],
+    labels: Sequence[float],
+    scales: _Scales,
+    left: int,
+) -> Iterator[str]:
+    """Yield the name of each line at its beginning, in its color."""
+    for line, name, label in zip(lines, names, labels, strict=True):
+        mean = next((mean for mean in line.mean if mean is not None), None)
+        at = label if mean is None else scales.y(mean * MBIT)
         yield from _text(left - 20, label + 5, name, line.color, "end")
         yield _path(f"M{left - 17} {label:.1f}L{left - 5} {at:.1f}", line.color, 1, 0.7)
 

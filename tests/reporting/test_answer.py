@@ -71,7 +71,7 @@ def test_answer_names_the_best_of_both_with_intervals() -> None:
     ]
     assert answer_comparison(report(*rows)) == (
         "lstm predicts best, with 2.300 [2.280, 2.320] bits/char, 0.100 [0.080, 0.120] fewer than "
-        "gru, the next; gru remembers furthest: 27 [21, 33] mbit/char lost when all beyond 64 "
+        "gru, the next; gru remembers most: 27 [21, 33] mbit/char lost when all beyond 64 "
         "characters is other text, 15 [7, 23] more than lstm, the next."
     )
 
@@ -81,7 +81,7 @@ def test_one_cell_may_be_best_in_both() -> None:
         row("gru", 2.3, beyond=0.027),
         row("lstm", 2.4, verdict("worse", 0.1), 0.012, verdict("worse", -0.015, 0.008)),
     ]
-    assert "; it also remembers furthest: 27 " in answer_comparison(report(*rows))
+    assert "; it also remembers most: 27 " in answer_comparison(report(*rows))
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
-"""The table that answers a comparison, on its page: quality, memory and cost."""
+"""The table that answers a comparison, on its page, and the numbers of the figure below it."""
 
 from typing import NamedTuple
 
 from charlm.reporting.formatting import format_count, format_number
+from charlm.reporting.memory_figure import shown_ngram
 from charlm.reporting.wording.quantities import (
     NO_NUMBER,
     QUANTITIES,
@@ -17,7 +18,7 @@ from charlm.reporting.wording.quantities import (
 )
 from charlm.results.comparison import ComparisonReport, EntryRow
 from charlm.results.timing import TimingReport
-from charlm.results.verdicts import JudgedQuantity
+from charlm.results.verdicts import JudgedQuantity, MemoryCurve
 
 
 class JudgedCell(NamedTuple):
@@ -87,4 +88,31 @@ def _cost_cells(row: EntryRow, timing: TimingReport) -> list[str]:
         format_number(times.seconds_per_million if times else None),
         f"{row.state_size:,}",
         format_count(row.parameters),
+    ]
+
+
+def memory_table(report: ComparisonReport) -> tuple[list[str], list[list[str]]]:
+    """Return heads and rows of the numbers of the figure, in mbit."""
+    curves = {row.name: row.memory.curve for row in report.cells if row.memory}
+    heads, columns = ["k"], []
+    rows: list[list[str]] = []
+    for name, curve in curves.items():
+        if curve:
+            heads.append(name)
+            columns.append(_curve_cells(curve))
+            rows = rows or [[f"{k:,}"] for k in curve.k]
+    ngram = shown_ngram(report)
+    if ngram:
+        heads.append("n-gram")
+        columns.append([format_quantity("beyond_64", bits) for _, bits in ngram])
+    for column in columns:
+        for row, cell in zip(rows, column, strict=False):
+            row.append(cell)
+    return heads, rows
+
+
+def _curve_cells(curve: MemoryCurve) -> list[str]:
+    return [
+        f"{format_quantity('beyond_64', mean)} {format_interval('beyond_64', low, high)}".rstrip()
+        for mean, low, high in zip(curve.mean, curve.ci_low, curve.ci_high, strict=True)
     ]

@@ -7,13 +7,13 @@ import msgspec
 from charlm.config import describe_block, option_name
 from charlm.reporting.figures import make_legend
 from charlm.reporting.formatting import format_count, format_number
-from charlm.reporting.html.answer_table import make_answer_table
+from charlm.reporting.html.answer_table import make_answer_table, memory_table
 from charlm.reporting.html.budget import bracket_table, budget_figures, learning_curves
 from charlm.reporting.html.forest import forest_plots
 from charlm.reporting.html.page import render_template
 from charlm.reporting.html.probes import ProbeSection, probe_section
 from charlm.reporting.html.tuning import tuning_section
-from charlm.reporting.memory_figure import has_memory_figure, memory_svg, memory_table
+from charlm.reporting.memory_figure import has_memory_figure, memory_svg
 from charlm.reporting.wording.answer import answer_comparison
 from charlm.reporting.wording.baselines import baseline_table
 from charlm.reporting.wording.findings import describe_findings

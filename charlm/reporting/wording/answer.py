@@ -1,4 +1,4 @@
-"""The answer of a comparison in one sentence: which cell predicts best, which remembers furthest.
+"""The answer of a comparison in one sentence: which cell predicts best, which remembers most.
 
 A cell is called best only if its interval to every other cell says so.
 """
@@ -86,16 +86,14 @@ def _memory_clause(report: ComparisonReport) -> str:
         lead = describe_lead(quantity, verdict, ranked[1].name)
         is_same = best.name == leading_cells(report, "bits_per_char")[0].name
         who = "it also" if is_same else best.name
-        return f"{who} remembers furthest: {value} {meaning}, {lead}, the next"
+        return f"{who} remembers most: {value} {meaning}, {lead}, the next"
     if not _has_word(quantity, ranked):
         return f"{best.name} has the highest mean of memory, {value} {meaning}"
     if _is_untested(report, best):
         clause = _reference_clause(report, quantity, best, "remembers")
     else:
-        clause = _tie(
-            report, quantity, leaders, ranked, "remember furthest", "remember equally far"
-        )
-    return f"{clause} ({quantity_unit(quantity, report.unit)} {meaning})"
+        clause = _tie(report, quantity, leaders, ranked, "remember most", "remember equally much")
+    return f"{clause} ({meaning})"
 
 
 def _tie(
