@@ -33,6 +33,7 @@ from charlm.results import (
     comparison_plan,
     inspection,
     jobs,
+    probe_limits,
     probes,
     run,
     tasks,
@@ -46,8 +47,8 @@ from charlm.results import (
 ROOT = Path(__file__).parent.parent
 OUTPUT = ROOT / "docs" / "reference" / "files.md"
 MODULES = (
-    *(baselines, cells, comparison, comparison_plan, inspection, jobs, probes, run, tasks, text),
-    *(timing, training, tuning, verdicts),
+    *(baselines, cells, comparison, comparison_plan, inspection, jobs, probes, run, tasks),
+    *(probe_limits, text, timing, training, tuning, verdicts),
 )
 StructClass = type[msgspec.Struct]
 
@@ -83,7 +84,7 @@ DIRECTORIES = (
             File(
                 "metrics.jsonl",
                 "One line per optimizer step, and one per validation.",
-                (training.StepMetrics, training.ValidationMetrics),
+                (training.StepMetrics, training.ValidationMetrics, training.BranchMetrics),
             ),
             File("events.jsonl", "One line per event, with its time.", (training.RunEvent,)),
             File("report.json", "Result of a finished run.", (run.RunReport,)),
@@ -162,7 +163,10 @@ DIRECTORIES = (
     ),
     Directory(
         "The cache: `$CHARLM_CACHE`, else `~/.cache/charlm`",
-        (File("*.json", "Facts about an encoded text.", (text.EncodingMetadata,)),),
+        (
+            File("*.json", "Facts about an encoded text.", (text.EncodingMetadata,)),
+            File("*.json", "Notes on a text and its splits.", (text.TextNotes,)),
+        ),
     ),
 )
 
@@ -190,6 +194,8 @@ IN_MEMORY: frozenset[StructClass] = frozenset(
         run.RunSummary,
         tasks.TaskComparisonOverview,
         tasks.TaskComparisonResult,
+        text.VocabularyRule,
+        training.BranchStep,
         training.CheckpointSaved,
     }
 )

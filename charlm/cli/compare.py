@@ -22,6 +22,7 @@ from charlm.cli.options import (
     add_config_options,
 )
 from charlm.comparison.request import (
+    DEFAULT_BASELINES,
     DEFAULT_CELLS,
     DEFAULT_CHARACTERS,
     DEFAULT_MARGIN,
@@ -146,7 +147,7 @@ def compare_cells(
             help="Reference scores of the text: all, none, or some of uniform, unigram, n-gram, "
             "gzip, bz2, xz and zstd; also transformer, which is trained, and is not in all.",
         ),
-    ] = "all",
+    ] = ",".join(DEFAULT_BASELINES),
     memory: Annotated[
         bool,
         typer.Option("--memory/--no-memory", help="Measure how far back every run remembers."),

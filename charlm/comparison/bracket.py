@@ -1,8 +1,8 @@
 """Bracket of a recipe: a run at half and one at twice its learning rate.
 
 A comparison by recipe says how cells do with their recipes. The bracket shows where a recipe does
-not fit the text. Its runs read half of the characters. The recipe itself at half of them is a
-branch of the run with the same seed.
+not fit the text. Its runs read a third of the characters. The recipe itself after a third of them
+is a branch of the run with the same seed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 from charlm.comparison.entries import Entry, PlannedRun, with_overrides
 from charlm.comparison.learning import bits_at
-from charlm.comparison.plan import BRACKET_BRANCH, ComparisonPlan
+from charlm.comparison.plan import ComparisonPlan
+from charlm.comparison.request import BRACKET_BRANCH, BRACKET_FACTORS
 from charlm.results.comparison import BracketPoint
 from charlm.results.tuning import Settings
 from charlm.runs.run import Run
 from charlm.settings.values import parse_branches
 
-FACTORS = 0.5, 2.0
 STANDARD_DEVIATIONS = 2  # by which another rate must be better to say so
 
 
@@ -37,7 +37,7 @@ def plan_bracket(plan: ComparisonPlan) -> list[BracketRun]:
         return []
     return [
         BracketRun(entry, factor, _at_rate(entry.runs[0], factor, plan))
-        for factor in FACTORS
+        for factor in BRACKET_FACTORS
         for entry in plan.entries
         if entry.role == "cell" and _has_branch(entry.runs[0])
     ]
@@ -96,9 +96,9 @@ def _point(
 
 
 def _seed_std(entry: Entry) -> float | None:
-    """Return the standard deviation over seeds: the larger of that at a third and at the end.
+    """Return the standard deviation over seeds: the larger of that at the last branch and the end.
 
-    Half of the budget lies between. None with fewer than two seeds that did not diverge.
+    None with fewer than two seeds that did not diverge.
     """
     fractions = (*parse_branches(entry.runs[-1].config.branches), Fraction(1))
     columns = [[bits_at(run, fraction) for run in entry.runs] for fraction in fractions[-2:]]

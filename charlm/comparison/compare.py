@@ -21,6 +21,7 @@ from charlm.comparison.report import (
     write_reports,
 )
 from charlm.comparison.request import (
+    DEFAULT_BASELINES,
     DEFAULT_CELLS,
     DEFAULT_MARGIN,
     DEFAULT_PARAMS,
@@ -66,7 +67,7 @@ def compare(
     margin: float = DEFAULT_MARGIN,
     trials: int = 0,
     lr_range: str = "",
-    baselines: str | Sequence[str] = "all",
+    baselines: str | Sequence[str] = DEFAULT_BASELINES,
     memory: bool = True,
     config: Config | Mapping[str, Setting] | None = None,
     jobs: int = 0,
@@ -95,7 +96,8 @@ def compare(
         margin: Smallest relevant difference in bits per character.
         trials: Tuning trials per cell and seed; 0: each cell has its recipe.
         lr_range: Learning rates of the trials; default: "1e-3..4e-2".
-        baselines: "all", "none", or names as of cells; "transformer" is trained, and not in "all".
+        baselines: "all", "none", or names as of cells; default: those that take seconds.
+            "transformer" is trained, and not in "all".
         memory: Whether the memory of every run is measured.
         config: Settings that all runs share: a mapping of fields of `Config`, or a `Config`,
             whose cell, hidden size, seed, minutes, final_eval and device do not count.

@@ -8,20 +8,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from charlm.comparison.entries import Entry, PlannedRun, finished_runs
 from charlm.comparison.order_reach import judge_order_reach
-from charlm.comparison.paired_sample import PairedSample, summarize_seeds
+from charlm.comparison.paired_sample import PairedSample
 from charlm.comparison.verdicts import Judgement, judge
 from charlm.evaluation.blocks import Numbers
 from charlm.execution.executor import Execution
 from charlm.probes.base import MEMORY_PROBES
 from charlm.probes.batch import probe_memory
-from charlm.probes.order_reach import order_reach
 from charlm.probes.runner import read_answer, read_artifacts, run_name
-from charlm.results.probes import NotApplicable, NotApplicableReason, ProbesReport
+from charlm.results.probe_limits import NotApplicableReason
+from charlm.results.probes import NotApplicable, ProbesReport
 from charlm.results.text import UnitKind
 from charlm.results.verdicts import (
     Judged,
@@ -126,7 +127,7 @@ def judge_memory(
         judgement = _judge(quantity, measured.of(cells), reference, unit_kind)
         found[quantity] = {
             **judgement.cells,
-            **{name: _without_verdict(quantity, measured.of([name])) for name in others},
+            **{name: _without_verdict(quantity, measured, name, unit_kind) for name in others},
         }
         pairs += judgement.pairs
     replaced = places[REPLACEMENT]
@@ -220,16 +221,12 @@ def _number(quantity: JudgedQuantity, places: Places) -> int:
     return places.lengths.tolist().index(BEYOND) if quantity == "beyond_64" else 0
 
 
-def _without_verdict(quantity: JudgedQuantity, places: Places) -> Judged:
-    """Return the value of an entry that is not judged."""
-    ((name, sums),) = places.sums.items()
-    if quantity == "order_reach":
-        reach = order_reach(places.lengths.tolist(), sums.sum(2), places.counts.sum(1))
-        value = summarize_seeds([float(seed) if np.isfinite(seed) else None for seed in reach])
-    else:
-        own, counts = places.at(_number(quantity, places))
-        value = PairedSample.build(own, counts, "file", 0).summary(name)
-    return Judged(value=value, ci_low=None, ci_high=None, verdict=None)
+def _without_verdict(
+    quantity: JudgedQuantity, places: Places, name: str, unit_kind: UnitKind
+) -> Judged:
+    """Return the value of an entry that is not judged: as of a cell that is alone."""
+    alone = _judge(quantity, places.of([name]), name, unit_kind).cells[name]
+    return msgspec.structs.replace(alone, verdict=None)
 
 
 def memory_curve(places: Places, name: str, unit_kind: UnitKind) -> MemoryCurve:

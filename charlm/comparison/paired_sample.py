@@ -109,7 +109,7 @@ class PairedSample(NamedTuple):
         common, seeds = int(self.common_seeds(pair).sum()), len(self.finished[pair[0]])
         if not self.finished[pair[1]].any():
             return InsufficientData(
-                cause="reference_diverged", available=0, needed=MIN_SEEDS, diverged=seeds
+                cause="reference_diverged", available=0, needed=seeds, diverged=seeds
             )
         if common < MIN_SEEDS:
             return InsufficientData(

@@ -18,7 +18,12 @@ from charlm.comparison.budget_matching import (
 from charlm.comparison.cell_properties import choose_reference, linear_beside_others
 from charlm.comparison.directory import save_stdin
 from charlm.comparison.entries import Entry, PlannedRun, plan_runs, steps_of
-from charlm.comparison.request import DEFAULT_CHARACTERS, TRANSFORMER, ComparisonRequest
+from charlm.comparison.request import (
+    BRACKET_BRANCH,
+    DEFAULT_CHARACTERS,
+    TRANSFORMER,
+    ComparisonRequest,
+)
 from charlm.comparison.sample_size import check_sample_size
 from charlm.comparison.search import SearchSettings
 from charlm.comparison.size_check import check_sizes
@@ -43,7 +48,6 @@ log = logging.getLogger("charlm")
 
 LOOKS = 5  # validations of each run
 MIN_BRANCHED_STEPS = 40  # shorter runs have no branches, unless these are given
-BRACKET_BRANCH = "1/2"  # where the runs of the bracket end, and so a branch of the first run
 STEP_BUDGETS = ("max_steps", "epochs")  # resolved into characters, which all runs share
 
 

@@ -20,7 +20,7 @@ from charlm.results.tuning import Setting
 DEFAULT_CELLS = ("gru", "lstm", "rnn")
 DEFAULT_TEXT = "python-source"
 DEFAULT_PARAMS = 100_000
-DEFAULT_CHARACTERS = 1_250_000  # that each run reads
+DEFAULT_CHARACTERS = 1_500_000  # that each run reads
 # Settings of all runs that a comparison has unless they are given.
 DEFAULT_SETTINGS: Mapping[str, Setting] = {
     "embedding_dim": 32,
@@ -34,9 +34,15 @@ DEFAULT_MARGIN = 0.01  # bits per character; a smaller difference is considered 
 OWN_SETTINGS = ("cell", "hidden_size", "seed", "minutes", "final_eval")
 RATE_SETTING = "learning_rate"
 TRANSFORMER = "transformer"  # name of the baseline that is trained, and of its entry
+# The bracket: runs at these multiples of a recipe's learning rate, which end where a branch of the
+# first run does.
+BRACKET_FACTORS = 0.5, 2.0
+BRACKET_BRANCH = "1/3"
 # All baselines, as in evaluation/baselines.py, which is slow to import.
 MEASURED_BASELINES = ("uniform", "unigram", "n-gram", "gzip", "bz2", "xz", "zstd")
 BASELINE_NAMES = (*MEASURED_BASELINES, TRANSFORMER)
+# Those that take seconds; xz and zstd take as long as a run.
+DEFAULT_BASELINES = ("uniform", "unigram", "n-gram", "gzip", "bz2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +64,7 @@ class ComparisonRequest:
         margin: Smallest relevant difference in bits per character.
         trials: Tuning trials per cell and seed; 0: each cell has its recipe.
         lr_range: Learning rates of the trials, such as "1e-3..4e-2".
-        baselines: Names of baselines ("transformer" is trained); "all" but that one by default.
+        baselines: Names of baselines ("transformer" is trained); those that are cheap by default.
         memory: Whether the memory of every run is measured.
     """
 
@@ -74,7 +80,7 @@ class ComparisonRequest:
     margin: float = DEFAULT_MARGIN
     trials: int = 0
     lr_range: str = ""
-    baselines: tuple[str, ...] = MEASURED_BASELINES
+    baselines: tuple[str, ...] = DEFAULT_BASELINES
     memory: bool = True
 
     def __post_init__(self) -> None:

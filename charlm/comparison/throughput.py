@@ -14,7 +14,8 @@ from charlm.progress import ProgressCallback, ignore
 from charlm.results.jobs import JobProgress
 from charlm.training.estimates import RunTimings, measure_timings
 
-PROBED_TOKENS = 4_000_000  # that the memory probes of a run read, in parallel streams
+# That the memory probes of a run read on the default text, in parallel streams; counted.
+PROBED_TOKENS = 2_100_000
 
 Speeds = Mapping[str, RunTimings]  # of each entry
 

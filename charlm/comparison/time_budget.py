@@ -5,11 +5,12 @@ began.
 """
 
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 from charlm.comparison.directory import BUDGET_FILE
 from charlm.comparison.entries import Entry
-from charlm.comparison.request import ComparisonRequest
+from charlm.comparison.request import BRACKET_BRANCH, BRACKET_FACTORS, ComparisonRequest
 from charlm.comparison.search import rung_schedule
 from charlm.comparison.throughput import (
     Speeds,
@@ -26,7 +27,7 @@ from charlm.storage import files
 from charlm.storage.json_files import decode_json, encode_json, read_bytes
 from charlm.training.schedule import DECAY_FRACTION
 
-BRACKET_RUNS = 1.0  # runs at half of the characters, of each cell, in whole runs
+BRACKET_RUNS = len(BRACKET_FACTORS) * float(Fraction(BRACKET_BRANCH))  # of a cell, in whole runs
 SPARE = 0.1  # of the time, for what is not planned: text, baselines, statistics, idle cores
 
 
@@ -116,8 +117,9 @@ def affordable_characters(
                 fixed += startup * sum(rungs.values())
                 per_character += updates / tokens * sum(part * n for part, n in rungs.items())
         if request.has_bracket and entry.role == "cell":
-            fixed += 2 * startup
-            per_character += BRACKET_RUNS * updates / tokens
+            fixed += len(BRACKET_FACTORS) * startup
+            tokens = entry.runs[0].config.batch_size * entry.runs[0].config.seq_len
+            per_character += BRACKET_RUNS * speeds[entry.name].seconds_per_step / tokens
     if fixed >= budget:
         needed = request.minutes * fixed / budget
         raise ConfigError(

@@ -8,6 +8,7 @@ from statistics import fmean
 from charlm.comparison.entries import Entry
 from charlm.comparison.outcomes import Outcomes
 from charlm.config import FORMAT_VERSION
+from charlm.execution.fork_server import worker_cpu_seconds
 from charlm.results.probes import ProbesReport
 from charlm.results.run import RunReport
 from charlm.results.timing import CellTiming, CpuBreakdown, TimingReport
@@ -27,7 +28,8 @@ def build_timing_report(
             for name, runs in outcomes.items()
         },
         cpu=cpu,
-        judged_share=cpu.judged_updates / cpu.total if cpu and cpu.total else None,
+        judged_share=cpu.judged_share if cpu else None,
+        judged_share_with_branches=cpu.judged_share_with_branches if cpu else None,
     )
 
 
@@ -44,7 +46,10 @@ def summarize_timing(reports: Sequence[RunReport]) -> CellTiming:
 def break_down_cpu(
     directory: Path, entries: Sequence[Entry], outcomes: Outcomes, probes: ProbesReport | None
 ) -> CpuBreakdown:
-    """Return where the CPU seconds of a comparison went; runs that diverged have no record.
+    """Return where the CPU seconds of a comparison went.
+
+    What runs and probes did before an interruption counts; what the command and its workers did
+    besides counts since its last start.
 
     Args:
         directory: Of the comparison.
@@ -62,21 +67,24 @@ def break_down_cpu(
         ]
         for role in ("cell", "transformer")
     }
-    judged = _sum(reports["cell"])
+    judged, transformer = _sum(reports["cell"]), _sum(reports["transformer"]).total
+    bracket = _sum(_cpu_of(directory / "bracket")).total
+    trials = _sum(_cpu_of(directory / "trials")).total
+    probed = 0.0
+    if probes:
+        probed = sum(sum(summary.seconds.values()) for summary in probes.probes.values())
+    known = judged.total + transformer + bracket + trials + probed
     return CpuBreakdown(
         judged_updates=judged.updates,
         branches=judged.branches,
         looks=judged.looks,
         scores=judged.score,
-        bracket=_sum(_cpu_of(directory / "bracket")).total,
-        trials=_sum(_cpu_of(directory / "trials")).total,
-        transformer=_sum(reports["transformer"]).total,
-        probes=sum(
-            seconds for summary in probes.probes.values() for seconds in summary.seconds.values()
-        )
-        if probes
-        else 0.0,
+        bracket=bracket,
+        trials=trials,
+        transformer=transformer,
+        probes=probed,
         start_up=judged.total - judged.updates - judged.branches - judged.looks - judged.score,
+        workers=max(0.0, worker_cpu_seconds() - known),
         command=time.process_time(),
     )
 

@@ -201,6 +201,18 @@ def running_server() -> ForkServer:
     return ForkServer()
 
 
+def worker_cpu_seconds() -> float:
+    """Return the CPU seconds of the fork server, and of all workers of it that have ended.
+
+    0 if this process has started none.
+    """
+    if not (running_server.cache_info().currsize and running_server().is_running()):
+        return 0.0
+    # Fields utime to cstime of proc(5): its own, and those of workers that it has waited for.
+    ticks = sum(map(int, _process_fields(str(running_server().process.pid))[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def _is_alive(pid: int) -> bool:
     """Return whether a process that is not our child runs; one that nobody waits for does not."""
     try:

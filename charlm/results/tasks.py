@@ -115,7 +115,7 @@ class TaskPair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     length: int
     cell: str
-    other: str
+    other: str  # cell that it is compared with
     p: float  # of Fisher's exact test
     p_holm: float  # corrected for the tests of the report
 

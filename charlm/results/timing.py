@@ -13,7 +13,7 @@ class CellTiming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class CpuBreakdown(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the CPU seconds of a comparison went."""
 
-    judged_updates: float  # optimizer steps of the runs that are judged
+    judged_updates: float  # optimizer steps of the runs that are judged, without their branches
     branches: float  # decayed copies at parts of the budget
     looks: float  # validations
     scores: float  # of the test split
@@ -22,12 +22,23 @@ class CpuBreakdown(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     transformer: float  # its runs, whole
     probes: float  # of memory
     start_up: float  # of the processes of judged runs, and what else they did
+    workers: float  # the process that workers are forked from, and workers that no other line has
     command: float  # the process of the command itself: text, planning, baselines, statistics
 
     @property
     def total(self) -> float:
         """Sum of all."""
         return sum(getattr(self, name) for name in self.__struct_fields__)
+
+    @property
+    def judged_share(self) -> float:
+        """Share of optimizer steps of the runs that are judged."""
+        return self.judged_updates / self.total
+
+    @property
+    def judged_share_with_branches(self) -> float:
+        """The same with the decayed copies of these runs, and their validation."""
+        return (self.judged_updates + self.branches) / self.total
 
 
 class TimingReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,3 +49,4 @@ class TimingReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     cells: dict[str, CellTiming]
     cpu: CpuBreakdown | None = None  # None for existing runs and tasks
     judged_share: float | None = None  # of all CPU seconds, in updates of judged runs
+    judged_share_with_branches: float | None = None  # the same with their branches

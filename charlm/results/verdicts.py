@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from charlm.results.probes import NotApplicableReason
+from charlm.results.probe_limits import NotApplicableReason
 
 Label = Literal["reference", "better", "worse", "equivalent", "inconclusive", "diverged"]
 JudgedQuantity = Literal["bits_per_char", "beyond_64", "word_again", "order_reach"]
@@ -76,8 +76,8 @@ class MemoryCurve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class Unmeasured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A judged quantity that has no value, and why."""
 
-    quantity: JudgedQuantity
-    cause: UnmeasuredCause
+    quantity: JudgedQuantity  # that has no value
+    cause: UnmeasuredCause  # why
     reason: NotApplicableReason | None = None  # of the probe, if it does not apply to the text
 
 
@@ -96,7 +96,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class PairVerdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A cell against another; where at most four cells are compared, all pairs are tested."""
 
-    quantity: JudgedQuantity
+    quantity: JudgedQuantity  # that is compared
     cell: str
     other: str  # the cell that it is compared with
     verdict: Verdict

@@ -102,7 +102,9 @@ def run_training_loop(
                 event_log.append(msgspec.json.encode(_event("branched", trainer)))
                 yield result
 
+            cpu_start = time.process_time()
             metrics = trainer.train_step(batches[trainer.step])
+            trainer.add_cpu("updates", time.process_time() - cpu_start)
             metrics_log.append(msgspec.json.encode(metrics))
             yield metrics
 

@@ -80,7 +80,7 @@ class Trainer(Generic[Model]):
         Raises:
             DivergedError: The loss or its gradient is not finite; no weight was changed.
         """
-        start, cpu_start = time.perf_counter(), time.process_time()
+        start = time.perf_counter()
         rate = learning_rate(self.config, self.step, self.max_steps, self.end_step)
         # Dropout depends on (seed, step) alone: there is no random state to save.
         seed = derive_seed(self.config.seed, "dropout", self.step)
@@ -115,7 +115,6 @@ class Trainer(Generic[Model]):
         self.carried = detach_state(state)
         self.step += 1
         self.seconds += time.perf_counter() - start
-        self.add_cpu("updates", time.process_time() - cpu_start)
         return StepMetrics(
             step=self.step,
             characters=self.step * batch.x.numel(),

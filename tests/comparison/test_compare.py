@@ -57,7 +57,7 @@ def test_defaults_are_recipes_memory_and_a_bracket() -> None:
     expected = {"embedding_dim": 32, "split_ratios": "80/5/15", "test_chars": 250_000}
     expected |= {"branches": "1/8,1/3"}
     assert DEFAULTS.base_settings == expected
-    assert budget_in_characters(DEFAULTS.base_settings, DEFAULTS.cells, 10**6) == 1_250_000
+    assert budget_in_characters(DEFAULTS.base_settings, DEFAULTS.cells, 10**6) == 1_500_000
 
 
 def test_there_is_no_bracket_where_rates_are_given_or_tuned() -> None:

@@ -44,7 +44,7 @@ def test_entries_have_their_recipes_and_read_the_same_characters(tmp_path: Path)
             config = run.config
             assert config.characters == 100_000 and config.batch_size and config.grad_clip
             assert run.max_steps == 100_000 // (config.batch_size * config.seq_len)
-    assert [run.config.branches for run in gru.runs] == ["1/8,1/3,1/2", "1/8,1/3"]
+    assert [run.config.branches for run in gru.runs] == ["1/8,1/3", "1/8,1/3"]
     given = make_entries(tmp_path, ComparisonRequest(settings={**RECIPE, "learning_rate": 0.01}))
     assert {run.config.branches for entry in given for run in entry.runs} == {"1/8,1/3"}
 

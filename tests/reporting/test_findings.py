@@ -154,12 +154,14 @@ def test_share_of_cpu_in_judged_runs() -> None:
         trials=0.0,
         transformer=0.0,
         probes=100.0,
-        start_up=30.0,
+        start_up=25.0,
+        workers=5.0,
         command=10.0,
     )
-    timing = TimingReport(format=FORMAT_VERSION, command="", cells={}, cpu=cpu, judged_share=0.6)
+    timing = TimingReport(format=FORMAT_VERSION, command="", cells={}, cpu=cpu)
     assert describe_cpu(timing) == (
-        "Of 16:40 of CPU time, 60 % went into updates of the runs that are judged."
+        "Of 16:40 of CPU time, 60 % went into updates of the runs that are judged; with those of "
+        "their branches, 65 %."
     )
     assert describe_cpu(TimingReport(format=FORMAT_VERSION, command="", cells={})) == ""
 

@@ -241,7 +241,11 @@ def _be(names: Sequence[str]) -> str:
 
 def describe_cpu(timing: TimingReport) -> str:
     """Return the share of the CPU seconds that updated the runs that are judged."""
-    if timing.cpu is None or timing.judged_share is None:
+    if timing.cpu is None:
         return ""
-    total, share = format_duration(timing.cpu.total), f"{100 * timing.judged_share:.0f} %"
-    return f"Of {total} of CPU time, {share} went into updates of the runs that are judged."
+    total, share = format_duration(timing.cpu.total), f"{100 * timing.cpu.judged_share:.0f} %"
+    both = f"{100 * timing.cpu.judged_share_with_branches:.0f} %"
+    return (
+        f"Of {total} of CPU time, {share} went into updates of the runs that are judged; with "
+        f"those of their branches, {both}."
+    )

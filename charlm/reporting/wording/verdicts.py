@@ -33,7 +33,9 @@ def describe_insufficient_data(insufficient: InsufficientData) -> str:
         )
     if insufficient.cause == "seeds":
         verb = "is" if available == 1 else "are"
-        return f"{needed} seeds or more are needed, there {verb} {available}"
+        diverged = insufficient.diverged
+        way_out = f"; run it with --seeds {needed + diverged}" if diverged else ""
+        return f"{needed} seeds or more are needed, there {verb} {available}{way_out}"
     characters = insufficient.characters_needed
     length = f"of {characters:,} characters or more" if characters else "that is longer"
     return f"a test text {length} is needed: this one has {available} of {needed} files or blocks"
