@@ -21,7 +21,7 @@ KILLS = int(os.environ.get("CHARLM_KILLS", "5"))
 STEPS = 1500
 OPTIONS = ["--seeds", 1, "--params", 30_000, "--embedding-dim", 8, "--batch-size", 4]
 OPTIONS += ["--seq-len", 16, "--reference", "rnn", "--max-steps", STEPS, "--save-every", 0.2]
-OPTIONS += ["--log-every", 0.2, "--trials", 2, "--baselines", "none"]
+OPTIONS += ["--log-every", 0.2, "--trials", 2, "--baselines", "none", "--no-memory"]
 
 
 def workers(out: Path) -> dict[int, Path]:

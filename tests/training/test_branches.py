@@ -1,7 +1,9 @@
 """Tests of branches: decayed copies that leave their run unchanged to the bit."""
 
+import math
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from conftest import make_run
 from charlm.config import validate_config
 from charlm.data.corpus import reload_corpus
 from charlm.errors import ConfigError
+from charlm.evaluation.scoring import validation_bpc
 from charlm.results.training import BranchMetrics, StepMetrics, ValidationMetrics
 from charlm.runs.metrics import iter_metrics, load_branches, load_latest_metrics
 from charlm.runs.run import Run
@@ -83,7 +86,7 @@ def test_generator_of_random_numbers_is_left_as_it_was(tmp_path: Path, book: Pat
         for event in run_training_loop(run, trainer, corpus):
             if branches and isinstance(event, BranchMetrics):
                 break
-            if not branches and event.step == STARTS[1]:
+            if not branches and isinstance(event, StepMetrics) and event.step == STARTS[1]:
                 break
         states.append(torch.get_rng_state())
     assert torch.equal(*states)
@@ -132,10 +135,11 @@ def test_copy_that_diverges_has_no_result_and_the_run_goes_on(
 ) -> None:
     run, corpus, config = make_run(tmp_path / "r", book, **SETTINGS)
     trainer, _ = restore_trainer(run, "cpu", config)
-    look = loop.validation_bpc
-    monkeypatch.setattr(
-        loop, "validation_bpc", lambda *a: float("nan") if trainer.end_step else look(*a)
-    )
+
+    def validate(*arguments: Any) -> float:
+        return math.nan if trainer.end_step else validation_bpc(*arguments)
+
+    monkeypatch.setattr(loop, "validation_bpc", validate)
     list(run_training_loop(run, trainer, corpus))
     assert [branch.valid_bits for branch in load_branches(run.path)] == [None, None]
     assert load_latest_metrics(run.path).step == trainer.step == 24

@@ -1,5 +1,7 @@
 """Tests of AdamW and of which parameters decay."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from conftest import TINY
@@ -32,7 +34,10 @@ def test_step_equals_torch_adamw_to_the_bit() -> None:
     ours = [torch.randn(5, 7), torch.randn(7), torch.randn(7)]
     theirs = [parameter.clone() for parameter in ours]
     optimizer = AdamW([(ours[:1], 0.3), (ours[1:], 0.0)], (0.8, 0.99))
-    groups = [{"params": theirs[:1], "weight_decay": 0.3}, {"params": theirs[1:]}]
+    groups: list[dict[str, Any]] = [
+        {"params": theirs[:1], "weight_decay": 0.3},
+        {"params": theirs[1:]},
+    ]
     reference = torch.optim.AdamW(groups, weight_decay=0.0, betas=(0.8, 0.99), fused=True)
     for step in range(6):
         for a, b in zip(ours, theirs, strict=True):

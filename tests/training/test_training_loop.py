@@ -186,7 +186,7 @@ def test_evaluation_never_changes_training(tmp_path: Path, book: Path) -> None:
 
 
 def test_weights_order_and_dropout_depend_on_the_seed(tmp_path: Path, book: Path) -> None:
-    bits = []
+    bits: list[list[float]] = []
     for seed in (0, 0, 1):
         run, corpus, config = make_run(tmp_path / f"{len(bits)}", book, seed=seed, **HARD)
         trainer, _ = restore_trainer(run, "cpu", config)
