@@ -156,7 +156,7 @@ def format_document(repeats: Sequence[Repeat]) -> str:
         f"run: {DEFAULT_CHARACTERS:,} times the budget. Repeats: {done}.",
         "",
         f"**Contradictions** (better in one repeat, worse in another): {contradictions} of "
-        f"{sum(count.pairs for count in counts)} pairs of repeats.",
+        f"{sum(count.pairs for count in counts)} pairs of verdicts.",
         "",
     ]
     for quantity, title in QUANTITIES.items():
