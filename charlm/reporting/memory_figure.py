@@ -185,8 +185,8 @@ def _axes(
             shown.append(at)
             opacity = 0.6 if tick == 0 else 0.18
             is_free = all(abs(at - label) > LABEL_HEIGHT / 2 for label in labels)
-            start = "" if is_free else f"H{LEFT + 4}M{left:.1f} {at:.1f}"
-            yield _path(f"M{LEFT - 4} {at:.1f}{start}H{right:.1f}", ink, 1, opacity)
+            start = LEFT - 4 if is_free else left
+            yield _path(f"M{start:.1f} {at:.1f}H{right:.1f}", ink, 1, opacity)
             yield from _text(LEFT - 9, at + 5, format_tick(tick), ink, "end")
     for value in k:
         at = scales.x(value)
