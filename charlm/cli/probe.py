@@ -29,7 +29,10 @@ def probe(
     ],
     probes: Annotated[
         str,
-        typer.Option(metavar="NAME,...", help="Probes, separated by commas."),
+        typer.Option(
+            metavar="NAME,...",
+            help="Probes, separated by commas; if not given, the three of memory.",
+        ),
     ] = "",
     full: Annotated[
         bool,
