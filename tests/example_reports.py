@@ -31,6 +31,7 @@ from charlm.results.inspection import (
     UnitSurvey,
     UnitTrace,
 )
+from charlm.results.probe_limits import ShareKept, TooFewClosers
 from charlm.results.probes import (
     Curve,
     Measured,
@@ -43,8 +44,6 @@ from charlm.results.probes import (
     ProbesReport,
     ProbeSummary,
     ScalarResult,
-    ShareKept,
-    TooFewClosers,
 )
 from charlm.results.tasks import (
     LengthChance,
