@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +80,16 @@ def test_killed_worker_and_killed_server_are_noticed(tmp_path: Path) -> None:
     assert any((tmp_path / "other" / "run" / "checkpoints").glob("step-*"))
     assert start_local_worker(["train", "--nothing"], tmp_path / "log", tmp_path).wait() == 2
     assert running_server() is not server
+
+
+def test_process_that_nobody_waits_for_has_ended() -> None:
+    """Where the first process of a container does not wait for orphans, a worker stays a zombie."""
+    process = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert read_proc(process.pid, "stat").split()[2] == "Z"
+    assert not fork_server._is_alive(process.pid) and fork_server._is_alive(os.getpid())
+    process.wait()
+    assert not fork_server._is_alive(process.pid)
 
 
 def test_server_that_cannot_start_is_an_error(
