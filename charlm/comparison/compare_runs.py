@@ -24,7 +24,7 @@ from charlm.comparison.report import (
     build_result,
     write_reports,
 )
-from charlm.comparison.request import DEFAULT_MARGIN
+from charlm.comparison.request import DEFAULT_BASELINES, DEFAULT_MARGIN
 from charlm.comparison.timing import build_timing_report
 from charlm.data.corpus import Corpus, reload_corpus
 from charlm.data.text_notes import inspect_text
@@ -156,4 +156,4 @@ def _measure_baselines(
     if any(run.report and run.report.scored_split != "test" for run in runs):
         log.warning("no baselines: these runs were not scored on the test split")
         return []
-    return measure_baselines(corpus, execution.directory) if corpus else []
+    return measure_baselines(corpus, execution.directory, DEFAULT_BASELINES) if corpus else []

@@ -21,6 +21,7 @@ from charlm.tasks.curriculum import fingerprint_fields, is_finished, load_level_
 from charlm.tasks.settings import resolve_task_settings
 
 CURRICULA = "curricula"  # subdirectory of a comparison
+BRACKET_SEED = 1_000_000  # of curricula that choose a rate; is never compared
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class PlannedCurriculum:
         argv += ["--run", str(self.path), "--log-every", "60"]
         argv += to_argv(self.config, exclude=TEXT_ONLY_FIELDS)
         name = f"{cell_label(self.config.cell)} seed {self.config.seed}"
+        if self.config.seed == BRACKET_SEED:
+            name = f"{cell_label(self.config.cell)} --lr {self.config.learning_rate:g}"
         return Job(name, self.path, argv, self.progress, marker="curriculum.json")
 
     def progress(self) -> JobProgress:

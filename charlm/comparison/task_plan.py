@@ -14,6 +14,7 @@ from charlm.comparison.budget_matching import (
     match_budget,
 )
 from charlm.comparison.curricula import (
+    BRACKET_SEED,
     PlannedCurriculum,
     best_rate,
     is_done,
@@ -43,7 +44,6 @@ from charlm.tasks.curriculum import check_length_fits_memory
 from charlm.testing.trusted_cells import load_and_check_custom_cells
 
 BRACKET_FACTORS = (1.0, 0.5, 2.0)  # of the recipe's rate; the first of equally good ones is taken
-BRACKET_SEED = 1_000_000  # is never compared
 
 
 @dataclass(frozen=True, kw_only=True)
