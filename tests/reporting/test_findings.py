@@ -78,6 +78,9 @@ def test_ngram_of_what_a_run_has_read_comes_first() -> None:
     at_edge = tuple(msgspec.structs.replace(item, is_at_edge=True) for item in report.baselines)
     text = describe_ngrams(msgspec.structs.replace(report, baselines=at_edge))
     assert "(order 5, the highest that was tried)" in text
+    strong = tuple(msgspec.structs.replace(item, bits_per_char=1.5) for item in report.baselines)
+    text = describe_ngrams(msgspec.structs.replace(report, baselines=strong))
+    assert "needs 1.500 bits/char (order 5), fewer than any cell. " in text
 
 
 def test_bracket_warns_with_the_option_that_helps() -> None:

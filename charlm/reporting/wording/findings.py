@@ -114,7 +114,7 @@ def describe_ngrams(report: ComparisonReport) -> str:
             edge = ", the highest that was tried" if item.is_at_edge else ""
             sentences.append(
                 f"An n-gram of the {pluralize(item.training_tokens, noun)} that a run has read "
-                f"needs {bits:.3f} {short} (order {item.order}{edge})."
+                f"needs {bits:.3f} {short} (order {item.order}{edge}){_than_cells(report, bits)}."
             )
             continue
         scored = f"{item.name} {bits:.3f}"
@@ -130,6 +130,13 @@ def describe_ngrams(report: ComparisonReport) -> str:
             f"Compressors, which go on learning from the test text: {', '.join(adaptive)} {short}."
         )
     return " ".join(sentences)
+
+
+def _than_cells(report: ComparisonReport, bits: float) -> str:
+    """Return that a baseline with these bits is better than every cell; "" if it is not."""
+    ranked = rank_cells(report, "bits_per_char")
+    best = mean(ranked[0], "bits_per_char") if ranked else None
+    return ", fewer than any cell" if best is not None and bits < best else ""
 
 
 def describe_gradient(budget: Budget) -> str:
