@@ -67,12 +67,13 @@ def estimate_cost(
         job = estimate_job(work)
         path = directory / "probes" / work.run.path.name / "report.json"
         is_done = not work.is_open and path.exists()
+        speed = speeds[work.entry.name]
         changes = {
             "name": f"probes/{job.name.partition('/')[2]}",
             "purpose": "probe",
             "status": "finished" if is_done else "pending",
             "fraction_done": float(is_done),
-            "seconds": 0.0 if is_done else startup + probe_seconds(speeds[work.entry.name]),
+            "seconds": 0.0 if is_done else startup + probe_seconds(speed, plan.corpus),
             "disk_bytes": 0 if is_done else PROBE_DISK_BYTES,
         }
         return msgspec.structs.replace(job, **changes)

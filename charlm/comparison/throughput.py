@@ -14,8 +14,10 @@ from charlm.progress import ProgressCallback, ignore
 from charlm.results.jobs import JobProgress
 from charlm.training.estimates import RunTimings, measure_timings
 
-# That the memory probes of a run read on the default text, in parallel streams; counted.
+# What the memory probes of a run read, in parallel streams: so much on the default text, and less
+# on a shorter one, of which each token is read about as often.
 PROBED_TOKENS = 2_100_000
+PROBE_READINGS = 9
 
 Speeds = Mapping[str, RunTimings]  # of each entry
 
@@ -40,9 +42,10 @@ def measure_speeds(
     return speeds
 
 
-def probe_seconds(speed: RunTimings) -> float:
-    """Return the seconds of the memory probes of a run."""
-    return PROBED_TOKENS * speed.seconds_per_validation_token
+def probe_seconds(speed: RunTimings, corpus: Corpus) -> float:
+    """Return about how many seconds the memory probes of a run take."""
+    tokens = min(PROBED_TOKENS, PROBE_READINGS * len(corpus.split("test")))
+    return tokens * speed.seconds_per_validation_token
 
 
 def measure_startup_time(device: str) -> float:

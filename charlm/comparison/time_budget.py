@@ -111,7 +111,7 @@ def affordable_characters(
             fixed += startup + speed.seconds(config, steps, corpus) - updates
             per_character += updates / tokens
             if request.memory:
-                fixed += startup + probe_seconds(speed)
+                fixed += startup + probe_seconds(speed, corpus)
             if request.search and entry.role == "cell":
                 rungs = rung_schedule(request.trials, run.max_steps)
                 fixed += startup * sum(rungs.values())

@@ -35,7 +35,7 @@ from charlm.runs.run import Run
 WORDS = ["--cells", "rnn,gru", "--seeds", 2, "--params", 30_000, "--embedding-dim", 8]
 WORDS += ["--batch-size", 4, "--seq-len", 16, "--log-every", 0.2, "--no-memory", "--lr", 0.006]
 FEW_BASELINES = ["--baselines", "uniform,unigram,n-gram"]
-STEPS = 1200
+STEPS = 600
 SMALL = [*WORDS, *FEW_BASELINES, "--max-steps", STEPS]
 ONE_RNN = ["--cells", "rnn", "--seeds", 1, *WORDS[4:], "--baselines", "none"]
 DEFAULTS = ComparisonRequest()
@@ -128,6 +128,7 @@ def test_unknown_executor_is_refused() -> None:
         validate_executor("ray", times_cells=True)
 
 
+@pytest.mark.slow
 def test_cells_may_be_text_with_commas(tmp_path: Path, book: Path) -> None:
     report = charlm_compare(
         book,

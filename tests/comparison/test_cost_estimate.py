@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from conftest import TINY, charlm
 
 from charlm.comparison import cost_estimate
 from charlm.comparison.entries import Entry, plan_runs
+from charlm.comparison.throughput import probe_seconds
 from charlm.comparison.work import PlannedWork
 from charlm.config import validate_config
 from charlm.data.corpus import load_corpus
@@ -19,7 +21,18 @@ from charlm.execution.executor import LocalExecutor
 from charlm.reporting.terminal.cost_estimate import print_cost_estimate
 from charlm.results.comparison_plan import CostEstimate
 from charlm.storage import files
+from charlm.training.estimates import RunTimings
 from charlm.training.session import train
+
+
+def test_probes_of_a_short_text_take_less() -> None:
+    speed = RunTimings(1.0, 1e-6, 1.0)
+
+    def seconds(length: int) -> float:
+        corpus: Any = SimpleNamespace(split=lambda name: range(length))
+        return probe_seconds(speed, corpus)
+
+    assert seconds(100) < 0.001 and seconds(250_000) == seconds(10**7) == 2.1
 
 
 def test_makespan_ends_with_the_last_job() -> None:
