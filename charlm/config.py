@@ -77,8 +77,8 @@ class Config(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Literal["wsd", "linear", "cosine"],
         option(
             TRAINING,
-            "Decay of the learning rate, to 2 % of its peak: wsd (constant, then linear over the "
-            "last fifth of the run), linear or cosine.",
+            "Decay of the learning rate, to 2 % of its peak: wsd (constant, then 1 - sqrt over the "
+            "last 30 % of the run), linear or cosine.",
         ),
     ] = "wsd"
     branches: Annotated[

@@ -5,19 +5,20 @@ import math
 from charlm.config import Config
 
 FINAL_LR_FRACTION = 0.02  # final learning rate as a fraction of the peak
-DECAY_FRACTION = 0.2  # last part of a run in which wsd decays
+DECAY_FRACTION = 0.3  # last part of a run in which wsd decays
 
 
 def learning_rate(config: Config, step: int, max_steps: int, end_step: int | None = None) -> float:
     """Return the learning rate of a step.
 
     Warmup takes `warmup_steps`, but at most a tenth of the run. wsd (warmup, stable, decay) is then
-    constant, and decays linearly in the last fifth of the run. So before its decay a run does not
-    depend on its budget, and a copy can be decayed at any time: see `branch_steps`.
+    constant, and decays with 1 - sqrt(progress) in the last three tenths of the run. So before its
+    decay a run does not depend on its budget, and a copy can be decayed at any time: see
+    `branch_steps`. docs/recipes.md compares forms and lengths of the decay.
 
     Source:
-        wsd: Hu et al. 2024, MiniCPM; linear decay over the last fifth: Hägele et al. 2024, Scaling
-        Laws and Compute-Optimal Training Beyond Fixed Training Durations.
+        wsd: Hu et al. 2024, MiniCPM; the form of the decay: Hägele et al. 2024, Scaling Laws and
+        Compute-Optimal Training Beyond Fixed Training Durations.
 
     Args:
         config: Peak learning rate, warmup and kind of decay.
@@ -29,7 +30,7 @@ def learning_rate(config: Config, step: int, max_steps: int, end_step: int | Non
     peak = config.learning_rate * min(1.0, (step + 1) / (warmup + 1))
     if config.lr_schedule == "wsd":
         start, end = branch_steps(max_steps if end_step is None else end_step)
-        decay = 1 - max(0, step + 1 - start) / (end - start)
+        decay = 1 - math.sqrt(max(0, step + 1 - start) / (end - start))
     else:
         done = max(0, step - warmup) / max(1, max_steps - warmup)
         decay = 1 - done if config.lr_schedule == "linear" else (1 + math.cos(math.pi * done)) / 2

@@ -162,8 +162,8 @@ def test_run_summary_has_budget_device_and_notes(capsys: pytest.CaptureFixture[s
     assert fields["splits"] == "train 5,000, valid 500, test 500"
     assert fields["budget"] == "100 steps of 4 × 25: 2.00 epochs; 40 steps are done"
     assert fields["recipe"] == (
-        "lr 0.016 (constant, the last fifth linear to 2 %), batch 4, clip 1, orthogonal recurrent "
-        "matrices"
+        "lr 0.016 (constant, then 1 - sqrt to 2 % in the last 30 %), batch 4, clip 1, orthogonal "
+        "recurrent matrices"
     )
     assert fields["estimate"] == (
         "0:55 for all, the score included; training reads 200 characters/s; 3 MB of memory, 0.7 MB "

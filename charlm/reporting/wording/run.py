@@ -13,7 +13,7 @@ DEVICE_REASONS: dict[DeviceReason, str] = {
 def describe_recipe(config: Config) -> str:
     """Return the training settings of a run, which the recipe of its cell or the user chose."""
     schedule = {
-        "wsd": "constant, the last fifth linear to 2 %",
+        "wsd": "constant, then 1 - sqrt to 2 % in the last 30 %",
         "linear": "linear to 2 %",
         "cosine": "cosine to 2 %",
     }[config.lr_schedule]
