@@ -2,7 +2,8 @@
 
 A comparison by recipe says how cells do with their recipes. The bracket shows where a recipe does
 not fit the text. Its runs read a third of the characters. The recipe itself after a third of them
-is a branch of the run with the same seed.
+is a branch of the run with the same seed. An earlier end would cost less and mislead: shorter runs
+prefer higher rates (by a factor of 2.1 for an eighth), so twice the rate would seem better.
 """
 
 from collections.abc import Mapping, Sequence
