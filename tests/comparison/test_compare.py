@@ -311,14 +311,15 @@ def test_table_fits_eighty_columns_and_is_alone_on_stdout(done: Path, book: Path
     words = ["compare-cells", book, *SMALL, "--out", done]
     again = charlm(*words)
     lines = again.stdout.decode().splitlines()
-    assert again.returncode == 0 and lines[0].split()[:2] == ["cell", "bits/char"]
-    assert {line.split()[0] for line in lines[2:4]} == {"rnn", "gru"}
+    assert again.returncode == 0 and "has the lowest mean" in lines[0], again.stderr
+    assert {"rnn", "gru"} <= {line.split()[0] for line in lines if line}
     assert all(len(line) <= 80 for line in lines), again.stdout.decode()
     assert b"report.html" in again.stderr
     shown, code = on_terminal(command(*words))
-    table = shown[shown.index("cell ") :].splitlines()
     assert code == 0 and "\\x1b" not in shown
-    assert table[: len(lines)] == lines
+    answer = shown[shown.index(lines[0]) :].splitlines()
+    reproducible = next(n for n, line in enumerate(lines) if "of CPU time" in line)
+    assert answer[:reproducible] == lines[:reproducible]
 
 
 @pytest.mark.slow
