@@ -21,7 +21,7 @@ from charlm.storage import files
 CACHE_VERSION = 2
 VERBATIM_LENGTH = 32  # tokens of a match; a power of two
 # Of the test split: python-docs has 0.36, python-source 0.24, and the beginnings of its files 0.27.
-MIN_VERBATIM_SHARE = 0.25
+MIN_VERBATIM_SHARE = 0.2
 MAX_TOKENS = 1 << 26  # of train and test together, for which copies are looked for: seconds
 TABLE_BITS = 23  # of a hash: a table of 8 MB tells most others apart
 CHUNK = 1 << 17  # tokens whose hashes stay in the CPU cache
