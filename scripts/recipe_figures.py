@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from figures import standalone_svg
-from recipes import FIRST_CELLS, SOURCE, Outcome, Setting, read_runs, start_setting
+from recipes import FIRST_CELLS, SOURCE, Outcome, Setting, adopted, read_runs, start_setting
 
 from charlm.recipes import BASE_CHARACTERS, BASE_PARAMETERS, get_recipe
 from charlm.reporting.figures import FigureSpec, Series, draw_figure, make_legend
@@ -135,13 +135,12 @@ def optima_table(optima: Sequence[Optimum]) -> str:
     return table([*head, "characters", "rate at 1/4", "bits", "rate", "bits"], rows)
 
 
-def variants_table(runs: Runs) -> str:
-    """Return by how much each change of one setting changes the loss, at the first recipe."""
+def variants_table(runs: Runs, bases: Sequence[Setting]) -> str:
+    """Return by how much a change of one setting changes the loss of the best of a curve."""
     rows = []
-    for cell in FIRST_CELLS:
-        base = start_setting(cell, SOURCE, 25_000)._replace(learning_rate=0.0)
-        candidates = {run: runs[run] for run in runs if run._replace(learning_rate=0.0) == base}
-        best = min(candidates, key=lambda run: candidates[run].long_bits)
+    for base in bases:
+        curve = {run: runs[run] for run in runs if run._replace(learning_rate=0.0) == base}
+        best = min(curve, key=lambda run: curve[run].long_bits)
         for setting, outcome in runs.items():
             same = setting._replace(learning_rate=best.learning_rate)
             changed = [
@@ -149,13 +148,14 @@ def variants_table(runs: Runs) -> str:
                 for name, old, new in zip(Setting._fields, best, same, strict=True)
                 if old != new
             ]
-            if len(changed) != 1 or changed[0].startswith(("text", "parameters", "block", "seed")):
-                continue
-            if setting.cell != cell or setting.parameters != base.parameters:
+            other = ("cell", "block", "text", "parameters", "characters", "seed")
+            if len(changed) != 1 or changed[0].startswith(other):
                 continue
             deltas = [f"{outcome[n] - runs[best][n]:+.3f}" for n in range(2)]
-            rows.append([cell, changed[0], f"{setting.learning_rate:g}", *deltas])
-    return table(["cell", "change", "rate", "0.3M", "1.2M"], rows)
+            what = [base.cell, base.text, f"{base.parameters:,}", changed[0]]
+            rows.append([*what, f"{best.learning_rate:g}", f"{setting.learning_rate:g}", *deltas])
+    head = ["cell", "text", "parameters", "change", "best rate", "rate", "0.3M", "1.2M"]
+    return table(head, rows)
 
 
 def write_curves(runs: Runs, directory: Path) -> None:
@@ -200,14 +200,35 @@ def targets_table(path: Path) -> str:
     return table(["text", "cell", "rate", "test bits of the seeds", "mean"], rows)
 
 
+def decay_table(path: Path) -> str:
+    """Return the validation bits after each decay, one row for each run."""
+    bits: dict[tuple[str, ...], dict[str, str]] = {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            key = row["text"], row["cell"], row["learning_rate"], row["seed"]
+            bits.setdefault(key, {})[f"{row['form']} {row['decay']}"] = f"{float(row['bits']):.3f}"
+    decays = sorted({decay for values in bits.values() for decay in values}, reverse=True)
+    rows = [[*key, *(bits[key].get(decay, "") for decay in decays)] for key in sorted(bits)]
+    return table(["text", "cell", "rate", "seed", *decays], rows)
+
+
 def main() -> None:
     """Write the tables and the figures."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("directory", type=Path, help="has runs.csv and targets.csv")
+    parser.add_argument("directory", type=Path, help="has runs.csv, targets.csv, decay.csv")
     directory: Path = parser.parse_args().directory
     runs = read_runs(directory / "runs.csv")
+    starts = [
+        start_setting(cell, SOURCE, 25_000)._replace(learning_rate=0.0) for cell in FIRST_CELLS
+    ]
+    adopted_settings = [adopted(start) for start in starts]
+    adopted_settings += [
+        start._replace(text="shakespeare", parameters=100_000)
+        for start in adopted_settings
+        if start.cell != "rnn"
+    ]
     optima = all_optima({run: outcome for run, outcome in runs.items() if is_adopted(run)})
     rates, size, budget = fit(optima)
     parts = [
@@ -218,6 +239,9 @@ def main() -> None:
         rates_table(rates),
         "## Test bits by recipe, with seeds that the search did not see",
         targets_table(directory / "targets.csv"),
+        "## Form and length of the decay",
+        "Validation bits per character at 100,000 parameters and 1.2 million characters.",
+        decay_table(directory / "decay.csv"),
         "## Best rate of each curve",
         "Validation bits per character at the best rate that was tried. (end): the best rate is "
         "the lowest or highest that was tried.",
@@ -225,7 +249,9 @@ def main() -> None:
         "## One setting changed",
         "Difference of validation bits to the settings of the start: batch 8, clip 1, betas 0.9 "
         "and 0.99, warmup 50; python-source, 25,000 parameters, seed 0.",
-        variants_table(runs),
+        variants_table(runs, starts),
+        "The same for the settings that were adopted: clip 0.25, betas 0.8 and 0.95.",
+        variants_table(runs, adopted_settings),
     ]
     files.write_atomic(directory / "tables.md", "\n\n".join([*parts, ""]).encode())
     write_curves(runs, directory)
