@@ -28,7 +28,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
 RECIPES = {
     "attention": Recipe(learning_rate=0.0032),
-    "clockwork": Recipe(learning_rate=0.0042),
+    "clockwork": Recipe(learning_rate=0.0043),
     "coupled-lstm": Recipe(learning_rate=0.0075, recurrent_init="orthogonal"),
     "depth-gated-lstm": Recipe(learning_rate=0.0125, recurrent_init="orthogonal"),
     "gru": Recipe(learning_rate=0.006, recurrent_init="orthogonal"),
