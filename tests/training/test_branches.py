@@ -17,13 +17,18 @@ from charlm.results.training import BranchMetrics, StepMetrics, ValidationMetric
 from charlm.runs.metrics import iter_metrics, load_branches, load_latest_metrics
 from charlm.runs.run import Run
 from charlm.training import loop
-from charlm.training.branches import Branch, plan_branches
+from charlm.training.branches import plan_branches
 from charlm.training.completion import restore_trainer
 from charlm.training.loop import run_training_loop
-from charlm.training.schedule import learning_rate
+from charlm.training.schedule import DECAY_FRACTION, FINAL_LR_FRACTION, branch_steps, learning_rate
 
 SETTINGS = {"max_steps": 24, "warmup_steps": 1, "eval_every": 8, "branches": "1/4,1/2"}
-STARTS = (5, 10)  # 1/4: 6 steps, of which 1 decays; 1/2: 12 steps, of which 2 do
+ENDS = (6, 12)
+STARTS = tuple(branch_steps(end)[0] for end in ENDS)
+# `stop` is called after each step of the run and before each step of a branch. Numbers of calls:
+FIRST = STARTS[0] + 1  # before the first step of the first branch
+AFTER = ENDS[0] + 1  # after the first step of the run behind it
+SECOND = STARTS[1] + ENDS[0] - STARTS[0] + 1  # before the first step of the second branch
 
 
 def train_run(run: Run, stop_at_call: int = 0) -> None:
@@ -72,7 +77,10 @@ def test_run_with_branches_is_the_run_without_them(
         train_run(run)
     assert tensors(with_branches) == tensors(without)
     metrics = list(iter_metrics(with_branches.path))
-    assert [type(m) for m in metrics if m.step in (5, 6)][:2] == [StepMetrics, BranchMetrics]
+    kinds = [type(m) for m in metrics if not isinstance(m, ValidationMetrics)]
+    for start in STARTS:  # each branch follows the step where it starts
+        assert kinds.pop(start) is BranchMetrics
+    assert kinds == [StepMetrics] * 24
     rest = [line for line in metrics if not isinstance(line, BranchMetrics)]
     assert rest == list(iter_metrics(without.path))
 
@@ -104,15 +112,17 @@ def test_branch_is_the_run_of_that_budget(tmp_path: Path, book: Path, whole: Run
     assert isinstance(last, ValidationMetrics) and last.valid_bits == second.valid_bits
 
 
-@pytest.mark.parametrize("call", [5, 6, 7, 13])
+@pytest.mark.parametrize(
+    "call", [FIRST - 1, FIRST, FIRST + 1, AFTER, SECOND - 1, SECOND, SECOND + 1]
+)
 def test_run_stopped_around_a_branch_ends_in_the_same_bytes(
     tmp_path: Path, book: Path, whole: Run, call: int
 ) -> None:
-    """`stop` is called after each step of the run and before each of a branch: 6, 12 and 13."""
     stopped, _, _ = make_run(tmp_path / "stopped", book, **SETTINGS)
     train_run(stopped, stop_at_call=call)
-    assert max(stopped.checkpoints) in STARTS + (6,)
-    assert len(load_branches(stopped.path)) == (call > 6)
+    expected = STARTS[0] if call < AFTER else STARTS[0] + 1 if call == AFTER else STARTS[1]
+    assert max(stopped.checkpoints) == expected
+    assert len(load_branches(stopped.path)) == (call >= AFTER)
     train_run(stopped)
     assert tensors(stopped) == tensors(whole)
     name = "metrics.jsonl"
@@ -124,7 +134,7 @@ def test_run_stopped_in_the_same_branch_twice_keeps_the_validation_of_its_checkp
 ) -> None:
     settings = {**SETTINGS, "eval_every": STARTS[0]}
     run, _, _ = make_run(tmp_path / "r", book, **settings)
-    train_run(run, stop_at_call=6)
+    train_run(run, stop_at_call=FIRST)
     train_run(run, stop_at_call=1)
     progress = run.load_checkpoint("best").progress
     assert progress.step == STARTS[0] and progress.valid_bits is not None
@@ -158,8 +168,13 @@ def test_cpu_seconds_of_branches_are_counted_apart(tmp_path: Path, book: Path) -
 
 def test_branches_are_planned_on_whole_steps() -> None:
     config = validate_config({"branches": "1/8, 0.5"})
-    eighth, half = plan_branches(config, 2441)
-    assert eighth == Branch(Fraction(1, 8), 244, 305) and half == Branch(Fraction(1, 2), 976, 1220)
+    planned = plan_branches(config, 2441)
+    assert [(branch.fraction, branch.end) for branch in planned] == [
+        (Fraction(1, 8), 305),
+        (Fraction(1, 2), 1220),
+    ]
+    for branch in planned:
+        assert branch.start == branch.end - round(DECAY_FRACTION * branch.end)
     assert plan_branches(validate_config({}), 7) == ()
     with pytest.raises(ConfigError, match=r"--branches 1/8, 0.5: the run has only 3 steps"):
         plan_branches(config, 3)
@@ -169,5 +184,9 @@ def test_rate_before_the_decay_does_not_depend_on_the_end() -> None:
     config = validate_config({"learning_rate": 1.0, "warmup_steps": 10})
     whole = [learning_rate(config, step, 1000) for step in range(1000)]
     branch = [learning_rate(config, step, 1000, 500) for step in range(500)]
-    assert branch[:400] == whole[:400] and branch[-1] == pytest.approx(0.02)
-    assert branch[400:] == pytest.approx([1 - 0.98 * (n + 1) / 100 for n in range(100)])
+    steps = round(500 * DECAY_FRACTION)
+    assert branch[:-steps] == whole[: 500 - steps] and branch[-1] == pytest.approx(0.02)
+    assert whole[499] == branch[-steps - 1] == 1.0
+    decay = [1 - math.sqrt((n + 1) / steps) for n in range(steps)]
+    rates = [FINAL_LR_FRACTION + (1 - FINAL_LR_FRACTION) * part for part in decay]
+    assert branch[-steps:] == pytest.approx(rates)

@@ -18,6 +18,7 @@ from charlm.training.estimates import (
     estimate_run_disk,
     measure_timings,
 )
+from charlm.training.schedule import DECAY_FRACTION, branch_steps
 
 TIMINGS = RunTimings(0.01, 1e-3, 2e-3)  # of a step, a validated token, a scored token
 MINUTES = {**TINY, "max_steps": 0, "minutes": 0.5}
@@ -31,10 +32,12 @@ def corpus(book: Path) -> Corpus:
 
 
 def test_estimate_counts_steps_branches_validations_and_the_score(corpus: Corpus) -> None:
-    config = validate_config({**TINY, "branches": "1/4,1/2"})  # each 100 steps: 5 and 10 more
+    config = validate_config({**TINY, "branches": "1/4,1/2"})
+    more = round(25 * DECAY_FRACTION) + round(50 * DECAY_FRACTION)  # steps of copies
     whole = TIMINGS.seconds(config, 100, corpus)
-    assert whole == pytest.approx((100 + 5 + 10) * 0.01 + (10 + 2) * 0.3 + 0.6)
-    # After 42 steps, 6 of 10 validations and the second branch, from step 40 on, are done.
+    assert whole == pytest.approx((100 + more) * 0.01 + (10 + 2) * 0.3 + 0.6)
+    # After 42 steps, 4 of 10 validations and both branches, which start before, are done.
+    assert branch_steps(50)[0] < 42
     assert TIMINGS.seconds(config, 100, corpus, 42) == pytest.approx(0.58 + 6 * 0.3 + 0.6)
     unscored = validate_config({**TINY, "final_eval": "none", "eval_every": 50})
     assert TIMINGS.seconds(unscored, 100, corpus) == pytest.approx(1.0 + 2 * 0.3)

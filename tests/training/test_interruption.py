@@ -21,7 +21,7 @@ def start_or_resume(path: Path, text: Path) -> "subprocess.Popen[bytes]":
     if (path / "run.json").exists():
         words = command("train", "--resume", path, *options)
     else:
-        options += [*SIZES, "--max-steps", 1500, "--eval-every", 100]
+        options += [*SIZES, "--max-steps", 1500, "--eval-every", 100, "--keep", "all"]
         words = command("train", text, "--run", path, *options)
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
@@ -51,7 +51,8 @@ def test_killed_and_interrupted_program_ends_in_the_same_bytes(tmp_path: Path, b
             assert f"continue with: charlm train --resume {parts}".encode() in err.splitlines()[-1]
     done = charlm("train", "--resume", parts)
     assert done.returncode == 0, done.stderr
-    for name in ("metrics.jsonl", "checkpoints/step-00001500/model.safetensors"):
+    last = "checkpoints/step-00001500"
+    for name in ("metrics.jsonl", f"{last}/model.safetensors", f"{last}/training.safetensors"):
         assert (whole / name).read_bytes() == (parts / name).read_bytes(), name
     samples = [generate(path, num_chars=50) for path in (whole, parts)]
     assert samples[0] == samples[1] and len(samples[0]) == 50
