@@ -121,7 +121,7 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         "--trust-cell is for --resume. Try --cell for a new run",
     ),
     "empty file": (training_on("e.txt", ""), 65, "e.txt is empty"),
-    "one character": (training_on("o.txt", "x"), 65, "o.txt has 1 characters"),
+    "one character": (training_on("o.txt", "x"), 65, "o.txt is too short .*Try more text$"),
     "shorter than a window": (training_on("s.txt", prose(70)), 65, "batch size × .*smaller --b"),
     "invalid utf-8": (training_on("i.txt", b"ab\n\xff"), 65, "i.txt.*is not UTF-8 at byte 3"),
     "nul": (training_on("n.txt", b"ab\0"), 65, "n.txt.* NUL .*line 1.*--vocab bytes"),

@@ -12,7 +12,7 @@ def test_figures_have_solved_accuracy_and_steps() -> None:
     report = task_result().report
     figures = task_figures(report, make_legend([row.name for row in report.rows]))
     assert [figure.spec.title for figure in figures] == [
-        "Solved",
+        "Survived to here",
         "Accuracy",
         "Accuracy at 2 times the length",
         "Accuracy at 4 times the length",
@@ -34,7 +34,7 @@ def test_table_has_a_row_per_length_with_chance() -> None:
     assert heads == ["", "chance", "gru", "lstm", "cell.py:MyCell"]
     assert rows[3] == [
         "length 100",
-        "12.5%",
+        "12.5% (34.4% without a look-up)",
         "2 of 3 (40% to 80%)",
         "0 of 3 (0% to 40%)",
         "0 of 3 (0% to 40%)",
