@@ -241,13 +241,15 @@ def textbook_loop(
     return torch.stack(outputs), state
 
 
-def bench_zoo(pairs: int, parameters: int, batch_size: int, seq_len: int) -> Iterator[str]:
+def bench_zoo(
+    pairs: int, parameters: int, batch_size: int, seq_len: int, others: tuple[str, ...] = (),
+) -> Iterator[str]:  # fmt: skip
     """Compare the cells with each other, and each with its textbook loop."""
     yield f"zoo, {parameters:,} parameters, {batch_size} × {seq_len}"
     yield "                 hidden kernel    µs/token   of lstm's   textbook loop/ours"
     sizes = {"embedding_dim": 32, "batch_size": batch_size, "seq_len": seq_len}
     lstm_seconds = None
-    for cell in ("lstm", *(name for name in CELLS if name != "lstm")):
+    for cell in ("lstm", *(others or (name for name in CELLS if name != "lstm"))):
         config = validate_config({"cell": cell, **sizes, **RECIPE})
         hidden_size = SizeSearch(config, VOCABULARY_SIZE, "params", CharLM).nearest(parameters)
         config = msgspec.structs.replace(config, hidden_size=hidden_size)
@@ -342,9 +344,9 @@ def bench_extras(max_steps: int) -> Iterator[str]:
         text = Path(directory) / "text.txt"
         text.write_bytes(bytes(random_ids(300_000) + 32))
         settings = {"hidden_size": 128, "max_steps": max_steps, "eval_every": max_steps, **RECIPE}
-        config = validate_config(settings)
-        corpus = load_corpus([str(text)], config)
-        record = plan_run(config, corpus, "cpu").record
+        corpus = load_corpus([str(text)], validate_config(settings))
+        record = plan_run(validate_config(settings), corpus, "cpu").record
+        config = record.config  # the recipe chooses the batch
         run = Run.create(Path(directory) / "run", record, corpus.vocabulary)
         model = build_char_lm(config, corpus.vocabulary.size, record.kernel, "cpu")
         trainer = Trainer(model, config, max_steps)
@@ -361,12 +363,12 @@ def bench_extras(max_steps: int) -> Iterator[str]:
     yield f"progress, logging and checkpoints (target 2 %): {fraction:.1%} of {total:.1f} s"
 
 
-def bench_linearity(hidden_size: int) -> Iterator[str]:
-    """Measure the time per token as windows, texts and runs grow."""
+def bench_linearity(hidden_size: int, scale: int = 1) -> Iterator[str]:
+    """Measure the time per token as windows, texts and runs grow; `scale` makes them shorter."""
     yield "time per token, relative to the first"
     kernel = fastest_kernel("lstm", hidden_size, hidden_size)
     first = None
-    for seq_len in (32, 128, 512, 2048):
+    for seq_len in (32 // scale, 128 // scale, 512 // scale, 2048 // scale):
         config = make_config("lstm", (1, hidden_size, 8, seq_len))
         per_token = median_seconds(our_training(config, kernel), 7) / seq_len
         first = first or per_token
@@ -374,14 +376,14 @@ def bench_linearity(hidden_size: int) -> Iterator[str]:
     config = make_config("lstm", (1, hidden_size, 1, 1))
     model = build_char_lm(config, VOCABULARY_SIZE, kernel, "cpu")
     first = None
-    for length in (4_000, 40_000, 160_000):
+    for length in (4_000 // scale, 40_000 // scale, 160_000 // scale):
         ids = random_ids(length)[:, None] % (VOCABULARY_SIZE - 1)
         per_token = median_seconds(scoring(model, ids), 3) / length
         first = first or per_token
         yield f"  text of {length:9,} tokens        {per_token / first:6.2f}"
     step = our_training(make_config("lstm", (1, hidden_size, 8, 64)), kernel)
     first = None
-    for count in (20, 200, 1000):
+    for count in (20 // scale, 200 // scale, 1000 // scale):
         per_step = sum(cpu_seconds(step) for _ in range(count)) / count
         first = first or per_step
         yield f"  {count:5} more steps                {per_step / first:6.2f}"
@@ -472,12 +474,18 @@ def main() -> None:
     benchmarks: dict[str, Callable[[], Iterator[str]]] = {
         "train": lambda: bench_training(pairs, {"s": (1, 16, 4, 8)} if small else SHAPES),
         "cells": lambda: bench_comparison(pairs, *((20_000, 2, 8) if small else (100_000, 8, 64))),
-        "zoo": lambda: bench_zoo(pairs, *((60_000, 2, 8) if small else (150_000, 32, 64))),
-        "scan": lambda: bench_scan(pairs, *((2, 8, 64) if small else (8, 128, 1024))),
+        "zoo": lambda: (
+            bench_zoo(pairs, 20_000, 2, 8, ("mingru",))
+            if small
+            else bench_zoo(pairs, 150_000, 32, 64)
+        ),
+        "scan": lambda: (
+            bench_scan(pairs, 2, 8, 64, ("mingru",)) if small else bench_scan(pairs, 8, 128, 1024)
+        ),
         "write": lambda: bench_generation(pairs, 16 if small else 512),
         "score": lambda: bench_scoring(max(1, pairs // 3), *((16, 64) if small else (512, 4096))),
         "extras": lambda: bench_extras(5 if small else 1500),
-        "linear": lambda: bench_linearity(16 if small else 128),
+        "linear": lambda: bench_linearity(16, 20) if small else bench_linearity(128),
         "start": lambda: bench_start(min(pairs, 5)),
         "help": lambda: bench_help(pairs),
     }
