@@ -173,6 +173,11 @@ class Cell(nn.Module):
         return 2 * sum(weight.numel() for weight in self.parameters() if weight.dim() > 1)
 
     @property
+    def step_flops(self) -> int:
+        """FLOPs of the matrix products that `step` computes: more, if `flops` omits unused ones."""
+        return self.flops
+
+    @property
     def gate_bias(self) -> Tensor:
         """The bias that `bias_gates` describes."""
         return self.W.bias

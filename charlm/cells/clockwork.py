@@ -48,6 +48,11 @@ class Clockwork(Cell):
         inputs = [self.input_size + self.hidden_size - k * module_size for k in range(NUM_MODULES)]
         return int(sum(2 * module_size * size / 2**k for k, size in enumerate(inputs)))
 
+    @property
+    def step_flops(self) -> int:
+        """FLOPs of all modules: `step` computes those that are not due too, and discards them."""
+        return super().flops
+
     def initial_state(self, batch_size: int) -> State:
         """Return zeros: h (batch, hidden_size) and t (batch, 1)."""
         zeros = self.W.weight.new_zeros

@@ -216,12 +216,14 @@ def check_parameter_count(case: CellCase) -> None:
 
 @check(FLOPS_CHECK)
 def check_flop_count(case: CellCase) -> None:
-    """Check `flops` of one token of one stream against PyTorch's count."""
+    """Check FLOPs of one token of one stream against PyTorch's count."""
     cell = case.make()
     with FlopCounterMode(display=False) as counter:
         cell.step(cell.project_inputs(torch.zeros(1, cell.input_size)), cell.initial_state(1))
-    if (count := counter.get_total_flops()) != cell.flops:
-        fail(f"flops is {cell.flops:,}, and PyTorch counts {count:,}")
+    if (count := counter.get_total_flops()) != cell.step_flops:
+        fail(f"flops is {cell.step_flops:,}, and PyTorch counts {count:,}")
+    if not 0 <= cell.flops <= count:
+        fail(f"flops is {cell.flops:,}, more than the {count:,} of a step")
 
 
 @check("recurrent matrices are square views of weights")

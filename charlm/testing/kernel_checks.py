@@ -119,10 +119,12 @@ def check_kernels_float32(case: CellCase) -> None:
             break
         if deviation < 1e-3:
             fail(f"the loop itself is off by {error:.1e}, near its initial weights")
+    # Roundings of a fraction retained near 1 add up, and an exp of a kernel may round by a few ulp.
+    tolerance = max(FLOAT32_TOLERANCE, 8 * error)
     for name in supported_kernels(narrow, "cpu"):
         results = get_kernel(name, narrow, "cpu")(narrow, x, state, None)
         error = relative_rms_error(results, expected)
-        if not error <= FLOAT32_TOLERANCE:
+        if not error <= tolerance:
             fail(f"{name} is off by {error:.1e}")
 
 

@@ -358,4 +358,4 @@ def starts_and_stops(run: Path) -> list[str]:
     """Return the events of starts and stops; each start after the first is from a checkpoint."""
     events = list(iter_events(run))
     assert all(event.step > 0 for event in events if event.event == "resumed")
-    return [e.event for e in events if e.event not in ("checkpointed", "validated")]
+    return [e.event for e in events if e.event in ("started", "resumed", "interrupted")]
