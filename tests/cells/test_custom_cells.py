@@ -88,7 +88,7 @@ def test_flops_are_two_per_weight_of_a_matrix() -> None:
         "gru-cho": 6 * 64,
         "mingru": 2 * 64,
         "indrnn": 64,
-        # 8 modules of one unit read 8 inputs and 8, 7, ... 1 units, every 1st, 2nd, 4th ... step.
+        # 8 modules of one unit read 8 inputs and 8, 7, ... 1 units, in every 1st, 2nd, 4th step.
         "clockwork": 16 + 15 / 2 + 14 / 4 + 13 / 8 + 12 / 16 + 11 / 32 + 10 / 64 + 9 / 128,
         "lru": 5 * 64,
         "slstm": 4 * 64 + 4 * 8 * 2,
