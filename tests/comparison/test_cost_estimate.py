@@ -92,7 +92,7 @@ def test_small_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 WORDS = ["--cells", "rnn,gru", "--seeds", 2, "--params", 30_000, "--embedding-dim", 8]
-WORDS += ["--batch-size", 4, "--seq-len", 16, "--max-steps", 20, "--kernel", "loop"]
+WORDS += ["--batch-size", 4, "--seq-len", 16, "--max-steps", 40, "--kernel", "loop"]
 WORDS += ["--baselines", "none"]
 
 
