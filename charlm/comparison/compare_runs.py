@@ -156,4 +156,8 @@ def _measure_baselines(
     if any(run.report and run.report.scored_split != "test" for run in runs):
         log.warning("no baselines: these runs were not scored on the test split")
         return []
-    return measure_baselines(corpus, execution.directory, DEFAULT_BASELINES) if corpus else []
+    if corpus is None:
+        return []
+    read = {run.report.characters_read if run.report else None for run in runs}
+    characters = read.pop() if len(read) == 1 else None
+    return measure_baselines(corpus, execution.directory, DEFAULT_BASELINES, characters)
