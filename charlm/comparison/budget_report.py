@@ -54,7 +54,7 @@ def _point(entries: Sequence[Entry], fraction: Fraction, characters: int) -> Bud
     return BudgetPoint(
         fraction=float(fraction),
         characters=round(fraction * characters),
-        bits=bits,
+        bits=dict(sorted(bits.items())),  # whatever the order of --cells
         ranking=tuple(sorted(found, key=lambda name: (found[name], name))),
     )
 

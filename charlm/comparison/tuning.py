@@ -73,7 +73,7 @@ def tune(plan: ComparisonPlan, execution: Execution) -> TuningReport | None:
         run_jobs(trial_jobs(rung, plan.texts), execution)
     uniform_bits = math.log2(plan.corpus.vocabulary.size)
     cells: dict[str, CellTuning] = {}
-    for entry in plan.entries:
+    for entry in sorted(plan.entries, key=lambda entry: entry.name):
         if entry.role != "cell":
             continue
         cells[entry.name] = CellTuning(
