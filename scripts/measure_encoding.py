@@ -46,7 +46,7 @@ print(json.dumps({
 
 
 class Measurement(msgspec.Struct, frozen=True):
-    """What the child process prints."""
+    """Output of the child process."""
 
     seconds: float
     cpu_seconds: float

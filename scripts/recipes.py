@@ -51,7 +51,7 @@ OTHER_CELLS = (  # one layer of depth-gated-lstm is an lstm
 
 
 class Setting(NamedTuple):
-    """What a run is: its key in the CSV."""
+    """Identity of a run: its key in the CSV."""
 
     cell: str
     block: str
@@ -69,7 +69,7 @@ class Setting(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a run gave: validation bits per character, infinite if it diverged."""
+    """Result of a run: validation bits per character, infinite if it diverged."""
 
     short_bits: float
     long_bits: float

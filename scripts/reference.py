@@ -63,7 +63,7 @@ class File:
 
     @property
     def is_lines(self) -> bool:
-        """Whether the file has one JSON object per line."""
+        """Return True if the file has one JSON object per line."""
         return self.name.endswith(".jsonl")
 
 

@@ -50,7 +50,7 @@ class Question(NamedTuple):
 
 
 class Agreement(NamedTuple):
-    """How often repeats agree about a question.
+    """Agreement of repeats about a question.
 
     Attributes:
         same: Pairs of repeats with the same verdict.

@@ -1,4 +1,4 @@
-"""What the budget of a comparison decides: the order of cells at parts of it, and what is left."""
+"""Budget of a comparison: the order of cells at parts of it, and what more would bring."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How many independent units of text a text is worth.
+"""Dependence of text units: how many independent ones a text is worth.
 
 Files are exchangeable: their order is that of a hash. Neighboring blocks of a text are not
 independent, so fewer of them count. How many is uncertain where there are 20 to 50 blocks, and an

@@ -51,7 +51,7 @@ PROBE_OF: Mapping[JudgedQuantity, str] = {
 
 
 class Places(NamedTuple):
-    """What a probe measured: sums over units of each run, at the same places.
+    """Places of a probe: sums over units of each run, at the same places.
 
     Attributes:
         lengths: Characters of context, (K,).

@@ -1,4 +1,4 @@
-"""How far back the order of characters matters to a cell, and whether cells differ in it.
+"""Order reach of cells: how far back the order of characters matters, and verdicts about it.
 
 The order reach is read off a curve: the bits per character that a cell loses when everything
 further back than k characters is shuffled. The curve is made monotone, as what is lost beyond k

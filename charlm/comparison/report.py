@@ -40,7 +40,7 @@ from charlm.storage.json_files import encode_json
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a comparison found out besides the scores of its runs.
+    """Findings of a comparison besides the scores of its runs.
 
     Attributes:
         memory: What the probes measured.

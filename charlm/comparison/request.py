@@ -140,7 +140,7 @@ class ComparisonRequest:
 
     @property
     def has_bracket(self) -> bool:
-        """Whether runs at other learning rates show if the recipe fits the text."""
+        """Return True if runs at other learning rates show whether the recipe fits the text."""
         return not self.trials and not self.settings.get(RATE_SETTING)
 
     @property

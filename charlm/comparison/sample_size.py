@@ -1,4 +1,4 @@
-"""How many seeds and units of text a verdict needs, and what the data at hand could decide."""
+"""Sample size: seeds and units that a verdict needs, and what the data could decide."""
 
 import math
 from statistics import NormalDist

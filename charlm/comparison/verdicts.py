@@ -27,7 +27,7 @@ Tests = Mapping[Pair, tuple[MeanEstimate, BootstrapDistribution]]
 
 
 class Judgement(NamedTuple):
-    """What the runs of a comparison say about one quantity.
+    """Judgement of one quantity by the runs of a comparison.
 
     Attributes:
         cells: Every cell: its value, interval, and verdict against the reference.

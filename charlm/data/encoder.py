@@ -158,7 +158,7 @@ class Utf8Decoder:
     """Incremental decoder of one source that can name the position of an error.
 
     Attributes:
-        oddities: What was found in the source and is kept as it is.
+        oddities: Oddities that were found in the source and are kept.
     """
 
     def __init__(self, name: str, refuses_nul: bool) -> None:
@@ -175,7 +175,7 @@ class Utf8Decoder:
 
     @property
     def oddities(self) -> list[SourceOddity]:
-        """What was found in the source and is kept as it is."""
+        """Oddities that were found in the source and are kept."""
         found: list[SourceOddity] = ["bom"] if self.has_bom else []
         if self._line_ends["\r\n"]:
             found.append("crlf")

@@ -47,7 +47,7 @@ KILLED = -signal.SIGKILL  # exit code of a worker whose own was lost with the se
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What the server shall do: start a worker, or send it SIGTERM if it has no command."""
+    """Request to the server: start a worker, or send it SIGTERM if it has no command."""
 
     number: int
     argv: tuple[str, ...] = ()

@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 
 
 class Predictions(NamedTuple):
-    """What a model expects at some places, in nats."""
+    """Expectation of a model at some places, in nats."""
 
     closers: Floats  # (places, closers), log probability of each closing bracket
     log_odds: Floats  # (places,), of any closing bracket against everything else

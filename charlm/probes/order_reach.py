@@ -1,4 +1,4 @@
-"""How far back order matters, as one number of a curve of lost bits.
+"""Order reach: one number of a curve of lost bits.
 
 The curve is made monotone, as what is lost beyond k is at least what is lost beyond more. The reach
 is where it falls below a fixed tolerance, interpolated on logarithmic k.

@@ -54,7 +54,7 @@ class BracketPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the budget decides: learning at a part of it, and at other learning rates."""
+    """Effect of the budget: learning at a part of it, and at other learning rates."""
 
     points: tuple[BudgetPoint, ...]  # in the order of fractions; the last is the whole budget
     order_is_stable: bool | None  # whether every ranking is the same; None with one cell

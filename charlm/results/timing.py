@@ -11,7 +11,7 @@ class CellTiming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class CpuBreakdown(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the CPU seconds of a comparison went."""
+    """CPU seconds of a comparison, by purpose."""
 
     judged_updates: float  # optimizer steps of the runs that are judged, without their branches
     branches: float  # decayed copies at parts of the budget

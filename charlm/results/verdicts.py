@@ -82,7 +82,7 @@ class Unmeasured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How far back an entry remembers, at the same places of the test split for all runs.
+    """Memory of an entry, at the same places of the test split for all runs.
 
     A quantity is None where the text has no places to measure it.
     """

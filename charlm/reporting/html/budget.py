@@ -1,4 +1,4 @@
-"""What the budget decides, on the page of a comparison: points, curves and the bracket."""
+"""Budget section of the page of a comparison: points, curves and the bracket."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

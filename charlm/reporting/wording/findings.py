@@ -1,4 +1,4 @@
-"""What qualifies the answer of a comparison, in plain sentences below its table."""
+"""Findings below the table of a comparison: plain sentences that qualify its answer."""
 
 from collections.abc import Sequence
 
