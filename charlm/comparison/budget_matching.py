@@ -70,7 +70,7 @@ class BudgetMatch:
         """
         return Matching(
             measure=self.measure,
-            amount=self.amount,
+            amount=float(self.amount),
             parameters=self.parameters,
             tolerance=BUDGET_TOLERANCE,
             max_relative_error=max(map(abs, self.relative_errors.values())),

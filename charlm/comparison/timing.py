@@ -100,7 +100,7 @@ def _sum(parts: Iterable[CpuSeconds]) -> CpuSeconds:
     known = list(parts)
     return CpuSeconds(
         **{
-            name: sum(getattr(part, name) for part in known)
+            name: sum((getattr(part, name) for part in known), start=0.0)
             for name in CpuSeconds.__struct_fields__
         }
     )
