@@ -89,7 +89,9 @@ def redrawn_comparison(budget: int, number: int, work: Path) -> ComparisonReport
         seeds=SEEDS,
         first_seed=number * SEEDS,
         baselines="none",
-        config={"characters": budget * DEFAULT_CHARACTERS, "glob": "**/*"},
+        # Without branches, and so without a bracket: both leave the runs and their verdicts as
+        # they are.
+        config={"characters": budget * DEFAULT_CHARACTERS, "glob": "**/*", "branches": ""},
         out=work / f"budget-{budget}-repeat-{number + 1}",
         device="cpu",
     )
