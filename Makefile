@@ -20,11 +20,11 @@ setup: $(READY)  ## the virtual environment .venv
 compare: $(READY)  ## GRU, LSTM and RNN on Python's own source: quality, memory and cost
 	$(BIN)/charlm compare-cells --out comparison
 
-stability: $(READY)  ## docs/stability.md: the comparison again, everything random redrawn: hours
+stability: $(READY)  ## docs/explanation/stability.md: the comparison again, everything random redrawn: hours
 	$(BIN)/python scripts/stability.py
 
-recipes: $(READY)  ## the search of docs/recipes.md, hours: make recipes TEXT=name=path
-	$(BIN)/python scripts/recipes.py --text "$(TEXT)" --out docs/recipes/runs.csv
+recipes: $(READY)  ## the search of docs/explanation/recipes.md, hours: make recipes TEXT=name=path
+	$(BIN)/python scripts/recipes.py --text "$(TEXT)" --out docs/explanation/recipes/runs.csv
 
 test: $(READY)  ## every test, on every core
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
@@ -56,10 +56,10 @@ bench: $(READY)  ## speed against the plain torch.nn loop; encoding of 2 GB: min
 	$(BIN)/python scripts/bench.py
 	$(BIN)/python scripts/measure_encoding.py
 
-race: $(READY)  ## tiny Shakespeare by CPU time, see docs/race.md: make race CORPUS=path
+race: $(READY)  ## tiny Shakespeare by CPU time, see docs/explanation/race.md: make race CORPUS=path
 	$(BIN)/python scripts/race.py --corpus "$(CORPUS)"
 
-memory: $(READY)  ## how far cells reach: curricula of adding and copy, see docs/memory.md
+memory: $(READY)  ## how far cells reach: curricula of adding and copy, see docs/explanation/memory.md
 	$(BIN)/charlm tasks compare adding --distances 10,20,50 --cells gru,lstm,rnn \
 	  --params 10600 --embedding-dim 8 --max-steps 600 --out memory/adding
 	$(BIN)/charlm tasks compare copy --distances 1,2,3,5,10 --cells gru,lstm,rnn \

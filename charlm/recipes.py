@@ -9,7 +9,7 @@ from charlm.config import Config
 
 BASE_PARAMETERS = 100_000  # size and budget that `Recipe.learning_rate` is for
 BASE_CHARACTERS = 1_250_000
-SIZE_EXPONENT = -0.26  # how the best rate changes with parameters: see docs/recipes.md
+SIZE_EXPONENT = -0.26  # how the best rate changes with parameters: see docs/explanation/recipes.md
 BUDGET_EXPONENT = -0.35  # and with characters
 # The search had 25,000 and 100,000 parameters, and 0.3 and 1.2 million characters. Further than a
 # factor of 4 beyond, the rate no longer changes.

@@ -2,7 +2,7 @@
 
     python scripts/coverage.py [--repeats 1000]
 
-Prints the tables of docs/statistics.md.
+Prints the tables of docs/explanation/statistics.md.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """SVG files of the figures of a report, for pages without a style of their own.
 
-python scripts/figures.py probes/report.json docs/memory
-python scripts/figures.py comparison/report.json docs/comparison
+python scripts/figures.py probes/report.json docs/explanation/memory
+python scripts/figures.py comparison/report.json docs/explanation/comparison
 """
 
 import argparse

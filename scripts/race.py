@@ -1,4 +1,4 @@
-"""Train charlm's models on tiny Shakespeare for a budget of CPU time; docs/race.md has the results.
+"""Train on tiny Shakespeare for a budget of CPU time: results in docs/explanation/race.md.
 
     python scripts/race.py --corpus tinyshakespeare.txt [--only NAME] [--seeds 3] [--small]
 

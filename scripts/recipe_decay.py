@@ -1,6 +1,6 @@
-"""Compare forms and lengths of the decay of the learning rate; docs/recipes.md has the results.
+"""Compare forms and lengths of learning-rate decay: results in docs/explanation/recipes.md.
 
-    python scripts/recipe_decay.py --text NAME=PATH --out docs/recipes/decay.csv
+    python scripts/recipe_decay.py --text NAME=PATH --out docs/explanation/recipes/decay.csv
 
 All decays of a run start from the same weights: the rate is constant until a decay begins, and a
 copy is decayed. 100,000 parameters, 1.2 million characters, validated as the search does.

@@ -1,6 +1,6 @@
 """Fit the recipes to the runs of a search, and write tables.md and figures beside them.
 
-python scripts/recipe_figures.py docs/recipes
+python scripts/recipe_figures.py docs/explanation/recipes
 """
 
 import argparse

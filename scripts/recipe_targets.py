@@ -1,6 +1,6 @@
 """Train GRU, LSTM and RNN by their recipes, with seeds that the search did not see, and score them.
 
-    python scripts/recipe_targets.py --text NAME=PATH --out docs/recipes/targets.csv
+    python scripts/recipe_targets.py --text NAME=PATH --out docs/explanation/recipes/targets.csv
 
 100,000 parameters, 1.4 million characters, one thread; bits per character of the first 131,072
 characters of the test split by position. A seed that has a line in the CSV is not trained again.

@@ -1,6 +1,7 @@
-"""Search the recipes of the cells: docs/recipes.md says how, and what came out.
+"""Search the recipes of the cells: docs/explanation/recipes.md says how, and what came out.
 
-    python scripts/recipes.py --text NAME=PATH --out docs/recipes/runs.csv [--minutes 60]
+    python scripts/recipes.py --text NAME=PATH --out docs/explanation/recipes/runs.csv
+        [--minutes 60]
 
 Texts are python-source, python-docs and one of your own. Every run is a line of the CSV. A search
 that was stopped goes on where it was: a run that has a line is not trained again. All runs are

@@ -1,6 +1,6 @@
 """Stability of a comparison: do its verdicts agree when everything random is drawn again?
 
-    python scripts/stability.py [--repeats 4] [--budgets 1,4] [--out docs/stability.md]
+    python scripts/stability.py [--repeats 4] [--budgets 1,4] [--out docs/explanation/stability.md]
 
 Each repeat is a whole comparison with other seeds of its runs and another draw of the text: its
 files are read from a directory with another name, and which split a file is in depends on a hash of
@@ -68,7 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=4, help="comparisons at each budget")
     parser.add_argument("--budgets", default="1,4", help="multiples of the default budget")
-    parser.add_argument("--out", type=Path, default=Path("docs/stability.md"))
+    parser.add_argument("--out", type=Path, default=Path("docs/explanation/stability.md"))
     parser.add_argument("--work", type=Path, default=Path("stability"), help="directory of runs")
     arguments = parser.parse_args()
     budgets = [int(budget) for budget in arguments.budgets.split(",")]
@@ -143,7 +143,7 @@ def agreement(repeats: Sequence[Repeat], question: Question) -> Agreement:
 
 
 def format_document(repeats: Sequence[Repeat]) -> str:
-    """Return docs/stability.md."""
+    """Return docs/explanation/stability.md."""
     asked = questions(repeats)
     counts = [agreement(repeats, question) for question in asked]
     contradictions = sum(count.contradictions for count in counts)

@@ -1,4 +1,4 @@
-"""The Python API: names, lazy import, and the example of docs/api.md."""
+"""The Python API: names, lazy import, and the example of docs/guides/python.md."""
 
 import inspect
 import json
@@ -28,7 +28,7 @@ from charlm.results.jobs import JobState
 from charlm.results.training import CheckpointSaved, StepMetrics, TrainingEvent
 
 ROOT = Path(__file__).parent.parent
-PAGE = (ROOT / "docs" / "api.md").read_text()
+PAGE = (ROOT / "docs" / "guides" / "python.md").read_text()
 (EXAMPLE,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.S | re.M)
 NAMES = {
     *("Config", "Corpus", "load_corpus", "train", "Run", "load_run", "evaluate", "generate"),
@@ -185,7 +185,7 @@ def test_cells_are_listed_and_checked() -> None:
 
 def test_rows_of_report_are_flat_dicts() -> None:
     """As pandas and polars take them: every row has the same keys, and no nested dictionary."""
-    data = (ROOT / "docs" / "comparison" / "report.json").read_bytes()
+    data = (ROOT / "docs" / "explanation" / "comparison" / "report.json").read_bytes()
     rows = msgspec.json.decode(data, type=comparison.ComparisonReport).to_dicts()
     assert all(list(row) == list(rows[0]) for row in rows)
     columns = {key: [row[key] for row in rows] for key in rows[0]}
@@ -223,7 +223,7 @@ def test_snippets_of_documentation_run(
 
 @pytest.fixture(scope="module")
 def example_dir(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Run the example of docs/api.md; return its directory and its output."""
+    """Run the example of docs/guides/python.md; return its directory and its output."""
     directory = tmp_path_factory.mktemp("example")
     (directory / "example.py").write_text(EXAMPLE)
     process = subprocess.run(

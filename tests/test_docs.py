@@ -152,21 +152,21 @@ def test_makefile_names_tests_and_commands_that_exist() -> None:
 
 def test_design_has_ranks_of_architecture_test() -> None:
     ranks = importlib.import_module("test_architecture").RANKS
-    page = (ROOT / "docs" / "design.md").read_text()
+    page = (ROOT / "docs" / "explanation" / "design.md").read_text()
     rows = re.findall(r"^\| (\d+) \| (.*?) \|$", page, re.M)
     documented = {name: int(rank) for rank, cell in rows for name in re.findall(r"`(\w+)`", cell)}
     assert documented == ranks
 
 
 def test_design_names_files_that_exist() -> None:
-    page = (ROOT / "docs" / "design.md").read_text()
+    page = (ROOT / "docs" / "explanation" / "design.md").read_text()
     for name in re.findall(r"`(\w+/(?:\w+/)*(?:\w+\.py)?)`", page):
         assert (ROOT / "charlm" / name).exists() or (ROOT / name).exists(), name
 
 
 # The example comparison
 
-EXAMPLE = ROOT / "docs" / "comparison"
+EXAMPLE = ROOT / "docs" / "explanation" / "comparison"
 
 
 def test_example_report_has_current_format() -> None:
@@ -182,7 +182,7 @@ def test_example_report_has_current_format() -> None:
 def test_example_tables_are_what_charlm_prints(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """If this fails after a change of wording, paste the new output into docs/comparison.md."""
+    """Print the committed report and compare it with docs/explanation/comparison.md."""
     monkeypatch.setenv("COLUMNS", "83")
     report = (EXAMPLE / "report.json").read_bytes()
     times = (EXAMPLE / "timing.json").read_bytes()
@@ -190,7 +190,7 @@ def test_example_tables_are_what_charlm_prints(
         msgspec.json.decode(report, type=comparison.ComparisonReport),
         msgspec.json.decode(times, type=timing.TimingReport),
     )
-    page = (ROOT / "docs" / "comparison.md").read_text()
+    page = (ROOT / "docs" / "explanation" / "comparison.md").read_text()
     blocks = re.findall(r"^```text\n(.*?)^```", page, re.S | re.M)
     assert "".join(blocks) == capsys.readouterr().out
 

@@ -180,7 +180,7 @@ def compare_cells(
 
     charlm compare-cells runs/mine runs/yours --out both
 
-    Each run reads as many characters, by the recipe of its cell (docs/recipes.md).
+    Each run reads as many characters, by the recipe of its cell (docs/explanation/recipes.md).
     Two further runs of each cell, at half and twice its learning rate, show whether
     the recipe fits the text. The same command continues where it was stopped. More
     cells or seeds reuse what is done.

@@ -3,7 +3,7 @@
 A verdict is about the recipe: trained with other seeds, tested on other text of the same kind.
 Intervals and p values come from a studentized two-way bootstrap of seeds and units of text
 (bootstrap.py). `make coverage` measures where the truth is known how often its intervals hold
-it; docs/statistics.md has the tables.
+it; docs/explanation/statistics.md has the tables.
 
 A seed that diverged has no value. Cells are compared on the seeds that neither of them lost, so
 a verdict is about runs that do not diverge; how many do is reported beside it.

@@ -14,7 +14,7 @@ def learning_rate(config: Config, step: int, max_steps: int, end_step: int | Non
     Warmup takes `warmup_steps`, but at most a tenth of the run. wsd (warmup, stable, decay) is then
     constant, and decays with 1 - sqrt(progress) in the last three tenths of the run. So before its
     decay a run does not depend on its budget, and a copy can be decayed at any time: see
-    `branch_steps`. docs/recipes.md compares forms and lengths of the decay.
+    `branch_steps`. docs/explanation/recipes.md compares forms and lengths of the decay.
 
     Source:
         wsd: Hu et al. 2024, MiniCPM; the form of the decay: Hägele et al. 2024, Scaling Laws and

@@ -23,7 +23,7 @@ from charlm.training.optimizer import AdamW, clip_gradients
 from charlm.training.schedule import learning_rate
 from charlm.training.weight_dropout import drop_weights, recurrent_weights
 
-BETA2 = 0.95  # of AdamW; the recipes were searched with it: docs/recipes.md
+BETA2 = 0.95  # of AdamW; the recipes were searched with it: docs/explanation/recipes.md
 
 
 class Trainer(Generic[Model]):
