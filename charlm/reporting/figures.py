@@ -1,6 +1,6 @@
 """Figures of HTML pages: SVG drawn by matplotlib, in the colors and fonts of the page.
 
-No foreign text gets into a figure: the page shows labels and legends around it.
+Names stand at the ends of their lines. All other text is around the figure, in the page.
 """
 
 import io
@@ -18,22 +18,24 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from charlm.console import escape_control_characters
 from charlm.reporting.formatting import format_number, format_tick
+from charlm.reporting.line_labels import LineLabel, write_labels
 
-SIZE = 380, 220  # width and height in pixels
+SIZE = 440, 260  # width and height in pixels
 COLORS = 7  # colors of lines: the page's style defines them as --line-0 and so on
 DASHES = ("", "6 2", "2 2")  # of the groups that use the colors for the first, second, third time
 FOREGROUND_PLACEHOLDER = "#010101"  # stands for the page's color of text
 COLOR_PLACEHOLDER = "#0102"  # with two digits more, for the page's color of that line
 LOG_AXIS_RANGE = 1e12  # ratio of the largest to the smallest value on a logarithmic axis
 MAX_POINTS_WITH_MARKERS = 24  # points of a line that get markers
+MAX_OWN_TICKS = 8  # values on a logarithmic x axis that are its ticks
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
-    "font.size": 12,
+    "font.size": 13,
     "axes.formatter.useoffset": False,
     "axes.formatter.limits": (-6, 6),
     "axes.spines.top": False,
@@ -55,6 +57,14 @@ class Series:
     value_labels: Sequence[str] | None = None  # of each y, for the table
 
 
+class Reference(NamedTuple):
+    """What lines are to be seen beside, such as chance or a baseline: grey, dotted, with a name."""
+
+    name: str
+    y: float | Sequence[float]  # at all x, or at each of them
+    x: Sequence[float] = ()
+
+
 class FigureSpec(NamedTuple):
     """Labels and axes of a figure."""
 
@@ -63,8 +73,9 @@ class FigureSpec(NamedTuple):
     y: str
     log_x: bool = False
     log_y: bool = False
-    chance: float | None = None  # on the y axis
-    connect_points: bool = True  # whether a line goes through the points
+    references: Sequence[Reference] = ()
+    connect_points: bool = True  # whether a line goes through the points and has its name
+    y_range: tuple[float, float] | None = None  # default: that of the values
 
 
 class LegendEntry(NamedTuple):
@@ -107,20 +118,23 @@ def draw_figure(
 
     def paint(axes: Axes) -> None:
         axes.grid(axis="y", alpha=0.15)
+        labels = []
         for entry in legend:
             group = [line for line in lines if line.group == entry.group]
-            _draw_group(axes, entry, group, spec.connect_points)
+            labels += _draw_group(axes, entry, group, spec.connect_points)
+        labels = [*labels, *(_draw_reference(axes, reference) for reference in spec.references)]
         xs = [x for line in lines for x in line.x]
         ys = [y for line in lines for y in line.y if y is not None]
-        if spec.chance is not None:
-            ys.append(spec.chance)
-            axes.axhline(
-                spec.chance, color=FOREGROUND_PLACEHOLDER, linewidth=1, linestyle=(0, (1, 2))
-            )
         _set_scale(axes.set_xscale, axes.xaxis, spec.log_x, xs, are_powers_of_two(xs))
         _set_scale(axes.set_yscale, axes.yaxis, spec.log_y, ys)
+        if spec.log_x and len(ticks := {x for x in xs if x > 0}) <= MAX_OWN_TICKS:
+            axes.xaxis.set_major_locator(FixedLocator(sorted(ticks)))
         if spec.log_y:
             axes.set_ylim(bottom=max(axes.get_ylim()[0], max(ys) / LOG_AXIS_RANGE))
+        if spec.y_range:
+            low, high = spec.y_range
+            axes.set_ylim(low - (high - low) / 30, high + (high - low) / 30)
+        write_labels(axes, [label for label in labels if label.y > 0 or not spec.log_y])
 
     return Figure(spec, render_svg(name, spec, paint), *_table(spec.x, lines))
 
@@ -138,12 +152,24 @@ def render_svg(name: str, spec: FigureSpec, paint: Callable[[Axes], None]) -> Ma
     return _inline(buffer.getvalue(), spec)
 
 
+def _draw_reference(axes: Axes, reference: Reference) -> LineLabel:
+    """Draw a reference, and return its name."""
+    style: dict[str, Any] = {"color": FOREGROUND_PLACEHOLDER, "linewidth": 1.2}
+    style |= {"linestyle": (0, (1, 2)), "alpha": 0.7}
+    if isinstance(reference.y, float | int):
+        axes.axhline(reference.y, **style)
+        return LineLabel(reference.name, FOREGROUND_PLACEHOLDER, 1, reference.y)
+    axes.plot(reference.x, reference.y, **style)
+    return LineLabel(reference.name, FOREGROUND_PLACEHOLDER, reference.x[-1], reference.y[-1])
+
+
 def _draw_group(
     axes: Axes, entry: LegendEntry, lines: Sequence[Series], connect_points: bool
-) -> None:
+) -> list[LineLabel]:
+    """Draw the lines of a group, and return its name, at its last point, if they are connected."""
     drawn = [line for line in lines if any(y is not None for y in line.y)]
     if not drawn:
-        return
+        return []
     style: dict[str, Any] = {"color": f"{COLOR_PLACEHOLDER}{entry.color:02x}"}
     if entry.dash:
         style["linestyle"] = (0, tuple(float(part) for part in entry.dash.split()))
@@ -160,6 +186,10 @@ def _draw_group(
     marker = "o" if len(x) <= MAX_POINTS_WITH_MARKERS or not connect_points else None
     width, size = (2, 3.5) if connect_points else (0, 6)
     axes.plot(x, y, linewidth=width, marker=marker, markersize=size, **style)
+    ends = [(at, value) for at, value in zip(x, y, strict=True) if not math.isnan(value)]
+    if not connect_points or not ends:
+        return []
+    return [LineLabel(entry.group, style["color"], *ends[-1])]
 
 
 def mean_series(lines: Sequence[Series]) -> tuple[list[float], list[float]]:

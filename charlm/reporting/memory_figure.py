@@ -9,16 +9,15 @@ from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
-from charlm.console import escape_control_characters
 from charlm.reporting.figures import LegendEntry, make_legend
 from charlm.reporting.formatting import format_tick
+from charlm.reporting.line_labels import short_label, spread_labels
 from charlm.results.comparison import ComparisonReport
 
 WIDTH, MIN_HEIGHT = 480, 320  # pixels
 LEFT, RIGHT, TOP, BOTTOM = 48, 24, 46, 48  # margins around the plot
 FONT_SIZE = 14
 LETTER_WIDTH = 7.6  # of a name, at most, for most letters
-MAX_NAME = 18  # letters of a name in the figure
 LABEL_HEIGHT = 16  # distance of two names
 TICKS = (-100, -50, -20, -10, -5, 0, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)  # mbit
 TICK_DISTANCE = 22  # pixels, at least
@@ -133,13 +132,6 @@ def _draw(report: ComparisonReport, lines: Sequence[MemoryLine], ink: str) -> Ma
     )
 
 
-def short_label(name: str) -> str:
-    """Return a name that has room in the figure; the middle of a long one is left out."""
-    name = escape_control_characters(name)
-    half = MAX_NAME // 2
-    return name if len(name) <= MAX_NAME else f"{name[: half - 1]}…{name[-half:]}"
-
-
 def _scales(lines: Sequence[MemoryLine], left: int, height: int) -> _Scales:
     """Return a logarithmic scale of k, and one of bits on which large and small losses show."""
     values = [value * MBIT for line in lines for value in _all_values(line)]
@@ -247,19 +239,6 @@ def _labels(
         at = label if mean is None else scales.y(mean * MBIT)
         yield from _text(left - 20, label + 5, name, line.color, "end")
         yield _path(f"M{left - 17} {label:.1f}L{left - 5} {at:.1f}", line.color, 1, 0.7)
-
-
-def spread_labels(positions: Sequence[float], distance: float, bottom: float) -> list[float]:
-    """Return positions near these that are at least so far apart, and not below the bottom."""
-    order = sorted(range(len(positions)), key=lambda number: positions[number])
-    placed = list(positions)
-    for before, number in zip(order, order[1:], strict=False):
-        placed[number] = max(placed[number], placed[before] + distance)
-    limit = bottom
-    for number in reversed(order):  # those beyond the bottom push the others up
-        placed[number] = min(placed[number], limit)
-        limit = placed[number] - distance
-    return placed
 
 
 def _path(

@@ -4,7 +4,17 @@ import math
 import re
 from typing import Any
 
-from charlm.reporting.figures import FigureSpec, Series, draw_figure, make_legend, mean_series
+import pytest
+
+from charlm.reporting.figures import (
+    FigureSpec,
+    Reference,
+    Series,
+    draw_figure,
+    make_legend,
+    mean_series,
+)
+from charlm.reporting.line_labels import LABEL_DISTANCE
 
 
 def draw(*lines: Series, **spec: Any) -> str:
@@ -49,13 +59,48 @@ def test_unconnected_points_have_no_line() -> None:
 
 
 def test_text_is_text_in_colors_of_the_page() -> None:
-    svg = draw(Series("a", "a", [1, 1000], [0.001, 1]), log_x=True, log_y=True, chance=0.5)
+    svg = draw(
+        Series("a", "a", [1, 1000], [0.001, 1]),
+        log_x=True,
+        log_y=True,
+        references=[Reference("chance", 0.5)],
+    )
     for label in ("1,000", "0.001"):
         assert f">{label}</text>" in svg
     assert set(re.findall(r"(?:stroke|fill): ([^;\"]+)", svg)) <= {
         *("none", "currentColor", "var(--line-0)")
     }
     assert "#0" not in svg and "font-family" not in svg
+
+
+def label_heights(svg: str) -> dict[str, float]:
+    """Return where names stand: y of each text that begins with a letter."""
+    found = re.findall(r'<text[^>]* y="([\d.-]+)">([a-z][^<]*)</text>', svg)
+    return {name: float(y) for y, name in found}
+
+
+def test_names_stand_at_the_ends_of_their_lines_and_do_not_overlap() -> None:
+    lines = [
+        Series("gru 0", "gru", [1, 2], [1.0, 2.0]),
+        Series("lstm 0", "lstm", [1, 2], [1.0, 1.99]),
+        Series("rnn 0", "rnn", [1, 2, 4], [1.0, 1.0, None]),
+    ]
+    heights = label_heights(draw(*lines, references=[Reference("chance", 0.0)]))
+    assert sorted(heights, key=heights.__getitem__) == ["gru", "lstm", "rnn", "chance"]
+    assert heights["lstm"] - heights["gru"] == pytest.approx(LABEL_DISTANCE, abs=0.1)
+    assert heights["chance"] - heights["rnn"] > 50
+
+
+def test_foreign_name_in_a_figure_is_text() -> None:
+    name = '<script> $x$ \x1b[0m "'
+    svg = draw(Series(name, name, [1, 2], [1, 2]))
+    assert "<script" not in svg and "\x1b" not in svg and "&lt;script&gt;" in svg
+
+
+def test_range_of_shares_is_whole() -> None:
+    svg = draw(Series("a", "a", [10, 20], [0.4, 0.5]), log_x=True, y_range=(0, 1))
+    for tick in ("0.00", "1.00", "10", "20"):
+        assert f">{tick}</text>" in svg
 
 
 def test_more_cells_than_colors_differ_in_dashes() -> None:

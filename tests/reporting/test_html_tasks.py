@@ -18,7 +18,8 @@ def test_figures_have_solved_accuracy_and_steps() -> None:
         "Accuracy at 4 times the length",
         "Training until solved",
     ]
-    assert [entry.group for entry in figures[1].legend] == ["chance"]
+    (chance,) = figures[1].spec.references
+    assert chance.name == "chance" and ">chance</text>" in figures[1].svg
     assert "cell.py:MyCell seed 0" not in figures[-1].heads  # it has solved nothing
 
 

@@ -10,13 +10,13 @@ from example_reports import comparison_report, comparison_result, entry_row
 
 from charlm.reporting.figures import make_legend
 from charlm.reporting.html.answer_table import memory_table
+from charlm.reporting.line_labels import spread_labels
 from charlm.reporting.memory_figure import (
     LABEL_HEIGHT,
     NEUTRAL_LINES,
     NEUTRAL_TEXT,
     memory_svg,
     render_memory_svg,
-    spread_labels,
 )
 from charlm.results.comparison import ComparisonReport
 

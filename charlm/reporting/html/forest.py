@@ -16,6 +16,7 @@ from charlm.reporting.figures import (
     render_svg,
 )
 from charlm.reporting.formatting import format_fixed
+from charlm.reporting.line_labels import short_label
 from charlm.reporting.wording.quantities import (
     QUANTITIES,
     judged_quantity,
@@ -61,7 +62,10 @@ def forest_plot(
             axes.plot([low, high], [height, height], **style)
             axes.plot([middle], [height], marker="o", markersize=5, **style)
         axes.set_ylim(len(judged) - 0.5, -0.5)
-        axes.yaxis.set_visible(False)
+        axes.set_yticks(range(len(judged)), [short_label(name) for name, _ in judged])
+        for label, (name, _) in zip(axes.get_yticklabels(), judged, strict=True):
+            label.set_color(colors[name])
+        axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
 

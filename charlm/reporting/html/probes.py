@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from charlm.reporting.figures import Figure, FigureSpec, Series, draw_figure, make_legend
+from charlm.reporting.figures import Figure, FigureSpec, Reference, Series, draw_figure, make_legend
 from charlm.reporting.formatting import format_number
 from charlm.reporting.html.numbers import Row, group_runs, scalar_table, scalars_by_run
 from charlm.reporting.html.page import render_template
@@ -46,7 +46,6 @@ def render_probes(report: ProbesReport) -> bytes:
         noun=noun,
         answer=[sentence for _, sentence in describe_memory(report)],
         figures=answer_figures(report),
-        legend=make_legend([run.cell for run in runs]),
         sections=[
             probe_section(name, probe, runs, token_noun(text.vocabulary_kind))
             for name, probe in report.probes.items()
@@ -175,7 +174,9 @@ def probe_figures(
         split = split_by_curve(curves, has_several_runs=len(results) > 1)
         for curve_name, lines in split.items():
             full_title = ": ".join(part for part in (title, curve_name) if part)
-            spec = FigureSpec(full_title, x, y, *axes[title, x, y])
+            log_x, log_y, chance = axes[title, x, y]
+            references = () if chance is None else (Reference("chance", chance),)
+            spec = FigureSpec(full_title, x, y, log_x, log_y, references)
             figures += make_figure(f"{name}-{len(figures)}", spec, lines, cells)
     return figures
 
@@ -207,7 +208,7 @@ def make_figure(
     curves: Sequence[tuple[str, Curve]],
     cells: Mapping[str, str],
 ) -> list[Figure]:
-    """Draw curves that have a value; the legend has only entries that the page's lacks."""
+    """Draw curves that have a value, if there are any."""
     lines = [
         Series(
             label,
@@ -223,10 +224,7 @@ def make_figure(
     if not lines:
         return []
     legend = make_legend([*cells.values(), *(line.group for line in lines)])
-    groups = {line.group for line in lines}
-    in_page = set(cells.values()) if len(cells) > 1 or len(groups) == 1 else set()
-    own = [entry for entry in legend if entry.group in groups - in_page]
-    return [draw_figure(name, spec, lines, legend)._replace(legend=own)]
+    return [draw_figure(name, spec, lines, legend)]
 
 
 def error_band(curve: Curve) -> tuple[list[float | None], list[float | None]] | None:

@@ -7,6 +7,7 @@ from charlm.reporting.figures import (
     Figure,
     FigureSpec,
     LegendEntry,
+    Reference,
     Series,
     draw_figure,
     make_legend,
@@ -46,7 +47,6 @@ def render_tasks(result: TaskComparisonResult) -> bytes:
         summary=f"{summarize_task_comparison(report)} {describe_pairs(report)}".strip(),
         criterion=describe_criterion(report),
         matching=_describe_protocol(report),
-        legend=legend,
         heads=HEADS,
         rows=[_table_row(row, result.timing) for row in report.rows],
         by_length=length_table(report),
@@ -124,12 +124,12 @@ def task_figures(report: TaskReport, legend: Sequence[LegendEntry]) -> list[Figu
         )
         for row in report.rows
     ]
-    spec = FigureSpec("Survived to here", X, "share of seeds", log_x=True)
+    spec = _share_spec("Survived to here", "share of seeds")
     figures = [draw_figure("solved", spec, solved, legend), _accuracy_figure(report, legend)]
     for factor in report.rows[0].levels[0].extrapolation:
         if lines := _extrapolation_series(report, factor):
             title = f"Accuracy at {factor} times the length"
-            spec = FigureSpec(title, X, "share of correct answers, untrained there", log_x=True)
+            spec = _share_spec(title, "share of correct answers, untrained there")
             figures.append(draw_figure(f"accuracy-{factor}", spec, lines, legend))
     if lines := seed_series(report, lambda level: level.steps):
         spec = FigureSpec("Training until solved", X, "steps", log_x=True)
@@ -138,13 +138,14 @@ def task_figures(report: TaskReport, legend: Sequence[LegendEntry]) -> list[Figu
 
 
 def _accuracy_figure(report: TaskReport, legend: Sequence[LegendEntry]) -> Figure:
-    accuracies = [level.accuracy for level in report.chance]
-    chance = Series("chance", "chance", report.lengths, accuracies)
-    with_chance = make_legend([*(entry.group for entry in legend), chance.group])
-    lines = [*seed_series(report, lambda level: level.accuracy), chance]
-    spec = FigureSpec("Accuracy", X, "share of correct answers", log_x=True)
-    figure = draw_figure("accuracy", spec, lines, with_chance)
-    return figure._replace(legend=with_chance[-1:])
+    chance = Reference("chance", [level.accuracy for level in report.chance], report.lengths)
+    spec = _share_spec("Accuracy", "share of correct answers")._replace(references=(chance,))
+    lines = seed_series(report, lambda level: level.accuracy)
+    return draw_figure("accuracy", spec, lines, legend)
+
+
+def _share_spec(title: str, y: str) -> FigureSpec:
+    return FigureSpec(title, X, y, log_x=True, y_range=(0, 1))
 
 
 def _extrapolation_series(report: TaskReport, factor: str) -> list[Series]:
