@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from charlm import console
 from charlm.errors import (
+    EXIT_CODES,
     CharlmError,
     InputNotFoundError,
     InsufficientMemoryError,
@@ -19,38 +20,50 @@ from charlm.execution import signals
 from charlm.execution.signals import raise_interrupted, raise_pending, received_signals
 from charlm.execution.torchrun import world_size
 
+PIPE_CODE = 128 + signal.SIGPIPE  # the reader of our output is gone
 DEBUG_VARIABLE = "CHARLM_DEBUG"  # if set, tracebacks and warnings of libraries are shown
 
 
 def report_error(error: BaseException) -> int:
-    """Print an error in one line and return its exit code."""
+    """Print an error in one line, with --json also as JSON on stdout, and return its exit code."""
+    code, message = describe_error(error)
+    if code == PIPE_CODE:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return code
+    console.print_error(f"charlm: {message}")
+    if "--json" in sys.argv[1:]:  # also where the command line cannot be parsed
+        from msgspec import to_builtins
+
+        from charlm.results.program import ErrorDetails, ErrorReport
+
+        details = ErrorDetails(code=EXIT_CODES[code].name, exit_code=code, message=message)
+        with suppress(OSError):  # stdout is full or closed
+            console.print_json(to_builtins(ErrorReport(details)))
+    return code
+
+
+def describe_error(error: BaseException) -> tuple[int, str]:
+    """Return the exit code of an error, and its message of one line."""
     if received_signals and not isinstance(error, CharlmError | Interrupted):
         error = Interrupted(received_signals[0])
     if isinstance(error, CharlmError):
-        console.print_message(f"charlm: {error}")
-        return error.code
+        return error.code, str(error)
     if isinstance(error, Interrupted):
-        console.print_message(f"charlm: {error}")
-        return 128 + error.signal
-    if isinstance(error, BrokenPipeError | SystemExit):
-        # The reader of our output is gone. Typer raises SystemExit then, and only then.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+        return 128 + error.signal, str(error)
+    if isinstance(error, BrokenPipeError | SystemExit):  # Typer makes the latter of the former
+        return PIPE_CODE, ""
     if isinstance(error, OSError):
         path = f"{error.filename}: " if error.filename else ""
-        console.print_message(
-            f"charlm: {path}{error.strerror or error}. Check the path and the disk"
-        )
         is_missing = isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError)
-        return InputNotFoundError.code if is_missing else StorageError.code
+        code = InputNotFoundError.code if is_missing else StorageError.code
+        return code, f"{path}{error.strerror or error}. Check the path and the disk"
     if is_out_of_memory(error):
-        console.print_message("charlm: not enough memory. Try a smaller model or batch")
-        return InsufficientMemoryError.code
-    console.print_message(
-        f"charlm: a bug in charlm: {type(error).__name__}: {error}. Please report it; "
+        message = "not enough memory. Try a smaller model or batch"
+        return InsufficientMemoryError.code, message
+    return CharlmError.code, (
+        f"a bug in charlm: {type(error).__name__}: {error}. Please report it; "
         f"{DEBUG_VARIABLE}=1 shows the traceback"
     )
-    return CharlmError.code
 
 
 def is_out_of_memory(error: BaseException) -> bool:

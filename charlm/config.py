@@ -12,7 +12,8 @@ import msgspec
 from msgspec import Meta
 
 from charlm.cells.names import parse_custom_cell
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, InvalidValueError
+from charlm.settings.expected import describe_expected
 from charlm.settings.model import ModelSettings
 from charlm.settings.options import MACHINE, TRAINING, OptionMetadata, PositiveInt, option
 from charlm.settings.values import parse_branches, parse_forget_bias, parse_split_ratios
@@ -20,6 +21,7 @@ from charlm.settings.values import parse_branches, parse_forget_bias, parse_spli
 FORMAT_VERSION = 5  # of run directories: raised when an older charlm cannot read a newer run
 DEFAULT_CHARACTERS = 2_000_000  # budget of a run on a text if none is given
 DEFAULT_MAX_STEPS = 2000  # budget on a task if none is given
+MEASURED_THREADS = 0  # `threads` that are to be measured
 BUDGETS = ("characters", "max_steps", "epochs", "minutes")
 NonNegativeInt = Annotated[int, Meta(ge=0, le=10**9)]
 
@@ -35,80 +37,76 @@ class Config(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = 0
     seq_len: Annotated[
         PositiveInt,
-        option(TRAINING, "Tokens per step: length of truncated backpropagation.", "--bptt"),
+        option(TRAINING, "Tokens per step (truncated BPTT).", "--bptt"),
     ] = 64
     characters: Annotated[
         int,
         Meta(ge=0, le=10**12),
         option(
             TRAINING,
-            "Stop after reading this many characters of the training split.",
-            default=f"{DEFAULT_CHARACTERS} where there is no other budget",
+            "Budget: characters to read.",
+            default=str(DEFAULT_CHARACTERS),
         ),
     ] = 0
     max_steps: Annotated[
         NonNegativeInt,
         option(
             TRAINING,
-            "Stop after this many optimizer steps.",
+            "Budget: optimizer steps.",
             "--steps",
-            default=f"none; on a task {DEFAULT_MAX_STEPS}",
+            default="none",
         ),
     ] = 0
     epochs: Annotated[
-        float, Meta(ge=0, le=1e6), option(TRAINING, "Stop after this many epochs.", default="none")
+        float,
+        Meta(ge=0, le=1e6),
+        option(TRAINING, "Budget: epochs.", default="none"),
     ] = 0.0
     minutes: Annotated[
         float,
         Meta(ge=0, le=1e6),
         option(
             TRAINING,
-            "Take about this many minutes for the whole command, from start-up to the final score. "
-            "The step time is measured first.",
+            "Budget: minutes of the whole command.",
             default="none",
         ),
     ] = 0.0
     learning_rate: Annotated[
         float,
         Meta(ge=0, le=1000),
-        option(TRAINING, "Peak learning rate of AdamW.", "--lr", default="the cell's recipe"),
+        option(TRAINING, "Peak rate of AdamW.", "--lr", default="the cell's recipe"),
     ] = 0.0
     lr_schedule: Annotated[
         Literal["wsd", "linear", "cosine"],
         option(
             TRAINING,
-            "Decay of the learning rate, to 2 % of its peak: wsd (constant, then 1 - sqrt over the "
-            "last 30 % of the run), linear or cosine.",
+            "Decay of the rate: wsd (1 - sqrt in the last 30 % of the run), linear or cosine.",
         ),
     ] = "wsd"
     branches: Annotated[
         str,
         option(
             TRAINING,
-            "Fractions of the budget, such as 1/8,1/3, at which a copy of the model is decayed as "
-            "if the run ended there, validated and thrown away. Needs --lr-schedule wsd.",
-            metavar="FRACTIONS",
-            default="none",
+            "Parts of the budget, such as 1/8,1/3, at which a copy is decayed and validated (wsd).",
+            metavar="PARTS",
         ),
     ] = ""
-    warmup_steps: Annotated[
-        NonNegativeInt, option(TRAINING, "Steps of linear warmup, a tenth of the run at most.")
-    ] = 50
+    warmup_steps: Annotated[NonNegativeInt, option(TRAINING, "Steps of linear warmup.")] = 50
     beta1: Annotated[
         float,
         Meta(ge=0, lt=1),
-        option(TRAINING, "AdamW beta1: decay rate of the gradient average."),
+        option(TRAINING, "Decay of AdamW's gradient average."),
     ] = 0.8
     weight_decay: Annotated[
-        float, Meta(ge=0, le=10), option(TRAINING, "AdamW weight decay, of matrices only.")
+        float, Meta(ge=0, le=10), option(TRAINING, "AdamW weight decay of matrices.")
     ] = 0.01
     grad_clip: Annotated[
         float,
         Meta(ge=0, le=1e9),
-        option(TRAINING, "Largest norm of the whole gradient.", default="the cell's recipe"),
+        option(TRAINING, "Largest gradient norm.", default="the cell's recipe"),
     ] = 0.0
     seed: Annotated[
-        int, Meta(ge=0, le=2**63 - 1), option(TRAINING, "Seed of weights, data order and dropout.")
+        int, Meta(ge=0, le=2**63 - 1), option(TRAINING, "Seed of weights, order and dropout.")
     ] = 0
     eval_every: Annotated[
         NonNegativeInt,
@@ -116,20 +114,33 @@ class Config(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             TRAINING,
             "Steps between validations.",
             metavar="STEPS",
-            default="a 10th of the run; on a task 50",
+            default="a 10th",
         ),
     ] = 0
     final_eval: Annotated[
-        Literal["test", "valid", "none"], option(TRAINING, "Split to score exactly at the end.")
+        Literal["test", "valid", "none"], option(TRAINING, "Final score: test, valid or none.")
     ] = "test"
+
+    dtype: Annotated[
+        Literal["fp32", "bf16"],
+        option(TRAINING, "fp32, or bf16 autocast on CUDA."),
+    ] = "fp32"
 
     # machine
     device: Annotated[
         str,
-        option(MACHINE, "Device: auto, cpu, cuda or cuda:N.", metavar="DEVICE", can_change=True),
+        option(MACHINE, "auto, cpu, cuda, cuda:N or mps.", metavar="DEVICE", can_change=True),
     ] = "auto"
     threads: Annotated[
-        int, Meta(ge=1, le=1024), option(MACHINE, "CPU threads.", can_change=True)
+        int,
+        Meta(ge=0, le=1024),
+        option(
+            MACHINE,
+            "CPU threads; auto measures.",
+            metavar="N|auto",
+            can_change=True,
+            words={"auto": MEASURED_THREADS},
+        ),
     ] = 1
     save_every: Annotated[
         float,
@@ -140,7 +151,7 @@ class Config(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Literal["weights", "all"],
         option(
             MACHINE,
-            "What a finished run keeps: its best weights alone, or all of its last checkpoints.",
+            "Keep the best weights, or all.",
             can_change=True,
         ),
     ] = "weights"
@@ -180,6 +191,8 @@ LEFT_TO_RECIPE = {
     "grad_clip": 0.0,
     "recurrent_init": "recipe",
 }
+# Values that leave a setting open, until a run resolves them.
+LEFT_OPEN = {**LEFT_TO_RECIPE, "threads": MEASURED_THREADS}
 
 # Settings of a text and of a run that reads it: they have no meaning for a task.
 TEXT_ONLY_FIELDS = (
@@ -223,8 +236,9 @@ def validate_config(values: Mapping[str, Any]) -> Config:
             raise ConfigError(
                 f"cannot use the settings: {problem}. Try `charlm train --help` for their names"
             ) from None
-        raise ConfigError(
-            f"cannot use {option_name(name)} {values[name]}: {problem[0].lower()}{problem[1:]}. "
+        expected = describe_expected(get_type_hints(Config, include_extras=True)[name])
+        raise InvalidValueError(
+            f"cannot use {option_name(name)} {values[name]}: it must be {expected}. "
             "Try another value"
         ) from None
 
@@ -254,7 +268,7 @@ def to_argv(
 def resume_config(recorded: Config, overrides: Mapping[str, Any]) -> Config:
     """Return the settings of a resumed run, with the overrides that may change.
 
-    Overrides that leave a setting to the recipe are ignored: the run has resolved it.
+    Overrides that leave a setting open are ignored: the run has resolved it.
 
     Raises:
         ConfigError: An override differs from a setting that must not change.
@@ -262,7 +276,7 @@ def resume_config(recorded: Config, overrides: Mapping[str, Any]) -> Config:
     overrides = {
         name: value
         for name, value in overrides.items()
-        if name not in LEFT_TO_RECIPE or value != LEFT_TO_RECIPE[name]
+        if name not in LEFT_OPEN or value != LEFT_OPEN[name]
     }
     differing = [
         f"{option_name(name)} {value} (the run has {getattr(recorded, name)})"

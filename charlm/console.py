@@ -15,6 +15,19 @@ CONTROL_CHARACTERS = re.compile(
 )
 
 
+_settings = {"quiet": False}  # of this process
+
+
+def set_quiet(is_quiet: bool) -> None:
+    """Print results and errors only, or messages as well."""
+    _settings["quiet"] = is_quiet
+
+
+def is_quiet() -> bool:
+    """Return whether messages and progress are not shown."""
+    return _settings["quiet"]
+
+
 def escape_control_characters(text: str, keep: str = "") -> str:
     """Return the text with control characters written out as escape sequences.
 
@@ -30,6 +43,12 @@ def escape_control_characters(text: str, keep: str = "") -> str:
 
 
 def print_message(line: str) -> None:
+    """Print a line on stderr, unless messages are not wanted."""
+    if not is_quiet():
+        print_error(line)
+
+
+def print_error(line: str) -> None:
     """Print a line on stderr."""
     with suppress(OSError):  # a closed stderr must not stop training
         print(escape_control_characters(line), file=sys.stderr, flush=True)  # noqa: T201

@@ -1,5 +1,7 @@
 """Exceptions of charlm: one class per exit code, with a message of one line."""
 
+from typing import NamedTuple
+
 
 class CharlmError(Exception):
     """An error that the user can fix. The message names cause and remedy in one line."""
@@ -8,7 +10,7 @@ class CharlmError(Exception):
 
 
 class UsageError(CharlmError):
-    """An option or argument that the command does not have, or of the wrong type."""
+    """An option that the command does not have, or a value that an option does not accept."""
 
     code = 2
 
@@ -61,6 +63,12 @@ class ConfigError(CharlmError):
     code = 78
 
 
+class InvalidValueError(ConfigError):
+    """A value that an option does not accept, whatever the other settings are."""
+
+    code = UsageError.code
+
+
 class InsufficientMemoryError(CharlmError):
     """A model that needs more memory than there is."""
 
@@ -82,21 +90,28 @@ class Interrupted(BaseException):
         self.signal = signal
 
 
-EXIT_CODES = {  # shown by charlm --help and in the README
-    0: "done",
-    2: "usage: an option or argument that the command does not have",
-    65: "bad data: a text or a run that is damaged or cannot be used",
-    66: "an input is missing or cannot be read",
-    69: "a Ray cluster does not answer, or is lost",
-    70: "a bug in charlm",
-    73: "the output exists already",
-    74: "the disk is full or failed",
-    75: "another process is writing this directory",
-    76: "the loss is no longer finite",
-    78: "settings contradict each other, the run, or this machine",
-    79: "not enough memory",
-    80: "a cell fails a conformance check",
-    130: "interrupted (SIGINT), after saving",
-    141: "the reader of the output is gone",
-    143: "terminated (SIGTERM), after saving",
+class ExitCode(NamedTuple):
+    """Meaning of an exit code."""
+
+    name: str  # in the error object of --json
+    meaning: str
+
+
+EXIT_CODES = {  # shown by charlm exit-codes
+    0: ExitCode("done", "done"),
+    2: ExitCode("usage", "usage: an unknown option, or a value that the option does not accept"),
+    65: ExitCode("bad-data", "bad data: a text or a run that is damaged or cannot be used"),
+    66: ExitCode("missing-input", "an input is missing or cannot be read"),
+    69: ExitCode("cluster", "a Ray cluster does not answer, or is lost"),
+    70: ExitCode("bug", "a bug in charlm"),
+    73: ExitCode("output-exists", "the output exists already"),
+    74: ExitCode("storage", "the disk is full or failed"),
+    75: ExitCode("locked", "another process is writing this directory"),
+    76: ExitCode("diverged", "the loss is no longer finite"),
+    78: ExitCode("settings", "settings contradict each other, the run, or this machine"),
+    79: ExitCode("memory", "not enough memory"),
+    80: ExitCode("cell-check", "a cell fails a conformance check"),
+    130: ExitCode("interrupted", "interrupted (SIGINT), after saving"),
+    141: ExitCode("pipe", "the reader of the output is gone"),
+    143: ExitCode("terminated", "terminated (SIGTERM), after saving"),
 }

@@ -7,12 +7,12 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import TypeVar
 
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, InvalidValueError
 
 T = TypeVar("T")
 
 
-class UnknownNameError(ConfigError, KeyError):
+class UnknownNameError(InvalidValueError, KeyError):
     """A name that a registry does not have: also a KeyError, as mappings raise."""
 
     __str__ = Exception.__str__  # KeyError would put the message in quotes

@@ -90,7 +90,7 @@ def test_split_ratios_are_exact() -> None:
 def test_unknown_and_invalid_values_name_their_option() -> None:
     with pytest.raises(ConfigError, match="hidden"):
         validate_config({"hidden": 3})
-    with pytest.raises(ConfigError, match="--hidden-size 0: expected `int` >= 1"):
+    with pytest.raises(ConfigError, match="--hidden-size 0: it must be a whole number from 1 to"):
         validate_config({"hidden_size": 0})
 
 

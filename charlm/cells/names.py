@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-from charlm.errors import ConfigError
+from charlm.errors import InvalidValueError
 from charlm.registry import unknown_name_error
 
 INFRASTRUCTURE = {"base", "loader", "names", "source_listing"}  # modules that define no cell
@@ -20,7 +20,7 @@ def parse_custom_cell(cell: str) -> tuple[Path, str] | None:
     """Return file and class of a custom cell FILE.py:CLASS; None for a registered cell.
 
     Raises:
-        ConfigError: It is neither a known name nor FILE.py:CLASS.
+        InvalidValueError: It is neither a known name nor FILE.py:CLASS.
     """
     if cell in CELL_NAMES or cell in REGISTERED_NAMES:
         return None
@@ -29,7 +29,7 @@ def parse_custom_cell(cell: str) -> tuple[Path, str] | None:
     file, _, class_name = cell.rpartition(":")
     if not (file.endswith(".py") and class_name.isidentifier()):
         names = " or ".join(f"{cell}:{name}" for name in _class_names(cell)) or "cell.py:MyCell"
-        raise ConfigError(f"cannot use the cell {cell}: it is not FILE.py:CLASS. Try {names}")
+        raise InvalidValueError(f"cannot use the cell {cell}: it is not FILE.py:CLASS. Try {names}")
     return Path(file), class_name
 
 

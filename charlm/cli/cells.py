@@ -4,14 +4,17 @@ from typing import Annotated
 
 import msgspec
 import typer
+from typer.exceptions import Exit
 
 from charlm import console
 from charlm.cells.names import parse_custom_cell
 from charlm.cells.source_listing import read_cell_source
 from charlm.cli.app import CommandLine, app
+from charlm.cli.help import CELLS_AND_TASKS
 from charlm.cli.options import JSON
 from charlm.errors import CellCheckError, ConfigError
 from charlm.execution.signals import raise_pending
+from charlm.results.cells import CellListing
 
 DEFAULT_HIDDEN_SIZE = 256
 CELL = Annotated[str, typer.Argument(metavar="CELL", help="Name of a cell, or FILE.py:CLASS.")]
@@ -19,7 +22,7 @@ HIDDEN_SIZE = Annotated[
     int, typer.Option(help="Units, and numbers that they read.", metavar="N", min=1, max=2**14)
 ]
 cells = CommandLine()
-app.add_typer(cells, name="cells")
+app.add_typer(cells, name="cells", rich_help_panel=CELLS_AND_TASKS)
 
 
 @cells.callback(invoke_without_command=True)
@@ -28,11 +31,10 @@ def cells_callback(
 ) -> None:
     """List the cells, show one, check your own.
 
-    charlm cells
-
-    charlm cells show gru
-
-    charlm cells check my_cell.py:MyCell
+    Examples:
+        $ charlm cells                        # all of them, with size and cost
+        $ charlm cells show gru               # its paper, equations and code
+        $ charlm cells check my_cell.py:Mine  # does your own cell work?
     """
     if context.invoked_subcommand is None:
         list_cells(hidden_size, json)
@@ -46,7 +48,12 @@ def cells_callback(
 
 @cells.command(name="list")
 def list_cells(hidden_size: HIDDEN_SIZE = DEFAULT_HIDDEN_SIZE, json: JSON = False) -> None:
-    """List every cell: paper, states, size, cost and kernels."""
+    """List every cell: paper, states, size, cost and kernels.
+
+    Examples:
+        $ charlm cells list --hidden-size 100
+        $ charlm cells list --json
+    """
     from charlm.execution.device import select_device
     from charlm.models import catalog
     from charlm.reporting.terminal.cells import print_cells
@@ -61,21 +68,38 @@ def list_cells(hidden_size: HIDDEN_SIZE = DEFAULT_HIDDEN_SIZE, json: JSON = Fals
 
 
 @cells.command(name="show")
-def show_cell(cell: CELL) -> None:
-    """Print a cell's paper, equations and code. Nothing is executed."""
+def show_cell(cell: CELL, json: JSON = False) -> None:
+    """Print a cell's paper, equations and code. Nothing is executed.
+
+    Examples:
+        $ charlm cells show gru
+        $ charlm cells show my_cell.py:MyCell
+    """
     from charlm.reporting.terminal.cells import print_cell_source
 
     source = read_cell_source(cell)
-    print_cell_source(source.citation, source.equations, str(source.file), source.code)
+    if json:
+        listing = CellListing(
+            cell=cell,
+            citation=source.citation,
+            equations=source.equations,
+            file=str(source.file),
+            code=source.code,
+        )
+        console.print_json(msgspec.to_builtins(listing))
+    else:
+        print_cell_source(source.citation, source.equations, str(source.file), source.code)
 
 
 @cells.command(name="check")
 def check_cell(cell: CELL, json: JSON = False) -> None:
     """Check a cell against the contract of every cell. The file is executed.
 
-    charlm cells check my_cell.py:MyCell
-
     Prints one line per check. The exit code is 80 if one fails.
+
+    Examples:
+        $ charlm cells check my_cell.py:MyCell
+        $ charlm cells check gru --json
     """
     parse_custom_cell(cell)  # refuses an unknown name before PyTorch is imported
     from charlm.execution.device import select_device
@@ -93,6 +117,7 @@ def check_cell(cell: CELL, json: JSON = False) -> None:
     report = check_report(cell, results)
     if json:
         console.print_json(msgspec.to_builtins(report))
+        raise Exit(0 if report.passed else CellCheckError.code)
     if not report.passed:
         failed = sum(result.problem is not None for result in results)
         raise CellCheckError(f"{cell} fails {failed} of {len(results)} checks")

@@ -11,15 +11,19 @@ from msgspec import to_builtins
 
 from charlm import console
 from charlm.cli.app import app
+from charlm.cli.help import COMPARE
 from charlm.cli.options import (
     CLUSTER_JOBS,
     EXECUTOR,
     JSON,
     LOG_EVERY,
+    QUIET,
     RAY_ADDRESS,
+    REFERENCE,
     TEXT,
     TRUST_CELLS,
     add_config_options,
+    make_progress,
 )
 from charlm.comparison.request import (
     DEFAULT_BASELINES,
@@ -52,6 +56,7 @@ if TYPE_CHECKING:
 RUN_OPTIONS = {
     *("texts", "reference", "margin", "out", "jobs", "log_every", "memory", "json", "device"),
     "trust_cell",
+    "quiet",
 }
 # Defaults of a comparison where they are not those of a run.
 SHOWN_DEFAULTS = {
@@ -62,8 +67,8 @@ SHOWN_DEFAULTS = {
 }
 
 
-@app.command(name="compare-cells")
-@add_config_options(*OWN_SETTINGS, "threads", defaults=SHOWN_DEFAULTS)
+@app.command(name="compare-cells", rich_help_panel=COMPARE, epilog=REFERENCE)
+@add_config_options(*OWN_SETTINGS, "threads", defaults=SHOWN_DEFAULTS, by_reference=True)
 def compare_cells(
     context: typer.Context,
     settings: dict[str, Any],
@@ -75,8 +80,8 @@ def compare_cells(
         str,
         typer.Option(
             metavar="NAME",
-            help="Cell that the others are compared with. \\[default: gru, else the first with "
-            "gates]",
+            help="Cell that the others are compared with. [default: gru, else the first "
+            "with gates]",
             show_default=False,
         ),
     ] = "",
@@ -97,17 +102,14 @@ def compare_cells(
     ] = DEFAULT_SEEDS,
     match: Annotated[
         Literal["params", "flops", "state", "time"],
-        typer.Option(
-            help="Quantity that all models have in common: parameters, FLOPs per character, "
-            "floats of state, or time per step."
-        ),
+        typer.Option(help="What all models have as much of: params, flops, state or time."),
     ] = "params",
     params: Annotated[
         int,
         typer.Option(
             metavar="N",
-            help="Parameters of every model; with another --match, of the LSTM that defines the "
-            "amount. The nearest number that suits all cells is taken.",
+            help="Parameters of every model, as near as all cells allow; with another --match, of "
+            "the LSTM that defines the amount.",
             min=1,
             max=10**10,
         ),
@@ -116,8 +118,7 @@ def compare_cells(
         float,
         typer.Option(
             metavar="MINUTES",
-            help="Minutes that the whole command may take, in place of another budget. Each cell "
-            "is timed first.",
+            help="Minutes of the whole command, instead of another budget.",
             min=0,
             max=1e6,
             show_default=False,
@@ -127,7 +128,7 @@ def compare_cells(
         int,
         typer.Option(
             metavar="N",
-            help="Tuning trials per cell and seed, in place of each cell's recipe.",
+            help="Tuning trials per cell and seed, instead of recipes.",
             min=0,
             max=1000,
         ),
@@ -136,7 +137,7 @@ def compare_cells(
         str,
         typer.Option(
             metavar="LOW..HIGH",
-            help="Learning rates of the trials. \\[default: 1e-3..4e-2]",
+            help="Learning rates of the trials. [default: 1e-3..4e-2]",
             show_default=False,
         ),
     ] = "",
@@ -144,41 +145,37 @@ def compare_cells(
         str,
         typer.Option(
             metavar="NAMES",
-            help="Reference scores of the text: all, none, or some of uniform, unigram, n-gram, "
-            "gzip, bz2, xz and zstd; also transformer, which is trained, and is not in all.",
+            help="Reference scores: all, none, or some of uniform, unigram, n-gram, gzip, bz2, xz "
+            "and zstd; also transformer, which is trained and not in all.",
         ),
     ] = ",".join(DEFAULT_BASELINES),
     memory: Annotated[
         bool,
-        typer.Option("--memory/--no-memory", help="Measure how far back every run remembers."),
+        typer.Option("--memory/--no-memory", help="Measure how far back each run remembers."),
     ] = True,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Directory of the comparison.")] = Path(
         "comparison"
     ),
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Estimate time, memory and disk; train nothing."),
+        typer.Option("--dry-run", help="Estimate time and disk; train nothing."),
     ] = False,
     jobs: CLUSTER_JOBS = 0,
     executor: EXECUTOR = "local",
     ray_address: RAY_ADDRESS = "",
     trust_cell: TRUST_CELLS = None,
     log_every: LOG_EVERY = 10.0,
+    quiet: QUIET = False,  # noqa: ARG001
     json: JSON = False,
 ) -> None:
-    """Compare recurrent cells on one text: how well they predict, how far back they remember.
+    """Compare cells on one text: prediction and memory.
 
-    charlm compare-cells
-
-    charlm compare-cells book.txt --cells gru,lstm --seeds 8 --characters 5000000
-
-    charlm compare-cells book.txt --minutes 20 --out quick
-
-    charlm compare-cells book.txt --trials 12 --lr-range 1e-3..3e-2 --out tuned
-
-    charlm compare-cells book.txt --match flops --dry-run
-
-    charlm compare-cells runs/mine runs/yours --out both
+    Examples:
+        $ charlm compare-cells --dry-run                  # what the default takes
+        $ charlm compare-cells book.txt --minutes 20      # in twenty minutes
+        $ charlm compare-cells book.txt --cells gru,lstm,my_cell.py:Mine
+        $ charlm compare-cells book.txt --trials 12 --out tuned
+        $ charlm compare-cells runs/mine runs/yours       # runs that exist
 
     Each run reads as many characters, by the recipe of its cell (docs/explanation/recipes.md).
     Two further runs of each cell, at half and twice its learning rate, show whether
@@ -189,11 +186,8 @@ def compare_cells(
     split: learning rates are crossed with forget biases. All trials are trained for
     a quarter of the steps, the best third of them for all.
 
-    Existing runs are compared as they are, if they were scored alike; the memory of
-    each is measured, too, if its text is still there.
-
-    In a cluster (--executor ray), all machines share --out, the texts and the
-    current directory.
+    Existing runs are compared as they are, if they were scored alike. Their memory is
+    measured if their text is still there.
     """
     device = str(settings.get("device", Config().device))
     where = ExecutionOptions(out, executor, ray_address, device, jobs, log_every)
@@ -246,7 +240,6 @@ class ExecutionOptions(NamedTuple):
     def open(self, kind: Literal["text", "runs"]) -> "AbstractContextManager[Execution]":
         """Lock the directory and return the execution, as a context manager."""
         from charlm.comparison.directory import open_comparison
-        from charlm.reporting.terminal.progress import TerminalProgress
 
         return open_comparison(
             self.out,
@@ -255,7 +248,7 @@ class ExecutionOptions(NamedTuple):
             ray_address=self.ray_address,
             device=self.device,
             jobs=self.jobs,
-            progress=TerminalProgress(self.log_every),
+            progress=make_progress(self.log_every),
         )
 
 
@@ -275,11 +268,10 @@ def print_dry_run(request: ComparisonRequest, where: ExecutionOptions, json: boo
     """Print what a comparison would take."""
     from charlm.comparison.preparation import dry_run
     from charlm.reporting.terminal.cost_estimate import print_cost_estimate
-    from charlm.reporting.terminal.progress import TerminalProgress
     from charlm.reporting.terminal.tables import print_insufficient_data
 
     raise_pending()
-    progress = TerminalProgress(where.log_every)
+    progress = make_progress(where.log_every)
     estimate = dry_run(request, where.out, device=where.device, jobs=where.jobs, progress=progress)
     if json:
         print_insufficient_data(estimate.insufficient)

@@ -7,27 +7,30 @@ import typer
 
 from charlm import console
 from charlm.cli.app import app
+from charlm.cli.help import TRAIN
 from charlm.cli.options import (
     CHECKPOINT,
     DEVICE,
     JSON,
     KERNEL,
     MOVED_CORPUS,
+    QUIET,
     RUN,
     THREADS,
     TRUST_CELL,
+    make_progress,
 )
 from charlm.errors import ConfigError, InputNotFoundError
 
 
-@app.command(name="eval")
+@app.command(name="eval", rich_help_panel=TRAIN)
 def eval_command(
     run: RUN,
     text: Annotated[
         str | None,
         typer.Argument(
             metavar="TEXT",
-            help="File, directory or named corpus that is scored whole instead of a split.",
+            help="Text to score whole instead of a split.",
             show_default=False,
         ),
     ] = None,
@@ -35,7 +38,7 @@ def eval_command(
         str | None,
         typer.Option(
             metavar="SPLIT",
-            help="Split of the run's corpus: test, valid or train. \\[default: test]",
+            help="Split to score: test, valid or train. [default: test]",
             show_default=False,
         ),
     ] = None,
@@ -45,16 +48,17 @@ def eval_command(
     kernel: KERNEL = "auto",
     device: DEVICE = "auto",
     threads: THREADS = 1,
+    quiet: QUIET = False,  # noqa: ARG001
     json: JSON = False,
 ) -> None:
-    """Score a text exactly: every character once, as one stream.
+    """Score a text exactly, in bits per character.
 
-    The state is carried on from one file to the next. Where a run has --test-chars, the test split
-    is the beginnings of its files.
+    Every character is read once, as one stream: the state is carried on from one file to the next.
+    Where a run has --test-chars, the test split is excerpts of its files.
 
-    charlm eval runs/code
-
-    charlm eval runs/code other.txt --json
+    Examples:
+        $ charlm eval runs/code                   # its test split
+        $ charlm eval runs/code other.txt --json  # another text, as JSON
     """
     if text is not None and split is not None:
         raise ConfigError(
@@ -66,7 +70,6 @@ def eval_command(
         )
     from charlm.evaluation.evaluate import evaluate
     from charlm.execution.signals import raise_pending
-    from charlm.reporting.terminal.progress import TerminalProgress
     from charlm.reporting.terminal.runs import print_score
     from charlm.runs.run import load_run
 
@@ -80,7 +83,7 @@ def eval_command(
         device=device,
         threads=threads,
         sources=corpus or (),
-        progress=TerminalProgress(log_every=10.0),
+        progress=make_progress(),
     )
     if json:
         console.print_json(msgspec.to_builtins(report))

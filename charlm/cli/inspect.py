@@ -9,14 +9,23 @@ import typer
 
 from charlm import console
 from charlm.cli.app import app
-from charlm.cli.options import CHECKPOINT, JSON, MOVED_CORPUS, RUN, TRUST_CELL
+from charlm.cli.help import UNDERSTAND
+from charlm.cli.options import (
+    CHECKPOINT,
+    JSON,
+    MOVED_CORPUS,
+    QUIET,
+    RUN,
+    TRUST_CELL,
+    make_progress,
+)
 from charlm.errors import ConfigError
 from charlm.execution.signals import raise_pending
 
 MAX_UNITS = 8  # of a page
 
 
-@app.command()
+@app.command(rich_help_panel=UNDERSTAND)
 def inspect(
     run: RUN,
     text: Annotated[
@@ -41,19 +50,19 @@ def inspect(
     corpus: MOVED_CORPUS = None,
     checkpoint: CHECKPOINT = "best",
     trust_cell: TRUST_CELL = "",
+    quiet: QUIET = False,  # noqa: ARG001
     json: JSON = False,
 ) -> None:
-    """Write a page with the bits of each character and the activations of units.
+    """Show gates and units of a run at each character, on a page.
 
-    charlm inspect runs/code
-
-    charlm inspect runs/code --text "def add(a, b):" --units 1:7,2:31 --out add.html
+    Examples:
+        $ charlm inspect runs/code                 # the beginning of its test split
+        $ charlm inspect runs/code --text "def add(a, b):" --units 1:7,1:31
     """
     requested_units = parse_units(units)
     from charlm.inspection.inspect_run import inspect as inspect_run
     from charlm.reporting.html.inspect import render_inspection
     from charlm.reporting.terminal.inspection import print_inspection
-    from charlm.reporting.terminal.progress import TerminalProgress
     from charlm.runs.run import Run
     from charlm.storage import files
 
@@ -67,7 +76,7 @@ def inspect(
         units=requested_units,
         checkpoint=checkpoint,
         sources=corpus or [],
-        progress=TerminalProgress(10.0),
+        progress=make_progress(),
     )
     if json:
         console.print_json(msgspec.to_builtins(report))

@@ -1,8 +1,12 @@
 """All commands, and how errors of their parser become errors of charlm."""
 # ruff: noqa: I001 (--help lists the commands in the order of these imports)
 
+import os
 import signal
+import sys
+from typing import Any
 
+import typer
 from typer.exceptions import Abort, TyperException
 
 from charlm.cli.app import app
@@ -14,7 +18,14 @@ from charlm.cli import probe as probe
 from charlm.cli import compare as compare
 from charlm.cli import cells as cells
 from charlm.cli import tasks as tasks
+from charlm.cli import corpora as corpora
+from charlm.cli import runs as runs
+from charlm.cli import clean as clean
+from charlm.cli.suggestions import did_you_mean, nearest, suggest_options
+from charlm.cli.values import describe_expected_value, typed_spelling, typed_value
 from charlm.errors import Interrupted, UsageError
+
+COMPLETION_VARIABLE = "_CHARLM_COMPLETE"  # a shell asks for completions
 
 
 def run_command() -> int:
@@ -29,9 +40,46 @@ def run_command() -> int:
     except Abort as error:
         raise Interrupted(signal.SIGINT) from error
     except TyperException as error:
-        if type(error).__name__ == "NoArgsIsHelpError":  # the help is already shown
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(error.format_message())
             return error.exit_code
-        command = getattr(getattr(error, "ctx", None), "command_path", "charlm")
-        problem = " ".join(error.format_message().split()).rstrip(".")
-        end = "" if problem.endswith("?") else "."
-        raise UsageError(f"{problem}{end} Try '{command} --help'") from None
+        raise UsageError(describe_usage_error(error)) from None
+    except SystemExit as error:
+        if COMPLETION_VARIABLE in os.environ or error.code == 0:
+            return int(error.code or 0)
+        raise  # the reader of the output is gone
+
+
+def describe_usage_error(error: Any) -> str:
+    """Return cause and remedy of an error that the parser found, in one line."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else _command_path()
+    remedy = f"Try '{path} --help'"
+    kind = type(error).__name__
+    if context and kind == "NoSuchOption":
+        known = [s for p in context.command.get_params(context) for s in _spellings(p)]
+        meant = did_you_mean(suggest_options(error.option_name, known))
+        return f"no such option: {error.option_name}. {meant}{remedy}"
+    parameter = getattr(error, "param", None)
+    if kind == "BadParameter" and parameter is not None:
+        value, expected = typed_value(parameter), describe_expected_value(parameter)
+        problem = f"it must be {expected}" if expected else error.message.rstrip(".")
+        near = did_you_mean(nearest(value, parameter.type_descriptor.choices or ()))
+        return f"cannot use {typed_spelling(parameter)} {value}: {problem}. {near}{remedy}"
+    problem = " ".join(error.format_message().split()).rstrip(".")
+    return f"{problem[0].lower()}{problem[1:]}. {remedy}"
+
+
+def _command_path() -> str:
+    """Return the command of `sys.argv`, such as `charlm cells show`."""
+    path, group = "charlm", typer.main.get_command(app)
+    for word in sys.argv[1:]:
+        if word not in getattr(group, "commands", {}):
+            break
+        path, group = f"{path} {word}", group.commands[word]  # type: ignore[attr-defined]
+    return path
+
+
+def _spellings(parameter: Any) -> list[str]:
+    """Return all spellings of an option; an argument has none."""
+    return [s for s in (*parameter.opts, *parameter.secondary_opts) if s.startswith("-")]

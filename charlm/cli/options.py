@@ -3,18 +3,26 @@
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hints
 
 import typer
 
+from charlm import console
+from charlm.cli.config_file import drop_overridden_budgets
+from charlm.cli.help import BY_REFERENCE
+from charlm.cli.values import converter
 from charlm.config import Config, option_metadata, option_name
+from charlm.settings.options import MACHINE
+
+if TYPE_CHECKING:
+    from charlm.progress import Progress
 
 TEXT = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="TEXT",
-        help="Files (also .gz, .bz2, .xz), directories, - for standard input, or a named corpus: "
-        "python-docs, python-source. \\[default: python-source]",
+        help="Files, directories, - for standard input, or a named corpus. "
+        "[default: python-source]",
         show_default=False,
     ),
 ]
@@ -24,7 +32,7 @@ TRUST_CELL = Annotated[
     typer.Option(
         "--trust-cell",
         metavar="FILE.py:CLASS",
-        help="Path of the custom cell that the run uses. The file is executed.",
+        help="The run's own cell; its file is executed.",
         show_default=False,
     ),
 ]
@@ -33,7 +41,7 @@ TRUST_CELLS = Annotated[
     typer.Option(
         "--trust-cell",
         metavar="FILE.py:CLASS",
-        help="Path of a custom cell that a run uses. The file is executed. Can be repeated.",
+        help="A run's own cell; its file is executed. Can be repeated.",
         show_default=False,
     ),
 ]
@@ -42,7 +50,7 @@ MOVED_CORPUS = Annotated[
     typer.Option(
         "--corpus",
         metavar="PATH",
-        help="Path of the run's corpus, if it was moved.",
+        help="Text of the run, if it was moved.",
         show_default=False,
     ),
 ]
@@ -53,10 +61,10 @@ KERNEL = Annotated[
     str,
     typer.Option(
         metavar="KERNEL",
-        help="Implementation of the recurrence: auto, or a name from charlm cells.",
+        help="Kernel of the recurrence, or auto.",
     ),
 ]
-DEVICE = Annotated[str, typer.Option(metavar="DEVICE", help="Device: auto, cpu, cuda or cuda:N.")]
+DEVICE = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")]
 THREADS = Annotated[int, typer.Option(metavar="N", help="CPU threads.", min=1)]
 JOBS = Annotated[
     int,
@@ -64,7 +72,7 @@ JOBS = Annotated[
         "--jobs",
         "-j",
         metavar="N",
-        help="Runs side by side. 0: one per core, or one on a GPU.",
+        help="Runs side by side. 0: one per core, one on a GPU.",
         min=0,
     ),
 ]
@@ -74,19 +82,19 @@ CLUSTER_JOBS = Annotated[
         "--jobs",
         "-j",
         metavar="N",
-        help="Runs side by side; with Ray on GPUs: per GPU. 0: one per core, or one on a GPU.",
+        help="Runs side by side, with Ray per GPU. 0: one per core or GPU.",
         min=0,
     ),
 ]
 EXECUTOR = Annotated[
     Literal["local", "ray"],
-    typer.Option(help="Where runs are trained: here, or in a Ray cluster that shares --out."),
+    typer.Option(help="Train here, or in a Ray cluster that shares --out."),
 ]
 RAY_ADDRESS = Annotated[
     str,
     typer.Option(
         metavar="HOST:PORT",
-        help="Address of the Ray cluster. \\[default: that of this machine]",
+        help="Address of the Ray cluster. [default: that of this machine]",
         show_default=False,
     ),
 ]
@@ -94,17 +102,40 @@ LOG_EVERY = Annotated[
     float,
     typer.Option(
         metavar="SECONDS",
-        help="Seconds between progress lines if stderr is not a terminal.",
+        help="Seconds between plain lines.",
         min=0.01,
     ),
 ]
-JSON = Annotated[bool, typer.Option("--json", help="Print the result as JSON on one line.")]
+JSON = Annotated[bool, typer.Option("--json", help="Print the result, or the error, as JSON.")]
+
+
+def _set_quiet(quiet: bool) -> bool:
+    console.set_quiet(quiet)
+    return quiet
+
+
+QUIET = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Show no progress and no messages.", callback=_set_quiet),
+]
+
+REFERENCE = (
+    "Also: every option of charlm train under Text, Model and Training, see charlm train --help."
+)
 
 Command = Callable[..., None]
 
 
+def make_progress(log_every: float = 10.0) -> "Progress":
+    """Return the display of progress on stderr: none with --quiet."""
+    from charlm.progress import NoProgress
+    from charlm.reporting.terminal.progress import TerminalProgress
+
+    return NoProgress() if console.is_quiet() else TerminalProgress(log_every)
+
+
 def add_config_options(
-    *exclude: str, defaults: Mapping[str, object] = {}
+    *exclude: str, defaults: Mapping[str, object] = {}, by_reference: bool = False
 ) -> Callable[[Command], Command]:
     """Return a decorator that adds one option per field of `Config` to a command.
 
@@ -113,20 +144,26 @@ def add_config_options(
     Args:
         exclude: Fields without an option.
         defaults: Field -> default of this command, for --help, where it has one of its own.
+        by_reference: Whether --help leaves options out that `charlm train` describes.
     """
 
     def decorate(command: Command) -> Command:
         signature = inspect.signature(command)
         parameters = [p for p in signature.parameters.values() if p.name != "settings"]
         names = [name for name in get_type_hints(Config) if name not in exclude]
-        parameters += [_config_parameter(name, defaults) for name in names]
+        parameters += [_config_parameter(name, defaults, by_reference) for name in names]
+        kind = inspect.Parameter.KEYWORD_ONLY
+        if "context" not in signature.parameters:
+            parameters.append(inspect.Parameter("context", kind, annotation=typer.Context))
 
         def wrapper(**arguments: Any) -> None:
+            drop_overridden_budgets(arguments["context"], arguments)
             own = {
                 name: arguments.pop(name)
                 for name in list(arguments)
                 if name in signature.parameters
             }
+            arguments.pop("context", None)  # the command does not ask for it
             settings = {name: value for name, value in arguments.items() if value is not None}
             command(**own, settings=settings)
 
@@ -139,37 +176,43 @@ def add_config_options(
     return decorate
 
 
-def _config_parameter(name: str, defaults: Mapping[str, object]) -> inspect.Parameter:
+def _config_parameter(
+    name: str, defaults: Mapping[str, object], by_reference: bool
+) -> inspect.Parameter:
     """Return the option of a field; its value is None where the option is not used."""
     field_type: Any = get_type_hints(Config)[name]
+    annotation: Any = get_type_hints(Config, include_extras=True)[name]
     metadata = option_metadata(name)
-    option_type = field_type if field_type in (int, float, bool) else str
+    is_switch = field_type is bool
     spelling = option_name(name)
-    if field_type is bool:
+    if is_switch:
         spelling = f"{spelling}/{option_name('no_' + name)}"
+    is_described = name in defaults or not by_reference or metadata.panel == MACHINE
     option = typer.Option(
         spelling,
         *metadata.aliases,
         help=f"{metadata.help}{_default_text(name, defaults)}",
         metavar=_metavar(name, field_type),
-        rich_help_panel=metadata.panel,
+        rich_help_panel=metadata.panel if is_described else BY_REFERENCE,
         show_default=False,
+        callback=None if is_switch else converter(annotation, metadata.words),
     )
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
-        annotation=Annotated[option_type | None, option],
+        annotation=Annotated[(bool if is_switch else str) | None, option],
     )
 
 
 def _default_text(name: str, defaults: Mapping[str, object]) -> str:
     """Return the default as --help shows it; empty for a switch and for an empty text."""
     if name in defaults:
-        return f" \\[default: {defaults[name]}]"
+        return f" [default: {defaults[name]}]"
     default = getattr(Config(), name)
-    text = option_metadata(name).default or ("" if default is False else str(default))
-    return f" \\[default: {text}]" if text else ""
+    shown = f"{default:g}" if isinstance(default, float) else str(default)
+    text = option_metadata(name).default or ("" if default is False else shown)
+    return f" [default: {text}]" if text else ""
 
 
 def _metavar(name: str, field_type: Any) -> str | None:

@@ -8,6 +8,7 @@ import typer
 
 from charlm import console
 from charlm.cli.app import app
+from charlm.cli.help import UNDERSTAND
 from charlm.cli.options import (
     CHECKPOINT,
     DEVICE,
@@ -16,12 +17,14 @@ from charlm.cli.options import (
     KERNEL,
     LOG_EVERY,
     MOVED_CORPUS,
+    QUIET,
     TRUST_CELLS,
+    make_progress,
 )
 from charlm.execution.signals import raise_pending
 
 
-@app.command()
+@app.command(rich_help_panel=UNDERSTAND)
 def probe(
     runs: Annotated[
         list[Path],
@@ -31,14 +34,12 @@ def probe(
         str,
         typer.Option(
             metavar="NAME,...",
-            help="Probes, separated by commas; if not given, the three of memory.",
+            help="Probes, separated by commas. [default: the three of memory]",
         ),
     ] = "",
     full: Annotated[
         bool,
-        typer.Option(
-            "--full", help="Measure all probes, not only the three of memory; takes minutes."
-        ),
+        typer.Option("--full", help="Measure all probes, which takes minutes."),
     ] = False,
     split: Annotated[
         Literal["test", "valid"], typer.Option(help="Split of the corpus to read.")
@@ -60,25 +61,25 @@ def probe(
     device: DEVICE = "auto",
     jobs: JOBS = 0,
     log_every: LOG_EVERY = 10.0,
+    quiet: QUIET = False,  # noqa: ARG001
     json: JSON = False,
 ) -> None:
-    """Measure how far back runs remember, on text that they were not trained on.
+    """Measure how far back runs remember.
 
-    Without further options: what a model loses without distant text, what it saves on a rare word
-    that comes again, and how far back the order of words matters.
-
-    charlm probe runs/code
-
-    charlm probe runs/code --full
-
-    charlm probe runs/gru runs/lstm --probes context-shuffle,timescales --out gru-or-lstm
+    They read text that they were not trained on. Without further options: what a model loses
+    without distant text, what it saves on a rare word that comes again, and how far back the order
+    of words matters.
 
     The same command again continues an interrupted one.
+
+    Examples:
+        $ charlm probe runs/code                          # the three of memory
+        $ charlm probe runs/code --full                   # all that there are
+        $ charlm probe runs/gru runs/lstm --out gru-lstm  # two runs side by side
     """
     from charlm.probes.batch import probe as probe_runs
     from charlm.reporting.html.probes import render_probes
     from charlm.reporting.terminal.probes import print_probes
-    from charlm.reporting.terminal.progress import TerminalProgress
     from charlm.runs.run import Run
     from charlm.storage import files
     from charlm.testing.trusted_cells import find_cell_file
@@ -100,7 +101,7 @@ def probe(
         kernel=kernel,
         device=device,
         jobs=jobs,
-        progress=TerminalProgress(log_every),
+        progress=make_progress(log_every),
     )
     files.write_atomic(out / "report.html", render_probes(report))
     if json:

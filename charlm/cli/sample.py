@@ -9,10 +9,11 @@ import typer
 
 from charlm import console
 from charlm.cli.app import app
-from charlm.cli.options import CHECKPOINT, KERNEL, RUN, TRUST_CELL
+from charlm.cli.help import TRAIN
+from charlm.cli.options import CHECKPOINT, KERNEL, QUIET, RUN, TRUST_CELL
 
 
-@app.command(name="sample")
+@app.command(name="sample", rich_help_panel=TRAIN)
 def sample_command(
     run: RUN,
     prompt: Annotated[
@@ -21,7 +22,7 @@ def sample_command(
             "--prompt",
             "-p",
             metavar="TEXT",
-            help="Text that the model reads first; - reads standard input.",
+            help="Text to begin with; - reads standard input.",
             show_default=False,
         ),
     ] = "",
@@ -54,13 +55,14 @@ def sample_command(
     checkpoint: CHECKPOINT = "best",
     trust_cell: TRUST_CELL = "",
     kernel: KERNEL = "auto",
+    quiet: QUIET = False,  # noqa: ARG001
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object per sample.")] = False,
 ) -> None:
     """Generate text and print it as it comes.
 
-    charlm sample runs/code --prompt "def " --temperature 0.8
-
-    echo "Once" | charlm sample runs/code --prompt - --length 1000 --num-samples 3
+    Examples:
+        $ charlm sample runs/code -p "def " --temperature 0.8
+        $ echo "Once" | charlm sample runs/code -p - --num-samples 3
     """
     from charlm.evaluation.generation import check_sampling, iter_generated
     from charlm.execution.device import select_device

@@ -10,13 +10,17 @@ from msgspec import to_builtins
 
 from charlm import console
 from charlm.cli.app import CommandLine, app
+from charlm.cli.help import CELLS_AND_TASKS
 from charlm.cli.options import (
     CLUSTER_JOBS,
     EXECUTOR,
     JSON,
     LOG_EVERY,
+    QUIET,
     RAY_ADDRESS,
+    REFERENCE,
     add_config_options,
+    make_progress,
 )
 from charlm.comparison.request import (
     DEFAULT_CELLS,
@@ -34,28 +38,26 @@ DISTANCES = Annotated[
     str,
     typer.Option(
         metavar="N..N",
-        help="Lengths to train at, in order: a range such as 10..100 (10, 20, 50, 100) or a list "
-        "such as 10,30.",
+        help="Lengths to train at: 10..100 (10, 20, 50, 100) or 10,30.",
         show_default=False,
     ),
 ]
+TASK_DEFAULTS = {"max_steps": DEFAULT_MAX_STEPS, "eval_every": 50}
 MAX_EXAMPLE_LENGTH = 10**6
 
 tasks_app = CommandLine()
-app.add_typer(tasks_app, name="tasks")
+app.add_typer(tasks_app, name="tasks", rich_help_panel=CELLS_AND_TASKS)
 
 
 @tasks_app.callback(invoke_without_command=True)
 def tasks(context: typer.Context, json: JSON = False) -> None:
-    """Measure memory on synthetic tasks, with exact chance and an oracle.
+    """Measure memory on synthetic tasks with exact chance.
 
-    charlm tasks
-
-    charlm tasks show copy --length 8
-
-    charlm tasks train copy --distances 10..100 --cell gru --run runs/copy-gru
-
-    charlm tasks compare copy --distances 10..100 --cells rnn,gru --out copy
+    Examples:
+        $ charlm tasks                      # all of them, with chance and oracle
+        $ charlm tasks show copy            # an example with its answers
+        $ charlm tasks train copy --distances 10..100 --run runs/copy
+        $ charlm tasks compare copy --distances 10..100 --out copy
     """
     if context.invoked_subcommand is None:
         list_tasks(json)
@@ -67,7 +69,11 @@ def tasks(context: typer.Context, json: JSON = False) -> None:
 
 @tasks_app.command(name="list")
 def list_tasks(json: JSON = False) -> None:
-    """List all tasks: source, question, chance and oracle."""
+    """List all tasks: source, question, chance and oracle.
+
+    Examples:
+        $ charlm tasks list --json
+    """
     from charlm.reporting.terminal.tasks import print_task_list
     from charlm.results.tasks import TaskList
     from charlm.tasks.base import TASKS
@@ -91,7 +97,8 @@ def show_task(
 ) -> None:
     """Describe a task and show a sequence with its answers.
 
-    charlm tasks show copy --length 8
+    Examples:
+        $ charlm tasks show copy --length 8
     """
     from charlm.reporting.terminal.tasks import print_task
     from charlm.tasks.base import TASKS, make_example
@@ -104,8 +111,8 @@ def show_task(
         print_task(example)
 
 
-@tasks_app.command(name="train")
-@add_config_options(*TEXT_ONLY_FIELDS)
+@tasks_app.command(name="train", epilog=REFERENCE)
+@add_config_options(*TEXT_ONLY_FIELDS, defaults=TASK_DEFAULTS, by_reference=True)
 def train_task(
     settings: dict[str, Any],
     name: TASK,
@@ -114,16 +121,17 @@ def train_task(
         Path, typer.Option(metavar="DIR", help="Directory of the results.", show_default=False)
     ],
     log_every: LOG_EVERY = 10.0,
+    quiet: QUIET = False,  # noqa: ARG001
     json: JSON = False,
 ) -> None:
     """Train a new model at each length of a task, until one is not solved.
 
-    charlm tasks train copy --distances 10..100 --cell gru --run runs/copy-gru
-
     The same command continues where it was stopped.
+
+    Examples:
+        $ charlm tasks train copy --distances 10..100 --cell gru --run runs/copy
     """
     config = validate_config({"max_steps": DEFAULT_MAX_STEPS, **settings})
-    from charlm.reporting.terminal.progress import TerminalProgress
     from charlm.reporting.terminal.tasks import print_level
     from charlm.tasks.base import TASKS, parse_distances
     from charlm.tasks.curriculum import train_curriculum
@@ -132,7 +140,7 @@ def train_task(
     raise_pending()
     lengths = parse_distances(distances, TASKS[name].min_length)
     load_and_check_custom_cells([config.cell])
-    report = train_curriculum(name, lengths, config, run, TerminalProgress(log_every))
+    report = train_curriculum(name, lengths, config, run, make_progress(log_every))
     if json:
         console.print_json(to_builtins(report))
     else:
@@ -140,8 +148,13 @@ def train_task(
             print_level(level)
 
 
-@tasks_app.command(name="compare")
-@add_config_options("cell", "hidden_size", "seed", "threads", *TEXT_ONLY_FIELDS)
+@tasks_app.command(name="compare", epilog=REFERENCE)
+@add_config_options(
+    *("cell", "hidden_size", "seed", "threads"),
+    *TEXT_ONLY_FIELDS,
+    defaults=TASK_DEFAULTS,
+    by_reference=True,
+)
 def compare_tasks(
     settings: dict[str, Any],
     name: TASK,
@@ -160,8 +173,8 @@ def compare_tasks(
         int,
         typer.Option(
             metavar="N",
-            help="Parameters of every model; with another --match, of the LSTM that defines the "
-            "amount. The nearest number that suits all cells is taken.",
+            help="Parameters of every model, as near as all cells allow; with another --match, of "
+            "the LSTM that defines the amount.",
             min=1,
             max=10**10,
         ),
@@ -173,11 +186,10 @@ def compare_tasks(
     executor: EXECUTOR = "local",
     ray_address: RAY_ADDRESS = "",
     log_every: LOG_EVERY = 10.0,
+    quiet: QUIET = False,  # noqa: ARG001
     json: JSON = False,
 ) -> None:
     """Compare cells on a task at equal size.
-
-    charlm tasks compare copy --distances 10..100 --params 25000 --out copy
 
     Each cell and seed is trained from new weights at one length after
     another, for at most --max-steps each, until a length is not solved.
@@ -186,6 +198,9 @@ def compare_tasks(
 
     The same command continues where it was stopped. More cells, more seeds
     and greater lengths reuse what is done.
+
+    Examples:
+        $ charlm tasks compare copy --distances 10..100 --params 25000 --out copy
     """
     validate_executor(executor, ray_address)
     from charlm.comparison.task_plan import TaskComparisonRequest
@@ -204,7 +219,6 @@ def compare_tasks(
     from charlm.comparison.compare_on_task import compare_on_task
     from charlm.comparison.directory import open_comparison
     from charlm.reporting.html.tasks import render_tasks
-    from charlm.reporting.terminal.progress import TerminalProgress
     from charlm.reporting.terminal.tasks import print_task_plan, print_task_report
     from charlm.storage import files
 
@@ -216,7 +230,7 @@ def compare_tasks(
         ray_address=ray_address,
         device=settings.get("device", Config().device),
         jobs=jobs,
-        progress=TerminalProgress(log_every),
+        progress=make_progress(log_every),
     ) as execution:
         command = shlex.join(["charlm", *sys.argv[1:]])
         result = compare_on_task(request, execution, command, print_task_plan)

@@ -10,14 +10,24 @@ import typer
 
 from charlm import console
 from charlm.cli.app import app
-from charlm.cli.options import JSON, LOG_EVERY, TEXT, TRUST_CELL, add_config_options
+from charlm.cli.config_file import CONFIG, PRESET
+from charlm.cli.help import TRAIN
+from charlm.cli.options import (
+    JSON,
+    LOG_EVERY,
+    QUIET,
+    TEXT,
+    TRUST_CELL,
+    add_config_options,
+    make_progress,
+)
 from charlm.config import validate_config
 from charlm.errors import ConfigError, Interrupted
 
 DEFAULT_CORPUS = "python-source"
 
 
-@app.command(name="train")
+@app.command(name="train", rich_help_panel=TRAIN)
 @add_config_options()
 def train_command(
     settings: dict[str, Any],
@@ -26,7 +36,7 @@ def train_command(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Directory of the new run. \\[default: runs/CELL-TIME]",
+            help="Directory of the new run. [default: runs/CELL-TIME]",
             show_default=False,
         ),
     ] = None,
@@ -34,28 +44,27 @@ def train_command(
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="Run to continue, with its own settings. TEXT: where its text is now, if moved.",
+            help="Run to continue (TEXT: where its text is now).",
             show_default=False,
         ),
     ] = None,
     trust_cell: TRUST_CELL = "",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print size and estimated time; train nothing.")
+        bool, typer.Option("--dry-run", help="Print size and time; train nothing.")
     ] = False,
+    config_file: CONFIG = None,  # noqa: ARG001
+    preset: PRESET = "",  # noqa: ARG001
     log_every: LOG_EVERY = 10.0,
+    quiet: QUIET = False,  # noqa: ARG001
     json: JSON = False,
 ) -> None:
     """Train a character language model on a text.
 
-    charlm train
-
-    charlm train book.txt --cell gru --hidden-size 300 --minutes 10
-
-    charlm train src/ --glob '**/*.py' --run runs/code
-
-    charlm train --resume runs/code
-
-    torchrun --standalone --nproc-per-node 2 -m -- charlm train book.txt --run runs/two
+    Examples:
+        $ charlm train                                   # Python's source code
+        $ charlm train book.txt --minutes 10 --cell gru  # a GRU, in ten minutes
+        $ charlm train src/ --glob '**/*.py' --run runs/code
+        $ charlm train --resume runs/code                # go on where it stopped
     """
     if resume and run:
         raise ConfigError("cannot use --run and --resume together: --resume alone names the run")
@@ -70,7 +79,6 @@ def train_command(
     from charlm.execution.jobs import is_worker
     from charlm.execution.signals import raise_pending
     from charlm.execution.torchrun import is_main_process
-    from charlm.reporting.terminal.progress import TerminalProgress
     from charlm.reporting.terminal.runs import print_run_report, print_run_summary
     from charlm.runs.run import check_not_existing, is_run
     from charlm.testing.trusted_cells import load_and_check_custom_cells
@@ -78,7 +86,7 @@ def train_command(
 
     raise_pending()
     settings = make_paths_absolute(settings)
-    progress = TerminalProgress(log_every)
+    progress = make_progress(log_every)
     # The overview is measured, and nobody would read that of a worker.
     on_start = None if is_worker() else print_run_summary
     if resume:

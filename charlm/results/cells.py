@@ -19,6 +19,16 @@ class CellSummary(msgspec.Struct, frozen=True, kw_only=True):
     kernels: tuple[str, ...]  # kernels that support it on this device, fastest first
 
 
+class CellListing(msgspec.Struct, frozen=True, kw_only=True):
+    """Result of `charlm cells show`: what the source of a cell says, without executing it."""
+
+    cell: str
+    citation: str  # paper
+    equations: str  # docstring of the class
+    file: str  # path of the source
+    code: str  # of the file, or of the class of a custom cell
+
+
 class CellList(msgspec.Struct, frozen=True, kw_only=True):
     """Result of `charlm cells list`."""
 

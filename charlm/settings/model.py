@@ -15,25 +15,22 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     # text
     glob: Annotated[
-        str, option(TEXT, "Pattern of the files to read in a directory.", metavar="GLOB")
-    ] = "**/*.txt"
+        str,
+        option(TEXT, "Files of a directory to read.", metavar="GLOB", default="all text files"),
+    ] = ""
     vocab: Annotated[
         Literal["chars", "bytes"],
-        option(TEXT, "Kind of token: Unicode code points or single bytes."),
+        option(TEXT, "Tokens: Unicode code points or bytes."),
     ] = "chars"
     split_ratios: Annotated[
         str,
-        option(
-            TEXT, "Proportions of the train, valid and test splits, in this order.", metavar="A/B/C"
-        ),
+        option(TEXT, "Parts of train, valid and test.", metavar="A/B/C"),
     ] = "90/5/5"
     split_by: Annotated[
         Literal["auto", "position", "file", "line"],
         option(
             TEXT,
-            "What a split is made of: position (one cut through the whole text), file (each file "
-            "is in one split, by a hash of its path) or line (for independent items, by a hash of "
-            "the line). auto: file where the text is at least 100 files, else position.",
+            "Unit of the splits: position (one cut), file, line or auto (file if there are 100).",
         ),
     ] = "auto"
     test_chars: Annotated[
@@ -41,9 +38,8 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Meta(ge=0, le=10**12),
         option(
             TEXT,
-            "Score at most this many characters of the test split: excerpts of its files, of one "
-            "length, or the beginning of the split if it is not by file.",
-            default=f"all; with --minutes {TEST_CHARS_PER_MINUTE} per minute",
+            "Test characters to score.",
+            default="all",
         ),
     ] = 0
     min_char_frequency: Annotated[
@@ -51,48 +47,44 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Meta(ge=0, lt=1),
         option(
             TEXT,
-            "Characters that are rarer in the training split are coded as unknown characters.",
+            "Rarer characters are unknown.",
         ),
     ] = 1e-5
     valid_file: Annotated[
         str,
-        option(TEXT, "File to validate on, instead of a split.", metavar="PATH", can_change=True),
+        option(TEXT, "File to validate on instead of a split.", metavar="PATH", can_change=True),
     ] = ""
     test_file: Annotated[
-        str, option(TEXT, "File to test on, instead of a split.", metavar="PATH", can_change=True)
+        str, option(TEXT, "File to test on instead of a split.", metavar="PATH", can_change=True)
     ] = ""
 
     # model
     cell: Annotated[
         str,
-        option(
-            MODEL, "Recurrent cell: a name from charlm cells, or FILE.py:CLASS.", metavar="CELL"
-        ),
+        option(MODEL, "Cell (charlm cells) or FILE.py:CLASS.", metavar="CELL"),
     ] = "lstm"
     hidden_size: Annotated[PositiveInt, option(MODEL, "Units per layer.")] = 256
     num_layers: Annotated[int, Meta(ge=1, le=64), option(MODEL, "Recurrent layers.")] = 1
-    embedding_dim: Annotated[PositiveInt, option(MODEL, "Size of a token's embedding.")] = 64
+    embedding_dim: Annotated[PositiveInt, option(MODEL, "Size of an embedding.")] = 64
     dropout: Annotated[
-        float, Meta(ge=0, lt=1), option(MODEL, "Dropout probability of each layer's output.")
+        float, Meta(ge=0, lt=1), option(MODEL, "Dropout of each layer's output.")
     ] = 0.0
     weight_dropout: Annotated[
         float,
         Meta(ge=0, lt=1),
-        option(MODEL, "Dropout probability of the hidden-to-hidden weights."),
+        option(MODEL, "Dropout of the recurrent weights."),
     ] = 0.0
-    tie_weights: Annotated[
-        bool, option(MODEL, "Use one matrix as input embedding and output projection.")
-    ] = False
+    tie_weights: Annotated[bool, option(MODEL, "Share the input embedding with the output.")] = (
+        False
+    )
     initial_state: Annotated[
-        Literal["zero", "learned"], option(MODEL, "State before the first token.")
+        Literal["zero", "learned"], option(MODEL, "First state: zero or learned.")
     ] = "zero"
     forget_bias: Annotated[
         str,
         option(
             MODEL,
-            "Initial bias of the LSTM forget gate, GRU update gate and similar gates: default, a "
-            "number, chrono or chrono:N (N tokens; chrono alone takes --seq-len). default leaves "
-            "it to the cell.",
+            "Bias of forget and update gates: default, a number, chrono or chrono:N (tokens).",
             metavar="BIAS",
         ),
     ] = "default"
@@ -100,19 +92,18 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Literal["recipe", "default", "orthogonal"],
         option(
             MODEL,
-            "Initial hidden-to-hidden matrices: recipe (the cell's recipe names one of the other "
-            "two), default (leaves them to the cell) or orthogonal.",
+            "Initial recurrent weights: recipe, default or orthogonal.",
         ),
     ] = "recipe"
     block: Annotated[
         Literal["none", "residual"],
-        option(MODEL, "Block around each cell. residual: pre-norm, residual and gated MLP."),
+        option(MODEL, "Block around each cell."),
     ] = "none"
     kernel: Annotated[
         str,
         option(
             MODEL,
-            "Implementation of the recurrence: auto, or a name from charlm cells.",
+            "Kernel of the recurrence, or auto.",
             metavar="KERNEL",
             can_change=True,
         ),

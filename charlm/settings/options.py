@@ -1,5 +1,6 @@
 """Annotations that make a field of the configuration a command-line option."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
@@ -18,6 +19,7 @@ class OptionMetadata(msgspec.Struct, frozen=True, kw_only=True):
     metavar: str = ""  # empty: derived from the type
     can_change: bool = False  # whether a resumed run may have another value
     default: str = ""  # text that --help shows; empty: the default of the field
+    words: dict[str, int] = {}  # words that stand for numbers
 
 
 def option(
@@ -27,6 +29,7 @@ def option(
     metavar: str = "",
     can_change: bool = False,
     default: str = "",
+    words: Mapping[str, int] = {},
 ) -> Meta:
     """Return the annotation that makes a field an option."""
     metadata = OptionMetadata(
@@ -36,5 +39,6 @@ def option(
         metavar=metavar,
         can_change=can_change,
         default=default,
+        words=dict(words),
     )
     return Meta(description=text, extra={"option": metadata})

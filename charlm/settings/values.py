@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import msgspec
 
-from charlm.errors import ConfigError
+from charlm.errors import InvalidValueError
 
 MIN_CHRONO_LENGTH = 3  # the shortest memory that chrono initialization is defined for
 
@@ -15,13 +15,13 @@ def parse_split_ratios(ratios: str) -> tuple[Fraction, Fraction, Fraction]:
     """Return the exact proportions of train, valid and test: '90/5/5' -> (9/10, 1/20, 1/20).
 
     Raises:
-        ConfigError: The text is not three positive numbers.
+        InvalidValueError: The text is not three positive numbers.
     """
     number = r"(\d{1,9}(?:\.\d{1,9})?)"
     match = re.fullmatch(f"{number}/{number}/{number}", ratios)
     train, valid, test = map(Fraction, match.groups()) if match else (Fraction(0),) * 3
     if not min(train, valid, test):
-        raise ConfigError(
+        raise InvalidValueError(
             f"cannot use --split-ratios {ratios}: it must be three positive numbers, for train, "
             "valid and test. Try 90/5/5"
         )
@@ -33,7 +33,7 @@ def parse_branches(text: str) -> tuple[Fraction, ...]:
     """Return the fractions of the budget at which a branch ends: '1/8,1/3' -> (1/8, 1/3).
 
     Raises:
-        ConfigError: The text is not empty and not a list of ascending fractions between 0 and 1.
+        InvalidValueError: The text is not a list of ascending fractions between 0 and 1.
     """
     if not text:
         return ()
@@ -49,7 +49,7 @@ def parse_branches(text: str) -> tuple[Fraction, ...]:
         or not ascending
         or not 0 < min(fractions) <= max(fractions) < 1
     ):
-        raise ConfigError(
+        raise InvalidValueError(
             f"cannot use --branches {text}: it must be ascending fractions of the budget, between "
             "0 and 1. Try 1/8,1/3"
         )
@@ -71,14 +71,14 @@ def parse_forget_bias(text: str, seq_len: int) -> ForgetBias:
         seq_len: Longest memory in tokens, where chrono names none.
 
     Raises:
-        ConfigError: The text is none of these, or N is below 3.
+        InvalidValueError: The text is none of these, or N is below 3.
     """
     if text == "default":
         return ForgetBias()
     if match := re.fullmatch(r"chrono(?::(\d{1,9}))?", text):
         length = int(match[1] or seq_len)
         if length < MIN_CHRONO_LENGTH:
-            raise ConfigError(
+            raise InvalidValueError(
                 f"cannot use --forget-bias {text}: chrono needs at least {MIN_CHRONO_LENGTH} "
                 "tokens. Try chrono:100"
             )
@@ -88,7 +88,7 @@ def parse_forget_bias(text: str, seq_len: int) -> ForgetBias:
     except ValueError:
         bias = math.nan
     if not math.isfinite(bias):
-        raise ConfigError(
+        raise InvalidValueError(
             f"cannot use --forget-bias {text}: it must be default, a number, chrono or chrono:N. "
             "Try --forget-bias 2"
         )

@@ -1,5 +1,6 @@
 """Tests of errors on the command line: an exit code and one line with cause and remedy."""
 
+import json
 import os
 import re
 from collections.abc import Callable
@@ -101,11 +102,15 @@ def changed_corpus(path: Path) -> list[object]:
 
 # name: (command, exit code, pattern of the line)
 ERRORS: dict[str, tuple[Prepare, int, str]] = {
-    "no such option": (training("--hiden", 3), 2, "No such option: --hiden.*--hidden-size"),
+    "no such option": (
+        training("--hiden", 3),
+        2,
+        "no such option: --hiden.*Did you mean --hidden-size",
+    ),
     "not a number": (
         training("--hidden-size", "many"),
         2,
-        "--hidden-size.*valid integer.*Try 'charlm train --help'",
+        "--hidden-size many: it must be a whole number.*Try 'charlm train --help'",
     ),
     "no such command": (lambda _: ["trian"], 2, "trian.*train"),
     "resume without run": (lambda _: ["train", "--resume"], 2, "--resume.*requires an argument"),
@@ -138,14 +143,38 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         66,
         "conftest.py: it is a file, not a run. Try charlm eval RUN .*conftest.py",
     ),
-    "misspelt command": (lambda _: ["trian"], 2, r"'trian'\. Did you mean 'train'\? Try '"),
+    "missing value": (
+        lambda _: ["train", "--lr"],
+        2,
+        "option '--lr' requires an argument. Try 'charlm train --help'",
+    ),
+    "synonym of an option": (training("--rnn_size", 3), 2, r"Did you mean --hidden-size\?"),
+    "synonym of a command": (lambda _: ["generate"], 2, r"charlm generate. Did you mean sample\?"),
+    "command of a group": (
+        lambda _: ["cells", "sho"],
+        2,
+        "Did you mean show.*'charlm cells --help'",
+    ),
+    "no choice": (
+        lambda _: ["compare-cells", "--match", "par"],
+        2,
+        r"--match par: it must be one of params, flops, state, time. Did you mean params\?",
+    ),
+    "negative length": (
+        lambda _: ["sample", "x", "--length=-3"],
+        2,
+        "--length -3: it must be a whole number of at least 0",
+    ),
+    "missing argument": (lambda _: ["sample"], 2, "missing argument 'RUN'. Try 'charlm sample -"),
+    "no command": (lambda _: ["--json"], 2, "missing command. Try 'charlm --help'"),
+    "json too early": (lambda _: ["--json", "train"], 2, "--json stands after train"),
     "not a run": (lambda p: ["eval", p], 66, "is not a run"),
     "no file matches": (lambda p: ["train", p], 66, "--glob"),
     "missing text": (lambda p: training("--test-file", p / "no.txt")(p), 66, "no.txt"),
     "directory exists": (foreign_directory, 73, "r: it exists. Try another path"),
     "run exists": (run_again, 73, "it exists. Try --resume .*r to continue the run"),
     "run is a file": (lambda p: training("--run", write(p, "f", "x"))(p), 73, "is a file"),
-    "unknown cell": (training("--cell", "lsmt"), 78, "unknown cell 'lsmt'; did you mean lstm"),
+    "unknown cell": (training("--cell", "lsmt"), 2, "unknown cell 'lsmt'; did you mean lstm"),
     "unknown kernel": (training("--kernel", "warp"), 78, "unknown kernel 'warp'\\. Try one of "),
     "kernel for others": (
         training("--cell", "irnn", "--kernel", "native"),
@@ -174,7 +203,7 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     ),
     "odd forget bias": (
         training("--forget-bias", "long"),
-        78,
+        2,
         "--forget-bias long: it must be default, a number, chrono",
     ),
     "missing file of a cell": (
@@ -184,7 +213,7 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     ),
     "file of a cell is no Python": (
         training("--cell", "cell.txt:C"),
-        78,
+        2,
         "it is not FILE.py:CLASS",
     ),
     "unknown class": (
@@ -234,8 +263,8 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         78,
         "clockwork needs a multiple of 8. Try --hidden-size 16",
     ),
-    "unknown cell to show": (lambda _: ["cells", "show", "lsmt"], 78, "did you mean lstm"),
-    "unknown cell to check": (lambda _: ["cells", "check", "lsmt"], 78, "did you mean lstm"),
+    "unknown cell to show": (lambda _: ["cells", "show", "lsmt"], 2, "did you mean lstm"),
+    "unknown cell to check": (lambda _: ["cells", "check", "lsmt"], 2, "did you mean lstm"),
     "cells option too early": (
         lambda _: ["cells", "--json", "check", "lstm"],
         78,
@@ -243,14 +272,18 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     ),
     "unknown device": (training("--device", "tpu"), 78, "one of auto, cpu, cuda"),
     "absent device": (training("--device", "cuda:9"), 78, "this machine has .* CUDA devices"),
-    "no units": (training("--hidden-size", 0), 78, "--hidden-size 0: expected `int` >= 1"),
-    "negative rate": (training("--lr", -1), 78, "--learning-rate -1.0: expected"),
-    "rate not a number": (training("--lr", "nan"), 78, "--learning-rate nan: expected"),
-    "dropout of all": (training("--dropout", 1), 78, "--dropout 1.0: expected"),
-    "unknown schedule": (training("--lr-schedule", "step"), 78, "--lr-schedule step: invalid"),
+    "no units": (training("--hidden-size", 0), 2, "--hidden-size 0: .* whole number from 1 to"),
+    "negative rate": (training("--lr", -1), 2, "--lr -1: it must be a number from 0 to 1,000"),
+    "rate not a number": (training("--lr", "nan"), 2, "--lr nan: it must be a number"),
+    "dropout of all": (training("--dropout", 1), 2, "--dropout 1: .* at least 0 and below 1"),
+    "unknown schedule": (
+        training("--lr-schedule", "cosin"),
+        2,
+        r"--lr-schedule cosin: .*mean cosine\?",
+    ),
     "absurd split": (
         training("--split-ratios", "100/0/0"),
-        78,
+        2,
         "--split-ratios 100/0/0: .* three positive",
     ),
     "two budgets": (training("--epochs", 2), 78, "keep one of --max-steps, --epochs"),
@@ -264,7 +297,7 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         78,
         "--branches with --lr-schedule cosine: .*Try --lr-schedule wsd",
     ),
-    "branches beyond the budget": (training("--branches", "1/2,2"), 78, "Try 1/8,1/3"),
+    "branches beyond the budget": (training("--branches", "1/2,2"), 2, "Try 1/8,1/3"),
     "branches of two steps": (training("--branches", "1/8,1/3"), 78, "has only 2 steps"),
     "too few minutes": (
         training("--max-steps", 0, "--minutes", 1e-6),
@@ -277,9 +310,9 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         "--tie-weights: --embedding-dim .* equal",
     ),
     "too large": (training("--hidden-size", 10**6), 79, "GB.* GB .*--hidden-size"),
-    "clip without end": (training("--grad-clip", "inf"), 78, "--grad-clip inf: expected"),
-    "too many units": (training("--hidden-size", 2**31), 78, "--hidden-size .*expected `int` <="),
-    "endless split": (training("--split-ratios", "1e99999999/5/5"), 78, "three positive numbers"),
+    "clip without end": (training("--grad-clip", "inf"), 2, "--grad-clip inf: it must be"),
+    "too many units": (training("--hidden-size", 2**31), 2, "--hidden-size .*from 1 to 1,048,576"),
+    "endless split": (training("--split-ratios", "1e99999999/5/5"), 2, "three positive numbers"),
     "bad glob": (lambda p: ["train", p, "--glob", "/x"], 78, "--glob /x"),
     "empty valid file": (
         lambda p: training("--valid-file", write(p, "v.txt", ""))(p),
@@ -356,8 +389,25 @@ def test_error_is_one_line_with_cause_and_remedy(
 def test_every_exit_code_is_documented() -> None:
     codes = {kind.code for kind in CharlmError.__subclasses__()}
     assert codes | {0, 2, 70, 130, 141, 143} == set(EXIT_CODES)
-    readme = (TESTS.parent / "README.md").read_text()
-    (listed,) = re.findall(r"\*\*Exit codes\.\*\*(.*?)\n\n", readme, re.S)
-    assert set(map(int, re.findall(r"\b\d+\b", listed))) == set(EXIT_CODES)
-    shown = charlm("--help").stdout.decode().split("codes:")[1].split("╭")[0]
-    assert set(map(int, re.findall(r"\b\d+\b", shown))) == set(EXIT_CODES)
+    listed = json.loads(charlm("exit-codes", "--json").stdout)["exit_codes"]
+    assert {code["exit_code"]: (code["code"], code["meaning"]) for code in listed} == EXIT_CODES
+    lines = charlm("exit-codes").stdout.decode().splitlines()
+    assert [int(line.split()[0]) for line in lines] == list(EXIT_CODES)
+    assert len({name for name, _ in EXIT_CODES.values()}) == len(EXIT_CODES)
+    assert b"charlm exit-codes" in charlm("--help").stdout
+
+
+@pytest.mark.parametrize("name", ["no such option", "no units", "missing file", "two budgets"])
+def test_error_is_json_on_stdout_if_json_is_asked_for(name: str, tmp_path: Path) -> None:
+    prepare, code, _ = ERRORS[name]
+    words = prepare(tmp_path)
+    plain, done = charlm(*words), charlm(*words, "--json")
+    assert done.returncode == code and done.stdout.count(b"\n") == 1
+    assert json.loads(done.stdout) == {
+        "error": {
+            "code": EXIT_CODES[code].name,
+            "exit_code": code,
+            "message": plain.stderr.decode().splitlines()[-1].removeprefix("charlm: "),
+        }
+    }
+    assert done.stderr.splitlines()[-1] == plain.stderr.splitlines()[-1]

@@ -1,0 +1,32 @@
+"""Descriptions in words of the values that a type accepts, for error messages."""
+
+from typing import Any
+
+from msgspec import inspect as schema
+
+
+def describe_expected(annotation: Any) -> str:
+    """Return what values of a type are, such as "a number of at least 0 and below 1"."""
+    kind = schema.type_info(annotation)
+    while isinstance(kind, schema.Metadata):
+        kind = kind.type
+    if isinstance(kind, schema.LiteralType):
+        return f"one of {', '.join(map(str, kind.values))}"
+    if isinstance(kind, schema.IntType):
+        return f"a whole number {describe_range(kind.ge, kind.le, kind.gt, kind.lt)}".rstrip()
+    if isinstance(kind, schema.FloatType):
+        return f"a number {describe_range(kind.ge, kind.le, kind.gt, kind.lt)}".rstrip()
+    return "true or false" if isinstance(kind, schema.BoolType) else "a text"
+
+
+def describe_range(
+    minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> str:
+    """Return limits in words; `above` and `below` are limits that are excluded."""
+    if minimum is not None and maximum is not None:
+        return f"from {minimum:,} to {maximum:,}"
+    limits = [("of at least", minimum), ("above", above), ("at most", maximum), ("below", below)]
+    return " and ".join(f"{words} {limit:,}" for words, limit in limits if limit is not None)
