@@ -20,6 +20,7 @@ SELECTION_SPLIT, HELDOUT_SPLIT = "valid", "test"  # units are selected on one, s
 MAX_TOKENS, MIN_TOKENS = 20_000, 200  # of a split
 NUM_STREAMS = 8  # that are read in parallel
 CHUNK_LENGTH = 256  # tokens of a stream with activations in memory at once
+MIN_CORRELATION = 0.2  # of a unit that is said to follow a feature, on the selection split
 CLOSED_BELOW, OPEN_ABOVE = 0.1, 0.9  # a gate is saturated beyond these values
 VariableKey = tuple[int, str]  # layer, from 0, and variable of its cell
 
@@ -35,7 +36,7 @@ class ActivationStatistics(NamedTuple):
 def survey_units(
     model: CharLM, corpus: Corpus, vocabulary: Vocabulary, tick: ProgressCallback
 ) -> UnitSurvey | None:
-    """Find the unit that correlates most with each feature, and measure saturation.
+    """Find the unit that follows each feature best, if one does, and measure saturation.
 
     Args:
         model: Trained model in eval mode.
@@ -59,16 +60,21 @@ def survey_units(
         collect_statistics(model, span.ids, list(features[split].values()), tick)
         for split, span in spans.items()
     )
-    feature_units, missing_features = [], []
+    feature_units, missing_features, unfollowed_features = [], [], []
     for column, name in enumerate(features[SELECTION_SPLIT]):
-        if all(np.ptp(values[name]) > 0 for values in features.values()):
-            feature_units.append(best_unit(name, column, selection, heldout))
-        else:
+        if any(np.ptp(values[name]) == 0 for values in features.values()):
             missing_features.append(name)
+            continue
+        unit = best_unit(name, column, selection, heldout)
+        if abs(unit.selection_correlation) < MIN_CORRELATION:
+            unfollowed_features.append(name)
+        else:
+            feature_units.append(unit)
     return UnitSurvey(
         tokens={split: len(span.ids) for split, span in spans.items()},
         feature_units=feature_units,
         missing_features=missing_features,
+        unfollowed_features=unfollowed_features,
         saturation=[
             GateSaturation(
                 layer=layer + 1,

@@ -65,6 +65,7 @@ class UnitSurvey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     tokens: dict[str, int]  # length of each split, as far as it was read
     feature_units: list[FeatureUnit]
     missing_features: list[str]  # constant on one of the two splits
+    unfollowed_features: list[str]  # no unit has a correlation of 0.2 on the validation split
     saturation: list[GateSaturation]  # on the validation split
 
 

@@ -34,6 +34,11 @@ def test_unit_that_counts_brackets_is_found(tmp_path: Path) -> None:
     assert (unit.layer, unit.unit, unit.variable) == (1, 5, "c")
     assert unit.selection_correlation > 0.99 and unit.heldout_correlation > 0.99
     assert survey.missing_features == ["inside a quote", "indentation"]
+    followed = [unit.feature for unit in survey.feature_units]
+    assert sorted([*followed, *survey.unfollowed_features]) == [
+        *("bracket depth", "column", "end of a word"),
+    ]
+    assert min(abs(unit.selection_correlation) for unit in survey.feature_units) >= 0.2
     (forget_gate,) = [gate for gate in survey.saturation if gate.variable == "f"]
     assert forget_gate.open[4] == 1 and forget_gate.closed[4] == 0
 
