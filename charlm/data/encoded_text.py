@@ -7,6 +7,7 @@ unknown token. Which character that is stands beside the ids, so that no byte of
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 import numpy as np
@@ -26,6 +27,7 @@ from charlm.errors import DataError, StorageError
 from charlm.progress import ProgressCallback, ignore
 from charlm.results.text import EncodingMetadata, TextDigest, VocabularyRule
 from charlm.storage import files
+from charlm.storage.lock import in_use, mark_in_use
 
 CACHE_VERSION = 4
 
@@ -47,12 +49,14 @@ class EncodedText:
         self.metadata = metadata
         self.path = path
         self.size = sum(map(sum, metadata.sources))
-        start = 0
-        self.ids: TokenIds = self._map(start, f"<u{metadata.id_bytes}", self.size)
-        start += padded(self.size * metadata.id_bytes)
-        self._unknown_positions = self._map(start, POSITIONS_TYPE, metadata.unknown)
-        start += self._unknown_positions.nbytes
-        self._unknown_characters = self._map(start, CHARACTERS_TYPE, metadata.unknown)
+        with path.open("rb") as file:
+            mark_in_use(file.fileno())  # until it is unmapped
+            start = 0
+            self.ids: TokenIds = _map(file, start, f"<u{metadata.id_bytes}", self.size)
+            start += padded(self.size * metadata.id_bytes)
+            self._unknown_positions = _map(file, start, POSITIONS_TYPE, metadata.unknown)
+            start += self._unknown_positions.nbytes
+            self._unknown_characters = _map(file, start, CHARACTERS_TYPE, metadata.unknown)
 
     def iter_chunks(self, start: int, end: int) -> Iterator[TokenIds]:
         """Iterate over ids[start:end] in chunks; read, not mapped, to bound memory."""
@@ -101,6 +105,12 @@ class EncodedText:
         first, last = np.searchsorted(self._unknown_positions, (start, end))
         return int(last - first)
 
+    def unknown_characters(self) -> dict[str, int]:
+        """Return how often each unknown character occurs; the most frequent first."""
+        points, counts = np.unique(self._unknown_characters, return_counts=True)
+        order = np.lexsort((points, -counts))
+        return {chr(points[index]): int(counts[index]) for index in order}
+
     def text(self, start: int, end: int) -> str:
         """Return the characters of ids[start:end] of a text in characters, also unknown ones."""
         pieces = self._iter_characters(start, end)
@@ -119,11 +129,6 @@ class EncodedText:
         for data in self.iter_bytes(start, end, kind):
             digest.update(data)
         return digest.hexdigest()
-
-    def _map(self, start: int, dtype: str, length: int) -> NDArray[np.integer]:
-        if not length:  # an empty file cannot be mapped
-            return np.zeros(0, dtype=dtype)
-        return np.memmap(self.path, dtype=dtype, mode="r", offset=start, shape=(length,))
 
     def _iter_characters(self, start: int, end: int) -> Iterator[Characters]:
         """Iterate over the code points of ids[start:end] in chunks."""
@@ -159,6 +164,18 @@ def encode(
         return cached
     path = _cache_path(digest, vocabulary)
     files.make_directory(path.parent)
+    with in_use(path.parent):
+        return _encode(parts, vocabulary, digest, path, count)
+
+
+def _encode(
+    parts: Sequence[Sequence[TextSource]],
+    vocabulary: Vocabulary | VocabularyRule,
+    digest: TextDigest,
+    path: Path,
+    count: ProgressCallback,
+) -> EncodedText:
+    """Encode the parts of a text with this digest, and write the result to the cache."""
     files.remove_stale_temporaries(path.parent, older=86_400)
     for id_bytes in (1, 2, 4):  # ids get wider only if there are too many tokens
         with files.AtomicFileWriter(path.with_suffix(".ids")) as file:
@@ -205,17 +222,18 @@ def load_cached(digest: TextDigest, vocabulary: Vocabulary | VocabularyRule) -> 
     """
     path = _cache_path(digest, vocabulary)
     try:
-        data = path.with_suffix(".json").read_bytes()
-        metadata = msgspec.json.decode(data, type=EncodingMetadata)
-        with path.with_suffix(".ids").open("rb") as file:
-            is_intact = hashlib.file_digest(file, "sha256").hexdigest() == metadata.ids_sha256
+        with in_use(path.parent):
+            data = path.with_suffix(".json").read_bytes()
+            metadata = msgspec.json.decode(data, type=EncodingMetadata)
+            with path.with_suffix(".ids").open("rb") as file:
+                is_intact = hashlib.file_digest(file, "sha256").hexdigest() == metadata.ids_sha256
+            return EncodedText(metadata, path.with_suffix(".ids")) if is_intact else None
     except (FileNotFoundError, msgspec.DecodeError):
         return None
     except OSError as error:
         raise StorageError(
             f"cannot read the cache {path.parent}: {error.strerror}. Try another CHARLM_CACHE"
         ) from error
-    return EncodedText(metadata, path.with_suffix(".ids")) if is_intact else None
 
 
 def digest_sources(
@@ -238,6 +256,12 @@ def _cache_path(digest: TextDigest, vocabulary: Vocabulary | VocabularyRule) -> 
     kind = type(vocabulary).__name__
     key = msgspec.json.encode((CACHE_VERSION, digest, kind, vocabulary))
     return files.cache_directory() / hashlib.sha256(key).hexdigest()[:32]
+
+
+def _map(file: BinaryIO, start: int, dtype: str, length: int) -> NDArray[np.integer]:
+    if not length:  # an empty file cannot be mapped
+        return np.zeros(0, dtype=dtype)
+    return np.memmap(file, dtype=dtype, mode="r", offset=start, shape=(length,))
 
 
 def _is_character_start(chunk: TokenIds) -> NDArray[np.bool_]:

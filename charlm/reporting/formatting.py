@@ -34,6 +34,24 @@ def format_bytes(size: int) -> str:
     return f"{size:,} bytes"
 
 
+def format_size(size: int) -> str:
+    """Return bytes to three digits with a decimal unit: 1234567 -> '1.23 MB'."""
+    number = float(size)
+    for unit in ("B", "kB", "MB"):
+        if number < 999.5:  # which is rounded up to a thousand
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} GB"
+
+
+def format_age(seconds: float) -> str:
+    """Return a time in its largest unit, rounded down: 5400 -> '1 h'; of clocks ahead '0 s'."""
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length:,.0f} {unit}"
+    return f"{max(0, int(seconds))} s"
+
+
 def format_tick(value: float) -> str:
     """Return the label of a tick: 4096 -> '4,096', 20000 -> '20k', 0.00001 -> '10⁻⁵'."""
     size = abs(value)

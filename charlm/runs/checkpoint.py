@@ -17,13 +17,10 @@ from torch import Tensor
 from charlm.config import FORMAT_VERSION
 from charlm.errors import DataError, DivergedError
 from charlm.results.training import FileDigest, Manifest, TrainingProgress
+from charlm.runs.checkpoint_files import read_checkpoint_files
 from charlm.storage import files
-from charlm.storage.json_files import decode_json, encode_json, read_bytes
+from charlm.storage.json_files import encode_json
 
-TRAINING_FILE = "training.safetensors"  # removed once a run has finished, unless it keeps all
-CHECKPOINT_FILES = {"model.safetensors", TRAINING_FILE, "progress.json"}
-# Files of the run that never change. Every checkpoint holds their hashes, too.
-RUN_METADATA_FILES = {"run.json", "vocabulary.json"}
 CheckpointName = Literal["best", "last"]
 Tensors = dict[str, dict[str, Tensor]]  # file -> name -> tensor
 
@@ -93,33 +90,15 @@ def load_checkpoint(
     Raises:
         DataError: A file is missing or damaged.
     """
-    manifest_path = path / "manifest.json"
-    data = read_bytes(manifest_path)
-    manifest = decode_json(data, Manifest, manifest_path)
-    if data != manifest.canonical_bytes() or path.name != f"step-{manifest.step:08d}":
-        raise DataError(f"{manifest_path} is damaged")
-    if set(manifest.files) != CHECKPOINT_FILES or set(manifest.run) != RUN_METADATA_FILES:
-        raise DataError(f"{manifest_path} does not list the files of a checkpoint")
-    contents = {}
-    kept = dict(manifest.files)
-    if weights_suffice and not (path / TRAINING_FILE).exists():
-        del kept[TRAINING_FILE]
-    for directory, digests in ((run_directory, manifest.run), (path, kept)):
-        for name, expected in digests.items():
-            contents[name] = read_bytes(directory / name)
-            actual = FileDigest.of(contents[name])
-            if actual != expected:
-                raise DataError(
-                    f"{directory / name} is damaged: its SHA-256 is {actual.sha256[:12]}…, "
-                    f"not {expected.sha256[:12]}…"
-                )
+    verified = read_checkpoint_files(path, run_directory, weights_suffice=weights_suffice)
     try:
         tensors = {
-            file: safetensors.load(contents[f"{file}.safetensors"])
+            file: safetensors.load(verified.contents[f"{file}.safetensors"])
             for file in ("model", "training")
-            if f"{file}.safetensors" in contents
+            if f"{file}.safetensors" in verified.contents
         }
     except (SafetensorError, ValueError, KeyError) as error:
         raise DataError(f"{path} is damaged: {error}") from error
-    progress = decode_json(contents["progress.json"], TrainingProgress, path / "progress.json")
-    return Checkpoint(progress, tensors, manifest.files["model.safetensors"].sha256)
+    return Checkpoint(
+        verified.progress, tensors, verified.manifest.files["model.safetensors"].sha256
+    )

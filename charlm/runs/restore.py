@@ -38,7 +38,7 @@ def load_model(
         which: "best" on validation, or "last".
         kernel: Implementation of the recurrence; "auto" for the fastest of this machine, whatever
             the run was trained with.
-        device: "cpu", "cuda" or "cuda:N".
+        device: "cpu", "cuda", "cuda:N" or "mps".
         threads: CPU threads that "auto" may count on.
 
     Raises:

@@ -26,6 +26,8 @@ from charlm.results.run import Divergence, RunRecord, RunReport
 from charlm.results.training import TrainingProgress
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint, CheckpointName, Tensors
+from charlm.runs.checkpoint_files import list_checkpoints, remove_surplus_files
+from charlm.runs.listing import FormatHeader
 from charlm.runs.restore import load_model
 from charlm.storage import files
 from charlm.storage.json_files import decode_json, encode_json, read_bytes
@@ -33,12 +35,6 @@ from charlm.storage.json_files import decode_json, encode_json, read_bytes
 logger = logging.getLogger("charlm")
 
 RECENT_CHECKPOINTS = 2  # newest checkpoints kept besides the best: one may be damaged
-
-
-class FormatHeader(msgspec.Struct, frozen=True):
-    """The one key of `run.json` that every format has."""
-
-    format: int = 0
 
 
 class Run:
@@ -116,8 +112,7 @@ class Run:
     @property
     def checkpoints(self) -> dict[int, Path]:
         """Directories of the checkpoints by step, oldest first, intact or not."""
-        paths = (self.path / "checkpoints").glob("step-*")
-        return dict(sorted((int(p.name[5:]), p) for p in paths if p.name[5:].isdecimal()))
+        return list_checkpoints(self.path)
 
     @property
     def report(self) -> RunReport | None:
@@ -153,15 +148,8 @@ class Run:
                 files.remove(path)
 
     def keep_best_weights_alone(self) -> None:
-        """Remove what a finished run needs no longer: all but the best weights.
-
-        A kill in between leaves too much, never too little.
-        """
-        best = self.load_checkpoint("best").progress.step
-        for step, path in self.checkpoints.items():
-            if step != best:
-                files.remove(path)
-        (self.checkpoints[best] / checkpoint.TRAINING_FILE).unlink(missing_ok=True)
+        """Remove what a finished run needs no longer: all but the best weights."""
+        remove_surplus_files(self.path, self.load_checkpoint("best").progress.step)
 
     def remove_checkpoints_after(self, step: int) -> None:
         """Remove damaged checkpoints of later steps, which will be trained again."""
@@ -229,7 +217,7 @@ class Run:
 
         Args:
             checkpoint: "best" on validation, or "last".
-            device: "auto", "cpu", "cuda" or "cuda:N".
+            device: "auto", "cpu", "cuda", "cuda:N" or "mps".
             kernel: Implementation of the recurrence; "auto" for the fastest of this machine.
             threads: CPU threads that "auto" may count on.
             trust_cell: FILE.py:CLASS of a run with a custom cell. The file is executed.

@@ -1,14 +1,19 @@
-"""Exclusive lock of a directory: at most one process writes it."""
+"""Locks: exclusive ones of directories that are written, shared ones of cached files in use."""
 
+import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import filelock
 
 from charlm.errors import LockedError
 from charlm.storage import files
+
+LOCK_FILE = "lock"
+# `is_locked` and `remove_lock` hold a lock for a moment, which is no other writer.
+PATIENCE = 0.2  # seconds
 
 
 @contextmanager
@@ -24,23 +29,98 @@ def exclusive_lock(path: Path) -> Iterator[None]:
     """
     is_new = not path.exists()
     files.make_directory(path)
-    lock = filelock.FileLock(path / "lock")
-    with files.translate_os_errors("write", path / "lock"):
+    lock = filelock.FileLock(path / LOCK_FILE)
+    with files.translate_os_errors("write", path / LOCK_FILE):
         try:
-            lock.acquire(blocking=False)
+            lock.acquire(timeout=PATIENCE)
         except filelock.Timeout:
-            owner = (path / "lock").read_text(errors="replace")[:100] or "unknown"
+            owner = (path / LOCK_FILE).read_text(errors="replace")[:100] or "unknown"
             raise LockedError(
                 f"cannot write {path}: it is being written by another process ({owner}). "
                 "Wait for it, or stop it"
             ) from None
     try:
-        (path / "lock").write_text(f"process {os.getpid()} on {os.uname().nodename}")
+        (path / LOCK_FILE).write_text(f"process {os.getpid()} on {os.uname().nodename}")
         files.remove_stale_temporaries(path)
         files.remove_stale_temporaries(path / "checkpoints")
         yield
     finally:
-        if is_new and [entry.name for entry in path.iterdir()] == ["lock"]:
-            (path / "lock").unlink()
+        if is_new and [entry.name for entry in path.iterdir()] == [LOCK_FILE]:
+            (path / LOCK_FILE).unlink()
             path.rmdir()
         lock.release()
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds the exclusive lock of a directory; write nothing.
+
+    A lock that cannot be read counts as held.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path / LOCK_FILE, flags)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def is_lock_file(path: Path) -> bool:
+    """Return whether a file is a lock that `exclusive_lock` has written."""
+    with suppress(OSError):
+        return not path.is_symlink() and path.read_bytes()[:8] == b"process "
+    return False
+
+
+@contextmanager
+def in_use(path: Path) -> Iterator[None]:
+    """Mark a file or directory of the cache as in use until the block ends.
+
+    What is mapped into memory in the block stays in use until it is unmapped. Processes that read
+    do not exclude each other. A file system without locks marks nothing, and `unused` then yields
+    False.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        mark_in_use(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def mark_in_use(descriptor: int) -> None:
+    """Mark an open file as in use until it is closed and no longer mapped into memory."""
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+
+
+@contextmanager
+def unused(path: Path) -> Iterator[bool]:
+    """Yield whether no process uses a file or directory of the cache.
+
+    If it is so, none begins to use it before the block ends.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)

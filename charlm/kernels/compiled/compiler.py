@@ -15,6 +15,7 @@ from torch import Tensor
 
 from charlm.errors import ConfigError
 from charlm.storage import files
+from charlm.storage.lock import in_use
 
 # NaN must propagate: enable only the fast-math flags that preserve it.
 COMPILER_FLAGS = (
@@ -80,14 +81,15 @@ def load_library(source: str) -> ctypes.CDLL:
     """
     key = hashlib.sha256(f"{_identity()}\n{source}".encode()).hexdigest()[:32]
     directory = _private_directory(files.cache_directory() / "kernels")
-    for cached in directory.glob(f"{key}-*.so"):
-        data = cached.read_bytes()
-        if cached.stem.partition("-")[2] == hashlib.sha256(data).hexdigest()[:32]:
-            return _load(cached)
-    data = _build(source)
-    path = directory / f"{key}-{hashlib.sha256(data).hexdigest()[:32]}.so"
-    files.write_atomic(path, data)
-    return _load(path)
+    with in_use(directory):
+        for cached in directory.glob(f"{key}-*.so"):
+            data = cached.read_bytes()
+            if cached.stem.partition("-")[2] == hashlib.sha256(data).hexdigest()[:32]:
+                return _load(cached)
+        data = _build(source)
+        path = directory / f"{key}-{hashlib.sha256(data).hexdigest()[:32]}.so"
+        files.write_atomic(path, data)
+        return _load(path)
 
 
 def _build(source: str) -> bytes:

@@ -1,0 +1,41 @@
+"""A cleanup on a terminal: what it frees, where, and what it leaves."""
+
+from collections import Counter
+from pathlib import Path
+
+from charlm.console import print_message, print_result
+from charlm.reporting.formatting import format_size, pluralize
+from charlm.reporting.terminal.tables import add_row, make_table, print_table
+from charlm.reporting.wording.cleanup import KINDS, REASONS
+from charlm.results.cleanup import CleanupReport, Surplus
+
+# Directories between a file and the run, comparison or cache that it belongs to.
+DEPTHS = {"training_state": 2, "checkpoint": 1}
+
+
+def print_cleanup(report: CleanupReport) -> None:
+    """Print what a cleanup frees or freed; on stderr what it leaves, and why."""
+    numbers: Counter[tuple[str, str]] = Counter()
+    sizes: Counter[tuple[str, str]] = Counter()
+    for item in report.surplus:
+        key = (_owner(item), KINDS[item.kind])
+        numbers[key] += 1
+        sizes[key] += item.size
+    if numbers:
+        table = make_table(("what", "where", "number", "size"), left=("what", "where"))
+        for (owner, kind), number in sorted(numbers.items()):
+            add_row(table, (kind, owner, f"{number:,}", format_size(sizes[owner, kind])))
+        print_table(table)
+    for skipped in report.skipped:
+        print_message(f"{skipped.path} stays: {REASONS[skipped.reason]}")
+    items = pluralize(len(report.surplus), "item")
+    if not report.surplus:
+        print_result("nothing to remove")
+    elif report.removed:
+        print_result(f"removed {items}, {format_size(report.size)}")
+    else:
+        print_result(f"would remove {items}, {format_size(report.size)}")
+
+
+def _owner(item: Surplus) -> str:
+    return str(Path(item.path).parents[DEPTHS.get(item.kind, 0)])

@@ -1,0 +1,16 @@
+"""State of a run in words."""
+
+from charlm.results.run_list import ListedRun
+
+
+def describe_state(run: ListedRun) -> str:
+    """Return the state of a run, such as "stopped, 300/2,000": its last checkpoint."""
+    reached = f"{run.step:,}/{run.max_steps:,}"
+    match run.state:
+        case "locked":
+            return f"running, {reached}"
+        case "unfinished":
+            return f"stopped, {reached}"
+        case "incompatible":
+            return run.problem
+    return run.state

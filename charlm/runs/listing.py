@@ -1,0 +1,192 @@
+"""Listing of runs below a directory, from their small files alone and without PyTorch."""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from charlm.cells.names import cell_label
+from charlm.config import FORMAT_VERSION
+from charlm.errors import DataError, InputNotFoundError
+from charlm.results.run import Divergence, RunRecord, RunReport
+from charlm.results.run_list import BitsKind, ListedRun, RunList, RunState
+from charlm.results.text import CorpusRecord
+from charlm.results.training import TrainingProgress
+from charlm.runs.checkpoint_files import list_checkpoints
+from charlm.storage.json_files import decode_json, read_bytes
+from charlm.storage.lock import is_locked
+
+DIGITS = re.compile(r"(\d+)")
+
+
+class FormatHeader(msgspec.Struct, frozen=True):
+    """The one key of `run.json` that every format has."""
+
+    format: int = 0
+
+
+class Usage(NamedTuple):
+    """Files of a directory."""
+
+    size: int = 0  # bytes
+    modified: float = 0.0  # last write: seconds since the epoch
+
+
+class Outcome(NamedTuple):
+    """What a run has reached."""
+
+    state: RunState
+    bits: float | None = None
+    bits_kind: BitsKind | None = None
+    problem: str = ""
+    step: int = 0
+
+
+def list_runs(directories: Sequence[str | Path]) -> RunList:
+    """Return all runs below directories, those of comparisons included.
+
+    Symbolic links below a directory are not followed.
+
+    Args:
+        directories: Directories; each may be a run itself.
+
+    Raises:
+        InputNotFoundError: A directory does not exist.
+    """
+    found: dict[str, Path] = {}
+    for directory in map(Path, directories):
+        for path in find_runs(directory):
+            found.setdefault(os.path.realpath(path), path)
+    runs = [describe_run(path) for path in sorted(found.values(), key=natural_order)]
+    return RunList(format=FORMAT_VERSION, runs=tuple(runs))
+
+
+def find_runs(directory: Path) -> Iterator[Path]:
+    """Yield every run at or below a directory.
+
+    Raises:
+        InputNotFoundError: There is no such directory, or one below it cannot be read.
+    """
+    check_directory(directory)
+    for path, folders, names in os.walk(directory, onerror=_raise_unreadable):
+        if "run.json" in names:
+            folders.clear()  # a run has no runs in it
+            yield Path(path)
+
+
+def check_directory(directory: Path) -> None:
+    """Raise InputNotFoundError unless this is a directory."""
+    if not directory.is_dir():
+        problem = "it is a file" if directory.exists() else "there is no such directory"
+        raise InputNotFoundError(
+            f"cannot list {directory}: {problem}. Try charlm train, or a directory that has runs"
+        )
+
+
+def describe_run(path: Path) -> ListedRun:
+    """Return what the small files of a run tell; what is wrong with them is a result, too."""
+    usage = measure_usage(path)
+    listed = ListedRun(path=str(path), state="damaged", size=usage.size, modified=usage.modified)
+    record = None
+    try:
+        if (number := read_format(path)) == FORMAT_VERSION:
+            file = path / "run.json"
+            record = decode_json(read_bytes(file), RunRecord, file)
+            outcome = read_outcome(path, record)
+        else:
+            outcome = Outcome("incompatible", problem=f"format {number}")
+    except DataError as error:
+        outcome = Outcome("damaged", problem=str(error))
+    if record is not None:
+        listed = msgspec.structs.replace(
+            listed,
+            cell=cell_label(record.config.cell),
+            text=_describe_text(record.text),
+            max_steps=record.max_steps,
+            parameters=record.parameters,
+        )
+    return msgspec.structs.replace(listed, **outcome._asdict())
+
+
+def read_format(path: Path) -> int:
+    """Return the format of a run.
+
+    Raises:
+        DataError: Its `run.json` is damaged.
+    """
+    file = path / "run.json"
+    return decode_json(read_bytes(file), FormatHeader, file).format
+
+
+def read_report(path: Path) -> RunReport | None:
+    """Return the report of a run; None while the run is not finished.
+
+    Raises:
+        DataError: It is damaged.
+    """
+    file = path / "report.json"
+    return decode_json(read_bytes(file), RunReport, file) if file.exists() else None
+
+
+def read_outcome(path: Path, record: RunRecord) -> Outcome:
+    """Return what a run has reached.
+
+    Raises:
+        DataError: A file is damaged or missing.
+    """
+    checkpoints = list_checkpoints(path)
+    if report := read_report(path):
+        if not checkpoints:
+            raise DataError(f"cannot read {path}: its weights are missing. Train it again")
+        if report.score is None:
+            return Outcome("finished", report.best_valid_bits, "subsampled", step=report.steps)
+        bits = report.score.bits_per_char
+        if record.config.vocab == "bytes" or bits is None:
+            bits = report.score.bits_per_byte
+        split: BitsKind = "test" if report.scored_split == "test" else "valid"
+        return Outcome("finished", bits, split, step=report.steps)
+    step, bits = 0, None
+    if checkpoints:
+        step = max(checkpoints)
+        file = checkpoints[step] / "progress.json"
+        bits = decode_json(read_bytes(file), TrainingProgress, file).best_bits
+    kind: BitsKind | None = None if bits is None else "subsampled"
+    file = path / "diverged.json"
+    if file.exists():
+        reason = decode_json(read_bytes(file), Divergence, file).reason
+        return Outcome("diverged", bits, kind, reason, step)
+    return Outcome("locked" if is_locked(path) else "unfinished", bits, kind, "", step)
+
+
+def measure_usage(directory: Path) -> Usage:
+    """Return size and last write of the files of a directory; links are not followed."""
+    size, modified = 0, 0.0
+    for path, _, names in os.walk(directory):
+        for name in names:
+            try:
+                status = os.lstat(os.path.join(path, name))
+            except FileNotFoundError:
+                continue  # a live process has just replaced it
+            size += status.st_size
+            modified = max(modified, status.st_mtime)
+    return Usage(size, modified)
+
+
+def natural_order(path: Path) -> list[tuple[int, str]]:
+    """Return a key that sorts paths by their parts, and numbers in them as numbers."""
+    pieces = DIGITS.split(str(path).replace("/", "\0"))
+    return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in pieces]
+
+
+def _describe_text(text: CorpusRecord) -> str:
+    first, *others = text.sources
+    return f"{Path(first).name or first}{f' +{len(others)}' if others else ''}"
+
+
+def _raise_unreadable(error: OSError) -> None:
+    raise InputNotFoundError(
+        f"cannot list {error.filename}: {error.strerror}. Check its permissions"
+    ) from error
