@@ -13,12 +13,15 @@ import numpy as np
 
 from charlm.comparison import bootstrap
 from charlm.comparison.bootstrap import estimate_mean, studentized_bootstrap
+from charlm.comparison.bracket import fit_rates
 from charlm.comparison.order_reach import order_reach_influences
+from charlm.comparison.request import DEFAULT_MARGIN
 from charlm.probes.order_reach import TOLERANCE
 
 LENGTH = 1000  # characters of a unit, on average
 RESAMPLES = 999
 CORRELATIONS = (0.0, 0.3, 0.5, 0.7, 0.8)
+BEST_RATES = (1 / 2, 2 / 3, 1, 3 / 2, 2)  # over the recipe's
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,29 @@ def order_reach_coverage(units: int, error: float, repeats: int) -> tuple[float,
     return covered, float(np.mean(reaches)) - truth, length
 
 
+def bracket_warnings(noise: float, best: float, repeats: int) -> float:
+    """Return how often the bracket says of a cell, one of three, that its recipe does not fit.
+
+    Twice or half the best rate costs 0.05 bits.
+
+    Args:
+        noise: Standard deviation of a run over seeds, in bits.
+        best: Learning rate that is best for the text, over that of the recipe.
+        repeats: Simulated cells.
+    """
+    generator = np.random.default_rng(1)
+    recipe = 3**0.35  # for a third of the characters, over that of the compared runs
+    factors = np.array([0.5, *[1.0] * 6, 2.0])
+    expected = 2 + 0.05 * np.log2(factors / (best * recipe)) ** 2
+    warnings = 0
+    for _ in range(repeats):
+        low, *seeds, high = (expected + noise * generator.standard_normal(len(factors))).tolist()
+        by_factor = {0.5: [low], 1.0: seeds, 2.0: [high]}
+        fit = fit_rates(by_factor, recipe, DEFAULT_MARGIN, tests=3)
+        warnings += fit is not None and not fit.recipe_fits
+    return warnings / repeats
+
+
 def main() -> None:
     """Print all tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -181,6 +207,15 @@ def main() -> None:
                 )
             )
     print_table("Order reach", ["coverage", "bias, octaves", "interval, octaves"], rows)
+    rows = [
+        (
+            f"{noise} bits over seeds",
+            [f"{100 * bracket_warnings(noise, best, repeats):.1f}" for best in BEST_RATES],
+        )
+        for noise in (0.01, 0.02)
+    ]
+    columns = [f"best rate × {best:.3g}" for best in BEST_RATES]
+    print_table("Bracket: recipes that are said not to fit", columns, rows)
 
 
 if __name__ == "__main__":

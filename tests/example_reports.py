@@ -10,12 +10,14 @@ import numpy as np
 from charlm.config import FORMAT_VERSION, Config
 from charlm.results.baselines import BaselineResult
 from charlm.results.comparison import (
+    Bracket,
     BracketPoint,
     Budget,
     BudgetPoint,
     ComparisonReport,
     ComparisonResult,
     EntryRow,
+    RateFit,
     ScoredCorpus,
     Statistics,
     ValidationPoint,
@@ -315,18 +317,29 @@ def example_budget(names: Sequence[str]) -> Budget:
         for fraction in (1 / 8, 1 / 3, 1.0)
     )
     bracket = tuple(
-        BracketPoint(
+        Bracket(
             cell=name,
-            factor=factor,
-            learning_rate=0.01 * factor,
             characters=625_000,
-            bits=2.2 if factor == 2 and name == names[0] else 2.6,
-            recipe_bits=2.4,
+            points=tuple(
+                BracketPoint(
+                    factor=factor,
+                    learning_rate=0.01 * factor,
+                    bits=2.4 if factor == 1 else 2.2 if factor == 2 and number == 0 else 2.6,
+                    seeds=6 if factor == 1 else 1,
+                )
+                for factor in (0.5, 1.0, 2.0)
+            ),
             seed_std=0.03,
-            is_better=factor == 2 and name == names[0],
+            recipe_rate=0.0147,
+            fit=RateFit(
+                best=1.36 if number == 0 else 0.68,
+                ci_low=1.1 if number == 0 else 0.5,
+                ci_high=1.36,
+                loss=0.1 if number == 0 else 0.02,
+                recipe_fits=number > 0,
+            ),
         )
-        for name in names
-        for factor in (0.5, 2.0)
+        for number, name in enumerate(names)
     )
     return Budget(
         points=points,
@@ -715,6 +728,7 @@ def inspection_report(foreign: str = "", survey: bool = True) -> InspectionRepor
             tokens={"valid": 1000, "test": 2000},
             feature_units=features,
             missing_features=["inside a quote", "indentation"],
+            unfollowed_features=["end of a word"],
             saturation=saturation,
         )
         if survey

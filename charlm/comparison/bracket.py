@@ -1,27 +1,37 @@
-"""Bracket of a recipe: a run at half and one at twice its learning rate.
+"""Bracket of a recipe: runs at half and twice its learning rate, and the rate that is best.
 
-A comparison by recipe says how cells do with their recipes. The bracket shows where a recipe does
-not fit the text. Its runs read a third of the characters. The recipe itself after a third of them
-is a branch of the run with the same seed. An earlier end would cost less and mislead: shorter runs
-prefer higher rates (by a factor of 2.1 for an eighth), so twice the rate would seem better.
+A comparison by recipe says how cells do with their recipes. The bracket shows where the learning
+rate of a recipe does not suit the text. Its runs read a third of the characters. The rate between
+theirs is that of the compared runs: their branches end at a third, so it has all seeds at no cost.
+
+Shorter runs prefer higher rates, so that the best of the three rates says nothing by itself. What
+is tested is the rate that the recipe has for a third of the characters: bits are a parabola over
+the logarithm of the rate, and its slope there is zero if no other rate is better. That rate lies
+between the second and the third one, whose difference the slope mostly is.
 """
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from statistics import stdev
+from statistics import fmean, stdev
 from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from scipy.special import stdtrit
 
 from charlm.comparison.entries import Entry, PlannedRun, with_overrides
 from charlm.comparison.learning import bits_at
 from charlm.comparison.plan import ComparisonPlan
 from charlm.comparison.request import BRACKET_BRANCH, BRACKET_FACTORS
-from charlm.results.comparison import BracketPoint
+from charlm.comparison.sample_size import SIGNIFICANCE_LEVEL
+from charlm.recipes import apply_recipe
+from charlm.results.comparison import Bracket, BracketPoint, RateFit
 from charlm.results.tuning import Settings
 from charlm.runs.run import Run
 from charlm.settings.values import parse_branches
 
-STANDARD_DEVIATIONS = 2  # by which another rate must be better to say so
+GRID_POINTS = 401  # of rates at which the parabola is read
 
 
 class BracketRun(NamedTuple):
@@ -66,42 +76,97 @@ def bracket_dir(run: PlannedRun) -> Path:
     return run.path.parents[1] / "bracket"
 
 
-def bracket_points(bracket: Sequence[BracketRun]) -> tuple[BracketPoint, ...]:
-    """Return what the runs of a bracket, which have all ended, show."""
-    spread = {entry.name: _seed_std(entry) for entry, _, _ in bracket}
-    return tuple(_point(*bracketed, spread) for bracketed in bracket)
+def judge_bracket(runs: Sequence[BracketRun], margin: float) -> tuple[Bracket, ...]:
+    """Return for each cell which learning rate is best, and whether its recipe has another.
 
-
-def _point(
-    entry: Entry, factor: float, run: PlannedRun, spread: Mapping[str, float | None]
-) -> BracketPoint:
-    report = Run(run.path).report
-    bits = report.best_valid_bits if report else None
-    recipe_bits = bits_at(entry.runs[0], Fraction(BRACKET_BRANCH))
-    seed_std = spread[entry.name]
-    is_better = (
-        bits is not None
-        and seed_std is not None
-        and (recipe_bits is None or bits < recipe_bits - STANDARD_DEVIATIONS * seed_std)
-    )
-    return BracketPoint(
-        cell=entry.name,
-        factor=factor,
-        learning_rate=run.config.learning_rate,
-        characters=run.config.characters,
-        bits=bits,
-        recipe_bits=recipe_bits,
-        seed_std=seed_std,
-        is_better=is_better,
-    )
-
-
-def _seed_std(entry: Entry) -> float | None:
-    """Return the standard deviation over seeds: the larger of that at the last branch and the end.
-
-    None with fewer than two seeds that did not diverge.
+    Args:
+        runs: Runs of the bracket, which have all ended, as have those that are compared.
+        margin: Bits per character that another rate must gain for the recipe not to fit.
     """
-    fractions = (*parse_branches(entry.runs[-1].config.branches), Fraction(1))
-    columns = [[bits_at(run, fraction) for run in entry.runs] for fraction in fractions[-2:]]
-    known = [[bits for bits in column if bits is not None] for column in columns]
-    return max((stdev(column) for column in known if len(column) > 1), default=None)
+    by_cell: dict[str, list[BracketRun]] = {}
+    for run in runs:
+        by_cell.setdefault(run.entry.name, []).append(run)
+    return tuple(_judge_cell(own, margin, len(by_cell)) for own in by_cell.values())
+
+
+def _judge_cell(runs: Sequence[BracketRun], margin: float, tests: int) -> Bracket:
+    """Return the bracket of a cell, one of several that are tested."""
+    entry, _, first = runs[0]
+    seeds = [bits_at(run, Fraction(BRACKET_BRANCH)) for run in entry.runs]
+    finished = [bits for bits in seeds if bits is not None]
+    config, characters = entry.runs[0].config, first.config.characters
+    rates = {1.0: config.learning_rate}
+    bits_by_factor: dict[float, list[float]] = {1.0: finished}
+    for _, factor, run in runs:
+        report = Run(run.path).report
+        bits = report.best_valid_bits if report else None
+        rates[factor] = run.config.learning_rate
+        bits_by_factor[factor] = [] if bits is None else [bits]
+    by_recipe = apply_recipe(
+        msgspec.structs.replace(config, learning_rate=0.0), first.parameters, characters
+    )
+    recipe_factor = by_recipe.learning_rate / config.learning_rate
+    return Bracket(
+        cell=entry.name,
+        characters=characters,
+        points=tuple(
+            BracketPoint(
+                factor=factor,
+                learning_rate=rates[factor],
+                bits=fmean(bits) if bits else None,
+                seeds=len(bits),
+            )
+            for factor, bits in sorted(bits_by_factor.items())
+        ),
+        seed_std=stdev(finished) if len(finished) > 1 else None,
+        recipe_rate=by_recipe.learning_rate,
+        fit=fit_rates(bits_by_factor, recipe_factor, margin, tests),
+    )
+
+
+def fit_rates(
+    bits_by_factor: Mapping[float, Sequence[float]], recipe: float, margin: float, tests: int
+) -> RateFit | None:
+    """Return the best rate by a parabola through the means of three rates.
+
+    A run at any rate is as noisy as those of the seeds at the rate between. The interval is of
+    the rates at which the slope may be zero. It ends at the rates that were tried.
+
+    Args:
+        bits_by_factor: Rate, over that of the compared runs -> bits of its seeds.
+        recipe: Rate of the recipe for as many characters, over that of the compared runs.
+        margin: Smallest relevant difference in bits.
+        tests: That are corrected for.
+
+    Returns:
+        The fit; None if a rate has no finished run, or fewer than two seeds have.
+
+    Source: Fieller (1954), "Some problems in interval estimation", for the interval.
+    """
+    seeds = bits_by_factor[1.0]
+    if len(seeds) < 2 or not all(bits_by_factor.values()):
+        return None
+    factors = sorted(bits_by_factor)
+    octaves = np.log2(factors)
+    means = np.array([fmean(bits_by_factor[factor]) for factor in factors])
+    variances = np.array([stdev(seeds) ** 2 / len(bits_by_factor[factor]) for factor in factors])
+    to_coefficients = np.linalg.inv(np.vander(octaves, 3))
+    # The last of the rates is the recipe's.
+    rates = np.append(np.linspace(octaves[0], octaves[-1], GRID_POINTS), np.log2(recipe))
+    curve = np.vander(rates, 3) @ to_coefficients @ means
+    weights = np.stack([2 * rates, np.ones_like(rates), np.zeros_like(rates)], 1) @ to_coefficients
+    critical = stdtrit(len(seeds) - 1, 1 - SIGNIFICANCE_LEVEL / tests / 2)
+    bound = critical * np.sqrt(weights**2 @ variances)
+    slope = weights @ means
+    falls, rises = slope < -bound, slope > bound
+    best = float(rates[curve.argmin()])
+    low = min(best, max(rates[falls], default=octaves[0]))
+    high = max(best, min(rates[rises], default=octaves[-1]))
+    loss = float(curve[-1] - curve.min())
+    return RateFit(
+        best=2**best / recipe,
+        ci_low=float(2**low) / recipe,
+        ci_high=float(2**high) / recipe,
+        loss=loss,
+        recipe_fits=not (falls[-1] or rises[-1]) or loss <= margin,
+    )

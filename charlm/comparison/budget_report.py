@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from statistics import fmean
 
-from charlm.comparison.bracket import bracket_points, plan_bracket
+from charlm.comparison.bracket import judge_bracket, plan_bracket
 from charlm.comparison.entries import Entry
 from charlm.comparison.learning import bits_at
 from charlm.comparison.plan import ComparisonPlan
@@ -27,7 +27,7 @@ def build_budget(plan: ComparisonPlan, entries: Sequence[Entry]) -> Budget:
         points=points,
         order_is_stable=len(rankings) == 1 if can_change else None,
         bits_per_doubling=bits_per_doubling(points),
-        bracket=bracket_points(plan_bracket(plan)),
+        bracket=judge_bracket(plan_bracket(plan), plan.request.margin),
         gradient_reach=min(run.config.seq_len for entry in entries for run in entry.runs),
     )
 

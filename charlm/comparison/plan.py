@@ -233,7 +233,7 @@ def plan_entries(
         if "branches" not in request.settings and steps_of(resolved[0]) < MIN_BRANCHED_STEPS:
             resolved = [msgspec.structs.replace(config, branches="") for config in resolved]
         if request.has_bracket:
-            resolved[0] = _with_branch(resolved[0], BRACKET_BRANCH)
+            resolved = [_with_branch(config, BRACKET_BRANCH) for config in resolved]
         return plan_runs(resolved, corpus, vocabulary_size, directory)
 
     entries = []

@@ -34,8 +34,8 @@ DEFAULT_MARGIN = 0.01  # bits per character; a smaller difference is considered 
 OWN_SETTINGS = ("cell", "hidden_size", "seed", "minutes", "final_eval")
 RATE_SETTING = "learning_rate"
 TRANSFORMER = "transformer"  # name of the baseline that is trained, and of its entry
-# The bracket: runs at these multiples of a recipe's learning rate, which end where a branch of the
-# first run does.
+# The bracket: runs at these multiples of a recipe's learning rate, which end where a branch of all
+# runs does.
 BRACKET_FACTORS = 0.5, 2.0
 BRACKET_BRANCH = "1/3"
 # All baselines, as in evaluation/baselines.py, which is slow to import.

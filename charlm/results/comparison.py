@@ -41,16 +41,33 @@ class BudgetPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class BracketPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A run at another learning rate, which shows whether the recipe fits the text."""
+    """Validation of a cell at a learning rate."""
+
+    factor: float  # over the learning rate of the runs that are compared
+    learning_rate: float
+    bits: float | None  # mean over seeds, per character; None if all diverged
+    seeds: int  # runs with a result
+
+
+class RateFit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Learning rate that is best by a parabola over log rate, in multiples of the recipe's."""
+
+    best: float  # at the end of the tried rates if it may be beyond
+    ci_low: float  # interval; all cells' hold with 95 %. It ends at the tried rates
+    ci_high: float
+    loss: float  # bits per character that the recipe loses against the best rate
+    recipe_fits: bool  # False if it is outside of the interval and loses more than the margin
+
+
+class Bracket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A cell at other learning rates, which shows whether its recipe fits the text."""
 
     cell: str
-    factor: float  # of the recipe's learning rate
-    learning_rate: float
-    characters: int  # read by each of the two runs
-    bits: float | None  # validation bits per character; None if it diverged
-    recipe_bits: float | None  # of the recipe at the same characters and seed
-    seed_std: float | None  # of the recipe over seeds
-    is_better: bool  # by more than two standard deviations
+    characters: int  # read by each run
+    points: tuple[BracketPoint, ...]  # ascending
+    seed_std: float | None  # standard deviation of bits over seeds, at the rate between
+    recipe_rate: float  # learning rate of the recipe for so many characters
+    fit: RateFit | None  # None if a rate has no result, or the seeds do not show the noise
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,7 +76,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     points: tuple[BudgetPoint, ...]  # in the order of fractions; the last is the whole budget
     order_is_stable: bool | None  # whether every ranking is the same; None with one cell
     bits_per_doubling: dict[str, float]  # entry -> bits that the last doubling brought
-    bracket: tuple[BracketPoint, ...]  # empty where learning rates are given or tuned
+    bracket: tuple[Bracket, ...]  # of each cell; empty where learning rates are given or tuned
     gradient_reach: int  # characters that the gradient reaches: the length of a window
 
 

@@ -1,19 +1,22 @@
 """Parts of the budget and other learning rates: order of cells, and whether recipes fit."""
 
+import math
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from comparison_plans import make_plan
 
 from charlm.comparison import bracket, budget_report
-from charlm.comparison.bracket import bracket_points, plan_bracket
+from charlm.comparison.bracket import judge_bracket, plan_bracket
 from charlm.comparison.budget_report import bits_per_doubling, build_budget
 from charlm.comparison.entries import PlannedRun
 from charlm.comparison.plan import ComparisonPlan
 from charlm.comparison.request import BRACKET_FACTORS
-from charlm.results.comparison import BudgetPoint
+from charlm.recipes import BUDGET_EXPONENT
+from charlm.results.comparison import Bracket, BudgetPoint
 
 THIRD = Fraction(1, 3)
 
@@ -24,7 +27,7 @@ def plan(tmp_path: Path) -> ComparisonPlan:
 
 
 def stub_bits(monkeypatch: pytest.MonkeyPatch, bits: dict[tuple[str, Fraction], float]) -> None:
-    """Let runs have these bits, and 0.01 more with each further seed."""
+    """Let runs have these bits, and 0.01 more with each further seed: a deviation of 0.0187."""
 
     def bits_at(run: PlannedRun, fraction: Fraction) -> float | None:
         found = bits.get((run.config.cell, fraction))
@@ -35,22 +38,47 @@ def stub_bits(monkeypatch: pytest.MonkeyPatch, bits: dict[tuple[str, Fraction], 
 
 
 def stub_bracket(monkeypatch: pytest.MonkeyPatch, bits: dict[float, float | None]) -> None:
-    """Let runs of a bracket end with these bits, by their learning rate."""
+    """Let runs of a bracket end with these bits, by their learning rate over the recipe's."""
 
     def run_of(path: Path) -> SimpleNamespace:
-        found = bits[path_rates[path]]
+        found = bits[factors[path]]
         return SimpleNamespace(report=found and SimpleNamespace(best_valid_bits=found))
 
-    path_rates: dict[Path, float] = {}
+    factors: dict[Path, float] = {}
     original = bracket._at_rate
 
     def at_rate(run: PlannedRun, factor: float, plan: ComparisonPlan) -> PlannedRun:
         planned = original(run, factor, plan)
-        path_rates[planned.path] = factor
+        factors[planned.path] = factor
         return planned
 
     monkeypatch.setattr(bracket, "_at_rate", at_rate)
     monkeypatch.setattr(bracket, "Run", run_of)
+
+
+def judge(
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    bits: tuple[float | None, float | None, float | None],
+    *,
+    margin: float = 0.01,
+    **fields: Any,
+) -> Bracket:
+    """Return the bracket of the GRU with these bits at half, one and twice its rate."""
+    settings = {"seeds": 6, "learning_rate": 0.0, "max_steps": 27_000}  # recipes scale there
+    plan = make_plan(directory, ("gru",), **{**settings, **fields})
+    low, own, high = bits
+    mean_of_seeds = 0.025 if plan.request.seeds == 6 else 0.0
+    stub_bits(monkeypatch, {} if own is None else {("gru", THIRD): own - mean_of_seeds})
+    stub_bracket(monkeypatch, {0.5: low, 2.0: high})
+    (found,) = judge_bracket(plan_bracket(plan), margin)
+    return found
+
+
+def parabola(best: float, curvature: float = 0.2) -> tuple[float, float, float]:
+    """Return the bits at half, one and twice a rate, of which `best` is the best multiple."""
+    low, own, high = (2.0 + curvature * (math.log2(f / best)) ** 2 for f in (0.5, 1, 2))
+    return low, own, high
 
 
 def test_bracket_reads_a_third_at_other_rates_without_scores(plan: ComparisonPlan) -> None:
@@ -70,28 +98,64 @@ def test_no_bracket_where_rates_are_given(tmp_path: Path) -> None:
     assert plan_bracket(make_plan(tmp_path, learning_rate=0.01)) == []
 
 
-def test_other_rate_is_better_by_two_standard_deviations(
-    plan: ComparisonPlan, monkeypatch: pytest.MonkeyPatch
+def test_recipe_for_a_third_of_the_characters_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ends = {(cell, part): 2.0 for cell in ("gru", "rnn") for part in (THIRD, Fraction(1))}
-    stub_bits(monkeypatch, ends)  # standard deviation of two seeds: 0.01 / sqrt 2
-    stub_bracket(monkeypatch, {0.5: 1.98, 2.0: 1.99})
-    points = bracket_points(plan_bracket(plan))
-    assert {(point.factor, point.is_better) for point in points} == {(0.5, True), (2.0, False)}
-    assert all(point.seed_std == pytest.approx(0.00707, abs=1e-4) for point in points)
-    assert all(point.recipe_bits == 2.0 for point in points)
+    """The rate of the runs is lower, so twice that rate may be better without any fault."""
+    shift = float((1 / 3) ** BUDGET_EXPONENT)
+    found = judge(tmp_path, monkeypatch, parabola(shift))
+    assert found.points[2].bits < found.points[1].bits - 0.01  # type: ignore[operator]
+    assert found.recipe_rate == pytest.approx(shift * found.points[1].learning_rate, rel=0.01)
+    assert found.fit is not None and found.fit.recipe_fits
+    assert found.fit.best == pytest.approx(1, abs=0.01)
+    assert found.fit.ci_low < 1 < found.fit.ci_high
+    assert found.fit.loss == pytest.approx(0, abs=1e-4)
+    assert [point.seeds for point in found.points] == [1, 6, 1]
+    assert found.seed_std == pytest.approx(0.0187, abs=1e-4)
 
 
-def test_diverged_bracket_is_no_better_and_a_diverged_recipe_is_worse(
-    plan: ComparisonPlan, monkeypatch: pytest.MonkeyPatch
+def test_recipe_that_is_twice_too_high_or_too_low_does_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stub_bits(monkeypatch, {("gru", THIRD): 2.0, ("gru", Fraction(1)): 2.0})
-    stub_bracket(monkeypatch, {0.5: None, 2.0: 1.9})
-    points = {(point.cell, point.factor): point for point in bracket_points(plan_bracket(plan))}
-    assert points["gru", 0.5].bits is None and not points["gru", 0.5].is_better
-    assert points["gru", 2.0].is_better
-    # Without any seed that is left, nothing says by how much seeds differ.
-    assert points["rnn", 2.0].recipe_bits is None and points["rnn", 2.0].seed_std is None
+    shift = float((1 / 3) ** BUDGET_EXPONENT)
+    too_high = judge(tmp_path, monkeypatch, parabola(shift / 2)).fit
+    too_low = judge(tmp_path, monkeypatch, parabola(shift * 2)).fit
+    assert too_high is not None and not too_high.recipe_fits and too_high.ci_high < 1
+    assert too_high.best == pytest.approx(0.5, abs=0.01)
+    assert too_high.loss == pytest.approx(0.2, abs=0.01)
+    assert too_low is not None and not too_low.recipe_fits and too_low.ci_low > 1
+    assert too_low.best == too_low.ci_high == pytest.approx(2 / shift, abs=0.01)  # the highest
+
+
+def test_noise_of_seeds_and_margin_keep_a_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bits = parabola(0.7, curvature=0.05)
+    assert not judge(tmp_path, monkeypatch, bits).fit.recipe_fits  # type: ignore[union-attr]
+    of_two = judge(tmp_path, monkeypatch, bits, seeds=2).fit
+    assert of_two is not None and of_two.recipe_fits
+    wide = judge(tmp_path, monkeypatch, bits, margin=1.0).fit
+    assert wide is not None and wide.recipe_fits and wide.ci_high < 1
+
+
+def test_fit_is_unknown_of_one_seed_and_where_runs_diverged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = judge(tmp_path, monkeypatch, parabola(1), seeds=1)
+    assert alone.fit is None and alone.seed_std is None
+    diverged = judge(tmp_path, monkeypatch, (2.1, 2.0, None))
+    assert diverged.fit is None and diverged.seed_std is not None
+    assert diverged.points[2].bits is None and diverged.points[2].seeds == 0
+    lost = judge(tmp_path, monkeypatch, (2.1, None, 2.1))
+    assert lost.fit is None and lost.points[1].bits is None
+
+
+def test_all_seeds_have_the_branch_of_the_bracket(tmp_path: Path) -> None:
+    (entry,) = make_plan(tmp_path, ("gru",), learning_rate=0.0, branches="1/2").entries
+    assert {run.config.branches for run in entry.runs} == {"1/3,1/2"}
+    (entry,) = make_plan(tmp_path, ("gru",), learning_rate=0.01, branches="1/2").entries
+    assert {run.config.branches for run in entry.runs} == {"1/2"}
+    assert plan_bracket(make_plan(tmp_path, learning_rate=0.0, branches="")) == []
 
 
 def test_budget_says_whether_the_order_changes_and_what_a_doubling_brings(

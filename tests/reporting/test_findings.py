@@ -84,15 +84,36 @@ def test_ngram_of_what_a_run_has_read_comes_first() -> None:
 
 
 def test_bracket_warns_with_the_option_that_helps() -> None:
-    assert describe_bracket(BUDGET) == [
-        "gru: its recipe does not fit this text. At 2 × the learning rate (0.02) it is 0.200 bits "
-        "better after 625,000 characters. Try --trials 6."
-    ]
-    fitting = tuple(msgspec.structs.replace(p, is_better=False) for p in BUDGET.bracket)
-    assert describe_bracket(msgspec.structs.replace(BUDGET, bracket=fitting)) == [
-        "No cell is clearly better at 0.5 × and 2 × the learning rate of its recipe."
-    ]
+    gru, *others = BUDGET.bracket
+    warning, rest = describe_bracket(BUDGET)
+    assert warning == (
+        "gru: its recipe does not fit this text. After 625,000 characters the best learning rate "
+        "is 1.36 [1.10, 1.36] × that of the recipe, which loses 0.100 bits. Try --trials 6."
+    )
+    assert rest.startswith(
+        "Best learning rate after 625,000 characters, over that of the recipe: "
+        "lstm 0.68 [0.50, 1.36]"
+    )
+    assert rest.endswith(". None of these recipes is shown to be wrong.")
+    assert "gru" not in rest
+    assert describe_bracket(msgspec.structs.replace(BUDGET, bracket=(gru,))) == [warning]
+    assert describe_bracket(msgspec.structs.replace(BUDGET, bracket=tuple(others))) == [rest]
     assert describe_bracket(msgspec.structs.replace(BUDGET, bracket=())) == []
+
+
+def test_bracket_says_why_a_fit_is_unknown() -> None:
+    unknown = msgspec.structs.replace(BUDGET.bracket[0], fit=None)
+    low, middle, high = unknown.points
+    diverged = msgspec.structs.replace(
+        unknown, points=(low, middle, msgspec.structs.replace(high, bits=None))
+    )
+    for bracket, why in (
+        (unknown, "one seed does not show by how much runs differ"),
+        (diverged, "all runs at 2 × its learning rate diverged"),
+    ):
+        assert describe_bracket(msgspec.structs.replace(BUDGET, bracket=(bracket,))) == [
+            f"gru: whether its recipe fits this text is unknown, as {why}."
+        ]
 
 
 def test_gradient_reach() -> None:

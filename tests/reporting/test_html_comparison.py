@@ -76,10 +76,19 @@ def test_budget_is_drawn_at_its_parts() -> None:
     assert budget_figures(comparison_report([entry_row("gru")], "gru"), make_legend(["gru"])) == []
 
 
-def test_bracket_has_a_row_per_run() -> None:
-    heads, rows = bracket_table(comparison_result(cells=("gru",)).report.budget)
-    assert len(rows) == 2 * 2 and {len(row) for row in rows} == {len(heads)}
-    assert rows[1] == ["gru", "× 2", "0.02", "625,000", "2.200", "2.400", "0.030", "better"]
+def test_bracket_has_a_row_per_cell() -> None:
+    budget = comparison_result(cells=("gru", "lstm")).report.budget
+    heads, rows = bracket_table(budget)
+    assert heads[2:5] == ["bits at 0.5 ×", "bits at 1 ×", "bits at 2 ×"]
+    gru, lstm, _ = rows
+    assert gru == ["gru", "625,000", "2.600", "2.400", "2.200", "0.030", "0.0147"] + [
+        *("1.36", "[1.10, 1.36]", "0.100", "does not fit")
+    ]
+    assert lstm[-1] == "" and {len(row) for row in rows} == {len(heads)}
+    assert budget is not None
+    unknown = tuple(msgspec.structs.replace(one, fit=None) for one in budget.bracket)
+    _, rows = bracket_table(msgspec.structs.replace(budget, bracket=unknown))
+    assert rows[0][-4:] == ["-", "", "-", ""]
     assert bracket_table(None)[1] == []
 
 

@@ -8,6 +8,7 @@ from charlm.reporting.html.numbers import Row
 from charlm.reporting.wording.rows import cell_rows
 from charlm.reporting.wording.text import token_noun
 from charlm.results.comparison import (
+    Bracket,
     Budget,
     ComparisonReport,
     EntryRow,
@@ -97,20 +98,29 @@ def _curve_line(name: str, row: EntryRow, axis: _CurveAxis, curve: ValidationCur
 
 
 def bracket_table(budget: Budget | None) -> tuple[Row, list[Row]]:
-    """Return heads and rows of the runs at other learning rates; no rows without any."""
-    points = budget.bracket if budget else ()
-    rows = [
-        [
-            point.cell,
-            f"× {point.factor:g}",
-            f"{point.learning_rate:.3g}",
-            f"{point.characters:,}",
-            "diverged" if point.bits is None else f"{point.bits:.3f}",
-            "-" if point.recipe_bits is None else f"{point.recipe_bits:.3f}",
-            "-" if point.seed_std is None else f"{point.seed_std:.3f}",
-            "better" if point.is_better else "",
-        ]
-        for point in points
+    """Return heads and rows of the cells at other learning rates; no rows without any."""
+    brackets = budget.bracket if budget else ()
+    if not brackets:
+        return [], []
+    heads = [
+        "cell",
+        "characters",
+        *(f"bits at {point.factor:g} ×" for point in brackets[0].points),
+        *("seed SD", "recipe’s rate", "best / recipe’s", "95 % interval", "lost bits", ""),
     ]
-    heads = ["cell", "of the recipe", "rate", "characters", "bits", "recipe’s bits", "seed SD", ""]
-    return heads, rows
+    return heads, [_bracket_row(bracket) for bracket in brackets]
+
+
+def _bracket_row(bracket: Bracket) -> Row:
+    fit = bracket.fit
+    return [
+        bracket.cell,
+        f"{bracket.characters:,}",
+        *("diverged" if point.bits is None else f"{point.bits:.3f}" for point in bracket.points),
+        "-" if bracket.seed_std is None else f"{bracket.seed_std:.3f}",
+        f"{bracket.recipe_rate:.3g}",
+        f"{fit.best:.2f}" if fit else "-",
+        f"[{fit.ci_low:.2f}, {fit.ci_high:.2f}]" if fit else "",
+        f"{fit.loss:.3f}" if fit else "-",
+        "" if fit is None or fit.recipe_fits else "does not fit",
+    ]

@@ -20,7 +20,7 @@ from charlm.reporting.wording.quantities import (
 from charlm.reporting.wording.rows import cell_rows, short_unit
 from charlm.reporting.wording.text import describe_text_note, token_noun
 from charlm.reporting.wording.tuning import format_fraction
-from charlm.results.comparison import BracketPoint, Budget, ComparisonReport
+from charlm.results.comparison import Bracket, Budget, ComparisonReport
 from charlm.results.timing import TimingReport
 
 UNMEASURED = {
@@ -148,21 +148,37 @@ def describe_gradient(budget: Budget) -> str:
 
 
 def describe_bracket(budget: Budget) -> list[str]:
-    """Return a warning for each cell whose recipe does not fit, or that all fit."""
-    warnings = [_bracket_warning(point) for point in budget.bracket if point.is_better]
-    if warnings or not budget.bracket:
-        return warnings
-    factors = list_names([f"{factor:g} ×" for factor in sorted({p.factor for p in budget.bracket})])
-    return [f"No cell is clearly better at {factors} the learning rate of its recipe."]
+    """Return a warning for each recipe that does not fit the text, and what is known of others."""
+    sentences, fits = [], []
+    for bracket in budget.bracket:
+        if (fit := bracket.fit) is None:
+            sentences.append(_describe_unknown_fit(bracket))
+            continue
+        best = f"{fit.best:.2f} [{fit.ci_low:.2f}, {fit.ci_high:.2f}]"
+        if fit.recipe_fits:
+            fits.append(f"{bracket.cell} {best}")
+        else:
+            sentences.append(
+                f"{bracket.cell}: its recipe does not fit this text. After "
+                f"{bracket.characters:,} characters the best learning rate is {best} × that of "
+                f"the recipe, which loses {fit.loss:.3f} bits. Try --trials 6."
+            )
+    if fits:
+        sentences.append(
+            f"Best learning rate after {budget.bracket[0].characters:,} characters, over that of "
+            f"the recipe: {', '.join(fits)}. None of these recipes is shown to be wrong."
+        )
+    return sentences
 
 
-def _bracket_warning(point: BracketPoint) -> str:
-    assert point.bits is not None and point.recipe_bits is not None
-    return (
-        f"{point.cell}: its recipe does not fit this text. At {point.factor:g} × the learning rate "
-        f"({point.learning_rate:.3g}) it is {point.recipe_bits - point.bits:.3f} bits better after "
-        f"{point.characters:,} characters. Try --trials 6."
+def _describe_unknown_fit(bracket: Bracket) -> str:
+    lost = [f"{point.factor:g} ×" for point in bracket.points if point.bits is None]
+    why = (
+        f"all runs at {list_names(lost)} its learning rate diverged"
+        if lost
+        else "one seed does not show by how much runs differ"
     )
+    return f"{bracket.cell}: whether its recipe fits this text is unknown, as {why}."
 
 
 def describe_equal(report: ComparisonReport) -> str:
