@@ -4,11 +4,13 @@ import fcntl
 import os
 import pty
 import random
+import select
 import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import forked
@@ -104,24 +106,50 @@ def charlm(*words: object, cwd: Path | None = None, input: bytes = b"", **option
     """Run the real command line in a forked process; with options of Popen, in a fresh Python."""
     if options:
         return subprocess.run(command(*words), cwd=cwd, input=input, capture_output=True, **options)  # type: ignore[call-overload]
-    return forked.run([str(word) for word in words], cwd, input, timeout=300)
+    return forked.run(words, cwd, input)
+
+
+def start_charlm(*words: object) -> forked.Forked:
+    """Start the real command line in a forked process."""
+    return forked.Forked([str(word) for word in words])
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait until something is true, or fail after far longer than it takes."""
+    deadline = time.monotonic() + forked.HANGS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def on_terminal(words: list[str], columns: int = 80) -> tuple[str, int]:
-    """Return what a command writes to a terminal of this width, and its exit code."""
+    """Return what a command writes to a terminal of this width, and its exit code.
+
+    Args:
+        words: Command line; that of charlm runs in a forked process.
+        columns: Width.
+    """
     main, side = pty.openpty()
     fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     env = {**os.environ, "TERM": "xterm", "COLUMNS": str(columns)}
-    process = subprocess.Popen(words, stdin=side, stdout=side, stderr=side, env=env)
-    os.close(side)
+    charlm_words = command()
+    process: forked.Forked | subprocess.Popen[bytes]
+    if words[: len(charlm_words)] == charlm_words:
+        process = forked.Forked(words[len(charlm_words) :], terminal=os.ttyname(side), environ=env)
+    else:
+        process = subprocess.Popen(words, stdin=side, stdout=side, stderr=side, env=env)
     data = b""
-    try:
-        while chunk := os.read(main, 65536):
-            data += chunk
-    except OSError:
-        pass
+    while True:
+        has_ended = process.poll() is not None
+        if select.select([main], [], [], 0 if has_ended else 0.02)[0]:
+            data += os.read(main, 65536)
+        elif has_ended:
+            break
+    process.communicate()
     os.close(main)
-    return data.decode(), process.wait()
+    os.close(side)
+    assert process.returncode is not None
+    return data.decode(), process.returncode
 
 
 @pytest.fixture(scope="session")

@@ -4,14 +4,11 @@ import fcntl
 import html
 import inspect
 import json
-import os
 import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
-from conftest import charlm, command, on_terminal
+from conftest import charlm, command, on_terminal, start_charlm, wait_until
 
 from charlm.cli.compare import compare_cells
 from charlm.comparison.compare import compare as charlm_compare
@@ -35,7 +32,7 @@ from charlm.runs.run import Run
 WORDS = ["--cells", "rnn,gru", "--seeds", 2, "--params", 30_000, "--embedding-dim", 8]
 WORDS += ["--batch-size", 4, "--seq-len", 16, "--log-every", 0.2, "--no-memory", "--lr", 0.006]
 FEW_BASELINES = ["--baselines", "uniform,unigram,n-gram"]
-STEPS = 600
+STEPS = 300
 SMALL = [*WORDS, *FEW_BASELINES, "--max-steps", STEPS]
 ONE_RNN = ["--cells", "rnn", "--seeds", 1, *WORDS[4:], "--baselines", "none"]
 DEFAULTS = ComparisonRequest()
@@ -224,24 +221,20 @@ def done(tmp_path_factory: pytest.TempPathFactory, book: Path) -> Path:
     """A small comparison that was terminated in the middle, and then went on."""
     out = tmp_path_factory.mktemp("compare") / "out"
     # one at a time: then there is a middle, however many cores there are
-    words = command("compare-cells", book, *SMALL, "--out", out, "--json")
-    words += ["--jobs", "1"]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    for _ in range(600):
-        if len(list(out.glob("runs/*/metrics.jsonl"))) >= 2:
-            break
-        time.sleep(0.1)
+    words = ["compare-cells", book, *SMALL, "--out", out, "--json", "--jobs", 1]
+    process = start_charlm(*words)
+    wait_until(lambda: len(list(out.glob("runs/*/metrics.jsonl"))) >= 2)
     locked = charlm("compare-cells", book, *SMALL, "--out", out)
     assert process.poll() is not None or locked.returncode == 75
     process.send_signal(signal.SIGTERM)
-    stdout, stderr = process.communicate(timeout=120)
+    stdout, stderr = process.communicate()
     assert process.returncode == 143, stderr
     assert stdout == b"" and b"the same command again" in stderr
     assert not (out / "report.json").exists()
     before = {path: path.read_bytes() for path in out.glob("runs/*/report.json")}
     assert len(before) < 4
 
-    finished = subprocess.run(words, capture_output=True, check=False)
+    finished = charlm(*words)
     assert finished.returncode == 0, finished.stderr
     assert json.loads(finished.stdout) == json.loads((out / "report.json").read_text())
     assert (
@@ -353,13 +346,10 @@ def test_stale_lock_is_ignored(tmp_path: Path, book: Path) -> None:
 def test_workers_do_not_outlive_the_comparison(tmp_path: Path, book: Path) -> None:
     words = ["compare-cells", book, *WORDS, "--baselines", "none", "--max-steps", 100_000]
     words += ["--out", tmp_path / "out"]
-    process = subprocess.Popen(command(*words), stderr=subprocess.DEVNULL)
-    for _ in range(600):
-        if len(list(tmp_path.glob("out/runs/*/metrics.jsonl"))) >= 1:
-            break
-        time.sleep(0.1)
+    process = start_charlm(*words)
+    wait_until(lambda: list(tmp_path.glob("out/runs/*/metrics.jsonl")))
     process.kill()
-    process.wait()
+    process.communicate()
 
     def writers() -> list[bool]:
         held = []
@@ -372,20 +362,21 @@ def test_workers_do_not_outlive_the_comparison(tmp_path: Path, book: Path) -> No
                     held.append(True)
         return held
 
-    for _ in range(300):
-        if not any(writers()):
-            break
-        time.sleep(0.1)
-    assert writers() and not any(writers())
+    wait_until(lambda: not any(writers()))
+    assert writers()
     assert list(tmp_path.glob("out/runs/*/checkpoints/step-*"))
 
 
 @pytest.mark.slow
-def test_worker_ignores_torchrun_variables_of_its_parent(tmp_path: Path, book: Path) -> None:
+def test_worker_ignores_torchrun_variables_of_its_parent(
+    tmp_path: Path, book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "3", "TORCHELASTIC_RUN_ID": "none"}
     told |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}  # where nobody listens
     words = [*ONE_RNN, "--max-steps", 3, "--out", tmp_path / "o"]
-    done = charlm("compare-cells", book, *words, env={**os.environ, **told})
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    done = charlm("compare-cells", book, *words)
     assert done.returncode == 0, done.stderr
     one = dict.fromkeys(told, "3") | {"PATH": "p", "SLURM_JOB_ID": "7"}
     assert [name for name in one if not TORCHRUN_VARIABLES.fullmatch(name)] == [

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,12 +12,14 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from forked import Done, Forked, run_script
 
 from charlm.data.batches import Batch
 from charlm.errors import ConfigError
 from charlm.runs.run import Run
 from charlm.training.distributed import ProcessGroup, init_process_group
 
+STEPS = 800
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
 
 SCRIPT = """
@@ -51,6 +54,26 @@ os._exit(0)  # as charlm does
 """
 
 
+def run_ranks(processes: int, *words: object, script: Path | None = None) -> list[Done]:
+    """Run charlm or a script in processes with the variables of torchrun, but forked."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": processes, "OMP_NUM_THREADS": 1}
+    shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    ranks = []
+    for rank in range(processes):
+        variables = {**shared, "RANK": rank, "LOCAL_RANK": rank}
+        environ = {**os.environ, **{name: str(value) for name, value in variables.items()}}
+        ranks.append(Forked([str(word) for word in words], environ=environ, script=script))
+    done = []
+    for process in ranks:
+        output, errors = process.communicate()
+        assert process.returncode == 0, errors
+        done.append(Done(words, process.returncode, output, errors))
+    return done
+
+
 def torchrun(processes: int, *words: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [*TORCHRUN, f"--nproc-per-node={processes}", *words],
@@ -71,10 +94,9 @@ def test_two_processes_compute_what_one_computes(
     """In float64: weights, moments and carried states of all streams, in order."""
     script, one, two = tmp_path / "script.py", tmp_path / "one", tmp_path / "two"
     script.write_text(SCRIPT)
-    subprocess.run([sys.executable, script, cell, one, block, weight_dropout], check=True)
-    process = torchrun(2, str(script), cell, str(two), block, weight_dropout)
-    _, stderr = process.communicate()
-    assert process.returncode == 0, stderr
+    done = run_script(script, cell, one, block, weight_dropout)
+    assert done.returncode == 0, done.stderr
+    run_ranks(2, cell, two, block, weight_dropout, script=script)
     expected, actual = (safetensors.torch.load_file(path) for path in (one, two))
     assert expected.keys() == actual.keys()
     assert expected["training/exp_avg/weight"].any()  # it has been trained
@@ -84,27 +106,28 @@ def test_two_processes_compute_what_one_computes(
 
 @pytest.mark.slow
 def test_interrupted_run_of_three_processes_ends_in_the_same_bits(tmp_path: Path) -> None:
-    """It is resumed by its name alone: all three take its settings from its record."""
+    """It is resumed by its name alone: all three take its settings from its record.
+
+    With two processes a sum does not depend on their order.
+    """
     text = tmp_path / "text.txt"
     text.write_text("To be, or not to be, that is the question. " * 300)
     options = ["--hidden-size=16", "--embedding-dim=8", "--batch-size=6", "--seq-len=16"]
-    options += ["--max-steps=1500", "--dropout=0.2", "--eval-every=50", "--save-every=9999"]
+    options += [f"--max-steps={STEPS}", "--dropout=0.2", "--eval-every=50", "--save-every=9999"]
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
 
-    def train(*words: str) -> "subprocess.Popen[str]":
-        return torchrun(3, "-m", "--", "charlm", "train", *words, "--json")
-
-    first = train(str(text), *options, f"--run={stopped}")
+    words = ["charlm", "train", str(text), *options, f"--run={stopped}", "--json"]
+    first = torchrun(3, "-m", "--", *words)
     while not list(stopped.glob("checkpoints/step-*")) and first.poll() is None:
         time.sleep(0.02)
     first.send_signal(signal.SIGTERM)
     _, stderr = first.communicate()
     last = max(Run(stopped).checkpoints, default=0)
-    assert 0 < last < 1500, stderr
-    for process in (train(str(text), *options, f"--run={whole}"), train(f"--resume={stopped}")):
-        stdout, stderr = process.communicate()
-        assert process.returncode == 0, stderr
-        assert json.loads(stdout)["steps"] == 1500
+    assert 0 < last < STEPS, stderr
+    for words in ([text, *options, f"--run={whole}"], [f"--resume={stopped}"]):
+        main, *others = run_ranks(3, "train", *words, "--json")
+        assert json.loads(main.stdout)["steps"] == STEPS
+        assert not any(other.stdout for other in others)
     assert (whole / "metrics.jsonl").read_bytes() == (stopped / "metrics.jsonl").read_bytes()
     tensors = [sorted(path.rglob("*.safetensors")) for path in (whole, stopped)]
     for one, other in zip(*tensors, strict=True):

@@ -3,34 +3,33 @@
 import json
 import resource
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from conftest import charlm, command
+from conftest import charlm, start_charlm
+from forked import Forked
 
 from charlm.evaluation.generation import generate
 
+STEPS = 900
 SIZES = ["--hidden-size", 32, "--batch-size", 8, "--seq-len", 32, "--dropout", 0.2]
 SMALL = ["--hidden-size", 8, "--embedding-dim", 4, "--batch-size", 4, "--seq-len", 16]
 
 
-def start_or_resume(path: Path, text: Path) -> "subprocess.Popen[bytes]":
+def start_or_resume(path: Path, text: Path) -> Forked:
     options = ["--log-every", 0.05]
     if (path / "run.json").exists():
-        words = command("train", "--resume", path, *options)
-    else:
-        options += [*SIZES, "--max-steps", 1500, "--eval-every", 100, "--keep", "all"]
-        words = command("train", text, "--run", path, *options)
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        return start_charlm("train", "--resume", path, *options)
+    options += [*SIZES, "--max-steps", STEPS, "--eval-every", 40, "--keep", "all"]
+    return start_charlm("train", text, "--run", path, *options)
 
 
-def wait_for_lines(path: Path, count: int, process: "subprocess.Popen[bytes]") -> None:
+def wait_for_lines(path: Path, count: int, process: Forked) -> None:
     """Wait until the process of a run has logged this many lines."""
     while not path.exists() or path.read_bytes().count(b"\n") < count:
         assert process.poll() is None, f"{path} never had {count} lines"
-        time.sleep(0.05)
+        time.sleep(0.01)
 
 
 @pytest.mark.slow
@@ -40,7 +39,7 @@ def test_killed_and_interrupted_program_ends_in_the_same_bytes(tmp_path: Path, b
     process = start_or_resume(whole, book)
     process.communicate()
     assert process.returncode == 0
-    for number, lines in ((signal.SIGKILL, 300), (signal.SIGTERM, 600), (signal.SIGINT, 900)):
+    for number, lines in ((signal.SIGKILL, 120), (signal.SIGTERM, 240), (signal.SIGINT, 360)):
         process = start_or_resume(parts, book)
         wait_for_lines(parts / "metrics.jsonl", lines, process)
         process.send_signal(number)
@@ -51,13 +50,13 @@ def test_killed_and_interrupted_program_ends_in_the_same_bytes(tmp_path: Path, b
             assert f"continue with: charlm train --resume {parts}".encode() in err.splitlines()[-1]
     done = charlm("train", "--resume", parts)
     assert done.returncode == 0, done.stderr
-    last = "checkpoints/step-00001500"
+    last = f"checkpoints/step-{STEPS:08}"
     for name in ("metrics.jsonl", f"{last}/model.safetensors", f"{last}/training.safetensors"):
         assert (whole / name).read_bytes() == (parts / name).read_bytes(), name
     samples = [generate(path, num_chars=50) for path in (whole, parts)]
     assert samples[0] == samples[1] and len(samples[0]) == 50
     again = charlm("train", "--resume", parts, "--json")
-    assert b"is finished" in again.stderr and json.loads(again.stdout)["steps"] == 1500
+    assert b"is finished" in again.stderr and json.loads(again.stdout)["steps"] == STEPS
 
 
 @pytest.mark.slow
