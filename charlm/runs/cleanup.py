@@ -19,7 +19,7 @@ from charlm.runs.checkpoint_files import (
     read_checkpoint_files,
     surplus_files,
 )
-from charlm.runs.listing import check_directory, measure_usage, read_format, read_report
+from charlm.runs.listing import check_directory, read_format, read_report
 from charlm.storage import files
 from charlm.storage.json_files import decode_json, read_bytes
 from charlm.storage.lock import LOCK_FILE, exclusive_lock, is_lock_file, is_locked, unused
@@ -207,7 +207,7 @@ def _clean_cached_files(directory: Path, remove: bool) -> Iterator[Found]:
 
 
 def _surplus(kind: SurplusKind, path: Path) -> Surplus:
-    size = measure_usage(path).size if path.is_dir() else path.lstat().st_size
+    size = files.measure_usage(path).size if path.is_dir() else path.lstat().st_size
     return Surplus(kind=kind, path=str(path), size=size)
 
 

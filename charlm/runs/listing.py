@@ -16,6 +16,7 @@ from charlm.results.run_list import BitsKind, ListedRun, RunList, RunState
 from charlm.results.text import CorpusRecord
 from charlm.results.training import TrainingProgress
 from charlm.runs.checkpoint_files import list_checkpoints
+from charlm.storage import files
 from charlm.storage.json_files import decode_json, read_bytes
 from charlm.storage.lock import is_locked
 
@@ -26,13 +27,6 @@ class FormatHeader(msgspec.Struct, frozen=True):
     """The one key of `run.json` that every format has."""
 
     format: int = 0
-
-
-class Usage(NamedTuple):
-    """Files of a directory."""
-
-    size: int = 0  # bytes
-    modified: float = 0.0  # last write: seconds since the epoch
 
 
 class Outcome(NamedTuple):
@@ -88,7 +82,7 @@ def check_directory(directory: Path) -> None:
 
 def describe_run(path: Path) -> ListedRun:
     """Return what the small files of a run tell; what is wrong with them is a result, too."""
-    usage = measure_usage(path)
+    usage = files.measure_usage(path)
     listed = ListedRun(path=str(path), state="damaged", size=usage.size, modified=usage.modified)
     record = None
     try:
@@ -159,20 +153,6 @@ def read_outcome(path: Path, record: RunRecord) -> Outcome:
         reason = decode_json(read_bytes(file), Divergence, file).reason
         return Outcome("diverged", bits, kind, reason, step)
     return Outcome("locked" if is_locked(path) else "unfinished", bits, kind, "", step)
-
-
-def measure_usage(directory: Path) -> Usage:
-    """Return size and last write of the files of a directory; links are not followed."""
-    size, modified = 0, 0.0
-    for path, _, names in os.walk(directory):
-        for name in names:
-            try:
-                status = os.lstat(os.path.join(path, name))
-            except FileNotFoundError:
-                continue  # a live process has just replaced it
-            size += status.st_size
-            modified = max(modified, status.st_mtime)
-    return Usage(size, modified)
 
 
 def natural_order(path: Path) -> list[tuple[int, str]]:

@@ -12,11 +12,19 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from charlm.errors import StorageError
 
 TEMP_PREFIX = ".tmp-"
 TEMP_NAME = re.compile(re.escape(TEMP_PREFIX) + r".+-\d+-[0-9a-f]{8}")
+
+
+class Usage(NamedTuple):
+    """Files of a directory."""
+
+    size: int = 0  # bytes
+    modified: float = 0.0  # last write: seconds since the epoch
 
 
 @contextmanager
@@ -44,6 +52,20 @@ def free_bytes(path: Path) -> int:
     """Return the free bytes of the file system of a path, which need not exist."""
     existing = next(p for p in (path, *path.absolute().parents) if p.exists())
     return shutil.disk_usage(existing).free
+
+
+def measure_usage(directory: Path) -> Usage:
+    """Return size and last write of the files of a directory; links are not followed."""
+    size, modified = 0, 0.0
+    for path, _, names in os.walk(directory):
+        for name in names:
+            try:
+                status = os.lstat(os.path.join(path, name))
+            except FileNotFoundError:
+                continue  # a live process has just replaced it
+            size += status.st_size
+            modified = max(modified, status.st_mtime)
+    return Usage(size, modified)
 
 
 def _write(descriptor: int, data: bytes | memoryview) -> None:

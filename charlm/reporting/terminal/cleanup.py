@@ -9,12 +9,12 @@ from charlm.reporting.terminal.tables import add_row, make_table, print_table
 from charlm.reporting.wording.cleanup import KINDS, REASONS
 from charlm.results.cleanup import CleanupReport, Surplus
 
-# Directories between a file and the run, comparison or cache that it belongs to.
-DEPTHS = {"training_state": 2, "checkpoint": 1}
+# Directories between what is removed and the place that the table names.
+DEPTHS = {"training_state": 2, "checkpoint": 1, "lock": 1}
 
 
 def print_cleanup(report: CleanupReport) -> None:
-    """Print what a cleanup frees or freed; on stderr what it leaves, and why."""
+    """Print what a cleanup frees or freed, and the total; on stderr what it leaves, and why."""
     numbers: Counter[tuple[str, str]] = Counter()
     sizes: Counter[tuple[str, str]] = Counter()
     for item in report.surplus:
@@ -28,6 +28,11 @@ def print_cleanup(report: CleanupReport) -> None:
         print_table(table)
     for skipped in report.skipped:
         print_message(f"{skipped.path} stays: {REASONS[skipped.reason]}")
+    print_cleanup_total(report)
+
+
+def print_cleanup_total(report: CleanupReport) -> None:
+    """Print how much a cleanup frees or freed."""
     items = pluralize(len(report.surplus), "item")
     if not report.surplus:
         print_result("nothing to remove")

@@ -1,0 +1,65 @@
+"""Command `charlm clean`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from charlm import console
+from charlm.cli.app import app
+from charlm.cli.help import HOUSE
+from charlm.cli.options import JSON
+from charlm.errors import UsageError
+
+
+@app.command(name="clean", rich_help_panel=HOUSE)
+def clean_command(
+    directories: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="DIR",
+            help="Directories with runs or comparisons in them.",
+            show_default=False,
+        ),
+    ] = None,
+    cache: Annotated[
+        bool,
+        typer.Option(
+            "--cache", help="Encoded texts and compiled kernels of the cache; downloads stay."
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove without asking.")] = False,
+    json: JSON = False,
+) -> None:
+    """Show what can be removed, and remove it.
+
+    Of finished runs: the state of the optimizer and all checkpoints but the best. Anywhere: what
+    killed processes left. Best weights, metrics, reports and what a process is using stay.
+
+    Nothing is removed without --yes, or a yes on a terminal.
+
+    Examples:
+        $ charlm clean runs         # list, then ask
+        $ charlm clean runs --yes   # remove at once
+        $ charlm clean --cache
+    """
+    if not directories and not cache:
+        raise UsageError(
+            "cannot clean: nothing is named. Try charlm clean runs, or charlm clean --cache"
+        )
+    from charlm.reporting.terminal.cleanup import print_cleanup, print_cleanup_total
+    from charlm.runs.cleanup import clean
+
+    report = clean(directories or (), cache=cache, remove=yes)
+    if json:
+        console.print_json(msgspec.to_builtins(report))
+        return
+    print_cleanup(report)
+    if yes or not report.surplus:
+        return
+    if not sys.stdin.isatty():
+        console.print_message("nothing was removed. Try --yes")
+    elif typer.confirm("Remove this?", err=True):
+        print_cleanup_total(clean(directories or (), cache=cache, remove=True))

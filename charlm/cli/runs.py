@@ -1,0 +1,43 @@
+"""Command `charlm runs`."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from charlm import console
+from charlm.cli.app import app
+from charlm.cli.help import HOUSE
+from charlm.cli.options import JSON
+
+DEFAULT_DIRECTORY = Path("runs")
+
+
+@app.command(name="runs", rich_help_panel=HOUSE)
+def runs_command(
+    directories: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="DIR",
+            help="Directories with runs or comparisons in them. [default: runs]",
+            show_default=False,
+        ),
+    ] = None,
+    json: JSON = False,
+) -> None:
+    """List runs: cell, text, bits, state, parameters, size on disk and age.
+
+    Examples:
+        $ charlm runs                     # those in runs/
+        $ charlm runs comparison --json   # those of a comparison, as JSON
+    """
+    from charlm.reporting.terminal.run_list import print_runs
+    from charlm.runs.listing import list_runs
+
+    runs = list_runs(directories or [DEFAULT_DIRECTORY])
+    if json:
+        console.print_json(msgspec.to_builtins(runs))
+    else:
+        print_runs(runs, time.time())

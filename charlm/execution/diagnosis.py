@@ -1,0 +1,176 @@
+"""Diagnosis of the machine and the installation, also where a library is broken."""
+
+import locale
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import charlm
+from charlm.config import FORMAT_VERSION
+from charlm.results.doctor import (
+    CacheDetails,
+    CompilerDetails,
+    DeviceDetails,
+    Diagnosis,
+    Problem,
+)
+from charlm.storage import files
+
+LIBRARIES = ("torch", "numpy", "scipy", "safetensors", "msgspec", "matplotlib", "typer", "rich")
+EXTRAS = {"ray": "ray", "zstd": "backports.zstd"}  # extra -> its package
+MIN_FREE_BYTES = 1_000_000_000  # less than this is a problem
+
+
+def diagnose() -> Diagnosis:
+    """Return versions, devices, compiler, cache and disk, and what is wrong with them.
+
+    A small library is compiled, unless the cache has it. Nothing else is written.
+    """
+    problems: list[Problem] = []
+    libraries = {name: installed for name in LIBRARIES if (installed := _version(name))}
+    problems += [
+        Problem("library_missing", name)
+        for name in LIBRARIES
+        if name not in libraries and name != "torch"
+    ]
+    instruction_set, threads, memory, cores = "", 0, 0, os.cpu_count() or 1
+    devices: tuple[DeviceDetails, ...] = ()
+    compiler = CompilerDetails(command="", version="", builds=False)
+    try:
+        from charlm.execution.device import available_cores, available_memory
+
+        instruction_set, threads = _describe_torch()
+        cores = available_cores()
+        devices, memory = tuple(_find_devices()), available_memory("cpu")
+        compiler = _check_compiler(problems)
+    except (ImportError, OSError) as error:
+        problems.append(Problem("torch_missing", str(error).splitlines()[0]))
+    cache = _check_cache(problems)
+    free = files.free_bytes(Path.cwd())
+    if free < MIN_FREE_BYTES:
+        problems.append(Problem("disk_full", "the working directory"))
+    encoding = locale.getencoding()
+    if encoding.lower().replace("-", "") != "utf8":
+        problems.append(Problem("encoding", encoding))
+    return Diagnosis(
+        format=FORMAT_VERSION,
+        charlm=charlm.__version__,
+        installed_in=shorten(Path(charlm.__file__).parent),
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        libraries=libraries,
+        extras={extra: _version(package) for extra, package in EXTRAS.items()},
+        platform=f"{platform.system()} {platform.release()} {platform.machine()}",
+        cpu=_cpu_model(),
+        instruction_set=instruction_set,
+        cores=cores,
+        memory_bytes=memory,
+        torch_threads=threads,
+        devices=devices,
+        compiler=compiler,
+        cache=cache,
+        free_bytes=free,
+        encoding=encoding,
+        problems=tuple(problems),
+    )
+
+
+def shorten(path: Path) -> str:
+    """Return a path with ~ for the home directory."""
+    with suppress(ValueError, RuntimeError):
+        return str("~" / path.relative_to(Path.home()))
+    return str(path)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu_model() -> str:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    if sys.platform == "darwin":
+        with suppress(OSError):
+            command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            return done.stdout.strip()
+    return platform.processor() or platform.machine()
+
+
+def _describe_torch() -> tuple[str, int]:
+    """Return the instruction set that PyTorch uses, and its threads."""
+    import torch
+
+    return torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
+
+
+def _find_devices() -> Iterator[DeviceDetails]:
+    import torch
+
+    yield DeviceDetails(name="cpu", description=_cpu_model(), memory_bytes=None)
+    if torch.cuda.is_available():
+        for number in range(torch.cuda.device_count()):
+            properties = torch.cuda.get_device_properties(number)
+            yield DeviceDetails(
+                name=f"cuda:{number}",
+                description=properties.name,
+                memory_bytes=properties.total_memory,
+            )
+    if torch.backends.mps.is_available():
+        yield DeviceDetails(name="mps", description="Apple GPU", memory_bytes=None)
+
+
+def _check_compiler(problems: list[Problem]) -> CompilerDetails:
+    from charlm.kernels.compiled.compiler import compiler, unavailable_reason
+
+    command = compiler()
+    if not command:
+        problems.append(Problem("compiler_missing", ""))
+        return CompilerDetails(command="", version="", builds=False)
+    answer = ""
+    with suppress(OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(
+            [*command, "--version"], capture_output=True, text=True, check=False, timeout=30
+        )
+        answer = (done.stdout or done.stderr).partition("\n")[0]
+    reason = unavailable_reason()
+    if reason:
+        problems.append(Problem("kernel_fails", _shorten_all(reason)))
+    return CompilerDetails(command=Path(command[0]).name, version=answer, builds=not reason)
+
+
+def _check_cache(problems: list[Problem]) -> CacheDetails:
+    """Return the cache, whose directory need not exist, and add what is wrong with it."""
+    path = files.cache_directory()
+    existing = next(p for p in (path, *path.absolute().parents) if p.exists())
+    is_writable = existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+    open_to_others = path.is_dir() and bool(path.stat().st_mode & 0o002)
+    if not is_writable:
+        problems.append(Problem("cache_not_writable", shorten(path)))
+    if open_to_others:
+        problems.append(Problem("cache_open_to_others", shorten(path)))
+    free = files.free_bytes(existing)
+    if free < MIN_FREE_BYTES:
+        problems.append(Problem("disk_full", shorten(path)))
+    downloads = files.measure_usage(path / "corpora").size
+    return CacheDetails(
+        path=shorten(path),
+        size=files.measure_usage(path).size - downloads,
+        downloads=downloads,
+        is_writable=is_writable,
+        open_to_others=open_to_others,
+        free_bytes=free,
+    )
+
+
+def _shorten_all(text: str) -> str:
+    return text.replace(str(Path.home()), "~")
