@@ -42,7 +42,7 @@ ONLY = {
     | {"registry", "errors"},
 }
 TORCH_FREE = ["results", "reporting", "progress", "config", "cells.names", "console", "storage"]
-TORCH_FREE += ["recipes", "settings"]
+TORCH_FREE += ["recipes", "settings", "runs.listing", "runs.cleanup"]
 # Third-party libraries, and the only packages that import them.
 LIBRARIES = {
     "rich": {"reporting"},
@@ -51,6 +51,8 @@ LIBRARIES = {
     "jinja2": {"reporting"},
     "typer": {"cli"},
     "ray": {"execution"},
+    "pooch": {"data"},
+    "requests": {"data"},
 }
 
 
@@ -255,10 +257,9 @@ def test_importing_charlm_or_cli_does_not_import_torch() -> None:
 def loaded_modules(words: Sequence[str]) -> set[str]:
     """Return the modules that `charlm WORDS` has imported when it ends."""
     code = (
-        "import sys; from charlm.__main__ import main\n"
+        "import sys; from charlm.__main__ import run\n"
         f"sys.argv = ['charlm', *{list(words)!r}]\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
+        "run()\n"
         "print('', *sys.modules, sep='\\n@', file=sys.stderr)"
     )
     done = python(code)
