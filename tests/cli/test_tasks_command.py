@@ -3,12 +3,10 @@
 import json
 import math
 import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
-from conftest import charlm, command
+from conftest import charlm, start_charlm, wait_until
 
 from charlm.tasks.base import TASKS
 
@@ -20,17 +18,12 @@ COMPARE += ["--lr", 0.02, "--max-steps", 250, "--kernel", "loop", "--log-every",
 def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a comparison that was terminated while a curriculum was at its second length."""
     out = tmp_path_factory.mktemp("curricula") / "out"
-    process = subprocess.Popen(
-        command(*COMPARE, "--cells", "gru", "--distances", "2,3000", "--out", out),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+    process = start_charlm(*COMPARE, "--cells", "gru", "--distances", "2,3000", "--out", out)
+    wait_until(
+        lambda: process.poll() is not None or list(out.glob("curricula/*/length-3000.jsonl"))
     )
-    for _ in range(900):
-        if process.poll() is not None or list(out.glob("curricula/*/length-3000.jsonl")):
-            break
-        time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
-    stdout, stderr = process.communicate(timeout=120)
+    stdout, stderr = process.communicate()
     assert process.returncode == 143, stderr
     assert stdout == b"" and b"the same command" in stderr
     assert not (out / "report.json").exists()

@@ -2,8 +2,6 @@
 
 import json
 import signal
-import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 from comparison_plans import make_plan
-from conftest import charlm, command
+from conftest import charlm, start_charlm, wait_until
 
 from charlm.comparison import tuning
 from charlm.comparison.entries import PlannedRun
@@ -25,6 +23,7 @@ from charlm.results.jobs import JobProgress
 from charlm.results.tuning import TuningReport
 from charlm.runs.run import Run
 
+STEPS = 600
 Score = Callable[[PlannedRun], float | None]
 
 
@@ -146,15 +145,12 @@ def test_identical_trials_are_made_once(tmp_path: Path, run_trials: Callable[...
 def test_interrupted_tuning_continues_and_its_choice_is_trained(tmp_path: Path, book: Path) -> None:
     out = tmp_path / "out"
     words = ["--cells", "gru", "--seeds", 1, "--params", 3030, "--embedding-dim", 8]
-    words += ["--batch-size", 4, "--seq-len", 16, "--max-steps", 600, "--trials", 2]
+    words += ["--batch-size", 4, "--seq-len", 16, "--max-steps", STEPS, "--trials", 2]
     words += ["--jobs", 1, "--no-memory", "--baselines", "none", "--out", out, "--json"]
-    process = subprocess.Popen(command("compare-cells", book, *words), stderr=subprocess.PIPE)
-    for _ in range(600):
-        if list(out.glob("trials/*/report.json")):
-            break
-        time.sleep(0.1)
+    process = start_charlm("compare-cells", book, *words)
+    wait_until(lambda: list(out.glob("trials/*/report.json")))
     process.send_signal(signal.SIGTERM)
-    _, stderr = process.communicate(timeout=120)
+    _, stderr = process.communicate()
     assert process.returncode == 143 and b"the same command again" in stderr, stderr
     kept = {path: path.stat().st_mtime_ns for path in out.glob("trials/*/report.json")}
     assert kept and not list(out.glob("runs/*/report.json"))
@@ -168,7 +164,7 @@ def test_interrupted_tuning_continues_and_its_choice_is_trained(tmp_path: Path, 
     for trial in cell["trials"]:
         run = runs[trial["settings"]["forget_bias"]]
         assert run.report and trial["bits"] == [run.report.best_valid_bits]
-        assert run.report.score is None and run.report.steps == 600
+        assert run.report.score is None and run.report.steps == STEPS
         assert run.record.config.seed == TUNING_SEED
     configs = [Run(path).record.config for path in (out / "runs").iterdir()]
     (best,) = (config for config in configs if config.cell == "gru")

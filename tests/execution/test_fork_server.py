@@ -3,11 +3,10 @@
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import wait_until
 
 from charlm.errors import CharlmError
 from charlm.execution import fork_server
@@ -17,11 +16,6 @@ pytestmark = pytest.mark.skipif(not fork_server.CAN_FORK, reason="workers are ne
 
 TRAIN = ["--cell", "rnn", "--kernel", "loop", "--hidden-size", "4", "--batch-size", "1"]
 TRAIN += ["--seq-len", "2", "--max-steps", "1000000"]
-
-
-def wait_until(is_true: Callable[[], bool]) -> None:
-    while not is_true():
-        time.sleep(0.05)
 
 
 def read_proc(pid: int, name: str) -> str:

@@ -6,19 +6,18 @@ CHARLM_KILLS is the number of kills (make kills).
 import os
 import random
 import signal
-import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import charlm, command
+from conftest import charlm, start_charlm
 
 from charlm.results.training import StepMetrics
 from charlm.runs.metrics import iter_events, iter_metrics
 
-KILLS = int(os.environ.get("CHARLM_KILLS", "5"))
-STEPS = 1500
+KILLS = int(os.environ.get("CHARLM_KILLS", "4"))
+STEPS = 800
 OPTIONS = ["--seeds", 1, "--params", 30_000, "--embedding-dim", 8, "--batch-size", 4]
 OPTIONS += ["--seq-len", 16, "--reference", "rnn", "--max-steps", STEPS, "--save-every", 0.2]
 OPTIONS += ["--log-every", 0.2, "--trials", 2, "--baselines", "none", "--no-memory"]
@@ -57,20 +56,19 @@ def test_kills_do_not_change_the_report(tmp_path: Path, book: Path) -> None:
 
     rng = random.Random(KILLS)
     out = tmp_path / "killed"
-    words = command(*words, "--cells", "gru,rnn", "--jobs", 3, "--out", out, "--json")
+    words += ["--cells", "gru,rnn", "--jobs", 3, "--out", out, "--json"]
     kills = 0
     stderr = b""
     while True:
-        with (tmp_path / "stderr").open("wb") as file:
-            parent = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=file)
+        parent = start_charlm(*words)
         while parent.poll() is None and kills < KILLS:
-            time.sleep(1 + rng.expovariate(1) if kills else 0.05)
+            time.sleep(0.5 + rng.expovariate(2) if kills else 0.05)
             if victim := choose_victim(rng, kills, parent.pid, out):
                 with suppress(ProcessLookupError):
                     os.kill(victim, signal.SIGKILL)
                     kills += 1
-        stdout, _ = parent.communicate()
-        stderr += (tmp_path / "stderr").read_bytes()
+        stdout, errors = parent.communicate()
+        stderr += errors
         if parent.returncode == 0:
             break
         # We killed it, or one job too often, or its workers are not gone yet.

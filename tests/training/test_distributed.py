@@ -19,7 +19,7 @@ from charlm.errors import ConfigError
 from charlm.runs.run import Run
 from charlm.training.distributed import ProcessGroup, init_process_group
 
-STEPS = 800
+STEPS = 500
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
 
 SCRIPT = """
