@@ -7,7 +7,7 @@ READY = $(VENV)/.ready
 export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := check
-.PHONY: setup compare stability recipes test test-fast check lint types reference fix golden bench race memory coverage faults kills
+.PHONY: setup compare stability recipes test test-fast check lint types reference fix golden bench race memory coverage faults kills dist pythons
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -73,3 +73,10 @@ faults: $(READY)  ## flip every bit of every byte of a checkpoint: minutes
 
 kills: $(READY)  ## kill workers and comparisons at random, two hundred times: minutes
 	CHARLM_KILLS=200 $(BIN)/python -m pytest tests/execution/test_kills.py
+
+dist: $(READY)  ## dist/: the wheel and the source distribution that it is built from
+	$(BIN)/python -m build --no-isolation --outdir dist
+
+pythons:  ## the fast tests with other Pythons: make pythons PYTHONS="python3.12 python3.13"
+	for python in $(PYTHONS); do \
+	  $(MAKE) test-fast PYTHON="$$python" VENV=".venv-$$(basename "$$python")" || exit 1; done
