@@ -100,7 +100,7 @@ def redrawn_comparison(budget: int, number: int, work: Path) -> ComparisonReport
 def redrawn_text(number: int, parent: Path) -> Path:
     """Write the files of the text below a directory whose name is part of their paths."""
     root = parent / str(number + 1)
-    for source in resolve_sources([TEXT], "**/*"):
+    for source in resolve_sources([TEXT]).sources:
         path = root / f"draw-{number + 1}" / source.path
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)

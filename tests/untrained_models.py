@@ -34,7 +34,7 @@ def score_untrained(
 
 def encode_file(path: Path, vocabulary: Vocabulary) -> EncodedText:
     """Encode a file with a given vocabulary."""
-    return encode([resolve_sources([str(path)], "")], vocabulary)
+    return encode([resolve_sources([str(path)]).sources], vocabulary)
 
 
 def nats_by_definition(model: CharLM, ids: list[int]) -> float:

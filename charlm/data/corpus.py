@@ -5,9 +5,9 @@ from pathlib import Path
 
 from charlm.config import Config
 from charlm.data.encoded_text import EncodedText, encode, load_cached
-from charlm.data.sources import absolute_name, make_paths_absolute, resolve_sources
+from charlm.data.names import printable
+from charlm.data.sources import SPLITS, absolute_name, make_paths_absolute, resolve_sources
 from charlm.data.splits import (
-    SPLITS,
     cut_splits,
     plan_splits,
     too_short_error,
@@ -86,7 +86,8 @@ def load_corpus(
 
     Args:
         sources: Files (also .gz, .bz2, .xz), directories, "-" for standard input, or names of
-            built-in corpora; concatenated in this order.
+            corpora; concatenated in this order. A corpus with conventional splits keeps them if
+            it is alone and `config` leaves the splits to charlm.
         config: Decides glob, vocabulary and splits; default: `Config()`. Split by file or line,
             the text is read in the order of its splits.
         progress: Receives the number of bytes read.
@@ -105,19 +106,25 @@ def load_corpus(
             "cannot read --valid-file or --test-file from standard input: "
             "it is for the corpus. Try a file"
         )
-    sources_of = {split: resolve_sources([file], config.glob) for split, file in separate.items()}
-    plan = plan_splits(resolve_sources(names, config.glob), sources_of, config)
+    given = {split: resolve_sources([file], config.glob) for split, file in separate.items()}
+    resolved = resolve_sources(names, config.glob, config.vocab)
+    plan = plan_splits(resolved, {split: one.sources for split, one in given.items()}, config)
+    shown = printable(" ".join(names))
     with progress.counter(READING) as count:
         encoding = encode(plan.parts, _vocabulary(config, plan.split_by), count)
     if not encoding.size:
-        raise DataError(f"cannot learn from this text: {' '.join(names)} is empty. Try another")
+        raise DataError(f"cannot learn from this text: {shown} is empty. Try another")
     splits = cut_splits(encoding, plan, config)
     for split, (start, end) in splits.items():
         if split in separate and end == start:
-            raise DataError(f"cannot score {split}: {separate[split]} is empty. Try another file")
+            raise DataError(
+                f"cannot score {split}: {printable(separate[split])} is empty. Try another file"
+            )
         if end - start < 1 + (split == "train"):
-            raise too_short_error(plan, split, " ".join(names), config)
+            has_only_cr = any(note.kind == "cr" for note in encoding.metadata.notes)
+            raise too_short_error(plan, split, shown, config, has_only_cr)
     metadata = encoding.metadata
+    left_out = (*resolved.notes, *(note for one in given.values() for note in one.notes))
     record = CorpusRecord(
         sources=tuple(map(absolute_name, names)),
         digest=metadata.digest,
@@ -126,7 +133,7 @@ def load_corpus(
         splits={split: splits[split] for split in SPLITS},
         files=plan.files,
         rare_characters=encoding.count_unknown(*splits["train"]),
-        notes=metadata.notes,
+        notes=(*metadata.notes, *left_out),
     )
     return Corpus(record, encoding, config)
 
@@ -165,8 +172,8 @@ def reload_corpus(
         if found == wanted:
             difference = "the same bytes in other files"
         raise DataError(
-            f"cannot use {' '.join(names or record.sources)}: it is not the text of the run "
-            f"({difference}). Try the text that the run read"
+            f"cannot use {printable(' '.join(names or record.sources))}: it is not the text of the "
+            f"run ({difference}). Try the text that the run read"
         )
     return Corpus(record, corpus.encoding, config)
 

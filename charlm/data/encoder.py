@@ -8,25 +8,13 @@ from itertools import pairwise
 import msgspec
 import numpy as np
 
+from charlm.data.formats import HEAD_BYTES, Format, identify, legacy_encoding
 from charlm.data.sources import TextSource
 from charlm.data.vocabulary import UNICODE_CODE_POINTS
 from charlm.errors import DataError
 from charlm.progress import ProgressCallback
 from charlm.results.text import SourceOddity, TextDigest, TextNote
 from charlm.storage import files
-
-UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-TAR_MAGIC, TAR_OFFSET = b"ustar", 257
-# First bytes of what is no text, its name, and what to do.
-ARCHIVE_MAGIC = (
-    (b"PK\x03\x04", "a zip archive", "unpack it and name the directory"),
-    (b"\x1f\x8b", "gzip", "name it .gz, or unpack it"),
-    (b"BZh", "bzip2", "name it .bz2, or unpack it"),
-    (b"\xfd7zXZ\0", "xz", "name it .xz, or unpack it"),
-    (b"\x28\xb5\x2f\xfd", "zstd", "unpack it"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it and name the directory"),
-    (b"%PDF-", "a PDF", "convert it to text"),
-)
 
 
 def make_digest(sha256: str, source_bytes: Sequence[Sequence[int]]) -> TextDigest:
@@ -166,7 +154,7 @@ class Utf8Decoder:
         self.name = name
         self.refuses_nul = refuses_nul
         self.decoder = codecs.getincrementaldecoder("utf-8")()
-        self.head = b""  # first bytes: they tell what is no text
+        self.format: Format | None = None  # that the first bytes tell, unless it is text
         self.offset = 0  # of the next chunk, in bytes
         self.line = self.column = 1  # of the next character
         self._line_ends = {"\r\n": 0, "\r": 0, "\n": 0}  # seen so far
@@ -177,6 +165,8 @@ class Utf8Decoder:
     def oddities(self) -> list[SourceOddity]:
         """Oddities that were found in the source and are kept."""
         found: list[SourceOddity] = ["bom"] if self.has_bom else []
+        if self.format:
+            found.append("no_text")
         if self._line_ends["\r\n"]:
             found.append("crlf")
         elif self._line_ends["\r"] and not self._line_ends["\n"]:
@@ -186,12 +176,15 @@ class Utf8Decoder:
     def decode_text(self, chunk: bytes) -> str:
         """Decode a chunk of text, b"" at the end. Note oddities, which are kept as they are."""
         line = self.line
+        if not self.offset and (found := identify(chunk)):
+            raise DataError(
+                f"cannot read text: {self.name} {found.verb} {found.name}. Try {found.advice}"
+            )
         text = self.decode(chunk)
         if self.refuses_nul and "\0" in text:
             nul_line = line + text[: text.index("\0")].count("\n")
             raise DataError(
-                f"cannot read text: {self.name} has a NUL on line {nul_line}. "
-                f"{self._advice('Try --vocab bytes')}"
+                f"cannot read text: {self.name} has a NUL on line {nul_line}. Try --vocab bytes"
             )
         return text
 
@@ -203,8 +196,7 @@ class Utf8Decoder:
         """
         if not self.offset:
             self.has_bom = chunk.startswith(codecs.BOM_UTF8)
-        if len(self.head) < 2 * TAR_OFFSET:
-            self.head += chunk[: 2 * TAR_OFFSET]
+            self.format = identify(chunk)
         pending, _ = self.decoder.getstate()
         try:
             text = self.decoder.decode(chunk, final=not chunk)
@@ -215,7 +207,7 @@ class Utf8Decoder:
             raise DataError(
                 f"cannot read text: {self.name} is not UTF-8 at byte "
                 f"{self.offset - len(pending) + error.start} (line {line}, column {column}). "
-                f"{self._advice('Try to convert it, or --vocab bytes')}"
+                f"{_advice(error.object, error.start)}"
             ) from None
         self.offset += len(chunk)
         self._count_line_ends(text)
@@ -233,13 +225,10 @@ class Utf8Decoder:
         self._line_ends["\r"] += text.count("\r")
         self._ends_in_cr = text.endswith("\r")
 
-    def _advice(self, default: str) -> str:
-        """Return what to try, by the first bytes of the source if they tell what it is."""
-        for magic, kind, advice in ARCHIVE_MAGIC:
-            if self.head.startswith(magic):
-                return f"It is {kind}. Try to {advice}"
-        if self.head[TAR_OFFSET:].startswith(TAR_MAGIC):
-            return "It is a tar archive. Try to unpack it and name the directory"
-        if self.head[:2] in UTF16_BOMS:
-            return "It looks like UTF-16. Try iconv -f utf-16 -t utf-8, or --vocab bytes"
-        return default
+
+def _advice(data: bytes, place: int) -> str:
+    """Return what to try with a text whose bytes are not UTF-8 at this place."""
+    found = legacy_encoding(data[max(0, place - HEAD_BYTES // 2) : place + HEAD_BYTES // 2])
+    if found is None:
+        return "Try to convert it, or --vocab bytes"
+    return f"It {found.verb} {found.name}. Try {found.advice}"

@@ -1,4 +1,4 @@
-"""Text sources: files, directories, standard input, compressed files and built-in corpora.
+"""Text sources: files, folders, standard input, compressed files and named corpora.
 
 Nothing is rewritten: a corpus is exactly the concatenated bytes of its sources.
 """
@@ -14,13 +14,22 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import partial
+from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import IO, TypeVar, cast
+from typing import IO, NamedTuple, TypeVar, cast
 
-from charlm.errors import ConfigError, DataError, InputNotFoundError
+from charlm.data.catalog import catalog, corpus_names
+from charlm.data.corpus_cache import corpus_files
+from charlm.data.folders import matching_files, text_files
+from charlm.data.names import absolute, as_path, printable
+from charlm.errors import DataError, InputNotFoundError
+from charlm.results.text import TextNote
 
 CHUNK_BYTES = 1 << 22
+CONTINUATION_BYTES = bytes(range(0x80, 0xC0))  # of a character in UTF-8
+SPLITS = ("train", "valid", "test")
 T = TypeVar("T")
 EXCLUDED_DIRECTORIES = frozenset(  # of python-source: tests, packages, and tables instead of code
     {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
@@ -49,8 +58,9 @@ class TextSource:
     span: tuple[int, int] | None = None  # first byte that is read and one past the last; None: all
 
     def excerpt(self, start: int, end: int) -> "TextSource":
-        """Return the source of these bytes alone."""
-        return replace(self, span=(start, end))
+        """Return the source of these of its bytes alone."""
+        first, last = self.span or (0, sys.maxsize)
+        return replace(self, span=(first + start, min(first + end, last)))
 
     def chunks(self) -> Iterator[bytes]:
         """Iterate over the bytes in chunks.
@@ -75,24 +85,33 @@ class TextSource:
             raise _unreadable_error(self.name, error) from error
 
 
-def resolve_sources(names: Sequence[str], glob: str) -> list[TextSource]:
-    """Return the sources that names stand for, in their order; files of a directory sorted.
+class ResolvedSources(NamedTuple):
+    """What names of texts stand for."""
+
+    sources: list[TextSource]
+    notes: tuple[TextNote, ...] = ()  # on files of folders that were left out
+    splits: Mapping[str, list[TextSource]] = {}  # of a corpus that is split by convention
+
+
+def resolve_sources(names: Sequence[str], glob: str = "", vocab: str = "chars") -> ResolvedSources:
+    """Return the sources that names stand for, in their order; files of a folder sorted.
 
     Args:
-        names: Files, directories, "-" for standard input, or names of built-in corpora.
-        glob: Pattern of the files that are read in a directory.
+        names: Files, folders, "-" for standard input, or names of corpora.
+        glob: Pattern of the files that are read in a folder; empty: all text files.
+        vocab: "chars" if no split may begin within a character.
 
     Raises:
         InputNotFoundError: A source does not exist, is empty or cannot be read.
         ConfigError: The pattern is invalid.
+        DataError: A downloaded corpus is damaged.
     """
-    sources: list[TextSource] = []
-    for name in names:
-        try:
-            sources += _resolve(name, Path(name), glob)
-        except OSError as error:
-            raise _unreadable_error(name, error) from error
-    return sources
+    resolved = [_resolve(name, glob, vocab) for name in names]
+    return ResolvedSources(
+        [source for one in resolved for source in one.sources],
+        tuple(note for one in resolved for note in one.notes),
+        resolved[0].splits if len(resolved) == 1 else {},
+    )
 
 
 def spool(name: str, pieces: Iterable[bytes]) -> TextSource:
@@ -111,7 +130,7 @@ def spool(name: str, pieces: Iterable[bytes]) -> TextSource:
 
 def absolute_name(name: str) -> str:
     """Return the name as a run records it: valid in any working directory."""
-    return name if name == "-" or name in NAMED_CORPORA else str(Path(name).absolute())
+    return name if name == "-" or name in corpus_names() else absolute(as_path(name))
 
 
 def make_paths_absolute(settings: Mapping[str, T]) -> dict[str, T | str]:
@@ -150,53 +169,86 @@ def python_source() -> list[TextSource]:
     return [_file_source(path, library) for path in sorted(paths)]
 
 
-NAMED_CORPORA: dict[str, Callable[[], list[TextSource]]] = {
+BUILT_IN_SOURCES: dict[str, Callable[[], list[TextSource]]] = {
     "python-docs": python_docs,
     "python-source": python_source,
 }
 
 
-def _resolve(name: str, path: Path, glob: str) -> list[TextSource]:
-    if name == "-":
-        if sys.stdin is None:
-            raise InputNotFoundError("cannot read text: standard input is closed. Try a file")
-        return [spool(name, iter(partial(sys.stdin.buffer.read, CHUNK_BYTES), b""))]
-    if name in NAMED_CORPORA:
-        return NAMED_CORPORA[name]()
-    if path.is_dir():
-        return [_file_source(file, path) for file in _list_directory(path, glob)]
-    if path.is_file():
-        return [_file_source(path, path.parent)]
-    if path.exists():
-        with path.open("rb") as pipe:
-            return [spool(name, iter(partial(pipe.read, CHUNK_BYTES), b""))]
-    raise InputNotFoundError(
-        f"cannot read {name}: there is no such file, and no corpus of that name. "
-        f"Try a path, or one of {', '.join(NAMED_CORPORA)}"
+def _resolve(name: str, glob: str, vocab: str) -> ResolvedSources:
+    path = as_path(name)
+    try:
+        if name == "-":
+            return ResolvedSources([_standard_input()])
+        if name in BUILT_IN_SOURCES:
+            return ResolvedSources(BUILT_IN_SOURCES[name]())
+        if name in catalog():
+            return _downloaded(name, vocab)
+        if path.is_dir() and glob:
+            matching = matching_files(path, glob)
+            return ResolvedSources([_file_source(file, path) for file in matching])
+        if path.is_dir():
+            folder = text_files(path)
+            files = [_file_source(file, path, _open_plain) for file in folder.texts]
+            return ResolvedSources(files, folder.left_out)
+        if path.is_file():
+            return ResolvedSources([_file_source(path, path.parent)])
+        if path.exists():
+            with path.open("rb") as pipe:
+                return ResolvedSources([spool(printable(name), _chunks(pipe))])
+    except OSError as error:
+        raise _unreadable_error(printable(name), error) from error
+    raise _missing_error(name)
+
+
+def _standard_input() -> TextSource:
+    if sys.stdin is None:
+        raise InputNotFoundError("cannot read text: standard input is closed. Try a file")
+    return spool("-", _chunks(sys.stdin.buffer))
+
+
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+    return iter(partial(file.read, CHUNK_BYTES), b"")
+
+
+def _downloaded(name: str, vocab: str) -> ResolvedSources:
+    """Return the texts of a downloaded corpus, and its conventional splits."""
+    sources: list[TextSource] = []
+    splits: dict[str, list[TextSource]] = {}
+    for path, split in corpus_files(name):
+        sources.append(_file_source(path, path.parent, _open_plain))
+        if split:
+            splits.setdefault(split, []).append(sources[-1])
+    if sizes := catalog()[name].split_bytes:
+        (source,) = sources
+        edges = [_edge(source, edge, vocab) for edge in accumulate(sizes, initial=0)]
+        parts = (source.excerpt(start, end) for start, end in pairwise(edges))
+        splits = {split: [part] for split, part in zip(SPLITS, parts, strict=True)}
+    return ResolvedSources(sources, (), splits)
+
+
+def _edge(source: TextSource, edge: int, vocab: str) -> int:
+    """Return a place in a text, or that of the next character if it is within one."""
+    with source.open() as file:
+        file.seek(edge)
+        following = file.read(4) if vocab == "chars" else b""
+    return edge + len(following) - len(following.lstrip(CONTINUATION_BYTES))
+
+
+def _missing_error(name: str) -> InputNotFoundError:
+    near = get_close_matches(name, corpus_names(), n=1)
+    advice = f"Try {near[0]}" if near else "Try a path, or one of charlm corpora list"
+    return InputNotFoundError(
+        f"cannot read {printable(name)}: there is no such file, and no corpus of that name. "
+        f"{advice}"
     )
 
 
-def _list_directory(directory: Path, glob: str) -> list[Path]:
-    for _ in os.walk(directory, onerror=_raise):  # glob skips what it cannot list
-        pass
-    try:
-        paths = sorted(path for path in directory.glob(glob) if path.is_file())
-    except (ValueError, NotImplementedError) as error:
-        raise ConfigError(f"cannot use --glob {glob}: {error}. Try another pattern") from error
-    if not paths:
-        raise InputNotFoundError(
-            f"cannot read {directory}: no file in it matches {glob}. Try another --glob"
-        )
-    return paths
-
-
-def _file_source(path: Path, root: Path) -> TextSource:
-    opener = partial(OPENERS.get(path.suffix, _open_plain), path)
-    return TextSource(str(path), opener, path.relative_to(root).as_posix())
-
-
-def _raise(error: OSError) -> None:
-    raise error
+def _file_source(
+    path: Path, root: Path, opener: Callable[[Path], IO[bytes]] | None = None
+) -> TextSource:
+    opener = opener or OPENERS.get(path.suffix, _open_plain)
+    return TextSource(printable(path), partial(opener, path), path.relative_to(root).as_posix())
 
 
 def _damaged_archive_error(name: str, error: Exception) -> DataError:

@@ -12,12 +12,11 @@ import numpy as np
 from charlm.config import Config
 from charlm.data.encoded_text import EncodedText
 from charlm.data.lines import split_lines
-from charlm.data.sources import TextSource
+from charlm.data.sources import SPLITS, ResolvedSources, TextSource
 from charlm.errors import DataError
 from charlm.results.text import SplitBy, VocabularyRule
 from charlm.settings.values import parse_split_ratios
 
-SPLITS = ("train", "valid", "test")
 MIN_FILES = 100  # from which on a text is split by file
 HASHES = 1 << 64  # number of values of a hash
 SALT = b"charlm"  # makes the splits of python-source come near their ratios
@@ -45,25 +44,34 @@ class SplitPlan(NamedTuple):
 
 
 def plan_splits(
-    sources: Sequence[TextSource],
+    corpus: ResolvedSources,
     separate: Mapping[str, Sequence[TextSource]],
     config: Config,
 ) -> SplitPlan:
     """Share the sources of a corpus among its splits.
 
     Args:
-        sources: Corpus.
+        corpus: Its sources, and its splits if it has some by convention.
         separate: Split -> sources that were given for it.
         config: Decides how the text is split.
 
     Raises:
         DataError: There are too few files, lines or characters.
     """
-    split_by = config.split_by
-    if split_by == "auto":
-        split_by = "file" if len(sources) >= MIN_FILES else "position"
+    sources = corpus.sources
+    split_by: SplitBy = "position"
+    if config.split_by != "auto":
+        split_by = config.split_by
+    elif corpus.splits and config.split_ratios == Config().split_ratios:
+        split_by = "corpus"
+    elif len(sources) >= MIN_FILES:
+        split_by = "file"
     shared = shared_splits(separate)
-    if split_by == "position":
+    parts: dict[tuple[str, ...], list[TextSource]]
+    if split_by == "corpus":
+        by_split = {**corpus.splits, **separate}
+        parts = {(split,): list(by_split[split]) for split in SPLITS}
+    elif split_by == "position":
         parts = {shared: list(sources)}
         parts |= {(split,): list(part) for split, part in separate.items()}
     else:
@@ -190,7 +198,9 @@ def _starts(chunk: bytes) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     return (np.frombuffer(chunk, np.uint8) & 0xC0) != 0x80
 
 
-def too_short_error(plan: SplitPlan, split: str, name: str, config: Config) -> DataError:
+def too_short_error(
+    plan: SplitPlan, split: str, name: str, config: Config, has_only_cr: bool
+) -> DataError:
     """Return the error of a text with too little for a split."""
     if plan.split_by == "file":
         files = sum(map(len, plan.parts))
@@ -199,6 +209,9 @@ def too_short_error(plan: SplitPlan, split: str, name: str, config: Config) -> D
     elif plan.split_by == "line":
         problem = f"too few lines of {name} fall to {split}"
         advice = "Try more lines, or --split-by position"
+        if has_only_cr:
+            problem += ", as it ends lines with CR alone"
+            advice = r"Try to convert it by tr '\r' '\n'"
     else:
         problem = f"{name} is too short to cut into {config.split_ratios} ({split} would be empty)"
         advice = "Try more text"

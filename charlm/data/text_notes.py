@@ -7,6 +7,7 @@ import bz2
 import hashlib
 import math
 import random
+from collections.abc import Sequence
 from itertools import islice, pairwise
 
 import msgspec
@@ -14,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charlm.data.corpus import Corpus
+from charlm.data.encoded_text import EncodedText
 from charlm.data.vocabulary import TokenIds
-from charlm.results.text import TextNote, TextNotes
+from charlm.results.text import SourceOddity, TextNote, TextNotes
 from charlm.storage import files
 
 CACHE_VERSION = 2
@@ -33,6 +35,8 @@ MAX_FREQUENCY_LOSS = 0.1
 # Measured: names and single sentences 1.0015 at most, verse, prose and code 1.006 at least.
 MAX_ORDER_GAIN = 1.003
 MAX_ITEM_LENGTH = 64  # mean bytes of a line
+COMPARED: tuple[SourceOddity, ...] = ("bom", "crlf", "cr")  # of a text with that of a run
+MAX_UNSEEN = 8  # characters that are named
 MIN_ITEMS, MAX_ITEM_BYTES = 200, 1 << 18  # that are looked at
 Hashes = NDArray[np.uint64]
 Mask = NDArray[np.bool_]
@@ -54,6 +58,34 @@ def inspect_text(corpus: Corpus) -> tuple[TextNote, ...]:
         files.make_directory(path.parent)
         files.write_atomic(path, msgspec.json.encode(TextNotes(cached)))
     return (*corpus.record.notes, *cached)
+
+
+def compare_with_run(
+    encoding: EncodedText, notes: Sequence[TextNote], known: Sequence[TextNote], name: str
+) -> tuple[TextNote, ...]:
+    """Return what is odd about a text that a run scores, in comparison with the text of the run.
+
+    Args:
+        encoding: Text, in the vocabulary of the run.
+        notes: Oddities of the text.
+        known: Oddities of the text of the run.
+        name: Name of the text, for messages.
+    """
+    kinds, known_kinds = {note.kind for note in notes}, {note.kind for note in known}
+    compared = [
+        msgspec.structs.replace(note, compared="added") if note.kind in COMPARED else note
+        for note in notes
+        if note.kind not in known_kinds
+    ]
+    compared += [
+        TextNote(kind, name, compared="lacking") for kind in COMPARED if kind in known_kinds - kinds
+    ]
+    unseen = encoding.unknown_characters()
+    if unseen:
+        characters = "".join(list(unseen)[:MAX_UNSEEN])
+        total = sum(unseen.values())
+        compared.append(TextNote("unseen", name, value=total, characters=characters))
+    return tuple(compared)
 
 
 def verbatim_mask(train: TokenIds, text: TokenIds, length: int = VERBATIM_LENGTH) -> Mask:

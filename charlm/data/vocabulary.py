@@ -62,6 +62,13 @@ class Vocabulary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         id_of = {token: index for index, token in enumerate(self.tokens)}
         return [id_of.get(ord(character), len(self.tokens)) for character in text]
 
+    def find_unknown(self, text: str) -> list[str]:
+        """Return the characters of a text that are no tokens, each once, in order."""
+        if self.kind == "bytes":
+            return []
+        tokens = set(self.tokens)
+        return [character for character in dict.fromkeys(text) if ord(character) not in tokens]
+
     def decode(self, ids: TokenIds) -> bytes:
         """Return the UTF-8 bytes of ids, (length,), without an unknown token among them."""
         tokens = np.array(self.tokens, dtype="<u4")[ids]

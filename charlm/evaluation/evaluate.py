@@ -6,8 +6,9 @@ import msgspec
 
 from charlm.data.corpus import READING, Sources, reload_corpus
 from charlm.data.encoded_text import encode
-from charlm.data.sources import resolve_sources
-from charlm.data.splits import SPLITS
+from charlm.data.names import printable
+from charlm.data.sources import SPLITS, resolve_sources
+from charlm.data.text_notes import compare_with_run
 from charlm.errors import ConfigError
 from charlm.evaluation.scoring import score_split, score_text
 from charlm.execution.device import select_device
@@ -39,7 +40,7 @@ def evaluate(
         text: File, directory or built-in corpus that is scored whole instead of a split.
         checkpoint: "best" on validation, or "last".
         kernel: Name of a kernel, or "auto" for the fastest one.
-        device: "auto", "cpu", "cuda" or "cuda:N".
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         threads: Threads on a CPU.
         sources: Where the corpus of the run is now, if it was moved.
         progress: Receives numbers of bytes read, then of tokens scored.
@@ -58,11 +59,11 @@ def evaluate(
     record = run.record
     notes: tuple[TextNote, ...] = ()
     if text is not None:
-        text_sources = resolve_sources([str(text)], record.config.glob)
+        resolved = resolve_sources([str(text)], record.config.glob)
         with progress.counter(READING) as count:
-            encoding = encode([text_sources], run.vocabulary, count)
-        known = {note.kind for note in record.text.notes}
-        notes = tuple(note for note in encoding.metadata.notes if note.kind not in known)
+            encoding = encode([resolved.sources], run.vocabulary, count)
+        found = (*encoding.metadata.notes, *resolved.notes)
+        notes = compare_with_run(encoding, found, record.text.notes, printable(text))
         with progress.counter("scoring") as count:
             score = score_text(model, run.vocabulary, encoding, (0, encoding.size), count)
     else:

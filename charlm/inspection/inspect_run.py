@@ -14,6 +14,7 @@ from charlm.cells.base import Cell
 from charlm.cells.names import cell_label
 from charlm.data.corpus import Corpus, Sources, reload_corpus
 from charlm.data.encoded_text import encode
+from charlm.data.names import printable
 from charlm.data.sources import resolve_sources
 from charlm.errors import ConfigError, DataError, DivergedError
 from charlm.evaluation.scoring import STREAMING_PROTOCOL, iter_token_nll
@@ -88,12 +89,12 @@ def read_text(
         is_truncated = len(span.ids) < len(vocabulary.encode(text))
         return span, InspectedText(source="string", is_truncated=is_truncated)
     if file is not None:
-        text_sources = resolve_sources([str(file)], run.record.config.glob)
+        text_sources = resolve_sources([str(file)], run.record.config.glob).sources
         with progress.counter("reading the file") as tick:
             encoding = encode([text_sources], vocabulary, tick)
         span = span_from_corpus(encoding, (0, encoding.size), MAX_LENGTH, vocabulary)
         is_truncated = encoding.size > MAX_LENGTH
-        return span, InspectedText(source="file", path=str(file), is_truncated=is_truncated)
+        return span, InspectedText(source="file", path=printable(file), is_truncated=is_truncated)
     start, end = corpus.record.splits["test"]
     span = span_from_corpus(corpus.encoding, (start, end), DEFAULT_LENGTH, vocabulary)
     return span, InspectedText(source="test", is_truncated=end - start > DEFAULT_LENGTH)

@@ -4,27 +4,32 @@ from typing import Literal
 
 import msgspec
 
-SplitBy = Literal["position", "file", "line"]
+SplitBy = Literal["position", "file", "line", "corpus"]
 UnitKind = Literal["file", "line", "block"]
-SourceOddity = Literal["bom", "crlf", "cr", "glued", "not_utf8"]
-TextOddity = Literal[
-    SourceOddity, "verbatim", "verbatim_unmeasured", "unlike_train", "independent_lines"
-]
+SourceOddity = Literal["bom", "crlf", "cr", "glued", "not_utf8", "no_text"]
+SplitOddity = Literal["verbatim", "verbatim_unmeasured", "unlike_train", "independent_lines"]
+TextOddity = Literal[SourceOddity, SplitOddity, "left_out", "unseen"]
+LeftOut = Literal["archive", "compressed", "binary", "encoding", "empty", "hidden"]
 
 
 class TextNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An oddity of a text, which was kept unchanged.
 
     Of sources: a byte order mark, line ends CRLF or CR alone, no line end before the next file,
-    bytes that are not UTF-8. Of the test split: it stands verbatim in the training split, this is
-    not measured, or it has other characters. Of the lines: they are independent items.
+    bytes that are not UTF-8 or of another format. Of the test split: it stands verbatim in the
+    training split, this is not measured, or it has other characters. Of the lines: they are
+    independent items. Of a folder: files that were left out. Of a text that is scored with a run:
+    characters that its vocabulary lacks.
     """
 
     kind: TextOddity  # which oddity
     source: str = ""  # name of the first file; empty: the whole text
     files: int = 1  # with this oddity
-    value: float = 0.0  # verbatim: share of test; unlike_train: its bits/char by train's unigram
+    value: float = 0.0  # verbatim: share of test; unlike_train: its bits by train; unseen: number
     reference: float = 0.0  # unlike_train: bits/char of the test split by its own unigram
+    reason: LeftOut | None = None  # left_out: why
+    compared: Literal["", "added", "lacking"] = ""  # with the text of the run, if another is scored
+    characters: str = ""  # unseen: the most frequent ones
 
 
 class TextDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,7 +75,7 @@ class CorpusRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     sources: tuple[str, ...]  # absolute paths or names of built-in corpora
     digest: TextDigest
     characters: int | None  # None if the bytes are not UTF-8
-    split_by: SplitBy  # what a split is made of
+    split_by: SplitBy  # what a split is made of; corpus: a named corpus has splits of its own
     splits: dict[str, tuple[int, int]]  # name -> first token and one past the last
     files: dict[str, int]  # split -> files in it; empty unless the text is split by file
     rare_characters: int  # characters of the training split that are too rare for the vocabulary

@@ -4,14 +4,28 @@ import math
 
 from charlm.results.inspection import InspectedText
 from charlm.results.jobs import JobProgress
-from charlm.results.text import SourceOddity, TextNote
+from charlm.results.text import LeftOut, TextNote, TextOddity
 
-ODDITIES: dict[SourceOddity, str] = {
+ODDITIES: dict[TextOddity, str] = {
     "bom": "begins with a byte order mark: kept as a character",
     "crlf": "ends lines with CRLF: kept as two characters each",
     "cr": "ends lines with CR alone: kept, so it has no newline",
     "glued": "has no line end before the next file: its last line goes on there",
     "not_utf8": "is not UTF-8: the splits are cut in bytes",
+    "no_text": "begins like an archive, a binary file or UTF-16: its bytes are read as they are",
+}
+COMPARED: dict[str, str] = {  # oddities of one of two texts
+    "bom": "begin with a byte order mark",
+    "crlf": "end lines with CRLF",
+    "cr": "end lines with CR alone",
+}
+LEFT_OUT: dict[LeftOut, tuple[str, str]] = {  # one file, several files
+    "archive": ("an archive", "archives"),
+    "compressed": ("a compressed file", "compressed files"),
+    "binary": ("a binary file", "binary files"),
+    "encoding": ("a text that is not UTF-8", "texts that are not UTF-8"),
+    "empty": ("an empty file", "empty files"),
+    "hidden": ("a hidden file or folder", "hidden files or folders"),
 }
 
 
@@ -39,8 +53,21 @@ def describe_text_note(note: TextNote) -> str:
             "the lines seem to be independent items: --split-by line shuffles them among the "
             "splits, and keeps identical ones in the same split"
         )
+    if note.kind == "left_out" and note.reason:
+        one, several = LEFT_OUT[note.reason]
+        what = f"{note.files:,} {several}, such as" if note.files > 1 else f"{one},"
+        return f"left out: {what} {note.source}"
+    if note.kind == "unseen":
+        names = ", ".join(map(ascii, note.characters))
+        return (
+            f"{note.value:,.0f} characters of {note.source} are not in the vocabulary of the run, "
+            f"most of them {names}: each costs 20 bits more than the unknown token"
+        )
+    if note.compared == "lacking":
+        return f"{note.source} does not {COMPARED[note.kind]}, as the text of the run does"
     others = f" (and {note.files - 1:,} other files)" if note.files > 1 else ""
-    return f"{note.source}{others} {ODDITIES[note.kind]}"
+    unlike = ", unlike the text of the run" if note.compared == "added" else ""
+    return f"{note.source}{others} {ODDITIES[note.kind]}{unlike}"
 
 
 def describe_text_origin(text: InspectedText) -> str:
