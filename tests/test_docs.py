@@ -14,11 +14,17 @@ import pytest
 import typer  # noqa: TID251
 from typer.exceptions import TyperException  # noqa: TID251
 
+import charlm
+from charlm.cells.names import CELL_NAMES
 from charlm.cli.main import app
+from charlm.config import Config, option_name
+from charlm.probes.base import PROBES
 from charlm.reporting.terminal.comparison import print_comparison
 from charlm.results import comparison, timing
+from charlm.tasks.base import TASKS
 
 ROOT = Path(__file__).parent.parent
+REFERENCE = ROOT / "docs" / "reference"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -48,10 +54,10 @@ def documented_commands() -> list[str]:
     return list(dict.fromkeys(commands))
 
 
-# The reference of files and keys
+# The reference
 
 
-def test_reference_of_files_is_up_to_date() -> None:
+def test_reference_is_up_to_date() -> None:
     assert load_script("reference").main(["--check"]) == 0
 
 
@@ -59,12 +65,12 @@ def test_reference_refuses_stale_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reference = load_script("reference")
-    monkeypatch.setattr(reference, "ROOT", tmp_path)
-    monkeypatch.setattr(reference, "OUTPUT", tmp_path / "files.md")
+    monkeypatch.setattr(reference, "OUTPUT", tmp_path)
+    monkeypatch.setattr(reference, "PAGES", {"cells.md": lambda: "# Cells", "x.md": lambda: "x"})
     assert reference.main(["--check"]) == 1
-    assert "stale: run `make reference`" in capsys.readouterr().err
+    assert "cells.md, x.md. Run `make reference`" in capsys.readouterr().err
     assert reference.main([]) == 0 and reference.main(["--check"]) == 0
-    (tmp_path / "files.md").write_text("an older one")
+    (tmp_path / "x.md").write_text("an older one")
     assert reference.main(["--check"]) == 1
 
 
@@ -77,20 +83,33 @@ class Undocumented(msgspec.Struct):
 
 
 def test_reference_refuses_key_without_meaning() -> None:
-    reference = load_script("reference")
+    reference = load_script("reference_files")
     with pytest.raises(LookupError, match=r"Undocumented\.bare$") as error:
         reference.describe_struct(Undocumented)
     assert "plain" not in str(error.value) and "hidden_size" not in str(error.value)
 
 
 def test_reference_has_every_struct_of_results() -> None:
-    reference = load_script("reference")
-    page = reference.OUTPUT.read_text()
+    reference = load_script("reference_files")
+    page = (REFERENCE / "files.md").read_text()
     for struct in reference.written_structs():
         assert f"\n### {struct.__name__}\n" in page
         for key in struct.__struct_encode_fields__:
             assert f"| `{key}` |" in page
     assert reference.undocumented() == []
+
+
+def test_reference_has_every_command_setting_cell_probe_task_and_name() -> None:
+    pages = {path.stem: path.read_text() for path in REFERENCE.glob("*.md")}
+    for words in load_script("reference_cli").commands():
+        assert f"\n## charlm {' '.join(words)}\n" in pages["cli"]
+    for field in msgspec.structs.fields(Config):
+        assert f"`{option_name(field.name)}`" in pages["settings"]
+    for page, names in (("cells", CELL_NAMES), ("probes", PROBES), ("tasks", TASKS)):
+        for name in names:
+            assert f"\n## {name}\n" in pages[page]
+    for name in set(charlm.__all__) - {"__version__"}:
+        assert f"\n### {name}\n" in pages["python-api"]
 
 
 # Commands and links
