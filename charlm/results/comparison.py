@@ -8,7 +8,7 @@ import msgspec
 from charlm.results.baselines import BaselineResult
 from charlm.results.comparison_plan import Matching, Role
 from charlm.results.probes import ProbesReport
-from charlm.results.text import TextNote
+from charlm.results.text import TextNote, UnitKind
 from charlm.results.timing import TimingReport
 from charlm.results.tuning import Setting, TuningReport
 from charlm.results.verdicts import (
@@ -121,7 +121,7 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     level: float  # familywise error rate
     correction: Literal["Holm"]  # for the number of cells
     units: int  # files or blocks of the scored text: what is resampled
-    unit_kind: Literal["file", "line", "block"]  # kind of these units
+    unit_kind: UnitKind  # kind of these units
     margins: dict[JudgedQuantity, float]  # judged quantity -> smallest relevant difference
 
 

@@ -149,6 +149,32 @@ def test_nobody_remembers_if_no_interval_is_above_zero() -> None:
     )
 
 
+def without_interval(row: EntryRow) -> EntryRow:
+    """Return a row without intervals, as there are too few seeds."""
+    assert row.memory and row.memory.beyond_64
+    replace = msgspec.structs.replace
+    beyond = replace(row.memory.beyond_64, ci_low=None, ci_high=None)
+    return replace(row, memory=replace(row.memory, beyond_64=beyond))
+
+
+def test_no_cell_has_the_highest_of_equal_zeros() -> None:
+    nothing = verdict("equivalent", 0.0, 0.0)
+    zeros = [row("gru", 2.3, beyond=0.0), row("lstm", 2.4, verdict("worse", 0.1), 0.0, nothing)]
+    missing = Verdict(label="inconclusive", insufficient=None)
+    alone = [row("gru", 2.3, beyond=0.0), row("lstm", 2.4, verdict("worse", 0.1), 0.0002, missing)]
+    words = "mbit/char lost when all beyond 64 characters is other text."
+    assert answer_comparison(report(*zeros)).endswith(
+        f"; no cell showed any memory: 0 [-6, 6] {words}"
+    )
+    assert answer_comparison(report(*map(without_interval, alone))).endswith(
+        f"; no cell showed any memory: 0 {words}"
+    )
+    some = [alone[0], row("lstm", 2.4, verdict("worse", 0.1), 0.002, missing)]
+    assert answer_comparison(report(*map(without_interval, some))).endswith(
+        f"; lstm has the highest mean of memory, 2 {words}"
+    )
+
+
 def test_too_few_seeds_give_a_mean_and_no_verdict() -> None:
     missing = InsufficientData(cause="seeds", available=2, needed=6)
     nothing = Verdict(label="inconclusive", insufficient=missing)

@@ -24,6 +24,7 @@ from charlm.results.baselines import BaselineResult
 from charlm.results.comparison_plan import QuantityRange
 from charlm.results.jobs import JobProgress
 from charlm.results.tasks import LevelResult, TaskScore
+from charlm.results.text import UnitKind
 from charlm.results.verdicts import InsufficientData, Power, Verdict
 
 
@@ -71,6 +72,23 @@ def test_comparison_says_how_runs_were_scored() -> None:
         "Reference: gru. In brackets: 95 % intervals over 2 seeds and 20 files of the test split, "
         "paired. Verdicts: familywise error rate 5 % for each quantity (Holm)."
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "words"),
+    [
+        ("block", 1, "1 block of the test"),
+        ("line", 1, "1 group of lines of the test"),
+        ("line", 200, "200 groups of lines of the test"),
+        ("file", 1, "1 file of the test"),
+        ("block", 1000, "1,000 blocks of the test"),
+    ],
+)
+def test_units_are_singular_or_plural(kind: UnitKind, count: int, words: str) -> None:
+    report = comparison_report([entry_row("gru")], "gru")
+    statistics = msgspec.structs.replace(report.statistics, unit_kind=kind, units=count)
+    changed = msgspec.structs.replace(report, statistics=statistics)
+    assert f" and {words} split" in describe_statistics(changed)
 
 
 def test_missing_data_is_said_with_what_it_would_take() -> None:

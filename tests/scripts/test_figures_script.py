@@ -34,6 +34,9 @@ def test_figures_of_a_comparison_stand_alone(tmp_path: Path) -> None:
         named = {name for name in (*cells, "1/4 of the steps", "chosen") if name in shown}
         assert named == ({*cells} if has_all_cells else {"1/4 of the steps", "chosen"}), path
         assert has_all_cells or shown[0].startswith(f"{own}: ")
+    tuned = [path for path in written if path.stem.startswith("tuning-")]
+    # The last cell, of which no trial learned anything, has no figure of its own.
+    assert {path.stem.split("-", 2)[2] for path in tuned if "expected" not in path.name} == {*cells}
 
 
 @pytest.mark.slow

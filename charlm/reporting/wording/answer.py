@@ -75,6 +75,9 @@ def _memory_clause(report: ComparisonReport) -> str:
     value = _value(report, best, quantity)
     meaning = quantity_description(quantity, report.unit)
     lows = [each.ci_low for row in ranked if (each := judged_quantity(row, quantity))]
+    shown = {format_quantity(quantity, mean(row, quantity)) for row in ranked}
+    if shown == {format_quantity(quantity, 0.0)} and not any(low and low > 0 for low in lows):
+        return f"no cell showed any memory: {value} {meaning}"
     if all(low is not None and low <= 0 for low in lows):
         most = f"at most {value} ({best.name}) {meaning}"
         return f"no cell is shown to remember that far back: {most}"

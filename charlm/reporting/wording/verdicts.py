@@ -1,26 +1,31 @@
 """Verdicts in words: their statistical method, and what is missing for one."""
 
+from collections.abc import Mapping
+
 from charlm.reporting.formatting import pluralize
 from charlm.reporting.wording.quantities import QUANTITIES, judged_quantity
 from charlm.reporting.wording.rows import cell_rows
 from charlm.results.comparison import ComparisonReport
+from charlm.results.text import UnitKind
 from charlm.results.verdicts import InsufficientData, Power
 
-UNIT_KINDS = {
-    "file": "files",
-    "line": "groups of lines",
-    "block": "blocks",
+UNIT_KINDS: Mapping[UnitKind, tuple[str, str]] = {  # one, several
+    "file": ("file", "files"),
+    "line": ("group of lines", "groups of lines"),
+    "block": ("block", "blocks"),
 }
 
 
 def describe_statistics(report: ComparisonReport) -> str:
     """Return the statistical method of the verdicts."""
     statistics, seeds = report.statistics, len(cell_rows(report)[0].seeds)
+    one, several = UNIT_KINDS[statistics.unit_kind]
+    units = f"{statistics.units:,} {one if statistics.units == 1 else several}"
     return (
         f"Reference: {statistics.reference}. In brackets: 95 % intervals over "
-        f"{pluralize(seeds, 'seed')} and {statistics.units:,} {UNIT_KINDS[statistics.unit_kind]} "
-        f"of the {report.corpus.scored_split} split, paired. Verdicts: familywise "
-        f"error rate {100 * statistics.level:g} % for each quantity ({statistics.correction})."
+        f"{pluralize(seeds, 'seed')} and {units} of the {report.corpus.scored_split} split, "
+        f"paired. Verdicts: familywise error rate {100 * statistics.level:g} % for each quantity "
+        f"({statistics.correction})."
     )
 
 
