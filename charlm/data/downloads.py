@@ -84,9 +84,12 @@ class ProgressBar:
         self.url, self.size, self.count = url, size, count
         self.total = 0  # that the server announces; pooch sets it
         self.received = 0
+        self.is_complete = False
 
     def update(self, received: int) -> None:
         """Count bytes; pooch counts the last chunk as a whole one."""
+        if self.is_complete:
+            return
         self.count(min(received, self.size - self.received) if self.received < self.size else 0)
         self.received += received
         if self.received >= self.size + 2 * CHUNK_BYTES:
@@ -96,8 +99,8 @@ class ProgressBar:
             )
 
     def reset(self) -> None:
-        """Do nothing: the counts are known."""
-        self.received = self.size
+        """End the count: what pooch adds then is the total, once more."""
+        self.is_complete = True
 
     def close(self) -> None:
         """Do nothing: the display ends with its block."""
@@ -235,7 +238,7 @@ def _unpack(
                 f"cannot use {path}: {text.file} in it is another file. Try to remove it"
             )
         file.commit()
-    return StoredText(file=text.name, bytes=file.size, sha256=digest.hexdigest(), split=text.split)
+    return StoredText(file=name, bytes=file.size, sha256=digest.hexdigest(), split=text.split)
 
 
 @contextmanager
