@@ -283,6 +283,12 @@ def resume_config(recorded: Config, overrides: Mapping[str, Any]) -> Config:
         for name, value in overrides.items()
         if value != getattr(recorded, name) and not option_metadata(name).can_change
     ]
+    budgets = [name for name in BUDGETS if overrides.get(name, 0) != getattr(recorded, name)]
+    if differing and any(overrides.get(name) for name in budgets):
+        raise ConfigError(
+            f"cannot give a resumed run another budget: {'; '.join(differing)}. Its learning rate "
+            "decays over the whole budget. Try a new run: charlm train TEXT with this budget"
+        )
     if differing:
         raise ConfigError(
             f"cannot change the settings of a resumed run: {'; '.join(differing)}. "

@@ -10,6 +10,7 @@ from charlm import console
 from charlm.cells.names import parse_custom_cell
 from charlm.cells.source_listing import read_cell_source
 from charlm.cli.app import CommandLine, app
+from charlm.cli.completion import complete_cell
 from charlm.cli.help import CELLS_AND_TASKS
 from charlm.cli.options import JSON
 from charlm.errors import CellCheckError, ConfigError
@@ -17,7 +18,14 @@ from charlm.execution.signals import raise_pending
 from charlm.results.cells import CellListing
 
 DEFAULT_HIDDEN_SIZE = 256
-CELL = Annotated[str, typer.Argument(metavar="CELL", help="Name of a cell, or FILE.py:CLASS.")]
+CELL = Annotated[
+    str,
+    typer.Argument(
+        metavar="CELL",
+        help="Name of a cell, or FILE.py:CLASS.",
+        autocompletion=complete_cell,
+    ),
+]
 HIDDEN_SIZE = Annotated[
     int, typer.Option(help="Units, and numbers that they read.", metavar="N", min=1, max=2**14)
 ]

@@ -11,6 +11,8 @@ from msgspec import to_builtins
 
 from charlm import console
 from charlm.cli.app import app
+from charlm.cli.completion import complete_cells
+from charlm.cli.config_file import CONFIG
 from charlm.cli.help import COMPARE
 from charlm.cli.options import (
     CLUSTER_JOBS,
@@ -55,9 +57,10 @@ if TYPE_CHECKING:
 # Options that have a meaning for existing runs.
 RUN_OPTIONS = {
     *("texts", "reference", "margin", "out", "jobs", "log_every", "memory", "json", "device"),
-    "trust_cell",
+    *("trust_cell", "config_file"),
     "quiet",
 }
+GIVEN = ("COMMANDLINE", "DEFAULT_MAP")  # sources of options that have not their default
 # Defaults of a comparison where they are not those of a run.
 SHOWN_DEFAULTS = {
     **DEFAULT_SETTINGS,
@@ -74,7 +77,12 @@ def compare_cells(
     settings: dict[str, Any],
     texts: TEXT = None,
     cells: Annotated[
-        str, typer.Option(metavar="NAMES", help="Cells to compare; also FILE.py:CLASS.")
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Cells to compare; also FILE.py:CLASS.",
+            autocompletion=complete_cells,
+        ),
     ] = ",".join(DEFAULT_CELLS),
     reference: Annotated[
         str,
@@ -164,6 +172,7 @@ def compare_cells(
     executor: EXECUTOR = "local",
     ray_address: RAY_ADDRESS = "",
     trust_cell: TRUST_CELLS = None,
+    config_file: CONFIG = None,  # noqa: ARG001
     log_every: LOG_EVERY = 10.0,
     quiet: QUIET = False,  # noqa: ARG001
     json: JSON = False,
@@ -316,9 +325,9 @@ def check_run_options(options: Set[str], directories: Sequence[str]) -> None:
 
 
 def _explicit_options(context: typer.Context) -> set[str]:
-    """Return the names of the options that were given on the command line."""
+    """Return the names of the options that were given, on the command line or by --config."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
-    return {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+    return {name for name, source in sources.items() if source and source.name in GIVEN}
 
 
 def _command() -> str:

@@ -21,6 +21,8 @@ from charlm.cli import tasks as tasks
 from charlm.cli import corpora as corpora
 from charlm.cli import runs as runs
 from charlm.cli import clean as clean
+from charlm.cli import doctor as doctor
+from charlm.cli import config as config
 from charlm.cli.suggestions import did_you_mean, nearest, suggest_options
 from charlm.cli.values import describe_expected_value, typed_spelling, typed_value
 from charlm.errors import Interrupted, UsageError

@@ -8,10 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hi
 import typer
 
 from charlm import console
+from charlm.cli.completion import (
+    Completer,
+    complete_cell,
+    complete_choice,
+    complete_kernel,
+    complete_run,
+    complete_text,
+)
 from charlm.cli.config_file import drop_overridden_budgets
 from charlm.cli.help import BY_REFERENCE
-from charlm.cli.values import converter
+from charlm.cli.suggestions import did_you_mean, suggest_runs
+from charlm.cli.values import check_no_zeros, converter
 from charlm.config import Config, option_metadata, option_name
+from charlm.errors import InputNotFoundError
 from charlm.settings.options import MACHINE
 
 if TYPE_CHECKING:
@@ -20,13 +30,36 @@ if TYPE_CHECKING:
 TEXT = Annotated[
     list[str] | None,
     typer.Argument(
+        autocompletion=complete_text,
         metavar="TEXT",
         help="Files, directories, - for standard input, or a named corpus. "
         "[default: python-source]",
         show_default=False,
     ),
 ]
-RUN = Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run.", show_default=False)]
+
+
+def check_runs_exist(runs: Any) -> Any:
+    """Return a run or runs; raise InputNotFoundError with the nearest name if one is missing."""
+    for run in [runs] if isinstance(runs, Path) else runs or ():
+        if not run.exists():
+            near = did_you_mean(suggest_runs(run))
+            raise InputNotFoundError(
+                f"cannot open {run}: there is no such run. {near}Try charlm runs for a list"
+            )
+    return runs
+
+
+RUN = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN",
+        help="Directory of a run.",
+        show_default=False,
+        callback=check_runs_exist,
+        autocompletion=complete_run,
+    ),
+]
 TRUST_CELL = Annotated[
     str,
     typer.Option(
@@ -61,6 +94,7 @@ KERNEL = Annotated[
     str,
     typer.Option(
         metavar="KERNEL",
+        autocompletion=complete_kernel,
         help="Kernel of the recurrence, or auto.",
     ),
 ]
@@ -157,6 +191,7 @@ def add_config_options(
             parameters.append(inspect.Parameter("context", kind, annotation=typer.Context))
 
         def wrapper(**arguments: Any) -> None:
+            check_no_zeros(arguments["context"], arguments)
             drop_overridden_budgets(arguments["context"], arguments)
             own = {
                 name: arguments.pop(name)
@@ -195,6 +230,7 @@ def _config_parameter(
         metavar=_metavar(name, field_type),
         rich_help_panel=metadata.panel if is_described else BY_REFERENCE,
         show_default=False,
+        autocompletion=_completer(name, field_type),
         callback=None if is_switch else converter(annotation, metadata.words),
     )
     return inspect.Parameter(
@@ -203,6 +239,13 @@ def _config_parameter(
         default=None,
         annotation=Annotated[(bool if is_switch else str) | None, option],
     )
+
+
+def _completer(name: str, field_type: Any) -> Completer | None:
+    """Return the completer of a field's values; None where a shell offers files."""
+    named = {"cell": complete_cell, "kernel": complete_kernel}
+    choices = [str(choice) for choice in get_args(field_type)]
+    return named.get(name) or (complete_choice(choices) if choices else None)
 
 
 def _default_text(name: str, defaults: Mapping[str, object]) -> str:

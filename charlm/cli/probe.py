@@ -8,6 +8,7 @@ import typer
 
 from charlm import console
 from charlm.cli.app import app
+from charlm.cli.completion import complete_probes, complete_run
 from charlm.cli.help import UNDERSTAND
 from charlm.cli.options import (
     CHECKPOINT,
@@ -19,6 +20,7 @@ from charlm.cli.options import (
     MOVED_CORPUS,
     QUIET,
     TRUST_CELLS,
+    check_runs_exist,
     make_progress,
 )
 from charlm.execution.signals import raise_pending
@@ -28,12 +30,18 @@ from charlm.execution.signals import raise_pending
 def probe(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN", help="Runs to probe; several must read the same text."),
+        typer.Argument(
+            metavar="RUN",
+            help="Runs to probe; several must read the same text.",
+            callback=check_runs_exist,
+            autocompletion=complete_run,
+        ),
     ],
     probes: Annotated[
         str,
         typer.Option(
             metavar="NAME,...",
+            autocompletion=complete_probes,
             help="Probes, separated by commas. [default: the three of memory]",
         ),
     ] = "",

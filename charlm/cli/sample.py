@@ -63,10 +63,13 @@ def sample_command(
     Examples:
         $ charlm sample runs/code -p "def " --temperature 0.8
         $ echo "Once" | charlm sample runs/code -p - --num-samples 3
+
+    The last line end of a prompt from standard input is left out.
     """
     from charlm.evaluation.generation import check_sampling, iter_generated
     from charlm.execution.device import select_device
     from charlm.execution.signals import raise_pending
+    from charlm.reporting.terminal.notes import print_unknown
     from charlm.results.run import GeneratedSample
     from charlm.runs.restore import load_model
     from charlm.runs.run import load_run
@@ -76,12 +79,14 @@ def sample_command(
     opened = load_run(run, trust_cell)
     select_device("cpu", 1)
     _, model = load_model(opened, checkpoint, kernel, "cpu", 1)
-    prompt_bytes = sys.stdin.buffer.read() if prompt == "-" else os.fsencode(prompt)
+    prompt_bytes = read_prompt() if prompt == "-" else os.fsencode(prompt)
+    prompt_text = prompt_bytes.decode("utf-8", "surrogateescape")  # whatever the locale is
+    print_unknown(opened.vocabulary.find_unknown(prompt_text), "the prompt")
     for number in range(num_samples):
         pieces = iter_generated(
             model,
             opened.vocabulary,
-            prompt_bytes.decode("utf-8", "surrogateescape"),  # whatever the locale is
+            prompt_text,
             length,
             temperature=temperature,
             top_k=top_k,
@@ -107,3 +112,10 @@ def sample_command(
             out.write(piece)
         if out.terminal or num_samples > 1:
             out.write(b"\n")
+
+
+def read_prompt() -> bytes:
+    """Return standard input without its last line end, which `echo` and editors add."""
+    data = sys.stdin.buffer.read()
+    line_end = next((end for end in (b"\r\n", b"\n", b"\r") if data.endswith(end)), b"")
+    return data.removesuffix(line_end)

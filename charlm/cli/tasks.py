@@ -10,6 +10,8 @@ from msgspec import to_builtins
 
 from charlm import console
 from charlm.cli.app import CommandLine, app
+from charlm.cli.completion import complete_cells, complete_task
+from charlm.cli.config_file import CONFIG
 from charlm.cli.help import CELLS_AND_TASKS
 from charlm.cli.options import (
     CLUSTER_JOBS,
@@ -33,7 +35,14 @@ from charlm.config import DEFAULT_MAX_STEPS, TEXT_ONLY_FIELDS, Config, validate_
 from charlm.errors import ConfigError
 from charlm.execution.signals import raise_pending
 
-TASK = Annotated[str, typer.Argument(metavar="TASK", help="Name of a task; see charlm tasks list.")]
+TASK = Annotated[
+    str,
+    typer.Argument(
+        metavar="TASK",
+        help="Name of a task; see charlm tasks list.",
+        autocompletion=complete_task,
+    ),
+]
 DISTANCES = Annotated[
     str,
     typer.Option(
@@ -120,6 +129,7 @@ def train_task(
     run: Annotated[
         Path, typer.Option(metavar="DIR", help="Directory of the results.", show_default=False)
     ],
+    config_file: CONFIG = None,  # noqa: ARG001
     log_every: LOG_EVERY = 10.0,
     quiet: QUIET = False,  # noqa: ARG001
     json: JSON = False,
@@ -160,7 +170,12 @@ def compare_tasks(
     name: TASK,
     distances: DISTANCES,
     cells: Annotated[
-        str, typer.Option(metavar="NAMES", help="Cells to compare; also FILE.py:CLASS.")
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Cells to compare; also FILE.py:CLASS.",
+            autocompletion=complete_cells,
+        ),
     ] = ",".join(DEFAULT_CELLS),
     seeds: Annotated[
         int, typer.Option(metavar="N", help="Models per cell.", min=1, max=1000)

@@ -9,7 +9,9 @@ import msgspec
 import typer
 
 from charlm import console
+from charlm.cells.names import parse_custom_cell
 from charlm.cli.app import app
+from charlm.cli.completion import complete_run
 from charlm.cli.config_file import CONFIG, PRESET
 from charlm.cli.help import TRAIN
 from charlm.cli.options import (
@@ -19,6 +21,7 @@ from charlm.cli.options import (
     TEXT,
     TRUST_CELL,
     add_config_options,
+    check_runs_exist,
     make_progress,
 )
 from charlm.config import validate_config
@@ -46,6 +49,8 @@ def train_command(
             metavar="RUN",
             help="Run to continue (TEXT: where its text is now).",
             show_default=False,
+            callback=check_runs_exist,
+            autocompletion=complete_run,
         ),
     ] = None,
     trust_cell: TRUST_CELL = "",
@@ -83,6 +88,7 @@ def train_command(
     from charlm.runs.run import check_not_existing, is_run
     from charlm.testing.trusted_cells import load_and_check_custom_cells
     from charlm.training import session
+    from charlm.training.dry_run import plan_training
 
     raise_pending()
     settings = make_paths_absolute(settings)
@@ -100,7 +106,7 @@ def train_command(
             load_and_check_custom_cells([config.cell])
     try:
         if dry_run:
-            summary = session.plan_training(
+            summary = plan_training(
                 text or DEFAULT_CORPUS, config, path, progress=progress, started=started
             )
             if json:
@@ -139,5 +145,14 @@ def train_command(
         console.print_json(msgspec.to_builtins(report))
     else:
         print_run_report(report)
-        name = shlex.quote(str(finished.path))
-        console.print_message(f"next: charlm sample {name}   or   charlm eval {name}")
+        print_next_commands(finished.path, trust_cell or finished.record.config.cell)
+
+
+def print_next_commands(path: Path, cell: str) -> None:
+    """Print what to do with a finished run; one of a custom cell needs the file of that cell."""
+    words = [str(path)]
+    if parse_custom_cell(cell):
+        words += ["--trust-cell", cell]
+    arguments = shlex.join(words)
+    console.print_message(f"next: charlm sample {arguments}")
+    console.print_message(f"      charlm inspect {arguments}")

@@ -8,8 +8,26 @@ import msgspec
 import typer
 
 from charlm.cli.suggestions import did_you_mean, nearest
+from charlm.config import BUDGETS, LEFT_TO_RECIPE
 from charlm.errors import UsageError
+from charlm.execution.jobs import is_worker
 from charlm.settings.expected import describe_expected, describe_range
+
+# Options of which 0 in a file or a job leaves the value to the recipe, or to another budget.
+NEVER_ZERO = (*BUDGETS, *(name for name, value in LEFT_TO_RECIPE.items() if value == 0))
+
+
+def check_no_zeros(context: typer.Context, values: Mapping[str, Any]) -> None:
+    """Raise UsageError if a person sets a budget, a rate or a size to 0."""
+    for name in NEVER_ZERO:
+        source = context.get_parameter_source(name)
+        is_typed = source is not None and source.name == "COMMANDLINE" and not is_worker()
+        if is_typed and name in values and values[name] == 0:
+            (parameter,) = (p for p in context.command.params if p.name == name)
+            raise UsageError(
+                f"cannot use {typed_spelling(parameter)} 0: it must be above 0. "
+                "Leave it out for the default"
+            )
 
 
 def typed_spelling(parameter: Any) -> str:
@@ -54,9 +72,9 @@ def converter(annotation: Any, words: Mapping[str, int] = {}) -> Callable[..., A
         if value in words:
             return words[value]
         try:
-            return msgspec.convert(words.get(value, value), annotation, strict=False)
+            return msgspec.convert(value, annotation, strict=False)
         except msgspec.ValidationError:
-            expected = " or ".join([describe_expected(annotation), *words])
+            expected = describe_expected(annotation)
             choices = expected.removeprefix("one of ").split(", ")
             expected = " or ".join([expected, *words])
             near = nearest(value, choices) if expected.startswith("one of ") else []

@@ -33,6 +33,13 @@ def training(*options: object) -> Prepare:
     return training_on("book.txt", prose(3000), *options)
 
 
+def training_for(*budget: object) -> Prepare:
+    """Return training with another budget than the steps of the other commands."""
+    return lambda p: [
+        *("train", write(p, "book.txt", prose(3000)), *SMALL[:-2], "--run", p / "r", *budget)
+    ]
+
+
 def existing(path: Path, prepare: Prepare) -> Path:
     """Train a run and return its directory."""
     done = charlm(*prepare(path))
@@ -51,6 +58,23 @@ def other_settings(path: Path) -> list[object]:
     run = existing(path, training("--final-eval", "none"))
     options = ["--hidden-size", 9, "--batch-size", 4, "--seed", 3, "--threads", 1]
     return ["train", "--resume", run, *options]
+
+
+def another_budget(path: Path) -> list[object]:
+    run = existing(path, training("--final-eval", "none"))
+    return ["train", "--resume", run, "--max-steps", 40]
+
+
+def misspelt_run(path: Path) -> list[object]:
+    (path / "first").mkdir()
+    write(path / "first", "run.json", "{}")
+    return ["sample", path / "frist"]
+
+
+def directory_that_is_no_run(path: Path) -> list[object]:
+    (path / "r").mkdir()
+    write(path / "r", "x", "")
+    return ["train", write(path, "book.txt", prose(3000)), *SMALL, "--resume", path / "r"]
 
 
 def run_again(path: Path) -> list[object]:
@@ -288,7 +312,7 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     ),
     "two budgets": (training("--epochs", 2), 78, "keep one of --max-steps, --epochs"),
     "less than a step": (
-        training("--max-steps", 0, "--characters", 63),
+        training_for("--characters", 63),
         78,
         r"--characters 63: a step reads 64 \(4 streams of 16\)\. Try at least 64",
     ),
@@ -300,7 +324,7 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     "branches beyond the budget": (training("--branches", "1/2,2"), 2, "Try 1/8,1/3"),
     "branches of two steps": (training("--branches", "1/8,1/3"), 78, "has only 2 steps"),
     "too few minutes": (
-        training("--max-steps", 0, "--minutes", 1e-6),
+        training_for("--minutes", 1e-6),
         78,
         "--minutes 1e-06: start-up, .* seconds longer",
     ),
@@ -329,6 +353,25 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         78,
         r"resumed run: --hidden-size 9 \(the run has 8\); --seed 3 \(the run has 0\)\. Leave them",
     ),
+    "resumed for longer": (
+        another_budget,
+        78,
+        r"--max-steps 40 \(the run has 2\)\. Its learning rate decays .* Try a new run",
+    ),
+    "misspelt run": (misspelt_run, 66, r"frist: there is no such run. Did you mean .*/first\?"),
+    "resume of a directory": (directory_that_is_no_run, 66, "r: it is not a run, .* no run.json"),
+    "steps of zero": (training_for("--steps", 0), 2, "cannot use --steps 0: it must be above 0"),
+    "rate of zero": (training("--lr", 0), 2, "cannot use --lr 0: it must be above 0. Leave it out"),
+    "text is a file name": (
+        lambda p: ["inspect", p, "--text", "chapter1.txt"],
+        66,
+        "chapter1.txt: it looks like the name of a file.*Try --file chapter1.txt",
+    ),
+    "missing file to inspect": (
+        lambda p: ["inspect", existing(p, training()), "--file", "chapter1.txt"],
+        66,
+        "chapter1.txt: there is no such file",
+    ),
     "damaged checkpoint": (damaged_run, 65, "model.safetensors is damaged.*no other checkpoint"),
     "missing corpus": (missing_corpus, 66, "book.txt: there is no such file"),
     "changed corpus": (changed_corpus, 65, "it is not the text of the run"),
@@ -354,6 +397,17 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         2,
         "No such option: --margin",
     ),
+    "runs of no directory": (lambda p: ["runs", p / "x"], 66, "x: there is no such directory. Try"),
+    "runs in a file": (lambda p: ["runs", write(p, "f", "x")], 66, "f: it is a file. Try"),
+    "option of runs": (lambda p: ["runs", "--all"], 2, "--all"),
+    "nothing to clean": (lambda p: ["clean"], 2, "nothing is named. Try charlm clean runs"),
+    "clean without directory": (lambda p: ["clean", "--yes"], 2, "nothing is named"),
+    "clean of no directory": (
+        lambda p: ["clean", p, p / "x", "--yes"],
+        66,
+        "cannot read .*x: there is no such directory",
+    ),
+    "argument of doctor": (lambda p: ["doctor", "me"], 2, "me"),
     "comparison exists": (
         lambda p: ["compare-cells", "--out", write(p, "x", "").parent],
         73,
@@ -376,7 +430,7 @@ def test_error_is_one_line_with_cause_and_remedy(
     done = charlm(*words)
     stderr = done.stderr.decode()
     assert done.returncode == code, stderr
-    assert done.stdout == b"" and "Traceback" not in stderr
+    assert (done.stdout == b"" or "--json" in words) and "Traceback" not in stderr
     (line,) = [line for line in stderr.splitlines() if line.startswith("charlm: ")]
     assert line == stderr.splitlines()[-1] and re.search(pattern, line), stderr
     assert set(tmp_path.rglob("report.json")) == reports

@@ -98,11 +98,17 @@ def test_samples_are_exact_bytes_and_nothing_else(trained: Path) -> None:
     done = charlm("sample", trained, "--length", 200, "--seed", 4)
     assert done.returncode == 0 and done.stderr == b""
     assert len(done.stdout.decode()) == 200 and b"\n" in done.stdout
-    prompt = "Thé 漢\n"
-    prompted = charlm("sample", trained, "-p", prompt, "--length", 20).stdout.decode()
+    prompt = "Thé 漢"
+    done = charlm("sample", trained, "-p", prompt, "--length", 20)
+    prompted = done.stdout.decode()
     assert prompted.startswith(prompt) and len(prompted) == len(prompt) + 20
-    piped = charlm("sample", trained, "-p", "-", "--length", 20, input=prompt.encode())
-    assert piped.stdout.decode() == prompted
+    (note,) = done.stderr.decode().splitlines()
+    assert note.endswith("read as one unknown token: é (U+00E9), 漢 (U+6F22)")
+    for line_end in ("", "\n", "\r\n"):
+        piped = charlm("sample", trained, "-p", "-", "-n", 20, input=(prompt + line_end).encode())
+        assert piped.stdout.decode() == prompted, line_end
+    lines = charlm("sample", trained, "-q", "-p", "-", "-n", 20, input=b"The\n\n")
+    assert lines.stdout.decode().startswith("The\n") and lines.stderr == b""
     words = ["sample", trained, "--length", 20, "--num-samples", 2, "--json"]
     texts = [json.loads(line)["text"] for line in charlm(*words).stdout.splitlines()]
     assert len(texts) == 2 and texts[0] != texts[1] and all(len(text) == 20 for text in texts)
