@@ -22,8 +22,8 @@ RANKS = {
     **dict.fromkeys(("registry", "storage"), 1),
     **dict.fromkeys(("cells", "settings"), 2),
     **dict.fromkeys(("config", "kernels"), 3),
-    **dict.fromkeys(("results", "recipes"), 4),
-    **dict.fromkeys(("progress",), 5),
+    **dict.fromkeys(("results", "recipes", "presets"), 4),
+    **dict.fromkeys(("progress", "config_file"), 5),
     **dict.fromkeys(("execution", "models", "data", "reporting"), 6),
     **dict.fromkeys(("runs",), 7),
     **dict.fromkeys(("evaluation",), 8),
@@ -39,10 +39,10 @@ ONLY = {
     "storage": {"storage", "errors"},
     "registry": {"errors"},
     "reporting": {"reporting", "results", "progress", "config", "console", "cells.names"}
-    | {"registry", "errors"},
+    | {"registry", "errors", "config_file"},
 }
 TORCH_FREE = ["results", "reporting", "progress", "config", "cells.names", "console", "storage"]
-TORCH_FREE += ["recipes", "settings", "runs.listing", "runs.cleanup"]
+TORCH_FREE += ["recipes", "settings", "presets", "config_file", "runs.listing", "runs.cleanup"]
 # Third-party libraries, and the only packages that import them.
 LIBRARIES = {
     "rich": {"reporting"},

@@ -15,6 +15,7 @@ from charlm.data.vocabulary import TokenIds, Vocabulary
 from charlm.errors import DataError, DivergedError
 from charlm.evaluation.blocks import sum_by_unit
 from charlm.evaluation.streaming import iter_logits
+from charlm.execution.device import to_float64
 from charlm.models.char_lm import CharLM
 from charlm.progress import ProgressCallback, ignore
 from charlm.results.run import Score
@@ -136,7 +137,8 @@ def iter_token_nll(
         for targets, logits in iter_logits(model, windows, model.initial_state(ids.shape[1])):
             nats = token_nll(logits, targets)
             if vocabulary.unk_id is not None:
-                nats += vocabulary.unk_cost_nats * (targets == vocabulary.unk_id)
+                is_unknown = (targets == vocabulary.unk_id).to(nats.device)
+                nats += vocabulary.unk_cost_nats * is_unknown
             yield nats.cpu()
             count(targets.numel())
     finally:
@@ -145,5 +147,6 @@ def iter_token_nll(
 
 def token_nll(logits: Tensor, targets: Tensor) -> Tensor:
     """Return nats of targets, (...), in float64, given logits (..., vocabulary size)."""
-    log_probabilities = logits.double().log_softmax(-1)
-    return -log_probabilities.gather(-1, targets[..., None])[..., 0]
+    log_probabilities = to_float64(logits).log_softmax(-1)
+    indices = targets[..., None].to(log_probabilities.device)
+    return -log_probabilities.gather(-1, indices)[..., 0]

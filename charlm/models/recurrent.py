@@ -1,8 +1,10 @@
 """Base class of models: the same embedding, blocks and prediction around every cell."""
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal, TypeVar, cast
 
+import torch
 from torch import Tensor, nn
 
 from charlm.cells.base import Cell, State
@@ -15,6 +17,7 @@ from charlm.models.initialization import initialize_cell
 
 # One per layer; with residual blocks also the last output, which predicts the first token.
 ModelState = tuple[State, ...]
+AutocastContext = AbstractContextManager[object]
 
 
 class RecurrentModel(nn.Module):
@@ -28,7 +31,7 @@ class RecurrentModel(nn.Module):
 
     def __init__(self, config: Config, kernel: str, device: str) -> None:
         super().__init__()
-        self.hidden_size, self.kernel = config.hidden_size, kernel
+        self.hidden_size, self.kernel, self.dtype = config.hidden_size, kernel, config.dtype
         cells = build_cells(config)
         for cell in cells:
             initialize_cell(cell, config)
@@ -90,11 +93,14 @@ class RecurrentModel(nn.Module):
         Returns:
             Outputs of the last layer (time, batch, output_size), and the state after the last step.
         """
-        h = self.input_projection(x)
+        h = self.input_projection(x).to(x.dtype)  # under autocast it is bfloat16
         last_states = []
         layers = zip(self.unrolls, self.cells, self.layer_blocks, state, strict=False)
         for unroll, cell, block, layer_state in layers:
-            outputs, last = unroll(cell, block.pre_cell(h), layer_state, ids)
+            inputs = block.pre_cell(h)
+            # Never in bfloat16: its rounding would add up from step to step.
+            with autocast(self.dtype, h.device.type, enabled=False):
+                outputs, last = unroll(cell, inputs, layer_state, ids)
             last_states.append(last)
             h, ids = block.post_cell(h, ids, outputs), None
         h = self.norm(h)
@@ -121,6 +127,19 @@ class RecurrentModel(nn.Module):
         """
         predictions, last = self(x, state)
         return self.loss_fn(predictions, y), last
+
+
+def autocast(dtype: Literal["fp32", "bf16"], device_type: str, *, enabled: bool) -> AutocastContext:
+    """Return a context in which products are in bfloat16, or in float32 again.
+
+    Args:
+        dtype: Numbers of the model; with fp32 the context does nothing.
+        device_type: Kind of device, such as "cuda".
+        enabled: Whether products are in bfloat16.
+    """
+    if dtype == "fp32":
+        return nullcontext()
+    return torch.autocast(device_type, torch.bfloat16, enabled=enabled)
 
 
 Model = TypeVar("Model", bound=RecurrentModel)

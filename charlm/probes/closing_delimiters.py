@@ -11,6 +11,7 @@ from torch import Tensor
 from charlm.data.delimiters import MATCHING_OPENER, match_brackets
 from charlm.data.vocabulary import ids_to_text, vocabulary_mask
 from charlm.evaluation import ngram
+from charlm.execution.device import to_float64
 from charlm.probes.base import ProbeContext, ProbeNotApplicableError, ProbeOutput, register_probe
 from charlm.probes.windows import Positions
 from charlm.results.probe_limits import CountedAtEnd, Note, TooFewClosers
@@ -145,7 +146,7 @@ def model_predictions(
     for ids, logits in context.iter_logits():
         chosen = np.flatnonzero((positions >= start) & (positions < start + len(ids)))
         at = torch.from_numpy(positions[chosen] - start).to(logits.device)
-        parts.append(predict(logits[at, 0].double().log_softmax(-1).cpu(), is_closer))
+        parts.append(predict(to_float64(logits[at, 0]).log_softmax(-1).cpu(), is_closer))
         rows.append(chosen)
         start += len(ids)
     order = np.argsort(np.concatenate(rows), kind="stable")

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from charlm.evaluation.streaming import advance, select_streams
+from charlm.execution.device import to_float64
 from charlm.models.char_lm import CharLM
 from charlm.models.recurrent import ModelState
 from charlm.probes.base import ProbeContext, ProbeNotApplicableError, ProbeOutput, register_probe
@@ -152,7 +153,7 @@ def gradient_norms(
         h, states = unroll_with_states(model, x, state, state_lags[::-1], varying_parts)
         loss = cross_entropy(model.predict(h), text[-1], reduction="sum")
         (gradient,) = torch.autograd.grad(loss, x, retain_graph=True)
-        loss_norms.append(gradient.flip(0).double().norm(dim=-1))
+        loss_norms.append(to_float64(gradient.flip(0)).norm(dim=-1))
         if varying_parts:
             state_norms.append(state_gradient_norms(states, generator).flip(0))
         context.tick(text.numel())
@@ -215,7 +216,7 @@ def state_gradient_norms(states: list[list[Tensor]], generator: torch.Generator)
 
 def joint_norm(parts: Sequence[Tensor]) -> Tensor:
     """Return the norm over all parts (positions, ...) at each position, (positions,), float64."""
-    return torch.cat([part.double().flatten(1) for part in parts], dim=1).norm(dim=1)
+    return torch.cat([to_float64(part).flatten(1) for part in parts], dim=1).norm(dim=1)
 
 
 def decay_curve(name: str, lags: Sequence[int], norms: Norms) -> Curve:

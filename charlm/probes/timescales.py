@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from charlm.evaluation.streaming import advance
+from charlm.execution.device import to_float64
 from charlm.models.activation_capture import capture_activations
 from charlm.models.char_lm import CharLM
 from charlm.probes.base import ProbeContext, ProbeNotApplicableError, ProbeOutput, register_probe
@@ -127,7 +128,7 @@ def collect_states(
             *_, memory = layer_activations.states.values()
             states[layer].append(memory.cpu())
             if layer_activations.retention is not None:
-                retention = layer_activations.retention.double().clamp_min(MIN_RETENTION)
+                retention = to_float64(layer_activations.retention).clamp_min(MIN_RETENTION)
                 log_sum = retention.log().sum((0, 1))
                 previous = log_sums[layer]
                 log_sums[layer] = log_sum if previous is None else previous + log_sum

@@ -123,6 +123,13 @@ class GeneratedSample(msgspec.Struct, frozen=True, kw_only=True):
     kernel: str  # kernel of the model
 
 
+class ThreadTiming(msgspec.Struct, frozen=True):
+    """Measured speed of a run with a number of CPU threads."""
+
+    threads: int
+    seconds_per_step: float  # median
+
+
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A run before its first step, for display."""
 
@@ -138,6 +145,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     kernel_reason: KernelReason
     device: str
     device_reason: DeviceReason
+    thread_timings: tuple[ThreadTiming, ...] = ()  # that `threads` was chosen by, if it was auto
     steps_done: int = 0  # of a resumed run
     path: str = ""  # run directory
     notes: tuple[TextNote, ...] = ()  # on the text

@@ -16,7 +16,7 @@ import msgspec
 
 from charlm.cells.loader import loaded_cell_sha256
 from charlm.cells.names import cell_label
-from charlm.config import FORMAT_VERSION, TEXT_ONLY_FIELDS, Config, to_argv
+from charlm.config import FORMAT_VERSION, MEASURED_THREADS, TEXT_ONLY_FIELDS, Config, to_argv
 from charlm.data.batches import Batch
 from charlm.errors import ConfigError, DivergedError, InsufficientMemoryError, Interrupted
 from charlm.execution.device import available_memory, select_device
@@ -79,8 +79,12 @@ def train_curriculum(
         InsufficientMemoryError: A length needs more memory than is available.
         Interrupted: A signal came. Completed lengths are saved.
     """
+    if config.threads == MEASURED_THREADS:
+        raise ConfigError(
+            "cannot use --threads auto on a task: each length has another speed. Try --threads 1"
+        )
     config = resolve_task_settings(config, TASKS[task])
-    device, _ = select_device(config.device, config.threads)
+    device, _ = select_device(config.device, config.threads, config.dtype)
     if not (run_dir / "curriculum.json").exists():
         check_not_existing(run_dir)
     progress = progress or NoProgress()

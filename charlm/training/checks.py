@@ -2,12 +2,14 @@
 
 import logging
 import math
+from pathlib import Path
 
 import msgspec
 
 from charlm.cells import loader
 from charlm.cells.names import parse_custom_cell
-from charlm.config import Config, validate_config
+from charlm.config import MEASURED_THREADS, Config, validate_config
+from charlm.config_file import load_settings
 from charlm.data.corpus import Corpus, Sources, load_corpus, reload_corpus
 from charlm.errors import ConfigError, DataError
 from charlm.execution.torchrun import world_size
@@ -25,7 +27,7 @@ def import_custom_cell(cell: str) -> None:
         loader.load_custom_cell(cell)
 
 
-def check_config(config: Config | None, corpus: Corpus | Sources) -> Config:
+def check_config(config: Config | str | Path | None, corpus: Corpus | Sources) -> Config:
     """Return a checked config: a program may have built it with any values.
 
     With a budget in minutes, the score must not take most of it: a part of the test split is then
@@ -33,8 +35,18 @@ def check_config(config: Config | None, corpus: Corpus | Sources) -> Config:
 
     Raises:
         ConfigError: A value has the wrong type or range, or is not that of the corpus.
+        InputNotFoundError: The file of the settings does not exist.
+        DataError: It is not TOML.
     """
-    checked = validate_config(msgspec.structs.asdict(config or Config()))
+    if isinstance(config, str | Path):
+        checked = validate_config(load_settings(config))
+    else:
+        checked = validate_config(msgspec.structs.asdict(config or Config()))
+    if checked.threads == MEASURED_THREADS and world_size() > 1:
+        raise ConfigError(
+            "cannot use --threads auto with several processes: each would be timed beside the "
+            "others. Try --threads 1"
+        )
     if isinstance(corpus, Corpus):
         return _with_text_settings(checked, corpus)
     if checked.minutes and not checked.test_chars:

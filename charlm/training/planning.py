@@ -6,18 +6,26 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import torch
 
 from charlm import __version__
 from charlm.cells import loader
-from charlm.config import DEFAULT_CHARACTERS, FORMAT_VERSION, Config
+from charlm.config import DEFAULT_CHARACTERS, FORMAT_VERSION, MEASURED_THREADS, Config
 from charlm.data.corpus import Corpus
 from charlm.data.text_notes import inspect_text
 from charlm.execution.torchrun import world_size
 from charlm.models.build import select_kernel
 from charlm.models.cost import count_parameters_and_state, estimate_training_memory
 from charlm.recipes import apply_recipe
-from charlm.results.run import DeviceReason, Environment, KernelReason, RunRecord, RunSummary
+from charlm.results.run import (
+    DeviceReason,
+    Environment,
+    KernelReason,
+    RunRecord,
+    RunSummary,
+    ThreadTiming,
+)
 from charlm.runs.run import Run
 from charlm.training.branches import plan_branches
 from charlm.training.budget import check_fits_memory, resolve_max_steps
@@ -28,20 +36,22 @@ from charlm.training.estimates import (
     estimate_run_disk,
     measure_timings,
 )
+from charlm.training.thread_choice import fastest_threads, time_threads
 
 # Share of a budget in minutes for which its steps are timed, and the most seconds.
 TIMING_SHARE, MAX_TIMING_SECONDS = 0.05, 3.0
 
 
 class RunPlan(NamedTuple):
-    """Record of a new run, and the timings that its budget was derived from, if it was."""
+    """Record of a new run, and the timings that budget and threads were derived from, if any."""
 
     record: RunRecord
     timings: RunTimings | None = None
+    thread_timings: tuple[ThreadTiming, ...] = ()  # that its number of threads was chosen by
 
 
 def plan_run(config: Config, corpus: Corpus, device: str, started: float | None = None) -> RunPlan:
-    """Resolve recipe, budget and kernel of a new run.
+    """Resolve recipe, threads, budget and kernel of a new run.
 
     Args:
         config: Settings.
@@ -59,6 +69,13 @@ def plan_run(config: Config, corpus: Corpus, device: str, started: float | None 
     # The batch of a recipe decides the steps of the budget, and the budget decides the rate.
     config = apply_recipe(requested, parameters, DEFAULT_CHARACTERS)
     check_fits_memory(config, vocabulary_size, device)
+    thread_timings: tuple[ThreadTiming, ...] = ()
+    if config.threads == MEASURED_THREADS:
+        thread_timings = time_threads(config, corpus, device)
+        threads = fastest_threads(thread_timings)
+        torch.set_num_threads(threads)
+        requested = msgspec.structs.replace(requested, threads=threads)
+        config = msgspec.structs.replace(config, threads=threads)
     kernel, kernel_reason = select_kernel(config, device)
     timings = None
     if config.minutes:
@@ -90,7 +107,7 @@ def plan_run(config: Config, corpus: Corpus, device: str, started: float | None 
             processes=world_size(),
         ),
     )
-    return RunPlan(record, timings)
+    return RunPlan(record, timings, thread_timings)
 
 
 def summarize_run(
@@ -137,6 +154,7 @@ def summarize_run(
         kernel_reason=kernel_reason,
         device=device,
         device_reason=device_reason,
+        thread_timings=plan.thread_timings,
         steps_done=steps_done,
         notes=inspect_text(corpus),
     )

@@ -45,7 +45,7 @@ StartHook = Callable[[RunSummary], object]
 
 def train(
     corpus: Corpus | Sources,
-    config: Config | None = None,
+    config: Config | str | Path | None = None,
     run_dir: str | Path | None = None,
     *,
     resume: bool = False,
@@ -61,8 +61,9 @@ def train(
 
     Args:
         corpus: Text, or its sources as `load_corpus` takes them.
-        config: Settings; default: `Config()`, or those of the run that is continued. A `Corpus`
-            brings its own settings of the text.
+        config: Settings, or a TOML file or run that has them (its text is left out); default:
+            `Config()`, or those of the run that is continued. A `Corpus` brings its own settings
+            of the text.
         run_dir: New directory of the run; default: runs/CELL-TIME.
         resume: Continue the run in `run_dir`, with the same settings. A finished run is returned
             as it is. Where no run is yet, one is started.
@@ -144,40 +145,14 @@ def resume_training(
     if run.report:
         check_corpus(run, config, corpus, progress)
         if is_main_process():
-            logger.info("%s is finished: there is nothing left to train", run_dir)
+            logger.info(
+                "%s is finished: its learning rate has decayed, and nothing is left to train. "
+                "For more steps, train a new run with a larger budget",
+                run_dir,
+            )
         return run
     clock = Clock.at(started)
     return _Session(run.path, corpus, config, run, progress, on_start, clock).run()
-
-
-def plan_training(
-    corpus: Corpus | Sources,
-    config: Config | None = None,
-    run_dir: str | Path | None = None,
-    *,
-    progress: Progress = NoProgress(),
-    started: float | None = None,
-) -> RunSummary:
-    """Return the summary of a new run, with measured step time and memory; train nothing.
-
-    Args:
-        corpus: Text, or its sources as `load_corpus` takes them.
-        config: Settings; default: `Config()`.
-        run_dir: Directory that the run would have.
-        progress: Receiver of progress.
-        started: As for `train`.
-    """
-    clock = Clock.at(started)
-    config = check_config(config, corpus)
-    path = Path(run_dir) if run_dir is not None else default_run_dir(config)
-    check_not_existing(path)
-    import_custom_cell(config.cell)
-    device, device_reason = select_device(config.device, config.threads)
-    text = load_given_corpus(corpus, config, progress)
-    plan = plan_run(config, text, device, clock.wall)
-    return summarize_run(
-        path, plan, plan.record.config, text, device, device_reason, elapsed=clock.elapsed()
-    )
 
 
 def default_run_dir(config: Config) -> Path:
@@ -226,7 +201,9 @@ class _Session:
 
     def _train(self) -> Run:
         import_custom_cell(self.config.cell)
-        device, device_reason = select_device(self.config.device, self.config.threads)
+        device, device_reason = select_device(
+            self.config.device, self.config.threads, self.config.dtype
+        )
         batch_size = self.config.batch_size or get_recipe(cell_label(self.config.cell)).batch_size
         group = init_process_group(device, batch_size)
         if group.is_main:

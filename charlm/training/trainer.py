@@ -14,7 +14,7 @@ from charlm.config import Config
 from charlm.data.batches import Batch
 from charlm.errors import DataError, DivergedError
 from charlm.models.build import load_weights
-from charlm.models.recurrent import Model, ModelState, detach_state
+from charlm.models.recurrent import Model, ModelState, autocast, detach_state
 from charlm.results.training import CpuSeconds, StepMetrics, TrainingProgress
 from charlm.runs.checkpoint import Tensors
 from charlm.seeding import derive_seed
@@ -88,6 +88,8 @@ class Trainer(Generic[Model]):
         torch.default_generator.manual_seed(seed)
         if batch.x.is_cuda:
             torch.cuda.manual_seed(seed)
+        elif batch.x.device.type == "mps":
+            torch.mps.manual_seed(seed)
         local = self.process_group.local_batch(batch)
         if batch.is_epoch_start:
             state: ModelState | None = self.model.initial_state(local.x.shape[1])
@@ -100,7 +102,9 @@ class Trainer(Generic[Model]):
             # All processes drop the same weights, but different outputs.
             if not self.process_group.is_main:
                 torch.manual_seed(derive_seed(seed, "rank", self.process_group.rank))
-            loss, state = self.model.loss(local.x, local.y, state)
+            # Weights, gradients and moments stay in float32 with bf16, too.
+            with autocast(self.config.dtype, batch.x.device.type, enabled=True):
+                loss, state = self.model.loss(local.x, local.y, state)
             loss.backward()
             self.process_group.all_reduce_gradients(self.model.parameters())
         norm = clip_gradients(self.model.parameters(), self.config.grad_clip)

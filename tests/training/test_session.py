@@ -24,7 +24,8 @@ from charlm.runs.metrics import iter_events
 from charlm.runs.run import load_run
 from charlm.storage.lock import exclusive_lock
 from charlm.training import loop
-from charlm.training.session import plan_training, resume_training, train
+from charlm.training.dry_run import plan_training
+from charlm.training.session import resume_training, train
 
 CONFIG = validate_config(TINY)
 

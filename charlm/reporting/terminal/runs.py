@@ -6,9 +6,11 @@ from charlm.console import print_message, print_result
 from charlm.reporting.formatting import format_count, format_duration, pluralize
 from charlm.reporting.terminal.tables import corpus_field, print_fields, vocabulary_field
 from charlm.reporting.wording.run import (
+    BF16_NOTE,
     DEVICE_REASONS,
     describe_kernel_reason,
     describe_recipe,
+    describe_thread_timings,
 )
 from charlm.reporting.wording.text import describe_text_note
 from charlm.results.run import EvaluationReport, RunReport, RunSummary, Score
@@ -29,6 +31,7 @@ def print_run_summary(summary: RunSummary) -> None:
                 f"{cell_label(config.cell)}, {config.num_layers} × {config.hidden_size} units",
             ),
             ("block", describe_block(config.block)),
+            *[("dtype", BF16_NOTE) for _ in range(config.dtype == "bf16")],
             ("kernel", f"{summary.kernel}: {kernel_reason}"),
             ("parameters", f"{record.parameters:,}; {record.state_size:,} floats of state"),
             corpus_field(record.text),
@@ -50,7 +53,8 @@ def print_run_summary(summary: RunSummary) -> None:
             (
                 "device",
                 f"{summary.device} ({DEVICE_REASONS[summary.device_reason]}), "
-                f"{pluralize(config.threads, 'thread')}",
+                f"{pluralize(config.threads, 'thread')}"
+                + describe_thread_timings(summary.thread_timings),
             ),
             ("run", summary.path),
         ]

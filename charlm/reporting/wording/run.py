@@ -1,13 +1,29 @@
 """Kernel, device and recipe of a run in words."""
 
+from collections.abc import Sequence
+
 from charlm.config import Config
-from charlm.results.run import DeviceReason, KernelReason
+from charlm.results.run import DeviceReason, KernelReason, ThreadTiming
 
 DEVICE_REASONS: dict[DeviceReason, str] = {
     "requested": "as requested",
     "gpu_available": "a GPU is available",
     "no_gpu": "no GPU is available",
 }
+
+
+BF16_NOTE = (
+    "bf16: products outside of the recurrence in bfloat16; the recurrence, weights, gradients and "
+    "all scores in float32"
+)
+
+
+def describe_thread_timings(timings: Sequence[ThreadTiming]) -> str:
+    """Return the measurement that chose the number of threads; empty if there was none."""
+    if not timings:
+        return ""
+    each = ", ".join(f"{1000 * t.seconds_per_step:.3g} ms with {t.threads}" for t in timings)
+    return f" (measured: a step takes {each})"
 
 
 def describe_recipe(config: Config) -> str:
