@@ -23,14 +23,17 @@ from charlm.data.vocabulary import Vocabulary
 from charlm.results import (
     baselines,
     cells,
+    cleanup,
     comparison,
     comparison_plan,
+    doctor,
     inspection,
     jobs,
     probe_limits,
     probes,
     program,
     run,
+    run_list,
     tasks,
     text,
     timing,
@@ -41,6 +44,7 @@ from charlm.results import (
 
 MODULES = (
     *(baselines, cells, comparison, comparison_plan, inspection, jobs, probes, run, tasks),
+    *(cleanup, doctor, run_list),
     *(probe_limits, program, text, timing, training, tuning, verdicts),
 )
 StructClass = type[msgspec.Struct]
@@ -175,6 +179,9 @@ PRINTED: dict[str, StructClass] = {
     "charlm cells check": cells.CellCheckReport,
     "charlm compare-cells --dry-run": comparison_plan.CostEstimate,
     "charlm inspect": inspection.InspectionReport,
+    "charlm runs": run_list.RunList,
+    "charlm clean": cleanup.CleanupReport,
+    "charlm doctor": doctor.Diagnosis,
     "charlm tasks list": tasks.TaskList,
     "charlm tasks show": tasks.TaskExample,
     "charlm tasks train": tasks.CurriculumReport,

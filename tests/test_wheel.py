@@ -69,7 +69,7 @@ def test_wheel_trains_samples_and_compares_without_the_source(installation: Inst
     (work / "book.txt").write_text(prose(4000))
     charlm("train", "book.txt", "--hidden-size", "8", *SMALL, "--kernel", "compiled", "--run", "r")
     assert len(charlm("sample", "r", "--length", "20")) >= 20
-    words = ["--cells", "rnn", "--params", "1500", "--seeds", "1", "--no-memory", "--out", "c"]
+    words = ["--cells", "rnn", "--params", "9400", "--seeds", "1", "--no-memory", "--out", "c"]
     words += ["--trials", "0", "--baselines", "none", *SMALL[:-2]]
     charlm("compare-cells", "book.txt", *words)
     assert "<html" in (work / "c" / "report.html").read_text()

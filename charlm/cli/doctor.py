@@ -12,7 +12,7 @@ from charlm.errors import ConfigError
 
 @app.command(name="doctor", rich_help_panel=HOUSE)
 def doctor_command(json: JSON = False) -> None:
-    """Check the installation: versions, devices, compiler, cache, disk and terminal.
+    """Check versions, devices, compiler, cache and disk.
 
     Each problem is one line with a way out. The exit code is 78 if there is one. Environment
     variables and names of machine and user are not shown.

@@ -27,7 +27,7 @@ def runs_command(
     ] = None,
     json: JSON = False,
 ) -> None:
-    """List runs: cell, text, bits, state, parameters, size on disk and age.
+    """List runs: cell, text, bits, state, size and age.
 
     Examples:
         $ charlm runs                     # those in runs/

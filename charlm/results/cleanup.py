@@ -21,15 +21,15 @@ SkipReason = Literal["in_use", "damaged", "incompatible", "link"]
 class Surplus(msgspec.Struct, frozen=True, kw_only=True):
     """A file or directory that can be removed, or was."""
 
-    kind: SurplusKind
-    path: str
+    kind: SurplusKind  # what it is
+    path: str  # of the file or directory
     size: int  # bytes
 
 
 class Skipped(msgspec.Struct, frozen=True, kw_only=True):
     """A directory or cached file that was left as it is."""
 
-    path: str
+    path: str  # of the directory or file
     reason: SkipReason  # why
 
 

@@ -19,7 +19,7 @@ ProblemKind = Literal[
 class Problem(msgspec.Struct, frozen=True):
     """Something that keeps charlm from working well."""
 
-    kind: ProblemKind
+    kind: ProblemKind  # what is wrong
     detail: str  # cause, path or name
 
 
@@ -45,7 +45,7 @@ class CacheDetails(msgspec.Struct, frozen=True, kw_only=True):
     path: str  # ~ is the home directory
     size: int  # bytes, without downloads
     downloads: int  # bytes of downloaded corpora
-    is_writable: bool
+    is_writable: bool  # whether charlm can write into it
     open_to_others: bool  # whether every user may write into it
     free_bytes: int  # of its disk
 

@@ -76,7 +76,7 @@ def check_directory(directory: Path) -> None:
     if not directory.is_dir():
         problem = "it is a file" if directory.exists() else "there is no such directory"
         raise InputNotFoundError(
-            f"cannot list {directory}: {problem}. Try charlm train, or a directory that has runs"
+            f"cannot read {directory}: {problem}. Try charlm train, or a directory that has runs"
         )
 
 
@@ -168,5 +168,5 @@ def _describe_text(text: CorpusRecord) -> str:
 
 def _raise_unreadable(error: OSError) -> None:
     raise InputNotFoundError(
-        f"cannot list {error.filename}: {error.strerror}. Check its permissions"
+        f"cannot read {error.filename}: {error.strerror}. Check its permissions"
     ) from error
