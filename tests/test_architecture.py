@@ -254,12 +254,13 @@ def test_importing_charlm_or_cli_does_not_import_torch() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def loaded_modules(words: Sequence[str]) -> set[str]:
-    """Return the modules that `charlm WORDS` has imported when it ends."""
+def loaded_modules(*commands: Sequence[str]) -> set[str]:
+    """Return the modules that one process has imported after all of these commands of charlm."""
     code = (
         "import sys; from charlm.__main__ import run\n"
-        f"sys.argv = ['charlm', *{list(words)!r}]\n"
-        "run()\n"
+        f"for words in {[list(words) for words in commands]!r}:\n"
+        "    sys.argv = ['charlm', *words]\n"
+        "    run()\n"
         "print('', *sys.modules, sep='\\n@', file=sys.stderr)"
     )
     done = python(code)
@@ -283,10 +284,9 @@ def test_training_and_scoring_do_not_import_torch_compiler(tmp_path: Path, book:
     """It would take two seconds of each process, and nothing of it is used."""
     run = str(tmp_path / "r")
     options = ["--run", run, "--max-steps", "2", "--hidden-size", "8"]
-    train = loaded_modules(["train", str(book), *options])
-    assert Path(run, "report.json").exists() and "torch" in train
-    for loaded in (train, loaded_modules(["sample", run]), loaded_modules(["eval", run])):
-        assert "torch._dynamo" not in loaded
+    loaded = loaded_modules(["train", str(book), *options], ["sample", run], ["eval", run])
+    assert Path(run, "report.json").exists() and "torch" in loaded
+    assert "torch._dynamo" not in loaded
 
 
 @pytest.mark.slow
@@ -307,6 +307,10 @@ def test_help_and_usage_errors_answer_at_once() -> None:
     commands = [
         ("-m", "charlm", *words) for words in (["--help"], ["train", "--help"], ["train", "--x"])
     ]
-    tries = [[cpu_seconds(words) for words in (libraries, *commands)] for _ in range(7)]
-    baseline, *best = (min(column) for column in zip(*tries, strict=True))
-    assert max(best) < max(0.35, 3.5 * baseline), (baseline, best)
+    tries = []
+    for _ in range(7):
+        tries.append([cpu_seconds(words) for words in (libraries, *commands)])
+        baseline, *best = (min(column) for column in zip(*tries, strict=True))
+        if max(best) < max(0.35, 3.5 * baseline):
+            return
+    raise AssertionError(tries)
