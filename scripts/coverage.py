@@ -8,6 +8,7 @@ Prints the tables of docs/explanation/statistics.md.
 import argparse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -128,35 +129,68 @@ FILES = {
 OTHERS = {"seeds decide": SEEDS_DECIDE, "interaction decides": INTERACTION_DECIDES}
 
 
-def order_reach_coverage(units: int, error: float, repeats: int) -> tuple[float, float, float]:
-    """Return coverage of the order reach, its bias, and the median length of intervals, in octaves.
+class ReachCoverage(NamedTuple):
+    """Coverage of the order reach of a cell, and of its difference to others.
 
-    Six cells lose 0.2 bits beyond 4 characters, and 0.8 octaves less per octave. Seeds differ by
-    20 %, units by 50 %.
+    Attributes:
+        own: Share of intervals that hold the reach of a cell, and their median length in octaves.
+        bias: Mean deviation of a reach, in octaves.
+        equal: Share and length of intervals of the difference to a cell that reaches as far.
+        farther: To a cell that reaches 1.5 octaves further.
+    """
+
+    own: tuple[float, float]
+    bias: float
+    equal: tuple[float, float]
+    farther: tuple[float, float]
+
+
+FARTHER = 1.5  # octaves
+
+
+def order_reach_coverage(units: int, error: float, repeats: int) -> ReachCoverage:
+    """Return how often the intervals of the order reach are right.
+
+    Cells with six seeds each lose 0.2 bits beyond 4 characters, and 0.8 octaves less per octave.
+    Seeds differ by 20 %, units by 50 %.
 
     Args:
         units: Of text.
-        error: Standard deviation of each point of the curve in each unit, in bits.
+        error: Standard deviation of each point of the curve in each unit, in bits, the same for
+            all cells; 0.7 of it is added for each seed.
         repeats: Simulated comparisons.
     """
     generator = np.random.default_rng(1)
     lengths = 2 ** np.arange(2, 12)
-    decay = 0.2 * 2 ** (-0.8 * np.arange(len(lengths)))
     truth = 2 + np.log2(0.2 / TOLERANCE) / 0.8
     counts = np.ones((len(lengths), units))
-    intervals, reaches = [], []
+
+    def interval(influences: np.ndarray) -> tuple[float, float]:
+        estimate = estimate_mean(influences, np.ones(units), are_ordered=False)
+        return studentized_bootstrap(estimate, seed=0).interval(0.05)
+
+    own, equal, farther, reaches = [], [], [], []
     for _ in range(repeats):
-        of_seeds = np.exp(0.2 * generator.standard_normal((6, 1, 1)))
         of_units = 1 + 0.5 * generator.standard_normal(units)
         common = error * generator.standard_normal((len(lengths), units))
-        own = 0.7 * error * generator.standard_normal((6, len(lengths), units))
-        sums = decay[:, None] * of_seeds * of_units + common + own
-        influences = order_reach_influences(sums, counts, lengths)
-        estimate = estimate_mean(influences, np.ones(units), are_ordered=False)
-        reaches.append(estimate.mean)
-        intervals.append(studentized_bootstrap(estimate, seed=0).interval(0.05))
-    covered, length = summarize(intervals, truth)
-    return covered, float(np.mean(reaches)) - truth, length
+        influences = []
+        for octaves in (0.0, 0.0, FARTHER):
+            of_seeds = np.exp(0.2 * generator.standard_normal((6, 1, 1)))
+            decay = 0.2 * 2 ** (-0.8 * (np.arange(len(lengths)) - octaves))
+            noise_of_seeds = 0.7 * error * generator.standard_normal((6, len(lengths), units))
+            sums = decay[:, None] * of_seeds * of_units + common + noise_of_seeds
+            influences.append(order_reach_influences(sums, counts, lengths))
+        first, second, third = influences
+        reaches.append(first.mean())
+        own.append(interval(first))
+        equal.append(interval(second - first))
+        farther.append(interval(third - first))
+    return ReachCoverage(
+        own=summarize(own, truth),
+        bias=float(np.mean(reaches)) - truth,
+        equal=summarize(equal, 0.0),
+        farther=summarize(farther, FARTHER),
+    )
 
 
 def bracket_warnings(noise: float, best: float, repeats: int) -> float:
@@ -199,14 +233,12 @@ def main() -> None:
     rows = []
     for units in (20, 50):
         for error in (0.01, 0.03):
-            covered, bias, length = order_reach_coverage(units, error, repeats)
-            rows.append(
-                (
-                    f"{units} units, {error} bits a unit",
-                    [f"{100 * covered:.1f}", f"{bias:+.2f}", f"{length:.1f}"],
-                )
-            )
-    print_table("Order reach", ["coverage", "bias, octaves", "interval, octaves"], rows)
+            found = order_reach_coverage(units, error, repeats)
+            intervals = (found.own, found.equal, found.farther)
+            cells = [f"{100 * covered:.1f} ({length:.1f})" for covered, length in intervals]
+            rows.append((f"{units} units, {error} bits a unit", [*cells, f"{found.bias:+.2f}"]))
+    columns = ["own", "difference 0", f"difference {FARTHER}", "bias of own"]
+    print_table("Order reach: coverage, and length in octaves", columns, rows)
     rows = [
         (
             f"{noise} bits over seeds",

@@ -3,7 +3,8 @@
 Files are exchangeable: their order is that of a hash. Neighboring blocks of a text are not
 independent, so fewer of them count. How many is uncertain where there are 20 to 50 blocks, and an
 interval that takes one estimate for the truth is too short. So the correlation is not estimated
-but integrated over.
+but integrated over. Correlations below zero are as likely beforehand as those above: without them,
+what looks like a correlation by chance would only ever make intervals longer.
 """
 
 from functools import cache
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from charlm.evaluation.blocks import Numbers
 
-CORRELATIONS = np.arange(20) / 20  # of neighboring blocks, 0 to 0.95
+CORRELATIONS = np.arange(-19, 20) / 20  # of neighboring blocks
 SMALLEST_SUM = float(np.finfo(np.float64).tiny)  # in place of zero: a cell against itself
 
 
