@@ -21,14 +21,13 @@ import numpy as np
 from scipy.special import stdtrit
 
 from charlm.comparison.entries import Entry, PlannedRun, with_overrides
-from charlm.comparison.learning import bits_at
+from charlm.comparison.learning import bits_at, lowest_bits
 from charlm.comparison.plan import ComparisonPlan
 from charlm.comparison.request import BRACKET_BRANCH, BRACKET_FACTORS
 from charlm.comparison.sample_size import SIGNIFICANCE_LEVEL
 from charlm.recipes import apply_recipe
 from charlm.results.comparison import Bracket, BracketPoint, RateFit
 from charlm.results.tuning import Settings
-from charlm.runs.run import Run
 from charlm.settings.values import parse_branches
 
 GRID_POINTS = 401  # of rates at which the parabola is read
@@ -98,8 +97,7 @@ def _judge_cell(runs: Sequence[BracketRun], margin: float, tests: int) -> Bracke
     rates = {1.0: config.learning_rate}
     bits_by_factor: dict[float, list[float]] = {1.0: finished}
     for _, factor, run in runs:
-        report = Run(run.path).report
-        bits = report.best_valid_bits if report else None
+        bits = lowest_bits(run)
         rates[factor] = run.config.learning_rate
         bits_by_factor[factor] = [] if bits is None else [bits]
     by_recipe = apply_recipe(

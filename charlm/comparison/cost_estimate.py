@@ -8,17 +8,19 @@ from typing import NamedTuple
 
 import msgspec
 
+from charlm.comparison.entries import PlannedRun
 from charlm.comparison.plan import ComparisonPlan
 from charlm.comparison.throughput import Speeds, probe_seconds
 from charlm.comparison.work import PlannedWork, planned_work
 from charlm.config import FORMAT_VERSION, Config
+from charlm.data.corpus import Corpus
 from charlm.errors import StorageError
 from charlm.execution.device import available_memory
 from charlm.execution.executor import LocalExecutor
 from charlm.models.cost import estimate_training_memory
 from charlm.results.comparison_plan import CostEstimate, PlannedJob, RemainingWork, Resources
 from charlm.storage import files
-from charlm.training.estimates import estimate_run_disk
+from charlm.training.estimates import RunTimings, estimate_run_disk
 
 # Bytes of a process before it has a model. That of CUDA was not measured, for want of a GPU.
 PROCESS_OVERHEAD_BYTES = {"cpu": 400_000_000, "cuda": 800_000_000}
@@ -41,47 +43,21 @@ def estimate_cost(
         speeds: Entry -> its speed, alone on this machine.
         startup: Seconds to start and stop a process.
     """
-    vocabulary_size = plan.corpus.vocabulary.size
-
-    def estimate_job(work: PlannedWork) -> PlannedJob:
-        run, progress = work.run, work.progress()
-        fraction = 1.0 if progress.status else progress.done / max(1, progress.total)
-        speed = speeds[work.entry.name]
-        seconds = speed.seconds(run.config, run.max_steps, plan.corpus, progress.done)
-        return PlannedJob(
-            name=work.label,
-            purpose=work.purpose,
-            role=work.entry.role,
-            cell=work.entry.name,
-            seed=run.config.seed,
-            hidden_size=run.config.hidden_size,
-            parameters=run.parameters,
-            status=progress.status or ("running" if progress.done else "pending"),
-            fraction_done=fraction,
-            seconds=0.0 if progress.status else startup + seconds,
-            memory_bytes=estimate_memory(run.config, vocabulary_size, executor.device),
-            disk_bytes=estimate_disk(work),
-        )
-
-    def estimate_probe(work: PlannedWork) -> PlannedJob:
-        job = estimate_job(work)
-        path = directory / "probes" / work.run.path.name / "report.json"
-        is_done = not work.is_open and path.exists()
-        speed = speeds[work.entry.name]
-        changes = {
-            "name": f"probes/{job.name.partition('/')[2]}",
-            "purpose": "probe",
-            "status": "finished" if is_done else "pending",
-            "fraction_done": float(is_done),
-            "seconds": 0.0 if is_done else startup + probe_seconds(speed, plan.corpus),
-            "disk_bytes": 0 if is_done else PROBE_DISK_BYTES,
-        }
-        return msgspec.structs.replace(job, **changes)
-
     work = planned_work(plan)
-    jobs = [estimate_job(item) for item in work]
+    jobs = [
+        _estimate_job(item, speeds[item.entry.name], startup, plan.corpus, executor.device)
+        for item in work
+    ]
     if plan.request.memory:
-        jobs += [estimate_probe(item) for item in work if item.purpose == "run"]
+        jobs += [
+            _estimate_probe(
+                job,
+                is_done=not item.is_open and _is_probed(item.run, directory),
+                seconds=startup + probe_seconds(speeds[item.entry.name], plan.corpus),
+            )
+            for item, job in zip(work, jobs, strict=True)
+            if item.purpose == "run"
+        ]
     remaining = [job for job in jobs if job.status in ("pending", "running")]
     limited = limit_to_memory(executor, [job.memory_bytes for job in remaining or jobs])
     parallel = limited.executor.max_parallel
@@ -106,6 +82,45 @@ def estimate_cost(
         ),
         insufficient=plan.insufficient,
     )
+
+
+def _estimate_job(
+    work: PlannedWork, speed: RunTimings, startup: float, corpus: Corpus, device: str
+) -> PlannedJob:
+    """Return what remains of a run, trial or bracket."""
+    run, progress = work.run, work.progress()
+    seconds = speed.seconds(run.config, run.max_steps, corpus, progress.done)
+    return PlannedJob(
+        name=work.label,
+        purpose=work.purpose,
+        role=work.entry.role,
+        cell=work.entry.name,
+        seed=run.config.seed,
+        hidden_size=run.config.hidden_size,
+        parameters=run.parameters,
+        status=progress.status or ("running" if progress.done else "pending"),
+        fraction_done=1.0 if progress.status else progress.done / max(1, progress.total),
+        seconds=0.0 if progress.status else startup + seconds,
+        memory_bytes=estimate_memory(run.config, corpus.vocabulary.size, device),
+        disk_bytes=estimate_disk(work),
+    )
+
+
+def _estimate_probe(job: PlannedJob, *, is_done: bool, seconds: float) -> PlannedJob:
+    """Return what remains of probing the run of a job."""
+    return msgspec.structs.replace(
+        job,
+        name=f"probes/{job.name.partition('/')[2]}",
+        purpose="probe",
+        status="finished" if is_done else "pending",
+        fraction_done=float(is_done),
+        seconds=0.0 if is_done else seconds,
+        disk_bytes=0 if is_done else PROBE_DISK_BYTES,
+    )
+
+
+def _is_probed(run: PlannedRun, directory: Path) -> bool:
+    return (directory / "probes" / run.path.name / "report.json").exists()
 
 
 def existing_parent(directory: Path) -> Path:

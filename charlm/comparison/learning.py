@@ -1,4 +1,4 @@
-"""Learning of a run: its validation at parts of its budget, each with a decayed learning rate."""
+"""Validation of a run: at parts of its budget, each with a decayed rate, and at its best."""
 
 from fractions import Fraction
 
@@ -14,3 +14,9 @@ def bits_at(run: PlannedRun, fraction: Fraction) -> float | None:
         return by_fraction.get(float(fraction))
     curve = load_validation_curve(run.path)
     return curve[-1].bits if curve and Run(run.path).report else None
+
+
+def lowest_bits(run: PlannedRun) -> float | None:
+    """Return the lowest validation bits of a run that has ended; None if it diverged."""
+    report = Run(run.path).report
+    return report.best_valid_bits if report else None

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from charlm.cells.base import Cell
 from charlm.cells.loader import get_cell
 from charlm.comparison.entries import Entry, PlannedRun, with_overrides
+from charlm.comparison.learning import lowest_bits
 from charlm.comparison.plan import ComparisonPlan
 from charlm.comparison.search import (
     TUNING_SEED,
@@ -28,7 +29,6 @@ from charlm.execution.executor import Execution, run_jobs
 from charlm.execution.jobs import Job
 from charlm.results.text import CorpusRecord
 from charlm.results.tuning import CellTuning, SearchPlan, Setting, Settings, TuningReport
-from charlm.runs.run import Run
 
 TRIAL_LOOKS = 4  # validations of a trial: the lowest counts
 
@@ -155,7 +155,7 @@ class SuccessiveHalving:
                     self._open.add(path)
                     continue
                 results = [
-                    TrialResult(trial.number, trial.run.max_steps, trial_score(trial.run))
+                    TrialResult(trial.number, trial.run.max_steps, lowest_bits(trial.run))
                     for trial in trials
                 ]
                 self.results[path] += results
@@ -220,9 +220,3 @@ def trial_jobs(rung: Sequence[Trial], texts: Sequence[str]) -> list[Job]:
     return [
         trial.run.job(texts, f"{trial.entry.name} trial {trial.number}") for trial in runs.values()
     ]
-
-
-def trial_score(run: PlannedRun) -> float | None:
-    """Return the lowest validation bits of a trial that has ended; None if it diverged."""
-    report = Run(run.path).report
-    return report.best_valid_bits if report else None

@@ -3,7 +3,6 @@
 import math
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -40,10 +39,6 @@ def stub_bits(monkeypatch: pytest.MonkeyPatch, bits: dict[tuple[str, Fraction], 
 def stub_bracket(monkeypatch: pytest.MonkeyPatch, bits: dict[float, float | None]) -> None:
     """Let runs of a bracket end with these bits, by their learning rate over the recipe's."""
 
-    def run_of(path: Path) -> SimpleNamespace:
-        found = bits[factors[path]]
-        return SimpleNamespace(report=found and SimpleNamespace(best_valid_bits=found))
-
     factors: dict[Path, float] = {}
     original = bracket._at_rate
 
@@ -53,7 +48,7 @@ def stub_bracket(monkeypatch: pytest.MonkeyPatch, bits: dict[float, float | None
         return planned
 
     monkeypatch.setattr(bracket, "_at_rate", at_rate)
-    monkeypatch.setattr(bracket, "Run", run_of)
+    monkeypatch.setattr(bracket, "lowest_bits", lambda run: bits[factors[run.path]])
 
 
 def judge(

@@ -33,7 +33,7 @@ def run_trials(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
     def run(plan: ComparisonPlan, score: Score) -> tuple[TuningReport, list[list[Job]]]:
         rungs: list[list[Job]] = []
-        monkeypatch.setattr(tuning, "trial_score", score)
+        monkeypatch.setattr(tuning, "lowest_bits", score)
         monkeypatch.setattr(tuning, "run_jobs", lambda jobs, _: rungs.append(jobs))
         report = tune(plan, SimpleNamespace())  # type: ignore[arg-type]
         assert report
