@@ -234,7 +234,7 @@ def _set_scale(
         axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axis.set_minor_locator(NullLocator())
     if is_log or max(map(abs, values)) >= 10_000:  # else matplotlib writes all ticks alike
-        axis.set_major_formatter(FuncFormatter(lambda value, _: format_tick(value)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: format_tick(float(f"{value:.3g}"))))
 
 
 def _inline(svg: str, spec: FigureSpec) -> Markup:

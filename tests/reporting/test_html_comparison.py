@@ -20,6 +20,7 @@ from charlm.reporting.formatting import format_number
 from charlm.reporting.html.budget import bracket_table, budget_figures, learning_curves
 from charlm.reporting.html.comparison import probe_sections, render_comparison
 from charlm.reporting.html.forest import forest_plots
+from charlm.reporting.html.quality_plot import quality_plot
 from charlm.results.comparison import EntryRow, ValidationPoint
 
 
@@ -131,6 +132,18 @@ def test_forest_plots_of_memory_are_in_the_unit_of_the_table() -> None:
     assert plots[1].rows[0][-1] == "less" and plots[0].rows[0][-1] == "worse"
     assert plots[1].spec.x.startswith("mbit/char more than the reference; right is more")
     assert plots[3].spec.x.startswith("octaves more")
+
+
+def test_cells_and_baselines_are_rows_of_one_plot_the_best_at_the_top() -> None:
+    report = comparison_result(cells=("gru", "lstm")).report
+    (figure,) = quality_plot(report, make_legend([row.name for row in report.cells]))
+    assert [row[0] for row in figure.rows][:4] == ["xz", "gru", "lstm", "n-gram "]
+    assert figure.rows[1][1:] == ("2.0833", "2.0633", "2.1033") and figure.rows[0][2] == "–"
+    heights = [
+        float(re.findall(rf' y="([\d.]+)">{name}</text>', figure.svg)[0])
+        for name in ("xz", "gru", "lstm", "n-gram-read")
+    ]
+    assert heights == sorted(heights)
 
 
 def test_no_forest_plot_without_an_interval() -> None:

@@ -12,6 +12,7 @@ from charlm.reporting.html.budget import bracket_table, budget_figures, learning
 from charlm.reporting.html.forest import forest_plots
 from charlm.reporting.html.page import render_template
 from charlm.reporting.html.probes import ProbeSection, probe_section
+from charlm.reporting.html.quality_plot import quality_plot
 from charlm.reporting.html.tuning import tuning_section
 from charlm.reporting.memory_figure import has_memory_figure, memory_svg
 from charlm.reporting.wording.answer import answer_comparison
@@ -48,9 +49,9 @@ def render_comparison(result: ComparisonResult) -> bytes:
         findings=[*describe_findings(report, result.timing), *verdict_notes(report)],
         statistics=describe_statistics(report),
         matching=_describe_protocol(report),
+        quality=quality_plot(report, legend),
         memory=memory_svg(report, legend) if has_memory_figure(report) else None,
         memory_numbers=memory_table(report),
-        legend=legend,
         budget=[*budget_figures(report, legend), *learning_curves(report, result.curves, legend)],
         forest=forest_plots(report, legend),
         baselines=baseline_table(report),
