@@ -138,7 +138,7 @@ def test_cells_and_baselines_are_rows_of_one_plot_the_best_at_the_top() -> None:
     report = comparison_result(cells=("gru", "lstm")).report
     (figure,) = quality_plot(report, make_legend([row.name for row in report.cells]))
     assert [row[0] for row in figure.rows][:4] == ["xz", "gru", "lstm", "n-gram "]
-    assert figure.rows[1][1:] == ("2.0833", "2.0633", "2.1033") and figure.rows[0][2] == "–"
+    assert figure.rows[1][1:] == ("2.0833", "2.0633", "2.1033") and figure.rows[0][2] == "-"
     heights = [
         float(re.findall(rf' y="([\d.]+)">{name}</text>', figure.svg)[0])
         for name in ("xz", "gru", "lstm", "n-gram-read")
