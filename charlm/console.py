@@ -4,7 +4,8 @@ import codecs
 import json
 import re
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 # C0 and C1 controls, DEL, soft hyphen, bidirectional and zero-width formatting, line and paragraph
@@ -16,6 +17,7 @@ CONTROL_CHARACTERS = re.compile(
 
 
 _settings = {"quiet": False}  # of this process
+_clear_bar: list[Callable[[], object]] = []  # of the progress bar that is shown, if there is one
 
 
 def set_quiet(is_quiet: bool) -> None:
@@ -48,9 +50,21 @@ def print_message(line: str) -> None:
         print_error(line)
 
 
+@contextmanager
+def clear_before_lines(clear: Callable[[], object]) -> Iterator[None]:
+    """Call a function before each line on stderr, such as one that erases a progress bar."""
+    _clear_bar.append(clear)
+    try:
+        yield
+    finally:
+        _clear_bar.remove(clear)
+
+
 def print_error(line: str) -> None:
     """Print a line on stderr."""
     with suppress(OSError):  # a closed stderr must not stop training
+        for clear in _clear_bar:
+            clear()
         print(escape_control_characters(line), file=sys.stderr, flush=True)  # noqa: T201
 
 

@@ -1,10 +1,12 @@
 """Progress on a terminal and where there is none."""
 
 import io
+import re
 import sys
 
 import pytest
 
+from charlm.console import print_message
 from charlm.progress import Progress
 from charlm.reporting.terminal import progress
 from charlm.reporting.terminal.progress import JobsDisplay, TerminalProgress
@@ -80,7 +82,7 @@ def test_jobs_are_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture[s
         update(states)
     out, err = capsys.readouterr()
     assert out == "" and "\x1b" not in err
-    line = "1 of 4 done; two 3/9 length 20, 50% correct, four; remaining unknown"
+    line = "1 of 4 done; two 3/9 length 20, 50% correct, four; time left: unknown"
     assert err.splitlines() == [line, "three: its process was killed; restarted", line]
 
 
@@ -92,8 +94,8 @@ def test_training_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Non
         update(CheckpointSaved(6))
         update(step(7))
     shown = terminal.getvalue()
-    assert " 70%|" in shown and "best 2.500" in shown
-    assert "step 7/10" not in shown
+    assert re.search(r" 70%\|..\s*.?\| step 7/10 0:0\d left \S+ ch/s train 2.00 valid 2.500", shown)
+    assert "best" not in shown  # the last validation is the best
 
 
 def test_bar_of_training_shows_a_copy_that_is_decayed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,6 +109,18 @@ def test_bar_of_training_shows_a_copy_that_is_decayed(monkeypatch: pytest.Monkey
     assert "decayed" not in terminal.getvalue().rpartition("\r")[2]
 
 
+def test_message_stands_on_a_line_of_its_own_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = use_terminal(monkeypatch)
+    with TerminalProgress(0.0).training(10, 100, None) as update:
+        update(step(6))
+        print_message("finishing this step and saving")
+        update(step(7))
+    shown = terminal.getvalue()
+    assert re.search(r"\r *\rfinishing this step and saving\n\r 70%", shown)
+    print_message("after the bar")
+    assert terminal.getvalue() == f"{shown}after the bar\n"
+
+
 def test_training_is_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with TerminalProgress(0.0).training(10, 100, 2.25) as update:
         update(step(6))
@@ -115,8 +129,8 @@ def test_training_is_plain_lines_without_a_terminal(capsys: pytest.CaptureFixtur
         update(step(7))
     first, copy, second = capsys.readouterr().err.splitlines()
     assert copy == "decayed copy: step 2 of 7"
-    assert first.startswith("step 6/10  ") and "valid - best 2.250 lr 6e-03 grad 0.5" in first
-    assert "train 2.00 valid 2.500 best 2.250" in second and " remaining " in second
+    assert re.match(r"step 6/10 \S+ left \S+ ch/s train 2.00 valid - best 2.250 lr 6e-03", first)
+    assert "train 2.00 valid 2.500 best 2.250" in second and second.endswith(" grad 0.5")
 
 
 def test_counter_prints_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,6 +139,12 @@ def test_counter_prints_now_and_then(capsys: pytest.CaptureFixture[str]) -> None
     with TerminalProgress(60.0).counter("quiet") as advance:
         advance(1500)
     assert capsys.readouterr().err == "reading \\x1b text: 1.5k so far\n"
+    with TerminalProgress(0.0).counter("probing", 4) as advance:
+        advance(1)
+        advance(3)
+    first, second = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"probing: 25%, \d:\d\d left", first)
+    assert second == "probing: 100%, 0:00 left"
 
 
 def test_terminal_progress_is_a_progress() -> None:

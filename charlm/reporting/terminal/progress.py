@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from tqdm import tqdm
 
-from charlm.console import escape_control_characters, print_message
+from charlm.console import clear_before_lines, escape_control_characters, print_message
 from charlm.progress import ProgressCallback
 from charlm.reporting.formatting import format_count, format_duration
 from charlm.reporting.wording.text import describe_job
@@ -42,7 +42,8 @@ class TerminalProgress:
             delay=1.0,
             dynamic_ncols=True,
         )
-        count, last_line = 0, time.monotonic()
+        count, start = 0, time.monotonic()
+        last_line = start
 
         def advance(number: int) -> None:
             nonlocal count, last_line
@@ -51,9 +52,12 @@ class TerminalProgress:
             if bar.disable and time.monotonic() - last_line >= self.log_every:
                 last_line = time.monotonic()
                 done = f"{count / total:.0%}" if total else f"{format_count(count)} so far"
+                if total and count:
+                    seconds = (last_line - start) * (total - count) / count
+                    done += f", {format_duration(seconds)} left"
                 print_message(f"{description}: {done}")
 
-        with bar:
+        with bar, clear_before_lines(bar.clear):
             yield advance
 
     @contextmanager
@@ -63,7 +67,8 @@ class TerminalProgress:
         """Show a bar with speed, losses and learning rate."""
         display = TrainingDisplay(max_steps, tokens_per_step, best_bits, self.log_every)
         try:
-            yield display.update
+            with clear_before_lines(display.bar.clear):
+                yield display.update
         finally:
             display.close()
 
@@ -99,7 +104,7 @@ class TrainingDisplay:
             mininterval=0.1,
             leave=True,
             dynamic_ncols=True,
-            bar_format="{percentage:3.0f}%|{bar:3}|{remaining} {desc}",  # within 80 columns
+            bar_format="{percentage:3.0f}%|{bar:3}|{desc}",  # within 80 columns
         )
 
     def update(self, event: TrainingEvent) -> None:
@@ -118,7 +123,7 @@ class TrainingDisplay:
                 bits if self.train_bits is None else 0.95 * self.train_bits + 0.05 * bits
             )
             self.learning_rate, self.gradient_norm = event.learning_rate, event.gradient_norm
-            self.bar.set_description_str(self._line(event.step), refresh=False)
+            self.bar.set_description_str(f" {self._short_line(event.step)}", refresh=False)
             self.bar.update()
             if self.bar.disable and self._is_due(self.log_every):
                 self._print_line(event.step)
@@ -127,7 +132,7 @@ class TrainingDisplay:
             if self.bar.disable and self._is_due(self.log_every):
                 print_message(message)
             elif not self.bar.disable and self._is_due(REFRESH_SECONDS):
-                self.bar.set_description_str(message)
+                self.bar.set_description_str(f" {message}")
 
     def _is_due(self, interval: float) -> bool:
         """Return whether the display is older than the interval in seconds, which then restarts."""
@@ -141,25 +146,30 @@ class TrainingDisplay:
         steps = step - (self.first_step or 0)
         return steps * self.tokens_per_step / max(1e-9, time.monotonic() - self.start)
 
-    def _line(self, step: int) -> str:
-        def number(value: float | None, digits: int = 3) -> str:
-            return "-" if value is None else f"{value:.{digits}f}"
-
+    def _short_line(self, step: int) -> str:
+        """Return steps, time left, speed and bits; the best ones only if they are not the last."""
+        tokens = (self.max_steps - step) * self.tokens_per_step
+        remaining = format_duration(tokens / max(1e-9, self._tokens_per_second(step)))
+        speed = format_count(self._tokens_per_second(step))
+        is_best = self.valid_bits is not None and self.valid_bits == self.best_bits
+        best = "" if is_best or self.best_bits is None else f" best {self.best_bits:.3f}"
         return (
-            f"{format_count(self._tokens_per_second(step))} ch/s "
-            f"train {number(self.train_bits, 2)} "
-            f"valid {number(self.valid_bits)} best {number(self.best_bits)} "
-            f"lr {self.learning_rate:.0e} grad {self.gradient_norm:.1f}"
+            f"step {step}/{self.max_steps} {remaining} left {speed} ch/s "
+            f"train {format_bits(self.train_bits, 2)} valid {format_bits(self.valid_bits)}{best}"
         )
 
     def _print_line(self, step: int) -> None:
-        tokens = (self.max_steps - step) * self.tokens_per_step
-        remaining = format_duration(tokens / max(1e-9, self._tokens_per_second(step)))
-        print_message(f"step {step}/{self.max_steps}  {self._line(step)}  remaining {remaining}")
+        line = self._short_line(step)
+        print_message(f"{line} lr {self.learning_rate:.0e} grad {self.gradient_norm:.1f}")
 
     def close(self) -> None:
         """End the display."""
         self.bar.close()
+
+
+def format_bits(bits: float | None, digits: int = 3) -> str:
+    """Return bits per token, or - where none are measured yet."""
+    return "-" if bits is None else f"{bits:.{digits}f}"
 
 
 class JobsDisplay:
@@ -202,14 +212,14 @@ class JobsDisplay:
         if self.progress:
             for state in states:
                 self._update_bar(self.progress, state)
-            message = f"{summary}, remaining {remaining}"
+            message = f"{summary}, time left: {remaining}"
             self.progress.update(self.tasks[""], completed=done / len(states), message=message)
         elif time.monotonic() - self.last_line >= self.log_every:
             self.last_line = time.monotonic()
             running = ", ".join(
                 _describe_running_job(state) for state in states if state.status == "running"
             )
-            print_message(f"{summary}{running and '; '}{running}; remaining {remaining}")
+            print_message(f"{summary}{running and '; '}{running}; time left: {remaining}")
 
     def _print_above(self, line: str) -> None:
         """Print a line that stays, above the bars."""
