@@ -26,7 +26,7 @@ def test_json_is_ascii_whatever_the_text(trained: Path) -> None:
 @pytest.mark.slow
 def test_closed_streams_break_nothing(tmp_path: Path, book: Path) -> None:
     words = " ".join(command("train", book, *SMALL, "--run", tmp_path / "RUN"))
-    for number, streams in enumerate(("2>&-", "<&-", "2>&1 >/dev/null | true", ">&- 2>&-")):
+    for number, streams in enumerate(("<&- 2>&-", "2>&1 >/dev/null | true", ">&- 2>&-")):
         line = words.replace("RUN", str(number)) + " " + streams
         subprocess.run(["bash", "-c", line], capture_output=True, timeout=120, check=False)
         assert (tmp_path / str(number) / "report.json").exists(), streams

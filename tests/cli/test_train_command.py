@@ -88,6 +88,7 @@ def test_memory_that_runs_out_exits_79(tmp_path: Path, book: Path) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (1600 << 20, 1600 << 20))
 
     words = ["train", book, "--hidden-size", 4500, "--embedding-dim", 4, "--max-steps", 2]
+    words += ["--recurrent-init", "default"]  # an orthogonal matrix of this size takes a minute
     words += ["--batch-size", 1, "--seq-len", 4, "--run", tmp_path / "r"]
     done = charlm(*words, preexec_fn=limit_memory)
     assert done.returncode == 79, (done.returncode, done.stderr)
@@ -142,7 +143,7 @@ def test_ctrl_c_before_training_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("delay", [0.1, 0.2, 0.35, 0.5, 0.8, 1.2])
+@pytest.mark.parametrize("delay", [0.1, 0.3, 0.6, 1.2])
 def test_signal_while_importing_is_one_line(tmp_path: Path, book: Path, delay: float) -> None:
     words = command("train", book, *SMALL, "--max-steps", 10**6, "--run", tmp_path / "r")
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -168,7 +169,7 @@ def test_terminal_shows_a_bar_within_80_columns(tmp_path: Path, book: Path) -> N
 
 @pytest.mark.slow
 def test_without_a_terminal_there_are_plain_lines(tmp_path: Path, book: Path) -> None:
-    words = ["--hidden-size", 8, "--max-steps", 600, "--run", tmp_path / "r", "--log-every", 0.1]
+    words = ["--hidden-size", 8, "--max-steps", 60, "--run", tmp_path / "r", "--log-every", 1e-3]
     stderr = charlm("train", book, *words).stderr.decode()
     assert "\r" not in stderr and "\x1b" not in stderr
     lines = [line for line in stderr.splitlines() if line.startswith("step ")]

@@ -1,7 +1,6 @@
 """Existing runs: which may be compared, and what the report tells of them."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -288,9 +287,11 @@ def test_options_without_meaning_for_runs_are_refused(
 
 
 @pytest.mark.slow
-def test_comparison_of_its_runs_repeats_its_report(tmp_path: Path, book: Path) -> None:
+def test_comparison_of_its_runs_repeats_its_report(
+    tmp_path: Path, book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = ["--cells", "rnn,gru", "--seeds", 2, "--params", 3030, "--embedding-dim", 8]
-    words += ["--batch-size", 4, "--seq-len", 16, "--max-steps", 30, "--trials", 0]
+    words += ["--batch-size", 4, "--seq-len", 16, "--max-steps", 30, "--lr", 0.01]
     text = tmp_path / "text.txt"
     text.write_bytes(book.read_bytes())
     made = charlm("compare-cells", text, *words, "--out", tmp_path / "made", "--json")
@@ -314,8 +315,8 @@ def test_comparison_of_its_runs_repeats_its_report(tmp_path: Path, book: Path) -
     assert all(len(line) <= 80 for line in shown.splitlines())
     # without the text there are no baselines; everything else is the same
     text.unlink()
-    cache = {"CHARLM_CACHE": str(tmp_path / "cache")}
-    gone = charlm(*words[:-1], tmp_path / "third", "--json", env={**os.environ, **cache})
+    monkeypatch.setenv("CHARLM_CACHE", str(tmp_path / "cache"))
+    gone = charlm(*words[:-1], tmp_path / "third", "--json")
     assert gone.returncode == 0 and b"no baselines and no memory: " in gone.stderr
     three = json.loads(gone.stdout)
     of_text = ("baselines", "pairs", "unmeasured", "ngram_memory", "rows")
