@@ -80,3 +80,7 @@ dist: $(READY)  ## dist/: the wheel and the source distribution that it is built
 pythons:  ## the fast tests with other Pythons: make pythons PYTHONS="python3.12 python3.13"
 	for python in $(PYTHONS); do \
 	  $(MAKE) test-fast PYTHON="$$python" VENV=".venv-$$(basename "$$python")" || exit 1; done
+
+.PHONY: pages
+pages: $(READY)  ## every page in the browser at two widths, each light and dark
+	CHARLM_VIEWS=all CHARLM_BROWSER=required $(BIN)/python -m pytest tests/reporting/test_html_pages.py

@@ -1,6 +1,7 @@
 """All pages: foreign text is only text, nothing is loaded or run, a browser shows everything."""
 
 import io
+import os
 import re
 from collections.abc import Callable
 from functools import cache
@@ -49,6 +50,9 @@ PAGES: dict[str, Callable[[str], bytes]] = {
     "tasks": cache(lambda foreign: render_tasks(task_result(foreign))),
     "inspection": cache(lambda foreign: render_inspection(inspection_report(foreign))),
 }
+VIEWS = [(1280, "light"), (400, "dark")]
+if os.environ.get("CHARLM_VIEWS") == "all":  # make pages
+    VIEWS += [(1280, "dark"), (400, "light")]
 PAGES_WITH_CHARTS = ["comparison", "probes", "tasks"]
 
 
@@ -149,8 +153,7 @@ MEASURE = """(() => {
 
 @pytest.mark.slow
 @pytest.mark.browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize(("width", "scheme"), VIEWS)
 @pytest.mark.parametrize("name", PAGES_WITH_CHARTS)
 def test_browser_shows_all_of_a_page(
     name: str, width: int, scheme: str, chromium: Browser, tmp_path: Path

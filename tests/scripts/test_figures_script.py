@@ -1,30 +1,28 @@
 """Figures of a report as files of their own."""
 
-import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import msgspec
 import pytest
 from example_reports import comparison_result, probes_report
+from forked import run_script
 
 SCRIPT = Path(__file__).parent.parent.parent / "scripts" / "figures.py"
 
 
-def run_script(report: object, directory: Path) -> list[Path]:
+def run_figures(report: object, directory: Path) -> list[Path]:
     """Return the files that the script writes of a report."""
     (directory / "report.json").write_bytes(msgspec.json.encode(report))
-    words = [sys.executable, SCRIPT, directory / "report.json", directory / "figures"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    done = run_script(SCRIPT, directory / "report.json", directory / "figures")
     assert done.returncode == 0, done.stderr
-    return [Path(line) for line in done.stdout.splitlines()]
+    return [Path(line) for line in done.stdout.decode().splitlines()]
 
 
 @pytest.mark.slow
 def test_figures_of_a_comparison_stand_alone(tmp_path: Path) -> None:
     cells = ("rnn", "gru", "lstm", "irnn", "lru", "sru")
-    written = run_script(comparison_result("", cells).report, tmp_path)
+    written = run_figures(comparison_result("", cells).report, tmp_path)
     names = [path.name.partition("-")[0] for path in written]
     assert names == ["memory.svg", *["differences"] * 4, *["tuning"] * (len(cells) + 1)]
     for path in written:
@@ -41,7 +39,7 @@ def test_figures_of_a_comparison_stand_alone(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_figures_of_probes_have_the_legend_of_their_cells(tmp_path: Path) -> None:
-    written = run_script(probes_report(), tmp_path)
+    written = run_figures(probes_report(), tmp_path)
     assert len(written) == 5
     for path in written:
         assert {"gru", "cell"} <= set(ElementTree.parse(path).getroot().itertext())

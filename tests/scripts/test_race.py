@@ -1,12 +1,11 @@
 """The race in small: each recipe is valid and its score repeats exactly."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from conftest import prose
+from forked import run_script
 
 RACE = Path(__file__).parents[2] / "scripts" / "race.py"
 LINE = r"^(\S+) +(\d|mean|worst) +[\d.]+ +(\d\.\d{4})(?:   [\d.]+ in \d+ s)?$"
@@ -14,14 +13,9 @@ LINE = r"^(\S+) +(\d|mean|worst) +[\d.]+ +(\d\.\d{4})(?:   [\d.]+ in \d+ s)?$"
 
 def race(text: Path, *arguments: str) -> list[tuple[str, str, str]]:
     """Return (recipe, seed, nats) of each line."""
-    done = subprocess.run(
-        [sys.executable, RACE, "--corpus", text, "--small", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_script(RACE, "--corpus", text, "--small", *arguments)
     assert done.returncode == 0, done.stderr
-    return re.findall(LINE, done.stdout, re.M)
+    return re.findall(LINE, done.stdout.decode(), re.M)
 
 
 @pytest.mark.slow

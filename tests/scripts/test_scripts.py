@@ -8,22 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from forked import run_script
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 PROGRAMS = sorted(  # the others are modules of these
     path.name for path in SCRIPTS.glob("*.py") if "__main__" in path.read_text()
 )
-
-
-def run_script(script: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
-    words = [sys.executable, str(SCRIPTS / script), *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, check=False)
-
-
-def measure(script: str, *arguments: str) -> str:
-    done = run_script(script, *arguments)
-    assert "target" in done.stdout, done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize("script", PROGRAMS)
@@ -49,8 +39,12 @@ def test_script_answers_help(
 @pytest.mark.slow
 @pytest.mark.parametrize("vocab", ["chars", "bytes"])
 def test_encoding_is_fast_in_bounded_memory(vocab: str) -> None:
-    """Hold CPU time to half of the target, since machines are busy."""
-    output = measure("measure_encoding.py", "--megabytes", "64", "--vocab", vocab)
+    """Hold CPU time to half of the target, since machines are busy.
+
+    In a fresh Python: a child inherits the peak memory of a forked process.
+    """
+    words = [sys.executable, SCRIPTS / "measure_encoding.py", "--megabytes", "64", "--vocab", vocab]
+    output = subprocess.run(words, capture_output=True, text=True, check=False).stdout
     speed = re.search(r"(\d+) MB per second", output)
     memory = re.search(r"memory (\d+) MB", output)
     assert speed and float(speed[1]) > 25, output
@@ -59,7 +53,9 @@ def test_encoding_is_fast_in_bounded_memory(vocab: str) -> None:
 
 @pytest.mark.slow
 def test_bench_compares_each_cell_with_the_plain_loop() -> None:
-    output = measure("bench.py", "--small", "--pairs", "1")
+    done = run_script(SCRIPTS / "bench.py", "--small", "--pairs", 1)
+    output = done.stdout.decode()
+    assert "target" in output, done.stderr
     for cell in ("rnn", "gru", "lstm"):
         row = rf"^s {cell} +(?:compiled|native) +\d+ +\d+ +\d+\.\d\d +\d+\.\d\d$"
         assert re.search(row, output, re.M), output
