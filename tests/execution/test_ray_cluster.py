@@ -6,14 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import charlm, command
+from conftest import charlm, start_charlm, wait_until
 
 from charlm.errors import ClusterError, ConfigError
 from charlm.execution import ray_cluster
@@ -25,7 +25,7 @@ from charlm.storage.lock import exclusive_lock
 
 OPTIONS = ["--cells", "rnn", "--seeds", 2, "--params", 30_000, "--embedding-dim", 8]
 OPTIONS += ["--batch-size", 4, "--seq-len", 16, "--max-steps", 2000, "--save-every", 0.3]
-OPTIONS += ["--log-every", 0.2, "--trials", 0, "--baselines", "none"]
+OPTIONS += ["--log-every", 0.2, "--lr", 0.006, "--baselines", "none", "--no-memory"]
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
 
 
@@ -77,14 +77,14 @@ send(number=task["number"], code=143)
 @pytest.mark.parametrize(
     ("script", "message"),
     [
-        ("import time; time.sleep(60)", "no Ray cluster answers at head:6379 within 1 s"),
+        ("import time; time.sleep(600)", "no Ray cluster answers at head:6379 within 1 s"),
         ("send(failure='there is none')", "there is none"),
         ("sys.exit(134)", "the cluster at head:6379 is lost"),
         (
             "send(cpus=1); sys.stdin.readline(); sys.exit(134)",
             "run the same command again to continue",
         ),
-        ("send(cpus=1); import time; time.sleep(60)", "the cluster at head:6379 is lost"),
+        ("send(cpus=1); import time; time.sleep(600)", "the cluster at head:6379 is lost"),
         ("send(cpus=1); sys.stdin.readline(); send(number=1, failure='a')", "a"),
         ("send(cpus=2); sys.stdin.readline(); send(number=1, failure='b'); sys.stdin.read()", "b"),
     ],
@@ -92,7 +92,7 @@ send(number=task["number"], code=143)
 def test_refusing_or_lost_cluster_is_an_error_of_one_line(
     script: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_cluster, "CLUSTER_TIMEOUT", 1.0 if "sleep" in script else 30.0)
+    monkeypatch.setattr(ray_cluster, "CLUSTER_TIMEOUT", 1.0 if "sleep" in script else 300.0)
     start = time.monotonic()
     with (
         pytest.raises(ClusterError, match=message) as raised,
@@ -101,7 +101,7 @@ def test_refusing_or_lost_cluster_is_an_error_of_one_line(
         jobs = [Job(name, tmp_path / name, ["train"], JobProgress) for name in ("one", "other")]
         list(iter_job_states(jobs, tmp_path, executor, lambda: False))
     assert "\n" not in str(raised.value) and raised.value.code == 69
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 300
 
 
 def test_jobs_that_share_a_gpu_request_a_fraction_of_it(
@@ -310,13 +310,6 @@ def nodes() -> Iterator["subprocess.Popen[str]"]:
         process.stdin.close()
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 @pytest.mark.ray
 @pytest.mark.slow
 @needs_ray
@@ -331,19 +324,19 @@ def test_killed_node_does_not_change_the_report(
     words = ["compare-cells", book, *OPTIONS, "--executor", "ray", "--ray-address", address]
     words += ["--out", two, "--json"]
 
-    first = subprocess.Popen(command(*words), stdout=-1, stderr=-1)
+    first = start_charlm(*words)
     nodes.stdin.write("kill\n")
     nodes.stdin.flush()
     killed = Path(nodes.stdout.readline().strip())
     wait_until(lambda: "resumed" in starts_and_stops(killed))  # by itself, on the other node
     first.send_signal(signal.SIGTERM)
-    stdout, stderr = first.communicate(timeout=60)
+    stdout, stderr = first.communicate()
     assert first.returncode == 143, stderr
     assert stdout == b"" and b"all is saved; run the same command again to continue" in stderr
     assert b"2 in parallel on cpu in the cluster at" in stderr
     assert b"raylet" not in stderr and b"Ray " not in stderr
 
-    again = subprocess.run(command(*words), capture_output=True, check=False)
+    again = charlm(*words)
     assert again.returncode == 0, again.stderr
     assert again.stdout == serial.stdout
     assert (one / "report.json").read_bytes() == (two / "report.json").read_bytes()
