@@ -252,7 +252,7 @@ def test_every_json_file_of_example_is_in_reference(example_dir: tuple[Path, str
     directory, _ = example_dir
     structs_by_pattern = [
         (file.name.replace("PROBE", probe), file.structs)
-        for kind in load_script("reference").DIRECTORIES
+        for kind in load_script("reference_files").DIRECTORIES
         for file in kind.files
         for probe in (PROBES if "PROBE" in file.name else [""])
         if file.name != "*.json"  # the cache, which is elsewhere
