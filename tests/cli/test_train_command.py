@@ -169,7 +169,7 @@ def test_terminal_shows_a_bar_within_80_columns(tmp_path: Path, book: Path) -> N
 
 @pytest.mark.slow
 def test_without_a_terminal_there_are_plain_lines(tmp_path: Path, book: Path) -> None:
-    words = ["--hidden-size", 8, "--max-steps", 60, "--run", tmp_path / "r", "--log-every", 1e-3]
+    words = ["--hidden-size", 8, "--max-steps", 600, "--run", tmp_path / "r", "--log-every", 0.1]
     stderr = charlm("train", book, *words).stderr.decode()
     assert "\r" not in stderr and "\x1b" not in stderr
     lines = [line for line in stderr.splitlines() if line.startswith("step ")]
