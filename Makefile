@@ -7,7 +7,7 @@ READY = $(VENV)/.ready
 export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := check
-.PHONY: setup compare stability recipes test test-fast check lint types reference fix golden bench race memory coverage faults kills dist pythons
+.PHONY: setup compare stability recipes test test-fast check lint types reference docs tutorial site fix golden bench race memory coverage faults kills dist pythons
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -36,14 +36,29 @@ lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/python scripts/reference.py --check
+	$(COG) --check $(GENERATED)
 
 types: $(READY)
 	$(BIN)/mypy
 
 check: lint types test
 
-reference: $(READY)  ## docs/reference/files.md, from the structs of charlm/results
+reference: $(READY)  ## docs/reference, from the code
 	$(BIN)/python scripts/reference.py
+
+COG = $(BIN)/python -m cogapp -I scripts -p "from docs_blocks import *"
+GENERATED = README.md docs/tutorial/*.md docs/explanation/comparison.md
+
+docs: reference  ## the generated parts of README and docs
+	$(COG) -r $(GENERATED)
+
+tutorial: $(READY)  ## run the commands of the tutorial and record what they print: minutes
+	$(BIN)/python scripts/docs_record.py
+	$(MAKE) docs
+
+site: $(READY)  ## the documentation as a website, in site/
+	$(BIN)/pip install --quiet --constraint constraints.txt --group docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 fix: $(READY)
 	$(BIN)/ruff check --fix

@@ -1,4 +1,4 @@
-"""Commands and code of the README, run as they are, with smaller budgets."""
+"""Commands and code of README and guides, run as they are, with smaller budgets."""
 
 import gzip
 import re
@@ -12,15 +12,22 @@ from forked import run_script
 from charlm.cells.names import CELL_NAMES
 from charlm.tasks.base import TASKS
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
-COMMANDS = [
-    line
-    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", README, re.S | re.M)
-    for line in block.splitlines()
-    if not language and re.match(r"(\w+ \S+ \| )?charlm ", line)
-]
-API_EXAMPLE, CUSTOM_CELL = re.findall(r"^```python\n(.*?)^```", README, re.S | re.M)
-TRAINING_COMMAND = re.compile(r"charlm (train|compare-cells)")
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+GUIDES = [ROOT / "docs" / "guides" / f"{name}.md" for name in ("texts", "look-inside")]
+GUIDES.append(ROOT / "docs" / "guides" / "compare-cells.md")
+API_EXAMPLE = re.findall(r"^```python\n(.*?)^```", README, re.S | re.M)[-1]
+CUSTOM_CELL = re.findall(r"^```python\n(.*?)^```", README, re.S | re.M)[0]
+
+
+def commands(page: str) -> list[str]:
+    """Return the charlm commands of a page, in order."""
+    return [
+        line
+        for language, block in re.findall(r"^```(\w*)\n(.*?)^```", page, re.S | re.M)
+        for line in block.splitlines()
+        if not language and re.match(r"(\w+ \S+ \| )?charlm ", line)
+    ]
 
 
 def shrink(line: str) -> str:
@@ -30,17 +37,19 @@ def shrink(line: str) -> str:
     line = re.sub(r"--max-steps \S+", "--max-steps 3", line)
     line = re.sub(r"--trials \S+", "--trials 2", line)
     line = re.sub(r" --seeds \S+", "", line)
+    line = re.sub(r"--distances \S+", "--distances 1,2", line)
     if "compare-cells runs/" in line:
         return line
-    if re.search(r"--run runs/(first|gru)$", line):  # the default text has millions of characters
-        line = line.replace("charlm train", "charlm train long.txt")
+    # The default text has millions of characters.
+    line = re.sub(r"^charlm train (?=--run|--cell)", "charlm train long.txt ", line)
+    line = line.replace("compare-cells --dry-run", "compare-cells book.txt --dry-run")
     if "compare-cells" in line or "tasks compare" in line:
         line += " --seeds 1"
     if line.startswith("charlm probe"):
         line += " --max-chars 2000"
     elif re.match("charlm tasks (train|compare)", line):
         line += " --batch-size 4"
-    elif TRAINING_COMMAND.search(line) and "--resume" not in line:
+    elif re.search(r"charlm (train|compare-cells)", line):
         line += " --batch-size 4 --seq-len 16 --test-chars 20000"
         if "compare-cells" in line:
             line += " --baselines none --no-memory"
@@ -67,50 +76,30 @@ def shell_words(line: str, directory: Path) -> tuple[list[str], bytes]:
     return words, (directory.parent / "input").read_bytes()
 
 
-def command_chains() -> list[list[str]]:
-    """Return the commands, each after those whose runs it needs."""
-    chains: list[list[str]] = []
-    for line in COMMANDS:
-        needed = [
-            chain
-            for chain in chains
-            for path in re.findall(r"--(?:run|out) (\S+)", " ".join(chain))
-            if re.search(rf" {re.escape(path)}(?=[ /]|$)", line)
-        ]
-        chains = [chain for chain in chains if chain not in needed]
-        before = list(dict.fromkeys(command for chain in needed for command in chain))
-        chains.append([*before, line])
-    return chains
-
-
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """Return a directory with the files that the README assumes."""
+    """Return a directory with the files that the pages assume."""
     path = tmp_path / "readme"
     path.mkdir()
     (path / "notes").mkdir()
     (path / "book.txt").write_text(prose(5000))
     (path / "long.txt").write_text(prose(60_000))
-    (path / "other.py").write_text(prose(300))
     (path / "notes" / "one.md").write_text(prose(5000))
     (path / "my_cell.py").write_text(CUSTOM_CELL)
     (path / "log.gz").write_bytes(gzip.compress(prose(5000).encode()))
     return path
 
 
-def test_readme_has_no_placeholders() -> None:
-    assert "@@" not in README
+def test_readme_is_short_and_has_no_placeholders() -> None:
+    assert "@@" not in README and "TODO" not in README
+    assert len(README.splitlines()) <= 180
 
 
 def test_readme_counts_cells_and_tasks() -> None:
-    assert f"recurrent cells ({len(CELL_NAMES)} of them" in README
-    assert f"nothing but memory**: {len(TASKS)} of them" in README
-
-
-def test_readme_shows_every_command() -> None:
-    assert {line.split("charlm ")[1].split()[0] for line in COMMANDS} == {
-        *("train", "sample", "eval", "inspect", "probe", "compare-cells", "cells", "tasks")
-    }
+    recurrent = len(CELL_NAMES)
+    assert f"RNN, LSTM, GRU, {recurrent - 3} more" in README
+    assert f"\n{recurrent} recurrent cells, " in README
+    assert f"memory: {len(TASKS)} of them" in README
 
 
 @pytest.mark.slow
@@ -123,10 +112,14 @@ def test_readme_api_example_runs(directory: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("chain", command_chains(), ids="; ".join)
-def test_readme_commands_run(chain: list[str], directory: Path) -> None:
-    for line in chain:
+def test_commands_of_readme_and_guides_run_in_order(directory: Path) -> None:
+    pages = [README, *(page.read_text() for page in GUIDES)]
+    done: set[str] = set()
+    for line in (line for page in pages for line in commands(page)):
+        if line in done:  # as of a cell that two pages check
+            continue
+        done.add(line)
         words, stdin = shell_words(shrink(line), directory)
-        done = charlm(*words, cwd=directory, input=stdin)
-        assert done.returncode == 0, (line, done.stderr.decode())
-        assert done.stdout, line
+        process = charlm(*words, cwd=directory, input=stdin)
+        assert process.returncode == 0, (line, process.stderr.decode())
+        assert process.stdout, line

@@ -1,0 +1,104 @@
+"""Generated parts of README and docs: functions that their cog blocks call.
+
+    python -m cogapp -r -I scripts -p "from docs_blocks import *" README.md docs/tutorial/*.md
+
+A block such as `<!-- [[[cog step("lstm") ]]] -->` is followed by its output, up to the end mark.
+Outputs of commands that take long come from docs/tutorial/transcript.json, which
+scripts/docs_record.py writes; all others are made anew.
+"""
+
+import ast
+import contextlib
+import inspect
+import io
+import json
+import os
+import re
+import textwrap
+from pathlib import Path
+from unittest import mock
+
+import cog
+import msgspec
+from reference_cli import help_text
+from reference_parts import cells_table
+
+from charlm.cells.loader import get_cell
+from charlm.reporting.terminal.comparison import print_comparison
+from charlm.results.comparison import ComparisonReport
+from charlm.results.timing import TimingReport
+
+__all__ = ["cells_table", "command_help", "comparison", "output", "step"]
+
+ROOT = Path(__file__).parent.parent
+EXAMPLE = ROOT / "docs" / "explanation" / "comparison"
+TRANSCRIPT = ROOT / "docs" / "tutorial" / "transcript.json"
+COLUMNS = "83"  # of the printed comparison
+
+
+def fence(text: str, language: str = "text") -> None:
+    """Write a block of code."""
+    cog.outl(f"```{language}\n{text.rstrip()}\n```")
+
+
+def step(cell: str) -> None:
+    """Write the method `step` of a cell, without its docstring."""
+    source = textwrap.dedent(inspect.getsource(get_cell(cell).step))
+    tree = ast.parse(source).body[0]
+    assert isinstance(tree, ast.FunctionDef)
+    docstring = tree.body[0]
+    lines = source.splitlines()
+    del lines[docstring.lineno - 1 : docstring.end_lineno]
+    fence("\n".join(lines), "python")
+
+
+def command_help(*words: str) -> None:
+    """Write what `charlm WORDS --help` prints."""
+    fence(help_text(words))
+
+
+def comparison(first: str = "", last: str = "") -> None:
+    """Write the printed example comparison, from the paragraph that starts with `first`.
+
+    Args:
+        first: Start of the first paragraph; "" is the first of all.
+        last: Start of the first paragraph that is left out; "" writes all.
+    """
+    text = printed_comparison()
+    start = text.index(first)
+    fence(text[start : text.index(last, start) if last else len(text)])
+
+
+def printed_comparison() -> str:
+    """Return what `charlm compare-cells` prints of the example report."""
+    report = msgspec.json.decode((EXAMPLE / "report.json").read_bytes(), type=ComparisonReport)
+    times = msgspec.json.decode((EXAMPLE / "timing.json").read_bytes(), type=TimingReport)
+    printed = io.StringIO()
+    environment = {"COLUMNS": COLUMNS, "NO_COLOR": "1", "TERM": "dumb"}
+    with mock.patch.dict(os.environ, environment), contextlib.redirect_stdout(printed):
+        print_comparison(report, times)
+    return printed.getvalue()
+
+
+def shell_commands(block: str) -> list[str]:
+    """Return the commands of a code block; a backslash continues a line."""
+    lines = block.replace("\\\n", " ").splitlines()
+    return [" ".join(line.split()) for line in lines if line.strip()]
+
+
+def output() -> None:
+    """Write the recorded outputs of the code block above.
+
+    Raises:
+        LookupError: A command has not been recorded: run scripts/docs_record.py.
+    """
+    page = Path(cog.inFile).read_text().splitlines()[: cog.firstLineNum - 1]
+    fences = re.findall(r"^```(\w*)\n(.*?)^```$", "\n".join(page) + "\n", re.S | re.M)
+    blocks = [block for language, block in fences if language in ("", "bash")]
+    recorded = json.loads(TRANSCRIPT.read_text())
+    outputs = []
+    for command in shell_commands(blocks[-1]):
+        if command not in recorded:
+            raise LookupError(f"{command}: not recorded, run scripts/docs_record.py")
+        outputs.append(recorded[command].rstrip())
+    fence("\n".join(filter(None, outputs)))
