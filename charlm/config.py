@@ -123,13 +123,13 @@ class Config(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     dtype: Annotated[
         Literal["fp32", "bf16"],
-        option(TRAINING, "fp32, or bf16 autocast on CUDA."),
+        option(TRAINING, "Type: fp32, or bf16 autocast on CUDA."),
     ] = "fp32"
 
     # machine
     device: Annotated[
         str,
-        option(MACHINE, "auto, cpu, cuda, cuda:N or mps.", metavar="DEVICE", can_change=True),
+        option(MACHINE, "Where: auto, cpu, cuda, cuda:N or mps.", metavar="DEVICE", can_change=True),
     ] = "auto"
     threads: Annotated[
         int,

@@ -60,6 +60,12 @@ def format_document(corpus: Corpus, text: str, work: Path) -> str:
     for name, preset in PRESETS.items():
         reports = finished_reports(name, work)
         lines.append(f"| `{name}` | {preset.help} | {measured(reports, ngram_bits)} |")
+    lines.append("")
+    for name in PRESETS:
+        bits = [r.score.bits_per_char for r in finished_reports(name, work) if r.score]
+        if bits:
+            wins = sum(value is not None and value < ngram_bits for value in bits)
+            lines.append(f"`{name}` beats the n-gram with {wins} of {len(bits)} seeds.")
     lines += [
         "",
         f"The n-gram is counted on the whole training split, {len(ids):,} characters; its order "

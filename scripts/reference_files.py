@@ -34,6 +34,7 @@ from charlm.results import (
     program,
     run,
     run_list,
+    settings,
     tasks,
     text,
     timing,
@@ -44,7 +45,7 @@ from charlm.results import (
 
 MODULES = (
     *(baselines, cells, comparison, comparison_plan, inspection, jobs, probes, run, tasks),
-    *(cleanup, doctor, run_list),
+    *(cleanup, doctor, run_list, settings),
     *(probe_limits, program, text, timing, training, tuning, verdicts),
 )
 StructClass = type[msgspec.Struct]
@@ -179,6 +180,7 @@ PRINTED: dict[str, StructClass] = {
     "charlm cells check": cells.CellCheckReport,
     "charlm compare-cells --dry-run": comparison_plan.CostEstimate,
     "charlm inspect": inspection.InspectionReport,
+    "charlm config show": settings.ResolvedSettings,
     "charlm runs": run_list.RunList,
     "charlm clean": cleanup.CleanupReport,
     "charlm doctor": doctor.Diagnosis,
@@ -196,6 +198,7 @@ IN_MEMORY: frozenset[StructClass] = frozenset(
         comparison.ComparisonResult,
         comparison.ValidationPoint,
         run.RunSummary,
+        run.ThreadTiming,
         tasks.TaskComparisonOverview,
         tasks.TaskComparisonResult,
         text.VocabularyRule,

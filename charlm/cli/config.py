@@ -10,7 +10,7 @@ from charlm import console
 from charlm.cli.app import CommandLine, app
 from charlm.cli.config_file import CONFIG, PRESET, value_place
 from charlm.cli.help import HOUSE
-from charlm.cli.options import JSON, QUIET, add_config_options
+from charlm.cli.options import JSON, QUIET, REFERENCE, add_config_options
 from charlm.cli.train import DEFAULT_CORPUS
 from charlm.config import option_name, validate_config
 from charlm.errors import ConfigError
@@ -21,10 +21,15 @@ app.add_typer(config_app, name="config", rich_help_panel=HOUSE)
 
 @config_app.callback()
 def config() -> None:
-    """Show settings, and where each value comes from."""
+    """Show settings and the origin of each value.
+
+    Examples:
+        $ charlm config show runs/first > run.toml
+        $ charlm config show --preset minute
+    """
 
 
-@config_app.command(name="show")
+@config_app.command(name="show", epilog=REFERENCE)
 @add_config_options(by_reference=True)
 def show_config(
     context: typer.Context,
@@ -38,10 +43,11 @@ def show_config(
     quiet: QUIET = False,  # noqa: ARG001
     json: JSON = False,
 ) -> None:
-    """Print the settings of a run, or those that charlm train would use, as a file for --config.
+    """Print settings as a file for --config.
 
-    Comments name the origin of each value: default, recipe of the cell, preset, file or command
-    line. It takes all options of charlm train. A budget in minutes is measured.
+    They are those of a run, or those that charlm train would have with the same words. Comments
+    name the origin of each value: default, recipe of the cell, preset, file or command line. A
+    budget in minutes is measured.
 
     Examples:
         $ charlm config show --cell gru --minutes 5

@@ -13,8 +13,8 @@ class ResolvedSetting(msgspec.Struct, frozen=True, kw_only=True):
     """A setting with its value, and where that comes from."""
 
     name: str  # key in a configuration file
-    value: bool | int | float | str | tuple[str, ...]
-    origin: SettingOrigin
+    value: bool | int | float | str | tuple[str, ...]  # texts of a list: sources of the text
+    origin: SettingOrigin  # kind of place that the value comes from
     place: str = ""  # of a value that was given, such as "run.toml, line 3"
     resolved: str = ""  # what "auto" is on this machine
 

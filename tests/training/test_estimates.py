@@ -12,6 +12,7 @@ from charlm.data.corpus import Corpus, load_corpus
 from charlm.errors import ConfigError
 from charlm.runs.run import Run
 from charlm.training import planning, session
+from charlm.training.dry_run import plan_training
 from charlm.training.estimates import (
     EXIT_SECONDS,
     RunTimings,
@@ -70,11 +71,11 @@ def test_minutes_count_from_the_start_of_the_command(
 
     monkeypatch.setattr(planning, "measure_timings", measure)
     monkeypatch.setattr(time, "monotonic", lambda: 112.0)
-    summary = session.plan_training(corpus, validate_config(MINUTES), tmp_path / "r", started=100.0)
+    summary = plan_training(corpus, validate_config(MINUTES), tmp_path / "r", started=100.0)
     expected = TIMINGS.steps_within(18, summary.record.config, corpus)
     assert summary.record.max_steps == expected > 1000
     assert summary.seconds == pytest.approx(30, abs=0.1)
-    late = session.plan_training(corpus, validate_config(MINUTES), tmp_path / "r", started=88.0)
+    late = plan_training(corpus, validate_config(MINUTES), tmp_path / "r", started=88.0)
     assert late.record.max_steps < expected
 
 

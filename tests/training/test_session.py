@@ -59,7 +59,7 @@ def test_run_is_resumed_only_if_asked(
         train(corpus, CONFIG, tmp_path / "r")
     with caplog.at_level(logging.INFO, "charlm"):
         assert train(corpus, CONFIG, tmp_path / "r", resume=True).report == run.report
-    assert "there is nothing left to train" in caplog.text
+    assert "nothing is left to train" in caplog.text
 
 
 def test_same_call_starts_continues_and_returns_a_run(tmp_path: Path, book: Path) -> None:
