@@ -33,6 +33,9 @@ def report_error(error: BaseException) -> int:
     if code == PIPE_CODE:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return code
+    if isinstance(error, Interrupted) and sys.stderr.isatty():
+        with suppress(OSError):
+            sys.stderr.write("\r")  # over the ^C that the terminal shows
     console.print_error(f"charlm: {message}")
     if "--json" in sys.argv[1:]:  # also where the command line cannot be parsed
         from msgspec import to_builtins

@@ -46,12 +46,16 @@ def complete_run(incomplete: str) -> list[str]:
     return sorted(find_runs(incomplete))
 
 
-def complete_text(incomplete: str) -> list[str]:
-    """Return the corpora and files that begin like this."""
+def complete_corpus(incomplete: str) -> list[str]:
+    """Return the corpora whose name begins like this."""
     from charlm.data.catalog import corpus_names
 
-    names = [name for name in corpus_names() if name.startswith(incomplete)]
-    return names + complete_path(incomplete)
+    return [name for name in corpus_names() if name.startswith(incomplete)]
+
+
+def complete_text(incomplete: str) -> list[str]:
+    """Return the corpora and files that begin like this."""
+    return complete_corpus(incomplete) + complete_path(incomplete)
 
 
 def complete_choice(choices: list[str]) -> Completer:

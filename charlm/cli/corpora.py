@@ -7,8 +7,9 @@ import typer
 
 from charlm import console
 from charlm.cli.app import CommandLine, app
+from charlm.cli.completion import complete_corpus
 from charlm.cli.help import HOUSE
-from charlm.cli.options import JSON
+from charlm.cli.options import JSON, QUIET, make_progress
 from charlm.errors import ConfigError, DataError, InputNotFoundError
 from charlm.execution.signals import raise_pending
 
@@ -55,7 +56,11 @@ def list_corpora(json: JSON = False) -> None:
 
 @corpora.command(name="get")
 def get_corpus(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a corpus.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="Name of a corpus.", autocompletion=complete_corpus),
+    ],
+    quiet: QUIET = False,  # noqa: ARG001
     json: JSON = False,
 ) -> None:
     """Download a corpus into the cache and check its hash.
@@ -71,10 +76,9 @@ def get_corpus(
         raise ConfigError(f"cannot download {name}: it is part of Python. Try charlm train {name}")
     from charlm.data.downloads import fetch_corpus
     from charlm.reporting.terminal.corpora import print_fetched
-    from charlm.reporting.terminal.progress import TerminalProgress
 
     raise_pending()
-    fetched = fetch_corpus(name, TerminalProgress(log_every=10.0))
+    fetched = fetch_corpus(name, make_progress())
     if json:
         console.print_json(msgspec.to_builtins(fetched))
     else:

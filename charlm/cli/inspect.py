@@ -22,8 +22,10 @@ from charlm.cli.options import (
 from charlm.errors import ConfigError, InputNotFoundError
 from charlm.execution.signals import raise_pending
 
-FILE_SUFFIXES = (".txt", ".md", ".rst", ".tex", ".html", ".xml", ".json", ".csv", ".py", ".c")
-FILE_SUFFIXES += (".log", ".gz", ".bz2", ".xz", ".zip")
+FILE_SUFFIXES = (
+    *(".txt", ".md", ".rst", ".tex", ".html", ".xml", ".json", ".csv", ".py", ".c", ".log"),
+    *(".gz", ".bz2", ".xz", ".zip"),
+)
 MAX_UNITS = 8  # of a page
 
 

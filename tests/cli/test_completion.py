@@ -59,6 +59,7 @@ def test_every_name_is_completed(
         assert offered(f"charlm {words} ru") == {"runs/first", "runs/second"}, words
     assert offered("charlm sample ") == {"runs/first", "runs/second", "cells/runs/gru-s0"}
     assert offered(f"charlm sample {directory}/runs/f") == {f"{directory}/runs/first"}
+    assert offered("charlm corpora get ") == set(corpus_names())
     assert offered("charlm sample nothing") == set()
 
 

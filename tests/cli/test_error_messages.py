@@ -193,7 +193,38 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     "no command": (lambda _: ["--json"], 2, "missing command. Try 'charlm --help'"),
     "json too early": (lambda _: ["--json", "train"], 2, "--json stands after train"),
     "not a run": (lambda p: ["eval", p], 66, "is not a run"),
-    "no file matches": (lambda p: ["train", p], 66, "--glob"),
+    "no file matches": (lambda p: ["train", p, "--glob", "*.md"], 66, "matches .*md. Try another"),
+    "folder of other files": (
+        lambda p: ["train", write(p, "a.png", b"\x89PNG\r\n\x1a\n").parent],
+        66,
+        "it has 1 binary files and no text. Try another folder, or --glob",
+    ),
+    "corpus that is not there": (
+        lambda _: ["train", "tiny-shakespeare"],
+        66,
+        "cannot read tiny-shakespeare: it is not downloaded. "
+        "Try charlm corpora get tiny-shakespeare$",
+    ),
+    "misspelt corpus": (lambda _: ["train", "tiny-shakespear"], 66, "Try tiny-shakespeare$"),
+    "unknown corpus": (
+        lambda _: ["corpora", "get", "txt8"],
+        2,
+        "unknown corpus 'txt8'; did you mean text8",
+    ),
+    "unknown corpus to verify": (lambda _: ["corpora", "verify", "no"], 2, "Try one of tiny-"),
+    "corpus to verify is not there": (
+        lambda _: ["corpora", "verify", "text8"],
+        66,
+        "text8: it is not downloaded. Try charlm corpora get text8",
+    ),
+    "corpus of Python": (
+        lambda _: ["corpora", "get", "python-docs"],
+        78,
+        "it is part of Python. Try charlm train python-docs",
+    ),
+    "corpus without a name": (lambda _: ["corpora", "get"], 2, "NAME"),
+    "corpora option too early": (lambda _: ["corpora", "--json", "get", "text8"], 78, "--json bef"),
+    "corpora command": (lambda _: ["corpora", "fetch"], 2, "fetch"),
     "missing text": (lambda p: training("--test-file", p / "no.txt")(p), 66, "no.txt"),
     "directory exists": (foreign_directory, 73, "r: it exists. Try another path"),
     "run exists": (run_again, 73, "it exists. Try --resume .*r to continue the run"),
@@ -415,6 +446,7 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     ),
 }
 FAST = ["no such option", "not a number", "missing file", "directory exists", "unknown cell"]
+FAST += ["corpus that is not there", "unknown corpus", "corpora command"]
 FAST += ["no units", "two budgets", "resume of no run", "no run", "empty file"]
 NAMES = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in ERRORS]
 

@@ -125,3 +125,14 @@ def test_help_is_the_same_through_the_command_line(monkeypatch: pytest.MonkeyPat
             assert done.stdout.decode().rstrip("\n") == page(path, 80, monkeypatch)
     alone = charlm()
     assert alone.returncode == 2 and alone.stdout.startswith(b"Usage: charlm [OPTIONS] COMMAND")
+
+
+def test_every_command_has_json_and_those_with_progress_have_quiet() -> None:
+    leaves = {p: c for p, c in COMMANDS.items() if not getattr(c, "commands", None)}
+    options = {path: {option.name for option in c.params} for path, c in leaves.items()}
+    assert [path for path, names in options.items() if "json" not in names] == []
+    with_progress = {"train", "eval", "sample", "inspect", "probe", "compare-cells"}
+    with_progress |= {"tasks train", "tasks compare", "corpora get"}
+    assert {path for path, names in options.items() if "quiet" in names} >= {
+        f"charlm {name}" for name in with_progress
+    }

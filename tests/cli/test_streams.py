@@ -155,6 +155,19 @@ def test_hostile_text_is_raw_only_in_a_pipe(tmp_path: Path) -> None:
     assert b"\x1b" not in missing.stderr and b"\\x1b[2J" in missing.stderr
 
 
+def test_quiet_commands_print_results_and_errors_only(trained: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    words = ["inspect", trained, "--text", "The \u03a9", "--out", page]
+    loud, quiet = charlm(*words), charlm(*words, "--quiet")
+    assert quiet.returncode == 0 and quiet.stderr == b"" and quiet.stdout == loud.stdout
+    assert loud.stderr.endswith("read as one unknown token: \u03a9 (U+03A9)\n".encode())
+    finished = charlm("train", "--resume", trained, "-q")
+    assert finished.stderr == b"" and b"bits/char" in finished.stdout
+    failed = charlm("train", "--resume", trained, "-q", "--max-steps", 999)
+    assert failed.returncode == 78 and failed.stdout == b""
+    assert failed.stderr.startswith(b"charlm: cannot give a resumed run another budget")
+
+
 def test_program_is_also_a_module() -> None:
     script = Path(sys.executable).parent / "charlm"
     assert script.exists()
