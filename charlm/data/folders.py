@@ -10,13 +10,13 @@ from charlm.data.names import printable
 from charlm.errors import ConfigError, InputNotFoundError
 from charlm.results.text import LeftOut, TextNote
 
-LEFT_OUT: dict[LeftOut, str] = {  # in words, of several files
-    "archive": "archives",
-    "compressed": "compressed files",
-    "binary": "binary files",
-    "encoding": "texts that are not UTF-8",
-    "empty": "empty files",
-    "hidden": "hidden files or folders",
+LEFT_OUT: dict[LeftOut, str] = {  # reason in words, of any number of files
+    "archive": "archive(s)",
+    "compressed": "compressed file(s)",
+    "binary": "binary file(s)",
+    "encoding": "text(s) that are not UTF-8",
+    "empty": "empty file(s)",
+    "hidden": "hidden file(s) or folder(s)",
 }
 
 

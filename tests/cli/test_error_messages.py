@@ -197,7 +197,7 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     "folder of other files": (
         lambda p: ["train", write(p, "a.png", b"\x89PNG\r\n\x1a\n").parent],
         66,
-        "it has 1 binary files and no text. Try another folder, or --glob",
+        r"it has 1 binary file\(s\) and no text. Try another folder, or --glob",
     ),
     "corpus that is not there": (
         lambda _: ["train", "tiny-shakespeare"],

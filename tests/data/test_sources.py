@@ -146,7 +146,7 @@ def test_folder_without_text_says_what_it_has(tmp_path: Path) -> None:
     (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     (tmp_path / "c.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     with pytest.raises(
-        InputNotFoundError, match="it has 1 archives, 2 binary files and no text. Try"
+        InputNotFoundError, match=r"it has 1 archive\(s\), 2 binary file\(s\) and no text. Try"
     ):
         resolve_sources([str(tmp_path)])
 
