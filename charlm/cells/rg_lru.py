@@ -1,7 +1,7 @@
 """De et al. (2024), "Griffin: mixing gated linear recurrences with local attention": the RG-LRU."""
 
 import torch
-from torch import Tensor, cat, exp, nn, sigmoid, sqrt
+from torch import Tensor, cat, exp, expm1, nn, sigmoid, sqrt
 from torch.nn.functional import logsigmoid
 
 from charlm.cells.base import LinearCell, register_cell
@@ -50,6 +50,8 @@ class RGLRU(LinearCell):
         """Return a and sqrt(1 - a^2) i u."""
         u, r, i = Wx.chunk(3, dim=-1)
         r, i = sigmoid(r), sigmoid(i)
-        a = exp(8 * r * logsigmoid(self.L))
+        log_a = 8 * r * logsigmoid(self.L)
         self.record(r=r, i=i, u=u)  # `step` records a
-        return a, sqrt(1 - a * a + 1e-6) * i * u
+        # 1 - a^2 without the digits that a near 1 would lose
+        one_minus_square = -expm1(2 * log_a)
+        return exp(log_a), sqrt(one_minus_square + 1e-6) * i * u

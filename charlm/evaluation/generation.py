@@ -11,9 +11,9 @@ from torch import Tensor
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import ConfigError, DivergedError
 from charlm.execution.device import select_device
-from charlm.kernels.loop import SingleStep
-from charlm.kernels.registry import SINGLE_STEP_KERNELS
+from charlm.kernels.single_step import make_token_reader
 from charlm.models.char_lm import CharLM
+from charlm.models.token_step import TokenStep
 from charlm.runs.checkpoint import CheckpointName
 from charlm.runs.restore import load_model
 from charlm.runs.run import Run, open_run
@@ -48,7 +48,7 @@ def generate(
         sample_number: Samples of different numbers are independent.
         checkpoint: "best" on validation, or "last".
         kernel: Name of a kernel, or "auto" for the fastest one.
-        device: "auto", "cpu", "cuda" or "cuda:N".
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         threads: Threads on a CPU.
 
     Raises:
@@ -161,7 +161,7 @@ def sample_token(
     Source:
         top_p: Holtzman et al. (2020), "The Curious Case of Neural Text Degeneration".
     """
-    scores = logits.double().cpu().numpy()
+    scores = logits.cpu().double().numpy()
     largest = scores.max()
     if not math.isfinite(largest):
         raise DivergedError(
@@ -196,26 +196,12 @@ class IncrementalDecoder:
 
     def __init__(self, model: CharLM) -> None:
         """Start from the initial state; the model is set to evaluation mode."""
-        model.eval()
-        self.model, initial_state = model, model.initial_state(1)
-        self.layers = list(zip(model.cells, model.layer_blocks, strict=True))
-        stepper = SINGLE_STEP_KERNELS.get(model.kernel, SingleStep)
-        self.steppers = [
-            stepper(cell, state)
-            for (cell, _), state in zip(self.layers, initial_state, strict=False)
-        ]
-        # Inputs and input projections of the first layer, computed once for all tokens.
-        self.embeddings = model.input_projection(model.embed.weight)
-        cell, block = self.layers[0]
-        self.input_projections = cell.project_inputs(block.pre_cell(self.embeddings))
-        self.next_logits = model.next_token_logits(initial_state)[0]
+        step = TokenStep(model.eval())
+        state = step.initial_state(1)
+        self.read_token = make_token_reader(model.kernel, step, step.table, state)
+        self.next_logits = state[0][0]
 
     def advance(self, token: int) -> Tensor:
         """Read a token; return the logits of the next one, (vocabulary size,)."""
-        h, projection = self.embeddings[token, None], self.input_projections[token, None]
-        for index, (cell, block) in enumerate(self.layers):
-            if index:
-                projection = cell.project_inputs(block.pre_cell(h))
-            h = block.post_cell(h, None, self.steppers[index](projection))
-        self.next_logits = self.model.predict(self.model.norm(h))[0]
+        self.next_logits = self.read_token(token)[0]
         return self.next_logits

@@ -30,7 +30,7 @@ def project_tokens(cell: Cell, x: Tensor, ids: Tensor | None) -> Tensor:
     return cell.project_inputs(x) if ids is None else embedding(ids, cell.project_inputs(x))
 
 
-@register_kernel("loop", Cell, priority={"cpu": 0, "cuda": 0})
+@register_kernel("loop", Cell, priority={"cpu": 0, "cuda": 0, "mps": 0})
 def unroll_loop(
     cell: Cell, x: Tensor, state: State, ids: Tensor | None = None
 ) -> tuple[Tensor, State]:
@@ -50,18 +50,3 @@ def unroll_loop(
         state = cell.step(Wx, state)
         outputs.append(state[0])
     return torch.stack(outputs), state
-
-
-class SingleStep:
-    """A cell that reads one stream token by token and carries its state itself.
-
-    A kernel for whole sequences gains nothing here: the cell's own step is used.
-    """
-
-    def __init__(self, cell: Cell, state: State) -> None:
-        self.cell, self.state = cell, state
-
-    def __call__(self, Wx: Tensor) -> Tensor:
-        """Return the output (1, output_size) for Wx (1, any); the next call may overwrite it."""
-        self.state = self.cell.step(Wx, self.state)
-        return self.state[0]

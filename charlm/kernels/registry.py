@@ -29,8 +29,6 @@ class Kernel(NamedTuple):
 
 
 KERNELS: dict[str, list[Kernel]] = {}
-# Kernels with a faster way to take single steps: (cell, initial state) -> as `loop.SingleStep`.
-SINGLE_STEP_KERNELS: dict[str, Callable[[Cell, State], Callable[[Tensor], Tensor]]] = {}
 
 
 def always_supported(cell: Cell, device: str) -> str:  # noqa: ARG001
@@ -95,7 +93,7 @@ def _inherits_equations(cell_type: type[Cell], parent: type[Cell]) -> bool:
 
 
 def device_kind(device: str) -> str:
-    """Return "cpu" or "cuda" of a device such as "cuda:1"."""
+    """Return "cpu", "cuda" or "mps" of a device such as "cuda:1"."""
     return device.partition(":")[0]
 
 

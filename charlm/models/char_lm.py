@@ -30,7 +30,7 @@ class CharLM(RecurrentModel):
     def predict(self, h: Tensor) -> Tensor:
         """Return logits (..., vocabulary) from outputs of the last layer (..., output_size)."""
         weight = self.embed.weight if self.weight is None else self.weight
-        if h.shape[-1] != self.hidden_size:  # a slice of everything would cost a copy in backward
+        if self.cells[-1].output_size != self.hidden_size:  # a slice of all would be copied
             h = h[..., : self.hidden_size]
         return linear(h, weight, self.bias)
 

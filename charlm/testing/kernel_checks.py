@@ -119,13 +119,10 @@ def check_kernels_float32(case: CellCase) -> None:
             break
         if deviation < 1e-3:
             fail(f"the loop itself is off by {error:.1e}, near its initial weights")
-    # A cell may lose digits by itself: 1 - a^2 at a = 0.999 makes one rounding of a 500 times
-    # larger. A kernel whose exp rounds by some ulp more than the loop's is then off in proportion.
-    tolerance = max(FLOAT32_TOLERANCE, 8 * error)
     for name in supported_kernels(narrow, "cpu"):
         results = get_kernel(name, narrow, "cpu")(narrow, x, state, None)
         error = relative_rms_error(results, expected)
-        if not error <= tolerance:
+        if not error <= FLOAT32_TOLERANCE:
             fail(f"{name} is off by {error:.1e}")
 
 

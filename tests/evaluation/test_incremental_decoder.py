@@ -11,8 +11,10 @@ from charlm.config import validate_config
 from charlm.data.vocabulary import Vocabulary
 from charlm.evaluation.generation import IncrementalDecoder
 from charlm.evaluation.scoring import iter_token_nll, token_nll
+from charlm.kernels.compiled.single_token import CompiledTokenReader, single_token_code
 from charlm.kernels.registry import supported_kernels
 from charlm.models.char_lm import CharLM
+from charlm.models.token_step import TokenStep
 
 
 @pytest.mark.parametrize(
@@ -42,3 +44,26 @@ def test_incremental_decoding_equals_scoring(cell: str, block: str) -> None:
                 predicted.append(token_nll(decoder.next_logits, torch.tensor(int(token))))
                 decoder.advance(int(token))
         assert_close(torch.stack(predicted), scored, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("cell", "block", "is_compiled"),
+    [
+        *((cell, "none", True) for cell in ("rg-lru", "mogrifier")),
+        *((cell, "residual", True) for cell in ("gru", "mingru")),
+        *((cell, "none", False) for cell in ("attention", "matrix-lstm")),  # no vectors as states
+    ],
+)
+def test_all_layers_are_one_compiled_function(cell: str, block: str, is_compiled: bool) -> None:
+    sizes = {"num_layers": 2, "hidden_size": 16, "embedding_dim": 16}
+    model = CharLM(validate_config({"cell": cell, "block": block, **sizes}), 9).eval()
+    assert isinstance(single_token_code(TokenStep(model)), str) != is_compiled
+
+
+def test_token_that_is_not_in_the_table_is_an_error() -> None:
+    model = CharLM(validate_config({"cell": "rnn", "hidden_size": 16, "embedding_dim": 8}), 9)
+    step = TokenStep(model.eval())
+    read = CompiledTokenReader(step, step.table.detach(), step.initial_state(1))
+    for token in (-1, 9):
+        with pytest.raises(IndexError, match="is not in the table of 9"):
+            read(token)

@@ -217,12 +217,13 @@ OPS: dict[str, Op] = {
         recompute=False,
     ),
     "exp": Op("EXP({0})", lambda g, y, a: (g * y,), recompute=False),
+    "expm1": Op("EXPM1({0})", lambda g, y, a: (g * (y + 1),), recompute=False),
     "log": Op("LOG({0})", lambda g, y, a: (g / a,), recompute=False),
     "sqrt": Op("SQRT({0})", lambda g, y, a: (g * 0.5 / y,), recompute=False),
     "cos": Op("COS({0})", lambda g, y, a: (-(g * a.graph.of("sin", a)),), recompute=False),
     "sin": Op("SIN({0})", lambda g, y, a: (g * a.graph.of("cos", a),), recompute=False),
     "logsigmoid": Op(
-        "LOGSIGMOID({0})", lambda g, y, a: (g * (1 - y.graph.of("exp", y)),), recompute=False
+        "LOGSIGMOID({0})", lambda g, y, a: (-(g * y.graph.of("expm1", y)),), recompute=False
     ),
     "abs": Op(
         "FABS({0})",

@@ -12,14 +12,13 @@ from torch.autograd.function import once_differentiable
 
 from charlm.cells.base import Cell, State
 from charlm.kernels.compiled import compiler
-from charlm.kernels.compiled.codegen import GeneratedCode, generate_c
+from charlm.kernels.compiled.codegen import generate_c
 from charlm.kernels.compiled.compiler import KernelBuildError, data_pointer
+from charlm.kernels.compiled.layout import GeneratedCode
 from charlm.kernels.compiled.linear import CompiledLinearMode
 from charlm.kernels.compiled.trace import cached_trace, trace_step
 from charlm.kernels.loop import embed_if_shorter
-from charlm.kernels.registry import SINGLE_STEP_KERNELS, register_kernel
-
-INPUT_ARGUMENT = 3  # position of x among the arguments of the C functions
+from charlm.kernels.registry import register_kernel
 
 
 def generated_code(cell: Cell) -> GeneratedCode | str:
@@ -96,14 +95,14 @@ class CompiledUnroll:
         return self.states[0][1:], *(history[-1].clone() for history in self.states)
 
     def arguments(self) -> tuple[Any, ...]:
-        """Return what both C functions take, in the order of codegen's signature."""
+        """Return what both C functions take, in the order of their signature in c_file.py."""
         time, batch = len(self.states[0]) - 1, self.saved.shape[1]
         stride = self.saved.stride(0) if len(self.saved) == time else 0
         self.workspace = self.x.new_empty(batch * self.source.workspace_size + self.source.packed)
         return (
             ctypes.c_long(time), ctypes.c_long(batch), data_pointer(self.ids), data_pointer(self.x),
             pointer_array(self.states), pointer_array(self.vectors), pointer_array(self.matrices),
-            data_pointer(self.saved), ctypes.c_long(stride), data_pointer(self.workspace),
+            data_pointer(self.saved), data_pointer(self.workspace), ctypes.c_long(stride),
         )  # fmt: skip
 
     def backward(
@@ -168,31 +167,6 @@ def weight_gradient(blocks: tuple[int, ...], deltas: Tensor, inputs: Tensor) -> 
     return torch.einsum("npho,nhi->phoi", deltas, inputs.unflatten(1, (heads, head_size)))
 
 
-class CompiledStepper:
-    """`loop.SingleStep` in C: one token a call, whose arguments are created once."""
-
-    def __init__(self, cell: Cell, state: State) -> None:
-        source = generated_code(cell)
-        assert not isinstance(source, str), source
-        weights = _weights(cell, source)
-        x = weights[0].new_empty(1, 1, source.inputs)
-        self.buffers = CompiledUnroll.allocate(
-            source, x, None, weights, list(state), needs_backward=False
-        )
-        self.forward, _ = load_functions(source.text, x.dtype)
-        self.arguments = list(self.buffers.arguments())
-        self.ends = [(history[0], history[1]) for history in self.buffers.states]
-
-    def __call__(self, Wx: Tensor) -> Tensor:
-        """Return the output (1, output_size) for Wx (1, any); the next call overwrites it."""
-        Wx = Wx.contiguous()
-        self.arguments[INPUT_ARGUMENT] = data_pointer(Wx)
-        self.forward(*self.arguments)
-        for previous, current in self.ends:
-            previous.copy_(current)
-        return self.ends[0][1]
-
-
 class CompiledFunction(torch.autograd.Function):
     """(source, ids, x, *weights, *initial_state) -> (outputs, *last_state)."""
 
@@ -229,7 +203,7 @@ class CompiledFunction(torch.autograd.Function):
         return None, None, grad_x, *grad_weights, *grad_initial
 
 
-def _weights(cell: Cell, source: GeneratedCode) -> list[Tensor]:
+def read_weights(cell: Cell, source: GeneratedCode) -> list[Tensor]:
     """Return the vectors and matrices that the step uses, in the order of the C arguments."""
     names = (*source.vectors, *source.matrices)
     return [attrgetter(name)(cell).contiguous() for name in names]
@@ -244,9 +218,6 @@ def unroll_compiled(
     with CompiledLinearMode():
         Wx = cell.project_inputs(x)
     return run_compiled(cell, Wx, state, ids)
-
-
-SINGLE_STEP_KERNELS["compiled"] = CompiledStepper
 
 
 def run_compiled(cell: Cell, Wx: Tensor, state: State, ids: Tensor | None) -> tuple[Tensor, State]:
@@ -267,7 +238,7 @@ def run_compiled(cell: Cell, Wx: Tensor, state: State, ids: Tensor | None) -> tu
     """
     source = generated_code(cell)
     assert not isinstance(source, str), source
-    weights = _weights(cell, source)
+    weights = read_weights(cell, source)
     dtypes = {tensor.dtype for tensor in (Wx, *weights, *state)}
     if len(dtypes) > 1:
         raise TypeError(f"{type(cell).__name__} mixes {' and '.join(map(str, dtypes))}")

@@ -28,14 +28,18 @@ class LoopSchedule:
         self.sinks: list[Store] = []
         self.products: dict[str, Product] = {}
         self.saved: dict[Node, int] = {}  # offset in the saved buffer
+        self.levels: dict[Node, int] = {}  # known levels: in a deep graph there are many paths
 
     def level(self, node: Node) -> int:
-        """Return the level of the loop that can compute a node."""
-        buffer = leaf_of(node)
-        if buffer in self.products:
-            return self.product_level(self.products[buffer])
-        below = max((self.level(arg) for arg in node.args), default=0)
-        return below + (node.op == "sum")
+        """Return the level of the loop that can compute a node, once all products are known."""
+        if node not in self.levels:
+            product = self.products.get(leaf_of(node))
+            if product is not None:
+                self.levels[node] = self.product_level(product)
+            else:
+                below = max((self.level(arg) for arg in node.args), default=0)
+                self.levels[node] = below + (node.op == "sum")
+        return self.levels[node]
 
     def product_level(self, product: Product) -> int:
         """Return the level of a product: one above its inputs."""

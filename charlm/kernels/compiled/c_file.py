@@ -1,0 +1,119 @@
+"""C files around the text of a step: functions over a sequence, or for a single token."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from charlm.kernels.compiled.autodiff import ProductGradient
+from charlm.kernels.compiled.c_text import product_call
+from charlm.kernels.compiled.graph import Product
+from charlm.kernels.compiled.layout import GeneratedCode
+from charlm.kernels.compiled.trace import TracedStep
+
+RUNTIME_SOURCE = Path(__file__).with_name("runtime.c")
+ARRAYS = "real *x, void **states, void **vectors, void **matrices, real *v, real *workspace"
+UNUSED = "(void)vectors; (void)matrices; (void)v; (void)workspace;"
+
+
+def _unpack(array: str, names: Iterable[str], kind: str = "real *") -> list[str]:
+    """Return the lines that name the entries of an array of pointers."""
+    return [f"{kind}{name} = ({kind}){array}[{i}];" for i, name in enumerate(names)]
+
+
+def _unpack_common(source: GeneratedCode) -> list[str]:
+    """Return the lines that name states and weights."""
+    return [
+        *_unpack("states", (f"h{k}" for k in range(len(source.widths)))),
+        *_unpack("vectors", (f"w{i}" for i in range(len(source.vectors)))),
+        *_unpack("matrices", (f"m{i}" for i in range(len(source.matrices)))),
+    ]
+
+
+def _workspace(products: list[Product], source: GeneratedCode) -> list[str]:
+    """Return the lines that lay out the products' outputs and pack their matrices once."""
+    lines, at = [], "workspace"
+    for product in products:
+        lines.append(f"real *p{product.number} = {at};")
+        at = f"p{product.number} + B * P{product.number}"
+    for product in products:
+        lines.append(f"real *k{product.number} = {at};")
+        kind, shape = product_call(product)
+        weight = f"m{source.matrices.index(product.weight)}"
+        at = f"pack_{kind}(B, {shape}, {weight}, k{product.number})"
+    return [*lines, f"{at};"] if products else []
+
+
+def single_token_file(source: GeneratedCode, forwards: list[Product], step: list[str]) -> str:
+    """Return the file with `advance`, which reads a token and replaces the state.
+
+    There is one row and one time step, which the compiler knows: no matrix is packed.
+    """
+    lines = [
+        RUNTIME_SOURCE.read_text(),
+        *(f"#define P{p.number} {p.width}" for p in forwards),
+        f"#define SAVED {source.saved_size}",
+        f"void advance(const int64_t *ids, {ARRAYS}) {{",
+        "const long t = 0, B = 1, saved_stride = 0;",
+        "const int indexed = 1;",
+        UNUSED,
+        *_unpack_common(source),
+        *_workspace(forwards, source),
+        *step,
+        *(f"memcpy(h{k}, h{k} + {n}, {n} * sizeof(real));" for k, n in enumerate(source.widths)),
+        "}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def unroll_file(
+    source: GeneratedCode,
+    step: TracedStep,
+    forwards: list[Product],
+    gradients_of_products: list[ProductGradient],
+    forward: list[str],
+    backward: list[str],
+) -> str:
+    """Return the file with both functions; runtime.py passes their arguments in this order."""
+    parts = range(len(step.widths))
+    widths = [f"#define P{p.number} {p.width}" for p in forwards]
+    widths += [f"#define P{p.back.number} {p.product.columns}" for p in gradients_of_products]
+    signature = f"long T, long B, const int64_t *ids, {ARRAYS}, long saved_stride"
+    names = "T, B, ids, x, states, vectors, matrices, v, workspace, saved_stride"
+    more = "real *o, real *d, real *dx, void **gradients, void **next, void **grad_vectors, real *c"
+    more_names = "o, d, dx, gradients, next, grad_vectors, c"
+    unused = f"{UNUSED} (void)ids; (void)saved_stride;"
+    lines = [
+        RUNTIME_SOURCE.read_text(),
+        *widths,
+        f"#define SAVED {source.saved_size}",
+        f"#define SCRATCH {source.scratch}",
+        f"INLINE void unroll_forward({signature}, const int indexed) {{",
+        unused,
+        *_unpack_common(source),
+        *_workspace(forwards, source),
+        "for (long t = 0; t < T; t++) {",
+        *forward,
+        "}",
+        "}",
+        f"void forward({signature}) {{",
+        f"if (ids) unroll_forward({names}, 1); else unroll_forward({names}, 0);",
+        "}",
+        f"INLINE void unroll_backward({signature}, {more}, const int indexed) {{",
+        unused + " (void)o; (void)d; (void)dx; (void)grad_vectors; (void)c;",
+        *_unpack_common(source),
+        *_unpack("gradients", (f"a{k}" for k in parts)),
+        *_unpack("next", (f"e{k}" for k in parts)),
+        *_unpack("grad_vectors", (f"dw{i}" for i in range(len(source.vectors)))),
+        *_workspace([p.back for p in gradients_of_products], source),
+        "for (long t = T - 1; t >= 0; t--) {",
+        *backward,
+        *(f"{{ real *swap = a{k}; a{k} = e{k}; e{k} = swap; }}" for k in parts),
+        "}",
+        "}",
+        f"void backward({signature}, {more}) {{",
+        f"if (ids) unroll_backward({names}, {more_names}, 1);",
+        f"else unroll_backward({names}, {more_names}, 0);",
+        "}",
+        "",
+    ]
+    return "\n".join(lines)
