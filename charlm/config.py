@@ -129,7 +129,9 @@ class Config(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     # machine
     device: Annotated[
         str,
-        option(MACHINE, "Where: auto, cpu, cuda, cuda:N or mps.", metavar="DEVICE", can_change=True),
+        option(
+            MACHINE, "Where: auto, cpu, cuda, cuda:N or mps.", metavar="DEVICE", can_change=True
+        ),
     ] = "auto"
     threads: Annotated[
         int,
