@@ -421,12 +421,12 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     "trials of a task": (
         lambda _: ["tasks", "compare", "copy", "--distances", 1, "--trials", 3],
         2,
-        "No such option: --trials",
+        "no such option: --trials",
     ),
     "margin of a task": (
         lambda _: ["tasks", "compare", "copy", "--distances", 5, "--margin", 0.1],
         2,
-        "No such option: --margin",
+        "no such option: --margin",
     ),
     "runs of no directory": (lambda p: ["runs", p / "x"], 66, "x: there is no such directory. Try"),
     "runs in a file": (lambda p: ["runs", write(p, "f", "x")], 66, "f: it is a file. Try"),

@@ -37,7 +37,7 @@ def start_training(directory: Path) -> fork_server.ForkedWorker:
 def test_server_has_one_thread_and_workers_their_log_and_exit_code(tmp_path: Path) -> None:
     worker = start_local_worker(["train", "--nothing"], tmp_path / "log", tmp_path)
     assert worker.wait() == 2
-    assert (tmp_path / "log").read_text().startswith("charlm: No such option: --nothing")
+    assert (tmp_path / "log").read_text().startswith("charlm: no such option: --nothing")
     assert worker.wait() == 2  # again
     assert "Threads:\t1\n" in read_proc(running_server().process.pid, "status")
 
