@@ -237,8 +237,8 @@ def main() -> None:
             intervals = (found.own, found.equal, found.farther)
             cells = [f"{100 * covered:.1f} ({length:.1f})" for covered, length in intervals]
             rows.append((f"{units} units, {error} bits a unit", [*cells, f"{found.bias:+.2f}"]))
-    columns = ["own", "difference 0", f"difference {FARTHER}", "bias of own"]
-    print_table("Order reach: coverage, and length in octaves", columns, rows)
+    heads = ["own", "difference 0", f"difference {FARTHER}", "bias of own"]
+    print_table("Order reach: coverage, and length in octaves", heads, rows)
     rows = [
         (
             f"{noise} bits over seeds",
@@ -246,8 +246,8 @@ def main() -> None:
         )
         for noise in (0.01, 0.02)
     ]
-    columns = [f"best rate × {best:.3g}" for best in BEST_RATES]
-    print_table("Bracket: recipes that are said not to fit", columns, rows)
+    heads = [f"best rate × {best:.3g}" for best in BEST_RATES]
+    print_table("Bracket: recipes that are said not to fit", heads, rows)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from unittest import mock
 import msgspec
 import typer  # noqa: TID251
 
-from charlm.cli.main import app
+import charlm.cli.main  # noqa: F401  # registers the commands
+from charlm.cli.app import app
 from charlm.config import Config, option_metadata, option_name
 from charlm.errors import EXIT_CODES
 

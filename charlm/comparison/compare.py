@@ -102,7 +102,7 @@ def compare(
         config: Settings that all runs share: a mapping of fields of `Config`, or a `Config`,
             whose cell, hidden size, seed, minutes, final_eval and device do not count.
         jobs: Runs in parallel; 0: one per core.
-        device: "auto", "cpu", "cuda" or "cuda:N".
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         executor: "local" or "ray".
         ray_address: HOST:PORT of the Ray cluster.
         progress: Receives progress.

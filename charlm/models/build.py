@@ -65,7 +65,7 @@ def build_model(
         config: Settings of the model.
         input_size: Vocabulary size of a CharLM, or numbers that a regressor reads at a time.
         kernel: Name of a kernel.
-        device: "cpu", "cuda" or "cuda:N".
+        device: "cpu", "cuda", "cuda:N" or "mps".
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "weights"))

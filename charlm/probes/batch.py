@@ -63,7 +63,7 @@ def probe(
             request. Default: `probes` in the directory of the run; required for several runs.
         sources: Where the runs' corpus is now, if it was moved.
         kernel: "auto" or the name of a kernel.
-        device: "auto", "cpu", "cuda" or "cuda:N".
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         jobs: Runs side by side, one thread each; 0: one per core, or one on a GPU.
         progress: Receiver of progress.
 

@@ -52,9 +52,10 @@ def write_labels(axes: Axes, labels: Sequence[LineLabel]) -> None:
     """
     if not labels:
         return
-    assert axes.figure is not None
-    axes.figure.draw_without_rendering()  # applies the layout, which decides the heights
-    height = axes.get_window_extent().height * 72 / axes.figure.dpi  # in points
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()  # applies the layout, which decides the heights
+    height = axes.get_window_extent().height * 72 / figure.dpi  # in points
     low, high = (axes.transScale.transform((1, y))[1] for y in axes.get_ylim())
     downwards = [
         height * (high - axes.transScale.transform((1, label.y))[1]) / (high - low)
