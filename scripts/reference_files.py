@@ -26,6 +26,7 @@ from charlm.results import (
     cleanup,
     comparison,
     comparison_plan,
+    corpora,
     doctor,
     inspection,
     jobs,
@@ -45,7 +46,7 @@ from charlm.results import (
 
 MODULES = (
     *(baselines, cells, comparison, comparison_plan, inspection, jobs, probes, run, tasks),
-    *(cleanup, doctor, run_list, settings),
+    *(cleanup, corpora, doctor, run_list, settings),
     *(probe_limits, program, text, timing, training, tuning, verdicts),
 )
 StructClass = type[msgspec.Struct]
@@ -164,6 +165,11 @@ DIRECTORIES = (
         (
             File("*.json", "Facts about an encoded text.", (text.EncodingMetadata,)),
             File("*.json", "Notes on a text and its splits.", (text.TextNotes,)),
+            File(
+                "corpora/*/corpus.json",
+                "A standard corpus that was downloaded.",
+                (corpora.StoredCorpus,),
+            ),
         ),
     ),
 )
@@ -181,6 +187,9 @@ PRINTED: dict[str, StructClass] = {
     "charlm compare-cells --dry-run": comparison_plan.CostEstimate,
     "charlm inspect": inspection.InspectionReport,
     "charlm config show": settings.ResolvedSettings,
+    "charlm corpora list": corpora.CorpusList,
+    "charlm corpora get": corpora.FetchedCorpus,
+    "charlm corpora verify": corpora.CorpusVerification,
     "charlm runs": run_list.RunList,
     "charlm clean": cleanup.CleanupReport,
     "charlm doctor": doctor.Diagnosis,

@@ -38,7 +38,7 @@ class CorpusEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     name: str  # for charlm train NAME
     title: str  # what it is
-    state: CorpusState
+    state: CorpusState  # built_in: part of Python; absent: not downloaded
     path: str  # directory of a downloaded corpus; else empty
     download_bytes: int  # that are downloaded; 0: it is part of Python
     hashes: tuple[str, ...]  # published hashes of its downloads, such as sha256:…
