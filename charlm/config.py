@@ -112,9 +112,9 @@ class Config(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         NonNegativeInt,
         option(
             TRAINING,
-            "Steps between validations.",
+            "Validation interval.",
             metavar="STEPS",
-            default="a 10th",
+            default="a 10th; of a task: 50",
         ),
     ] = 0
     final_eval: Annotated[

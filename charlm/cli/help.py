@@ -13,6 +13,11 @@ from typer.core import TyperArgument, TyperGroup, TyperOption
 TRAIN, UNDERSTAND, COMPARE = "Train and use", "Understand", "Compare"
 CELLS_AND_TASKS, HOUSE = "Cells and tasks", "Keeping house"
 GROUPS = (TRAIN, UNDERSTAND, COMPARE, CELLS_AND_TASKS, HOUSE)  # of commands, in this order
+# Commands of the whole program, as --help lists them within their groups.
+COMMANDS = (
+    *("train", "sample", "eval", "inspect", "probe", "compare-cells", "cells", "tasks"),
+    *("corpora", "config", "runs", "clean", "doctor", "exit-codes"),
+)
 # Panel of options that a command accepts and that the page of `charlm train` describes.
 BY_REFERENCE = "see charlm train"
 LABEL_WIDTH = 22  # of the left column; a longer label moves the first line of its text
@@ -91,7 +96,8 @@ def command_sections(
     """Yield the commands of a group by panel; those of the whole program in its groups."""
     is_root = context.parent is None
     panels: dict[str, list[tuple[str, str]]] = {name: [] for name in GROUPS if is_root}
-    for name in group.list_commands(context):
+    names = group.list_commands(context)
+    for name in sorted(names, key=COMMANDS.index) if is_root else names:
         command: Any = group.get_command(context, name)
         if not command.hidden:
             panel = command.rich_help_panel or (HOUSE if is_root else "Commands")

@@ -1,5 +1,4 @@
 """All commands, and how errors of their parser become errors of charlm."""
-# ruff: noqa: I001 (--help lists the commands in the order of these imports)
 
 import os
 import signal
@@ -9,20 +8,20 @@ from typing import Any
 import typer
 from typer.exceptions import Abort, TyperException
 
-from charlm.cli.app import app
-from charlm.cli import train as train
+from charlm.cli import cells as cells
+from charlm.cli import clean as clean
+from charlm.cli import compare as compare
+from charlm.cli import config as config
+from charlm.cli import corpora as corpora
+from charlm.cli import doctor as doctor
 from charlm.cli import eval as eval
-from charlm.cli import sample as sample
 from charlm.cli import inspect as inspect
 from charlm.cli import probe as probe
-from charlm.cli import compare as compare
-from charlm.cli import cells as cells
-from charlm.cli import tasks as tasks
-from charlm.cli import corpora as corpora
 from charlm.cli import runs as runs
-from charlm.cli import clean as clean
-from charlm.cli import doctor as doctor
-from charlm.cli import config as config
+from charlm.cli import sample as sample
+from charlm.cli import tasks as tasks
+from charlm.cli import train as train
+from charlm.cli.app import app
 from charlm.cli.suggestions import did_you_mean, nearest, suggest_options
 from charlm.cli.values import describe_expected_value, typed_spelling, typed_value
 from charlm.errors import Interrupted, UsageError

@@ -140,7 +140,7 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     "resume without run": (lambda _: ["train", "--resume"], 2, "--resume.*requires an argument"),
     "resume of no run": (lambda p: ["train", "--resume", p / "x"], 66, "x: there is no such run"),
     "resume and run": (
-        lambda p: ["train", "--resume", p / "x", "--run", p / "y"],
+        lambda p: ["train", "--resume", p, "--run", p / "y"],
         78,
         "cannot use --run and --resume together",
     ),
@@ -230,7 +230,7 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     "run exists": (run_again, 73, "it exists. Try --resume .*r to continue the run"),
     "run is a file": (lambda p: training("--run", write(p, "f", "x"))(p), 73, "is a file"),
     "unknown cell": (training("--cell", "lsmt"), 2, "unknown cell 'lsmt'; did you mean lstm"),
-    "unknown kernel": (training("--kernel", "warp"), 78, "unknown kernel 'warp'\\. Try one of "),
+    "unknown kernel": (training("--kernel", "warp"), 2, "unknown kernel 'warp'\\. Try one of "),
     "kernel for others": (
         training("--cell", "irnn", "--kernel", "native"),
         78,

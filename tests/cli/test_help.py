@@ -77,6 +77,8 @@ def test_first_page_lists_every_command_once_in_groups(monkeypatch: pytest.Monke
     text = page("charlm", 80, monkeypatch)
     headings = [heading for heading in pages.GROUPS if f"\n{heading}\n" in text]
     assert headings == list(pages.GROUPS)
+    root = typer.main.get_command(app)
+    assert set(pages.COMMANDS) == set(root.commands)  # type: ignore[attr-defined]
     for name in COMMANDS["charlm"].commands:
         assert len(re.findall(rf"^  {name} ", text, re.M)) == 1, name
     assert "charlm exit-codes" in text

@@ -111,7 +111,7 @@ def test_length_beyond_memory_is_refused_before_training(tmp_path: Path) -> None
         ("compare copy --distances 5 --ray-address auto", "--executor ray"),
         ("train copy --distances 5", "--run"),
         ("train copy --distances 5 --run out --dropout 2", "--dropout 2"),
-        ("show copy --length 0", "Input should be greater than or equal to 1"),
+        ("show copy --length 0", "--length 0: it must be a whole number from 1 to 1,000,000"),
         ("show adding --length 1", "the smallest length of this task is 2"),
         ("--json list", "Try charlm tasks list"),
     ],

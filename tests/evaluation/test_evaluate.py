@@ -47,5 +47,5 @@ def test_line_ends_that_the_text_of_the_run_lacks_are_noted(trained: Path, tmp_p
     text = prose(900, seed=4)
     (tmp_path / "crlf.txt").write_bytes(text.replace("\n", "\r\n").encode())
     evaluation = evaluate(load_run(trained), text=tmp_path / "crlf.txt")
-    assert [note.kind for note in evaluation.notes] == ["crlf"]
+    assert [note.kind for note in evaluation.notes] == ["crlf", "unseen"]
     assert evaluation.unknown_tokens == text.count("\n")

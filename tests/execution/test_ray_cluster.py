@@ -332,7 +332,8 @@ def test_killed_node_does_not_change_the_report(
     first.send_signal(signal.SIGTERM)
     stdout, stderr = first.communicate()
     assert first.returncode == 143, stderr
-    assert stdout == b"" and b"all is saved; run the same command again to continue" in stderr
+    assert json.loads(stdout)["error"]["exit_code"] == 143
+    assert b"all is saved; run the same command again to continue" in stderr
     assert b"2 in parallel on cpu in the cluster at" in stderr
     assert b"raylet" not in stderr and b"Ray " not in stderr
 
@@ -340,7 +341,9 @@ def test_killed_node_does_not_change_the_report(
     assert again.returncode == 0, again.stderr
     assert again.stdout == serial.stdout
     assert (one / "report.json").read_bytes() == (two / "report.json").read_bytes()
-    assert starts_and_stops(killed) == ["started", "resumed", "interrupted", "resumed"]
+    # the signal may reach the run only after its last step
+    events = starts_and_stops(killed)
+    assert events[:2] == ["started", "resumed"] and events[2:] in ([], ["interrupted", "resumed"])
     for run in killed.parent.iterdir():  # each recorded step was done once, or again
         lines = (run / "metrics.jsonl").read_text().splitlines()
         steps = [json.loads(line)["step"] for line in lines if '"bits"' in line]

@@ -195,7 +195,7 @@ def test_lengths_without_enough_memory_are_refused(monkeypatch: Any) -> None:
 
 
 def test_help_states_validation_interval() -> None:
-    assert f"on a task {curriculum.VALIDATION_INTERVAL}" in option_metadata("eval_every").default
+    assert f"of a task: {curriculum.VALIDATION_INTERVAL}" in option_metadata("eval_every").default
 
 
 class CountingProgress(NoProgress):
