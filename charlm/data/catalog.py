@@ -62,7 +62,7 @@ class CatalogEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def splits(self) -> str:
-        """How the corpus is split if it is used alone, in words."""
+        """Split of the corpus if it is used alone, in words."""
         if self.split_bytes:
             return "/".join(f"{size / 1e6:g}M" for size in self.split_bytes) + " bytes"
         return "its own files" if any(text.split for text in self.texts) else "90/5/5"

@@ -86,7 +86,7 @@ class TextSource:
 
 
 class ResolvedSources(NamedTuple):
-    """What names of texts stand for."""
+    """Sources of the texts that were named, with notes on them."""
 
     sources: list[TextSource]
     notes: tuple[TextNote, ...] = ()  # on files of folders that were left out

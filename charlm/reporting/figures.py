@@ -58,7 +58,7 @@ class Series:
 
 
 class Reference(NamedTuple):
-    """What lines are to be seen beside, such as chance or a baseline: grey, dotted, with a name."""
+    """Line to compare with, such as chance or a baseline: grey and dotted, with its name."""
 
     name: str
     y: float | Sequence[float]  # at all x, or at each of them

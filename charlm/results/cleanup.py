@@ -1,4 +1,4 @@
-"""What a cleanup frees and what it leaves: result of `charlm clean`."""
+"""Result of `charlm clean`: files that it frees, and files that it leaves."""
 
 from typing import Literal
 

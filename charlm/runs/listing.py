@@ -30,7 +30,7 @@ class FormatHeader(msgspec.Struct, frozen=True):
 
 
 class Outcome(NamedTuple):
-    """What a run has reached."""
+    """Progress of a run."""
 
     state: RunState
     bits: float | None = None
