@@ -1,21 +1,21 @@
 """Presets: named bundles of cell, sizes, regularisation and budget, for a time on one core."""
 
-from typing import Any
-
 import msgspec
 
 from charlm.registry import unknown_name_error
+
+Setting = bool | int | float | str
 
 
 class Preset(msgspec.Struct, frozen=True, kw_only=True):
     """Settings that fit a time; `scripts/presets.py` measures them."""
 
     help: str
-    settings: dict[str, Any]  # fields of `Config`
+    settings: dict[str, Setting]  # fields of `Config`
 
 
 # Those of docs/explanation/race.md, which were found on tiny Shakespeare.
-COMMON = {
+COMMON: dict[str, Setting] = {
     "cell": "gru-cho",
     "recurrent_init": "orthogonal",
     "embedding_dim": 128,

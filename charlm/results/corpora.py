@@ -66,7 +66,7 @@ class FetchedCorpus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class TextCheck(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whether a text of a downloaded corpus still is what was downloaded."""
+    """Check of a text of a downloaded corpus against its hash."""
 
     corpus: str  # its name
     file: str  # name in the directory of the corpus

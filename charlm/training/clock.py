@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 
 class Clock(NamedTuple):
-    """When a process began to serve a run."""
+    """Beginning of the time in which a process serves a run."""
 
     wall: float  # monotonic time
     cpu: float  # CPU time of the process
