@@ -13,7 +13,7 @@ class CellTiming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class CpuBreakdown(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """CPU seconds of a comparison, by purpose."""
 
-    judged_updates: float  # optimizer steps of the runs that are judged, without their branches
+    judged_updates: float  # steps of the runs that are judged, with logging, without branches
     branches: float  # decayed copies at parts of the budget
     looks: float  # validations
     scores: float  # of the test split

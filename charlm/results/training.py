@@ -68,7 +68,7 @@ class RunEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class CpuSeconds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """CPU seconds of a run, of all threads, summed over all processes that resumed it."""
 
-    updates: float = 0.0  # optimizer steps of the run itself
+    updates: float = 0.0  # optimizer steps of the run itself, with their logging
     branches: float = 0.0  # copies that were decayed and validated
     looks: float = 0.0  # validations
     score: float = 0.0  # final score

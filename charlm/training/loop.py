@@ -28,6 +28,7 @@ from charlm.runs.run import Run
 from charlm.storage import files
 from charlm.training.branches import Branch, plan_branches
 from charlm.training.budget import validation_interval
+from charlm.training.schedule import branch_steps
 from charlm.training.trainer import Trainer
 
 
@@ -58,6 +59,8 @@ def run_training_loop(
     config, max_steps, group = trainer.config, trainer.max_steps, trainer.process_group
     interval = validation_interval(config, max_steps)
     branches = {branch.start: branch for branch in plan_branches(config, max_steps)}
+    decay_start, _ = branch_steps(max_steps)
+    keeps_state = config.keep != "weights" and config.lr_schedule == "wsd" and decay_start > 0
     device = str(trainer.model.bias.device)
     batches = BatchSampler(
         corpus.split("train"), config.batch_size, config.seq_len, config.seed, device
@@ -81,6 +84,7 @@ def run_training_loop(
 
         def save() -> CheckpointSaved:
             nonlocal last_save, saved_step
+            trainer.stop_updates()
             tensors = trainer.state_tensors()
             if group.is_main:
                 run.save_checkpoint(trainer.progress(metrics_log.sync(), valid_bits), tensors)
@@ -89,9 +93,16 @@ def run_training_loop(
             return CheckpointSaved(trainer.step)
 
         while trainer.step < max_steps:
+            if keeps_state and trainer.step == decay_start:
+                tensors = trainer.state_tensors()
+                if group.is_main:
+                    progress = trainer.progress(metrics_log.sync(), valid_bits)
+                    run.save_before_decay(progress, tensors)
+
             # A checkpoint of this step is always one from before the branch. So a resumed run
             # repeats the whole branch.
             if branch := branches.get(trainer.step):
+                trainer.stop_updates()
                 result = yield from _run_branch(trainer, branch, batches, corpus, stop)
                 if result is None:
                     if trainer.step != saved_step:
@@ -102,15 +113,15 @@ def run_training_loop(
                 event_log.append(msgspec.json.encode(_event("branched", trainer)))
                 yield result
 
-            cpu_start = time.process_time()
+            trainer.start_updates()
             metrics = trainer.train_step(batches[trainer.step])
-            trainer.add_cpu("updates", time.process_time() - cpu_start)
             metrics_log.append(msgspec.json.encode(metrics))
             yield metrics
 
             is_last = metrics.step == max_steps
             valid_bits, is_best = None, False
             if metrics.step % interval == 0 or is_last:
+                trainer.stop_updates()
                 valid_bits = _validate(trainer, corpus)
                 is_best = trainer.best is None or valid_bits < trainer.best[1]
                 if is_best:

@@ -67,6 +67,7 @@ class Trainer(Generic[Model]):
         self.step = 0
         self.seconds = 0.0
         self.cpu, self.cpu_start = CpuSeconds(), time.process_time()
+        self.updates_start: float | None = None
         self.best: tuple[int, float] | None = None
         self.end_step: int | None = None
         model.train()
@@ -131,6 +132,21 @@ class Trainer(Generic[Model]):
         """Add CPU seconds that were spent for a purpose."""
         total = getattr(self.cpu, purpose) + seconds
         self.cpu = msgspec.structs.replace(self.cpu, **{purpose: total})
+
+    def start_updates(self) -> None:
+        """Begin to count CPU seconds as updates, unless they are counted already.
+
+        They are counted over many steps: on a busy machine, reading the clock of a process can
+        take as long as a small step.
+        """
+        if self.updates_start is None:
+            self.updates_start = time.process_time()
+
+    def stop_updates(self) -> None:
+        """Add the CPU seconds since `start_updates`."""
+        if self.updates_start is not None:
+            self.add_cpu("updates", time.process_time() - self.updates_start)
+            self.updates_start = None
 
     @contextmanager
     def branch(self, end_step: int) -> Iterator[None]:
