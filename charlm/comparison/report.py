@@ -4,13 +4,14 @@ The report is a function of the runs alone: its bytes do not depend on where, in
 with how many interruptions they were made. Everything that a clock decides is in timing.json.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from charlm.comparison.entries import Entry, shared_settings
+from charlm.comparison.environments import merge_environments
 from charlm.comparison.memory import MEMORY_MARGINS, MemoryReport
 from charlm.comparison.outcomes import Outcomes, RunOutcome
 from charlm.comparison.rows import score_unit, sort_rows, summarize_entry
@@ -30,7 +31,6 @@ from charlm.results.comparison import (
 )
 from charlm.results.comparison_plan import Matching
 from charlm.results.probes import ProbesReport
-from charlm.results.run import Environment, RunRecord
 from charlm.results.text import TextNote, UnitKind
 from charlm.results.timing import TimingReport
 from charlm.results.tuning import Setting, TuningReport
@@ -111,7 +111,9 @@ def build_report(
         ),
         differing_settings=findings.differing_settings,
         tuning=tuning,
-        environment=merge_environments(outcome.record for outcome in _flatten(outcomes)),
+        environment=merge_environments(
+            outcome.record.environment for outcome in _flatten(outcomes)
+        ),
         unit=score_unit(rows),
         statistics=Statistics(
             reference=reference,
@@ -163,16 +165,6 @@ def judge_quality(outcomes: Outcomes, reference: str, margin: float) -> Judgemen
         for cell, runs in outcomes.items()
     }
     return judge(bits, lengths, reference, margin, quantity="bits_per_char", unit_kind=unit_kind)
-
-
-def merge_environments(records: Iterable[RunRecord]) -> dict[str, str]:
-    """Return the environment of all runs; values that differ are joined by "or"."""
-    environments = [record.environment for record in records]
-    values = {
-        name: {str(getattr(environment, name)) for environment in environments}
-        for name in Environment.__struct_fields__
-    }
-    return {name: " or ".join(sorted(different)) for name, different in values.items()}
 
 
 def build_result(

@@ -13,6 +13,7 @@ from scipy.stats import binomtest, fisher_exact
 from charlm import __version__
 from charlm.comparison.curricula import PlannedCurriculum
 from charlm.comparison.entries import shared_settings
+from charlm.comparison.environments import merge_environments
 from charlm.comparison.task_plan import TaskComparisonPlan
 from charlm.comparison.verdicts import MAX_PAIRED_CELLS, holm_adjust
 from charlm.config import FORMAT_VERSION, TEXT_ONLY_FIELDS
@@ -65,6 +66,12 @@ def build_task_report(plan: TaskComparisonPlan) -> TaskReport:
         rows=tuple(sorted(rows, key=ranking_key, reverse=True)),
         pairs=compare_survival(rows),
         smallest_p=fisher_p(0, seeds, seeds),
+        environment=merge_environments(
+            level.environment
+            for curriculum in plan.curricula
+            for level in load_level_results(curriculum.path, curriculum.lengths)
+            if level.environment
+        ),
     )
 
 

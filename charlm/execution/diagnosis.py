@@ -4,7 +4,6 @@ import locale
 import os
 import platform
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import charlm
 from charlm.config import FORMAT_VERSION
+from charlm.execution.processor import processor_model
 from charlm.results.doctor import (
     CacheDetails,
     CompilerDetails,
@@ -65,7 +65,7 @@ def diagnose() -> Diagnosis:
         libraries=libraries,
         extras={extra: _version(package) for extra, package in EXTRAS.items()},
         platform=f"{platform.system()} {platform.release()} {platform.machine()}",
-        cpu=_cpu_model(),
+        cpu=processor_model(),
         instruction_set=instruction_set,
         cores=cores,
         memory_bytes=memory,
@@ -93,19 +93,6 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _cpu_model() -> str:
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    if sys.platform == "darwin":
-        with suppress(OSError):
-            command = ["sysctl", "-n", "machdep.cpu.brand_string"]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            return done.stdout.strip()
-    return platform.processor() or platform.machine()
-
-
 def _describe_torch() -> tuple[str, int]:
     """Return the instruction set that PyTorch uses, and its threads."""
     import torch
@@ -116,7 +103,7 @@ def _describe_torch() -> tuple[str, int]:
 def _find_devices() -> Iterator[DeviceDetails]:
     import torch
 
-    yield DeviceDetails(name="cpu", description=_cpu_model(), memory_bytes=None)
+    yield DeviceDetails(name="cpu", description=processor_model(), memory_bytes=None)
     if torch.cuda.is_available():
         for number in range(torch.cuda.device_count()):
             properties = torch.cuda.get_device_properties(number)

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import msgspec
 
 from charlm.config import Config
+from charlm.results.run_start import InitialWeights, LongerBudget
 from charlm.results.text import CorpusRecord, TextNote, UnitKind
 from charlm.results.training import CpuSeconds
 
@@ -29,6 +30,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     device: str
     threads: int  # on a CPU
     processes: int  # number of torchrun processes
+    processor: str = ""  # model of the processor or GPU
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,6 +46,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     parameters: int
     state_size: int  # floats carried per stream
     environment: Environment
+    initial_weights: InitialWeights | None = None  # of --init-from; None: new weights
+    extends: LongerBudget | None = None  # shorter run that this one goes on from
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,21 +110,22 @@ class EvaluationReport(Score, frozen=True, kw_only=True):
     step: int  # of the checkpoint
     kernel: str
     notes: tuple[TextNote, ...]  # oddities of another text that the run's text does not have
+    by_class: CostsByClass | None = None  # with --by-class
+    dynamic: DynamicScore | None = None  # with --dynamic: beside the exact score, never instead
+    as_program: ProgramScore | None = None  # with --protocol: the loss that a program would print
+    baselines: tuple[BaselineResult, ...] = ()  # with --baselines: of the same test split
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Return one dictionary: the score, without the lists of blocks."""
+        """Return one dictionary: the exact score, without lists and scores beside it."""
         row: dict[str, Any] = msgspec.to_builtins(self)
-        return [{key: value for key, value in row.items() if not isinstance(value, (list, tuple))}]
-
-
-class GeneratedSample(msgspec.Struct, frozen=True, kw_only=True):
-    """Generated text: a line of `charlm sample --json`."""
-
-    prompt: str  # text that the model read first
-    text: str  # continuation of the prompt
-    sample: int  # number of the sample, from 0
-    seed: int  # seed of the random numbers
-    kernel: str  # kernel of the model
+        beside = ("by_class", "dynamic", "as_program")
+        return [
+            {
+                key: value
+                for key, value in row.items()
+                if key not in beside and not isinstance(value, (list, tuple))
+            }
+        ]
 
 
 class ThreadTiming(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ import msgspec
 from charlm.config import Config
 from charlm.results.comparison import flatten
 from charlm.results.comparison_plan import Matching, PlannedEntry
+from charlm.results.run import Environment
 from charlm.results.timing import TimingReport
 from charlm.results.tuning import Setting
 
@@ -48,6 +49,7 @@ class LevelResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     test: TaskScore | None  # of the last weights; None if training diverged
     extrapolation: dict[str, float]  # multiple of the length -> accuracy; 0 if it diverges there
     divergence: str = ""  # reason
+    environment: Environment | None = None  # software and machine
 
 
 class CurriculumReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,6 +165,7 @@ class TaskReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     rows: tuple[TaskRow, ...]  # best first
     pairs: tuple[TaskPair, ...]  # where both all and none of the seeds survived, there is no test
     smallest_p: float  # of a pair at a length, that this number of seeds allows
+    environment: dict[str, str] = {}  # software and machine; values that differ are joined by "or"
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return one flat dictionary per cell and length, as pandas and polars take them."""

@@ -21,6 +21,7 @@ from charlm.data.batches import Batch
 from charlm.errors import ConfigError, DivergedError, InsufficientMemoryError, Interrupted
 from charlm.execution.device import available_memory, select_device
 from charlm.execution.jobs import is_orphaned
+from charlm.execution.machine import current_environment
 from charlm.models.build import build_model, select_kernel
 from charlm.models.cost import estimate_training_memory
 from charlm.progress import NoProgress, Progress, ProgressCallback
@@ -179,6 +180,7 @@ def train_level(
         test=test,
         extrapolation=extrapolation,
         divergence=divergence,
+        environment=current_environment(device, config.threads),
     )
 
 

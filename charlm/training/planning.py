@@ -1,7 +1,6 @@
 """Plan of a run: its settings, budget and kernel resolved, and what it will take."""
 
 import os
-import platform
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -9,18 +8,16 @@ from typing import NamedTuple
 import msgspec
 import torch
 
-from charlm import __version__
 from charlm.cells import loader
 from charlm.config import DEFAULT_CHARACTERS, FORMAT_VERSION, MEASURED_THREADS, Config
 from charlm.data.corpus import Corpus
 from charlm.data.text_notes import inspect_text
-from charlm.execution.torchrun import world_size
+from charlm.execution.machine import current_environment
 from charlm.models.build import select_kernel
 from charlm.models.cost import count_parameters_and_state, estimate_training_memory
 from charlm.recipes import apply_recipe
 from charlm.results.run import (
     DeviceReason,
-    Environment,
     KernelReason,
     RunRecord,
     RunSummary,
@@ -97,15 +94,7 @@ def plan_run(config: Config, corpus: Corpus, device: str, started: float | None 
         cell_sha256=loader.loaded_cell_sha256(config.cell),
         parameters=parameters,
         state_size=state_size,
-        environment=Environment(
-            charlm=__version__,
-            torch=str(torch.__version__),
-            python=platform.python_version(),
-            machine=platform.machine(),
-            device=device,
-            threads=config.threads,
-            processes=world_size(),
-        ),
+        environment=current_environment(device, config.threads),
     )
     return RunPlan(record, timings, thread_timings)
 

@@ -8,9 +8,10 @@ from comparison_plans import TEXT, run_report
 from conftest import ENVIRONMENT
 
 from charlm.comparison.entries import Entry, PlannedRun
+from charlm.comparison.environments import merge_environments
 from charlm.comparison.outcomes import RunOutcome
 from charlm.comparison.paired_sample import summarize_seeds
-from charlm.comparison.report import judge_quality, merge_environments
+from charlm.comparison.report import judge_quality
 from charlm.comparison.rows import score_unit, sort_rows, summarize_entry
 from charlm.comparison.timing import summarize_timing
 from charlm.config import FORMAT_VERSION, Config
@@ -137,6 +138,6 @@ def test_bytes_that_are_no_text_are_ordered_per_byte() -> None:
 def test_merged_environment_names_every_different_value() -> None:
     record = outcome("gru", 1.0, 0).record
     other = msgspec.structs.replace(record.environment, threads=4)
-    merged = merge_environments([record, msgspec.structs.replace(record, environment=other)])
+    merged = merge_environments([record.environment, other])
     assert list(merged) == list(msgspec.structs.asdict(record.environment))
     assert (merged["threads"], merged["device"]) == ("1 or 4", "cpu")
