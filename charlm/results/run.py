@@ -5,6 +5,8 @@ from typing import Any, Literal
 import msgspec
 
 from charlm.config import Config
+from charlm.results.baselines import BaselineResult
+from charlm.results.costs import CostsByClass, DynamicScore, ProgramScore
 from charlm.results.run_start import InitialWeights, LongerBudget
 from charlm.results.text import CorpusRecord, TextNote, UnitKind
 from charlm.results.training import CpuSeconds
