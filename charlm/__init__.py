@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from charlm.cells.base import Cell, LinearCell, register_cell
     from charlm.cells.loader import get_cell
     from charlm.comparison.compare import compare
+    from charlm.compression.compress import compress
+    from charlm.compression.decompress import decompress
     from charlm.config import Config
     from charlm.data.corpus import Corpus, load_corpus
     from charlm.evaluation.evaluate import evaluate
@@ -37,6 +39,8 @@ __all__ = [
     "__version__",
     "check_cell",
     "compare",
+    "compress",
+    "decompress",
     "evaluate",
     "generate",
     "get_cell",
@@ -57,6 +61,8 @@ _MODULES = {
     "Run": "runs.run",
     "check_cell": "testing.check",
     "compare": "comparison.compare",
+    "compress": "compression.compress",
+    "decompress": "compression.decompress",
     "evaluate": "evaluation.evaluate",
     "generate": "evaluation.generation",
     "get_cell": "cells.loader",

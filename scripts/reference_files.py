@@ -26,6 +26,7 @@ from charlm.results import (
     cleanup,
     comparison,
     comparison_plan,
+    compression,
     corpora,
     doctor,
     inspection,
@@ -47,7 +48,7 @@ from charlm.results import (
 MODULES = (
     *(baselines, cells, comparison, comparison_plan, inspection, jobs, probes, run, tasks),
     *(cleanup, corpora, doctor, run_list, settings),
-    *(probe_limits, program, text, timing, training, tuning, verdicts),
+    *(compression, probe_limits, program, text, timing, training, tuning, verdicts),
 )
 StructClass = type[msgspec.Struct]
 
@@ -180,6 +181,8 @@ PRINTED: dict[str, StructClass] = {
     "charlm --version": program.VersionReport,
     "charlm exit-codes": program.ExitCodeList,
     "charlm eval": run.EvaluationReport,
+    "charlm compress": compression.CompressionReport,
+    "charlm decompress": compression.DecompressionReport,
     "charlm sample": run.GeneratedSample,
     "charlm cells": cells.CellList,
     "charlm cells show": cells.CellListing,

@@ -28,7 +28,7 @@ RANKS = {
     **dict.fromkeys(("runs",), 7),
     **dict.fromkeys(("evaluation",), 8),
     **dict.fromkeys(("training",), 9),
-    **dict.fromkeys(("inspection", "probes", "tasks", "testing"), 10),
+    **dict.fromkeys(("compression", "inspection", "probes", "tasks", "testing"), 10),
     **dict.fromkeys(("comparison",), 11),
     **dict.fromkeys(("cli",), 12),
     **dict.fromkeys(("__main__",), 13),
@@ -51,6 +51,7 @@ LIBRARIES = {
     "jinja2": {"reporting"},
     "typer": {"cli"},
     "ray": {"execution"},
+    "constriction": {"compression"},
     "pooch": {"data"},
     "requests": {"data"},
 }

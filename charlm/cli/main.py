@@ -11,6 +11,7 @@ from typer.exceptions import Abort, TyperException
 from charlm.cli import cells as cells
 from charlm.cli import clean as clean
 from charlm.cli import compare as compare
+from charlm.cli import compress as compress
 from charlm.cli import config as config
 from charlm.cli import corpora as corpora
 from charlm.cli import doctor as doctor

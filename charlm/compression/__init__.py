@@ -1,0 +1,1 @@
+"""Compression of files with the probabilities of a model, without loss."""

@@ -1,0 +1,96 @@
+"""Format of a compressed file: a header that names model, build and content, then the code.
+
+magic        4 bytes, and one byte for the version of the format
+checksum     8 bytes: start of the SHA-256 of all that follows
+weights      32 bytes: SHA-256 of the model's weights
+original     32 bytes: SHA-256 of the file
+vocabulary   8 bytes: start of the SHA-256 of the vocabulary
+arithmetic   8 bytes: start of the SHA-256 of probabilities that the model computes on a fixed text
+length       8 bytes: of the file
+build        one byte for its length, then versions and processor as MessagePack
+code         words of 32 bits, little-endian
+"""
+
+import hashlib
+import struct
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from charlm.compression.paths import check_input
+from charlm.errors import DataError
+from charlm.results.compression import Build
+
+MAGIC = b"\x8eCLZ"
+VERSION = 1
+START = struct.Struct("<4sB8s")  # magic, version, checksum
+IDENTITY = struct.Struct("<32s32s8s8sQB")
+SHORT_HASH = 8  # bytes
+WORD_TYPE = "<u4"
+Words = NDArray[np.uint32]
+
+
+def short_hash(data: bytes) -> bytes:
+    """Return the first bytes of the SHA-256 of data."""
+    return hashlib.sha256(data).digest()[:SHORT_HASH]
+
+
+class Container(NamedTuple):
+    """Content of a compressed file."""
+
+    weights_sha256: bytes
+    original_sha256: bytes
+    vocabulary_hash: bytes
+    arithmetic_hash: bytes
+    original_bytes: int
+    build: Build
+    words: Words  # the code
+
+    def encode(self) -> tuple[bytes, bytes]:
+        """Return the header and the code as bytes."""
+        build = msgspec.msgpack.encode(self.build)
+        identity = IDENTITY.pack(*self[:5], len(build)) + build
+        code = self.words.astype(WORD_TYPE).tobytes()
+        return START.pack(MAGIC, VERSION, short_hash(identity + code)) + identity, code
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a compressed file and verify its checksum.
+
+        Raises:
+            InputNotFoundError: It does not exist or cannot be read.
+            DataError: It is no compressed file, of another version, or damaged.
+        """
+        check_input(path)
+        with path.open("rb") as file:
+            start = file.read(START.size)
+            if not start.startswith(MAGIC):
+                raise DataError(
+                    f"cannot decompress {path}: it is not a file of charlm compress. Try another"
+                )
+            if start[len(MAGIC) :][:1] not in (b"", bytes([VERSION])):
+                raise DataError(
+                    f"cannot decompress {path}: it has version {start[len(MAGIC)]} of the format, "
+                    f"this charlm reads version {VERSION}. Try the charlm that compressed it"
+                )
+            rest = file.read()
+        if len(start) < START.size or short_hash(rest) != start[-SHORT_HASH:]:
+            raise _damaged_error(path)
+        try:
+            *identity, build_size = IDENTITY.unpack_from(rest)
+            code_start = IDENTITY.size + build_size
+            build = msgspec.msgpack.decode(rest[IDENTITY.size : code_start], type=Build)
+            words = np.frombuffer(rest, WORD_TYPE, offset=code_start).astype(np.uint32)
+        except (struct.error, msgspec.DecodeError, ValueError) as error:
+            raise _damaged_error(path) from error
+        return cls(*identity, build, words)
+
+
+def _damaged_error(path: Path) -> DataError:
+    return DataError(
+        f"cannot decompress {path}: it is damaged or cut off, since its checksum does not fit its "
+        "content. Try another copy"
+    )
