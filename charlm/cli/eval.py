@@ -1,6 +1,7 @@
 """Command `charlm eval`."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import msgspec
 import typer
@@ -21,6 +22,9 @@ from charlm.cli.options import (
     make_progress,
 )
 from charlm.errors import ConfigError, InputNotFoundError
+from charlm.results.costs import DynamicSettings
+
+DYNAMIC = DynamicSettings()
 
 
 @app.command(name="eval", rich_help_panel=TRAIN)
@@ -42,6 +46,50 @@ def eval_command(
             show_default=False,
         ),
     ] = None,
+    per_char: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="New file for the bits of each character: .jsonl, .parquet or .html.",
+            show_default=False,
+        ),
+    ] = None,
+    by_class: Annotated[
+        bool, typer.Option("--by-class", help="Print bits by class of character as well.")
+    ] = False,
+    dynamic: Annotated[
+        bool,
+        typer.Option("--dynamic", help="Print the score of a model that learns meanwhile as well."),
+    ] = False,
+    dynamic_rate: Annotated[
+        float | None,
+        typer.Option(metavar="FLOAT", help=f"Its learning rate. [default: {DYNAMIC.rate:g}]"),
+    ] = None,
+    dynamic_decay: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FLOAT",
+            help=f"Its decay to the weights of the run. [default: {DYNAMIC.decay:g}]",
+        ),
+    ] = None,
+    dynamic_segment: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help=f"Tokens that it learns from at a time. [default: {DYNAMIC.segment}]"
+        ),
+    ] = None,
+    protocol: Annotated[
+        Literal["char-rnn", "torch-rnn", "nanogpt", "awd"] | None,
+        typer.Option(help="Print the loss that this program would print as well."),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Seed of the windows of nanogpt. [default: 1337]", min=0),
+    ] = None,
+    baselines: Annotated[
+        bool,
+        typer.Option("--baselines", help="Print n-grams and compressors of the test split."),
+    ] = False,
     corpus: MOVED_CORPUS = None,
     checkpoint: CHECKPOINT = "best",
     trust_cell: TRUST_CELL = "",
@@ -59,6 +107,8 @@ def eval_command(
     Examples:
         $ charlm eval runs/code                   # its test split
         $ charlm eval runs/code other.txt --json  # another text, as JSON
+        $ charlm eval runs/code chapter.txt --by-class --per-char bits.html
+        $ charlm eval runs/code --dynamic --protocol nanogpt
     """
     if text is not None and split is not None:
         raise ConfigError(
@@ -68,12 +118,20 @@ def eval_command(
         raise InputNotFoundError(
             f"cannot open {run}: it is a file, not a run. Try charlm eval RUN {run}"
         )
+    settings = _dynamic_settings(dynamic, dynamic_rate, dynamic_decay, dynamic_segment)
     from charlm.evaluation.evaluate import evaluate
+    from charlm.evaluation.record_files import check_new_file
     from charlm.execution.signals import raise_pending
-    from charlm.reporting.terminal.runs import print_score
+    from charlm.reporting.html.characters import PageRecords, render_characters
+    from charlm.reporting.terminal.scores import print_score
     from charlm.runs.run import load_run
+    from charlm.storage import files
 
     raise_pending()
+    page = per_char if per_char is not None and per_char.suffix == ".html" else None
+    records = PageRecords(str(page))
+    if page:
+        check_new_file(page)
     report = evaluate(
         load_run(run, trust_cell),
         split or "test",
@@ -84,8 +142,36 @@ def eval_command(
         threads=threads,
         sources=corpus or (),
         progress=make_progress(),
+        per_char=records.add if page else per_char,
+        by_class=by_class or page is not None,
+        dynamic=settings,
+        protocol=protocol,
+        protocol_seed=seed,
+        baselines=baselines,
     )
+    if page:
+        files.write_atomic(page, render_characters(report, records.records, run.name, text))
     if json:
         console.print_json(msgspec.to_builtins(report))
-    else:
-        print_score(report)
+        return
+    print_score(report)
+    if per_char is not None:
+        console.print_result(f"\n{'page' if page else 'characters'} {per_char}")
+
+
+def _dynamic_settings(
+    dynamic: bool, rate: float | None, decay: float | None, segment: int | None
+) -> DynamicSettings | None:
+    """Return the settings of dynamic evaluation; None without --dynamic.
+
+    Raises:
+        ConfigError: One of them is given without --dynamic.
+    """
+    given = {"rate": rate, "decay": decay, "segment": segment}
+    used = {name: value for name, value in given.items() if value is not None}
+    if used and not dynamic:
+        raise ConfigError(
+            f"cannot use --dynamic-{next(iter(used))}: it is a setting of dynamic evaluation. "
+            "Try it with --dynamic"
+        )
+    return msgspec.convert(used, DynamicSettings) if dynamic else None

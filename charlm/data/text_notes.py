@@ -84,7 +84,8 @@ def compare_with_run(
     if unseen:
         characters = "".join(list(unseen)[:MAX_UNSEEN])
         total = sum(unseen.values())
-        compared.append(TextNote("unseen", name, value=total, characters=characters))
+        note = TextNote("unseen", name, value=total, reference=encoding.size, characters=characters)
+        compared.append(note)
     return tuple(compared)
 
 

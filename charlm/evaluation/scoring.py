@@ -62,11 +62,35 @@ def score_text(
         DivergedError: The score is not finite.
     """
     start, end = span
+    windows = iter_token_nll(model, encoding.ids[start:end, None], vocabulary, count)
+    return score_windows(windows, vocabulary, encoding, span, units)
+
+
+def score_windows(
+    windows: Iterator[Tensor],
+    vocabulary: Vocabulary,
+    encoding: EncodedText,
+    span: tuple[int, int],
+    units: Units | None = None,
+) -> Score:
+    """Return the score of a span of a text, given the nats of its tokens in windows, (time, 1).
+
+    Args:
+        windows: Nats of all tokens of the span, in order.
+        vocabulary: Vocabulary of the model.
+        encoding: Encoded text.
+        span: First token and one past the last.
+        units: What costs are summed over; None: the files of the text, or blocks.
+
+    Raises:
+        DataError: The span is empty.
+        DivergedError: The score is not finite.
+    """
+    start, end = span
     if end == start:
         raise DataError("cannot score the text: it is empty. Try another")
-    ids = encoding.ids[start:end, None]
     units = units or text_units(encoding, span)
-    sums = sum_by_unit(iter_token_nll(model, ids, vocabulary, count), units.edges)
+    sums = sum_by_unit(windows, units.edges)
     nats = math.fsum(sums)
     if not math.isfinite(nats):
         raise DivergedError(
@@ -126,6 +150,18 @@ def iter_token_nll(
     Yields:
         Nats of each token of a window, (time, streams), float64, on the CPU.
     """
+    for targets, logits in iter_target_logits(model, ids, count):
+        yield coded_nll(logits, targets, vocabulary).cpu()
+
+
+def iter_target_logits(
+    model: CharLM, ids: TokenIds, count: ProgressCallback = ignore
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Iterate over tokens and the logits that predicted them; see `iter_token_nll`.
+
+    Yields:
+        Ids of a window, (time, streams), and logits, (time, streams, vocabulary size).
+    """
     window = max(1, TOKENS_PER_FORWARD // ids.shape[1])
     windows = (
         torch.from_numpy(ids[start : start + window].astype(np.int64))
@@ -135,14 +171,19 @@ def iter_token_nll(
     model.eval()
     try:
         for targets, logits in iter_logits(model, windows, model.initial_state(ids.shape[1])):
-            nats = token_nll(logits, targets)
-            if vocabulary.unk_id is not None:
-                is_unknown = (targets == vocabulary.unk_id).to(nats.device)
-                nats += vocabulary.unk_cost_nats * is_unknown
-            yield nats.cpu()
+            yield targets, logits
             count(targets.numel())
     finally:
         model.train(was_training)
+
+
+def coded_nll(logits: Tensor, targets: Tensor, vocabulary: Vocabulary) -> Tensor:
+    """Return nats of targets with those that name an unknown character; see `token_nll`."""
+    nats = token_nll(logits, targets)
+    if vocabulary.unk_id is not None:
+        is_unknown = (targets == vocabulary.unk_id).to(nats.device)
+        nats = nats + vocabulary.unk_cost_nats * is_unknown
+    return nats
 
 
 def token_nll(logits: Tensor, targets: Tensor) -> Tensor:

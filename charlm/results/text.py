@@ -1,5 +1,6 @@
 """Identity, encoding and splits of a text."""
 
+import sys
 from typing import Literal
 
 import msgspec
@@ -10,6 +11,14 @@ SourceOddity = Literal["bom", "crlf", "cr", "glued", "not_utf8", "no_text"]
 SplitOddity = Literal["verbatim", "verbatim_unmeasured", "unlike_train", "independent_lines"]
 TextOddity = Literal[SourceOddity, SplitOddity, "left_out", "unseen"]
 LeftOut = Literal["archive", "compressed", "binary", "encoding", "empty", "hidden"]
+
+
+def check_code_points(tokens: tuple[int, ...]) -> None:
+    """Raise ValueError unless the tokens of a vocabulary are different Unicode characters."""
+    if len(set(tokens)) < len(tokens):
+        raise ValueError("a vocabulary has a token twice")
+    if not all(0 <= token <= sys.maxunicode and not 0xD800 <= token < 0xE000 for token in tokens):
+        raise ValueError("a vocabulary has a token that is not a Unicode character")
 
 
 class TextNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -26,7 +35,7 @@ class TextNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: str = ""  # name of the first file; empty: the whole text
     files: int = 1  # with this oddity
     value: float = 0.0  # verbatim: share of test; unlike_train: its bits by train; unseen: number
-    reference: float = 0.0  # unlike_train: bits/char of the test split by its own unigram
+    reference: float = 0.0  # unlike_train: its bits by its own unigram; unseen: all characters
     reason: LeftOut | None = None  # left_out: why
     compared: Literal["", "added", "lacking"] = ""  # with the text of the run, if another is scored
     characters: str = ""  # unseen: the most frequent ones
@@ -45,6 +54,7 @@ class VocabularyRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     train_share: str = "1"  # part of the first part of the text that is trained on: a fraction
     min_frequency: float = 0.0  # rarer characters of it are unknown
+    first_tokens: tuple[int, ...] = ()  # that come first, whether the text has them or not
 
 
 class EncodingMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,6 +90,12 @@ class CorpusRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     files: dict[str, int]  # split -> files in it; empty unless the text is split by file
     rare_characters: int  # characters of the training split that are too rare for the vocabulary
     notes: tuple[TextNote, ...]  # oddities of the sources
+    # Vocabulary of the run whose weights were taken: its tokens come first. Empty without one.
+    first_tokens: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Validate the tokens, since a run may come from another person."""
+        check_code_points(self.first_tokens)
 
 
 class GrammarChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

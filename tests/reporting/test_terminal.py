@@ -21,7 +21,8 @@ from charlm.reporting.terminal.comparison import print_comparison, print_compari
 from charlm.reporting.terminal.cost_estimate import print_cost_estimate
 from charlm.reporting.terminal.inspection import print_inspection
 from charlm.reporting.terminal.probes import print_probes
-from charlm.reporting.terminal.runs import print_run_report, print_run_summary, print_score
+from charlm.reporting.terminal.runs import print_run_report, print_run_summary
+from charlm.reporting.terminal.scores import print_score
 from charlm.reporting.terminal.tasks import (
     print_level,
     print_task,
@@ -57,8 +58,9 @@ from charlm.results.tasks import (
 )
 from charlm.results.text import CorpusRecord, TextDigest, TextNote
 from charlm.results.timing import TimingReport
-from charlm.results.tuning import Rung, SearchPlan, Setting
+from charlm.results.tuning import Rung, SearchPlan
 from charlm.results.verdicts import InsufficientData
+from charlm.settings.values import Setting
 
 CORPUS = CorpusRecord(
     sources=("/home/a/b.txt", "c", "d", "e"),

@@ -1,19 +1,21 @@
-"""A training run on a terminal: its settings, its result, its score."""
+"""A training run on a terminal: its settings and its result."""
 
 from charlm.cells.names import cell_label
 from charlm.config import describe_block
 from charlm.console import print_message, print_result
 from charlm.reporting.formatting import format_count, format_duration, pluralize
+from charlm.reporting.terminal.scores import print_exact_score
 from charlm.reporting.terminal.tables import corpus_field, print_fields, vocabulary_field
 from charlm.reporting.wording.run import (
     BF16_NOTE,
     DEVICE_REASONS,
     describe_kernel_reason,
     describe_recipe,
+    describe_start,
     describe_thread_timings,
 )
 from charlm.reporting.wording.text import describe_text_note
-from charlm.results.run import EvaluationReport, RunReport, RunSummary, Score
+from charlm.results.run import RunReport, RunSummary
 
 
 def print_run_summary(summary: RunSummary) -> None:
@@ -44,6 +46,7 @@ def print_run_summary(summary: RunSummary) -> None:
                 + (f"; {summary.steps_done:,} steps are done" if summary.steps_done else ""),
             ),
             ("recipe", describe_recipe(config)),
+            *[("start", start) for start in [describe_start(record)] if start],
             (
                 "estimate",
                 f"{format_duration(summary.seconds)} for all, the score included; training reads "
@@ -66,33 +69,9 @@ def print_run_summary(summary: RunSummary) -> None:
 def print_run_report(report: RunReport) -> None:
     """Print the result of a finished run."""
     if report.score:
-        _print_score(report.score, report.scored_split)
+        print_exact_score(report.score, report.scored_split)
     elif report.best_valid_bits is not None:
         print_result(
             f"{report.best_valid_bits:.4f} bits/token, subsampled validation at step "
             f"{report.best_step}"
         )
-
-
-def print_score(report: EvaluationReport) -> None:
-    """Print an exact score with all that is needed to reproduce it."""
-    _print_score(report, report.split or "the text")
-    print_result(f"weights    {report.weights_sha256} (step {report.step})")
-    print_result(f"kernel     {report.kernel}")
-    for note in report.notes:
-        print_result(f"note: {describe_text_note(note)}")
-
-
-def _print_score(score: Score, part: str) -> None:
-    def number(value: float | None) -> str:
-        return "-" if value is None else f"{value:.4f}"
-
-    noun = "characters" if score.characters == score.tokens else "bytes"
-    print_result(
-        f"{number(score.bits_per_char)} bits/char  {number(score.bits_per_byte)} bits/byte  "
-        f"{number(score.nats_per_char)} nats/char\n"
-        f"scored     {score.tokens:,} {noun} of {part}, {score.unknown_tokens:,} unknown\n"
-        f"protocol   {score.protocol}\n"
-        f"corpus     {score.corpus_sha256}\n"
-        f"text       {score.text_sha256}"
-    )

@@ -60,7 +60,8 @@ def describe_text_note(note: TextNote) -> str:
     if note.kind == "unseen":
         names = ", ".join(map(ascii, note.characters))
         return (
-            f"{note.value:,.0f} characters of {note.source} are not in the vocabulary of the run, "
+            f"{note.value:,.0f} characters of {note.source} ({note.value / note.reference:.2%}) "
+            "are not in the vocabulary of the run, "
             f"most of them {names}: each costs 20 bits more than the unknown token"
         )
     if note.compared == "lacking":
