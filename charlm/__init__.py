@@ -12,19 +12,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from charlm.cells.base import Cell, LinearCell, register_cell
+    from charlm.cells.base import Cell, register_cell
+    from charlm.cells.linear_cell import LinearCell
     from charlm.cells.loader import get_cell
     from charlm.comparison.compare import compare
+    from charlm.comparison.finished import load_comparison
     from charlm.compression.compress import compress
     from charlm.compression.decompress import decompress
     from charlm.config import Config
     from charlm.data.corpus import Corpus, load_corpus
     from charlm.evaluation.evaluate import evaluate
     from charlm.evaluation.generation import generate
+    from charlm.exporting.export_run import export
     from charlm.inspection.inspect_run import inspect
     from charlm.models.catalog import list_cells
     from charlm.probes.batch import probe
+    from charlm.reporting.tables.render import render_report
     from charlm.runs.run import Run, load_run
+    from charlm.runs.scalars import load_metrics
     from charlm.testing.check import check_cell
     from charlm.training.session import train
 
@@ -42,14 +47,18 @@ __all__ = [
     "compress",
     "decompress",
     "evaluate",
+    "export",
     "generate",
     "get_cell",
     "inspect",
     "list_cells",
+    "load_comparison",
     "load_corpus",
+    "load_metrics",
     "load_run",
     "probe",
     "register_cell",
+    "render_report",
     "train",
 ]
 
@@ -57,21 +66,25 @@ _MODULES = {
     "Cell": "cells.base",
     "Config": "config",
     "Corpus": "data.corpus",
-    "LinearCell": "cells.base",
+    "LinearCell": "cells.linear_cell",
     "Run": "runs.run",
     "check_cell": "testing.check",
     "compare": "comparison.compare",
     "compress": "compression.compress",
     "decompress": "compression.decompress",
     "evaluate": "evaluation.evaluate",
+    "export": "exporting.export_run",
     "generate": "evaluation.generation",
     "get_cell": "cells.loader",
     "inspect": "inspection.inspect_run",
     "list_cells": "models.catalog",
+    "load_comparison": "comparison.finished",
     "load_corpus": "data.corpus",
+    "load_metrics": "runs.scalars",
     "load_run": "runs.run",
     "probe": "probes.batch",
     "register_cell": "cells.base",
+    "render_report": "reporting.tables.render",
     "train": "training.session",
 }
 

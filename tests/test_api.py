@@ -33,6 +33,7 @@ PAGE = (ROOT / "docs" / "guides" / "python.md").read_text()
 NAMES = {
     *("Config", "Corpus", "load_corpus", "train", "Run", "load_run", "evaluate", "generate"),
     *("probe", "compare", "inspect", "list_cells", "get_cell", "register_cell", "Cell"),
+    *("load_comparison", "render_report", "load_metrics"),
     *("LinearCell", "check_cell", "__version__"),
 }
 TINY = {"hidden_size": 8, "embedding_dim": 4, "batch_size": 4, "seq_len": 8, "max_steps": 6}

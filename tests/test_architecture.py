@@ -28,7 +28,7 @@ RANKS = {
     **dict.fromkeys(("runs",), 7),
     **dict.fromkeys(("evaluation",), 8),
     **dict.fromkeys(("training",), 9),
-    **dict.fromkeys(("compression", "inspection", "probes", "tasks", "testing"), 10),
+    **dict.fromkeys(("compression", "exporting", "inspection", "probes", "tasks", "testing"), 10),
     **dict.fromkeys(("comparison",), 11),
     **dict.fromkeys(("cli",), 12),
     **dict.fromkeys(("__main__",), 13),
@@ -39,9 +39,10 @@ ONLY = {
     "storage": {"storage", "errors"},
     "registry": {"errors"},
     "reporting": {"reporting", "results", "progress", "config", "console", "cells.names"}
-    | {"registry", "errors", "config_file"},
+    | {"registry", "errors", "config_file", "cells.papers", "settings.values"},
 }
 TORCH_FREE = ["results", "reporting", "progress", "config", "cells.names", "console", "storage"]
+TORCH_FREE += ["cells.papers"]
 TORCH_FREE += ["recipes", "settings", "presets", "config_file", "runs.listing", "runs.cleanup"]
 # Third-party libraries, and the only packages that import them.
 LIBRARIES = {
@@ -51,6 +52,7 @@ LIBRARIES = {
     "jinja2": {"reporting"},
     "typer": {"cli"},
     "ray": {"execution"},
+    "tensorboard": {"runs"},
     "constriction": {"compression"},
     "pooch": {"data"},
     "requests": {"data"},
@@ -174,7 +176,7 @@ def test_modules_do_not_import_each_other_in_circles() -> None:
 
 
 INFRASTRUCTURE = {
-    "cells": {"base", "names", "loader", "source_listing"},
+    "cells": {"base", "names", "loader", "papers", "source_listing"},
     "kernels": {"registry", "loop"},
     "probes": {
         *("base", "runner", "batch", "order_reach", "places", "rare_words"),

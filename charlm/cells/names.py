@@ -6,7 +6,10 @@ from pathlib import Path
 from charlm.errors import InvalidValueError
 from charlm.registry import unknown_name_error
 
-INFRASTRUCTURE = {"base", "loader", "names", "source_listing"}  # modules that define no cell
+INFRASTRUCTURE = {  # modules that define no cell
+    *("base", "linear_cell", "loader", "lstm_variant", "names", "papers", "products"),
+    *("recorded_names", "source_listing"),
+}
 REGISTERED_NAMES: list[str] = []  # cells that this process registered besides
 # One file per cell, with its name: so they can be listed without importing torch.
 CELL_NAMES = sorted(

@@ -7,7 +7,7 @@ import typer
 from typer.exceptions import Exit
 
 from charlm import console
-from charlm.cells.names import parse_custom_cell
+from charlm.cells.names import CELL_NAMES, cell_label, parse_custom_cell
 from charlm.cells.source_listing import read_cell_source
 from charlm.cli.app import CommandLine, app
 from charlm.cli.completion import complete_cell
@@ -15,7 +15,9 @@ from charlm.cli.help import CELLS_AND_TASKS
 from charlm.cli.options import JSON
 from charlm.errors import CellCheckError, ConfigError
 from charlm.execution.signals import raise_pending
+from charlm.reporting.tables.bibtex import render_bibtex
 from charlm.results.cells import CellListing
+from charlm.results.report_text import Bibliography
 
 DEFAULT_HIDDEN_SIZE = 256
 CELL = Annotated[
@@ -43,6 +45,7 @@ def cells_callback(
         $ charlm cells                        # all of them, with size and cost
         $ charlm cells show gru               # its paper, equations and code
         $ charlm cells check my_cell.py:Mine  # does your own cell work?
+        $ charlm cells bibtex gru             # its paper as BibTeX
     """
     if context.invoked_subcommand is None:
         list_cells(hidden_size, json)
@@ -97,6 +100,33 @@ def show_cell(cell: CELL, json: JSON = False) -> None:
         console.print_json(msgspec.to_builtins(listing))
     else:
         print_cell_source(source.citation, source.equations, str(source.file), source.code)
+
+
+@cells.command(name="bibtex")
+def print_bibtex(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="CELL",
+            help="Names of cells. [default: all]",
+            show_default=False,
+            autocompletion=complete_cell,
+        ),
+    ] = None,
+    json: JSON = False,
+) -> None:
+    """Print the papers of cells, and charlm, as BibTeX.
+
+    Examples:
+        $ charlm cells bibtex gru lstm >> paper.bib
+    """
+    for name in names or ():
+        parse_custom_cell(name)  # refuses an unknown name
+    text = render_bibtex([cell_label(name) for name in names or CELL_NAMES])
+    if json:
+        console.print_json(msgspec.to_builtins(Bibliography(bibtex=text)))
+    else:
+        console.print_result(text.rstrip("\n"))
 
 
 @cells.command(name="check")

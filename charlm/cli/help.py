@@ -15,8 +15,9 @@ CELLS_AND_TASKS, HOUSE = "Cells and tasks", "Keeping house"
 GROUPS = (TRAIN, UNDERSTAND, COMPARE, CELLS_AND_TASKS, HOUSE)  # of commands, in this order
 # Commands of the whole program, as --help lists them within their groups.
 COMMANDS = (
-    *("train", "sample", "eval", "compress", "decompress", "inspect", "probe", "compare-cells"),
-    *("cells", "tasks", "corpora", "config", "runs", "clean", "doctor", "exit-codes"),
+    *("train", "sample", "eval", "compress", "decompress", "export", "inspect", "probe"),
+    *("compare-cells", "report", "cells", "tasks", "corpora", "config", "runs", "metrics"),
+    *("clean", "doctor", "exit-codes"),
 )
 # Panel of options that a command accepts and that the page of `charlm train` describes.
 BY_REFERENCE = "see charlm train"

@@ -16,8 +16,11 @@ from charlm.cli import config as config
 from charlm.cli import corpora as corpora
 from charlm.cli import doctor as doctor
 from charlm.cli import eval as eval
+from charlm.cli import export as export
 from charlm.cli import inspect as inspect
+from charlm.cli import metrics as metrics
 from charlm.cli import probe as probe
+from charlm.cli import report as report
 from charlm.cli import runs as runs
 from charlm.cli import sample as sample
 from charlm.cli import tasks as tasks

@@ -22,7 +22,12 @@ from charlm.results.doctor import (
 from charlm.storage import files
 
 LIBRARIES = ("torch", "numpy", "scipy", "safetensors", "msgspec", "matplotlib", "typer", "rich")
-EXTRAS = {"ray": "ray", "zstd": "backports.zstd"}  # extra -> its package
+EXTRAS = {  # extra -> its package
+    "onnx": "onnxruntime",
+    "ray": "ray",
+    "tensorboard": "tensorboard",
+    "zstd": "backports.zstd",
+}
 MIN_FREE_BYTES = 1_000_000_000  # less than this is a problem
 
 

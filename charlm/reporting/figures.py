@@ -86,14 +86,23 @@ class LegendEntry(NamedTuple):
     dash: str
 
 
+Painter = Callable[[Axes], None]
+
+
 class Figure(NamedTuple):
     """A figure, and its numbers as a table."""
 
+    name: str  # unique within its page
     spec: FigureSpec
-    svg: Markup
+    paint: Painter  # draws it on axes
     heads: list[str]
     rows: list[tuple[str, ...]]
     legend: Sequence[LegendEntry] = ()  # of this figure alone, where the page has none for all
+
+    @property
+    def svg(self) -> Markup:
+        """The drawing as an SVG element of a page."""
+        return render_svg(self.name, self.spec, self.paint)
 
 
 def make_legend(groups: Sequence[str]) -> list[LegendEntry]:
@@ -136,10 +145,10 @@ def draw_figure(
             axes.set_ylim(low - (high - low) / 30, high + (high - low) / 30)
         write_labels(axes, [label for label in labels if label.y > 0 or not spec.log_y])
 
-    return Figure(spec, render_svg(name, spec, paint), *_table(spec.x, lines))
+    return Figure(name, spec, paint, *_table(spec.x, lines))
 
 
-def render_svg(name: str, spec: FigureSpec, paint: Callable[[Axes], None]) -> Markup:
+def render_svg(name: str, spec: FigureSpec, paint: Painter) -> Markup:
     """Return the drawing that `paint` makes on the axes, as an SVG element of a page."""
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
         canvas = Canvas(figsize=(SIZE[0] / 72, SIZE[1] / 72), layout="constrained")

@@ -132,14 +132,24 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def write_directory_atomic(path: Path, files: Mapping[str, bytes]) -> None:
-    """Write a directory with exactly these files, or replace it, atomically."""
+    """Write a directory with exactly these files, or replace it, atomically.
+
+    Args:
+        path: Directory.
+        files: Name, or path with slashes, of a file in the directory -> content.
+    """
     temporary = _temporary_path(path)
     with translate_os_errors("write", path):
         try:
             os.mkdir(temporary)
+            directories = {temporary}
             for name, data in files.items():
-                _create(temporary / name, data)
-            _sync_directory(temporary)
+                file = temporary / name
+                file.parent.mkdir(parents=True, exist_ok=True)
+                _create(file, data)
+                directories |= {parent for parent in file.parents if temporary in parent.parents}
+            for directory in directories:
+                _sync_directory(directory)
             if path.exists():  # a directory cannot be renamed over one that has files
                 remove(path)
             os.rename(temporary, path)

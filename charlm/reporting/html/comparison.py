@@ -18,6 +18,7 @@ from charlm.reporting.memory_figure import has_memory_figure, memory_svg
 from charlm.reporting.wording.answer import answer_comparison
 from charlm.reporting.wording.baselines import baseline_table
 from charlm.reporting.wording.findings import describe_findings
+from charlm.reporting.wording.machine import describe_machine
 from charlm.reporting.wording.matching import describe_differences, describe_matching
 from charlm.reporting.wording.quantities import (
     QUANTITIES,
@@ -48,6 +49,7 @@ def render_comparison(result: ComparisonResult) -> bytes:
         measured=_measured(report),
         findings=[*describe_findings(report, result.timing), *verdict_notes(report)],
         statistics=describe_statistics(report),
+        machine=describe_machine(report.environment),
         matching=_describe_protocol(report),
         quality=quality_plot(report, legend),
         memory=memory_svg(report, legend) if has_memory_figure(report) else None,

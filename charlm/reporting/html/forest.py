@@ -13,7 +13,6 @@ from charlm.reporting.figures import (
     Figure,
     FigureSpec,
     LegendEntry,
-    render_svg,
 )
 from charlm.reporting.formatting import format_fixed
 from charlm.reporting.line_labels import short_label
@@ -73,7 +72,7 @@ def forest_plot(
         (name, *_numbers(verdict, factor), verdict_word(quantity, verdict))
         for name, verdict in judged
     ]
-    return Figure(spec, render_svg(f"forest-{quantity}", spec, paint), HEADS, cells)
+    return Figure(f"forest-{quantity}", spec, paint, HEADS, cells)
 
 
 def _spec(report: ComparisonReport, quantity: JudgedQuantity) -> FigureSpec:

@@ -12,7 +12,6 @@ from charlm.reporting.figures import (
     Figure,
     FigureSpec,
     LegendEntry,
-    render_svg,
 )
 from charlm.reporting.formatting import format_fixed
 from charlm.reporting.line_labels import short_label
@@ -74,4 +73,4 @@ def quality_plot(report: ComparisonReport, legend: Sequence[LegendEntry]) -> lis
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
 
     numbers = [(row.name, *map(format_fixed, (row.mean, row.low, row.high))) for row in rows]
-    return [Figure(spec, render_svg("quality", spec, paint), HEADS, numbers)]
+    return [Figure("quality", spec, paint, HEADS, numbers)]

@@ -14,6 +14,7 @@ from charlm.reporting.figures import (
 )
 from charlm.reporting.formatting import format_count, format_number
 from charlm.reporting.html.page import render_template
+from charlm.reporting.wording.machine import describe_machine
 from charlm.reporting.wording.matching import describe_matching
 from charlm.reporting.wording.tasks import (
     describe_criterion,
@@ -46,6 +47,7 @@ def render_tasks(result: TaskComparisonResult) -> bytes:
         task=task,
         summary=f"{summarize_task_comparison(report)} {describe_pairs(report)}".strip(),
         criterion=describe_criterion(report),
+        machine=describe_machine(report.environment),
         matching=_describe_protocol(report),
         heads=HEADS,
         rows=[_table_row(row, result.timing) for row in report.rows],

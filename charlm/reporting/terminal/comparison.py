@@ -16,16 +16,12 @@ from charlm.reporting.terminal.tuning import print_search, print_tuning
 from charlm.reporting.wording.answer import answer_comparison
 from charlm.reporting.wording.comparison import describe_comparison
 from charlm.reporting.wording.findings import describe_findings, describe_linear_cells
+from charlm.reporting.wording.machine import describe_machine
 from charlm.reporting.wording.matching import describe_parallel_runs, describe_work
 from charlm.reporting.wording.verdicts import describe_statistics, verdict_notes
 from charlm.results.comparison import ComparisonReport
 from charlm.results.comparison_plan import ComparisonOverview
 from charlm.results.timing import TimingReport
-
-UNITS_MEAN = (
-    "mbit: a thousandth of a bit. s/M: seconds of training per million characters. State: floats "
-    "carried from one character to the next."
-)
 
 
 def print_comparison_overview(overview: ComparisonOverview) -> None:
@@ -67,6 +63,15 @@ def _describe_rates(overview: ComparisonOverview) -> str:
     return f"learning rate {each}" if len(rates) > 1 else f"learning rate {rates.pop():g}"
 
 
+def _describe_units(report: ComparisonReport) -> str:
+    """Return what the units of the table mean, and the machine that its times are of."""
+    return (
+        "mbit: a thousandth of a bit. s/M: seconds of training per million characters, on "
+        f"{describe_machine(report.environment)}. State: floats carried from one character to the "
+        "next."
+    )
+
+
 def print_comparison(report: ComparisonReport, timing: TimingReport) -> None:
     """Print the answer, its table, what qualifies it, and how it was found."""
     print_paragraphs([answer_comparison(report)])
@@ -77,6 +82,6 @@ def print_comparison(report: ComparisonReport, timing: TimingReport) -> None:
     print_result("")
     corpus = f"Corpus {report.corpus.sha256[:16]}…"
     conditions = f"{describe_comparison(report)}. {corpus}"
-    print_paragraphs([describe_statistics(report), conditions, UNITS_MEAN])
+    print_paragraphs([describe_statistics(report), conditions, _describe_units(report)])
     if report.tuning:
         print_tuning(report.tuning)

@@ -150,7 +150,7 @@ def print_task_report(report: TaskReport, timing: TimingReport) -> None:
     paragraphs = [
         describe_pairs(report),
         _describe_task_report(report),
-        describe_timing_minutes(timing),
+        describe_timing_minutes(timing, report.environment),
     ]
     print_paragraphs([paragraph for paragraph in paragraphs if paragraph])
 

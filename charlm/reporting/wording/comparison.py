@@ -1,6 +1,9 @@
 """Conditions of a comparison in words."""
 
+from collections.abc import Mapping
+
 from charlm.config import describe_block
+from charlm.reporting.wording.machine import describe_machine
 from charlm.reporting.wording.matching import describe_differences, describe_matching
 from charlm.reporting.wording.rows import cell_rows, format_error
 from charlm.reporting.wording.tuning import describe_tuning
@@ -21,10 +24,11 @@ def describe_comparison(report: ComparisonReport) -> str:
     return f"{matching}: {errors}. {protocol[0].upper()}{protocol[1:]}"
 
 
-def describe_timing_minutes(timing: TimingReport) -> str:
-    """Return the minutes per run of each entry, fastest first."""
+def describe_timing_minutes(timing: TimingReport, environment: Mapping[str, str]) -> str:
+    """Return the minutes per run of each entry, fastest first, and the machine."""
     minutes = sorted(
         (entry.minutes, name) for name, entry in timing.cells.items() if entry.minutes is not None
     )
     entries = ", ".join(f"{name} {each:.1f}" for each, name in minutes)
-    return f"Minutes of training per seed: {entries or '-'}."
+    machine = describe_machine(environment)
+    return f"Minutes of training per seed: {entries or '-'}; on {machine}."

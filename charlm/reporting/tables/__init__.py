@@ -1,0 +1,1 @@
+"""Tables, methods and references of comparisons, as text that a paper can take."""
