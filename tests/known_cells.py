@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import Tensor, cat, nn
 
-from charlm.cells.base import Cell, LinearCell, State
+from charlm.cells.base import Cell, State
+from charlm.cells.linear_cell import LinearCell
 from charlm.config import validate_config
 from charlm.data.vocabulary import Vocabulary
 from charlm.models.char_lm import CharLM

@@ -1,16 +1,12 @@
 """Base class for recurrent cells: parameters in the module, time in a pure `step`."""
 
-import inspect
 from collections.abc import Callable, Iterator
-from types import CodeType
 from typing import Any, ClassVar, Self, TypeVar
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
-from torch.overrides import TorchFunctionMode, handle_torch_function, has_torch_function
 
 from charlm.cells.names import CELL_NAMES, INFRASTRUCTURE, REGISTERED_NAMES
+from charlm.cells.recorded_names import recorded_names
 from charlm.errors import ConfigError
 from charlm.registry import Registry
 
@@ -267,72 +263,6 @@ class Cell(nn.Module):
             yield from self.U.weight.data.split(self.hidden_size)
 
 
-class LSTMVariant(Cell):
-    """LSTM with a step of its own: the declarations that LSTM variants share.
-
-    Gates i, f and o, candidate g, and their biases in the order i, f, g, o. Units retain the
-    fraction f of the cell state c.
-    """
-
-    states: ClassVar[tuple[str, ...]] = ("h", "c")
-    gate_descriptions = {
-        "i": "input gate",
-        "f": "forget gate: 1 retains, 0 forgets",
-        "o": "output gate",
-    }
-    candidate_name = "g"
-    retention_expression = "f"
-    bias_gates: ClassVar[tuple[str, ...]] = ("i", "f", "g", "o")
-    forget_gate = "f"
-    input_gate = "i"
-
-
-class LinearCell(Cell):
-    """Base class for cells whose state is linear in the last one, so that time can be scanned.
-
-    s' = a s + b, where a and b depend on x alone. A subclass writes `coefficients`; `step` follows.
-
-    s is state[0]. With `output_is_readout` the states are (output, s, ...): the subclass then also
-    writes `read_out`. A cell that needs something of the previous token carries it in further
-    states; it writes `apply_input_shift` and a `step` that does the same for one token.
-    """
-
-    retention_expression = "a"
-
-    def apply_input_shift(self, Wx: Tensor, state: State) -> tuple[Tensor, State]:
-        """Give each token what it needs of the previous one, for all time steps at once.
-
-        Args:
-            Wx: Projected inputs (time, batch, any).
-            state: The state before the first of them.
-
-        Returns:
-            What `coefficients` and `read_out` take (time, batch, any), and the last values of the
-            states that follow s.
-        """
-        del state  # by default a token needs nothing of the previous one
-        return Wx, ()
-
-    def coefficients(self, Wx: Tensor) -> tuple[Tensor, Tensor]:
-        """Return a and b of s' = a s + b, each (..., units), from Wx (..., any)."""
-        raise NotImplementedError
-
-    def read_out(self, Wx: Tensor, s: Tensor) -> Tensor:
-        """Return the output (..., hidden_size), for a cell whose output is not s itself."""
-        raise NotImplementedError
-
-    def step(self, Wx: Tensor, state: State) -> State:
-        """Return the next state from `coefficients` and, where there is one, `read_out`."""
-        a, b = self.coefficients(Wx)
-        self.record(a=a)
-        s = a * state[1 if self.output_is_readout else 0] + b
-        return (self.read_out(Wx, s), s) if self.output_is_readout else (s,)
-
-    def retention(self, recorded: dict[str, Tensor]) -> Tensor:
-        """Return a, whatever the equations call it."""
-        return recorded["a"]
-
-
 CellType = TypeVar("CellType", bound=Cell)
 CELLS: Registry[type[Cell]] = Registry("cell", "charlm.cells", INFRASTRUCTURE)
 
@@ -356,67 +286,3 @@ def cell_name(cell_type: type[Cell]) -> str:
         if name in (*CELL_NAMES, *REGISTERED_NAMES) and CELLS[name] is cell_type:
             return name
     return cell_type.__name__
-
-
-def recorded_names(cell_type: type[Cell]) -> set[str]:
-    """Return the names that methods of a class pass to `self.record` as keywords.
-
-    An overridden method counts only if the overriding one calls it. The names are read from the
-    compiled code, so that a class without a source file can be checked. Keywords of other calls in
-    the same method count too: what is missed here is an error when the cell is observed.
-    """
-    classes = [kind for kind in cell_type.__mro__ if kind not in nn.Module.__mro__]
-    recorded: set[str] = set()
-    for method in {name for kind in classes for name in vars(kind)}:
-        for kind in classes:
-            code = getattr(inspect.unwrap(vars(kind).get(method, None)), "__code__", None)
-            if isinstance(code, CodeType):
-                recorded |= _keywords_of_record(code)
-                if not {"super", method} & {*code.co_names}:
-                    break
-    return recorded
-
-
-def _keywords_of_record(code: CodeType) -> set[str]:
-    """Return the keyword names in a function that calls `record`: constant tuples of strings."""
-    if "record" not in code.co_names:
-        return set()
-    tuples = [constant for constant in code.co_consts if isinstance(constant, tuple)]
-    return {name for names in tuples for name in names if isinstance(name, str)}
-
-
-def block_diagonal_linear(x: Tensor, weight: Tensor) -> Tensor:
-    """Multiply with block-diagonal matrices: each head reads only its own part of x.
-
-    Args:
-        x: (batch, heads * head_size).
-        weight: (parts, heads, head_size, head_size).
-
-    Returns:
-        (batch, parts * heads * head_size): the parts side by side, as `chunk` separates them.
-    """
-    if has_torch_function((x, weight)):
-        product: Tensor = handle_torch_function(block_diagonal_linear, (x, weight), x, weight)
-        return product
-    parts, heads, head_size, _ = weight.shape
-    return torch.einsum("bhi,phoi->bpho", x.unflatten(-1, (heads, head_size)), weight).flatten(1)
-
-
-class ShapeOnlyLinear(TorchFunctionMode):
-    """Replace `linear` by a function that only allocates its result."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is functional.linear:
-            x, weight, *_ = args
-            return x.new_empty(*x.shape[:-1], len(weight))
-        return func(*args, **(kwargs or {}))
-
-
-def projection_size(cell: Cell) -> int:
-    """Return the width of what `cell.project_inputs` returns; the cell may be on the meta device.
-
-    Products are not computed: on the meta device PyTorch would load its compiler, which takes
-    longer than everything else that a command does.
-    """
-    with torch.no_grad(), ShapeOnlyLinear():
-        return cell.project_inputs(next(cell.parameters()).new_zeros(1, cell.input_size)).shape[-1]

@@ -5,7 +5,8 @@ from typing import Self
 import torch
 from torch import Tensor, cat, nn, sigmoid, tanh
 
-from charlm.cells.base import Cell, LSTMVariant, State, register_cell
+from charlm.cells.base import Cell, State, register_cell
+from charlm.cells.lstm_variant import LSTMVariant
 
 
 @register_cell("depth-gated-lstm")

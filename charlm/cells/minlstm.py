@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn, sigmoid
 from torch.nn.functional import logsigmoid
 
-from charlm.cells.base import LinearCell, register_cell
+from charlm.cells.base import register_cell
+from charlm.cells.linear_cell import LinearCell
 
 
 @register_cell("minlstm")

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn, sigmoid, tanh
 
-from charlm.cells.base import LSTMVariant, State, register_cell
+from charlm.cells.base import State, register_cell
+from charlm.cells.lstm_variant import LSTMVariant
 
 
 @register_cell("mogrifier")

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, cat, nn, sigmoid, tanh
 
-from charlm.cells.base import LSTMVariant, State, register_cell
+from charlm.cells.base import State, register_cell
+from charlm.cells.lstm_variant import LSTMVariant
 
 
 @register_cell("mul-lstm")

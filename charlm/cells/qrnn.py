@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, cat, nn, sigmoid, tanh
 
-from charlm.cells.base import LinearCell, State, register_cell
+from charlm.cells.base import State, register_cell
+from charlm.cells.linear_cell import LinearCell
 
 
 @register_cell("qrnn")

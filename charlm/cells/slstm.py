@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, exp, maximum, nn, sigmoid, tanh, where
 from torch.nn.functional import logsigmoid
 
-from charlm.cells.base import Cell, State, block_diagonal_linear, register_cell
+from charlm.cells.base import Cell, State, register_cell
+from charlm.cells.products import block_diagonal_linear
 
 NUM_HEADS = 4
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from charlm.cells.base import LinearCell
+from charlm.cells.linear_cell import LinearCell
 from charlm.cells.loader import get_cell
 from charlm.cells.lru import LRU
 from charlm.cells.names import cell_label

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from charlm.cells.base import Cell, LinearCell, State
+from charlm.cells.base import Cell, State
+from charlm.cells.linear_cell import LinearCell
 from charlm.errors import ConfigError
 from charlm.registry import unknown_name_error
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from charlm.cells.base import Cell, LinearCell, State
+from charlm.cells.base import Cell, State
+from charlm.cells.linear_cell import LinearCell
 from charlm.cells.lru import LRU
 from charlm.kernels.loop import project_tokens
 from charlm.kernels.registry import register_kernel

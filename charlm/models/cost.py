@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from charlm.cells.base import projection_size
+from charlm.cells.products import projection_size
 from charlm.config import Config
 from charlm.errors import InsufficientMemoryError
 from charlm.models.char_lm import CharLM

@@ -6,8 +6,9 @@ from torch import Tensor, nn, sigmoid, tanh
 from torch.nn.functional import conv1d, layer_norm
 from torch.testing import assert_close
 
-from charlm.cells.base import CELLS, Cell, LinearCell, State
+from charlm.cells.base import CELLS, Cell, State
 from charlm.cells.depth_gated_lstm import Upper
+from charlm.cells.linear_cell import LinearCell
 from charlm.cells.lru import LRU
 from charlm.cells.qrnn import QRNN
 from charlm.errors import ConfigError

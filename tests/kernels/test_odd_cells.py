@@ -9,7 +9,8 @@ from torch import Tensor, nn, sigmoid, tanh
 from torch.nn import functional
 from torch.testing import assert_close
 
-from charlm.cells.base import CELLS, Cell, LinearCell, State
+from charlm.cells.base import CELLS, Cell, State
+from charlm.cells.linear_cell import LinearCell
 from charlm.kernels.loop import unroll_loop
 from charlm.kernels.registry import get_kernel, supported_kernels, unsupported_reason
 

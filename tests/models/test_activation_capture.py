@@ -5,8 +5,10 @@ import torch
 from torch import Tensor, nn, sigmoid, tanh
 from torch.testing import assert_close
 
-from charlm.cells.base import CELLS, Cell, LinearCell, State, recorded_names
+from charlm.cells.base import CELLS, Cell, State
 from charlm.cells.gru import GRU
+from charlm.cells.linear_cell import LinearCell
+from charlm.cells.recorded_names import recorded_names
 from charlm.config import validate_config
 from charlm.errors import ConfigError
 from charlm.kernels.loop import unroll_loop

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from charlm.cells.base import block_diagonal_linear
+from charlm.cells.products import block_diagonal_linear
 from charlm.kernels.compiled.graph import Graph, Node, UnsupportedOperation
 
 
@@ -185,7 +185,7 @@ def linear(x: TracedTensor, weight: TracedWeight, bias: TracedTensor | None = No
 
 
 def block_diagonal(x: TracedTensor, weight: TracedWeight) -> TracedTensor:
-    """Trace cells.base.block_diagonal_linear."""
+    """Trace cells.products.block_diagonal_linear."""
     parts, heads, head_size, _ = weight.shape
     width = parts * heads * head_size
     if x.width != heads * head_size:

@@ -8,7 +8,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from charlm.cells.base import Cell, projection_size
+from charlm.cells.base import Cell
+from charlm.cells.products import projection_size
 from charlm.kernels.compiled.graph import Graph, Node, UnsupportedOperation
 from charlm.kernels.compiled.symbols import TracedTensor, TracedWeight, UnsupportedBuffer
 
