@@ -1,6 +1,5 @@
 """Entry point of the command line: signals, and one line and exit code for every error."""
 
-import atexit
 import gc
 import os
 import signal
@@ -19,6 +18,11 @@ from charlm.errors import (
     StorageError,
 )
 from charlm.execution import signals
+from charlm.execution.process_end import (
+    end_without_exit_functions,
+    exit_quickly,
+    register_quick_end,
+)
 from charlm.execution.signals import raise_interrupted, raise_pending, received_signals
 from charlm.execution.torchrun import world_size
 
@@ -120,23 +124,15 @@ def run() -> int:
     return code
 
 
-def end_process(code: int) -> NoReturn:
-    """End this process with an exit code, without Python's clean-up of modules and objects.
-
-    With PyTorch that clean-up takes half a CPU second. Besides, threads of gloo outlive their
-    process group: one time in twenty, on a busy machine, they abort a Python that is shutting down.
-    """
-    if world_size() == 1:
-        atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):
-            stream.flush()
-    os._exit(code)
-
-
 def main() -> NoReturn:
     """Run the command line and exit."""
-    end_process(run())
+    register_quick_end()
+    code = run()
+    if world_size() > 1:
+        # Threads of gloo outlive their process group: one time in twenty, on a busy machine, they
+        # abort a Python that is shutting down.
+        end_without_exit_functions(code)
+    exit_quickly(code)
 
 
 if __name__ == "__main__":

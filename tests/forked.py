@@ -141,7 +141,7 @@ def _run(
 
 def _fork_server() -> None:
     """Fork the fork server of a comparison now, instead of starting a Python that imports."""
-    from charlm.execution import fork_server  # noqa: PLC0415
+    from charlm.execution import fork_server, forked_workers  # noqa: PLC0415
 
     ours, theirs = socket.socketpair()
     process = os.fork()
@@ -170,4 +170,4 @@ def _fork_server() -> None:
         def wait(self) -> int:
             return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
-    fork_server.subprocess = SimpleNamespace(Popen=Server, DEVNULL=subprocess.DEVNULL)  # type: ignore[assignment]
+    forked_workers.subprocess = SimpleNamespace(Popen=Server, DEVNULL=subprocess.DEVNULL)  # type: ignore[assignment]

@@ -1,7 +1,6 @@
 """Cost estimate of a comparison: time, memory and disk of its runs before any is started."""
 
-import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
@@ -16,15 +15,17 @@ from charlm.config import FORMAT_VERSION, Config
 from charlm.data.corpus import Corpus
 from charlm.errors import StorageError
 from charlm.execution.device import available_memory
-from charlm.execution.executor import LocalExecutor
+from charlm.execution.executor import LocalExecutor, makespan
 from charlm.models.cost import estimate_training_memory
+from charlm.probes.base import MEMORY_PROBES
+from charlm.probes.estimates import PROBE_DISK_BYTES, REPORT_DISK_BYTES
 from charlm.results.comparison_plan import CostEstimate, PlannedJob, RemainingWork, Resources
 from charlm.storage import files
 from charlm.training.estimates import RunTimings, estimate_run_disk
 
 # Bytes of a process before it has a model. That of CUDA was not measured, for want of a GPU.
 PROCESS_OVERHEAD_BYTES = {"cpu": 400_000_000, "cuda": 800_000_000}
-PROBE_DISK_BYTES = 1 << 16  # of the results of the memory probes of a run, at most
+PROBING_DISK_BYTES = len(MEMORY_PROBES) * PROBE_DISK_BYTES + REPORT_DISK_BYTES  # of a run
 
 
 def estimate_cost(
@@ -78,7 +79,7 @@ def estimate_cost(
         ),
         available=Resources(
             memory_bytes=available_memory(executor.device),
-            disk_bytes=files.free_bytes(existing_parent(directory)),
+            disk_bytes=files.free_bytes(directory),
         ),
         insufficient=plan.insufficient,
     )
@@ -115,18 +116,12 @@ def _estimate_probe(job: PlannedJob, *, is_done: bool, seconds: float) -> Planne
         status="finished" if is_done else "pending",
         fraction_done=float(is_done),
         seconds=0.0 if is_done else seconds,
-        disk_bytes=0 if is_done else PROBE_DISK_BYTES,
+        disk_bytes=0 if is_done else PROBING_DISK_BYTES,
     )
 
 
 def _is_probed(run: PlannedRun, directory: Path) -> bool:
     return (directory / "probes" / run.path.name / "report.json").exists()
-
-
-def existing_parent(directory: Path) -> Path:
-    """Return a directory, or the nearest one above it that exists."""
-    path = directory.absolute()
-    return next(place for place in (path, *path.parents) if place.exists())
 
 
 def estimate_memory(config: Config, vocabulary_size: int, device: str) -> int:
@@ -174,11 +169,3 @@ def limit_to_memory(executor: LocalExecutor, needs: Sequence[int]) -> LimitedExe
     parallel = max(1, min(executor.max_parallel, fitting))
     is_limited = fitting < min(executor.max_parallel, len(needs))
     return LimitedExecutor(LocalExecutor(parallel, executor.device), is_limited)
-
-
-def makespan(seconds: Iterable[float], parallel: int) -> float:
-    """Return the seconds until jobs have ended that are started in order on parallel workers."""
-    ends = [0.0] * parallel
-    for duration in seconds:
-        heapq.heapreplace(ends, ends[0] + duration)
-    return max(ends)

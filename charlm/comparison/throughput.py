@@ -10,14 +10,10 @@ from charlm.data.corpus import Corpus
 from charlm.execution.executor import Execution, LocalExecutor, run_jobs
 from charlm.execution.jobs import Job
 from charlm.models.build import select_kernel
+from charlm.probes.estimates import memory_probe_seconds
 from charlm.progress import ProgressCallback, ignore
 from charlm.results.jobs import JobProgress
 from charlm.training.estimates import RunTimings, measure_timings
-
-# What the memory probes of a run read, in parallel streams: so much on the default text, and less
-# on a shorter one, of which each token is read about as often.
-PROBED_TOKENS = 2_100_000
-PROBE_READINGS = 9
 
 Speeds = Mapping[str, RunTimings]  # of each entry
 
@@ -44,8 +40,7 @@ def measure_speeds(
 
 def probe_seconds(speed: RunTimings, corpus: Corpus) -> float:
     """Return about how many seconds the memory probes of a run take."""
-    tokens = min(PROBED_TOKENS, PROBE_READINGS * len(corpus.split("test")))
-    return tokens * speed.seconds_per_validation_token
+    return memory_probe_seconds(speed.seconds_per_validation_token, len(corpus.split("test")))
 
 
 def measure_startup_time(device: str) -> float:

@@ -8,7 +8,7 @@ from statistics import fmean
 from charlm.comparison.entries import Entry
 from charlm.comparison.outcomes import Outcomes
 from charlm.config import FORMAT_VERSION
-from charlm.execution.fork_server import worker_cpu_seconds
+from charlm.execution.forked_workers import worker_cpu_seconds
 from charlm.results.probes import ProbesReport
 from charlm.results.run import RunReport
 from charlm.results.timing import CellTiming, CpuBreakdown, TimingReport

@@ -1,16 +1,17 @@
 """Executors: run jobs side by side on this machine or in a Ray cluster."""
 
+import heapq
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from charlm.errors import CharlmError, DivergedError, Interrupted
-from charlm.execution.fork_server import start_local_worker
+from charlm.execution.forked_workers import start_local_worker
 from charlm.execution.jobs import Executor, Job, Worker, is_begun_elsewhere
 from charlm.execution.ray_cluster import connect
 from charlm.execution.signals import defer_signals
@@ -208,3 +209,11 @@ def _final_status(code: int, job: Job, directory: Path) -> JobStatus:
     failure = JobFailedError(f"{job.name}: {cause}")
     failure.code = code
     raise failure
+
+
+def makespan(seconds: Iterable[float], parallel: int) -> float:
+    """Return the seconds until jobs have ended that are started in order on parallel workers."""
+    ends = [0.0] * parallel
+    for duration in seconds:
+        heapq.heapreplace(ends, ends[0] + duration)
+    return max(ends)

@@ -108,8 +108,8 @@ PROBES: Registry[Probe] = Registry(
     "probe",
     "charlm.probes",
     {
-        *("base", "batch", "order_reach", "places", "rare_words"),
-        *("report", "runner", "true_context", "unit_sums", "windows"),
+        *("base", "batch", "dry_run", "estimates", "order_reach", "places", "plan"),
+        *("rare_words", "report", "runner", "true_context", "unit_sums", "windows"),
     },
 )
 

@@ -35,13 +35,6 @@ def test_probes_of_a_short_text_take_less() -> None:
     assert seconds(100) < 0.001 and seconds(250_000) == seconds(10**7) == 2.1
 
 
-def test_makespan_ends_with_the_last_job() -> None:
-    assert cost_estimate.makespan([3, 1, 1, 5, 2], 1) == 12
-    assert cost_estimate.makespan([3, 1, 1, 5, 2], 2) == 7  # 3 then 2 beside 1, 1, 5
-    assert cost_estimate.makespan([3, 1, 1, 5, 2], 9) == 5
-    assert cost_estimate.makespan([], 2) == 0
-
-
 def test_parallel_jobs_are_limited_by_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         cost_estimate, "available_memory", {"cuda:1": 9.5e9, "cpu": 90e9}.__getitem__

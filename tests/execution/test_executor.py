@@ -7,6 +7,7 @@ import pytest
 
 from charlm.errors import CharlmError
 from charlm.execution import executor as executors
+from charlm.execution.executor import makespan
 from charlm.execution.jobs import Job
 from charlm.results.jobs import JobProgress, JobState
 
@@ -92,3 +93,10 @@ def test_failed_worker_ends_all_with_its_message_and_code(tmp_path: Path) -> Non
     with pytest.raises(CharlmError) as raised:
         executors._final_status(-9, job, tmp_path)
     assert raised.value.code == 70
+
+
+def test_makespan_ends_with_the_last_job() -> None:
+    assert makespan([3, 1, 1, 5, 2], 1) == 12
+    assert makespan([3, 1, 1, 5, 2], 2) == 7  # 3 then 2 beside 1, 1, 5
+    assert makespan([3, 1, 1, 5, 2], 9) == 5
+    assert makespan([], 2) == 0

@@ -9,10 +9,12 @@ import pytest
 from conftest import wait_until
 
 from charlm.errors import CharlmError
-from charlm.execution import fork_server
-from charlm.execution.fork_server import running_server, start_local_worker
+from charlm.execution import forked_workers
+from charlm.execution.forked_workers import running_server, start_local_worker
 
-pytestmark = pytest.mark.skipif(not fork_server.CAN_FORK, reason="workers are new processes here")
+pytestmark = pytest.mark.skipif(
+    not forked_workers.CAN_FORK, reason="workers are new processes here"
+)
 
 TRAIN = ["--cell", "rnn", "--kernel", "loop", "--hidden-size", "4", "--batch-size", "1"]
 TRAIN += ["--seq-len", "2", "--max-steps", "1000000"]
@@ -22,13 +24,13 @@ def read_proc(pid: int, name: str) -> str:
     return Path(f"/proc/{pid}/{name}").read_text()
 
 
-def start_training(directory: Path) -> fork_server.ForkedWorker:
+def start_training(directory: Path) -> forked_workers.ForkedWorker:
     """Return a worker that trains without end, after its first step."""
     (directory / "text").write_text("to be or not to be, " * 9)
     run, log = directory / "run", directory / "log"
     argv = ["train", str(directory / "text"), "--run", str(run), *TRAIN]
     worker = start_local_worker(argv, log, directory)
-    assert isinstance(worker, fork_server.ForkedWorker)
+    assert isinstance(worker, forked_workers.ForkedWorker)
     metrics = run / "metrics.jsonl"
     wait_until(lambda: metrics.exists() and metrics.stat().st_size > 0)
     return worker
@@ -81,16 +83,16 @@ def test_process_that_nobody_waits_for_has_ended() -> None:
     process = subprocess.Popen(["true"])
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert read_proc(process.pid, "stat").split()[2] == "Z"
-    assert not fork_server._is_alive(process.pid) and fork_server._is_alive(os.getpid())
+    assert not forked_workers._is_alive(process.pid) and forked_workers._is_alive(os.getpid())
     process.wait()
-    assert not fork_server._is_alive(process.pid)
+    assert not forked_workers._is_alive(process.pid)
 
 
 def test_server_that_cannot_start_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.executable", "/bin/false")
-    server = fork_server.ForkServer()
+    server = forked_workers.ForkServer()
     with pytest.raises(CharlmError, match="cannot start workers: .*exit code 1"):
         server.start(["train"], tmp_path / "log", tmp_path)
     server.close()
