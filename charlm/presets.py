@@ -3,8 +3,7 @@
 import msgspec
 
 from charlm.registry import unknown_name_error
-
-Setting = bool | int | float | str
+from charlm.settings.values import Setting
 
 
 class Preset(msgspec.Struct, frozen=True, kw_only=True):

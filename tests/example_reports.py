@@ -63,7 +63,6 @@ from charlm.results.tuning import (
     Rung,
     SearchPlan,
     SeedTuning,
-    Setting,
     TrialRecord,
     TuningReport,
 )
@@ -77,6 +76,7 @@ from charlm.results.verdicts import (
     SeedSummary,
     Verdict,
 )
+from charlm.settings.values import Setting
 
 MATCHING = Matching(
     measure="params",

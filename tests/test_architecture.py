@@ -176,13 +176,16 @@ def test_modules_do_not_import_each_other_in_circles() -> None:
 
 
 INFRASTRUCTURE = {
-    "cells": {"base", "names", "loader", "papers", "source_listing"},
+    "cells": {
+        *("base", "linear_cell", "loader", "lstm_variant", "names", "papers", "products"),
+        *("recorded_names", "source_listing"),
+    },
     "kernels": {"registry", "loop"},
     "probes": {
-        *("base", "runner", "batch", "order_reach", "places", "rare_words"),
-        *("true_context", "unit_sums", "windows"),
+        *("base", "runner", "batch", "estimates", "order_reach", "places", "plan", "rare_words"),
+        *("dry_run", "true_context", "unit_sums", "windows"),
     },
-    "tasks": {"base", "curriculum"},
+    "tasks": {"base", "curriculum", "estimates", "scoring"},
 }
 
 

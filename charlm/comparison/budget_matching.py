@@ -20,7 +20,7 @@ from charlm.models.char_lm import CharLM
 from charlm.models.cost import count_parameters_and_state, flops_per_character
 from charlm.models.recurrent import ModelFactory, RecurrentModel
 from charlm.results.comparison_plan import Matching, Measure
-from charlm.results.tuning import Setting
+from charlm.settings.values import Setting
 
 log = logging.getLogger("charlm")
 

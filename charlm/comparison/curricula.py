@@ -15,7 +15,7 @@ from charlm.execution.jobs import Job
 from charlm.models.cost import count_parameters_and_state, flops_per_character
 from charlm.results.jobs import JobProgress
 from charlm.results.tasks import CurriculumRecord, TaskValidation
-from charlm.results.tuning import Setting
+from charlm.settings.values import Setting
 from charlm.tasks.base import TASKS
 from charlm.tasks.curriculum import fingerprint_fields, is_finished, load_level_results
 from charlm.tasks.settings import resolve_task_settings

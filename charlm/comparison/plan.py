@@ -39,9 +39,8 @@ from charlm.models.cost import count_parameters_and_state
 from charlm.recipes import apply_recipe
 from charlm.results.comparison_plan import Matching
 from charlm.results.text import CorpusRecord
-from charlm.results.tuning import Setting
 from charlm.results.verdicts import InsufficientData
-from charlm.settings.values import parse_branches
+from charlm.settings.values import Setting, parse_branches
 from charlm.testing.trusted_cells import load_and_check_custom_cells
 
 log = logging.getLogger("charlm")

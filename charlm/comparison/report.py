@@ -33,8 +33,9 @@ from charlm.results.comparison_plan import Matching
 from charlm.results.probes import ProbesReport
 from charlm.results.text import TextNote, UnitKind
 from charlm.results.timing import TimingReport
-from charlm.results.tuning import Setting, TuningReport
+from charlm.results.tuning import TuningReport
 from charlm.runs.metrics import load_validation_curve
+from charlm.settings.values import Setting
 from charlm.storage import files
 from charlm.storage.json_files import encode_json
 

@@ -16,17 +16,9 @@ from typing import Literal, NamedTuple
 
 from charlm.config import Config, option_name
 from charlm.errors import ConfigError
-from charlm.results.tuning import (
-    ChosenTrial,
-    Rung,
-    SearchPlan,
-    SeedTuning,
-    Setting,
-    Settings,
-    TrialRecord,
-)
+from charlm.results.tuning import ChosenTrial, Rung, SearchPlan, SeedTuning, Settings, TrialRecord
 from charlm.seeding import derive_seed
-from charlm.settings.values import MIN_CHRONO_LENGTH
+from charlm.settings.values import MIN_CHRONO_LENGTH, Setting
 
 TUNING_SEED = 1000  # of trials, plus the seed of their run; the seeds of runs are lower
 FIRST_RUNG = 1 / 4  # of the steps of a run

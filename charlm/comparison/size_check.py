@@ -7,7 +7,7 @@ from charlm.comparison.budget_matching import BudgetMatch, with_hidden_size
 from charlm.config import validate_config
 from charlm.errors import ConfigError
 from charlm.models.cost import count_parameters_and_state
-from charlm.results.tuning import Setting
+from charlm.settings.values import Setting
 
 MIN_HIDDEN_SIZE, USEFUL_HIDDEN_SIZE = 8, 64  # units: refused below the one, proposed: the other
 

@@ -34,7 +34,7 @@ from charlm.models.cost import check_memory, estimate_training_memory
 from charlm.progress import ProgressCallback, ignore
 from charlm.recipes import apply_recipe
 from charlm.results.comparison_plan import TimedSize, TimingConditions
-from charlm.results.tuning import Setting
+from charlm.settings.values import Setting
 from charlm.storage import files
 from charlm.storage.json_files import decode_json, encode_json, read_bytes
 from charlm.training.budget import iter_step_times

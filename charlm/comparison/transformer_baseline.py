@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from charlm.comparison.budget_matching import cell_configs, match_budget
 from charlm.config import Config
-from charlm.results.tuning import Setting
+from charlm.settings.values import Setting
 
 CELL = "attention"
 NUM_LAYERS = 4

@@ -28,7 +28,8 @@ from charlm.comparison.search import (
 from charlm.execution.executor import Execution, run_jobs
 from charlm.execution.jobs import Job
 from charlm.results.text import CorpusRecord
-from charlm.results.tuning import CellTuning, SearchPlan, Setting, Settings, TuningReport
+from charlm.results.tuning import CellTuning, SearchPlan, Settings, TuningReport
+from charlm.settings.values import Setting
 
 TRIAL_LOOKS = 4  # validations of a trial: the lowest counts
 

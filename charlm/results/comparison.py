@@ -10,7 +10,7 @@ from charlm.results.comparison_plan import Matching, Role
 from charlm.results.probes import ProbesReport
 from charlm.results.text import TextNote, UnitKind
 from charlm.results.timing import TimingReport
-from charlm.results.tuning import Setting, TuningReport
+from charlm.results.tuning import TuningReport
 from charlm.results.verdicts import (
     Judged,
     JudgedQuantity,
@@ -19,6 +19,7 @@ from charlm.results.verdicts import (
     SeedSummary,
     Unmeasured,
 )
+from charlm.settings.values import Setting
 
 Unit = Literal["bits_per_char", "bits_per_byte"]
 ComparisonKind = Literal["text", "task", "runs"]

@@ -9,7 +9,7 @@ from charlm.results.comparison import flatten
 from charlm.results.comparison_plan import Matching, PlannedEntry
 from charlm.results.run import Environment
 from charlm.results.timing import TimingReport
-from charlm.results.tuning import Setting
+from charlm.settings.values import Setting
 
 
 class TaskScore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

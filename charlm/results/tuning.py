@@ -4,7 +4,8 @@ from typing import Literal
 
 import msgspec
 
-Setting = bool | int | float | str
+from charlm.settings.values import Setting
+
 Settings = dict[str, Setting]
 
 

@@ -80,7 +80,7 @@ def save_checkpoint(
 def load_checkpoint(
     path: Path, run_directory: Path, *, weights_suffice: bool = False
 ) -> Checkpoint:
-    """Read a checkpoint and verify every byte of it and of the run's metadata.
+    """Return the tensors and progress of a checkpoint, all of whose files are intact.
 
     Args:
         path: Directory of the checkpoint.
@@ -88,7 +88,7 @@ def load_checkpoint(
         weights_suffice: Whether the state of the optimizer may be missing.
 
     Raises:
-        DataError: A file is missing or damaged.
+        DataError: A file is missing or damaged, or its tensors cannot be read.
     """
     verified = read_checkpoint_files(path, run_directory, weights_suffice=weights_suffice)
     try:

@@ -8,6 +8,7 @@ import msgspec
 
 from charlm.errors import InvalidValueError
 
+Setting = bool | int | float | str  # value of a field of `Config`
 MIN_CHRONO_LENGTH = 3  # the shortest memory that chrono initialization is defined for
 
 

@@ -7,7 +7,8 @@ from statistics import fmean
 
 from charlm.reporting.formatting import pluralize
 from charlm.results.comparison import ComparisonReport
-from charlm.results.tuning import CellTuning, Rung, SearchPlan, SeedTuning, Setting, TuningReport
+from charlm.results.tuning import CellTuning, Rung, SearchPlan, SeedTuning, TuningReport
+from charlm.settings.values import Setting
 
 
 def describe_tuning(report: ComparisonReport) -> str:
