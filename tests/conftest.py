@@ -24,6 +24,7 @@ from charlm.data.corpus import Corpus, load_corpus
 from charlm.models.build import select_kernel
 from charlm.models.cost import count_parameters_and_state
 from charlm.results.run import Environment, RunRecord
+from charlm.runs.creation import create_run
 from charlm.runs.run import Run
 
 torch.set_num_threads(1)
@@ -94,7 +95,7 @@ def make_run(path: Path, text: Path, **settings: object) -> tuple[Run, Corpus, C
         state_size=state_size,
         environment=ENVIRONMENT,
     )
-    return Run.create(path, record, corpus.vocabulary), corpus, config
+    return create_run(path, record, corpus.vocabulary), corpus, config
 
 
 def command(*words: object) -> list[str]:
@@ -122,16 +123,18 @@ def wait_until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def on_terminal(words: list[str], columns: int = 80) -> tuple[str, int]:
+def on_terminal(words: list[str], columns: int = 80, typed: bytes = b"") -> tuple[str, int]:
     """Return what a command writes to a terminal of this width, and its exit code.
 
     Args:
         words: Command line; that of charlm runs in a forked process.
         columns: Width.
+        typed: What somebody types before the command reads it; 0x04 ends the input.
     """
     main, side = pty.openpty()
     fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     env = {**os.environ, "TERM": "xterm", "COLUMNS": str(columns)}
+    os.write(main, typed)
     charlm_words = command()
     process: forked.Forked | subprocess.Popen[bytes]
     if words[: len(charlm_words)] == charlm_words:

@@ -126,7 +126,7 @@ def print_bibtex(
     if json:
         console.print_json(msgspec.to_builtins(Bibliography(bibtex=text)))
     else:
-        console.print_result(text.rstrip("\n"))
+        console.print_result(text.rstrip("\n"), verbatim=True)
 
 
 @cells.command(name="check")

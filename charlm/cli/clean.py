@@ -1,7 +1,6 @@
 """Command `charlm clean`."""
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -10,20 +9,13 @@ import typer
 from charlm import console
 from charlm.cli.app import app
 from charlm.cli.help import HOUSE
-from charlm.cli.options import JSON
+from charlm.cli.options import JSON, RUN_DIRECTORIES
 from charlm.errors import UsageError
 
 
 @app.command(name="clean", rich_help_panel=HOUSE)
 def clean_command(
-    directories: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="DIR",
-            help="Directories with runs or comparisons in them.",
-            show_default=False,
-        ),
-    ] = None,
+    directories: RUN_DIRECTORIES = None,
     cache: Annotated[
         bool,
         typer.Option(
@@ -61,5 +53,18 @@ def clean_command(
         return
     if not sys.stdin.isatty():
         console.print_message("nothing was removed. Try --yes")
-    elif typer.confirm("Remove this?", err=True):
+    elif _is_confirmed():
         print_cleanup_total(clean(directories or (), cache=cache, remove=True))
+    else:
+        console.print_message("nothing was removed")
+
+
+def _is_confirmed() -> bool:
+    """Ask on the terminal; the end of the input is a no, and an interruption ends the command."""
+    try:
+        return typer.confirm("Remove this?", err=True)
+    except typer.Abort as abort:
+        if not isinstance(abort.__context__, EOFError):
+            raise
+        console.print_message("")  # after the question
+        return False

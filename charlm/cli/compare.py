@@ -1,6 +1,5 @@
 """`charlm compare-cells`: compare cells on a text, or existing runs."""
 
-import shlex
 import sys
 from collections.abc import Sequence, Set
 from pathlib import Path
@@ -11,25 +10,39 @@ from msgspec import to_builtins
 
 from charlm import console
 from charlm.cli.app import app
-from charlm.cli.completion import complete_cells
+from charlm.cli.comparison_options import (
+    BASELINES,
+    CELLS,
+    CLUSTER_JOBS,
+    DEFAULT_BASELINE_NAMES,
+    DEFAULT_CELL_NAMES,
+    EXECUTOR,
+    LR_RANGE,
+    MARGIN,
+    MATCH,
+    MEMORY,
+    MINUTES,
+    PARAMS,
+    RAY_ADDRESS,
+    REFERENCE_CELL,
+    SEEDS,
+    TRIALS,
+)
 from charlm.cli.config_file import CONFIG
 from charlm.cli.help import COMPARE
 from charlm.cli.options import (
-    CLUSTER_JOBS,
-    EXECUTOR,
+    DRY_RUN,
     JSON,
     LOG_EVERY,
     QUIET,
-    RAY_ADDRESS,
     REFERENCE,
     TEXT,
     TRUST_CELLS,
     add_config_options,
+    check_no_missing_run,
     make_progress,
 )
 from charlm.comparison.request import (
-    DEFAULT_BASELINES,
-    DEFAULT_CELLS,
     DEFAULT_CHARACTERS,
     DEFAULT_MARGIN,
     DEFAULT_PARAMS,
@@ -76,98 +89,21 @@ def compare_cells(
     context: typer.Context,
     settings: dict[str, Any],
     texts: TEXT = None,
-    cells: Annotated[
-        str,
-        typer.Option(
-            metavar="NAMES",
-            help="Cells to compare; also FILE.py:CLASS.",
-            autocompletion=complete_cells,
-        ),
-    ] = ",".join(DEFAULT_CELLS),
-    reference: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="Cell that the others are compared with. [default: gru, else the first "
-            "with gates]",
-            show_default=False,
-        ),
-    ] = "",
-    margin: Annotated[
-        float,
-        typer.Option(
-            metavar="BITS", help="Smallest relevant difference per character.", min=1e-6, max=100
-        ),
-    ] = DEFAULT_MARGIN,
-    seeds: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            help=f"Runs per cell; with fewer than {DEFAULT_SEEDS}, no verdict.",
-            min=1,
-            max=1000,
-        ),
-    ] = DEFAULT_SEEDS,
-    match: Annotated[
-        Literal["params", "flops", "state", "time"],
-        typer.Option(help="What all models have as much of: params, flops, state or time."),
-    ] = "params",
-    params: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            help="Parameters of every model, as near as all cells allow; with another --match, of "
-            "the LSTM that defines the amount.",
-            min=1,
-            max=10**10,
-        ),
-    ] = DEFAULT_PARAMS,
-    minutes: Annotated[
-        float,
-        typer.Option(
-            metavar="MINUTES",
-            help="Minutes of the whole command, instead of another budget.",
-            min=0,
-            max=1e6,
-            show_default=False,
-        ),
-    ] = 0.0,
-    trials: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            help="Tuning trials per cell and seed, instead of recipes.",
-            min=0,
-            max=1000,
-        ),
-    ] = 0,
-    lr_range: Annotated[
-        str,
-        typer.Option(
-            metavar="LOW..HIGH",
-            help="Learning rates of the trials. [default: 1e-3..4e-2]",
-            show_default=False,
-        ),
-    ] = "",
-    baselines: Annotated[
-        str,
-        typer.Option(
-            metavar="NAMES",
-            help="Reference scores: all, none, or some of uniform, unigram, n-gram, gzip, bz2, xz "
-            "and zstd; also transformer, which is trained and not in all.",
-        ),
-    ] = ",".join(DEFAULT_BASELINES),
-    memory: Annotated[
-        bool,
-        typer.Option("--memory/--no-memory", help="Measure how far back each run remembers."),
-    ] = True,
+    cells: CELLS = DEFAULT_CELL_NAMES,
+    reference: REFERENCE_CELL = "",
+    margin: MARGIN = DEFAULT_MARGIN,
+    seeds: SEEDS = DEFAULT_SEEDS,
+    match: MATCH = "params",
+    params: PARAMS = DEFAULT_PARAMS,
+    minutes: MINUTES = 0.0,
+    trials: TRIALS = 0,
+    lr_range: LR_RANGE = "",
+    baselines: BASELINES = DEFAULT_BASELINE_NAMES,
+    memory: MEMORY = True,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Directory of the comparison.")] = Path(
         "comparison"
     ),
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Estimate time and disk; train nothing."),
-    ] = False,
+    dry_run: DRY_RUN = False,
     jobs: CLUSTER_JOBS = 0,
     executor: EXECUTOR = "local",
     ray_address: RAY_ADDRESS = "",
@@ -199,6 +135,7 @@ def compare_cells(
     measured if their text is still there.
     """
     device = str(settings.get("device", Config().device))
+    check_no_missing_run(texts or [])
     where = ExecutionOptions(out, executor, ray_address, device, jobs, log_every)
     if is_run_list(texts or []):
         check_run_options(_explicit_options(context), texts or [])
@@ -331,7 +268,7 @@ def _explicit_options(context: typer.Context) -> set[str]:
 
 
 def _command() -> str:
-    return shlex.join(["charlm", *sys.argv[1:]])
+    return console.shell_command(["charlm", *sys.argv[1:]])
 
 
 def _write_page(result: "ComparisonResult", out: Path) -> None:

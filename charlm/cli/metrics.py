@@ -71,7 +71,7 @@ def metrics_command(
     elif json:
         console.print_json(to_builtins(metrics))
     else:
-        console.print_result(render_metrics_csv(metrics).rstrip("\n"))
+        console.print_result(render_metrics_csv(metrics).rstrip("\n"), verbatim=True)
 
 
 def write_event_files(metrics: "RunsMetrics", out: Path) -> "EventFiles":

@@ -1,7 +1,7 @@
 """Command-line options: those of the fields of `Config`, and those that several commands share."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hints
 
@@ -12,6 +12,7 @@ from charlm.cli.completion import (
     Completer,
     complete_cell,
     complete_choice,
+    complete_corpus,
     complete_kernel,
     complete_run,
     complete_text,
@@ -27,6 +28,14 @@ from charlm.settings.options import MACHINE
 if TYPE_CHECKING:
     from charlm.progress import Progress
 
+RUN_DIRECTORIES = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="DIR",
+        help="Directories with runs or comparisons in them.",
+        show_default=False,
+    ),
+]
 TEXT = Annotated[
     list[str] | None,
     typer.Argument(
@@ -50,11 +59,33 @@ def check_runs_exist(runs: Any) -> Any:
     return runs
 
 
+def check_no_missing_run(names: Iterable[str]) -> None:
+    """Raise InputNotFoundError if a text does not exist and its name is nearly that of a run."""
+    for name in names:
+        is_missing = name != "-" and not Path(name).exists()
+        if is_missing and name not in complete_corpus("") and (near := suggest_runs(Path(name))):
+            raise InputNotFoundError(
+                f"cannot compare {name}: there is no such run or text. {did_you_mean(near)}"
+                "Try charlm runs for a list"
+            )
+
+
 RUN = Annotated[
     Path,
     typer.Argument(
         metavar="RUN",
         help="Directory of a run.",
+        show_default=False,
+        callback=check_runs_exist,
+        autocompletion=complete_run,
+    ),
+]
+INIT_FROM = Annotated[
+    Path | None,
+    typer.Option(
+        "--init-from",
+        metavar="RUN",
+        help="Run whose best weights a new run starts from. Its model and its characters are kept.",
         show_default=False,
         callback=check_runs_exist,
         autocompletion=complete_run,
@@ -110,28 +141,7 @@ JOBS = Annotated[
         min=0,
     ),
 ]
-CLUSTER_JOBS = Annotated[
-    int,
-    typer.Option(
-        "--jobs",
-        "-j",
-        metavar="N",
-        help="Runs side by side, with Ray per GPU. 0: one per core or GPU.",
-        min=0,
-    ),
-]
-EXECUTOR = Annotated[
-    Literal["local", "ray"],
-    typer.Option(help="Train here, or in a Ray cluster that shares --out."),
-]
-RAY_ADDRESS = Annotated[
-    str,
-    typer.Option(
-        metavar="HOST:PORT",
-        help="Address of the Ray cluster. [default: that of this machine]",
-        show_default=False,
-    ),
-]
+DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Estimate time and disk; write nothing.")]
 LOG_EVERY = Annotated[
     float,
     typer.Option(

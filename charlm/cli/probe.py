@@ -13,6 +13,7 @@ from charlm.cli.help import UNDERSTAND
 from charlm.cli.options import (
     CHECKPOINT,
     DEVICE,
+    DRY_RUN,
     JOBS,
     JSON,
     KERNEL,
@@ -63,6 +64,7 @@ def probe(
     seed: Annotated[
         int, typer.Option(metavar="N", help="Seed of every random choice of a probe.", min=0)
     ] = 0,
+    dry_run: DRY_RUN = False,
     checkpoint: CHECKPOINT = "best",
     trust_cell: TRUST_CELLS = None,
     kernel: KERNEL = "auto",
@@ -83,11 +85,14 @@ def probe(
     Examples:
         $ charlm probe runs/code                          # the three of memory
         $ charlm probe runs/code --full                   # all that there are
+        $ charlm probe runs/code --full --dry-run         # what that takes
         $ charlm probe runs/gru runs/lstm --out gru-lstm  # two runs side by side
     """
-    from charlm.probes.batch import probe as probe_runs
+    from charlm.probes.batch import run_probing
+    from charlm.probes.dry_run import dry_run as estimate_probing
+    from charlm.probes.plan import plan_probing
     from charlm.reporting.html.probes import render_probes
-    from charlm.reporting.terminal.probes import print_probes
+    from charlm.reporting.terminal.probes import print_probe_estimate, print_probes
     from charlm.runs.run import Run
     from charlm.storage import files
     from charlm.testing.trusted_cells import find_cell_file
@@ -96,7 +101,8 @@ def probe(
     opened = [Run(path) for path in runs]
     for run in opened:
         run.load_custom_cell(find_cell_file(run, trust_cell or []))
-    report = probe_runs(
+    progress = make_progress(log_every)
+    plan = plan_probing(
         opened,
         [name.strip() for name in probes.split(",") if name.strip()],
         full=full,
@@ -109,8 +115,15 @@ def probe(
         kernel=kernel,
         device=device,
         jobs=jobs,
-        progress=make_progress(log_every),
     )
+    if dry_run:
+        estimate = estimate_probing(plan, progress)
+        if json:
+            console.print_json(msgspec.to_builtins(estimate))
+        else:
+            print_probe_estimate(estimate)
+        return
+    report = run_probing(plan, progress)
     files.write_atomic(out / "report.html", render_probes(report))
     if json:
         console.print_json(msgspec.to_builtins(report))

@@ -77,7 +77,7 @@ def report_command(
     if json:
         console.print_json(to_builtins(ReportText(format=format or "markdown", text=text)))
     else:
-        console.print_result(text.rstrip("\n"))
+        console.print_result(text.rstrip("\n"), verbatim=True)
 
 
 def write_paper_files(result: "ComparisonResult | TaskComparisonResult", out: Path) -> ReportFiles:

@@ -2,32 +2,23 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
-import typer
 
 from charlm import console
 from charlm.cli.app import app
 from charlm.cli.help import HOUSE
-from charlm.cli.options import JSON
+from charlm.cli.options import JSON, RUN_DIRECTORIES
 
 DEFAULT_DIRECTORY = Path("runs")
 
 
 @app.command(name="runs", rich_help_panel=HOUSE)
 def runs_command(
-    directories: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="DIR",
-            help="Directories with runs or comparisons in them. [default: runs]",
-            show_default=False,
-        ),
-    ] = None,
+    directories: RUN_DIRECTORIES = None,
     json: JSON = False,
 ) -> None:
-    """List runs: cell, text, bits, state, size and age.
+    """List runs in directories, by default those in `runs`: cell, text, bits, state, size and age.
 
     Examples:
         $ charlm runs                     # those in runs/

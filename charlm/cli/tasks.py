@@ -1,6 +1,5 @@
 """`charlm tasks`: list, show, train and compare on synthetic memory tasks."""
 
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,22 +9,27 @@ from msgspec import to_builtins
 
 from charlm import console
 from charlm.cli.app import CommandLine, app
-from charlm.cli.completion import complete_cells, complete_task
+from charlm.cli.comparison_options import (
+    CELLS,
+    CLUSTER_JOBS,
+    DEFAULT_CELL_NAMES,
+    EXECUTOR,
+    PARAMS,
+    RAY_ADDRESS,
+)
+from charlm.cli.completion import complete_task
 from charlm.cli.config_file import CONFIG
 from charlm.cli.help import CELLS_AND_TASKS
 from charlm.cli.options import (
-    CLUSTER_JOBS,
-    EXECUTOR,
+    DRY_RUN,
     JSON,
     LOG_EVERY,
     QUIET,
-    RAY_ADDRESS,
     REFERENCE,
     add_config_options,
     make_progress,
 )
 from charlm.comparison.request import (
-    DEFAULT_CELLS,
     DEFAULT_PARAMS,
     DEFAULT_SEEDS,
     split_names,
@@ -169,14 +173,7 @@ def compare_tasks(
     settings: dict[str, Any],
     name: TASK,
     distances: DISTANCES,
-    cells: Annotated[
-        str,
-        typer.Option(
-            metavar="NAMES",
-            help="Cells to compare; also FILE.py:CLASS.",
-            autocompletion=complete_cells,
-        ),
-    ] = ",".join(DEFAULT_CELLS),
+    cells: CELLS = DEFAULT_CELL_NAMES,
     seeds: Annotated[
         int, typer.Option(metavar="N", help="Models per cell.", min=1, max=1000)
     ] = DEFAULT_SEEDS,
@@ -184,19 +181,11 @@ def compare_tasks(
         Literal["params", "flops", "state"],
         typer.Option(help="Quantity that all models have in common."),
     ] = "params",
-    params: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            help="Parameters of every model, as near as all cells allow; with another --match, of "
-            "the LSTM that defines the amount.",
-            min=1,
-            max=10**10,
-        ),
-    ] = DEFAULT_PARAMS,
+    params: PARAMS = DEFAULT_PARAMS,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Directory of the comparison.")] = Path(
         "comparison"
     ),
+    dry_run: DRY_RUN = False,
     jobs: CLUSTER_JOBS = 0,
     executor: EXECUTOR = "local",
     ray_address: RAY_ADDRESS = "",
@@ -215,9 +204,10 @@ def compare_tasks(
     and greater lengths reuse what is done.
 
     Examples:
+        $ charlm tasks compare copy --distances 10..100 --dry-run   # what it takes
         $ charlm tasks compare copy --distances 10..100 --params 25000 --out copy
     """
-    validate_executor(executor, ray_address)
+    validate_executor(executor, ray_address, times_cells=dry_run)
     from charlm.comparison.task_plan import TaskComparisonRequest
     from charlm.tasks.base import TASKS, parse_distances
 
@@ -231,6 +221,18 @@ def compare_tasks(
         match=match,
         seeds=seeds,
     )
+    device = str(settings.get("device", Config().device))
+    progress = make_progress(log_every)
+    if dry_run:
+        from charlm.comparison.task_estimate import dry_run as estimate_task
+        from charlm.reporting.terminal.cost_estimate import print_cost_estimate
+
+        estimate = estimate_task(request, out, device=device, jobs=jobs, progress=progress)
+        if json:
+            console.print_json(to_builtins(estimate))
+        else:
+            print_cost_estimate(estimate)
+        return
     from charlm.comparison.compare_on_task import compare_on_task
     from charlm.comparison.directory import open_comparison
     from charlm.reporting.html.tasks import render_tasks
@@ -243,11 +245,11 @@ def compare_tasks(
         "task",
         executor=executor,
         ray_address=ray_address,
-        device=settings.get("device", Config().device),
+        device=device,
         jobs=jobs,
-        progress=make_progress(log_every),
+        progress=progress,
     ) as execution:
-        command = shlex.join(["charlm", *sys.argv[1:]])
+        command = console.shell_command(["charlm", *sys.argv[1:]])
         result = compare_on_task(request, execution, command, print_task_plan)
         files.write_atomic(out / "report.html", render_tasks(result))
     if json:

@@ -32,6 +32,11 @@ from charlm.comparison.request import (
     settings_of,
     validate_executor,
 )
+from charlm.comparison.settings_file import (
+    ComparisonArguments,
+    read_comparison_file,
+    without_overridden_budget,
+)
 from charlm.comparison.throughput import Speeds
 from charlm.comparison.timing import break_down_cpu, build_timing_report
 from charlm.comparison.tuning import tune, tuned_entries
@@ -47,7 +52,7 @@ from charlm.progress import NoProgress, Progress, ignore
 from charlm.results.comparison import ComparisonReport, ComparisonResult
 from charlm.results.comparison_plan import ComparisonOverview, Measure
 from charlm.results.probes import ProbesReport
-from charlm.results.tuning import Setting
+from charlm.settings.values import Setting
 
 NGRAM = "n-gram"
 NGRAM_LENGTHS = 1, 2, 4, 8, 16, 64, 256, 1024  # characters of context, of its memory
@@ -69,7 +74,7 @@ def compare(
     lr_range: str = "",
     baselines: str | Sequence[str] = DEFAULT_BASELINES,
     memory: bool = True,
-    config: Config | Mapping[str, Setting] | None = None,
+    config: Config | Mapping[str, Setting] | str | Path | None = None,
     jobs: int = 0,
     device: str = "auto",
     executor: ExecutorKind = "local",
@@ -100,7 +105,9 @@ def compare(
             "transformer" is trained, and not in "all".
         memory: Whether the memory of every run is measured.
         config: Settings that all runs share: a mapping of fields of `Config`, or a `Config`,
-            whose cell, hidden size, seed, minutes, final_eval and device do not count.
+            whose cell, hidden size, seed, minutes, final_eval and device do not count. Or the
+            path of a file, as `compare-cells --config` takes it: it also gives the arguments that
+            have their default here. Its text does not count.
         jobs: Runs in parallel; 0: one per core.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         executor: "local" or "ray".
@@ -114,32 +121,57 @@ def compare(
         ConfigError: The arguments contradict each other.
         Interrupted: A signal came; everything is saved.
     """
-    texts, corpus_settings = _texts_of(corpus)
-    request = ComparisonRequest(
-        texts=texts,
+    arguments = ComparisonArguments(
         cells=tuple(parse_names(cells)),
-        settings=make_paths_absolute({**corpus_settings, **settings_of(config), "device": device}),
         params=parameters,
-        match=match,
         seeds=seeds,
-        first_seed=first_seed,
+        out=str(out),
         minutes=minutes,
         reference=reference,
+        match=match,
         margin=margin,
         trials=trials,
         lr_range=lr_range,
         baselines=parse_baselines(baselines),
         memory=memory,
-    )
-    times_cells = match == "time" or bool(minutes)
-    validate_executor(executor, ray_address, times_cells=times_cells)
-    with open_comparison(
-        Path(out),
-        "text",
+        jobs=jobs,
+        device=device,
         executor=executor,
         ray_address=ray_address,
+    )
+    if isinstance(config, str | Path):
+        file = read_comparison_file(Path(config))
+        settings = without_overridden_budget(file.settings, minutes, file)
+        arguments = arguments.completed_by(file)
+    else:
+        settings = settings_of(config)
+    texts, corpus_settings = _texts_of(corpus)
+    device = arguments.device
+    request = ComparisonRequest(
+        texts=texts,
+        cells=arguments.cells,
+        settings=make_paths_absolute({**corpus_settings, **settings, "device": device}),
+        params=arguments.params,
+        match=arguments.match,
+        seeds=arguments.seeds,
+        first_seed=first_seed,
+        minutes=arguments.minutes,
+        reference=arguments.reference,
+        margin=arguments.margin,
+        trials=arguments.trials,
+        lr_range=arguments.lr_range,
+        baselines=arguments.baselines,
+        memory=arguments.memory,
+    )
+    times_cells = request.match == "time" or bool(request.minutes)
+    validate_executor(arguments.executor, arguments.ray_address, times_cells=times_cells)
+    with open_comparison(
+        Path(arguments.out),
+        "text",
+        executor=arguments.executor,
+        ray_address=arguments.ray_address,
         device=device,
-        jobs=jobs,
+        jobs=arguments.jobs,
         progress=progress,
     ) as execution:
         return run_comparison(request, execution).report

@@ -42,7 +42,7 @@ def compare_on_task(
     on_plan(plan.overview(execution))
     if plan.bracket:
         run_jobs([curriculum.job for curriculum in plan.bracket], execution)
-        plan = plan.with_chosen_rates()
+    plan = plan.with_chosen_rates()
     run_jobs([curriculum.job for curriculum in plan.curricula], execution)
     result = TaskComparisonResult(
         report=build_task_report(plan), timing=build_task_timing(plan, command)

@@ -38,7 +38,7 @@ from charlm.errors import ConfigError
 from charlm.execution.executor import Execution, LocalExecutor
 from charlm.results.comparison_plan import PlannedEntry
 from charlm.results.tasks import TaskComparisonOverview
-from charlm.results.tuning import Setting
+from charlm.settings.values import Setting
 from charlm.tasks.base import TASKS, Task, check_length
 from charlm.tasks.curriculum import check_length_fits_memory
 from charlm.testing.trusted_cells import load_and_check_custom_cells
@@ -102,22 +102,24 @@ class TaskComparisonPlan:
 
     def with_chosen_rates(self) -> "TaskComparisonPlan":
         """Return the plan with the best rate of each cell, once the bracket has ended."""
+        if not self.bracket:
+            return self
         rates = {cell: best_rate(tried) for cell, tried in group_by_cell(self.bracket).items()}
         curricula = tuple(
             with_rate(planned, rates[cell_label(planned.config.cell)], planned.config.seed)
             for planned in self.curricula
         )
-        return replace(self, curricula=curricula) if rates else self
+        return replace(self, curricula=curricula)
 
     @property
     def by_cell(self) -> dict[str, list[PlannedCurriculum]]:
         """Label of a cell -> its curricula, one per seed."""
         return group_by_cell(self.curricula)
 
-    def overview(self, execution: Execution) -> TaskComparisonOverview:
-        """Return what is shown before the first curriculum."""
-        config = self.curricula[0].config
-        entries = tuple(
+    @property
+    def entries(self) -> tuple[PlannedEntry, ...]:
+        """Size and settings of each cell."""
+        return tuple(
             PlannedEntry(
                 name=label,
                 role="cell",
@@ -133,11 +135,15 @@ class TaskComparisonPlan:
             )
             for label, (first, *_) in self.by_cell.items()
         )
+
+    def overview(self, execution: Execution) -> TaskComparisonOverview:
+        """Return what is shown before the first curriculum."""
+        config = self.curricula[0].config
         return TaskComparisonOverview(
             task=self.task.name,
             lengths=self.lengths,
             matching=self.match.matching(None, config.max_steps),
-            entries=entries,
+            entries=self.entries,
             curricula=len(self.curricula),
             bracket=len(self.bracket),
             config=config,

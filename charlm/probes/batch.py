@@ -1,31 +1,28 @@
 """Probe one or more runs: the function behind `charlm probe`, and that of comparisons."""
 
 import dataclasses
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from charlm.cells.names import cell_label, parse_custom_cell
-from charlm.config import FORMAT_VERSION
+from charlm.cells.names import parse_custom_cell
+from charlm.console import shell_command
 from charlm.data.corpus import Sources, reload_corpus
-from charlm.errors import ConfigError, OutputExistsError
-from charlm.execution.device import available_cores, select_device
 from charlm.execution.executor import Execution, LocalExecutor, run_jobs
 from charlm.execution.jobs import Job
 from charlm.probes.base import Probe
+from charlm.probes.plan import MARKER_FILE, ProbePlan, check_same_text, plan_probing
 from charlm.probes.report import build_report, read_report
 from charlm.probes.runner import describe_run, probe_run, run_name, select_probes
 from charlm.progress import NoProgress, Progress
 from charlm.results.jobs import JobProgress
-from charlm.results.probes import ProbeMarker, ProbeRequest, ProbesReport
+from charlm.results.probes import ProbesReport
 from charlm.runs.checkpoint import CheckpointName
 from charlm.runs.restore import load_model
-from charlm.runs.run import Run, check_not_existing, open_run
+from charlm.runs.run import Run
 from charlm.storage import files
-from charlm.storage.json_files import decode_json, encode_json, read_bytes
+from charlm.storage.json_files import encode_json
 from charlm.storage.lock import exclusive_lock
 
-MARKER_FILE = "probes.json"
 WORKER_LOG_EVERY = 60  # seconds between progress lines in the log of a worker
 
 
@@ -72,55 +69,51 @@ def probe(
             have the same name.
         OutputExistsError: `out` has other files, or results of another request.
     """
-    runs = _open_runs(runs)
-    if max_chars < 1:
-        raise ConfigError(f"cannot probe {max_chars} characters: --max-chars must be at least 1")
-    request = ProbeRequest(split=split, max_chars=max_chars, seed=seed, checkpoint=checkpoint)
-    selected = select_probes(probes, full)
-    check_same_text(runs)
-    if out is None and len(runs) > 1:
-        raise ConfigError("cannot probe several runs without a directory of results. Try out=PATH")
-    if split not in runs[0].record.text.splits:
-        raise ConfigError(f"cannot probe split {split!r}: it does not exist. Try test or valid")
-    device, _ = select_device(device, 1)
-    names = [sources] if isinstance(sources, str | Path) else sources
-    options = [
-        f"--split={split}",
-        f"--max-chars={max_chars}",
-        *(f"--corpus={name}" for name in names),
-        f"--seed={seed}",
-        f"--checkpoint={checkpoint}",
-        f"--kernel={kernel}",
-        f"--device={device}",
-    ]
-    directory = runs[0].path / "probes" if out is None else Path(out)
-    if not (directory / MARKER_FILE).exists():
-        check_not_existing(directory)
+    plan = plan_probing(
+        runs,
+        probes,
+        full=full,
+        split=split,
+        max_chars=max_chars,
+        seed=seed,
+        checkpoint=checkpoint,
+        out=out,
+        sources=sources,
+        kernel=kernel,
+        device=device,
+        jobs=jobs,
+    )
+    return run_probing(plan, progress)
+
+
+def run_probing(plan: ProbePlan, progress: Progress = NoProgress()) -> ProbesReport:
+    """Measure what a plan names and has no result yet, and write results and report.
+
+    Args:
+        plan: Runs, probes and options.
+        progress: Receiver of progress.
+
+    Raises:
+        OutputExistsError: The directory has other files, or results of another request.
+    """
+    directory, request = plan.directory, plan.request
+    plan.check_directory()  # before a lock creates it
     with exclusive_lock(directory):
-        initialize_output_dir(directory, runs, request)
-        if len(runs) > 1:
-            executor = LocalExecutor(jobs or (available_cores() if device == "cpu" else 1), device)
-            return probe_side_by_side(
-                runs, selected, options, Execution(directory, executor, progress)
-            )
-        (run,) = runs
-        corpus = reload_corpus(run.record.config, run.record.text, sources, progress)
-        weights, model = load_model(run, checkpoint, kernel, device, 1)
+        if not plan.check_directory():
+            files.write_atomic(directory / MARKER_FILE, encode_json(plan.marker))
+        if len(plan.runs) > 1:
+            execution = Execution(directory, plan.executor, progress)
+            return probe_side_by_side(plan.runs, plan.probes, plan.options, execution)
+        (run,) = plan.runs
+        corpus = reload_corpus(run.record.config, run.record.text, plan.sources, progress)
+        device = plan.executor.device
+        weights, model = load_model(run, request.checkpoint, plan.kernel, device, 1)
         description = describe_run(run, corpus, weights, request)
-        probe_run(run, corpus, description, model, request, selected, directory, progress)
-        report = build_report(
-            [description],
-            [directory],
-            selected,
-            equivalent_command(runs, selected, options, directory),
-        )
+        probe_run(run, corpus, description, model, request, plan.probes, directory, progress)
+        command = equivalent_command(plan.runs, plan.probes, plan.options, directory)
+        report = build_report([description], [directory], plan.probes, command)
         files.write_atomic(directory / "report.json", encode_json(report))
     return report
-
-
-def _open_runs(runs: Run | str | Path | Sequence[Run | str | Path]) -> list[Run]:
-    """Return the runs that are given themselves or by their directories."""
-    return [open_run(run) for run in ([runs] if isinstance(runs, Run | str | Path) else runs)]
 
 
 def probe_memory(runs: Sequence[Run], execution: Execution) -> ProbesReport:
@@ -181,69 +174,10 @@ def equivalent_command(
     paths = [str(run.path) for run in runs]
     selection = f"--probes={','.join(probe.name for probe in probes)}"
     trust, out = trust_options(runs), f"--out={directory}"
-    return shlex.join(["charlm", "probe", *paths, selection, *options, *trust, out])
+    return shell_command(["charlm", "probe", *paths, selection, *options, *trust, out])
 
 
 def trust_options(runs: Sequence[Run]) -> list[str]:
     """Return the options that name the files of the runs' custom cells."""
     cells = dict.fromkeys(run.record.config.cell for run in runs)
     return [f"--trust-cell={cell}" for cell in cells if parse_custom_cell(cell)]
-
-
-def check_same_text(runs: Sequence[Run]) -> None:
-    """Check that the results of these runs can be compared.
-
-    Raises:
-        ConfigError: There is none, they read different texts, or two runs or two different cells
-            have the same name.
-    """
-    if not runs:
-        raise ConfigError("cannot probe: no run is given. Name at least one run")
-    first = runs[0]
-    names = set()
-    cell_digests: dict[str, str] = {}  # name of a cell -> SHA-256 of its file
-    for run in runs:
-        first_text, text = (
-            (r.record.text.digest, r.record.text.splits, r.vocabulary) for r in (first, run)
-        )
-        if first_text != text:
-            raise ConfigError(
-                f"cannot probe {first.path} and {run.path} together: they read different texts. "
-                "Probe them one by one"
-            )
-        if run_name(run) in names:
-            raise ConfigError(
-                f"cannot probe two runs with the name {run_name(run)}: rename one's directory"
-            )
-        names.add(run_name(run))
-        cell, digest = cell_label(run.record.config.cell), run.record.cell_sha256
-        if cell_digests.setdefault(cell, digest) != digest:
-            raise ConfigError(
-                f"cannot probe two different cells with the name {cell} together. "
-                "Probe their runs one by one"
-            )
-
-
-def initialize_output_dir(directory: Path, runs: Sequence[Run], request: ProbeRequest) -> None:
-    """Mark a directory as one of probe results.
-
-    Results of one run are in the directory itself, those of several in a subdirectory each, so that
-    further runs can be added.
-
-    Raises:
-        OutputExistsError: It has results of another request.
-    """
-    marker = ProbeMarker(
-        format=FORMAT_VERSION,
-        request=request,
-        run=run_name(runs[0]) if len(runs) == 1 else "",
-        corpus_sha256=runs[0].record.text.digest.sha256,
-    )
-    path = directory / MARKER_FILE
-    if not path.exists():
-        files.write_atomic(path, encode_json(marker))
-    elif decode_json(read_bytes(path), ProbeMarker, path) != marker:
-        raise OutputExistsError(
-            f"cannot write to {directory}: it has results of other settings or runs. "
-            "Choose another --out"
-        )

@@ -83,13 +83,7 @@ def probe_run(
         directory: Directory of the cached results.
         progress: Receiver of progress: thousandths of the work.
     """
-    key = ProbeCacheKey(
-        format=FORMAT_VERSION,
-        charlm=__version__,
-        weights_sha256=description.weights_sha256,
-        text=description.text,
-        seed=request.seed,
-    )
+    key = probe_cache_key(description, request)
     missing = [probe for probe in probes if not is_cached(directory, probe.name, key)]
     if not missing:
         return
@@ -169,6 +163,17 @@ def is_finite(result: ProbeResult) -> bool:
         values += [number.value, number.low, number.high]
     return all(value is None or math.isfinite(value) for value in values) and all(
         map(is_finite, result.panels)
+    )
+
+
+def probe_cache_key(description: ProbedRun, request: ProbeRequest) -> ProbeCacheKey:
+    """Return everything that determines the result of a probe."""
+    return ProbeCacheKey(
+        format=FORMAT_VERSION,
+        charlm=__version__,
+        weights_sha256=description.weights_sha256,
+        text=description.text,
+        seed=request.seed,
     )
 
 

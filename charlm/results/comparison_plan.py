@@ -7,13 +7,15 @@ import msgspec
 from charlm.config import Config
 from charlm.results.jobs import JobStatus
 from charlm.results.text import CorpusRecord
-from charlm.results.tuning import SearchPlan, Setting
+from charlm.results.tuning import SearchPlan
 from charlm.results.verdicts import InsufficientData
+from charlm.settings.values import Setting
 
 Role = Literal["cell", "transformer"]
 Measure = Literal["params", "flops", "state", "time"]  # of the budget that models share
-# A run is compared, a trial tunes a cell, a bracket run has another rate, a probe reads a run.
-Purpose = Literal["run", "trial", "bracket", "probe"]
+# A run or curriculum is compared, a trial tunes a cell, a bracket run tries another rate, a probe
+# reads a run.
+Purpose = Literal["run", "curriculum", "trial", "bracket", "probe"]
 Quantity = Literal[
     "parameters", "flops_per_character", "state_size", "max_steps", "characters_read"
 ]
@@ -86,7 +88,7 @@ class PlannedEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class PlannedJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A run, trial, bracket or probing, and what remains of it."""
+    """A run, curriculum, trial, bracket or probing, and what remains of it."""
 
     name: str  # its directory
     purpose: Purpose  # of the job
@@ -97,7 +99,7 @@ class PlannedJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     parameters: int
     status: JobStatus  # according to its directory
     fraction_done: float  # 0 to 1
-    seconds: float  # remaining
+    seconds: float  # remaining; of a curriculum at most, since it ends at a length it fails at
     memory_bytes: int
     disk_bytes: int  # still to be written
 
@@ -119,7 +121,7 @@ class RemainingWork(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class CostEstimate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Result of `compare-cells --dry-run`."""
+    """Result of `compare-cells --dry-run` and `tasks compare --dry-run`."""
 
     format: int
     matching: Matching

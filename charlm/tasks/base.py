@@ -106,7 +106,7 @@ class Task:
 
 
 TASKS: Registry[Task] = Registry(
-    "task", "charlm.tasks", {"base", "curriculum", "scoring", "settings"}
+    "task", "charlm.tasks", {"base", "curriculum", "estimates", "scoring", "settings"}
 )
 
 

@@ -65,10 +65,20 @@ def another_budget(path: Path) -> list[object]:
     return ["train", "--resume", run, "--max-steps", 40]
 
 
-def misspelt_run(path: Path) -> list[object]:
-    (path / "first").mkdir()
-    write(path / "first", "run.json", "{}")
-    return ["sample", path / "frist"]
+def misspelt_run(command: str) -> Prepare:
+    """Return a command on a run whose name is nearly that of the run `first`."""
+
+    def prepare(path: Path) -> list[object]:
+        (path / "first").mkdir()
+        write(path / "first", "run.json", "{}")
+        return [command, path / "frist"]
+
+    return prepare
+
+
+def misspelt_run_among_runs(path: Path) -> list[object]:
+    command, missing = misspelt_run("compare-cells")(path)
+    return [command, path / "first", missing]
 
 
 def directory_that_is_no_run(path: Path) -> list[object]:
@@ -122,6 +132,35 @@ def changed_corpus(path: Path) -> list[object]:
     words = missing_corpus(path)
     (path / "book.txt").write_text(prose(3000, seed=9))
     return words
+
+
+def coding(command: str, file: str, out: str = "out") -> Prepare:
+    """Return a command that compresses or decompresses a file beside a run."""
+
+    def prepare(path: Path) -> list[object]:
+        run = existing(path, training("--final-eval", "none"))
+        return [command, path / file, "--run", run, "--out", path / out]
+
+    return prepare
+
+
+def altered_code(alter: Callable[[bytes], bytes]) -> Prepare:
+    """Return a command that decompresses a file that was altered."""
+
+    def prepare(path: Path) -> list[object]:
+        words = coding("compress", "book.txt", "z")(path)
+        assert charlm(*words).returncode == 0
+        write(path, "z", alter((path / "z").read_bytes()))
+        return ["decompress", path / "z", *words[2:4], "--out", path / "out"]
+
+    return prepare
+
+
+def code_of_another_model(path: Path) -> list[object]:
+    command, code, *_ = altered_code(lambda data: data)(path)
+    (path / "other").mkdir()
+    other = existing(path / "other", training("--final-eval", "none", "--seed", 3))
+    return [command, code, "--run", other, "--out", path / "out"]
 
 
 # name: (command, exit code, pattern of the line)
@@ -389,7 +428,15 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         78,
         r"--max-steps 40 \(the run has 2\)\. Its learning rate decays .* Try a new run",
     ),
-    "misspelt run": (misspelt_run, 66, r"frist: there is no such run. Did you mean .*/first\?"),
+    **{
+        f"misspelt run of {command}": (
+            misspelt_run(command),
+            66,
+            r"frist: there is no such run.* Did you mean .*/first\?",
+        )
+        for command in ("sample", "eval", "inspect", "probe", "compare-cells")
+    },
+    "misspelt run among runs": (misspelt_run_among_runs, 66, r"Did you mean .*/first\?"),
     "resume of a directory": (directory_that_is_no_run, 66, "r: it is not a run, .* no run.json"),
     "steps of zero": (training_for("--steps", 0), 2, "cannot use --steps 0: it must be above 0"),
     "rate of zero": (training("--lr", 0), 2, "cannot use --lr 0: it must be above 0. Leave it out"),
@@ -402,6 +449,48 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         lambda p: ["inspect", existing(p, training()), "--file", "chapter1.txt"],
         66,
         "chapter1.txt: there is no such file",
+    ),
+    "code of another model": (
+        code_of_another_model,
+        78,
+        "z: the model with weights [0-9a-f]{16}… compressed it, and .*other/r has",
+    ),
+    "code that is cut off": (
+        altered_code(lambda data: data[:-1]),
+        65,
+        "z: it is damaged or cut off",
+    ),
+    "code with another bit": (
+        altered_code(lambda data: data[:-9] + bytes([data[-9] ^ 1]) + data[-8:]),
+        65,
+        "z: it is damaged or cut off",
+    ),
+    "no compressed file": (
+        coding("decompress", "book.txt"),
+        65,
+        "book.txt: it is not a file of charlm compress",
+    ),
+    "compressed file exists": (
+        coding("compress", "book.txt", "book.txt"),
+        73,
+        "book.txt: it exists",
+    ),
+    "compression of no file": (coding("compress", "x.txt"), 66, "x.txt: there is no such file"),
+    "compression of a folder": (coding("compress", "r"), 66, "r: it is a directory. Try a file"),
+    "compression into no folder": (
+        coding("compress", "book.txt", "no/z"),
+        74,
+        "cannot write .*no/z: No such file or directory",
+    ),
+    "compression on a device": (
+        lambda p: ["compress", p, "--run", p, "--out", p / "z", "--device", "cuda"],
+        2,
+        "no such option: --device",
+    ),
+    "compression without a run": (
+        lambda p: ["compress", p, "--out", p / "z"],
+        2,
+        "--run",
     ),
     "damaged checkpoint": (damaged_run, 65, "model.safetensors is damaged.*no other checkpoint"),
     "missing corpus": (missing_corpus, 66, "book.txt: there is no such file"),

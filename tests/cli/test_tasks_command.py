@@ -2,12 +2,16 @@
 
 import json
 import math
+import re
 import signal
+from collections import Counter
 from pathlib import Path
 
+import msgspec
 import pytest
 from conftest import charlm, start_charlm, wait_until
 
+from charlm.results.comparison_plan import CostEstimate
 from charlm.tasks.base import TASKS
 
 COMPARE = ["tasks", "compare", "adding", "--seeds", 1, "--params", 2600, "--embedding-dim", 8]
@@ -104,7 +108,7 @@ def test_length_beyond_memory_is_refused_before_training(tmp_path: Path) -> None
         ("compare copy", "--distances"),
         ("compare --distances 5", "TASK"),
         ("compare a.txt copy --distances 5", "unexpected extra argument"),
-        ("compare copy --distances 5 --dry-run", "--dry-run"),
+        ("compare copy --distances 5 --dry-run --executor ray", "--dry-run"),
         ("compare copy --distances 5 --match time", "--match"),
         ("compare copy --distances 5 --seq-len 9", "--seq-len"),
         ("compare copy --distances 5 --cells ,", "--cells"),
@@ -137,6 +141,42 @@ def test_list_and_show_mark_answers() -> None:
     marked = [letter for letter, mark in zip(answers, marks, strict=True) if mark == "^"]
     assert "".join(marked) == symbols
     assert f"loss {8 * math.log(8) / 17:.6f}, 12.50% correct" in shown
+
+
+def test_dry_run_lists_curricula_and_writes_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "o"
+    words = ["tasks", "compare", "parity", "--distances", "2,4", "--cells", "rnn,gru", "--out", out]
+    words += ["--seeds", 2, "--params", 900, "--embedding-dim", 4, "--max-steps", 2]
+    done = charlm(*words, "--kernel", "loop", "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    estimate = msgspec.json.decode(done.stdout, type=CostEstimate)
+    assert not list(tmp_path.iterdir())
+    kinds = Counter((job.purpose, job.cell) for job in estimate.runs)
+    assert kinds == {
+        **{("bracket", cell): 3 for cell in ("rnn", "gru")},
+        **{("curriculum", cell): 2 for cell in ("rnn", "gru")},
+    }
+    assert [entry.name for entry in estimate.entries] == ["rnn", "gru"]
+    assert all(entry.seconds_per_million for entry in estimate.entries)
+    assert all(job.seconds > estimate.startup_seconds for job in estimate.runs)
+    assert estimate.remaining.runs == len(estimate.runs) == 10
+    assert estimate.remaining.disk_bytes == sum(job.disk_bytes for job in estimate.runs)
+    # With a rate there is no bracket. These are the curricula that are then trained.
+    words += ["--lr", 0.01, "--cells", "gru", "--kernel", "loop"]
+    planned = msgspec.json.decode(charlm(*words, "--dry-run", "--json").stdout, type=CostEstimate)
+    assert not list(tmp_path.iterdir())
+    done = charlm(*words)
+    assert done.returncode == 0, done.stderr
+    curricula = out / "curricula"
+    assert {f"curricula/{path.name}" for path in curricula.iterdir()} == {
+        job.name for job in planned.runs
+    }
+    written = sum(path.stat().st_size for path in curricula.rglob("*"))
+    assert written < planned.remaining.disk_bytes + len(planned.runs) * 2 * 4096  # directories
+    shown = charlm(*words, "--dry-run").stdout.decode()
+    assert shown.startswith("It takes nothing: all is done.")
+    assert re.search(r"^gru +curricula +2 +100% +0:00", shown, re.M), shown
+    assert all(len(line) <= 80 for line in shown.splitlines())
 
 
 def test_comparison_accepts_tied_weights_alone(tmp_path: Path) -> None:

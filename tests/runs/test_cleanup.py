@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import TINY, charlm, prose
+from conftest import TINY, charlm, command, on_terminal, prose
 
 from charlm.config import validate_config
 from charlm.data.corpus import load_corpus
@@ -228,3 +228,24 @@ def test_command_removes_nothing_without_yes(run: Path) -> None:
     assert b'"removed": false' in done.stdout and digests(run) == before
     done = charlm("clean", run, "--yes")
     assert b"\nremoved " in done.stdout and len(digests(run)) == len(KEPT) + 3
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "last", "is_removed"),
+    [
+        (b"y\n", 0, "removed ", True),
+        (b"n\n", 0, "nothing was removed", False),
+        (b"\n", 0, "nothing was removed", False),
+        (b"\x04", 0, "nothing was removed", False),
+    ],
+    ids=["yes", "no", "nothing", "end of input"],
+)
+def test_question_on_a_terminal_is_answered(
+    typed: bytes, code: int, last: str, is_removed: bool, run: Path
+) -> None:
+    before = digests(run)
+    shown, ended = on_terminal(command("clean", run), typed=typed)
+    lines = shown.replace("\r", "").strip().splitlines()
+    assert "Remove this? [y/N]:" in shown and "Traceback" not in shown
+    assert ended == code and lines[-1].startswith(last), shown
+    assert (digests(run) == before) is not is_removed

@@ -38,7 +38,8 @@ def print_cells(cells: CellList) -> None:
 
 def print_cell_source(citation: str, equations: str, file: str, code: str) -> None:
     """Print a cell's paper, equations, file and code."""
-    print_result("\n\n".join(filter(None, (citation, equations, file, code.rstrip()))))
+    parts = filter(None, (citation, equations, file, code.rstrip()))
+    print_result("\n\n".join(parts), verbatim=True)
 
 
 def print_check(result: CheckResult) -> None:

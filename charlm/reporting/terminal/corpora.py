@@ -35,7 +35,7 @@ def print_fetched(fetched: FetchedCorpus) -> None:
                 f"note: nobody publishes a hash of {download.url}. What was downloaded has the "
                 f"SHA-256 {download.sha256}, which is checked from now on"
             )
-    print_message(f"next: charlm train {fetched.name}")
+    print_message(f"next: charlm train {fetched.name}", verbatim=True)
 
 
 def print_check(check: TextCheck) -> None:

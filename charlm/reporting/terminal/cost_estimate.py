@@ -19,8 +19,9 @@ from charlm.results.comparison_plan import CostEstimate, PlannedJob
 
 PURPOSES = {
     "run": "runs",
+    "curriculum": "curricula",
     "trial": "trials",
-    "bracket": "other rates",
+    "bracket": "rates",
     "probe": "memory",
 }
 
@@ -31,10 +32,11 @@ def print_cost_estimate(estimate: CostEstimate) -> None:
     parallel = describe_parallel_runs(
         estimate.parallel_runs, estimate.device, estimate.memory_limits_parallel
     )
-    available = estimate.available
+    available, is_task = estimate.available, any(j.purpose == "curriculum" for j in estimate.runs)
+    verb = "It takes at most" if is_task and estimate.remaining.runs else "It takes"
     print_paragraphs(
         [
-            f"It takes {describe_work(estimate.remaining, parallel)}. Available: "
+            f"{verb} {describe_work(estimate.remaining, parallel)}. Available: "
             f"{available.disk_bytes / 1e9:,.1f} GB and {available.memory_bytes / 1e9:,.1f} GB.",
             f"{describe_matching(estimate.matching)}.",
         ]
@@ -73,14 +75,24 @@ def print_cost_estimate(estimate: CostEstimate) -> None:
         )
     print_table(table)
     print_result("")
-    print_paragraphs(
-        [
-            "FLOPs: per character, forward. s/M: seconds of training per million characters, "
-            "measured now, one cell at a time. Time: still to be done; of it, "
-            f"{estimate.startup_seconds:.1f} s per job to start and stop. Memory: of one job. The "
-            "estimate is as good as these measurements."
-        ]
+    print_paragraphs([_describe_columns(estimate.startup_seconds, is_task)])
+
+
+def _describe_columns(startup_seconds: float, is_task: bool) -> str:
+    """Return what the columns of both tables mean."""
+    symbol = "symbol" if is_task else "character"
+    where = ", at the longest length" if is_task else ""
+    text = (
+        f"FLOPs: per {symbol}, forward. s/M: seconds of training per million {symbol}s{where}, "
+        "measured now, one cell at a time. Time: still to be done; of it, "
+        f"{startup_seconds:.1f} s per job to start and stop. "
     )
+    if is_task:
+        text += (
+            "It is the most that a curriculum can take: training at a length ends where the length "
+            "is solved, and the curriculum where one is not. "
+        )
+    return f"{text}Memory: of one job. The estimate is as good as these measurements."
 
 
 def _group_jobs(estimate: CostEstimate) -> dict[tuple[str, str], list[PlannedJob]]:

@@ -1,13 +1,26 @@
 """Probe results on a terminal."""
 
 from collections.abc import Iterator
-from textwrap import wrap
 
-from charlm.console import print_result
-from charlm.reporting.formatting import format_number, format_with_interval
-from charlm.reporting.terminal.tables import NARROW, print_paragraphs
+from charlm.console import fold, print_result
+from charlm.reporting.formatting import (
+    format_duration,
+    format_number,
+    format_size,
+    format_with_interval,
+    pluralize,
+)
+from charlm.reporting.terminal.tables import (
+    add_row,
+    make_table,
+    print_paragraphs,
+    print_table,
+    text_width,
+)
+from charlm.reporting.wording.matching import describe_parallel_runs
 from charlm.reporting.wording.probes import describe_memory, describe_reason, describe_remark
 from charlm.reporting.wording.text import token_noun
+from charlm.results.probe_plan import ProbeEstimate
 from charlm.results.probes import NotApplicable, Outcome, ProbesReport, ScalarResult
 
 
@@ -23,8 +36,51 @@ def print_probes(report: ProbesReport) -> None:
             for label, text in _outcome_lines(run, outcome, noun):
                 indent = " " * 17
                 line = f"  {label:<14} {text}"
-                lines = wrap(line, NARROW, subsequent_indent=indent, break_on_hyphens=False)
-                print_result("\n".join(lines))
+                print_result("\n".join(fold(line, text_width(), indent)))
+
+
+def print_probe_estimate(estimate: ProbeEstimate) -> None:
+    """Print what a probing would take, in all and for each probe."""
+    left = [probe for probe in estimate.probes if not probe.is_done]
+    if left:
+        parallel = describe_parallel_runs(estimate.parallel_runs, estimate.device)
+        work = (
+            f"about {format_duration(estimate.seconds)} ({format_duration(estimate.cpu_seconds)} "
+            f"of CPU time) for {pluralize(len(left), 'measurement')}, {parallel}; "
+            f"{format_size(estimate.disk_bytes)} of disk"
+        )
+    else:
+        work = "nothing: all is done"
+    print_paragraphs(
+        [
+            f"It takes {work}. Available: {format_size(estimate.available_disk_bytes)}.",
+            f"It would read {estimate.characters:,} tokens of the {estimate.split} split, and "
+            f"write into {estimate.out}.",
+        ]
+    )
+    print_result("")
+    left_aligned = ("run", "cell", "probe")
+    table = make_table((*left_aligned, "done", "CPU time", "disk"), left_aligned)
+    for probe in estimate.probes:
+        add_row(
+            table,
+            (
+                probe.run,
+                probe.cell,
+                probe.probe,
+                "yes" if probe.is_done else "no",
+                format_duration(probe.cpu_seconds),
+                format_size(probe.disk_bytes),
+            ),
+        )
+    print_table(table)
+    print_result("")
+    print_paragraphs(
+        [
+            "Time: by the speed at which each model reads, measured now. That of memory probes "
+            "is counted by the tokens that they read; that of the others is rough."
+        ]
+    )
 
 
 def _outcome_lines(run: str, outcome: Outcome, noun: str) -> Iterator[tuple[str, str]]:

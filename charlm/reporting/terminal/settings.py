@@ -11,14 +11,15 @@ def print_settings(resolved: ResolvedSettings) -> None:
     """Print settings as a file that --config reads."""
     print_result(
         f"# {resolved.parameters:,} parameters, {resolved.steps:,} steps\n"
-        f"# SHA-256 of the text: {resolved.text_sha256}"
+        f"# SHA-256 of the text: {resolved.text_sha256}",
+        verbatim=True,
     )
     if resolved.weights_sha256:
-        print_result(f"# SHA-256 of the weights: {resolved.weights_sha256}")
+        print_result(f"# SHA-256 of the weights: {resolved.weights_sha256}", verbatim=True)
     lines = [f"{setting.name} = {encode_toml(setting.value)}" for setting in resolved.settings]
     width = max(len(line) for line in lines if len(line) <= MAX_COLUMN)
     for line, setting in zip(lines, resolved.settings, strict=True):
-        print_result(f"{line:<{width}}  # {describe_origin(setting, resolved.cell)}")
+        print_result(f"{line:<{width}}  # {describe_origin(setting, resolved.cell)}", verbatim=True)
 
 
 def describe_origin(setting: ResolvedSetting, cell: str) -> str:

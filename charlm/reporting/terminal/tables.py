@@ -1,17 +1,22 @@
 """Tables and fields that several commands print."""
 
-import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from textwrap import wrap
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
-from charlm.console import escape_control_characters, print_message, print_result
+from charlm.console import (
+    escape_control_characters,
+    fold,
+    print_message,
+    print_result,
+    terminal_columns,
+)
 from charlm.reporting.formatting import format_count
 from charlm.reporting.wording.matching import describe_matching, format_planned_error
 from charlm.reporting.wording.text import token_noun
@@ -27,12 +32,12 @@ NARROW = 80  # columns of the text below it
 def print_fields(pairs: Sequence[tuple[str, str]]) -> None:
     """Print a name and its value per line on stderr."""
     for name, text in pairs:
-        print_message(f"{name:<11} {text}")
+        print_message(f"{name:<11} {text}", indent=12)
 
 
 def print_paragraphs(paragraphs: Iterable[str]) -> None:
-    """Print each text on stdout, wrapped to a narrow terminal."""
-    lines = [line for text in paragraphs for line in wrap(text, NARROW, break_on_hyphens=False)]
+    """Print each text on stdout, in lines that are short enough to be read."""
+    lines = [line for text in paragraphs for line in fold(" ".join(text.split()), text_width())]
     print_result("\n".join(lines))
 
 
@@ -45,8 +50,10 @@ def make_table(heads: Sequence[str] = (), left: Sequence[str] = ()) -> Table:
 
 
 def add_row(table: Table, cells: Iterable[str]) -> None:
-    """Add a row of literal text."""
-    table.add_row(*(Text(escape_control_characters(cell)) for cell in cells))
+    """Add a row of literal text; on a terminal, long paths are folded between their parts."""
+    widest = terminal_columns(sys.stdout) // 3
+    texts = [escape_control_characters(cell) for cell in cells]
+    table.add_row(*(Text("\n".join([t] if " " in t else fold(t, widest))) for t in texts))
 
 
 def table_of(rows: Sequence[Mapping[str, str]], left: Sequence[str]) -> Table:
@@ -59,16 +66,49 @@ def table_of(rows: Sequence[Mapping[str, str]], left: Sequence[str]) -> Table:
 
 def terminal_width() -> int:
     """Return the columns of the terminal that stdout goes to, or of a file."""
-    return shutil.get_terminal_size((WIDE, 24)).columns if sys.stdout.isatty() else WIDE
+    return terminal_columns(sys.stdout) or WIDE
+
+
+def text_width() -> int:
+    """Return the columns of text on stdout."""
+    return min(NARROW, terminal_width())
 
 
 def print_table(table: Table) -> None:
-    """Print a table on stdout without colors, as wide as the terminal."""
-    console = Console(width=terminal_width(), color_system=None, highlight=False)
+    """Print a table on stdout without colors, as wide as the terminal.
+
+    On a terminal where words or numbers would have to be broken, rows are blocks of lines.
+    """
+    width = terminal_width()
+    console = Console(width=width, color_system=None, highlight=False)
+    words = {word for column in table.columns for word in _words(column)}
+    if terminal_columns(sys.stdout):
+        for column in table.columns:
+            column.min_width = max(map(cell_len, _words(column)), default=0)
     with console.capture() as captured:
         console.print(table)
     lines = [line.rstrip() for line in captured.get().splitlines()]
-    print_result("\n".join(line for line in lines if line))
+    if terminal_columns(sys.stdout) and not words <= {*" ".join(lines).split()}:
+        _print_blocks(table)
+    else:
+        print_result("\n".join(line for line in lines if line))
+
+
+def _words(column: Column) -> list[str]:
+    return " ".join(map(str, [column.header, *column.cells])).split()
+
+
+def _print_blocks(table: Table) -> None:
+    """Print a line per cell with the head of its column, and an empty line between rows."""
+    heads = [str(column.header) for column in table.columns]
+    indent = max(map(len, heads)) + 1
+    rows = zip(*(column.cells for column in table.columns), strict=True)
+    blocks = []
+    for row in rows:
+        cells = zip(heads, map(str, row), strict=True)
+        whole = ((head, "".join(cell.strip().split("\n"))) for head, cell in cells)
+        blocks.append([f"{head:<{indent}}{cell}" for head, cell in whole if cell])
+    print_result("\n\n".join("\n".join(block) for block in blocks))
 
 
 def corpus_field(text: CorpusRecord) -> tuple[str, str]:

@@ -1,20 +1,19 @@
 """Tasks on a terminal: the list, an example, training results and the comparison of cells."""
 
-import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean, median_low
 
 from charlm.config import describe_block
-from charlm.console import print_result
+from charlm.console import fold, print_result
 from charlm.reporting.formatting import format_count, pluralize
 from charlm.reporting.terminal.tables import (
-    NARROW,
     add_row,
     make_table,
     print_fields,
     print_matching,
     print_paragraphs,
     print_table,
+    text_width,
 )
 from charlm.reporting.wording.comparison import describe_timing_minutes
 from charlm.reporting.wording.matching import describe_parallel_runs
@@ -55,9 +54,8 @@ def _print_sections(task: TaskDocumentation, names: Sequence[str]) -> None:
         "chance": task.chance,
     }
     for name in names:
-        lines = textwrap.wrap(sections[name], NARROW - 12)
-        for margin, line in zip([name, *[""] * len(lines)], lines, strict=False):
-            print_result(f"  {margin:<9} {line}")
+        for line in fold(f"  {name:<9} {' '.join(sections[name].split())}", text_width(), " " * 12):
+            print_result(line)
 
 
 def print_task(example: TaskExample) -> None:
@@ -68,7 +66,7 @@ def print_task(example: TaskExample) -> None:
     width = max(map(len, inputs))
     marks = ["^" * width if is_answer else "" for is_answer in example.is_answer]
     print_result(f"\nA sequence of length {example.length} (^ marks the scored answers):\n")
-    per_line = (NARROW - 10) // width
+    per_line = max(1, (text_width() - 10) // width)
     for start in range(0, len(inputs), per_line):
         for margin, row in (("input", inputs), ("answer", answers), ("", marks)):
             cells = "".join(f"{cell:<{width}}" for cell in row[start : start + per_line])

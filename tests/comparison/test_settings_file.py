@@ -1,0 +1,107 @@
+"""Configuration files of a comparison that a program starts."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+from typer.main import get_command
+
+from charlm.cli.config_file import NOT_IN_FILES
+from charlm.cli.main import app
+from charlm.comparison import compare as comparisons
+from charlm.comparison.request import OWN_SETTINGS, ComparisonRequest
+from charlm.comparison.settings_file import IGNORED, ComparisonArguments, read_comparison_file
+from charlm.config import Config
+from charlm.errors import ConfigError
+
+TEXT = """
+text = "another.txt"
+cells = "rnn, gru"
+params = 5000
+seeds = 2
+margin = 0.02
+baselines = "all"
+memory = false
+device = "cpu"
+log_every = 1
+max_steps = 30
+learning_rate = 0.01
+embedding_dim = 8
+"""
+
+
+def write(directory: Path, text: str) -> Path:
+    path = directory / "cells.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> list[ComparisonRequest]:
+    """Collect what would be compared, and compare nothing."""
+    collected: list[ComparisonRequest] = []
+
+    def collect(request: ComparisonRequest, _: Any) -> SimpleNamespace:
+        collected.append(request)
+        return SimpleNamespace(report=None)
+
+    monkeypatch.setattr(comparisons, "run_comparison", collect)
+    return collected
+
+
+def test_file_gives_settings_and_arguments(
+    tmp_path: Path, book: Path, requests: list[ComparisonRequest]
+) -> None:
+    file = write(tmp_path, TEXT)
+    out = tmp_path / "out"
+    comparisons.compare(book, config=file, out=out, seeds=3)
+    comparisons.compare(book, ["lstm"], config=str(file), out=out, minutes=5)
+    first, second = requests
+    assert first.texts == (str(book),)
+    assert (first.cells, first.params, first.seeds) == (("rnn", "gru"), 5000, 3)
+    assert (first.margin, first.memory, "xz" in first.baselines) == (0.02, False, True)
+    assert first.settings == {
+        "max_steps": 30,
+        "learning_rate": 0.01,
+        "embedding_dim": 8,
+        "device": "cpu",
+    }
+    # The call counts more than the file, also where its budget replaces that of the file.
+    assert (second.cells, second.seeds, second.minutes) == (("lstm",), 2, 5)
+    assert "max_steps" not in second.settings
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("\ncels = 'gru'", r"cels \(.*cells.toml, line 2\): charlm compare-cells .* Try cells$"),
+        ("lr = 0.1", "Try learning_rate$"),
+        ("hidden_size = 9", "hidden_size .*no such setting"),
+        ("threads = 2", "threads .*no such setting"),
+        ("seeds = 0", "seeds = 0 .*line 1.*from 1 to 1,000"),
+        ("seeds = '6'", "whole number"),
+        ("memory = 1", "memory = 1 .*true or false"),
+        ("match = 'size'", "one of flops, params, state, time"),
+        ("cells = ['gru', 'rnn']", "cells = .*must be a text"),
+        ("dropout = 1.5", "dropout = 1.5 .*below 1"),
+        ("[runs]\nseeds = 6", "runs .*it is a table"),
+    ],
+)
+def test_bad_keys_and_values_name_the_line(tmp_path: Path, text: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        read_comparison_file(write(tmp_path, text))
+
+
+def test_file_may_have_what_the_command_takes() -> None:
+    command: Any = get_command(app).commands["compare-cells"]  # type: ignore[attr-defined]
+    options = {str(parameter.name) for parameter in command.params} - NOT_IN_FILES
+    options = {"text" if name == "texts" else name for name in options}
+    settings = set(Config.__struct_fields__) - {*OWN_SETTINGS, "threads"}
+    assert options == settings | set(ComparisonArguments.__struct_fields__) | set(IGNORED)
+    defaults = {parameter.name: parameter.default for parameter in command.params}
+    for name, value in msgspec.structs.asdict(ComparisonArguments()).items():
+        if name not in ("device", "out"):
+            text = ",".join(value) if isinstance(value, tuple) else value
+            assert defaults[name] == text, name
