@@ -80,13 +80,15 @@ class Container(NamedTuple):
         if len(start) < START.size or short_hash(rest) != start[-SHORT_HASH:]:
             raise _damaged_error(path)
         try:
-            *identity, build_size = IDENTITY.unpack_from(rest)
+            weights, original, vocabulary, arithmetic, length, build_size = IDENTITY.unpack_from(
+                rest
+            )
             code_start = IDENTITY.size + build_size
             build = msgspec.msgpack.decode(rest[IDENTITY.size : code_start], type=Build)
             words = np.frombuffer(rest, WORD_TYPE, offset=code_start).astype(np.uint32)
         except (struct.error, msgspec.DecodeError, ValueError) as error:
             raise _damaged_error(path) from error
-        return cls(*identity, build, words)
+        return cls(weights, original, vocabulary, arithmetic, length, build, words)
 
 
 def _damaged_error(path: Path) -> DataError:
