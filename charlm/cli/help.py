@@ -15,7 +15,7 @@ CELLS_AND_TASKS, HOUSE = "Cells and tasks", "Keeping house"
 GROUPS = (TRAIN, UNDERSTAND, COMPARE, CELLS_AND_TASKS, HOUSE)  # of commands, in this order
 # Commands of the whole program, as --help lists them within their groups.
 COMMANDS = (
-    *("train", "sample", "eval", "compress", "decompress", "export", "inspect", "probe"),
+    *("train", "sample", "eval", "compress", "decompress", "export", "inspect", "diff", "probe"),
     *("compare-cells", "report", "cells", "tasks", "corpora", "config", "runs", "metrics"),
     *("clean", "doctor", "exit-codes"),
 )

@@ -14,6 +14,7 @@ from charlm.cli import compare as compare
 from charlm.cli import compress as compress
 from charlm.cli import config as config
 from charlm.cli import corpora as corpora
+from charlm.cli import diff as diff
 from charlm.cli import doctor as doctor
 from charlm.cli import eval as eval
 from charlm.cli import export as export

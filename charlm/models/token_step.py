@@ -7,22 +7,28 @@ from charlm.cells.base import Cell, State
 from charlm.models.char_lm import CharLM
 
 
+def project_embeddings(model: CharLM, embeddings: Tensor) -> Tensor:
+    """Return what depends on a token alone (..., any), given its embedding (..., embedding_dim).
+
+    It is the projected input of the first layer, after the input itself where a residual block adds
+    to it.
+    """
+    h = model.input_projection(embeddings)
+    projected = model.cells[0].project_inputs(model.layer_blocks[0].pre_cell(h))
+    return torch.cat((h, projected), dim=-1) if model.residual else projected
+
+
 class TokenStep(Cell):
     """Character model as a cell, so that a kernel can compile all of its layers into one function.
 
     Attributes:
-        table: What depends on a token alone (vocabulary, any): the projected input of the first
-            layer, after the input itself where a residual block adds to it.
+        table: What `project_embeddings` returns for each token (vocabulary, any).
     """
 
     output_is_readout = True
 
     def __init__(self, model: CharLM) -> None:
-        embeddings = model.input_projection(model.embed.weight)
-        first_cell, first_block = model.cells[0], model.layer_blocks[0]
-        table = first_cell.project_inputs(first_block.pre_cell(embeddings))
-        if model.residual:
-            table = torch.cat((embeddings, table), dim=-1)
+        table = project_embeddings(model, model.embed.weight)
         super().__init__(table.shape[1], model.hidden_size)
         self.model, self.table = model, table
 
