@@ -36,6 +36,7 @@ from charlm.results import (
     program,
     run,
     run_list,
+    samples,
     settings,
     tasks,
     text,
@@ -47,7 +48,7 @@ from charlm.results import (
 
 MODULES = (
     *(baselines, cells, comparison, comparison_plan, inspection, jobs, probes, run, tasks),
-    *(cleanup, corpora, doctor, run_list, settings),
+    *(cleanup, corpora, doctor, run_list, samples, settings),
     *(compression, probe_limits, program, text, timing, training, tuning, verdicts),
 )
 StructClass = type[msgspec.Struct]
@@ -183,7 +184,7 @@ PRINTED: dict[str, StructClass] = {
     "charlm eval": run.EvaluationReport,
     "charlm compress": compression.CompressionReport,
     "charlm decompress": compression.DecompressionReport,
-    "charlm sample": run.GeneratedSample,
+    "charlm sample": samples.GeneratedSample,
     "charlm cells": cells.CellList,
     "charlm cells show": cells.CellListing,
     "charlm cells check": cells.CellCheckReport,

@@ -1,23 +1,43 @@
 """Text generation: sampling one token at a time with carried state."""
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
+from typing import TypedDict, Unpack
 
-import numpy as np
-import torch
 from torch import Tensor
 
+from charlm.data.corpus import Sources
 from charlm.data.vocabulary import Vocabulary
-from charlm.errors import ConfigError, DivergedError
+from charlm.errors import ConfigError
+from charlm.evaluation.novelty import measure_novelty
+from charlm.evaluation.sample_writer import (
+    Sample,
+    SampleWriter,
+    TokenStreams,
+    describe_sample,
+    iter_samples,
+)
+from charlm.evaluation.sampling import SamplingSettings, check_sampling
 from charlm.execution.device import select_device
-from charlm.kernels.single_step import make_token_reader
 from charlm.models.char_lm import CharLM
-from charlm.models.token_step import TokenStep
+from charlm.progress import NoProgress, Progress
+from charlm.results.samples import GeneratedSample, Novelty
 from charlm.runs.checkpoint import CheckpointName
 from charlm.runs.restore import load_model
 from charlm.runs.run import Run, open_run
-from charlm.seeding import derive_seed
+
+
+class SamplingOptions(TypedDict, total=False):
+    """Fields of `SamplingSettings` as keyword arguments."""
+
+    allow: str | None
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    stop: tuple[str, ...]
+    seed: int
 
 
 def generate(
@@ -28,6 +48,9 @@ def generate(
     temperature: float = 1.0,
     top_k: int = 0,
     top_p: float = 1.0,
+    min_p: float = 0.0,
+    allow: str | None = None,
+    stop: str | Sequence[str] = (),
     seed: int = 0,
     sample_number: int = 0,
     checkpoint: CheckpointName = "best",
@@ -44,6 +67,9 @@ def generate(
         temperature: Divides the logits; 0 takes the most probable token.
         top_k: Sample from the k most probable tokens; 0: from all.
         top_p: Sample from the fewest tokens with this total probability.
+        min_p: Sample from tokens with at least this share of the largest probability.
+        allow: Characters that may be generated, in the notation of `tr`; None: all.
+        stop: String, or strings, that end the text; they are no part of it.
         seed: Seed of the random numbers.
         sample_number: Samples of different numbers are independent.
         checkpoint: "best" on validation, or "last".
@@ -52,7 +78,8 @@ def generate(
         threads: Threads on a CPU.
 
     Raises:
-        ConfigError: An argument is out of range.
+        ConfigError: An argument is out of range, or the model cannot write an allowed character or
+            a stop string.
         DivergedError: The logits are not finite.
     """
     run = open_run(run)
@@ -63,13 +90,98 @@ def generate(
         run.vocabulary,
         prompt,
         num_chars,
+        sample_number=sample_number,
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
+        min_p=min_p,
+        allow=allow,
+        stop=_as_tuple(stop),
         seed=seed,
-        sample_number=sample_number,
     )
     return b"".join(pieces).decode("utf-8", "replace")
+
+
+def generate_samples(
+    run: Run | str | Path,
+    prompt: str = "",
+    num_chars: int = 500,
+    num_samples: int = 1,
+    *,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    min_p: float = 0.0,
+    allow: str | None = None,
+    stop: str | Sequence[str] = (),
+    seed: int = 0,
+    logprobs: int | None = None,
+    novelty: bool = False,
+    sources: Sources = (),
+    checkpoint: CheckpointName = "best",
+    kernel: str = "auto",
+    device: str = "cpu",
+    threads: int = 1,
+    progress: Progress = NoProgress(),
+) -> list[GeneratedSample]:
+    """Return samples that follow a prompt, written side by side.
+
+    Sample n has the text that `generate` returns for `sample_number=n`, to the last bit.
+
+    Args:
+        run: Run with at least one checkpoint, or its directory.
+        prompt: Text that the model reads first.
+        num_chars: Tokens of a sample: characters, or bytes if the vocabulary is of bytes.
+        num_samples: Number of samples.
+        temperature: Divides the logits; 0 takes the most probable token.
+        top_k: Sample from the k most probable tokens; 0: from all.
+        top_p: Sample from the fewest tokens with this total probability.
+        min_p: Sample from tokens with at least this share of the largest probability.
+        allow: Characters that may be generated, in the notation of `tr`; None: all.
+        stop: String, or strings, that end a sample; they are no part of it.
+        seed: Seed of the random numbers.
+        logprobs: Number of most probable tokens to return for each token of a sample, with their
+            log-probabilities in nats; None: no log-probabilities.
+        novelty: Whether to measure what stands verbatim in the training text.
+        sources: Where the training text is now, if it was moved.
+        checkpoint: "best" on validation, or "last".
+        kernel: Name of a kernel, or "auto" for the fastest one.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        threads: Threads on a CPU.
+        progress: Receives numbers of bytes read, then of tokens compared.
+
+    Raises:
+        ConfigError: An argument is out of range, or the model cannot write an allowed character or
+            a stop string.
+        DivergedError: The logits are not finite.
+        InputNotFoundError: The training text is wanted and cannot be found.
+        DataError: It is not the text of the run.
+    """
+    run = open_run(run)
+    settings = SamplingSettings(
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        allow=allow,
+        stop=_as_tuple(stop),
+        seed=seed,
+    )
+    check_sampling(num_chars, settings)
+    if num_samples < 0 or (logprobs or 0) < 0:
+        raise ConfigError("cannot sample: numbers of samples and log-probabilities are 0 or more")
+    device, _ = select_device(device, threads)
+    _, model = load_model(run, checkpoint, kernel, device, threads)
+    samples = list(
+        iter_samples(model, run.vocabulary, prompt, num_chars, num_samples, settings, logprobs)
+    )
+    found: Iterable[Novelty | None] = repeat(None, len(samples))
+    if novelty:
+        found = measure_novelty(run, [sample.tokens for sample in samples], sources, progress)
+    return [
+        describe_sample(sample, prompt, model.kernel, settings, overlap)
+        for sample, overlap in zip(samples, found, strict=True)
+    ]
 
 
 def iter_generated(
@@ -78,113 +190,43 @@ def iter_generated(
     prompt: str,
     length: int,
     *,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
-    seed: int = 0,
     sample_number: int = 0,
+    **options: Unpack[SamplingOptions],
 ) -> Iterator[bytes]:
     """Generate tokens that follow a prompt, one by one.
 
     The text depends on the arguments alone: sample `sample_number` is the same however many are
     generated. The unknown token is never generated.
 
+    Args:
+        model: Model that generates.
+        vocabulary: Vocabulary of the model.
+        prompt: Text that it reads first.
+        length: Tokens to generate.
+        sample_number: Samples of different numbers are independent.
+        **options: Fields of `SamplingSettings`.
+
     Yields:
-        The UTF-8 bytes of each character, or single bytes.
+        The UTF-8 bytes of each character, or single bytes; what may become a stop string comes
+        later, or not at all.
 
     Raises:
         ConfigError: An argument is out of range.
         DivergedError: The logits are not finite.
     """
-    check_sampling(length, temperature, top_k, top_p)
-    return _iter_generated(
-        model,
-        vocabulary,
-        vocabulary.encode(prompt),
-        length,
-        (temperature, top_k, top_p),
-        torch.Generator().manual_seed(derive_seed(seed, "sample", sample_number)),
-    )
+    settings = SamplingSettings(**options)
+    check_sampling(length, settings)
+    writer = SampleWriter(model, vocabulary, settings)
+    return _iter_pieces(writer, Sample(vocabulary, settings, sample_number), prompt, length)
 
 
-@torch.inference_mode()  # in the generator only, not in the code that iterates over it
-def _iter_generated(
-    model: CharLM,
-    vocabulary: Vocabulary,
-    prompt_ids: list[int],
-    length: int,
-    sampling: tuple[float, int, float],
-    generator: torch.Generator,
-) -> Iterator[bytes]:
-    token_bytes = [vocabulary.decode(np.array([index])) for index in range(len(vocabulary.tokens))]
-    decoder = IncrementalDecoder(model)
-    logits = decoder.next_logits
-    for token in prompt_ids:
-        logits = decoder.advance(token)
-    for _ in range(length):
-        if vocabulary.unk_id is not None:
-            logits[vocabulary.unk_id] = -torch.inf
-        token = sample_token(logits, *sampling, generator)
-        yield token_bytes[token]
-        logits = decoder.advance(token)
+def _iter_pieces(writer: SampleWriter, sample: Sample, prompt: str, length: int) -> Iterator[bytes]:
+    writer.read(prompt)
+    yield from writer.iter_pieces(sample, length)
 
 
-def check_sampling(length: int, temperature: float, top_k: int, top_p: float) -> None:
-    """Raise ConfigError if an argument of `generate` is out of range."""
-    if length < 0:
-        raise ConfigError(f"cannot generate {length} tokens. Try 0 or more")
-    if not 0 <= temperature < math.inf:
-        raise ConfigError(
-            f"cannot sample at --temperature {temperature}: it is a finite number. Try 0 or more"
-        )
-    if top_k < 0:
-        raise ConfigError(f"cannot sample with --top-k {top_k}. Try 0 or more")
-    if not 0 <= top_p <= 1:
-        raise ConfigError(f"cannot sample with --top-p {top_p}: it is a share. Try 0 to 1")
-
-
-def sample_token(
-    logits: Tensor, temperature: float, top_k: int, top_p: float, generator: torch.Generator
-) -> int:
-    """Sample a token from logits, (vocabulary size,), in float64.
-
-    Args:
-        logits: Unnormalized log-probabilities.
-        temperature: Divides the logits; 0 takes the most probable token.
-        top_k: Sample from the k most probable tokens, ties included; 0: from all.
-        top_p: Sample from the fewest tokens with this total probability.
-        generator: Source of the random number.
-
-    Raises:
-        DivergedError: The logits are not finite.
-
-    Source:
-        top_p: Holtzman et al. (2020), "The Curious Case of Neural Text Degeneration".
-    """
-    scores = logits.cpu().double().numpy()
-    largest = scores.max()
-    if not math.isfinite(largest):
-        raise DivergedError(
-            "cannot generate text: the logits are not finite, since training diverged. "
-            "Try --checkpoint best, or train again with a lower --learning-rate"
-        )
-    if temperature == 0:
-        return int(scores.argmax())
-    # The largest becomes 0 before the division, which therefore cannot overflow.
-    weights = np.exp((scores - largest) / temperature)
-    if 0 < top_k < len(weights):
-        weights[weights < np.partition(weights, -top_k)[-top_k]] = 0
-    if top_p < 1:
-        order = np.argsort(-weights, kind="stable")
-        probabilities = weights[order] / weights.sum()
-        is_excess = np.cumsum(probabilities) - probabilities >= top_p
-        is_excess[0] = False  # the most probable token always stays
-        weights[order[is_excess]] = 0
-    cumulative = np.cumsum(weights)
-    threshold = torch.rand((), generator=generator, dtype=torch.float64).item() * cumulative[-1]
-    # side="right": a threshold of exactly 0 must not select a token of weight 0
-    token = int(np.searchsorted(cumulative, threshold, side="right"))
-    return token if token < len(cumulative) else int(weights.nonzero()[0][-1])  # rounded up
+def _as_tuple(stop: str | Sequence[str]) -> tuple[str, ...]:
+    return (stop,) if isinstance(stop, str) else tuple(stop)
 
 
 class IncrementalDecoder:
@@ -196,12 +238,10 @@ class IncrementalDecoder:
 
     def __init__(self, model: CharLM) -> None:
         """Start from the initial state; the model is set to evaluation mode."""
-        step = TokenStep(model.eval())
-        state = step.initial_state(1)
-        self.read_token = make_token_reader(model.kernel, step, step.table, state)
-        self.next_logits = state[0][0]
+        self._streams = TokenStreams(model)
+        self.next_logits = self._streams.next_logits[0]
 
     def advance(self, token: int) -> Tensor:
         """Read a token; return the logits of the next one, (vocabulary size,)."""
-        self.next_logits = self.read_token(token)[0]
+        self.next_logits = self._streams.advance([token])[0]
         return self.next_logits

@@ -1,17 +1,35 @@
-"""Single steps of a cell over one stream, token by token, as they are used to generate text."""
+"""Single steps of a cell over streams, token by token, as they are used to generate text."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from charlm.cells.base import Cell, State
 from charlm.kernels.compiled.single_token import CompiledTokenReader, single_token_code
 
-ReadToken = Callable[[int], Tensor]  # token -> output (1, output_size), valid until the next call
+
+class ReadTokens(Protocol):
+    """Reader of streams. What a stream gives does not depend on the streams beside it."""
+
+    def __call__(self, tokens: Sequence[int]) -> Tensor:
+        """Return the outputs (streams, output_size) after a token of each stream.
+
+        They are valid until the next call.
+        """
+        ...
+
+    def select(self, streams: Sequence[int]) -> None:
+        """Continue with copies of these streams."""
+        ...
 
 
 class TokenReader:
-    """A cell that reads one stream token by token and carries its state itself."""
+    """A cell that reads streams token by token and carries their states itself.
+
+    Streams are read one by one: products of several rows may be rounded in another way.
+    """
 
     def __init__(self, cell: Cell, table: Tensor, state: State) -> None:
         """Start from a state.
@@ -19,17 +37,25 @@ class TokenReader:
         Args:
             cell: The cell.
             table: Projected input of each token (vocabulary, any).
-            state: The state before the first token, of one stream.
+            state: The state before the first token of each stream.
         """
-        self.cell, self.table, self.state = cell, table, state
+        self.cell, self.table = cell, table
+        self.states = [tuple(part[row, None] for part in state) for row in range(len(state[0]))]
 
-    def __call__(self, token: int) -> Tensor:
-        """Return the output (1, output_size) after a token."""
-        self.state = self.cell.step(self.table[token, None], self.state)
-        return self.state[0]
+    def __call__(self, tokens: Sequence[int]) -> Tensor:
+        """Return the outputs (streams, output_size) after a token of each stream."""
+        self.states = [
+            self.cell.step(self.table[token, None], state)
+            for token, state in zip(tokens, self.states, strict=True)
+        ]
+        return torch.cat([state[0] for state in self.states])
+
+    def select(self, streams: Sequence[int]) -> None:
+        """Continue with copies of these streams; no step changes a state in place."""
+        self.states = [self.states[stream] for stream in streams]
 
 
-def make_token_reader(kernel: str, cell: Cell, table: Tensor, state: State) -> ReadToken:
+def make_token_reader(kernel: str, cell: Cell, table: Tensor, state: State) -> ReadTokens:
     """Return the fastest way to take single steps that belongs to a kernel.
 
     A kernel for whole sequences gains nothing here: then it is the cell's own step, as it is for

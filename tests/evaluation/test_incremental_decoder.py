@@ -63,7 +63,7 @@ def test_all_layers_are_one_compiled_function(cell: str, block: str, is_compiled
 def test_token_that_is_not_in_the_table_is_an_error() -> None:
     model = CharLM(validate_config({"cell": "rnn", "hidden_size": 16, "embedding_dim": 8}), 9)
     step = TokenStep(model.eval())
-    read = CompiledTokenReader(step, step.table.detach(), step.initial_state(1))
+    read = CompiledTokenReader(step, step.table.detach(), step.initial_state(2))
     for token in (-1, 9):
         with pytest.raises(IndexError, match="is not in the table of 9"):
-            read(token)
+            read([0, token])

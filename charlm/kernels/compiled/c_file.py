@@ -43,22 +43,33 @@ def _workspace(products: list[Product], source: GeneratedCode) -> list[str]:
 
 
 def single_token_file(source: GeneratedCode, forwards: list[Product], step: list[str]) -> str:
-    """Return the file with `advance`, which reads a token and replaces the state.
+    """Return the file with `advance_streams`, which reads a token of each stream.
 
-    There is one row and one time step, which the compiler knows: no matrix is packed.
+    `advance` replaces the state of one stream. There is one row and one time step, which the
+    compiler knows: no matrix is packed. It is called for each stream and never inlined, so that a
+    stream gets the same bits whatever is beside it.
     """
+    widths = list(enumerate(source.widths))
     lines = [
         RUNTIME_SOURCE.read_text(),
         *(f"#define P{p.number} {p.width}" for p in forwards),
         f"#define SAVED {source.saved_size}",
-        f"void advance(const int64_t *ids, {ARRAYS}) {{",
+        "__attribute__((noinline))",
+        f"static void advance(const int64_t *ids, {ARRAYS}) {{",
         "const long t = 0, B = 1, saved_stride = 0;",
         "const int indexed = 1;",
         UNUSED,
         *_unpack_common(source),
         *_workspace(forwards, source),
         *step,
-        *(f"memcpy(h{k}, h{k} + {n}, {n} * sizeof(real));" for k, n in enumerate(source.widths)),
+        *(f"memcpy(h{k}, h{k} + {n}, {n} * sizeof(real));" for k, n in widths),
+        "}",
+        f"void advance_streams(long streams, const int64_t *ids, {ARRAYS}) {{",
+        "for (long i = 0; i < streams; i++) {",
+        f"void *own[{len(widths)}];",
+        *(f"own[{k}] = (real *)states[{k}] + i * {2 * n};" for k, n in widths),
+        "advance(ids + i, x, own, vectors, matrices, v, workspace);",
+        "}",
         "}",
         "",
     ]
