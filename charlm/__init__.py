@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from charlm.cells.linear_cell import LinearCell
     from charlm.cells.loader import get_cell
     from charlm.comparison.compare import compare
+    from charlm.comparison.difference import diff
     from charlm.comparison.finished import load_comparison
     from charlm.compression.compress import compress
     from charlm.compression.decompress import decompress
@@ -44,6 +45,7 @@ __all__ = [
     "__version__",
     "check_cell",
     "compare",
+    "diff",
     "compress",
     "decompress",
     "evaluate",
@@ -70,6 +72,7 @@ _MODULES = {
     "Run": "runs.run",
     "check_cell": "testing.check",
     "compare": "comparison.compare",
+    "diff": "comparison.difference",
     "compress": "compression.compress",
     "decompress": "compression.decompress",
     "evaluate": "evaluation.evaluate",

@@ -32,9 +32,9 @@ PAGE = (ROOT / "docs" / "guides" / "python.md").read_text()
 (EXAMPLE,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.S | re.M)
 NAMES = {
     *("Config", "Corpus", "load_corpus", "train", "Run", "load_run", "evaluate", "generate"),
-    *("probe", "compare", "inspect", "list_cells", "get_cell", "register_cell", "Cell"),
+    *("probe", "compare", "diff", "inspect", "list_cells", "get_cell", "register_cell", "Cell"),
     *("load_comparison", "render_report", "load_metrics"),
-    *("LinearCell", "check_cell", "__version__"),
+    *("LinearCell", "check_cell", "export", "__version__"),
 }
 TINY = {"hidden_size": 8, "embedding_dim": 4, "batch_size": 4, "seq_len": 8, "max_steps": 6}
 

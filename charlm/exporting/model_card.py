@@ -57,8 +57,8 @@ ONNX: `start.onnx` has no inputs and returns `logits` of the first token and the
 the next token and each state as `next.` and its name.
 """
 # Fields of config.json that determine the modules of a CharLM.
-SETTINGS = ("cell", "hidden_size", "num_layers", "embedding_dim")
-SETTINGS += ("tie_weights", "initial_state", "block")
+SETTINGS = ["cell", "hidden_size", "num_layers", "embedding_dim"]
+SETTINGS += ["tie_weights", "initial_state", "block"]
 LIMITS = """\
 The model knows text of the kind it was trained on, and no other. It writes character by character
 what is probable, not what is true, and may repeat passages of its training text word for word. What
