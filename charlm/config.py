@@ -150,13 +150,13 @@ class Config(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         option(MACHINE, "Seconds between checkpoints.", metavar="SECONDS", can_change=True),
     ] = 60.0
     keep: Annotated[
-        Literal["weights", "all"],
+        Literal["weights", "state", "all"],
         option(
             MACHINE,
-            "Keep the best weights, or all.",
+            "Keep the best weights; with state also what a longer budget needs; or all.",
             can_change=True,
         ),
-    ] = "weights"
+    ] = "state"
 
     def __post_init__(self) -> None:
         """Check what the types cannot express.
@@ -285,12 +285,6 @@ def resume_config(recorded: Config, overrides: Mapping[str, Any]) -> Config:
         for name, value in overrides.items()
         if value != getattr(recorded, name) and not option_metadata(name).can_change
     ]
-    budgets = [name for name in BUDGETS if overrides.get(name, 0) != getattr(recorded, name)]
-    if differing and any(overrides.get(name) for name in budgets):
-        raise ConfigError(
-            f"cannot give a resumed run another budget: {'; '.join(differing)}. Its learning rate "
-            "decays over the whole budget. Try a new run: charlm train TEXT with this budget"
-        )
     if differing:
         raise ConfigError(
             f"cannot change the settings of a resumed run: {'; '.join(differing)}. "

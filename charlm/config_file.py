@@ -8,10 +8,11 @@ import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 import msgspec
 
+from charlm.cells.names import parse_custom_cell
 from charlm.config import BUDGETS, Config, option_metadata
 from charlm.errors import ConfigError, DataError, InputNotFoundError
 from charlm.presets import PRESETS, get_preset
@@ -57,14 +58,19 @@ class ConfigFile(msgspec.Struct, frozen=True, kw_only=True):
         """Return the value of a field of `Config`.
 
         Raises:
-            ConfigError: It has the wrong type or is out of range.
+            ConfigError: It has the wrong type, is out of range, or is an unknown cell.
         """
         value = self.values[key]
         if isinstance(value, str):
             value = option_metadata(key).words.get(value, value)
         annotation = get_type_hints(Config, include_extras=True)[key]
         try:
-            return msgspec.convert(value, annotation)
+            converted = msgspec.convert(value, annotation)
+            if key == "cell":
+                parse_custom_cell(converted)
+            return converted
+        except ConfigError as error:
+            raise ConfigError(f"cannot use {key} ({self.place(key)}): {error}") from None
         except msgspec.ValidationError:
             words = "".join(f", or {encode_toml(word)}" for word in option_metadata(key).words)
             raise self.value_error(key, describe_expected(annotation) + words) from None
@@ -170,13 +176,42 @@ def run_settings(record: RunRecord) -> dict[str, Any]:
         "threads": record.environment.threads,
     }
     settings = {name: value for name, value in settings.items() if name not in BUDGETS}
+    if record.initial_weights:
+        settings["init_from"] = record.initial_weights.run
     return {"text": list(record.text.sources), **settings, **resolved}
+
+
+class InitialRun(NamedTuple):
+    """Run that gives initial weights, as settings name it; empty for new weights."""
+
+    run: str = ""
+    weights_sha256: str = ""  # that a run has recorded; a TOML file has none
+
+
+def read_initial_run(path: Path) -> InitialRun:
+    """Return the run whose weights the settings of a file or a run start from.
+
+    Raises:
+        InputNotFoundError: It does not exist or cannot be read.
+        DataError: It is not TOML, or the run is damaged.
+        ConfigError: The value is no text.
+    """
+    if path.is_dir():
+        file = path / "run.json"
+        initial = decode_json(read_bytes(file), RunRecord, file).initial_weights
+        return InitialRun(initial.run, initial.weights_sha256) if initial else InitialRun()
+    settings = read_config_file(path)
+    name = settings.values.get("init_from", "")
+    if not isinstance(name, str):
+        raise settings.value_error("init_from", "a run")
+    return InitialRun(name)
 
 
 def load_settings(path: str | Path) -> dict[str, Any]:
     """Return the settings of a file or a run for a program: fields of `Config` by name.
 
-    The text that the file names is left out, since a program gives it.
+    The text that the file names is left out, since a program gives it. So is the run that it starts
+    from: see `read_initial_run`.
 
     Raises:
         InputNotFoundError: The file does not exist or cannot be read.
@@ -196,7 +231,7 @@ def load_settings(path: str | Path) -> dict[str, Any]:
     for key in file.values:
         if key in Config.__struct_fields__:
             settings[key] = file.setting(key)
-        elif key not in ("text", "preset"):
+        elif key not in ("text", "preset", "init_from"):
             raise file.unknown_key_error(key, nearest_field(key))
     if file_budgets := [name for name in BUDGETS if file.values.get(name)]:
         settings = {

@@ -10,8 +10,8 @@ from charlm import console
 from charlm.cli.app import CommandLine, app
 from charlm.cli.config_file import CONFIG, PRESET, value_place
 from charlm.cli.help import HOUSE
-from charlm.cli.options import JSON, QUIET, REFERENCE, add_config_options
-from charlm.cli.train import DEFAULT_CORPUS
+from charlm.cli.options import INIT_FROM, JSON, QUIET, REFERENCE, add_config_options
+from charlm.cli.train import DEFAULT_CORPUS, open_source
 from charlm.config import option_name, validate_config
 from charlm.errors import ConfigError
 
@@ -38,7 +38,8 @@ def show_config(
         list[str] | None,
         typer.Argument(metavar="TEXT", help="A run, or text as for train.", show_default=False),
     ] = None,
-    config_file: CONFIG = None,  # noqa: ARG001
+    init_from: INIT_FROM = None,
+    config_file: CONFIG = None,
     preset: PRESET = "",  # noqa: ARG001
     quiet: QUIET = False,  # noqa: ARG001
     json: JSON = False,
@@ -54,7 +55,7 @@ def show_config(
         $ charlm config show runs/first > run.toml
         $ charlm train --config run.toml --run runs/again  # the same weights
     """
-    config = validate_config(settings)  # before anything is imported
+    validate_config(settings)  # before anything is imported
     from charlm.data.sources import make_paths_absolute
     from charlm.execution.signals import raise_pending
     from charlm.reporting.terminal.settings import print_settings
@@ -73,9 +74,11 @@ def show_config(
             )
         resolved = describe_run_settings(Run(text[0]))
     else:
-        config = validate_config(make_paths_absolute(settings))
+        settings = make_paths_absolute(settings)
+        source = open_source(init_from, settings, "", config_file) if init_from else None
+        config = source.config if source else validate_config(settings)
         load_and_check_custom_cells([config.cell])
-        record = resolve_settings(text or DEFAULT_CORPUS, config)
+        record = resolve_settings(text or DEFAULT_CORPUS, config, init_from=source)
         resolved = describe_settings(record, config, tuple(text or [DEFAULT_CORPUS]), places)
     if json:
         console.print_json(to_builtins(resolved))

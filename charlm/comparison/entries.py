@@ -18,9 +18,10 @@ from charlm.models.cost import count_parameters_and_state, flops_per_character
 from charlm.results.comparison_plan import PlannedEntry, Role
 from charlm.results.jobs import JobProgress
 from charlm.results.text import CorpusRecord
-from charlm.results.tuning import Setting, Settings
+from charlm.results.tuning import Settings
 from charlm.runs.metrics import load_latest_metrics
 from charlm.runs.run import Run, is_run
+from charlm.settings.values import Setting
 
 WORKER_LOG_EVERY = 60  # seconds between lines in the log of a worker
 # Settings that decide what is observed of a run, and change no bit of its model.
@@ -70,10 +71,11 @@ class PlannedRun:
             return JobProgress()
         run = Run(self.path)
         record = run.record
-        if run_directory_name(self.config, record.cell_sha256, record.text) != self.path.name:
+        name = run_directory_name(self.config, record.cell_sha256, record.text)
+        if name != self.path.name or record.initial_weights:
             raise DataError(
-                f"cannot use {self.path}: it has another text or cell than this comparison. Try "
-                "to remove it, after making sure that every machine has the same files (for a "
+                f"cannot use {self.path}: it has another text, cell or start than this comparison. "
+                "Try to remove it, after making sure that every machine has the same files (for a "
                 "built-in corpus, the same Python)"
             )
         step, bits = load_latest_metrics(self.path)

@@ -19,8 +19,8 @@ from charlm.errors import ConfigError
 from charlm.models.cost import flops_per_character
 from charlm.results.comparison import ComparisonReport
 from charlm.results.comparison_plan import Matching, Quantity, QuantityRange
-from charlm.results.tuning import Setting
 from charlm.runs.run import Run, is_run
+from charlm.settings.values import Setting
 from charlm.storage.json_files import decode_json, read_bytes
 
 # Quantity that runs may have in common -> its value for a run.
@@ -169,7 +169,9 @@ def group_by_config(
         config, seed = run.record.config, run.record.config.seed
         ignored = ("cell", "seed", *OBSERVING_SETTINGS, *tuned.get(run.path, ()))
         settings = to_argv(config, with_changeable=False, exclude=ignored)
-        key = cell_label(config.cell), run.record.cell_sha256, *settings
+        initial = run.record.initial_weights
+        weights = initial.weights_sha256 if initial else ""
+        key = cell_label(config.cell), run.record.cell_sha256, weights, *settings
         other = groups.setdefault(key, {}).setdefault(seed, run)
         if _weights_sha256(run) != _weights_sha256(other):
             raise ConfigError(
@@ -271,8 +273,22 @@ def differing_settings(entries: Sequence[Entry]) -> dict[str, dict[str, Setting]
     values = {name: msgspec.to_builtins(config) for name, config in configs.items()}
     first, *_ = values.values()
     excluded = {"cell", "hidden_size", "seed", *OBSERVING_SETTINGS, *shared}
-    return {
+    differing = {
         setting: {name: own[setting] for name, own in values.items()}
         for setting in first
         if setting not in excluded and not option_metadata(setting).can_change
     }
+    return differing | _differing_starts(entries)
+
+
+def _differing_starts(entries: Sequence[Entry]) -> dict[str, dict[str, Setting]]:
+    """Return what entries began with, unless all began with new weights at their first step."""
+    initial: dict[str, Setting] = {}
+    extended: dict[str, Setting] = {}
+    for entry in entries:
+        record = Run(entry.runs[0].path).record
+        weights, shorter = record.initial_weights, record.extends
+        initial[entry.name] = Path(weights.run).name if weights else "none"
+        extended[entry.name] = Path(shorter.run).name if shorter else "none"
+    starts = {"init_from": initial, "resume": extended}
+    return {name: values for name, values in starts.items() if set(values.values()) != {"none"}}

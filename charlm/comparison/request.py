@@ -15,7 +15,7 @@ from charlm.config import BUDGETS, Config, option_name, validate_config
 from charlm.errors import ConfigError
 from charlm.registry import unknown_name_error
 from charlm.results.comparison_plan import Measure
-from charlm.results.tuning import Setting
+from charlm.settings.values import Setting
 
 DEFAULT_CELLS = ("gru", "lstm", "rnn")
 DEFAULT_TEXT = "python-source"
@@ -27,6 +27,7 @@ DEFAULT_SETTINGS: Mapping[str, Setting] = {
     "split_ratios": "80/5/15",  # intervals are limited by the number of test files
     "test_chars": 250_000,
     "branches": "1/8,1/3",
+    "keep": "weights",  # a comparison has many runs, and none is given a longer budget
 }
 DEFAULT_SEEDS = 6  # the fewest that allow a verdict
 DEFAULT_MARGIN = 0.01  # bits per character; a smaller difference is considered negligible

@@ -78,7 +78,11 @@ class Corpus:
 
 
 def load_corpus(
-    sources: Sources, config: Config | None = None, progress: Progress = NoProgress()
+    sources: Sources,
+    config: Config | None = None,
+    progress: Progress = NoProgress(),
+    *,
+    first_tokens: tuple[int, ...] = (),
 ) -> Corpus:
     """Read, encode and split a text.
 
@@ -91,6 +95,8 @@ def load_corpus(
         config: Decides glob, vocabulary and splits; default: `Config()`. Split by file or line,
             the text is read in the order of its splits.
         progress: Receives the number of bytes read.
+        first_tokens: Code points with which the vocabulary begins, whether the text has them or
+            not: those of a run whose weights are taken.
 
     Raises:
         InputNotFoundError: A source does not exist or cannot be read.
@@ -111,7 +117,7 @@ def load_corpus(
     plan = plan_splits(resolved, {split: one.sources for split, one in given.items()}, config)
     shown = printable(" ".join(names))
     with progress.counter(READING) as count:
-        encoding = encode(plan.parts, _vocabulary(config, plan.split_by), count)
+        encoding = encode(plan.parts, _vocabulary(config, plan.split_by, first_tokens), count)
     if not encoding.size:
         raise DataError(f"cannot learn from this text: {shown} is empty. Try another")
     splits = cut_splits(encoding, plan, config)
@@ -134,6 +140,7 @@ def load_corpus(
         files=plan.files,
         rare_characters=encoding.count_unknown(*splits["train"]),
         notes=(*metadata.notes, *left_out),
+        first_tokens=first_tokens,
     )
     return Corpus(record, encoding, config)
 
@@ -157,7 +164,8 @@ def reload_corpus(
         DataError: The text is not the text of the run.
     """
     names = _source_names(sources)
-    cached = None if names else load_cached(record.digest, _vocabulary(config, record.split_by))
+    vocabulary = _vocabulary(config, record.split_by, record.first_tokens)
+    cached = None if names else load_cached(record.digest, vocabulary)
     if cached:
         return Corpus(record, cached, config)
     if not names and "-" in record.sources:
@@ -165,7 +173,9 @@ def reload_corpus(
             "cannot find the text of the run: it came from standard input. "
             "Try to pipe the same text in again"
         )
-    corpus = load_corpus(names or record.sources, config, progress)
+    corpus = load_corpus(
+        names or record.sources, config, progress, first_tokens=record.first_tokens
+    )
     if corpus.record.digest != record.digest:
         found, wanted = corpus.record.digest.sha256[:12], record.digest.sha256[:12]
         difference = f"SHA-256 {found}…, of the run {wanted}…"
@@ -182,5 +192,9 @@ def _source_names(sources: Sources) -> list[str]:
     return [str(sources)] if isinstance(sources, str | Path) else [str(name) for name in sources]
 
 
-def _vocabulary(config: Config, split_by: SplitBy) -> Vocabulary | VocabularyRule:
-    return BYTE_VOCABULARY if config.vocab == "bytes" else vocabulary_rule(config, split_by)
+def _vocabulary(
+    config: Config, split_by: SplitBy, first_tokens: tuple[int, ...]
+) -> Vocabulary | VocabularyRule:
+    if config.vocab == "bytes":
+        return BYTE_VOCABULARY
+    return vocabulary_rule(config, split_by, first_tokens)

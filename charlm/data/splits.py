@@ -100,14 +100,16 @@ def split_shares(config: Config, shared: Sequence[str]) -> dict[str, Fraction]:
     return {split: ratios[split] / total for split in shared}
 
 
-def vocabulary_rule(config: Config, split_by: SplitBy) -> VocabularyRule:
+def vocabulary_rule(
+    config: Config, split_by: SplitBy, first_tokens: tuple[int, ...] = ()
+) -> VocabularyRule:
     """Return the rule that chooses the vocabulary of a text in characters."""
     share = Fraction(1)
     if split_by == "position":
         given = {"valid": config.valid_file, "test": config.test_file}
         shared = shared_splits({split for split, file in given.items() if file})
         share = split_shares(config, shared)["train"]
-    return VocabularyRule(str(share), config.min_char_frequency)
+    return VocabularyRule(str(share), config.min_char_frequency, first_tokens)
 
 
 def cut_splits(

@@ -8,6 +8,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from charlm.results.text import check_code_points
+
 UNICODE_CODE_POINTS = 0x110000  # 1,114,112 possible values of a character
 REPLACEMENT_CHARACTER = 0xFFFD  # neither a letter nor white space
 TokenIds = NDArray[np.integer]
@@ -29,13 +31,7 @@ class Vocabulary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Validate the tokens, since a run may come from another person."""
         if self.kind == "bytes" and self.tokens != tuple(range(256)):
             raise ValueError("a vocabulary of bytes has the tokens 0 to 255")
-        if len(set(self.tokens)) < len(self.tokens):
-            raise ValueError("a vocabulary has a token twice")
-        if not all(
-            0 <= token < UNICODE_CODE_POINTS and not 0xD800 <= token < 0xE000
-            for token in self.tokens
-        ):
-            raise ValueError("a vocabulary has a token that is not a Unicode character")
+        check_code_points(self.tokens)
 
     @property
     def unk_id(self) -> int | None:

@@ -41,7 +41,8 @@ def write_vocabulary_ids(
     points = np.array(encoder.tokens, dtype=CHARACTERS_TYPE)
     if isinstance(vocabulary, VocabularyRule):
         train_end = int(sum(encoder.sources[0]) * Fraction(vocabulary.train_share))
-        tokens = _frequent_tokens(raw[:train_end], points, vocabulary.min_frequency)
+        frequent = _frequent_tokens(raw[:train_end], points, vocabulary.min_frequency)
+        tokens = tuple(dict.fromkeys((*vocabulary.first_tokens, *frequent)))
     else:
         tokens = vocabulary.tokens
     id_bytes = next(width for width in (1, 2, 4) if len(tokens) < 256**width)

@@ -7,6 +7,8 @@ import msgspec
 # locked: another process writes it. unfinished: it can be resumed. incompatible: its format is
 # another than that of this charlm.
 RunState = Literal["finished", "locked", "unfinished", "diverged", "damaged", "incompatible"]
+# init_from: the weights of another run. longer: the state of a run with a smaller budget.
+StartKind = Literal["new", "init_from", "longer"]
 BitsKind = Literal["test", "valid", "subsampled"]
 
 
@@ -15,6 +17,7 @@ class ListedRun(msgspec.Struct, frozen=True, kw_only=True):
 
     path: str  # its directory
     state: RunState  # locked: being written now; unfinished: can be resumed
+    start: StartKind = "new"  # what it began with
     problem: str = ""  # damaged: why; diverged: what is not finite; incompatible: its format
     cell: str = ""  # "" if run.json cannot be read, as for the fields below
     text: str = ""  # name of the first source, and the number of further ones

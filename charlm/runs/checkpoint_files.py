@@ -8,6 +8,7 @@ from charlm.results.training import FileDigest, Manifest, TrainingProgress
 from charlm.storage import files
 from charlm.storage.json_files import decode_json, read_bytes
 
+BEFORE_DECAY = "before-decay"  # directory of the state that a longer budget goes on from
 TRAINING_FILE = "training.safetensors"  # removed once a run has finished, unless it keeps all
 CHECKPOINT_FILES = {"model.safetensors", TRAINING_FILE, "progress.json"}
 # Files of the run that never change. Every checkpoint holds their hashes, too.
@@ -22,16 +23,16 @@ class VerifiedFiles(NamedTuple):
     progress: TrainingProgress
 
 
-def list_checkpoints(run_directory: Path) -> dict[int, Path]:
+def list_checkpoints(run_directory: Path, folder: str = "checkpoints") -> dict[int, Path]:
     """Return the directories of a run's checkpoints by step, oldest first, intact or not."""
-    paths = (run_directory / "checkpoints").glob("step-*")
+    paths = (run_directory / folder).glob("step-*")
     return dict(sorted((int(p.name[5:]), p) for p in paths if p.name[5:].isdecimal()))
 
 
 def read_checkpoint_files(
     path: Path, run_directory: Path, *, weights_suffice: bool = False
 ) -> VerifiedFiles:
-    """Read a checkpoint and verify every byte of it and of the run's metadata.
+    """Read the bytes of a checkpoint, and verify them and those of the run's metadata.
 
     Args:
         path: Directory of the checkpoint.
@@ -65,21 +66,29 @@ def read_checkpoint_files(
     return VerifiedFiles(manifest, contents, progress)
 
 
-def surplus_files(run_directory: Path, best_step: int) -> list[Path]:
-    """Return what a finished run needs no longer: all of its checkpoints but the best weights."""
+def surplus_files(run_directory: Path, best_step: int, *, keeps_state: bool = False) -> list[Path]:
+    """Return what a finished run needs no longer: all but its best weights.
+
+    Args:
+        run_directory: Run.
+        best_step: Step of its best checkpoint.
+        keeps_state: Whether the state before its decay is needed, for a longer budget.
+    """
     checkpoints = list_checkpoints(run_directory)
     surplus = [path for step, path in checkpoints.items() if step != best_step]
     if best_step in checkpoints and (checkpoints[best_step] / TRAINING_FILE).exists():
         surplus.append(checkpoints[best_step] / TRAINING_FILE)
+    if not keeps_state and (run_directory / BEFORE_DECAY).exists():
+        surplus.append(run_directory / BEFORE_DECAY)
     return surplus
 
 
-def remove_surplus_files(run_directory: Path, best_step: int) -> None:
-    """Remove what a finished run needs no longer.
+def remove_surplus_files(run_directory: Path, best_step: int, *, keeps_state: bool) -> None:
+    """Remove what a finished run needs no longer, see `surplus_files`.
 
     A kill in between leaves too much, never too little. The caller has verified the best weights.
     """
-    for path in surplus_files(run_directory, best_step):
+    for path in surplus_files(run_directory, best_step, keeps_state=keeps_state):
         if path.name == TRAINING_FILE:
             path.unlink(missing_ok=True)
         else:

@@ -14,6 +14,7 @@ from charlm.errors import DataError, LockedError
 from charlm.results.cleanup import CleanupReport, Skipped, Surplus, SurplusKind
 from charlm.results.comparison import ComparisonMarker
 from charlm.runs.checkpoint_files import (
+    BEFORE_DECAY,
     TRAINING_FILE,
     list_checkpoints,
     read_checkpoint_files,
@@ -137,7 +138,7 @@ def _surplus_of_run(run: Path) -> Iterator[Found]:
                 yield Skipped(path=str(run), reason="damaged")
                 return
             for path in paths:
-                is_state = path.name == TRAINING_FILE
+                is_state = path.name in (TRAINING_FILE, BEFORE_DECAY)
                 yield _surplus("training_state" if is_state else "checkpoint", path)
     except DataError:
         yield Skipped(path=str(run), reason="damaged")

@@ -12,7 +12,7 @@ from charlm.cells.names import cell_label
 from charlm.config import FORMAT_VERSION
 from charlm.errors import DataError, InputNotFoundError
 from charlm.results.run import Divergence, RunRecord, RunReport
-from charlm.results.run_list import BitsKind, ListedRun, RunList, RunState
+from charlm.results.run_list import BitsKind, ListedRun, RunList, RunState, StartKind
 from charlm.results.text import CorpusRecord
 from charlm.results.training import TrainingProgress
 from charlm.runs.checkpoint_files import list_checkpoints
@@ -100,9 +100,17 @@ def describe_run(path: Path) -> ListedRun:
             cell=cell_label(record.config.cell),
             text=_describe_text(record.text),
             max_steps=record.max_steps,
+            start=start_kind(record),
             parameters=record.parameters,
         )
     return msgspec.structs.replace(listed, **outcome._asdict())
+
+
+def start_kind(record: RunRecord) -> StartKind:
+    """Return what a run began with: the last of it, if it went on from another one."""
+    if record.extends:
+        return "longer"
+    return "init_from" if record.initial_weights else "new"
 
 
 def read_format(path: Path) -> int:

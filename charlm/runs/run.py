@@ -5,6 +5,7 @@ vocabulary.json  tokens of the model: a run can be moved or sent
 metrics.jsonl    one line per step or validation; the same bytes however often it was resumed
 events.jsonl     starts, checkpoints and stops, with times
 checkpoints/     step-00000100/{model,training}.safetensors, progress.json, manifest.json
+before-decay/    checkpoint before the learning rate decays, which a longer budget goes on from
 report.json      final results; it exists once the run is finished
 diverged.json    instead of it: why the run has no report
 """
@@ -26,7 +27,7 @@ from charlm.results.run import Divergence, RunRecord, RunReport
 from charlm.results.training import TrainingProgress
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint, CheckpointName, Tensors
-from charlm.runs.checkpoint_files import list_checkpoints, remove_surplus_files
+from charlm.runs.checkpoint_files import BEFORE_DECAY, list_checkpoints, remove_surplus_files
 from charlm.runs.listing import FormatHeader
 from charlm.runs.restore import load_model
 from charlm.storage import files
@@ -35,6 +36,7 @@ from charlm.storage.json_files import decode_json, encode_json, read_bytes
 logger = logging.getLogger("charlm")
 
 RECENT_CHECKPOINTS = 2  # newest checkpoints kept besides the best: one may be damaged
+LOGS = ("metrics.jsonl", "events.jsonl")
 
 
 class Run:
@@ -100,15 +102,6 @@ class Run:
         config = msgspec.structs.replace(record.config, cell=name)
         self.record = msgspec.structs.replace(record, config=config)
 
-    @staticmethod
-    def create(path: Path, record: RunRecord, vocabulary: Vocabulary) -> "Run":
-        """Create a run in a directory that the caller has locked."""
-        files.make_directory(path / "checkpoints")
-        files.write_atomic(path / "vocabulary.json", encode_json(vocabulary))
-        # run.json comes last: it makes the directory a run.
-        files.write_atomic(path / "run.json", encode_json(record))
-        return Run(path)
-
     @property
     def checkpoints(self) -> dict[int, Path]:
         """Directories of the checkpoints by step, oldest first, intact or not."""
@@ -147,9 +140,32 @@ class Run:
             if step not in needed:
                 files.remove(path)
 
-    def keep_best_weights_alone(self) -> None:
-        """Remove what a finished run needs no longer: all but the best weights."""
-        remove_surplus_files(self.path, self.load_checkpoint("best").progress.step)
+    def save_before_decay(self, progress: TrainingProgress, tensors: Tensors) -> None:
+        """Write the state that a longer budget goes on from, in place of an earlier one."""
+        directory = self.path / BEFORE_DECAY
+        files.make_directory(directory)
+        kept = checkpoint.save_checkpoint(directory, progress, tensors, self.metadata)
+        for path in list_checkpoints(self.path, BEFORE_DECAY).values():
+            if path != kept:
+                files.remove(path)
+
+    def load_before_decay(self) -> Checkpoint | None:
+        """Return the state before the learning rate decayed; None if it was not kept.
+
+        Raises:
+            DataError: It is damaged.
+        """
+        saved = list_checkpoints(self.path, BEFORE_DECAY)
+        return checkpoint.load_checkpoint(saved[max(saved)], self.path) if saved else None
+
+    def keep_best_weights_alone(self, *, keeps_state: bool = False) -> None:
+        """Remove what a finished run needs no longer: all but the best weights.
+
+        Args:
+            keeps_state: Whether the state before its decay is kept, too.
+        """
+        best_step = self.load_checkpoint("best").progress.step
+        remove_surplus_files(self.path, best_step, keeps_state=keeps_state)
 
     def remove_checkpoints_after(self, step: int) -> None:
         """Remove damaged checkpoints of later steps, which will be trained again."""
@@ -266,7 +282,7 @@ def check_not_existing(path: Path) -> None:
     Raises:
         OutputExistsError: It is a file, or a directory with anything else in it.
     """
-    leftovers = {"lock", "vocabulary.json", "checkpoints"}
+    leftovers = {"lock", "vocabulary.json", "checkpoints", *LOGS}
     if not path.exists():
         return
     if not path.is_dir():

@@ -11,7 +11,8 @@ from charlm.cells.names import parse_custom_cell
 from charlm.config import MEASURED_THREADS, Config, validate_config
 from charlm.config_file import load_settings
 from charlm.data.corpus import Corpus, Sources, load_corpus, reload_corpus
-from charlm.errors import ConfigError, DataError
+from charlm.data.names import printable
+from charlm.errors import ConfigError, DataError, InputNotFoundError
 from charlm.execution.torchrun import world_size
 from charlm.progress import Progress
 from charlm.runs.run import Run
@@ -72,9 +73,40 @@ def _with_text_settings(config: Config, corpus: Corpus) -> Config:
     return validate_config({**msgspec.structs.asdict(config), **corpus.settings})
 
 
-def load_given_corpus(corpus: Corpus | Sources, config: Config, progress: Progress) -> Corpus:
-    """Return the text of a new run, which may be loaded already."""
-    return corpus if isinstance(corpus, Corpus) else load_corpus(corpus, config, progress)
+def load_given_corpus(
+    corpus: Corpus | Sources,
+    config: Config,
+    progress: Progress,
+    first_tokens: tuple[int, ...] = (),
+) -> Corpus:
+    """Return the text of a new run, which may be loaded already.
+
+    Args:
+        corpus: Text, or its sources.
+        config: Settings.
+        progress: Receiver of progress.
+        first_tokens: Tokens that the vocabulary must begin with.
+
+    Raises:
+        InputNotFoundError: A source is missing.
+        DataError: A text that is loaded again with these tokens has changed.
+    """
+    if not isinstance(corpus, Corpus):
+        return load_corpus(corpus, config, progress, first_tokens=first_tokens)
+    if corpus.record.first_tokens == first_tokens:
+        return corpus
+    if "-" in corpus.record.sources:
+        raise InputNotFoundError(
+            "cannot read the text again with the characters of the other run: it came from "
+            "standard input. Try a file"
+        )
+    again = load_corpus(corpus.record.sources, config, progress, first_tokens=first_tokens)
+    if again.record.digest != corpus.record.digest:
+        raise DataError(
+            f"cannot use {printable(' '.join(corpus.record.sources))}: the text has changed since "
+            "it was loaded. Try to load it again"
+        )
+    return again
 
 
 def check_corpus(run: Run, config: Config, corpus: Corpus | Sources, progress: Progress) -> None:

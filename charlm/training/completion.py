@@ -101,6 +101,6 @@ def score_and_report(
         score=score,
     )
     run.write_report(report)
-    if trainer.config.keep == "weights":
-        run.keep_best_weights_alone()
+    if trainer.config.keep != "all":
+        run.keep_best_weights_alone(keeps_state=trainer.config.keep == "state")
     return report

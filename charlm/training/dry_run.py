@@ -8,9 +8,10 @@ from charlm.data.corpus import Corpus, Sources
 from charlm.execution.device import select_device
 from charlm.progress import NoProgress, Progress
 from charlm.results.run import DeviceReason, RunRecord, RunSummary
-from charlm.runs.run import check_not_existing
+from charlm.runs.run import Run, check_not_existing
 from charlm.training.checks import check_config, import_custom_cell, load_given_corpus
 from charlm.training.clock import Clock
+from charlm.training.initial_weights import WeightSource, find_weight_source, plan_run_from
 from charlm.training.planning import RunPlan, plan_run, summarize_run
 from charlm.training.session import default_run_dir
 
@@ -20,6 +21,7 @@ def plan_training(
     config: Config | str | Path | None = None,
     run_dir: str | Path | None = None,
     *,
+    init_from: WeightSource | Run | str | Path | None = None,
     progress: Progress = NoProgress(),
     started: float | None = None,
 ) -> RunSummary:
@@ -29,14 +31,16 @@ def plan_training(
         corpus: Text, or its sources as `load_corpus` takes them.
         config: As for `train`.
         run_dir: Directory that the run would have.
+        init_from: As for `train`.
         progress: Receiver of progress.
         started: As for `train`.
     """
     clock = Clock.at(started)
-    config = check_config(config, corpus)
+    source = find_weight_source(init_from, config)
+    config = check_config(source.config if source else config, corpus)
     path = Path(run_dir) if run_dir is not None else default_run_dir(config)
     check_not_existing(path)
-    planned = _plan(corpus, config, progress, clock)
+    planned = _plan(corpus, config, source, progress, clock)
     return summarize_run(
         path,
         planned.plan,
@@ -52,6 +56,7 @@ def resolve_settings(
     corpus: Corpus | Sources,
     config: Config | str | Path | None = None,
     *,
+    init_from: WeightSource | Run | str | Path | None = None,
     progress: Progress = NoProgress(),
 ) -> RunRecord:
     """Return what `run.json` of a new run would hold: its settings with recipe and budget.
@@ -59,10 +64,13 @@ def resolve_settings(
     Args:
         corpus: Text, or its sources as `load_corpus` takes them.
         config: As for `train`. For a budget in minutes, steps are timed.
+        init_from: As for `train`.
         progress: Receiver of progress.
     """
     clock = Clock.at(None)
-    return _plan(corpus, check_config(config, corpus), progress, clock).plan.record
+    source = find_weight_source(init_from, config)
+    config = check_config(source.config if source else config, corpus)
+    return _plan(corpus, config, source, progress, clock).plan.record
 
 
 class _Planned(NamedTuple):
@@ -72,8 +80,19 @@ class _Planned(NamedTuple):
     device_reason: DeviceReason
 
 
-def _plan(corpus: Corpus | Sources, config: Config, progress: Progress, clock: Clock) -> _Planned:
+def _plan(
+    corpus: Corpus | Sources,
+    config: Config,
+    source: WeightSource | None,
+    progress: Progress,
+    clock: Clock,
+) -> _Planned:
     import_custom_cell(config.cell)
     device, device_reason = select_device(config.device, config.threads, config.dtype)
-    text = load_given_corpus(corpus, config, progress)
-    return _Planned(plan_run(config, text, device, clock.wall), text, device, device_reason)
+    if source is None:
+        text = load_given_corpus(corpus, config, progress)
+        plan = plan_run(config, text, device, clock.wall)
+    else:
+        text = load_given_corpus(corpus, config, progress, source.first_tokens)
+        plan = plan_run_from(source, config, text, device, clock.wall)
+    return _Planned(plan, text, device, device_reason)

@@ -163,5 +163,7 @@ def estimate_run_disk(config: Config, max_steps: int, parameters: int, state_siz
     # and one more is there while it is written.
     checkpoint = weights + 8 * parameters + 4 * config.batch_size * state_size
     others = METRICS_BYTES_PER_STEP * max_steps + OTHER_FILES_BYTES
-    kept = weights if config.keep == "weights" else (RECENT_CHECKPOINTS + 1) * checkpoint
-    return RunDisk(kept + others, (RECENT_CHECKPOINTS + 2) * checkpoint + others)
+    has_state = config.keep != "weights" and config.lr_schedule == "wsd"
+    state = checkpoint if has_state else 0
+    kept = state + ((RECENT_CHECKPOINTS + 1) * checkpoint if config.keep == "all" else weights)
+    return RunDisk(kept + others, state + (RECENT_CHECKPOINTS + 2) * checkpoint + others)

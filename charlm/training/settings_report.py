@@ -11,6 +11,7 @@ from charlm.recipes import apply_recipe
 from charlm.results.run import RunRecord
 from charlm.results.settings import ResolvedSetting, ResolvedSettings, SettingOrigin
 from charlm.runs.run import Run
+from charlm.training.initial_weights import INHERITED
 
 Value = bool | int | float | str
 
@@ -28,14 +29,19 @@ def describe_settings(
     """
 
     def origin(name: str, value: Value) -> SettingOrigin:
-        before = getattr(requested, name)
+        before = getattr(requested, name, value)
         if name in LEFT_OPEN and before == LEFT_OPEN[name]:
             return "recipe" if name in LEFT_TO_RECIPE else "measured"
         if name in places:
             return "given"
         return "default" if value == before or name in BUDGETS else "derived"
 
-    values = msgspec.structs.asdict(record.config)
+    initial = record.initial_weights
+    values: dict[str, Value] = msgspec.structs.asdict(record.config)
+    if initial:
+        inherited = [name for name in INHERITED if values[name] != getattr(Config(), name)]
+        places = {**dict.fromkeys(inherited, initial.run), **places}
+        values["init_from"] = initial.run
     if not any(values[name] for name in BUDGETS):
         values["characters"] = DEFAULT_CHARACTERS
     settings = [

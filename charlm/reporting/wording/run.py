@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 
+from charlm.cells.names import cell_label
 from charlm.config import Config
-from charlm.results.run import DeviceReason, KernelReason, ThreadTiming
+from charlm.recipes import get_recipe, scaled_rate
+from charlm.reporting.formatting import pluralize
+from charlm.results.run import DeviceReason, KernelReason, RunRecord, ThreadTiming
 
 DEVICE_REASONS: dict[DeviceReason, str] = {
     "requested": "as requested",
@@ -42,6 +45,34 @@ def describe_recipe(config: Config) -> str:
         f"lr {config.learning_rate:g} ({schedule}), batch {config.batch_size}, "
         f"clip {config.grad_clip:g}, {matrices}"
     )
+
+
+def describe_start(record: RunRecord) -> str:
+    """Return what a run starts from if not from new weights, and what is redone; else empty."""
+    if extends := record.extends:
+        redone = f": {pluralize(extends.redone_steps, 'decayed step')} of it are redone"
+        return (
+            f"goes on from step {extends.start_step:,} of {extends.run}, before its learning rate "
+            f"decayed{redone if extends.redone_steps else ''}; the rate stays "
+            f"{_describe_kept_rate(record)}, and decays after step {extends.decay_start:,}"
+        )
+    if initial := record.initial_weights:
+        return (
+            f"weights of {initial.run}, step {initial.step:,} "
+            f"(SHA-256 {initial.weights_sha256[:12]}…): {initial.shared_tokens:,} tokens shared, "
+            f"{initial.new_tokens:,} new, {initial.kept_tokens:,} that the text lacks are kept; "
+            "optimizer, step counter, learning rate and warmup start again"
+        )
+    return ""
+
+
+def _describe_kept_rate(record: RunRecord) -> str:
+    """Return the learning rate of a longer run, and that of the recipe if it is another one."""
+    config = record.config
+    characters = record.max_steps * config.batch_size * config.seq_len
+    recipe = scaled_rate(get_recipe(cell_label(config.cell)), record.parameters, characters)
+    other = f" (recipe for this budget: {recipe:g})" if recipe != config.learning_rate else ""
+    return f"{config.learning_rate:g}{other}"
 
 
 def describe_kernel_reason(reason: KernelReason, threads: int) -> str:
