@@ -1,0 +1,94 @@
+"""Command `charlm diff`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from charlm import console
+from charlm.cli.app import app
+from charlm.cli.help import UNDERSTAND
+from charlm.cli.options import (
+    DEVICE,
+    JSON,
+    MOVED_CORPUS,
+    QUIET,
+    RUN,
+    THREADS,
+    TRUST_CELLS,
+    make_progress,
+)
+
+
+@app.command(rich_help_panel=UNDERSTAND)
+def diff(
+    run_a: RUN,
+    run_b: RUN,
+    text: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="TEXT",
+            help="Text to read, instead of the test split that both runs share.",
+            show_default=False,
+        ),
+    ] = None,
+    passages: Annotated[
+        int,
+        typer.Option(metavar="N", help="Passages with the largest differences, each way.", min=0),
+    ] = 5,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="New page to write: the text in colors.", show_default=False
+        ),
+    ] = None,
+    corpus: MOVED_CORPUS = None,
+    trust_cell: TRUST_CELLS = None,
+    device: DEVICE = "auto",
+    threads: THREADS = 1,
+    quiet: QUIET = False,  # noqa: ARG001
+    json: JSON = False,
+) -> None:
+    """Show where one run needs more bits than another, on the same text.
+
+    Runs with different vocabularies can be compared: bits are code lengths of the same text.
+
+    Examples:
+        $ charlm diff runs/gru runs/lstm                  # on their test split
+        $ charlm diff runs/gru runs/lstm chapter.txt --out diff.html
+    """
+    from charlm.comparison.difference import diff as diff_runs
+    from charlm.evaluation.record_files import check_new_file
+    from charlm.execution.signals import raise_pending
+    from charlm.reporting.html.difference import PageDifferences, render_difference
+    from charlm.reporting.terminal.difference import print_difference
+    from charlm.runs.run import Run
+    from charlm.storage import files
+    from charlm.testing.trusted_cells import find_cell_file
+
+    raise_pending()
+    if out is not None:
+        check_new_file(out)
+    beginning = PageDifferences()
+    runs = [Run(path) for path in (run_a, run_b)]
+    for run in runs:
+        run.load_custom_cell(find_cell_file(run, trust_cell or []))
+    report = diff_runs(
+        *runs,
+        text,
+        passages=passages,
+        device=device,
+        threads=threads,
+        sources=corpus or (),
+        per_char=beginning.add if out else None,
+        progress=make_progress(),
+    )
+    if out is not None:
+        files.write_atomic(out, render_difference(report, beginning.characters))
+    if json:
+        console.print_json(msgspec.to_builtins(report))
+        return
+    print_difference(report)
+    if out is not None:
+        console.print_result(f"\npage {out}")
