@@ -24,11 +24,13 @@ from reference_cli import help_text
 from reference_parts import cells_table
 
 from charlm.cells.loader import get_cell
+from charlm.reporting.tables.formats import ReportFormat
+from charlm.reporting.tables.render import render_report
 from charlm.reporting.terminal.comparison import print_comparison
 from charlm.results.comparison import ComparisonReport
 from charlm.results.timing import TimingReport
 
-__all__ = ["cells_table", "command_help", "comparison", "output", "step"]
+__all__ = ["cells_table", "command_help", "comparison", "output", "paper", "step"]
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "docs" / "explanation" / "comparison"
@@ -69,10 +71,30 @@ def comparison(first: str = "", last: str = "") -> None:
     fence(text[start : text.index(last, start) if last else len(text)])
 
 
+def paper(format: ReportFormat, language: str = "text", first: str = "", lines: int = 0) -> None:
+    """Write what `charlm report -f FORMAT` prints of the example comparison.
+
+    Args:
+        format: Format of the report.
+        language: Language of the block of code.
+        first: Start of the first line; "" is the first of all.
+        lines: Number of lines; 0: all.
+    """
+    report, times = example()
+    text = render_report(report, format, times)
+    shown = text[text.index(first) :].splitlines()
+    fence("\n".join(shown[: lines or None]), language)
+
+
+def example() -> tuple[ComparisonReport, TimingReport]:
+    """Return report and times of the example comparison."""
+    report = msgspec.json.decode((EXAMPLE / "report.json").read_bytes(), type=ComparisonReport)
+    return report, msgspec.json.decode((EXAMPLE / "timing.json").read_bytes(), type=TimingReport)
+
+
 def printed_comparison() -> str:
     """Return what `charlm compare-cells` prints of the example report."""
-    report = msgspec.json.decode((EXAMPLE / "report.json").read_bytes(), type=ComparisonReport)
-    times = msgspec.json.decode((EXAMPLE / "timing.json").read_bytes(), type=TimingReport)
+    report, times = example()
     printed = io.StringIO()
     environment = {"COLUMNS": COLUMNS, "NO_COLOR": "1", "TERM": "dumb"}
     with mock.patch.dict(os.environ, environment), contextlib.redirect_stdout(printed):

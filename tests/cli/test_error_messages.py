@@ -98,6 +98,15 @@ def foreign_directory(path: Path) -> list[object]:
     return training()(path)
 
 
+def comparison(path: Path, report: str | None) -> Path:
+    """Write a directory with the marker of a comparison, and this report."""
+    (path / "c").mkdir()
+    write(path / "c", "comparison.json", '{"format": 5, "kind": "text"}')
+    if report is not None:
+        write(path / "c", "report.json", report)
+    return path / "c"
+
+
 IMPORT = "from charlm.cells.base import CELLS\n"
 CELL = """
 class MyCell(CELLS["rnn"]):
@@ -418,6 +427,52 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         78,
         "--temperature",
     ),
+    "no character allowed": (lambda p: ["sample", p, "--allow", ""], 78, "empty --allow"),
+    "unknown character allowed": (
+        lambda p: ["sample", existing(p, training()), "--allow", "a-z#"],
+        78,
+        r"--allow 'a-z#': the model does not know '#' \(U\+0023\)",
+    ),
+    "empty stop": (lambda p: ["sample", p, "--stop", ""], 78, "empty --stop"),
+    "stop that cannot come": (
+        lambda p: ["sample", existing(p, training()), "--stop", "\\n"],
+        78,
+        r"the model does not know '\\\\'.*In bash, a line end is --stop \$'\\n'",
+    ),
+    "share beyond one": (
+        lambda p: ["sample", p, "--min-p", 1.5],
+        2,
+        "--min-p 1.5: it must be a number from 0.0 to 1.0",
+    ),
+    "log-probabilities as text": (
+        lambda p: ["sample", p, "--logprobs", 3],
+        78,
+        "cannot print --logprobs as text. Try --json",
+    ),
+    "corpus of a plain sample": (lambda p: ["sample", p, "--corpus", p], 78, "Try --novelty"),
+    **{
+        f"interactive and {words[0]}": (
+            lambda p, words=words: ["sample", p, "--interactive", *words],  # type: ignore[misc]
+            78,
+            f"cannot use {option} with --interactive",
+        )
+        for option, *words in (
+            ("--json", "--json"),
+            ("--num-samples", "--num-samples", 2),
+            ("--novelty", "--novelty"),
+            ("--prompt -", "--prompt", "-"),
+        )
+    },
+    "novelty of a moved text": (
+        lambda p: ["sample", missing_corpus(p)[1], "--novelty", "-n", 5],
+        66,
+        "book.txt: there is no such file",
+    ),
+    "novelty against another text": (
+        lambda p: ["sample", changed_corpus(p)[1], "--novelty", "-n", 5],
+        65,
+        "it is not the text of the run",
+    ),
     "resumed with other settings": (
         other_settings,
         78,
@@ -516,6 +571,61 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         lambda _: ["tasks", "compare", "copy", "--distances", 5, "--margin", 0.1],
         2,
         "no such option: --margin",
+    ),
+    "report of no directory": (
+        lambda p: ["report", p / "x"],
+        66,
+        "cannot read .*x: there is no such directory. Try the --out of charlm compare-cells",
+    ),
+    "report of a run": (
+        lambda p: ["report", existing(p, training("--final-eval", "none"))],
+        66,
+        "it is a run, not a comparison. Try charlm compare-cells",
+    ),
+    "report of an unfinished comparison": (
+        lambda p: ["report", comparison(p, report=None)],
+        66,
+        "the comparison is not finished. Try the charlm compare-cells that began it again",
+    ),
+    "report of another format": (
+        lambda p: ["report", comparison(p, report='{"format": 1}')],
+        65,
+        "it has format 1, this charlm reads format .*Compare again",
+    ),
+    "damaged report": (
+        lambda p: ["report", comparison(p, report='{"format": 5, "kind"'), "--out", p / "out"],
+        65,
+        "report.json is damaged: .*Try a copy",
+    ),
+    "unknown format of a report": (
+        lambda p: ["report", p, "--format", "html"],
+        2,
+        "it must be one of markdown, csv, latex, methods, bibtex",
+    ),
+    "one format and all": (
+        lambda p: ["report", p, "--format", "latex", "--out", p / "out"],
+        78,
+        "--format with --out, which writes all formats. Try",
+    ),
+    "report exists": (
+        lambda p: ["report", p, "--out", p],
+        73,
+        "cannot write .*: it exists. Try another --out",
+    ),
+    "bibliography of no cell": (
+        lambda _: ["cells", "bibtex", "lsmt"],
+        2,
+        "unknown cell 'lsmt'; did you mean lstm",
+    ),
+    "metrics of no run": (
+        lambda p: ["metrics", p],
+        66,
+        "there is no run in it. Try charlm runs",
+    ),
+    "metrics of no directory": (
+        lambda p: ["metrics", p / "x"],
+        66,
+        "cannot read .*x: there is no such directory",
     ),
     "runs of no directory": (lambda p: ["runs", p / "x"], 66, "x: there is no such directory. Try"),
     "runs in a file": (lambda p: ["runs", write(p, "f", "x")], 66, "f: it is a file. Try"),

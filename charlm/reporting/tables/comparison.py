@@ -145,19 +145,14 @@ def _pair_rows(report: ComparisonReport, quantity: JudgedQuantity) -> list[Seque
 
 def _cost(report: ComparisonReport, timing: TimingReport | None) -> Table:
     machine = describe_machine(report.environment)
-    times = (
-        " s/M: seconds of training per million characters. Minutes: of training, per seed. "
-        f"Times on {machine}."
-        if timing
-        else ""
-    )
+    times = f" s/M: seconds of training per million characters, on {machine}." if timing else ""
     return Table(
         name="cost",
         caption="Cost. Error: how far a cell misses the matched budget. State: floats carried from "
         f"one character to the next. FLOPs: of the matrix products per character, forward.{times}",
         heads=(
             *("cell", "hidden", "params", "error", "state", "FLOPs", "rate", "batch"),
-            *(("s/M", "minutes") if timing else ()),
+            *(("s/M",) if timing else ()),
         ),
         groups=[Group("", [_cost_row(row, timing) for row in report.cells])],
     )
@@ -177,12 +172,8 @@ def _cost_row(row: EntryRow, timing: TimingReport | None) -> tuple[str, ...]:
     if timing is None:
         return cells
     times = timing.cells.get(row.name)
-    seconds, minutes = (times.seconds_per_million, times.minutes) if times else (None, None)
-    return (*cells, _format_seconds(seconds), _format_seconds(minutes))
-
-
-def _format_seconds(value: float | None) -> str:
-    return NO_NUMBER if value is None else format_number(float(f"{value:.3g}"))
+    seconds = times.seconds_per_million if times else None
+    return (*cells, NO_NUMBER if seconds is None else format_number(float(f"{seconds:.3g}")))
 
 
 def _baselines(report: ComparisonReport) -> Table:

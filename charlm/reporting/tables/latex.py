@@ -72,7 +72,7 @@ def _escape_character(character: str) -> str:
         return SPECIAL[character]
     if character.isascii():
         return character
-    letter, *marks = unicodedata.normalize("NFD", character)
+    letter, *marks = list(unicodedata.normalize("NFD", character))
     if len(marks) == 1 and marks[0] in ACCENTS and letter.isascii() and letter.isalpha():
         command = ACCENTS[marks[0]]
         space = " " if command.isalpha() else ""

@@ -10,7 +10,7 @@ from charlm.console import escape_control_characters
 from charlm.reporting.tables.table import Table
 
 WIDTH = 80  # columns of a paragraph
-SPECIAL = re.compile(r"[\\`*_|~<>&]|\](?=[(\[])")
+SPECIAL = re.compile(r"[\\`*|~<>&]|\](?=[(\[])|(?<![^\W_])_|_(?![^\W_])")
 BLOCK_START = re.compile(r"^([-+#=:])")  # of a line, which Markdown may read as a block
 
 
@@ -24,9 +24,9 @@ def _escape_match(match: re.Match[str]) -> str:
     return entities.get(match[0], f"\\{match[0]}")
 
 
-def paragraph(text: str) -> str:
-    """Return a paragraph in lines of 80 columns."""
-    lines = wrap_plain(escape_markdown(text), WIDTH - 1).split("\n")
+def paragraph(text: str, width: int = WIDTH - 1) -> str:
+    """Return a paragraph of escaped text in lines of this many columns."""
+    lines = wrap_plain(escape_markdown(text), width).split("\n")
     return "\n".join(BLOCK_START.sub(r"\\\1", line) for line in lines)
 
 
@@ -42,7 +42,7 @@ def render_markdown(answer: str, tables: Sequence[Table]) -> str:
     for table in tables:
         for group in table.groups:
             if group.title:
-                parts.append(f"**{escape_markdown(group.title)}**")
+                parts.append(f"**{paragraph(group.title, WIDTH - 4)}**")
             parts.append(_render_rows(table, group.rows))
         parts.append(paragraph(table.caption))
     return "\n\n".join(parts) + "\n"
