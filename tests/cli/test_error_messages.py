@@ -60,9 +60,37 @@ def other_settings(path: Path) -> list[object]:
     return ["train", "--resume", run, *options]
 
 
-def another_budget(path: Path) -> list[object]:
-    run = existing(path, training("--final-eval", "none"))
-    return ["train", "--resume", run, "--max-steps", 40]
+def another_budget(*options: object, kept: tuple[object, ...] = ()) -> Prepare:
+    """Return resuming a finished run with another budget."""
+    return lambda path: [
+        *("train", "--resume", existing(path, training("--final-eval", "none", *kept)), *options)
+    ]
+
+
+def starting_from(*options: object, kept: Prepare | None = None) -> Prepare:
+    """Return training on another text with the weights of a finished run."""
+
+    def prepare(path: Path) -> list[object]:
+        run = existing(path, kept or training("--final-eval", "none"))
+        words = ["train", write(path, "other.txt", prose(3000, seed=3)), "--init-from", run]
+        return [*words, "--run", path / "new", "--max-steps", 2, *options]
+
+    return prepare
+
+
+def starting_from_damaged(path: Path) -> list[object]:
+    words = starting_from()(path)
+    for file in (path / "r" / "checkpoints").glob("*/model.safetensors"):
+        file.write_bytes(file.read_bytes()[:-8])
+    return words
+
+
+def starting_from_no_run(path: Path) -> list[object]:
+    return [*training()(path), "--init-from", path]
+
+
+def settings_file(text: str) -> Prepare:
+    return lambda path: ["train", "--config", write(path, "run.toml", text)]
 
 
 def misspelt_run(command: str) -> Prepare:
@@ -127,6 +155,17 @@ def changed_cell(path: Path) -> list[object]:
     words = run_of_custom_cell(path)
     (path / "cell.py").write_text(IMPORT + CELL + "# but for this\n")
     return [*words, "--trust-cell", path / "cell.py:MyCell"]
+
+
+def evaluating(path: Path, *words: object) -> list[object]:
+    """Return the evaluation of a new run."""
+    return ["eval", existing(path, training()), *words]
+
+
+def diff_of_other_texts(path: Path) -> list[object]:
+    existing(path, training())
+    (path / "r").rename(path / "first")
+    return ["diff", path / "first", existing(path, training_on("other.txt", prose(3000, 1)))]
 
 
 def missing_corpus(path: Path) -> list[object]:
@@ -195,7 +234,7 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     "trusted cell of a new run": (
         training("--trust-cell", "cell.py:C"),
         78,
-        "--trust-cell is for --resume. Try --cell for a new run",
+        "--trust-cell is for --resume and --init-from. Try --cell for a new run",
     ),
     "empty file": (training_on("e.txt", ""), 65, "e.txt is empty"),
     "one character": (training_on("o.txt", "x"), 65, "o.txt is too short .*Try more text$"),
@@ -478,10 +517,57 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         78,
         r"resumed run: --hidden-size 9 \(the run has 8\); --seed 3 \(the run has 0\)\. Leave them",
     ),
-    "resumed for longer": (
-        another_budget,
+    "resumed with a smaller budget": (
+        another_budget("--max-steps", 1),
         78,
-        r"--max-steps 40 \(the run has 2\)\. Its learning rate decays .* Try a new run",
+        r"with a budget of 1 steps: it has 2, and a budget can only be raised. Try a larger",
+    ),
+    "resumed for longer with other settings": (
+        another_budget("--max-steps", 40, "--seed", 3),
+        78,
+        r"resumed run: --seed 3 \(the run has 0\)",
+    ),
+    "resumed for longer without its state": (
+        another_budget("--max-steps", 40, kept=("--keep", "weights")),
+        78,
+        r"longer budget: the state before .* not kept \(--keep state\). Try --init-from .*/r",
+    ),
+    "resumed for longer after a linear decay": (
+        another_budget("--epochs", 4, kept=("--lr-schedule", "linear")),
+        78,
+        r"r with --epochs 4.*: its learning rate decays over the whole budget \(linear\)",
+    ),
+    "weights of a missing run": (
+        training("--init-from", "none"),
+        66,
+        "cannot open none: there is no such run",
+    ),
+    "weights of no run": (starting_from_no_run, 66, "it is not a run, since it has no run.json"),
+    "weights and resume": (
+        lambda p: ["train", "--resume", p, "--init-from", p],
+        78,
+        "cannot use --resume and --init-from together",
+    ),
+    "weights of a cell not trusted": (
+        starting_from(kept=custom_cell()),
+        78,
+        "cell.py:MyCell: its file would be executed. Try --trust-cell",
+    ),
+    "weights of another architecture": (
+        starting_from("--hidden-size", 9, "--block", "residual", "--dry-run"),
+        78,
+        r"--hidden-size 9 \(it has 8\); --block residual .* with --init-from .*/r: its weights",
+    ),
+    "weights of characters for bytes": (
+        starting_from("--vocab", "bytes"),
+        78,
+        r"--vocab bytes \(it has chars\) with --init-from",
+    ),
+    "weights that are damaged": (starting_from_damaged, 65, "model.safetensors is damaged"),
+    "unknown cell in a file": (
+        settings_file("max_steps = 3\ncell = 'lsmt'\n"),
+        78,
+        r"cannot use cell \(.*run.toml, line 2\): unknown cell 'lsmt'; did you mean lstm",
     ),
     **{
         f"misspelt run of {command}": (
@@ -638,6 +724,63 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         "cannot read .*x: there is no such directory",
     ),
     "argument of doctor": (lambda p: ["doctor", "me"], 2, "me"),
+    "characters as a table": (
+        lambda p: evaluating(p, "--per-char", p / "bits.csv"),
+        78,
+        r"bits\.csv: characters are written as \.jsonl or \.parquet\. Try .*bits\.jsonl",
+    ),
+    "file of characters exists": (
+        lambda p: evaluating(p, "--per-char", write(p, "bits.html", "mine")),
+        73,
+        r"bits\.html: it exists",
+    ),
+    "page of a large text": (
+        lambda p: evaluating(p, write(p, "t.txt", prose(50_001)), "--per-char", p / "b.html"),
+        65,
+        "a page has room for 50,000 characters, and the text has more. Try",
+    ),
+    "text that is no UTF-8": (
+        lambda p: evaluating(p, write(p, "t.txt", b"cat \xff"), "--per-char", p / "b.jsonl"),
+        65,
+        "is not UTF-8",
+    ),
+    "rate without dynamic": (
+        lambda p: evaluating(p, "--dynamic-rate", 0.1),
+        78,
+        "cannot use --dynamic-rate: .*Try it with --dynamic",
+    ),
+    "dynamic rate of zero": (
+        lambda p: evaluating(p, "--dynamic", "--dynamic-rate", 0),
+        78,
+        "a dynamic rate of 0: it must be above 0",
+    ),
+    "protocol of a short text": (
+        lambda p: evaluating(p, "--protocol", "torch-rnn"),
+        65,
+        "cannot score as torch-rnn does: the text has 150 tokens, and it needs 2,501",
+    ),
+    "unknown protocol": (lambda p: ["eval", p, "--protocol", "gpt"], 2, "--protocol gpt"),
+    "seed of no protocol": (
+        lambda p: evaluating(p, "--seed", 3),
+        78,
+        "only the protocol nanogpt draws random windows",
+    ),
+    "baselines of another text": (
+        lambda p: evaluating(p, write(p, "t.txt", "cat"), "--baselines"),
+        78,
+        "they are those of the test split",
+    ),
+    "diff of other test splits": (
+        diff_of_other_texts,
+        65,
+        "their test splits are different texts. Try a TEXT",
+    ),
+    "diff page exists": (
+        lambda p: ["diff", existing(p, training()), p / "r", "--out", write(p, "d.html", "mine")],
+        73,
+        r"d\.html: it exists",
+    ),
+    "diff with no run": (lambda p: ["diff", p, p / "x"], 66, "x: there is no such run"),
     "comparison exists": (
         lambda p: ["compare-cells", "--out", write(p, "x", "").parent],
         73,
