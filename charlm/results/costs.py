@@ -27,8 +27,8 @@ class ClassCost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     characters: int
     bits: float  # of all of them
     bits_per_char: float | None  # None if there are none
-    share_of_characters: float
-    share_of_bits: float
+    share_of_characters: float  # part of all characters, from 0 to 1
+    share_of_bits: float  # part of all bits, from 0 to 1
 
 
 class CostsByClass(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,16 +49,16 @@ class DynamicSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 class DynamicScore(DynamicSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Score of a model that goes on learning from the text that it has scored."""
 
-    protocol: Literal["dynamic"]
+    protocol: Literal["dynamic"]  # never that of the exact score
     bits_per_char: float | None  # None if the bytes are not UTF-8
-    bits_per_byte: float
+    bits_per_byte: float  # bits per byte of the text as UTF-8
     gradient_segments: int  # of the training split, which scale the updates
 
 
 class ProgramScore(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Loss of a text as another program computes it, for comparison with its old numbers."""
 
-    program: Program
+    program: Program  # whose loss it is
     nats_per_token: float  # the loss that the program prints
     bits_per_token: float  # of a character, or a byte
     streams: int  # read side by side

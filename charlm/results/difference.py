@@ -23,8 +23,8 @@ class CharacterDifference(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     """A character of the text, and its bits to both runs."""
 
     character: str  # a byte that is not UTF-8 is written \xNN
-    bits_a: float
-    bits_b: float
+    bits_a: float  # to run A
+    bits_b: float  # to run B
 
 
 class GroupDifference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,7 +33,7 @@ class GroupDifference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     name: str  # such as a class of characters
     characters: int
     bits_a: float | None  # per character of them; None if there are none
-    bits_b: float | None
+    bits_b: float | None  # the same of run B
     difference: float | None  # per character of them
     contribution: float  # to the difference on the whole text, in bits per character of it
 
@@ -42,8 +42,8 @@ class PassageDifference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Passage on which one run needs many more bits than the other."""
 
     position: int  # of its first character in the text, from 0
-    before: str  # context
-    after: str
+    before: str  # characters before it
+    after: str  # characters after it
     difference: float  # bits of all of it
     characters: tuple[CharacterDifference, ...]
 
@@ -65,9 +65,9 @@ class RunDifference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     characters: int  # of a text that is not UTF-8: bytes
     difference: float  # bits per character, A less B
     low: float | None  # 95 % interval over units of text; None if these are too few
-    high: float | None
+    high: float | None  # its upper end
     unit_kind: UnitKind  # what is resampled
-    units: int
+    units: int  # number of these
     a_better: float  # share of characters that A predicts better
     unknown_contribution: float  # part of the difference: characters that a vocabulary lacks
     by_class: tuple[GroupDifference, ...]  # every character is in one of them
