@@ -6,7 +6,7 @@ import torch
 from conftest import make_run
 
 from charlm.data.corpus import Corpus
-from charlm.inspection.inspect_run import inspect_model
+from charlm.inspection.inspect_run import inspect_model, make_report
 from charlm.inspection.text_span import span_from_string
 from charlm.models.build import build_char_lm
 from charlm.models.char_lm import CharLM
@@ -29,6 +29,6 @@ def open_model(path: Path, book: Path, **settings: object) -> tuple[Run, Corpus,
 def inspect_string(
     run: Run, corpus: Corpus, model: CharLM, text: str, *units: tuple[int, int]
 ) -> InspectionReport:
-    span = span_from_string(text, 1000, run.vocabulary)
-    origin = InspectedText(source="string")
-    return inspect_model(run, "0" * 64, model, corpus, span, origin, units, ignore)
+    span = span_from_string(text, run.vocabulary)
+    inspected = inspect_model(run, "0" * 64, model, corpus, span, units, ignore)
+    return make_report(inspected, InspectedText(source="string"))

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from charlm.data.corpus import Corpus
 from charlm.data.vocabulary import TokenIds, Vocabulary
-from charlm.inspection.text_features import FeatureValues, text_features
+from charlm.inspection.gate_order import ordered_gates
+from charlm.inspection.text_features import EPISODIC_FEATURES, FeatureValues, text_features
 from charlm.inspection.text_span import span_from_corpus
+from charlm.inspection.unit_episodes import summarize_episodes
 from charlm.models.activation_capture import capture_activations
 from charlm.models.char_lm import CharLM
 from charlm.progress import ProgressCallback
@@ -23,6 +25,7 @@ CHUNK_LENGTH = 256  # tokens of a stream with activations in memory at once
 MIN_CORRELATION = 0.2  # of a unit that is said to follow a feature, on the selection split
 CLOSED_BELOW, OPEN_ABOVE = 0.1, 0.9  # a gate is saturated beyond these values
 VariableKey = tuple[int, str]  # layer, from 0, and variable of its cell
+UnitSeries = dict[str, Tensor]  # variable -> its values, (length, NUM_STREAMS)
 
 
 class ActivationStatistics(NamedTuple):
@@ -31,6 +34,18 @@ class ActivationStatistics(NamedTuple):
     correlations: dict[VariableKey, Tensor]  # (hidden_size, features)
     closed: dict[VariableKey, Tensor]  # share of tokens with the gate closed, (hidden_size,)
     open: dict[VariableKey, Tensor]  # share of tokens with the gate open, (hidden_size,)
+    series: dict[tuple[int, int], UnitSeries]  # values of selected units (layer, unit), from 0
+
+
+class SelectedUnit(NamedTuple):
+    """The unit that follows a feature best on the selection split; layer and unit from 0."""
+
+    feature: str
+    column: int  # of the feature in the correlations
+    layer: int
+    variable: str
+    unit: int
+    correlation: float
 
 
 def survey_units(
@@ -56,20 +71,27 @@ def survey_units(
     if min(len(span.ids) for span in spans.values()) < MIN_TOKENS:
         return None
     features = {split: stream_features(span.tokens) for split, span in spans.items()}
-    selection, heldout = (
-        collect_statistics(model, span.ids, list(features[split].values()), tick)
-        for split, span in spans.items()
+    selection = collect_statistics(
+        model, spans[SELECTION_SPLIT].ids, list(features[SELECTION_SPLIT].values()), tick
     )
-    feature_units, missing_features, unfollowed_features = [], [], []
+    selected, missing_features, unfollowed_features = [], [], []
     for column, name in enumerate(features[SELECTION_SPLIT]):
         if any(np.ptp(values[name]) == 0 for values in features.values()):
             missing_features.append(name)
             continue
-        unit = best_unit(name, column, selection, heldout)
-        if abs(unit.selection_correlation) < MIN_CORRELATION:
+        unit = select_unit(name, column, selection)
+        if abs(unit.correlation) < MIN_CORRELATION:
             unfollowed_features.append(name)
         else:
-            feature_units.append(unit)
+            selected.append(unit)
+    ids, values = spans[HELDOUT_SPLIT].ids, features[HELDOUT_SPLIT]
+    units = [(unit.layer, unit.unit) for unit in selected]
+    heldout = collect_statistics(model, ids, list(values.values()), tick, units)
+    length = len(ids) // NUM_STREAMS
+    feature_units = [
+        score_unit(model, unit, heldout, to_streams(values[unit.feature], length))
+        for unit in selected
+    ]
     return UnitSurvey(
         tokens={split: len(span.ids) for split, span in spans.items()},
         feature_units=feature_units,
@@ -96,37 +118,63 @@ def stream_features(tokens: Sequence[str]) -> dict[str, FeatureValues]:
     return {name: np.concatenate([stream[name] for stream in streams]) for name in streams[0]}
 
 
-def best_unit(
-    feature: str, column: int, selection: ActivationStatistics, heldout: ActivationStatistics
-) -> FeatureUnit:
+def select_unit(feature: str, column: int, selection: ActivationStatistics) -> SelectedUnit:
     """Return the unit with the highest absolute correlation on the selection split.
 
     Args:
         feature: Name of the feature.
         column: Its column in the correlations.
         selection: Statistics that select the unit.
-        heldout: Statistics of another text, which score it without selection bias.
     """
     best = {key: values[:, column].abs().max(0) for key, values in selection.correlations.items()}
     layer, variable = max(best, key=lambda key: float(best[key].values))
     unit = int(best[layer, variable].indices)
-    selected, scored = (
-        round(float(statistics.correlations[layer, variable][unit, column]), 4)
-        for statistics in (selection, heldout)
-    )
+    correlation = float(selection.correlations[layer, variable][unit, column])
+    return SelectedUnit(feature, column, layer, variable, unit, round(correlation, 4))
+
+
+def score_unit(
+    model: CharLM, selected: SelectedUnit, heldout: ActivationStatistics, feature: Tensor
+) -> FeatureUnit:
+    """Return a unit with what it does on another text, which scores it without selection bias.
+
+    Args:
+        model: Its model.
+        selected: The unit.
+        heldout: Statistics of that text.
+        feature: Values of the feature there, (length, NUM_STREAMS).
+    """
+    layer, variable, unit = selected.layer, selected.variable, selected.unit
+    correlation = float(heldout.correlations[layer, variable][unit, selected.column])
+    descriptions = model.cells[layer].gate_descriptions
+    series = heldout.series[layer, unit]
     return FeatureUnit(
-        feature=feature,
+        feature=selected.feature,
         layer=layer + 1,
         unit=unit + 1,
         variable=variable,
-        selection_correlation=selected,
-        heldout_correlation=scored,
+        selection_correlation=selected.correlation,
+        heldout_correlation=round(correlation, 4),
+        in_episodes=summarize_episodes(
+            feature.numpy(),
+            series[variable].numpy(),
+            {
+                name: (descriptions[name], series[name].numpy())
+                for name in shown_gates(model, layer)
+            },
+        )
+        if selected.feature in EPISODIC_FEATURES
+        else None,
     )
 
 
 @torch.inference_mode()
 def collect_statistics(
-    model: CharLM, ids: TokenIds, features: Sequence[FeatureValues], tick: ProgressCallback
+    model: CharLM,
+    ids: TokenIds,
+    features: Sequence[FeatureValues],
+    tick: ProgressCallback,
+    units: Sequence[tuple[int, int]] = (),
 ) -> ActivationStatistics:
     """Read a text in parallel streams from the initial state and collect statistics.
 
@@ -137,6 +185,7 @@ def collect_statistics(
         ids: Text as the model knows it, (length,).
         features: Values of each feature in the streams, one stream after another.
         tick: Gets the number of tokens read since.
+        units: Layer and unit, from 0, of those whose values are returned.
     """
     length = len(ids) // NUM_STREAMS
     text = to_streams(ids, length)
@@ -145,6 +194,7 @@ def collect_statistics(
     states: dict[VariableKey, list[Tensor]] = {}
     closed: dict[VariableKey, list[Tensor]] = {}
     open_: dict[VariableKey, list[Tensor]] = {}
+    gates: dict[tuple[int, int, str], list[Tensor]] = {}
     state = model.initial_state(NUM_STREAMS)
     for chunk in text.split(CHUNK_LENGTH):
         with capture_activations(model) as activations:
@@ -152,13 +202,22 @@ def collect_statistics(
         for layer, layer_activations in enumerate(activations):
             for variable, values in layer_activations.states.items():
                 states.setdefault((layer, variable), []).append(values.flatten(0, 1).cpu())
-            for variable in model.cells[layer].gate_descriptions:
+            for variable in shown_gates(model, layer):
                 gate = layer_activations.gates[variable].flatten(0, 1).cpu()
                 key = (layer, variable)
                 closed.setdefault(key, []).append((gate < CLOSED_BELOW).double().sum(0))
                 open_.setdefault(key, []).append((gate > OPEN_ABOVE).double().sum(0))
+                for unit in (unit for unit_layer, unit in set(units) if unit_layer == layer):
+                    gates.setdefault((layer, unit, variable), []).append(gate[:, unit])
         tick(chunk.numel())
     num_tokens = text.numel()
+    series: dict[tuple[int, int], UnitSeries] = {unit: {} for unit in units}
+    for (layer, unit, variable), chunks in gates.items():
+        series[layer, unit][variable] = torch.cat(chunks).view(-1, NUM_STREAMS)
+    for layer, unit in series:
+        for variable in (name for state_layer, name in states if state_layer == layer):
+            column = torch.cat([chunk[:, unit] for chunk in states[layer, variable]])
+            series[layer, unit][variable] = column.view(-1, NUM_STREAMS)
     return ActivationStatistics(
         correlations={
             key: standardize(torch.cat(chunks).double()).T @ targets / num_tokens
@@ -166,7 +225,14 @@ def collect_statistics(
         },
         closed={key: torch.stack(counts).sum(0) / num_tokens for key, counts in closed.items()},
         open={key: torch.stack(counts).sum(0) / num_tokens for key, counts in open_.items()},
+        series=series,
     )
+
+
+def shown_gates(model: CharLM, layer: int) -> list[str]:
+    """Return the gates of a layer, from 0, in their order, without the candidate."""
+    cell = model.cells[layer]
+    return [name for name in ordered_gates(cell) if name in cell.gate_descriptions]
 
 
 def to_streams(values: TokenIds | FeatureValues, length: int) -> Tensor:

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from charlm.data.delimiters import open_delimiters
 
+# Features that begin at a character, last for some, and end.
+EPISODIC_FEATURES = ("inside a quote", "bracket depth", "indentation", "end of a word")
 FeatureValues = NDArray[np.float64]  # (length,), after each character
 
 

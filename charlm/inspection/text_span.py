@@ -15,12 +15,12 @@ class TextSpan(NamedTuple):
     tokens: list[str]  # as displayed
 
 
-def span_from_string(text: str, max_tokens: int, vocabulary: Vocabulary) -> TextSpan:
-    """Return the beginning of a string."""
-    ids = np.array(vocabulary.encode(text)[:max_tokens], np.int64)
+def span_from_string(text: str, vocabulary: Vocabulary) -> TextSpan:
+    """Return a string as a span."""
+    ids = np.array(vocabulary.encode(text), np.int64)
     if vocabulary.kind == "bytes":
         return TextSpan(ids, list(map(format_byte, ids)))
-    return TextSpan(ids, list(text[:max_tokens]))
+    return TextSpan(ids, list(text))
 
 
 def span_from_corpus(

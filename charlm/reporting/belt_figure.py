@@ -63,10 +63,9 @@ def render_belt_svg(report: InspectionReport) -> bytes:
 
 
 def _ordered(unit: UnitTrace) -> list[ActivationTrace]:
-    """Return the state, then the gates, then candidate and output; a cell without a state: it."""
+    """Return the state, or else the output, then the others in their order."""
     state = next((trace for trace in unit.traces if trace.description == "state"), unit.traces[-1])
-    rest = [trace for trace in unit.traces if trace is not state]
-    return [state, *sorted(rest, key=lambda trace: trace.kind != "gate")]
+    return [state, *(trace for trace in unit.traces if trace is not state)]
 
 
 def _heights(unit: UnitTrace) -> list[float]:

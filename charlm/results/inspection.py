@@ -1,4 +1,4 @@
-"""Inspection report: bits per token, and activations of units and gates on a text."""
+"""Inspection report: models on a text, their difference, and what a word in it changes."""
 
 from typing import Literal
 
@@ -38,6 +38,28 @@ class LayerEquations(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     docstring: str  # of the cell, up to its parameters
 
 
+class GateInEpisodes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Means of a gate where a feature of the text begins, while it lasts, and elsewhere."""
+
+    variable: str  # of the cell's equations
+    description: str  # of the gate
+    at_start: float  # at the character of the episode where the unit changes
+    inside: float | None  # at their other characters; None: each has one character
+    outside: float  # at characters of no episode
+
+
+class UnitEpisodes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A unit during the episodes of a feature, such as quotes, on the test split."""
+
+    episodes: int
+    median_length: float  # characters of an episode
+    delay: int  # characters after the first at which it changes most: 0 or 1
+    change_at_start: float  # mean change of the variable up to there, in standard deviations
+    change_error: float  # standard error of that mean
+    median_hold: float  # characters from there on for which it stays on its side of the midpoint
+    gates: list[GateInEpisodes]
+
+
 class FeatureUnit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The unit that correlates most with a feature of the text; layers and units count from 1."""
 
@@ -47,6 +69,7 @@ class FeatureUnit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     variable: str  # of the cell's equations
     selection_correlation: float  # on the validation split, where the unit was selected
     heldout_correlation: float  # on the test split
+    in_episodes: UnitEpisodes | None = None  # None: too few, or the feature has no beginning
 
 
 class GateSaturation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,19 +92,92 @@ class UnitSurvey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     saturation: list[GateSaturation]  # on the validation split
 
 
-class InspectionReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Result of `charlm inspect`."""
+class InspectedModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model on a text: the cost of each token, and its units."""
 
     run: str  # name of the run
     cell: str
     citation: str  # of the cell
     equations: list[LayerEquations]
     weights_sha256: str
-    text: InspectedText
     vocabulary_kind: str  # "chars" or "bytes"
-    protocol: str  # "one-stream"
     tokens: list[str]  # a byte that is not ASCII is written \xNN
     is_unknown: list[bool]  # True for a token outside of the vocabulary
     bits: list[float]  # cost of each token
     survey: UnitSurvey | None  # None: a held-out split is too short
     units: list[UnitTrace]
+
+
+class WordDifference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Cost of a word to both models."""
+
+    word: str
+    start: int  # index of its first character
+    bits: float  # to the run
+    other_bits: float  # to the other run
+    is_unknown: bool  # True if one of the models does not know one of its characters
+
+
+class ModelComparison(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A second model on the same text, compared character by character."""
+
+    other: InspectedModel
+    characters: list[str]  # of the text; a byte that is no part of one is written \xNN
+    bits: list[float]  # cost of each character to the run; of bytes: their sum
+    other_bits: list[float]
+    words: list[WordDifference]  # that differ most, the largest difference first
+    has_same_splits: bool  # whether both were trained on the same split of the same text
+
+
+class DependentCharacter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A character that costs more without the word."""
+
+    index: int
+    character: str
+    change: float  # bits more
+    error: float  # standard error over the replacements
+
+
+class ChangeByDistance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Change of the characters at a range of distances behind the word."""
+
+    first: int  # 1: the character right behind it
+    last: int
+    change: float  # bits more, of all of them
+    error: float  # standard error over the replacements
+
+
+class ModelChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Cost of the text to a model without the word, less the cost with it."""
+
+    run: str  # name of the run
+    change: float  # bits more, of all characters behind the word
+    error: float  # standard error over the replacements
+    changes: list[float]  # bits more of each character; 0 up to the end of the word
+    errors: list[float]
+    by_distance: list[ChangeByDistance]
+    num_dependent: int  # characters that cost at least 0.1 bits and 3 standard errors more
+    characters: list[DependentCharacter]  # of them the 12 with the largest change, it first
+
+
+class BlankedWord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A word of the text that was replaced, and what that changes behind it."""
+
+    word: str
+    start: int  # index of its first character
+    end: int  # index of the first character behind it
+    occurrence: int  # which one was replaced, counted from 1
+    occurrences: int  # of the word in the text
+    replaced_by: Literal["words", "passages"]  # of its form, or any of its length
+    replacements: list[str]  # from the training text of the run
+    characters: list[str]  # of the text
+    models: list[ModelChange]
+
+
+class InspectionReport(InspectedModel, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Result of `charlm inspect`."""
+
+    text: InspectedText
+    protocol: str  # "one-stream"
+    comparison: ModelComparison | None = None  # with a second run
+    blanked: BlankedWord | None = None  # with --blank

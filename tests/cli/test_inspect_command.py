@@ -64,9 +64,12 @@ def test_text_is_truncated_by_bytes(tmp_path: Path, book: Path) -> None:
 
 
 def test_units_are_parsed_once_each() -> None:
-    assert parse_units("") == [] and parse_units("2:31, 1:7,2:31") == [(2, 31), (1, 7)]
+    assert parse_units("", "--units") == [] and parse_units("2:31, 1:7,2:31", "--units") == [
+        (2, 31),
+        (1, 7),
+    ]
     for wrong in ("7", "1:x", "1:2,", "-1:2"):
         with pytest.raises(ConfigError, match="LAYER:UNIT"):
-            parse_units(wrong)
+            parse_units(wrong, "--units")
     with pytest.raises(ConfigError, match="8 at most"):
-        parse_units(",".join(f"1:{unit}" for unit in range(1, 10)))
+        parse_units(",".join(f"1:{unit}" for unit in range(1, 10)), "--units")

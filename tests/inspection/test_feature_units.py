@@ -11,6 +11,7 @@ from charlm.inspection import feature_units
 from charlm.inspection.feature_units import survey_units
 from charlm.progress import ignore
 from charlm.reporting.html.inspect import render_inspection
+from charlm.reporting.wording.inspection import describe_feature_unit
 
 
 def test_unit_that_counts_brackets_is_found(
@@ -37,6 +38,13 @@ def test_unit_that_counts_brackets_is_found(
     (unit,) = [unit for unit in survey.feature_units if unit.feature == "bracket depth"]
     assert (unit.layer, unit.unit, unit.variable) == (1, 5, "c")
     assert unit.selection_correlation > 0.99 and unit.heldout_correlation > 0.99
+    episodes = unit.in_episodes
+    assert episodes is not None and episodes.episodes > 100 and episodes.change_at_start > 0.5
+    assert [gate.variable for gate in episodes.gates] == ["f", "i", "o"]
+    assert episodes.gates[0].at_start > 0.99  # the forget gate is always open
+    caption = describe_feature_unit(unit)
+    assert "It is high where more brackets are open (correlation +1.00" in caption
+    assert "after a bracket opens, and stays high for" in caption
     assert survey.missing_features == ["inside a quote", "indentation"]
     monkeypatch.setattr(feature_units, "MIN_CORRELATION", 0.98)
     strict = survey_units(model, corpus, run.vocabulary, ignore)

@@ -55,14 +55,15 @@ def test_browser_shows_every_cell_of_the_page(
     chromium.see(path, width, scheme)
     assert chromium.ask("document.documentElement.scrollWidth") <= width
     boxes = chromium.ask(
-        "[...document.querySelectorAll('.map i, .map s')]"
+        "[...document.querySelectorAll('.map svg, .map s')]"
         ".map(cell => cell.getBoundingClientRect()).map(box => [box.left, box.right, box.height])"
     )
-    assert len(boxes) == 6 * len(text)
+    blocks = -(-len(text) // 32)
+    assert len(boxes) == len(text) + 5 * blocks  # letters; c, f, z, o and h of each block
     assert all(0 < left < right - 8 < width and height > 12 for left, right, height in boxes)
     strong, weak = (
         chromium.ask(f"getComputedStyle(document.querySelector('.ramp .{name}')).backgroundColor")
-        for name in ("g10", "g0")
+        for name in ("s10", "s0")
     )
     assert strong != weak
     assert not chromium.heard("Log.entryAdded")
