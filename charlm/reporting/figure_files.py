@@ -44,7 +44,12 @@ INK = "#222222"
 INCHES = 6.0, 3.6  # width and height
 PNG_DPI = 200
 KINDS = ("svg", "pdf", "png")
-FILE_STYLE = {**STYLE, "font.size": 11, "pdf.fonttype": 42}  # TrueType, which journals ask for
+FILE_STYLE = {
+    **STYLE,
+    **{name: INK for name, value in STYLE.items() if value == FOREGROUND_PLACEHOLDER},
+    "font.size": 11,
+    "pdf.fonttype": 42,  # TrueType, which journals ask for
+}
 TITLE_SIZE, TITLE_COLUMNS = 10, 76
 PAINTED = ("color", "facecolor", "edgecolor")  # properties that have colors
 
