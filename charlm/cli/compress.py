@@ -25,7 +25,7 @@ CODING_RUN = Annotated[
     typer.Option(
         "--run",
         metavar="RUN",
-        help="Directory of the run whose model codes.",
+        help="Directory of the run.",
         show_default=False,
         callback=check_runs_exist,
         autocompletion=complete_run,
