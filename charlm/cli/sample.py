@@ -166,8 +166,13 @@ def sample_command(
     from charlm.evaluation.session import WritingSession
     from charlm.execution.device import select_device
     from charlm.execution.signals import raise_pending
+    from charlm.models.token_step import generation_kernel
     from charlm.reporting.terminal.notes import print_unknown
-    from charlm.reporting.terminal.samples import print_novelty, print_sampling_notes
+    from charlm.reporting.terminal.samples import (
+        print_novelty,
+        print_sampling_notes,
+        print_step_kernel,
+    )
     from charlm.runs.restore import load_model
     from charlm.runs.run import load_run
 
@@ -185,6 +190,9 @@ def sample_command(
     opened = load_run(run, trust_cell)
     select_device("cpu", 1)
     _, model = load_model(opened, checkpoint, kernel, "cpu", 1)
+    writes = generation_kernel(model)
+    if writes.reason:
+        print_step_kernel(writes.name, writes.reason)
     vocabulary = opened.vocabulary
     prompt_bytes = read_prompt() if prompt == "-" else os.fsencode(prompt)
     prompt_text = prompt_bytes.decode("utf-8", "surrogateescape")  # whatever the locale is
@@ -209,7 +217,7 @@ def sample_command(
         found = measure_novelty(opened, ids, corpus or (), make_progress())
     for sample, overlap in zip(samples, found, strict=False):
         if json:
-            result = describe_sample(sample, prompt_text, model.kernel, settings, overlap)
+            result = describe_sample(sample, prompt_text, writes.name, settings, overlap)
             console.print_json(msgspec.to_builtins(result))
             continue
         if num_samples > 1:

@@ -21,6 +21,7 @@ from charlm.evaluation.sample_writer import (
 from charlm.evaluation.sampling import SamplingSettings, check_sampling
 from charlm.execution.device import select_device
 from charlm.models.char_lm import CharLM
+from charlm.models.token_step import generation_kernel
 from charlm.progress import NoProgress, Progress
 from charlm.results.samples import GeneratedSample, Novelty
 from charlm.runs.checkpoint import CheckpointName
@@ -172,6 +173,7 @@ def generate_samples(
         raise ConfigError("cannot sample: numbers of samples and log-probabilities are 0 or more")
     device, _ = select_device(device, threads)
     _, model = load_model(run, checkpoint, kernel, device, threads)
+    writes = generation_kernel(model)
     samples = list(
         iter_samples(model, run.vocabulary, prompt, num_chars, num_samples, settings, logprobs)
     )
@@ -179,7 +181,7 @@ def generate_samples(
     if novelty:
         found = measure_novelty(run, [sample.tokens for sample in samples], sources, progress)
     return [
-        describe_sample(sample, prompt, model.kernel, settings, overlap)
+        describe_sample(sample, prompt, writes.name, settings, overlap)
         for sample, overlap in zip(samples, found, strict=True)
     ]
 

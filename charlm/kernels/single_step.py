@@ -1,7 +1,7 @@
 """Single steps of a cell over streams, token by token, as they are used to generate text."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -55,12 +55,27 @@ class TokenReader:
         self.states = [self.states[stream] for stream in streams]
 
 
-def make_token_reader(kernel: str, cell: Cell, table: Tensor, state: State) -> ReadTokens:
-    """Return the fastest way to take single steps that belongs to a kernel.
+class StepKernel(NamedTuple):
+    """Kernel that takes single steps."""
+
+    name: Literal["compiled", "loop"]
+    reason: str = ""  # why it is not compiled
+
+
+def single_step_kernel(kernel: str, cell: Cell) -> StepKernel:
+    """Return the fastest kernel for single steps that belongs to a kernel.
 
     A kernel for whole sequences gains nothing here: then it is the cell's own step, as it is for
     cells that are compiled in parts only.
     """
-    if kernel == "compiled" and not isinstance(single_token_code(cell), str):
+    if kernel != "compiled":
+        return StepKernel("loop", f"{kernel} is for whole sequences")
+    code = single_token_code(cell)
+    return StepKernel("loop", code) if isinstance(code, str) else StepKernel("compiled")
+
+
+def make_token_reader(kernel: str, cell: Cell, table: Tensor, state: State) -> ReadTokens:
+    """Return the reader of streams by `single_step_kernel`."""
+    if single_step_kernel(kernel, cell).name == "compiled":
         return CompiledTokenReader(cell, table, state)
     return TokenReader(cell, table, state)

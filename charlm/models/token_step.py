@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from charlm.cells.base import Cell, State
+from charlm.kernels.single_step import StepKernel, single_step_kernel
 from charlm.models.char_lm import CharLM
 
 
@@ -57,3 +58,8 @@ class TokenStep(Cell):
             h = block.post_cell(h, None, new[0])
             after += new
         return model.predict(model.norm(h)), *after
+
+
+def generation_kernel(model: CharLM) -> StepKernel:
+    """Return the kernel that writes text with a model, token by token; it is set to eval mode."""
+    return single_step_kernel(model.kernel, TokenStep(model.eval()))

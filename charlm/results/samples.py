@@ -54,7 +54,7 @@ class GeneratedSample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     tokens: int  # of the text: characters, or bytes if the vocabulary is of bytes
     sample: int  # number of the sample, from 0
     seed: int  # seed of the random numbers
-    kernel: str  # kernel of the model
+    kernel: str  # kernel that wrote the text: compiled, or loop for the cells' own steps
     finish_reason: Literal["length", "stop"]  # all tokens were generated, or a stop string came
     stop: str | None  # the stop string that came
     logprobs: tuple[TokenLogprob, ...] | None = None  # of each token of the text, with --logprobs

@@ -14,7 +14,7 @@ from charlm.evaluation.scoring import iter_token_nll, token_nll
 from charlm.kernels.compiled.single_token import CompiledTokenReader, single_token_code
 from charlm.kernels.registry import supported_kernels
 from charlm.models.char_lm import CharLM
-from charlm.models.token_step import TokenStep
+from charlm.models.token_step import TokenStep, generation_kernel
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,11 @@ def test_all_layers_are_one_compiled_function(cell: str, block: str, is_compiled
     sizes = {"num_layers": 2, "hidden_size": 16, "embedding_dim": 16}
     model = CharLM(validate_config({"cell": cell, "block": block, **sizes}), 9).eval()
     assert isinstance(single_token_code(TokenStep(model)), str) != is_compiled
+    model.kernel = "compiled"
+    writes = generation_kernel(model)
+    assert (writes.name, not writes.reason) == (("loop", "compiled")[is_compiled], is_compiled)
+    model.kernel = "native"
+    assert generation_kernel(model) == ("loop", "native is for whole sequences")
 
 
 def test_token_that_is_not_in_the_table_is_an_error() -> None:

@@ -22,6 +22,11 @@ def print_sampling_notes(stop: Sequence[str], temperature: float, num_samples: i
         )
 
 
+def print_step_kernel(kernel: str, reason: str) -> None:
+    """Print which kernel writes the text, and why it is not a compiled one."""
+    print_message(f"note: kernel {kernel} writes the text, by the cells' own steps: {reason}")
+
+
 def print_novelty(novelty: Novelty, vocabulary_kind: str) -> None:
     """Print the overlap of a sample with the training text."""
     print_result("\n".join(describe_novelty(novelty, vocabulary_kind)))
