@@ -8,7 +8,7 @@ cells   the same at the shape of a comparison: 100,000 parameters, 8 streams, wi
 zoo     every cell with the LSTM's parameters: its time against the LSTM's, and against the loop of
         its paper (each token by itself, with autograd)
 scan    cells that are linear in their state, 1,024 tokens at once, against their loop
-write   one stream, token by token: nn's module against ours
+write   one stream, token by token: nn's module against ours, and the products alone
 score   exact evaluation of one stream: PyTorch's own kernel against ours
 extras  cost of progress, logging and checkpoints in a run
 linear  time per token as windows, texts and steps grow

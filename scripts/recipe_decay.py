@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from recipes import CHARACTERS, SOURCE, adopted, advance, start_setting, validate
+from recipe_settings import CHARACTERS, SOURCE, adopted, start_setting
+from recipes import advance, validate
 
 from charlm.comparison.budget_matching import SizeSearch, with_hidden_size
 from charlm.config import Config, validate_config

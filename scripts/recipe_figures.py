@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 from figures import standalone_svg
-from recipes import FIRST_CELLS, SOURCE, Outcome, Setting, adopted, read_runs, start_setting
+from recipe_settings import FIRST_CELLS, SOURCE, Outcome, Setting, adopted, start_setting
+from recipes import read_runs
 
 from charlm.recipes import BASE_CHARACTERS, BASE_PARAMETERS, get_recipe
 from charlm.reporting.figures import FigureSpec, Series, draw_figure, make_legend

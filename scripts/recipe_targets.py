@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 
 import torch
-from recipes import FIRST_CELLS, SOURCE, advance
+from recipe_settings import FIRST_CELLS, SOURCE
+from recipes import advance
 
 from charlm.comparison.budget_matching import SizeSearch, with_hidden_size
 from charlm.config import Config, validate_config

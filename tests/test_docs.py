@@ -30,7 +30,9 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def load_script(name: str) -> ModuleType:
-    """Import a file of scripts/."""
+    """Import a file of scripts/, which may import others there."""
+    if str(ROOT / "scripts") not in sys.path:
+        sys.path.insert(0, str(ROOT / "scripts"))
     spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -135,19 +137,47 @@ def parse(command: Any, words: list[str], parent: Any = None) -> None:
         parse(subcommand, [name, *arguments], context)
 
 
-def test_links_of_docs_resolve() -> None:
-    for page in PAGES:
-        text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.S | re.M)
-        for target in re.findall(r"\]\(([^)\s]+)\)", text):
-            if target.startswith(("http", "#")):
-                continue
-            assert (page.parent / target.partition("#")[0]).exists(), (page.name, target)
+def anchors(page: str) -> set[str]:
+    """Return the anchors of a page's headings, as code hosts and the site make them."""
+    found: set[str] = set()
+    text = re.sub(r"^```.*?^```", "", page, flags=re.S | re.M)
+    for heading in re.findall(r"^#+ +(.*?) *#*$", text, re.M):
+        plain = re.sub(r"[`*]|\]\([^)]*\)|!?\[", "", heading).lower()
+        anchor = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
+        number = sum(1 for known in found if re.fullmatch(rf"{re.escape(anchor)}(-\d+)?", known))
+        found.add(f"{anchor}-{number}" if number else anchor)
+    return found
 
 
-def test_anchors_of_reference_resolve() -> None:
-    page = (ROOT / "docs" / "reference" / "files.md").read_text()
-    sections = {name.lower() for name in re.findall(r"^### (\w+)$", page, re.M)}
-    assert set(re.findall(r"\]\(#(\w+)\)", page)) <= sections
+def broken_links(page: Path) -> list[str]:
+    """Return the relative links and anchors of a page that lead nowhere."""
+    text = re.sub(r"^```.*?^```|`[^`\n]*`", "", page.read_text(), flags=re.S | re.M)
+    targets = re.findall(r"\]\(([^)\s]+)[^)]*\)", text) + re.findall(
+        r'(?:href|src)="([^"]+)"', text
+    )
+    broken = []
+    for target in targets:
+        if re.match(r"\w+:", target):  # of the web
+            continue
+        name, _, anchor = target.partition("#")
+        file = (page.parent / name) if name else page
+        is_broken = not file.exists() or (anchor and anchor not in anchors(file.read_text()))
+        broken += [target] * bool(is_broken)
+    return broken
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_and_anchors_resolve(page: Path) -> None:
+    assert not broken_links(page)
+
+
+def test_broken_links_are_found(tmp_path: Path) -> None:
+    (tmp_path / "other.md").write_text("# One: `two` & three\n\n## Twice\n\n## Twice\n")
+    page = tmp_path / "page.md"
+    links = ["other.md", "other.md#one-two--three", "other.md#twice-1", "#here", "https://x.y/z"]
+    bad = ["missing.md", "other.md#four", "other.md#twice-2", "#there", "missing.svg"]
+    page.write_text("# Here\n" + "".join(f"[a]({link}) ![b]({link})\n" for link in links + bad))
+    assert broken_links(page) == [link for link in bad for _ in range(2)]
 
 
 def test_every_figure_is_shown_by_a_page() -> None:

@@ -4,16 +4,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import msgspec
 import pytest
-from typer.main import get_command
 
-from charlm.cli.config_file import NOT_IN_FILES
-from charlm.cli.main import app
 from charlm.comparison import compare as comparisons
-from charlm.comparison.request import OWN_SETTINGS, ComparisonRequest
-from charlm.comparison.settings_file import IGNORED, ComparisonArguments, read_comparison_file
-from charlm.config import Config
+from charlm.comparison.request import ComparisonRequest
+from charlm.comparison.settings_file import read_comparison_file
 from charlm.errors import ConfigError
 
 TEXT = """
@@ -92,16 +87,3 @@ def test_file_gives_settings_and_arguments(
 def test_bad_keys_and_values_name_the_line(tmp_path: Path, text: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         read_comparison_file(write(tmp_path, text))
-
-
-def test_file_may_have_what_the_command_takes() -> None:
-    command: Any = get_command(app).commands["compare-cells"]  # type: ignore[attr-defined]
-    options = {str(parameter.name) for parameter in command.params} - NOT_IN_FILES
-    options = {"text" if name == "texts" else name for name in options}
-    settings = set(Config.__struct_fields__) - {*OWN_SETTINGS, "threads"}
-    assert options == settings | set(ComparisonArguments.__struct_fields__) | set(IGNORED)
-    defaults = {parameter.name: parameter.default for parameter in command.params}
-    for name, value in msgspec.structs.asdict(ComparisonArguments()).items():
-        if name not in ("device", "out"):
-            text = ",".join(value) if isinstance(value, tuple) else value
-            assert defaults[name] == text, name
