@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from compression.texts import FILES
 from conftest import TINY, charlm
+from lossless_files import FILES
 
 import charlm as api
 from charlm.compression import coder
