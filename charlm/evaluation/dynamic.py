@@ -46,12 +46,12 @@ def check_dynamic_settings(settings: DynamicSettings) -> None:
     """Raise ConfigError if a setting of dynamic evaluation has no meaning."""
     if not settings.rate > 0:
         raise ConfigError(
-            f"cannot use a dynamic rate of {settings.rate:g}: it must be above 0. Try 0.002"
+            f"cannot use a dynamic rate of {settings.rate:g}: it must be above 0. Try 0.004"
         )
     if not 0 <= settings.decay < 1:
         raise ConfigError(
             f"cannot use a dynamic decay of {settings.decay:g}: it must be at least 0 and below 1. "
-            "Try 0.003"
+            "Try 0.005"
         )
     if settings.segment < 1:
         raise ConfigError(
@@ -132,7 +132,7 @@ def iter_dynamic_nll(
             for parameter, gradient, step, decay, start in zip(
                 model.parameters(), gradients, steps, decays, static, strict=True
             ):
-                parameter.sub_(step * gradient).add_(decay * (start - parameter))
+                parameter.add_(decay * (start - parameter) - step * gradient)
         count(len(segment))
 
 

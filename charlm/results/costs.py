@@ -41,8 +41,8 @@ class CostsByClass(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class DynamicSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of dynamic evaluation."""
 
-    rate: float = 0.002  # learning rate
-    decay: float = 0.003  # part of the way back to the static weights, after each segment
+    rate: float = 0.004  # learning rate
+    decay: float = 0.005  # part of the way back to the static weights, after each segment
     segment: int = 20  # tokens that are scored, then learnt, at a time
 
 

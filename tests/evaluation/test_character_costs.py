@@ -50,7 +50,7 @@ def test_records_sum_to_the_score_and_describe_the_prediction(
     assert math.fsum(cost.share_of_bits for cost in report.by_class.classes) == pytest.approx(1)
     # By the definition of each field, for the first character that is known.
     model = run.model().double()
-    logits = model.next_token_logits(model.initial_state(1))[0].double()
+    logits = model.next_token_logits(model.initial_state(1))[0].detach()
     probabilities = logits.softmax(0)
     target = run.vocabulary.encode(TEXT[0])[0]
     first = records[0]

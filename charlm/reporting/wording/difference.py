@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from charlm.console import escape_control_characters
 from charlm.reporting.formatting import format_with_interval, pluralize
 from charlm.results.difference import GroupDifference, PassageDifference, RunDifference
 
@@ -101,7 +102,8 @@ def passage_line(passage: PassageDifference, context: int) -> str:
     """
     text = "".join(item.character for item in passage.characters)
     before, after = passage.before[-context:], passage.after[:context]
-    return "".join(VISIBLE.get(character, character) for character in f"{before}⟦{text}⟧{after}")
+    line = "".join(VISIBLE.get(character, character) for character in f"{before}⟦{text}⟧{after}")
+    return escape_control_characters(line)
 
 
 def signed(value: float, decimals: int = 3) -> str:
