@@ -16,6 +16,7 @@ from charlm.results import (
     costs,
     difference,
     doctor,
+    export,
     inspection,
     metrics,
     probe_plan,
@@ -145,6 +146,14 @@ DIRECTORIES = (
         (File("FILE.jsonl", "One line per character or byte.", (costs.CharacterRecord,)),),
     ),
     Directory(
+        "An exported model: `charlm export RUN DIR`",
+        (
+            File("config.json", "Size and settings of the model.", (export.ExportedConfig,)),
+            File("graph.json", "What the model computes, as data.", (export.ModelGraph,)),
+            File("vocabulary.json", "Tokens and their ids.", (Vocabulary,)),
+        ),
+    ),
+    Directory(
         "An artificial corpus: `python scripts/grammar.py write CORPUS.txt`",
         (File("CORPUS.json", "Grammar and exact entropy.", (text.AgreementRecord,)),),
     ),
@@ -170,6 +179,7 @@ PRINTED: dict[str, StructClass] = {
     "charlm eval": run.EvaluationReport,
     "charlm compress": compression.CompressionReport,
     "charlm decompress": compression.DecompressionReport,
+    "charlm export": export.ExportReport,
     "charlm sample": samples.GeneratedSample,
     "charlm cells": cells.CellList,
     "charlm cells show": cells.CellListing,

@@ -14,7 +14,7 @@ from charlm.exporting.model_card import CardFacts, model_card
 from charlm.exporting.numpy_reader import CharLM as NumpyReader
 from charlm.exporting.numpy_reader import read_safetensors
 from charlm.exporting.onnx_file import OnnxReader
-from charlm.exporting.parity import check_parity
+from charlm.exporting.parity import check_parity, reference_logits
 from charlm.exporting.trace import GRAPH_FORMAT, trace_model
 from charlm.models.char_lm import CharLM
 from charlm.results.export import (
@@ -75,7 +75,7 @@ def export(
         "model.safetensors": weights,
         "vocabulary.json": run.metadata["vocabulary.json"],
     }
-    parity = _verify(model, graph, contents, onnx)
+    parity = verify(model, graph, contents, onnx)
     facts = _card_facts(run, loaded, has_onnx=onnx)
     contents["README.md"] = model_card(facts).encode()
     files.make_directory(directory.absolute().parent)
@@ -103,18 +103,30 @@ def _trace(model: CharLM, cell: str) -> ModelGraph:
         ) from None
 
 
-def _verify(
+def verify(
     model: CharLM, graph: ModelGraph, contents: dict[str, bytes], onnx: bool
 ) -> tuple[ParityCheck, ...]:
-    """Read the files back and compare the logits; add the files of ONNX."""
+    """Read the files back and compare the logits with those of the loop.
+
+    Args:
+        model: Model with the kernel `loop`, in float32.
+        graph: Its graph.
+        contents: Files that the numpy reader needs, by name. Those of ONNX are added.
+        onnx: Whether to write ONNX.
+
+    Raises:
+        ConfigError: The logits differ.
+    """
     with TemporaryDirectory() as name:
         folder = Path(name)
         for file, data in contents.items():
             (folder / file).write_bytes(data)
         reader, exact = NumpyReader(folder), NumpyReader(folder, "float64")
+        exact_logits = reference_logits(model, "float64")
+        references = reference_logits(model, "float32")
         checks = [
-            check_parity(model, exact.logits_of_ids, "numpy", "float64"),
-            check_parity(model, reader.logits_of_ids, "numpy", "float32"),
+            check_parity(exact_logits, exact.logits_of_ids, "numpy", "float64"),
+            check_parity(references, reader.logits_of_ids, "numpy", "float32"),
         ]
         if onnx:
             logits, state = reader.first
@@ -124,7 +136,7 @@ def _verify(
             for file in ("model.onnx", "start.onnx"):
                 (folder / file).write_bytes(contents[file])
             read_tokens = OnnxReader(folder).read_tokens
-            checks.append(check_parity(model, read_tokens, "onnxruntime", "float32"))
+            checks.append(check_parity(references, read_tokens, "onnxruntime", "float32"))
     return tuple(checks)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from charlm.cells.loader import citation, get_cell
-from charlm.cells.names import cell_label
+from charlm.cells.names import cell_label, parse_custom_cell
 from charlm.config import BUDGETS, Config, describe_block, option_metadata
 from charlm.data.vocabulary import Vocabulary
 from charlm.results.run import RunRecord, Score, ScoredSplit
@@ -34,17 +34,19 @@ In a program, from this folder:
 In PyTorch, with charlm:
 
     import json
+    from pathlib import Path
 
     import charlm
     import torch
     from charlm.models.char_lm import CharLM
     from safetensors.torch import load_file
 
-    config, vocabulary = (json.load(open(f"{{name}}.json")) for name in ("config", "vocabulary"))
+    config = json.loads(Path("config.json").read_bytes())
+    tokens = json.loads(Path("vocabulary.json").read_bytes())["tokens"]
     settings = {{name: config[name] for name in {settings}}}
     model = CharLM(charlm.Config(**settings), config["vocab_size"]).eval()
     model.load_state_dict(load_file("model.safetensors"))
-    ids = torch.tensor([[vocabulary["tokens"].index(ord(c))] for c in "{prompt}"])
+    ids = torch.tensor([[tokens.index(ord(c))] for c in "{prompt}"])
     logits, state = model(ids, model.initial_state(1))  # (time, 1, vocab_size)
 """
 CUSTOM_CELL = """
@@ -244,4 +246,6 @@ def describe_cell(cell: str) -> str:
     lines = cleandoc(cell_type.__doc__ or "").splitlines()
     equations = "\n".join(f"    {line}".rstrip() for line in lines)
     paper = citation(cell_type)
+    if parse_custom_cell(cell) is None:
+        paper += f" As BibTeX: `charlm cells bibtex {cell}`."
     return f"{paper}\n\n{equations}" if paper else equations

@@ -5,6 +5,7 @@ They are the operators of the ATen library, to which PyTorch reduces what a prog
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from charlm.exporting.graph_builder import GraphBuilder, Operand, UnsupportedStep, Value, kind_of
 from charlm.exporting.torch_shapes import SHAPE_RULES, Rule
@@ -206,6 +207,11 @@ def _var(
     centred = b.apply("sub", x, b.reduce("mean", x, axes, True))
     total = b.reduce("sum", b.apply("mul", centred, centred), axes, keepdim)
     return b.apply("div", total, math.prod(x.shape[axis] for axis in axes) - float(correction))
+
+
+@rule("std")
+def _std(b: GraphBuilder, x: Value, *args: Any, **kwargs: Any) -> Value:
+    return b.apply("sqrt", _var(b, x, *args, **kwargs))
 
 
 @rule("native_layer_norm")
