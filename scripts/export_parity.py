@@ -16,13 +16,14 @@ from charlm.exporting.trace import trace_model
 from charlm.models.build import build_char_lm
 from charlm.storage.json_files import encode_json
 
-SIZE = {"hidden_size": 64, "embedding_dim": 32, "num_layers": 2}
 VOCABULARY = Vocabulary("chars", tuple(range(32, 96)))
 
 
 def parity_row(cell: str) -> str:
     """Return the row of a cell: two layers, random weights, a learned initial state."""
-    config = Config(cell=cell, initial_state="learned", **SIZE)
+    config = Config(
+        cell=cell, initial_state="learned", hidden_size=64, embedding_dim=32, num_layers=2
+    )
     model = build_char_lm(config, VOCABULARY.size, "loop", "cpu").eval()
     torch.manual_seed(0)
     for parameter in model.parameters():

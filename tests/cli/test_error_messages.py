@@ -151,6 +151,14 @@ def run_of_custom_cell(path: Path) -> list[object]:
     return ["eval", existing(path, custom_cell())]
 
 
+def export_of_sorting_cell(path: Path) -> list[object]:
+    """Return the export of a cell with an operator that neither numpy reader nor ONNX has."""
+    text = "class Sorting(CELLS['rnn']):\n    def step(self, Wx, state):\n"
+    text += "        return ((Wx + self.U(state[0])).tanh().sort(-1).values,)\n"
+    run = existing(path, custom_cell(IMPORT + text, "Sorting"))
+    return ["export", run, path / "model", "--onnx", "--trust-cell", path / "cell.py:Sorting"]
+
+
 def changed_cell(path: Path) -> list[object]:
     words = run_of_custom_cell(path)
     (path / "cell.py").write_text(IMPORT + CELL + "# but for this\n")
@@ -466,6 +474,26 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         78,
         "--temperature",
     ),
+    "export into a folder that exists": (
+        lambda p: ["export", existing(p, training()), p],
+        73,
+        "cannot write .*: it exists. Try another path",
+    ),
+    "export of a cell that is not trusted": (
+        lambda p: ["export", existing(p, custom_cell()), p / "model"],
+        78,
+        "its file would be executed. Try --trust-cell",
+    ),
+    "export of a cell that is no graph": (
+        export_of_sorting_cell,
+        78,
+        "cannot export the cell .*cell.py:Sorting: it uses sort, for which there is no rule. Try",
+    ),
+    "export of a damaged run": (
+        lambda p: ["export", damaged_run(p)[1], p / "model"],
+        65,
+        "no other checkpoint is intact",
+    ),
     "no character allowed": (lambda p: ["sample", p, "--allow", ""], 78, "empty --allow"),
     "unknown character allowed": (
         lambda p: ["sample", existing(p, training()), "--allow", "a-z#"],
@@ -632,6 +660,32 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         lambda p: ["compress", p, "--out", p / "z"],
         2,
         "--run",
+    ),
+    "run beside no run": (
+        lambda p: ["inspect", existing(p, training()), p],
+        66,
+        "it is not a run, .* no run.json",
+    ),
+    "run beside a missing run": (lambda p: ["inspect", p, p / "x"], 66, "x: there is no such run"),
+    "blanked word that is not there": (
+        lambda p: ["inspect", existing(p, training()), "--text", "The cat.", "--blank", "dog"],
+        65,
+        "cannot blank 'dog': it is not in the 8 characters that are read. Try",
+    ),
+    "occurrence without word": (
+        lambda p: ["inspect", p, "--occurrence", 2],
+        78,
+        "--occurrence: no word is blanked. Try --blank WORD",
+    ),
+    "units of no second run": (
+        lambda p: ["inspect", p, "--other-units", "1:2"],
+        78,
+        "--other-units: there is no second run. Try --units",
+    ),
+    "page opened as JSON": (
+        lambda p: ["inspect", p, "--open", "--json"],
+        78,
+        "--open with --json: no page is written",
     ),
     "damaged checkpoint": (damaged_run, 65, "model.safetensors is damaged.*no other checkpoint"),
     "missing corpus": (missing_corpus, 66, "book.txt: there is no such file"),

@@ -29,7 +29,10 @@ from charlm.errors import ConfigError, OutputExistsError
 from charlm.evaluation.evaluate import evaluate
 from charlm.evaluation.generation import generate
 from charlm.exporting.export_run import export
+from charlm.exporting.numpy_reader import FUNCTIONS
+from charlm.exporting.onnx_file import SAME_ARGUMENTS
 from charlm.exporting.parity import loop_logits
+from charlm.exporting.torch_operators import RULES
 from charlm.models.build import build_char_lm
 from charlm.results.export import ExportedConfig, ExportReport, ModelGraph
 from charlm.results.training import TrainingProgress
@@ -360,6 +363,40 @@ def test_missing_package_is_named(
     monkeypatch.setattr("charlm.exporting.onnx_file.PACKAGES", ("onnx", "no_such_package"))
     with pytest.raises(ConfigError, match=r"no_such_package.*pip install 'charlm\[onnx\]'"):
         export(trained, tmp_path / "m", onnx=True)
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "wrong", "problem"),
+    [
+        (
+            FUNCTIONS,
+            "tanh",
+            lambda x: np.tanh(x) * (1 + 1e-8),
+            "numpy computes other logits in float64",
+        ),
+        (FUNCTIONS, "tanh", lambda x: x * np.nan, "numpy computes other logits in float64"),
+        (
+            RULES,
+            "mul",
+            lambda b, x, y: b.apply("add", x, y),
+            "numpy computes other logits in float64",
+        ),
+        (SAME_ARGUMENTS, "sigmoid", "HardSigmoid", "onnxruntime computes other logits in float32"),
+    ],
+)
+def test_file_that_computes_something_else_is_not_written(
+    table: dict[str, Any],
+    name: str,
+    wrong: Any,
+    problem: str,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(table, name, wrong)
+    with pytest.raises(ConfigError, match=problem):
+        export(trained, tmp_path / "m", onnx=True)
+    assert not list(tmp_path.iterdir())
 
 
 # Damaged folders

@@ -1,6 +1,8 @@
 """An exported model on a terminal: its files, and how exactly it was verified."""
 
-from charlm.console import print_message, print_result
+from pathlib import Path
+
+from charlm.console import print_message, print_result, shell_command
 from charlm.reporting.formatting import format_size
 from charlm.reporting.terminal.tables import add_row, make_table, print_table
 from charlm.results.export import ExportReport
@@ -17,4 +19,11 @@ def print_export(report: ExportReport) -> None:
             f"{check.reader} {check.dtype}: logits differ from the model's by at most "
             f"{check.max_difference:.1e}"
         )
-    print_message(f'next: python {report.directory}/char_lm.py "The " --length 200')
+    words: list[str | Path] = [
+        "python",
+        Path(report.directory, "char_lm.py"),
+        "The ",
+        "--length",
+        "200",
+    ]
+    print_message(f"next: {shell_command(words)}", verbatim=True)
