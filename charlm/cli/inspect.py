@@ -107,6 +107,8 @@ def inspect(
         raise ConfigError(
             "cannot use --open with --json: no page is written. Leave one of them out"
         )
+    if other is None and other_units:
+        raise ConfigError("cannot show --other-units: there is no second run. Try --units")
     if blank is None and occurrence != 1:
         raise ConfigError("cannot use --occurrence: no word is blanked. Try --blank WORD")
     requested, requested_other = (

@@ -74,7 +74,7 @@ def inspect(
     if text is not None and file is not None:
         raise ConfigError("cannot inspect both --text and --file: choose one of them")
     if other is None and other_units:
-        raise ConfigError("cannot show --other-units: there is no second run. Try --units")
+        raise ConfigError("cannot show other_units: there is no second run. Try units")
     runs = [open_run(each) for each in (run, other) if each is not None]
     select_device("cpu", 1)
     loaded = [load_model(each, checkpoint, "loop", "cpu", 1) for each in runs]

@@ -51,7 +51,7 @@ class GateInEpisodes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class UnitEpisodes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A unit during the episodes of a feature, such as quotes, on the test split."""
 
-    episodes: int
+    episodes: int  # number of them
     median_length: float  # characters of an episode
     delay: int  # characters after the first at which it changes most: 0 or 1
     change_at_start: float  # mean change of the variable up to there, in standard deviations
@@ -111,7 +111,7 @@ class InspectedModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class WordDifference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Cost of a word to both models."""
 
-    word: str
+    word: str  # or white space, or a single other character
     start: int  # index of its first character
     bits: float  # to the run
     other_bits: float  # to the other run
@@ -124,7 +124,7 @@ class ModelComparison(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     other: InspectedModel
     characters: list[str]  # of the text; a byte that is no part of one is written \xNN
     bits: list[float]  # cost of each character to the run; of bytes: their sum
-    other_bits: list[float]
+    other_bits: list[float]  # the same of the other run
     words: list[WordDifference]  # that differ most, the largest difference first
     has_same_splits: bool  # whether both were trained on the same split of the same text
 
@@ -132,8 +132,8 @@ class ModelComparison(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 class DependentCharacter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A character that costs more without the word."""
 
-    index: int
-    character: str
+    index: int  # in the text, from 0
+    character: str  # itself
     change: float  # bits more
     error: float  # standard error over the replacements
 
@@ -142,7 +142,7 @@ class ChangeByDistance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Change of the characters at a range of distances behind the word."""
 
     first: int  # 1: the character right behind it
-    last: int
+    last: int  # the range ends with it
     change: float  # bits more, of all of them
     error: float  # standard error over the replacements
 
@@ -154,7 +154,7 @@ class ModelChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     change: float  # bits more, of all characters behind the word
     error: float  # standard error over the replacements
     changes: list[float]  # bits more of each character; 0 up to the end of the word
-    errors: list[float]
+    errors: list[float]  # standard error of each, over the replacements
     by_distance: list[ChangeByDistance]
     num_dependent: int  # characters that cost at least 0.1 bits and 3 standard errors more
     characters: list[DependentCharacter]  # of them the 12 with the largest change, it first
@@ -163,7 +163,7 @@ class ModelChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class BlankedWord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A word of the text that was replaced, and what that changes behind it."""
 
-    word: str
+    word: str  # that was replaced
     start: int  # index of its first character
     end: int  # index of the first character behind it
     occurrence: int  # which one was replaced, counted from 1

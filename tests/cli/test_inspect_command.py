@@ -2,6 +2,7 @@
 
 import json
 import re
+import stat
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,55 @@ def test_units_are_parsed_once_each() -> None:
             parse_units(wrong, "--units")
     with pytest.raises(ConfigError, match="8 at most"):
         parse_units(",".join(f"1:{unit}" for unit in range(1, 10)), "--units")
+
+
+@pytest.mark.slow
+def test_two_runs_and_a_blanked_word_are_on_one_page(
+    trained: Path, tmp_path: Path, book: Path
+) -> None:
+    other = tmp_path / "other"
+    settings = ["--hidden-size", 4, "--batch-size", 2, "--seq-len", 16, "--max-steps", 1]
+    assert charlm("train", book, "--vocab", "bytes", *settings, "--run", other).returncode == 0
+    words = ["inspect", trained, other, "--text", "The old cat é. The cat.", "--blank", "cat"]
+    words += ["--other-units", "1:2,1:4"]
+    done = charlm(*words, "--out", tmp_path / "page.html")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.decode().splitlines()
+    assert lines[0] == "the text is the given text"
+    assert "bits/character on 23 characters: lstm" in lines[1]
+    assert any("bits/byte on 24 bytes: other" in line for line in lines)
+    assert any("bits where they differ most" in line for line in lines)
+    notes = done.stderr.decode()
+    assert "of the text, for lstm, that the model does not know" in notes and "é (U+00E9)" in notes
+    assert "stands in the text 2 times, and number 1 is replaced. --occurrence 2" in notes
+    text = " ".join(Page((tmp_path / "page.html").read_bytes()).text.split())
+    for part in ("lstm and other on one text", "What if it did not say “cat”?", "By distance"):
+        assert part in text
+    report = json.loads(charlm(*words, "--occurrence", 2, "--json", "--quiet").stdout)
+    assert [unit["unit"] for unit in report["comparison"]["other"]["units"]] == [2, 4]
+    blanked = report["blanked"]
+    assert (blanked["start"], blanked["occurrence"], blanked["occurrences"]) == (19, 2, 2)
+    assert [change["run"] for change in blanked["models"]] == ["lstm", "other"]
+    assert len(blanked["models"][1]["changes"]) == 23
+    assert not any(blanked["models"][1]["changes"][:22])
+
+
+@pytest.mark.slow
+def test_open_shows_the_page_in_the_browser_of_the_user(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser, opened = tmp_path / "browser", tmp_path / "opened"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+    browser.chmod(browser.stat().st_mode | stat.S_IXUSR)
+    page = tmp_path / "my page.html"
+    words = ["inspect", trained, "--text", "The", "--out", page, "--open"]
+    monkeypatch.setenv("BROWSER", str(browser))
+    assert charlm(*words).returncode == 0
+    assert opened.read_text().strip() == page.as_uri()
+    monkeypatch.setenv("BROWSER", str(tmp_path / "none"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    done = charlm(*words)
+    assert done.returncode == 78 and f"page {page}" in done.stdout.decode()
+    assert f"no browser is found here. Try the address {page.as_uri()}" in done.stderr.decode()
