@@ -22,7 +22,7 @@ class InitialWeights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     shared_tokens: int  # in its vocabulary and in the text: their rows are taken
     new_tokens: int  # in the text alone: their rows are new
     kept_tokens: int  # in its vocabulary alone: their rows are taken, too
-    restarted: tuple[Restarted, ...] = ("optimizer", "steps", "schedule", "warmup")
+    restarted: tuple[Restarted, ...]  # what begins anew in this run
 
 
 class LongerBudget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

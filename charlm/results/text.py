@@ -90,8 +90,7 @@ class CorpusRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     files: dict[str, int]  # split -> files in it; empty unless the text is split by file
     rare_characters: int  # characters of the training split that are too rare for the vocabulary
     notes: tuple[TextNote, ...]  # oddities of the sources
-    # Vocabulary of the run whose weights were taken: its tokens come first. Empty without one.
-    first_tokens: tuple[int, ...] = ()
+    first_tokens: tuple[int, ...] = ()  # of a run whose weights were taken; first in the vocabulary
 
     def __post_init__(self) -> None:
         """Validate the tokens, since a run may come from another person."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 import numpy as np
@@ -16,7 +16,7 @@ from charlm.data.sources import CHUNK_BYTES
 from charlm.errors import ConfigError, DataError
 from charlm.models.build import build_char_lm, load_weights
 from charlm.results.run import RunRecord
-from charlm.results.run_start import InitialWeights
+from charlm.results.run_start import InitialWeights, Restarted
 from charlm.results.training import TrainingProgress
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.creation import RunStart
@@ -162,6 +162,7 @@ def describe_source(source: WeightSource, corpus: Corpus) -> InitialWeights:
         shared_tokens=shared,
         new_tokens=len(vocabulary.tokens) - known,
         kept_tokens=known - shared,
+        restarted=get_args(Restarted),
     )
 
 

@@ -139,8 +139,8 @@ def extend_run(
         max_steps = resolve_max_steps(config, corpus.split("train"))
     if max_steps <= run.record.max_steps:
         raise ConfigError(
-            f"cannot train {run.path} for {max_steps:,} steps: it has a budget of "
-            f"{run.record.max_steps:,}, which can only be raised. Try a larger one"
+            f"cannot train {run.path} with a budget of {max_steps:,} steps: it has "
+            f"{run.record.max_steps:,}, and a budget can only be raised. Try a larger one"
         )
     record = msgspec.structs.replace(
         run.record,

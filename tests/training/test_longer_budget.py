@@ -145,8 +145,8 @@ def test_budget_in_minutes_counts_from_now(short: Run, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"max_steps": 19}, "for 19 steps: it has a budget of 20, which can only be raised"),
-        ({"characters": 20 * 64}, "for 20 steps: it has a budget of 20"),
+        ({"max_steps": 19}, "budget of 19 steps: it has 20, and a budget can only be raised"),
+        ({"characters": 20 * 64}, "budget of 20 steps: it has 20"),
         ({"max_steps": 40, "seed": 1}, r"--seed 1 \(the run has 0\)"),
     ],
     ids=str,

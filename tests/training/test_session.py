@@ -174,7 +174,7 @@ def test_finished_run_keeps_its_best_weights_alone(
 ) -> None:
     looks = iter([3.0, 2.0, 4.0])  # the second is best, after 8 of 12 steps
     monkeypatch.setattr(loop, "validation_bpc", lambda *_: next(looks))
-    config = msgspec.structs.replace(CONFIG, eval_every=4)
+    config = msgspec.structs.replace(CONFIG, eval_every=4, keep="weights")
     run = train(book, config, tmp_path / "r")
     files = sorted(str(p.relative_to(run.path)) for p in run.path.rglob("*") if p.is_file())
     step = "checkpoints/step-00000008"
