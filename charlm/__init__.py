@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from charlm.config import Config
     from charlm.data.corpus import Corpus, load_corpus
     from charlm.evaluation.evaluate import evaluate
-    from charlm.evaluation.generation import generate
+    from charlm.evaluation.generation import generate, generate_samples
     from charlm.exporting.export_run import export
     from charlm.inspection.inspect_run import inspect
     from charlm.models.catalog import list_cells
@@ -51,6 +51,7 @@ __all__ = [
     "evaluate",
     "export",
     "generate",
+    "generate_samples",
     "get_cell",
     "inspect",
     "list_cells",
@@ -78,6 +79,7 @@ _MODULES = {
     "evaluate": "evaluation.evaluate",
     "export": "exporting.export_run",
     "generate": "evaluation.generation",
+    "generate_samples": "evaluation.generation",
     "get_cell": "cells.loader",
     "inspect": "inspection.inspect_run",
     "list_cells": "models.catalog",

@@ -115,13 +115,14 @@ class TokenSampler:
             bounds = np.partition(weights, -top_k, axis=1)[:, -top_k, None]
             weights[weights < bounds] = 0
         if top_p < 1:
-            order = np.argsort(-weights, axis=1, kind="stable")
-            probabilities = np.take_along_axis(weights, order, 1)
-            probabilities /= weights.sum(axis=1, keepdims=True)
+            # Places in the flat array: numpy's functions for ranks of rows take twice as long.
+            first = np.arange(len(weights))[:, None] * weights.shape[1]
+            order = np.argsort(-weights, axis=1, kind="stable") + first
+            flat = weights.reshape(-1)
+            probabilities = flat[order] / weights.sum(axis=1, keepdims=True)
             is_excess = probabilities.cumsum(axis=1) - probabilities >= top_p
             is_excess[:, 0] = False  # the most probable token always stays
-            rows, ranks = is_excess.nonzero()
-            weights[rows, order[rows, ranks]] = 0
+            flat[order[is_excess]] = 0
         if min_p > 0:
             weights[weights < min_p] = 0
 

@@ -16,14 +16,14 @@ def describe_novelty(novelty: Novelty, vocabulary_kind: str) -> list[str]:
     noun = f"{token_noun(vocabulary_kind)}s"
     if novelty.longest is None:
         return [f"no part of it stands in the training text ({novelty.train_tokens:,} {noun})"]
-    shares = ", ".join(
+    shares = [
         f"{one.share:.1%} by overlaps of {one.min_length} {noun} or more" for one in novelty.covered
-    )
+    ]
     return [
         f"longest overlap with the training text: {novelty.longest.length:,} {noun}",
         f"  {_quote(novelty.longest.text)}",
         f"  in {describe_place(novelty.longest, noun)}",
-        f"covered: {shares}",
+        "covered: " + ", ".join(shares),
     ]
 
 
