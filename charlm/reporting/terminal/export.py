@@ -19,11 +19,6 @@ def print_export(report: ExportReport) -> None:
             f"{check.reader} {check.dtype}: logits differ from the model's by at most "
             f"{check.max_difference:.1e}"
         )
-    words: list[str | Path] = [
-        "python",
-        Path(report.directory, "char_lm.py"),
-        "The ",
-        "--length",
-        "200",
-    ]
-    print_message(f"next: {shell_command(words)}", verbatim=True)
+    reader = str(Path(report.directory, "char_lm.py"))
+    command = shell_command(["python", reader, "The ", "--length", "200"])
+    print_message(f"next: {command}", verbatim=True)
