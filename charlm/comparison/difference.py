@@ -144,7 +144,8 @@ def diff(
         parts=_parts(differences),
         a_loses=largest_passages(a.text, a.bits, b.bits, passages, 1),
         b_loses=largest_passages(a.text, a.bits, b.bits, passages, -1),
-        notes=tuple(dict.fromkeys((*a.notes, *b.notes))),
+        # Characters that a vocabulary lacks are counted for each run.
+        notes=tuple(note for note in dict.fromkeys((*a.notes, *b.notes)) if note.kind != "unseen"),
     )
 
 

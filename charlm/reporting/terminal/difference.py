@@ -29,9 +29,8 @@ def print_difference(report: RunDifference) -> None:
         print_result(f"{name:<{width}}  {bits}  {cell_label(side.cell)}, {side.vocabulary_kind}")
     part = f"the {report.split} split" if report.split else "the text"
     print_result(f"{'text':<{width}}  {report.characters:,} characters of {part}\n")
-    print_paragraphs([describe_difference(report), *describe_scope(report)])
-    for note in report.notes:
-        print_result(f"note: {describe_text_note(note)}")
+    notes = [f"note: {describe_text_note(note)}" for note in report.notes]
+    print_paragraphs([describe_difference(report), *describe_scope(report), *notes])
     for head, groups in (
         ("class", report.by_class),
         ("place in the word", report.by_word_position),
