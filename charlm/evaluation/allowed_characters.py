@@ -44,10 +44,6 @@ def allowed_mask(vocabulary: Vocabulary, allow: str | None) -> NDArray[np.bool_]
     if allow is None:
         mask[: len(vocabulary.tokens)] = True
         return mask
-    if not allow:
-        raise ConfigError(
-            "cannot sample with an empty --allow: no character is left. Try --allow 'a-z \\n'"
-        )
     last = 0x7F if vocabulary.kind == "bytes" else 0x10FFFF
     id_of = {token: index for index, token in enumerate(vocabulary.tokens) if token <= last}
     unknown: list[str] = []

@@ -50,6 +50,10 @@ def check_sampling(length: int, settings: SamplingSettings) -> None:
     for name, value in (("--top-p", settings.top_p), ("--min-p", settings.min_p)):
         if not 0 <= value <= 1:
             raise ConfigError(f"cannot sample with {name} {value}: it is a share. Try 0 to 1")
+    if settings.allow == "":
+        raise ConfigError(
+            "cannot sample with an empty --allow: no character is left. Try --allow 'a-z \\n'"
+        )
     if "" in settings.stop:
         raise ConfigError("cannot stop at an empty --stop: every text contains it. Leave it out")
 

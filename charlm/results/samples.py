@@ -24,7 +24,7 @@ class VerbatimOverlap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """A part of a sample that stands verbatim in the training text, where it stands first."""
 
     length: int  # characters, or bytes if the vocabulary is of bytes
-    text: str
+    text: str  # that both have
     start: int  # index of its first character (or byte) in the sample
     file: str  # name of the file of the training text; empty: lines were shuffled, or it is unknown
     offset: int  # characters (or bytes) before it in the file; without a file: in the split

@@ -110,7 +110,6 @@ def test_allowed_characters_are_written_as_in_tr() -> None:
 @pytest.mark.parametrize(
     ("allow", "pattern"),
     [
-        ("", "empty --allow"),
         ("a#\u6f22", "does not know '#' .U.0023., .* .U.6F22."),
         ("[:vowel:]", r"no such class. Try one of \[:alpha:\]"),
         ("x-z", "knows no such character"),
