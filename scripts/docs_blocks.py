@@ -108,8 +108,12 @@ def shell_commands(block: str) -> list[str]:
     return [" ".join(line.split()) for line in lines if line.strip()]
 
 
-def output() -> None:
+def output(*commands: str, lines: int = 0) -> None:
     """Write the recorded outputs of the code block above.
+
+    Args:
+        commands: Starts of the commands whose outputs are shown; none: all of the block.
+        lines: Lines that are shown of each; 0: all.
 
     Raises:
         LookupError: A command has not been recorded: run scripts/docs_record.py.
@@ -120,7 +124,9 @@ def output() -> None:
     recorded = json.loads(TRANSCRIPT.read_text())
     outputs = []
     for command in shell_commands(blocks[-1]):
+        if not command.startswith(commands or ""):
+            continue
         if command not in recorded:
             raise LookupError(f"{command}: not recorded, run scripts/docs_record.py")
-        outputs.append(recorded[command].rstrip())
+        outputs.append("\n".join(recorded[command].rstrip().splitlines()[: lines or None]))
     fence("\n".join(filter(None, outputs)))

@@ -1,9 +1,10 @@
-"""Run the commands of the tutorial in order, and record what they print.
+"""Run the commands of README and tutorial whose output is shown, and record what they print.
 
     python scripts/docs_record.py [--directory DIR] [--only-missing]
 
-Files that a page shows (a code block below a line that ends with `NAME.py`:) are written first.
-Outputs are in docs/tutorial/transcript.json, figures beside it. Then run `make docs`.
+Files that a page shows (a code block below a line that ends with `NAME.py`:) are written first. Of
+README, only blocks with a recorded output below are run. Outputs are in
+docs/tutorial/transcript.json, figures beside it. Then run `make docs`.
 """
 
 import argparse
@@ -18,13 +19,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
 TUTORIAL = ROOT / "docs" / "tutorial"
 TRANSCRIPT = TUTORIAL / "transcript.json"
+# A block whose output a page shows further below, by commands that it names.
+RECORDED_BLOCK = re.compile(r'^```\n(?:.+\n)+?```$(?=[^`]*<!-- \[\[\[cog output\("charlm)', re.M)
 FILE_OR_BLOCK = re.compile(r"(?:`(\w+\.py)`:\n\n)?^```(python|bash)?\n(.*?)^```$", re.S | re.M)
 
 
 def steps(page: str) -> Iterator[tuple[str, str]]:
     """Yield (name, text) of each file of a page, and ("", command) of each command, in order."""
+    page = "\n".join(RECORDED_BLOCK.findall(page)) if RECORDED_BLOCK.search(page) else page
     page = re.sub(r"^<!-- \[\[\[cog.*?\[\[\[end\]\]\] -->", "", page, flags=re.S | re.M)
     for name, language, text in FILE_OR_BLOCK.findall(page):
         if name:
@@ -36,8 +41,8 @@ def steps(page: str) -> Iterator[tuple[str, str]]:
 
 
 def pages() -> list[Path]:
-    """Return the pages of the tutorial, in order."""
-    return sorted(TUTORIAL.glob("[0-9]*.md"))
+    """Return the pages with recorded outputs, in order."""
+    return [README, *sorted(TUTORIAL.glob("[0-9]*.md"))]
 
 
 def run(command: str, directory: Path) -> str:

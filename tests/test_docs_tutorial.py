@@ -15,9 +15,16 @@ PAGES = sorted(TUTORIAL.glob("[0-9]*.md"))
 BUDGET = "--characters 3000000"
 
 
-def test_every_command_of_the_tutorial_is_recorded() -> None:
-    steps = load_script("docs_record").steps
-    commands = [text for page in PAGES for name, text in steps(page.read_text()) if not name]
+def test_every_command_with_a_shown_output_is_recorded() -> None:
+    record = load_script("docs_record")
+    assert record.pages()[1:] == PAGES
+    pages = [page.read_text() for page in record.pages()]
+    assert [text.split()[:2] for _, text in record.steps(pages[0])] == [
+        ["charlm", "train"],
+        ["charlm", "sample"],
+        ["charlm", "eval"],
+    ]
+    commands = [text for page in pages for name, text in record.steps(page) if not name]
     assert list(json.loads((TUTORIAL / "transcript.json").read_text())) == list(
         dict.fromkeys(commands)
     )

@@ -18,7 +18,9 @@ def runs_command(
     directories: RUN_DIRECTORIES = None,
     json: JSON = False,
 ) -> None:
-    """List runs in directories, by default those in `runs`: cell, text, bits, state, size and age.
+    """List runs: cell, text, bits, state, size and age.
+
+    Without DIR, those in `runs` are listed.
 
     Examples:
         $ charlm runs                     # those in runs/
