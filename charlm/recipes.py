@@ -21,6 +21,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """Training settings of a cell, found by `scripts/recipes.py`."""
 
     learning_rate: float  # peak, for BASE_PARAMETERS and BASE_CHARACTERS
+    block_learning_rate: float | None = None  # the same in residual blocks, if it was measured
     batch_size: int = 8
     grad_clip: float = 0.25
     recurrent_init: Literal["default", "orthogonal"] = "default"
@@ -37,7 +38,7 @@ RECIPES = {
     "irnn": Recipe(learning_rate=0.0073),
     "layernorm-lstm": Recipe(learning_rate=0.012, recurrent_init="orthogonal"),
     "lru": Recipe(learning_rate=0.0052),
-    "lstm": Recipe(learning_rate=0.0125, recurrent_init="orthogonal"),
+    "lstm": Recipe(learning_rate=0.0125, block_learning_rate=0.0056, recurrent_init="orthogonal"),
     "matrix-lstm": Recipe(learning_rate=0.002),
     "mingru": Recipe(learning_rate=0.0042),
     "minlstm": Recipe(learning_rate=0.0054),
@@ -75,17 +76,28 @@ def apply_recipe(config: Config, parameters: int, characters: int) -> Config:
     initial = "recipe" if is_custom else recipe.recurrent_init
     return msgspec.structs.replace(
         config,
-        learning_rate=config.learning_rate or scaled_rate(recipe, parameters, characters),
+        learning_rate=config.learning_rate
+        or scaled_rate(recipe, config.block, parameters, characters),
         batch_size=config.batch_size or recipe.batch_size,
         grad_clip=config.grad_clip or recipe.grad_clip,
         recurrent_init=initial if config.recurrent_init == "recipe" else config.recurrent_init,
     )
 
 
-def scaled_rate(recipe: Recipe, parameters: int, characters: int) -> float:
-    """Return the peak learning rate for a size and a budget, to three digits."""
+def scaled_rate(recipe: Recipe, block: str, parameters: int, characters: int) -> float:
+    """Return the peak learning rate for a form, a size and a budget, to three digits.
+
+    Args:
+        recipe: Recipe of the cell.
+        block: "none" for a bare cell, or "residual".
+        parameters: Number of parameters of the model.
+        characters: Characters that the run trains on.
+    """
     parameters = min(max(parameters, MIN_PARAMETERS), MAX_PARAMETERS)
     characters = min(max(characters, MIN_CHARACTERS), MAX_CHARACTERS)
     scale = (parameters / BASE_PARAMETERS) ** SIZE_EXPONENT
     scale *= (characters / BASE_CHARACTERS) ** BUDGET_EXPONENT
-    return float(f"{recipe.learning_rate * scale:.3g}")
+    rate = recipe.learning_rate
+    if block == "residual" and recipe.block_learning_rate is not None:
+        rate = recipe.block_learning_rate
+    return float(f"{rate * scale:.3g}")

@@ -32,7 +32,7 @@ def test_every_cell_has_a_recipe() -> None:
 def test_recipes_are_settings_that_a_run_may_have(cell: str) -> None:
     config = apply_recipe(validate_config({"cell": cell}), BASE_PARAMETERS, BASE_CHARACTERS)
     assert config == validate_config(msgspec.structs.asdict(config))
-    assert {name: getattr(config, name) for name in OPEN} == msgspec.structs.asdict(RECIPES[cell])
+    assert all(getattr(config, name) == getattr(RECIPES[cell], name) for name in OPEN)
 
 
 def test_settings_that_are_given_stay() -> None:
@@ -59,19 +59,31 @@ def test_a_cell_of_ones_own_has_the_recipe_of_the_gru() -> None:
 
 def test_the_rate_scales_with_size_and_budget() -> None:
     recipe = RECIPES["lstm"]
-    assert scaled_rate(recipe, BASE_PARAMETERS, BASE_CHARACTERS) == recipe.learning_rate
-    larger = scaled_rate(recipe, 4 * BASE_PARAMETERS, BASE_CHARACTERS)
+    assert scaled_rate(recipe, "none", BASE_PARAMETERS, BASE_CHARACTERS) == recipe.learning_rate
+    larger = scaled_rate(recipe, "none", 4 * BASE_PARAMETERS, BASE_CHARACTERS)
     assert larger == pytest.approx(recipe.learning_rate * 4**SIZE_EXPONENT, rel=0.01)
-    longer = scaled_rate(recipe, BASE_PARAMETERS, 3 * BASE_CHARACTERS)
+    longer = scaled_rate(recipe, "none", BASE_PARAMETERS, 3 * BASE_CHARACTERS)
     assert longer == pytest.approx(recipe.learning_rate * 3**BUDGET_EXPONENT, rel=0.01)
+
+
+def test_a_rate_that_was_measured_in_blocks_is_used_there_alone() -> None:
+    settings = {"cell": "lstm", "block": "residual"}
+    in_blocks = apply_recipe(validate_config(settings), BASE_PARAMETERS, BASE_CHARACTERS)
+    bare = apply_recipe(validate_config({"cell": "lstm"}), BASE_PARAMETERS, BASE_CHARACTERS)
+    assert in_blocks.learning_rate == RECIPES["lstm"].block_learning_rate
+    assert bare.learning_rate == RECIPES["lstm"].learning_rate
+    gru = apply_recipe(
+        validate_config({"cell": "gru", "block": "residual"}), BASE_PARAMETERS, BASE_CHARACTERS
+    )
+    assert gru.learning_rate == RECIPES["gru"].learning_rate  # none was measured
 
 
 def test_the_rate_is_not_extrapolated_far() -> None:
     recipe = RECIPES["lstm"]
-    largest = scaled_rate(recipe, MAX_PARAMETERS, MAX_CHARACTERS)
-    assert scaled_rate(recipe, 10**9, 10**12) == largest < recipe.learning_rate
-    smallest = scaled_rate(recipe, MIN_PARAMETERS, MIN_CHARACTERS)
-    assert scaled_rate(recipe, 1, 1) == smallest > recipe.learning_rate
+    largest = scaled_rate(recipe, "none", MAX_PARAMETERS, MAX_CHARACTERS)
+    assert scaled_rate(recipe, "none", 10**9, 10**12) == largest < recipe.learning_rate
+    smallest = scaled_rate(recipe, "none", MIN_PARAMETERS, MIN_CHARACTERS)
+    assert scaled_rate(recipe, "none", 1, 1) == smallest > recipe.learning_rate
 
 
 def test_the_rate_has_three_digits() -> None:

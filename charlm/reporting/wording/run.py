@@ -70,7 +70,9 @@ def _describe_kept_rate(record: RunRecord) -> str:
     """Return the learning rate of a longer run, and that of the recipe if it is another one."""
     config = record.config
     characters = record.max_steps * config.batch_size * config.seq_len
-    recipe = scaled_rate(get_recipe(cell_label(config.cell)), record.parameters, characters)
+    recipe = scaled_rate(
+        get_recipe(cell_label(config.cell)), config.block, record.parameters, characters
+    )
     other = f" (recipe for this budget: {recipe:g})" if recipe != config.learning_rate else ""
     return f"{config.learning_rate:g}{other}"
 
