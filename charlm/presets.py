@@ -28,7 +28,7 @@ COMMON: dict[str, Setting] = {
 PRESETS = {
     "minute": Preset(
         help="small and without dropout",
-        settings=COMMON | {"hidden_size": 192, "learning_rate": 0.008, "characters": 2_000_000},
+        settings=COMMON | {"hidden_size": 192, "learning_rate": 0.008, "characters": 3_000_000},
     ),
     "hour": Preset(
         help="with dropout of outputs and recurrent weights",
