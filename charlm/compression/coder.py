@@ -1,8 +1,8 @@
 """Range coder of tokens: integer frequencies from the logits of a model.
 
-The coder has 24 bits for a probability. Rare tokens therefore share one frequency, and a second
-symbol says which of them it is. So even rare tokens keep their probability, and a large vocabulary
-costs nothing.
+The coder has 24 bits for a probability. Rare tokens therefore share one frequency, of at least
+2^-16, and a second symbol says which of them it is. So tokens keep their probability down to about
+2^-40, and a large vocabulary costs nothing.
 
 Source:
     Martin (1979), "Range encoding: an algorithm for removing redundancy from a digitised message".
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from charlm.data.vocabulary import UNICODE_CODE_POINTS
 from charlm.errors import ConfigError, DataError, DivergedError
 
-RARE = 2.0**-16  # probability below which tokens share a frequency
+RARE = 2.0**-16  # probability of tokens that share a frequency, and least size of that
 SMALLEST = 1e-300  # weight of a token whose weight is rounded to zero
 PLANE = 1 << 16  # code points of one of the planes of Unicode
 LN_2 = math.log(2)
@@ -50,7 +50,8 @@ class TokenDistribution:
 
     Attributes:
         scores: Logits minus the largest, float64 (vocabulary size,).
-        weights: Unnormalized probabilities, float64: of each token, then of all rare tokens.
+        weights: Unnormalized probabilities, float64: of each token, then of the frequency that
+            rare tokens share.
         symbols: Places in `weights` of what the first symbol may be: frequent tokens in order,
             then the last place if there are rare tokens.
         rare: Rare tokens in order.
@@ -77,8 +78,13 @@ class TokenDistribution:
         np.maximum(tokens, SMALLEST, out=tokens)
         is_rare = tokens < RARE * self.total
         self.rare = is_rare.nonzero()[0]
-        self.weights[-1] = tokens[self.rare].sum()
+        self.weights[-1] = max(float(tokens[self.rare].sum()), RARE * self.total)
         self.symbols = np.append(~is_rare, len(self.rare) > 0).nonzero()[0]
+
+    def rare_weights(self) -> Weights:
+        """Return the weights of rare tokens, and what their shared frequency has beyond them."""
+        weights = self.weights[self.rare]
+        return np.append(weights, max(self.weights[-1] - weights.sum(), 0.0))
 
     def bits(self, token: int) -> float:
         """Return the bits of a token by the model's probability."""
@@ -101,7 +107,7 @@ class TokenEncoder:
             self._append(place, weights[symbols])
         else:
             self._append(len(symbols) - 1, weights[symbols])
-            self._append(int(rare.searchsorted(token)), weights[rare])
+            self._append(int(rare.searchsorted(token)), distribution.rare_weights())
 
     def encode_code_point(self, code_point: int) -> None:
         """Append a code point; all have the same probability."""
@@ -135,7 +141,10 @@ class TokenDecoder:
         place = int(symbols[self._next(weights[symbols])])
         if place < len(weights) - 1:
             return place
-        return int(rare[self._next(weights[rare])])
+        place = self._next(distribution.rare_weights())
+        if place == len(rare):
+            raise DataError("the code is not one of this model")
+        return int(rare[place])
 
     def decode_code_point(self) -> int:
         """Return the next code point."""

@@ -51,7 +51,9 @@ class Container(NamedTuple):
 
     def encode(self) -> tuple[bytes, bytes]:
         """Return the header and the code as bytes."""
-        build = msgspec.msgpack.encode(self.build)
+        build = msgspec.msgpack.encode(
+            msgspec.structs.astuple(self.build)
+        )  # without names of fields
         identity = IDENTITY.pack(*self[:5], len(build)) + build
         code = self.words.astype(WORD_TYPE).tobytes()
         return START.pack(MAGIC, VERSION, short_hash(identity + code)) + identity, code
@@ -84,11 +86,13 @@ class Container(NamedTuple):
                 rest
             )
             code_start = IDENTITY.size + build_size
-            build = msgspec.msgpack.decode(rest[IDENTITY.size : code_start], type=Build)
+            names = msgspec.msgpack.decode(
+                rest[IDENTITY.size : code_start], type=tuple[str, str, str, str, str, str]
+            )
             words = np.frombuffer(rest, WORD_TYPE, offset=code_start).astype(np.uint32)
         except (struct.error, msgspec.DecodeError, ValueError) as error:
             raise _damaged_error(path) from error
-        return cls(weights, original, vocabulary, arithmetic, length, build, words)
+        return cls(weights, original, vocabulary, arithmetic, length, Build(*names), words)
 
 
 def _damaged_error(path: Path) -> DataError:

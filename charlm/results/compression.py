@@ -3,7 +3,7 @@
 import msgspec
 
 
-class Build(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, array_like=True):
+class Build(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Software and processor that computed the probabilities, in the head of a compressed file."""
 
     charlm: str  # version
