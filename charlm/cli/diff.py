@@ -71,11 +71,12 @@ def diff(
     if out is not None:
         check_new_file(out)
     beginning = PageDifferences()
-    runs = [Run(path) for path in (run_a, run_b)]
-    for run in runs:
+    a, b = Run(run_a), Run(run_b)
+    for run in (a, b):
         run.load_custom_cell(find_cell_file(run, trust_cell or []))
     report = diff_runs(
-        *runs,
+        a,
+        b,
         text,
         passages=passages,
         device=device,

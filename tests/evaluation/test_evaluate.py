@@ -1,5 +1,6 @@
 """Evaluation of a run: splits, other texts, moved corpora."""
 
+import math
 from pathlib import Path
 
 import msgspec
@@ -8,6 +9,8 @@ from conftest import prose
 
 from charlm.errors import ConfigError, DataError
 from charlm.evaluation.evaluate import evaluate
+from charlm.reporting.terminal.scores import print_score
+from charlm.reporting.wording.text import describe_text_note
 from charlm.runs.run import load_run
 
 
@@ -49,3 +52,22 @@ def test_line_ends_that_the_text_of_the_run_lacks_are_noted(trained: Path, tmp_p
     evaluation = evaluate(load_run(trained), text=tmp_path / "crlf.txt")
     assert [note.kind for note in evaluation.notes] == ["crlf", "unseen"]
     assert evaluation.unknown_tokens == text.count("\n")
+    share = f"({text.count(chr(10)) / len(text.replace(chr(10), '..')):.2%})"
+    assert share in describe_text_note(evaluation.notes[1])
+
+
+def test_baselines_of_the_test_split_stand_beside_the_score(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluation = evaluate(trained, baselines=True)
+    measured = {result.name: result.bits_per_char for result in evaluation.baselines}
+    assert measured.keys() >= {"uniform", "n-gram", "gzip", "xz"}
+    vocabulary = load_run(trained).vocabulary
+    assert measured["uniform"] == pytest.approx(math.log2(vocabulary.size))
+    print_score(evaluation)
+    shown = capsys.readouterr().out
+    assert "  this run" in shown and "  n-gram " in shown
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    for split, text in (("valid", None), ("test", tmp_path / "t.txt")):
+        with pytest.raises(ConfigError, match="those of the test split"):
+            evaluate(trained, split, text=text, baselines=True)

@@ -14,6 +14,7 @@ from charlm.reporting.wording.costs import (
     describe_program_score,
 )
 from charlm.reporting.wording.text import describe_text_note
+from charlm.results.comparison import Unit
 from charlm.results.costs import CostsByClass
 from charlm.results.run import EvaluationReport, Score
 
@@ -77,7 +78,7 @@ def _print_costs_by_class(costs: CostsByClass) -> None:
 
 def _print_baselines(report: EvaluationReport) -> None:
     """Print the baselines of a test split, and the run among them."""
-    unit = "bits_per_byte" if report.bits_per_char is None else "bits_per_char"
+    unit: Unit = "bits_per_byte" if report.bits_per_char is None else "bits_per_char"
     score = report.bits_per_byte if report.bits_per_char is None else report.bits_per_char
     print_result(f"{score:8.4f}  this run")
     for baseline in report.baselines:
