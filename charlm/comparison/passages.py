@@ -40,7 +40,7 @@ def largest_passages(
     length = min(PASSAGE_LENGTH, len(text))
     totals = np.concatenate(([0.0], np.cumsum(bits_a - bits_b)))
     sums = sign * (totals[length:] - totals[:-length])
-    passages = []
+    passages: list[PassageDifference] = []
     while len(passages) < count and sums.max(initial=-np.inf) > 0:
         start = int(sums.argmax())
         passages.append(_passage(text, bits_a, bits_b, start, start + length))
