@@ -49,7 +49,7 @@ class Novelty(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class GeneratedSample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Result of `charlm sample --json`, one line per sample."""
 
-    prompt: str
+    prompt: str  # text that the model read first
     text: str  # continuation of the prompt, without a stop string
     tokens: int  # of the text: characters, or bytes if the vocabulary is of bytes
     sample: int  # number of the sample, from 0
