@@ -1,5 +1,6 @@
 """Reports of comparisons as text for papers: Markdown, CSV, LaTeX, methods and BibTeX."""
 
+from collections.abc import Iterable, Sequence
 from typing import get_args
 
 from charlm import __version__
@@ -9,7 +10,13 @@ from charlm.reporting.tables.comparison import comparison_tables
 from charlm.reporting.tables.formats import ReportFormat
 from charlm.reporting.tables.latex import escape_prose, render_latex
 from charlm.reporting.tables.markdown import render_markdown, wrap_plain
-from charlm.reporting.tables.records import comparison_records, render_records, task_records
+from charlm.reporting.tables.records import (
+    Record,
+    comparison_records,
+    render_records,
+    task_records,
+)
+from charlm.reporting.tables.table import Table
 from charlm.reporting.tables.tasks import task_tables
 from charlm.reporting.wording.answer import answer_comparison
 from charlm.reporting.wording.methods import describe_methods
@@ -43,15 +50,29 @@ def render_report(
         return render_bibtex([row.name for row in report.rows])
     if format == "methods":
         return "\n\n".join(map(wrap_plain, _methods(report, timing))) + "\n"
-    is_task = isinstance(report, TaskReport)
-    if format == "csv":
-        return render_records(
-            task_records(report, timing) if is_task else comparison_records(report, timing)
+    if isinstance(report, TaskReport):
+        return _render(
+            format,
+            task_records(report, timing),
+            task_tables(report, timing),
+            summarize_task_comparison(report),
         )
-    tables = task_tables(report, timing) if is_task else comparison_tables(report, timing)
+    return _render(
+        format,
+        comparison_records(report, timing),
+        comparison_tables(report, timing),
+        answer_comparison(report),
+    )
+
+
+def _render(
+    format: ReportFormat, records: Iterable[Record], tables: Sequence[Table], answer: str
+) -> str:
+    """Return the records as CSV, or the tables as LaTeX or, with the answer, as Markdown."""
+    if format == "csv":
+        return render_records(records)
     if format == "latex":
         return render_latex(tables, __version__)
-    answer = summarize_task_comparison(report) if is_task else answer_comparison(report)
     return render_markdown(answer, tables)
 
 

@@ -108,7 +108,7 @@ def _describe_models(report: ComparisonReport) -> str:
 def _setting(settings: dict[str, Setting], name: str, form: str) -> str:
     """Return a shared setting in words; "" if it is 0, or differs between cells."""
     value = settings.get(name)
-    return form.format(format_setting(value)) if value else ""  # type: ignore[arg-type]
+    return form.format(format_setting(value)) if value else ""
 
 
 def _describe_training(report: ComparisonReport) -> str:
