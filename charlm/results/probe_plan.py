@@ -8,7 +8,7 @@ class PlannedProbe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     run: str  # name of the run
     cell: str
-    probe: str
+    probe: str  # name of the probe
     is_done: bool  # whether its result is in the directory
     cpu_seconds: float  # remaining
     disk_bytes: int  # still to be written
@@ -27,4 +27,4 @@ class ProbeEstimate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     seconds: float  # until the last one ends
     cpu_seconds: float  # of all processes
     disk_bytes: int  # still to be written
-    available_disk_bytes: int
+    available_disk_bytes: int  # free where the results would be

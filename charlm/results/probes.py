@@ -1,7 +1,7 @@
 """Probe results and `report.json` of `charlm probe`."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -96,7 +96,7 @@ class ProbeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     split: str = "test"  # split to read
     max_chars: int = 250_000  # characters of the split that are read, at most
     seed: int = 0
-    checkpoint: str = "best"  # best or last
+    checkpoint: Literal["best", "last"] = "best"  # whose weights are read
 
 
 class ProbeMarker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

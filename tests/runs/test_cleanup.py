@@ -247,5 +247,6 @@ def test_question_on_a_terminal_is_answered(
     shown, ended = on_terminal(command("clean", run), typed=typed)
     lines = shown.replace("\r", "").strip().splitlines()
     assert "Remove this? [y/N]:" in shown and "Traceback" not in shown
-    assert ended == code and lines[-1].startswith(last), shown
+    answer = lines[-1].removeprefix("Remove this? [y/N]: ")  # the line end was echoed before
+    assert ended == code and answer.startswith(last), shown
     assert (digests(run) == before) is not is_removed

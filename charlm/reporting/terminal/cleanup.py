@@ -10,7 +10,7 @@ from charlm.reporting.wording.cleanup import KINDS, REASONS
 from charlm.results.cleanup import CleanupReport, Surplus
 
 # Directories between what is removed and the place that the table names.
-DEPTHS = {"training_state": 2, "checkpoint": 1, "lock": 1}
+DEPTHS = {"checkpoint": 1, "lock": 1}
 
 
 def print_cleanup(report: CleanupReport) -> None:
@@ -43,4 +43,7 @@ def print_cleanup_total(report: CleanupReport) -> None:
 
 
 def _owner(item: Surplus) -> str:
-    return str(Path(item.path).parents[DEPTHS.get(item.kind, 0)])
+    path = Path(item.path)
+    if item.kind == "training_state" and path.parents[1].name == "checkpoints":
+        return str(path.parents[2])
+    return str(path.parents[DEPTHS.get(item.kind, 0)])
