@@ -1,8 +1,8 @@
 """Range coder of tokens: integer frequencies from the logits of a model.
 
-The coder has 24 bits for a probability. Rare tokens therefore share one frequency, of at least
-2^-16, and a second symbol says which of them it is. So tokens keep their probability down to about
-2^-40, and a large vocabulary costs nothing.
+The coder has 24 bits for a probability. Tokens are therefore coded in levels: tokens rarer than
+2^-16 share one symbol, and the next level says which of them it is, down to 2^-32, and so on. So
+every token keeps its probability, and a large vocabulary costs nothing.
 
 Source:
     Martin (1979), "Range encoding: an algorithm for removing redundancy from a digitised message".
@@ -12,6 +12,7 @@ Source:
 
 import importlib
 import math
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from charlm.data.vocabulary import UNICODE_CODE_POINTS
 from charlm.errors import ConfigError, DataError, DivergedError
 
-RARE = 2.0**-16  # probability of tokens that share a frequency, and least size of that
+RARE = 2.0**-16  # ratio of the bounds of two levels
 SMALLEST = 1e-300  # weight of a token whose weight is rounded to zero
 PLANE = 1 << 16  # code points of one of the planes of Unicode
 LN_2 = math.log(2)
@@ -50,11 +51,8 @@ class TokenDistribution:
 
     Attributes:
         scores: Logits minus the largest, float64 (vocabulary size,).
-        weights: Unnormalized probabilities, float64: of each token, then of the frequency that
-            rare tokens share.
-        symbols: Places in `weights` of what the first symbol may be: frequent tokens in order,
-            then the last place if there are rare tokens.
-        rare: Rare tokens in order.
+        weights: Unnormalized probabilities, float64 (vocabulary size,).
+        total: Their sum.
     """
 
     def __init__(self, logits: NDArray[np.float32]) -> None:
@@ -71,20 +69,31 @@ class TokenDistribution:
                 "Try --checkpoint best, or train again with a lower --learning-rate"
             )
         self.scores -= largest
-        self.weights: Weights = np.empty(len(logits) + 1)
-        tokens = self.weights[:-1]
-        np.exp(self.scores, out=tokens)
-        self.total = float(tokens.sum())
-        np.maximum(tokens, SMALLEST, out=tokens)
-        is_rare = tokens < RARE * self.total
-        self.rare = is_rare.nonzero()[0]
-        self.weights[-1] = max(float(tokens[self.rare].sum()), RARE * self.total)
-        self.symbols = np.append(~is_rare, len(self.rare) > 0).nonzero()[0]
+        self.weights: Weights = np.exp(self.scores)
+        self.total = float(self.weights.sum())
+        np.maximum(self.weights, SMALLEST, out=self.weights)
 
-    def rare_weights(self) -> Weights:
-        """Return the weights of rare tokens, and what their shared frequency has beyond them."""
-        weights = self.weights[self.rare]
-        return np.append(weights, max(self.weights[-1] - weights.sum(), 0.0))
+    def levels(self) -> Iterator[tuple[NDArray[np.intp], Weights]]:
+        """Iterate over levels, from the most probable tokens to the rarest.
+
+        Yields:
+            Tokens of a level in order, and the weights of its symbols: of these tokens, of all
+            rarer tokens together, and of nothing.
+        """
+        tokens = np.arange(len(self.weights))
+        mass, bound = self.total, RARE * self.total
+        while len(tokens):
+            weights = self.weights[tokens]
+            is_rare = weights < bound
+            rare = is_rare.nonzero()[0]
+            own = (~is_rare).nonzero()[0]
+            # The coder would round a probability far below the bound.
+            rest = max(float(weights[rare].sum()), bound) if len(rare) else 0.0
+            symbols = np.empty(len(own) + 2)
+            symbols[:-2] = weights[own]
+            symbols[-2:] = rest, max(mass - float(symbols[:-2].sum()) - rest, 0.0)
+            yield tokens[own], symbols
+            tokens, mass, bound = tokens[rare], rest, bound * RARE
 
     def bits(self, token: int) -> float:
         """Return the bits of a token by the model's probability."""
@@ -101,13 +110,12 @@ class TokenEncoder:
 
     def encode(self, token: int, distribution: TokenDistribution) -> None:
         """Append a token."""
-        weights, symbols, rare = distribution.weights, distribution.symbols, distribution.rare
-        place = int(symbols.searchsorted(token))
-        if symbols[place] == token:
-            self._append(place, weights[symbols])
-        else:
-            self._append(len(symbols) - 1, weights[symbols])
-            self._append(int(rare.searchsorted(token)), distribution.rare_weights())
+        for tokens, weights in distribution.levels():
+            place = int(tokens.searchsorted(token))
+            if place < len(tokens) and tokens[place] == token:
+                self.coder.encode(place, self.model.Categorical(weights, lazy=True))
+                return
+            self.coder.encode(len(tokens), self.model.Categorical(weights, lazy=True))
 
     def encode_code_point(self, code_point: int) -> None:
         """Append a code point; all have the same probability."""
@@ -117,10 +125,6 @@ class TokenEncoder:
     def words(self) -> NDArray[np.uint32]:
         """Return the code so far."""
         return self.coder.get_compressed()
-
-    def _append(self, index: int, weights: Weights) -> None:
-        if len(weights) > 1:  # the coder takes no certain events
-            self.coder.encode(index, self.model.Categorical(weights, lazy=True))
 
 
 class TokenDecoder:
@@ -137,14 +141,13 @@ class TokenDecoder:
         Raises:
             DataError: The code is not one of this model.
         """
-        weights, symbols, rare = distribution.weights, distribution.symbols, distribution.rare
-        place = int(symbols[self._next(weights[symbols])])
-        if place < len(weights) - 1:
-            return place
-        place = self._next(distribution.rare_weights())
-        if place == len(rare):
-            raise DataError("the code is not one of this model")
-        return int(rare[place])
+        for tokens, weights in distribution.levels():
+            place = self._decode(self.model.Categorical(weights, lazy=True))
+            if place < len(tokens):
+                return int(tokens[place])
+            if place > len(tokens):
+                break
+        raise DataError("the code is not one of this model")
 
     def decode_code_point(self) -> int:
         """Return the next code point."""
@@ -155,9 +158,6 @@ class TokenDecoder:
     def is_exhausted(self) -> bool:
         """Whether nothing is left but what a complete code may leave."""
         return self.coder.maybe_exhausted()
-
-    def _next(self, weights: Weights) -> int:
-        return self._decode(self.model.Categorical(weights, lazy=True)) if len(weights) > 1 else 0
 
     def _decode(self, model: Any) -> int:
         try:

@@ -115,7 +115,7 @@ def test_file_is_restored_by_the_bits_that_are_reported(
     code, container = encode(model, run.vocabulary, data, chunk=7)
     assert decode(model, run.vocabulary, container) == data
     coded_bits = 32 * len(code.words)
-    assert coded_bits >= (1 - TOLERANCE) * code.model_bits
+    assert coded_bits >= (1 - TOLERANCE) * code.model_bits - SPARE_BITS
     assert coded_bits <= (1 + TOLERANCE) * code.model_bits + SPARE_BITS
     (tmp_path / "text").write_bytes(data)
     try:
@@ -149,7 +149,7 @@ def test_costs_of_characters_sum_to_the_size_of_the_file(coded: Coded) -> None:
 
 def test_rare_tokens_and_large_vocabularies_keep_their_probability() -> None:
     generator = np.random.default_rng(0)
-    for scale, tokens in ((3.0, "any"), (0.5, "any"), (60.0, "likely")):
+    for scale, tokens in ((9.0, "any"), (0.5, "any"), (60.0, "likely")):
         encoder, bits, chosen, logits = TokenEncoder(), 0.0, [], []
         for _ in range(300):
             logits.append((generator.normal(size=5000) * scale).astype(np.float32))
@@ -159,7 +159,7 @@ def test_rare_tokens_and_large_vocabularies_keep_their_probability() -> None:
             encoder.encode(chosen[-1], distribution)
             bits += distribution.bits(chosen[-1])
         assert 32 * len(encoder.words()) <= (1 + TOLERANCE) * bits + SPARE_BITS
-        assert 32 * len(encoder.words()) >= (1 - TOLERANCE) * bits
+        assert 32 * len(encoder.words()) >= (1 - TOLERANCE) * bits - SPARE_BITS
         decoder = TokenDecoder(encoder.words())
         assert [decoder.decode(TokenDistribution(row)) for row in logits] == chosen
         assert decoder.is_exhausted
