@@ -9,7 +9,7 @@ class Scalar(msgspec.Struct, frozen=True):
     tag: str  # name, such as train/bits
     step: int  # optimizer steps done
     characters: int  # tokens read so far
-    value: float
+    value: float  # of the quantity at this step
     time: float | None  # seconds since the epoch; None where no time was recorded
 
 
