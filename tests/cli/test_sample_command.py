@@ -4,9 +4,11 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from conftest import charlm, command, on_terminal
 
 
+@pytest.mark.slow
 def test_stop_strings_and_allowed_characters_reach_the_output(trained: Path) -> None:
     words = ["sample", trained, "--length", 120, "--seed", 4]
     whole = charlm(*words).stdout.decode()
@@ -19,6 +21,7 @@ def test_stop_strings_and_allowed_characters_reach_the_output(trained: Path) -> 
     assert re.fullmatch("[a-z]{120}", letters)
 
 
+@pytest.mark.slow
 def test_json_has_reasons_log_probabilities_and_overlaps(trained: Path, book: Path) -> None:
     words = ["sample", trained, "-n", 60, "--json", "--num-samples", 3, "--temperature", 0.5]
     words += ["--stop", ".", "--logprobs", 2, "--novelty"]
@@ -50,6 +53,7 @@ def test_notes_name_options_that_do_not_do_what_they_seem_to(trained: Path) -> N
     assert b"all 2 samples are the same" in done.stderr
 
 
+@pytest.mark.slow
 def test_session_reads_lines_and_commands_from_a_pipe(trained: Path) -> None:
     words = ["sample", trained, "-n", 20, "--seed", 3]
     first = charlm(*words, "-p", "The \u00e9").stdout.decode()
