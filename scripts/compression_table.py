@@ -1,6 +1,6 @@
 """Compress real texts with an LSTM and a GRU, and compare the files with the reported bits.
 
-    python scripts/compression_table.py FOLDER FILE... [--characters 3000000]
+    python scripts/compression_table.py FOLDER FILE... [--characters 500000]
 
 Trains both cells, with the settings that `charlm train` has by default, on 90 % of python-docs.
 Then compresses and restores the last 5 % of it and each FILE. Prints a Markdown table of bytes and
@@ -120,7 +120,7 @@ def main() -> int:
     )
     parser.add_argument("folder", type=Path, help="for texts, runs and codes; runs are resumed")
     parser.add_argument("files", type=Path, nargs="*", metavar="FILE", help="texts in UTF-8")
-    parser.add_argument("--characters", type=int, default=3_000_000, help="read in training")
+    parser.add_argument("--characters", type=int, default=500_000, help="read in training")
     arguments = parser.parse_args()
     folder = arguments.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)

@@ -206,6 +206,7 @@ def test_report_counts_every_bit_of_the_file(coded: Coded) -> None:
     assert report.gzip_bytes > 20 and report.xz_bytes > 60
 
 
+@pytest.mark.slow
 def test_commands_restore_a_file_in_another_process(tmp_path: Path, trained: Path) -> None:
     """The second command runs in a Python of its own, which computes everything anew."""
     (tmp_path / "text").write_bytes(FILES["Python"])
