@@ -1,30 +1,42 @@
 """Command `charlm diff`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
 
 from charlm import console
 from charlm.cli.app import app
+from charlm.cli.completion import complete_run
 from charlm.cli.help import UNDERSTAND
 from charlm.cli.options import (
     DEVICE,
     JSON,
     MOVED_CORPUS,
     QUIET,
-    RUN,
     THREADS,
     TRUST_CELLS,
+    check_runs_exist,
     make_progress,
 )
 
 
+def run_argument(name: str, text: str) -> Any:
+    """Return the argument for one of the two runs."""
+    return typer.Argument(
+        metavar=name,
+        help=text,
+        show_default=False,
+        callback=check_runs_exist,
+        autocompletion=complete_run,
+    )
+
+
 @app.command(rich_help_panel=UNDERSTAND)
 def diff(
-    run_a: RUN,
-    run_b: RUN,
+    run_a: Annotated[Path, run_argument("RUN_A", "Directory of a run.")],
+    run_b: Annotated[Path, run_argument("RUN_B", "Directory of the run to compare it with.")],
     text: Annotated[
         str | None,
         typer.Argument(

@@ -48,8 +48,10 @@ def describe_scope(report: RunDifference) -> list[str]:
     """Return what the difference says and what it does not."""
     a, _ = side_names(report)
     sentences = [
-        f"{a} predicts {report.a_better:.0%} of the characters better. The interval is over the "
-        "text: these are two runs, and other seeds of the same cells may differ otherwise "
+        f"{a} predicts {report.a_better:.0%} of the characters better. "
+        + "The interval is over the text: these" * (report.low is not None)
+        + "These" * (report.low is None)
+        + " are two runs, and other seeds of the same cells may differ otherwise "
         "(charlm compare-cells)."
     ]
     kinds = {report.a.vocabulary_kind, report.b.vocabulary_kind}
