@@ -30,10 +30,11 @@ from charlm.reporting.terminal.comparison import print_comparison
 from charlm.results.comparison import ComparisonReport
 from charlm.results.timing import TimingReport
 
-__all__ = ["cells_table", "command_help", "comparison", "output", "paper", "step"]
+__all__ = ["cells_table", "command_help", "comparison", "eight_cells", "output", "paper", "step"]
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "docs" / "explanation" / "comparison"
+EIGHT_CELLS = ROOT / "docs" / "explanation" / "eight-cells"
 TRANSCRIPT = ROOT / "docs" / "tutorial" / "transcript.json"
 COLUMNS = "83"  # of the printed comparison
 
@@ -66,9 +67,14 @@ def comparison(first: str = "", last: str = "") -> None:
         first: Start of the first paragraph; "" is the first of all.
         last: Start of the first paragraph that is left out; "" writes all.
     """
-    text = printed_comparison()
+    text = printed_comparison(EXAMPLE)
     start = text.index(first)
     fence(text[start : text.index(last, start) if last else len(text)])
+
+
+def eight_cells() -> None:
+    """Write the printed comparison of eight cells."""
+    fence(printed_comparison(EIGHT_CELLS))
 
 
 def paper(format: ReportFormat, language: str = "text", first: str = "", lines: int = 0) -> None:
@@ -80,21 +86,21 @@ def paper(format: ReportFormat, language: str = "text", first: str = "", lines: 
         first: Start of the first line; "" is the first of all.
         lines: Number of lines; 0: all.
     """
-    report, times = example()
+    report, times = load_comparison(EXAMPLE)
     text = render_report(report, format, times)
     shown = text[text.index(first) :].splitlines()
     fence("\n".join(shown[: lines or None]), language)
 
 
-def example() -> tuple[ComparisonReport, TimingReport]:
-    """Return report and times of the example comparison."""
-    report = msgspec.json.decode((EXAMPLE / "report.json").read_bytes(), type=ComparisonReport)
-    return report, msgspec.json.decode((EXAMPLE / "timing.json").read_bytes(), type=TimingReport)
+def load_comparison(directory: Path) -> tuple[ComparisonReport, TimingReport]:
+    """Return report and times of a comparison."""
+    report = msgspec.json.decode((directory / "report.json").read_bytes(), type=ComparisonReport)
+    return report, msgspec.json.decode((directory / "timing.json").read_bytes(), type=TimingReport)
 
 
-def printed_comparison() -> str:
-    """Return what `charlm compare-cells` prints of the example report."""
-    report, times = example()
+def printed_comparison(directory: Path) -> str:
+    """Return what `charlm compare-cells` prints of a report."""
+    report, times = load_comparison(directory)
     printed = io.StringIO()
     environment = {"COLUMNS": COLUMNS, "NO_COLOR": "1", "TERM": "dumb"}
     with mock.patch.dict(os.environ, environment), contextlib.redirect_stdout(printed):
