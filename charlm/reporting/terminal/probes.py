@@ -77,8 +77,8 @@ def print_probe_estimate(estimate: ProbeEstimate) -> None:
     print_result("")
     print_paragraphs(
         [
-            "Time: by the speed at which each model reads, measured now. That of memory probes "
-            "is counted by the tokens that they read; that of the others is rough."
+            "Time: on idle cores, by the speed at which each model reads, measured now. That of "
+            "memory probes is counted by the tokens that they read; that of the others is rough."
         ]
     )
 
