@@ -9,6 +9,7 @@ from conftest import prose
 from inspected_models import inspect_string, open_model
 from page_parser import Page
 
+from charlm.inspection.text_choice import MAX_LENGTH
 from charlm.reporting.html.inspect import render_inspection
 
 
@@ -37,8 +38,8 @@ def test_longest_text_with_most_units_fits_into_two_megabytes(tmp_path: Path, bo
         tmp_path, book, cell="depth-gated-lstm", num_layers=2, hidden_size=16
     )
     units = [(layer, unit) for layer in (1, 2) for unit in (1, 2, 3, 16)]
-    report = inspect_string(run, corpus, model, prose(2000), *units)
-    assert len(report.tokens) == 1000 and len(report.units) == 8
+    report = inspect_string(run, corpus, model, prose(MAX_LENGTH), *units)
+    assert len(report.tokens) == MAX_LENGTH and len(report.units) == 8
     assert len(render_inspection(report)) < 2_000_000
 
 
