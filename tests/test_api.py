@@ -31,8 +31,29 @@ ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "guides" / "python.md").read_text()
 (EXAMPLE,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.S | re.M)
 NAMES = {
-    *("Config", "Corpus", "load_corpus", "train", "Run", "load_run", "evaluate", "generate"),
-    *("probe", "compare", "diff", "inspect", "list_cells", "get_cell", "register_cell", "Cell"),
+    *(
+        "Config",
+        "Corpus",
+        "load_corpus",
+        "train",
+        "Run",
+        "load_run",
+        "evaluate",
+        "generate",
+        "generate_samples",
+    ),
+    *(
+        "probe",
+        "compare",
+        "compress",
+        "decompress",
+        "diff",
+        "inspect",
+        "list_cells",
+        "get_cell",
+        "register_cell",
+        "Cell",
+    ),
     *("load_comparison", "render_report", "load_metrics"),
     *("LinearCell", "check_cell", "export", "__version__"),
 }
