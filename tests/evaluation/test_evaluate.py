@@ -67,7 +67,8 @@ def test_baselines_of_the_test_split_stand_beside_the_score(
     print_score(evaluation)
     shown = capsys.readouterr().out
     assert "  this run" in shown and "  n-gram " in shown
-    assert all(len(line) <= 80 for line in shown.splitlines())
+    table = shown[shown.index("  this run") :]
+    assert all(len(line) <= 80 for line in table.splitlines())
     for split, text in (("valid", None), ("test", tmp_path / "t.txt")):
         with pytest.raises(ConfigError, match="those of the test split"):
             evaluate(trained, split, text=text, baselines=True)
