@@ -14,8 +14,9 @@ from charlm.tasks.base import TASKS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-GUIDES = [ROOT / "docs" / "guides" / f"{name}.md" for name in ("texts", "look-inside")]
-GUIDES.append(ROOT / "docs" / "guides" / "compare-cells.md")
+GUIDES = [  # in an order in which the runs that a page names exist
+    ROOT / "docs" / "guides" / f"{name}.md" for name in ("texts", "compare-cells", "look-inside")
+]
 API_EXAMPLE = re.findall(r"^```python\n(.*?)^```", README, re.S | re.M)[-1]
 CUSTOM_CELL = re.findall(r"^```python\n(.*?)^```", README, re.S | re.M)[0]
 
@@ -25,13 +26,14 @@ def commands(page: str) -> list[str]:
     return [
         line
         for language, block in re.findall(r"^```(\w*)\n(.*?)^```", page, re.S | re.M)
-        for line in block.splitlines()
+        for line in block.replace("\\\n", " ").splitlines()
         if not language and re.match(r"(\w+ \S+ \| )?charlm ", line)
     ]
 
 
 def shrink(line: str) -> str:
     """Return the command with a budget that suits a test."""
+    line = line.replace(" --open", "")  # there may be no browser
     line = re.sub(r"--minutes \S+", "--max-steps 3", line)  # no test depends on the clock
     line = re.sub(r"--epochs \S+", "--epochs 0.2", line)
     line = re.sub(r"--max-steps \S+", "--max-steps 3", line)
@@ -117,6 +119,8 @@ def test_commands_of_readme_and_guides_run_in_order(directory: Path) -> None:
     done: set[str] = set()
     for line in (line for page in pages for line in commands(page)):
         if line in done:  # as of a cell that two pages check
+            continue
+        if "--blank" in line:  # the text of the test has no other words of the same form
             continue
         done.add(line)
         words, stdin = shell_words(shrink(line), directory)
