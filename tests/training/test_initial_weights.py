@@ -107,6 +107,7 @@ def test_run_is_self_contained_and_reproducible(
     tmp_path: Path, source: Run, other: Path, tuned: Run
 ) -> None:
     """It is resumed to the bit without its source, also before its first checkpoint."""
+    load_corpus(other)  # so that its own vocabulary is in the cache, too
     moved = Path(shutil.copytree(source.path, tmp_path / "source"))
     stopped = tmp_path / "stopped"
 
