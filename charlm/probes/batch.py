@@ -1,11 +1,11 @@
 """Probe one or more runs: the function behind `charlm probe`, and that of comparisons."""
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from charlm.cells.names import parse_custom_cell
-from charlm.console import shell_command
 from charlm.data.corpus import Sources, reload_corpus
 from charlm.execution.executor import Execution, LocalExecutor, run_jobs
 from charlm.execution.jobs import Job
@@ -174,7 +174,7 @@ def equivalent_command(
     paths = [str(run.path) for run in runs]
     selection = f"--probes={','.join(probe.name for probe in probes)}"
     trust, out = trust_options(runs), f"--out={directory}"
-    return shell_command(["charlm", "probe", *paths, selection, *options, *trust, out])
+    return shlex.join(["charlm", "probe", *paths, selection, *options, *trust, out])
 
 
 def trust_options(runs: Sequence[Run]) -> list[str]:
