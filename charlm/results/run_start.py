@@ -37,4 +37,5 @@ class LongerBudget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     start_step: int  # steps that were taken over
     max_steps: int  # its budget in optimizer steps
     decay_start: int  # steps of this run after which its learning rate decays
+    recipe_rate: float  # learning rate that the recipe has for this budget; the run's own one stays
     redone_steps: int  # that it trained after `start_step`: at a decayed rate, so not taken over

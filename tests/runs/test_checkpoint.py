@@ -62,7 +62,8 @@ def test_run_and_checkpoint_have_the_documented_files(run: Run) -> None:
         "vocabulary.json",
     ]
     assert {path.name for path in run.path.iterdir()} == {
-        *("run.json", "vocabulary.json", "metrics.jsonl", "events.jsonl", "checkpoints")
+        *("run.json", "vocabulary.json", "metrics.jsonl", "events.jsonl", "checkpoints"),
+        "before-decay",
     }
     lines = (run.path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 2, 3, 4, 4, 5, 6, 6]

@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-from charlm.cells.names import cell_label
 from charlm.config import Config
-from charlm.recipes import get_recipe, scaled_rate
 from charlm.reporting.formatting import pluralize
 from charlm.results.run import DeviceReason, KernelReason, RunRecord, ThreadTiming
 
@@ -54,7 +52,8 @@ def describe_start(record: RunRecord) -> str:
         return (
             f"goes on from step {extends.start_step:,} of {extends.run}, before its learning rate "
             f"decayed{redone if extends.redone_steps else ''}; the rate stays "
-            f"{_describe_kept_rate(record)}, and decays after step {extends.decay_start:,}"
+            f"{_describe_kept_rate(record.config.learning_rate, extends.recipe_rate)}, and decays "
+            f"after step {extends.decay_start:,}"
         )
     if initial := record.initial_weights:
         return (
@@ -66,15 +65,9 @@ def describe_start(record: RunRecord) -> str:
     return ""
 
 
-def _describe_kept_rate(record: RunRecord) -> str:
+def _describe_kept_rate(rate: float, recipe: float) -> str:
     """Return the learning rate of a longer run, and that of the recipe if it is another one."""
-    config = record.config
-    characters = record.max_steps * config.batch_size * config.seq_len
-    recipe = scaled_rate(
-        get_recipe(cell_label(config.cell)), config.block, record.parameters, characters
-    )
-    other = f" (recipe for this budget: {recipe:g})" if recipe != config.learning_rate else ""
-    return f"{config.learning_rate:g}{other}"
+    return f"{rate:g}{f' (recipe for this budget: {recipe:g})' if recipe != rate else ''}"
 
 
 def describe_kernel_reason(reason: KernelReason, threads: int) -> str:
