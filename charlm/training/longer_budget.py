@@ -13,11 +13,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from charlm.cells.names import cell_label
 from charlm.config import BUDGETS, Config, option_name, validate_config
 from charlm.data.corpus import Corpus
 from charlm.errors import ConfigError, DataError
-from charlm.recipes import get_recipe, scaled_rate
+from charlm.recipes import apply_recipe
 from charlm.results.run import RunRecord
 from charlm.results.run_start import LongerBudget
 from charlm.results.training import BranchMetrics, Metrics, RunEvent, ValidationMetrics
@@ -155,11 +154,11 @@ def extend_run(
             start_step=start_step,
             max_steps=run.record.max_steps,
             decay_start=branch_steps(max_steps)[0],
-            recipe_rate=scaled_rate(
-                get_recipe(cell_label(config.cell)),
+            recipe_rate=apply_recipe(
+                msgspec.structs.replace(config, learning_rate=0.0),
                 run.record.parameters,
                 max_steps * config.batch_size * config.seq_len,
-            ),
+            ).learning_rate,
             redone_steps=steps_done(run) - start_step,
         ),
     )
