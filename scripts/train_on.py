@@ -48,9 +48,11 @@ def replace(**settings: object) -> Config:
     return msgspec.structs.replace(MODEL, **settings)
 
 
-def train(corpus: charlm.Corpus | str, config: Config, path: Path, **start: object) -> charlm.Run:
+def train(
+    corpus: charlm.Corpus | str, config: Config, path: Path, init_from: Path | None = None
+) -> charlm.Run:
     """Train a run, or return it if an earlier call has finished it."""
-    return charlm.train(corpus, config, path, resume=True, **start)
+    return charlm.train(corpus, config, path, resume=True, init_from=init_from)
 
 
 def outcomes(directory: Path, seeds: int) -> Iterator[Outcome]:
@@ -70,7 +72,9 @@ def outcomes(directory: Path, seeds: int) -> Iterator[Outcome]:
             slow = train(corpus, gentle, directory / f"{name}-gentle", init_from=source.path)
             for start, run in ((SCRATCH, scratch), (TUNED, tuned), (GENTLE, slow)):
                 curve = load_validation_curve(run.path)
+                assert run.report and run.report.score
                 score = run.report.score
+                assert score.bits_per_char is not None, "the test split has characters"
                 yield Outcome(
                     text,
                     start,
