@@ -39,7 +39,7 @@ ONLY = {
     "storage": {"storage", "errors"},
     "registry": {"errors"},
     "reporting": {"reporting", "results", "progress", "config", "console", "cells.names"}
-    | {"registry", "errors", "config_file", "cells.papers", "settings.values", "recipes"},
+    | {"registry", "errors", "config_file", "cells.papers", "settings.values"},
 }
 TORCH_FREE = ["results", "reporting", "progress", "config", "cells.names", "console", "storage"]
 TORCH_FREE += ["cells.papers"]
