@@ -11,7 +11,9 @@ from contextlib import suppress
 from functools import cache
 from typing import NoReturn
 
-_code = [0]  # exit code of this process
+from charlm.errors import CharlmError
+
+_code = [CharlmError.code]  # exit code of this process; it stays if an exception is not caught
 
 
 @cache  # a forked process has it from its parent

@@ -34,6 +34,12 @@ def test_process_ends_without_taking_objects_apart() -> None:
     assert (done.returncode, done.stderr) == (4, "")
 
 
+def test_exception_that_nothing_catches_is_no_success() -> None:
+    done = end("register_quick_end(); raise ValueError('surprise')")
+    assert done.returncode == 70
+    assert "ValueError: surprise" in done.stderr
+
+
 def test_exit_functions_can_be_left_out() -> None:
     done = end(
         "register_quick_end(); atexit.register(print, 'bye')\n"
