@@ -12,7 +12,8 @@ from charlm.cli.app import app
 from charlm.cli.completion import complete_run
 from charlm.cli.help import HOUSE
 from charlm.cli.options import JSON
-from charlm.errors import ConfigError, OutputExistsError
+from charlm.errors import ConfigError
+from charlm.storage import files
 
 if TYPE_CHECKING:
     from charlm.results.metrics import EventFiles, RunsMetrics
@@ -54,10 +55,7 @@ def metrics_command(
                 "cannot use --tensorboard: TensorBoard is not installed. Try pip install "
                 "'charlm[tensorboard]'"
             )
-        if tensorboard.exists():
-            raise OutputExistsError(
-                f"cannot write {tensorboard}: it exists. Try another --tensorboard"
-            )
+        files.check_new(tensorboard, "--tensorboard")
     from charlm.reporting.tables.metrics import render_metrics_csv
     from charlm.runs.scalars import load_metrics
 
@@ -78,7 +76,6 @@ def write_event_files(metrics: "RunsMetrics", out: Path) -> "EventFiles":
     """Write the metrics of runs into a new directory, all or none."""
     from charlm.results.metrics import EventFiles
     from charlm.runs.tensorboard_events import FILE_NAME, render_events
-    from charlm.storage import files
 
     contents = {f"{run.run}/{FILE_NAME}": render_events(run) for run in metrics.runs}
     files.make_directory(out.absolute().parent)

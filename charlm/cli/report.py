@@ -10,9 +10,10 @@ from charlm import console
 from charlm.cli.app import app
 from charlm.cli.help import COMPARE
 from charlm.cli.options import JSON
-from charlm.errors import ConfigError, OutputExistsError
+from charlm.errors import ConfigError
 from charlm.reporting.tables.formats import ReportFormat
 from charlm.results.report_text import ReportFiles, ReportText
+from charlm.storage import files
 
 if TYPE_CHECKING:
     from charlm.results.comparison import ComparisonResult
@@ -60,8 +61,8 @@ def report_command(
             "cannot use --format with --out, which writes all formats. Try --out alone, or "
             f"--format {format} > FILE"
         )
-    if out is not None and out.exists():
-        raise OutputExistsError(f"cannot write {out}: it exists. Try another --out")
+    if out is not None:
+        files.check_new(out, "--out")
     from charlm.comparison.finished import load_comparison
     from charlm.reporting.tables.render import render_report
 
@@ -83,7 +84,6 @@ def report_command(
 def write_paper_files(result: "ComparisonResult | TaskComparisonResult", out: Path) -> ReportFiles:
     """Write all files of a comparison into a new directory, all or none."""
     from charlm.reporting.paper_files import render_paper_files
-    from charlm.storage import files
 
     contents = render_paper_files(result)
     files.make_directory(out.absolute().parent)

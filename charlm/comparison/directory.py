@@ -64,7 +64,7 @@ def save_stdin(texts: Sequence[str], directory: Path) -> tuple[str, ...]:
     if "-" not in texts:
         return tuple(texts)
     path = directory / STDIN_FILE
-    with files.AtomicFileWriter(path) as copy:
+    with files.AtomicFileWriter(path, replace=True) as copy:
         while sys.stdin is not None and (chunk := sys.stdin.buffer.read(CHUNK_BYTES)):
             copy.write(chunk)
         if copy.size or not path.exists():

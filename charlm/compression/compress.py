@@ -13,7 +13,7 @@ import torch
 from charlm.compression.coder import TokenEncoder, load_constriction
 from charlm.compression.container import Container, Words
 from charlm.compression.file_tokens import INVALID_BYTES, FileTokenizer
-from charlm.compression.paths import check_input, check_output
+from charlm.compression.paths import check_input
 from charlm.compression.predictor import Codec, Predictor, load_codec
 from charlm.data.vocabulary import UNICODE_CODE_POINTS, Vocabulary
 from charlm.errors import DivergedError
@@ -99,7 +99,7 @@ def compress(
     """
     path, out = Path(path), Path(out)
     check_input(path)
-    check_output(out)
+    files.check_new(out)
     load_constriction()
     run = open_run(run)
     codec = load_codec(run, checkpoint, kernel)

@@ -10,7 +10,6 @@ import torch
 from charlm.compression.coder import TokenDecoder, load_constriction
 from charlm.compression.container import Container
 from charlm.compression.file_tokens import code_point_bytes, token_bytes
-from charlm.compression.paths import check_output
 from charlm.compression.predictor import Codec, Predictor, current_build, load_codec
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import ConfigError, DataError, StorageError
@@ -56,7 +55,7 @@ def decompress(
     """
     path, out = Path(path), Path(out)
     container = Container.read(path)
-    check_output(out)
+    files.check_new(out)
     load_constriction()
     run = open_run(run)
     _check_build(path, container)

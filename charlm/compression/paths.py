@@ -1,9 +1,9 @@
-"""Checks of the files that a command of compression reads and writes."""
+"""Checks of the files that a command of compression reads."""
 
 import os
 from pathlib import Path
 
-from charlm.errors import InputNotFoundError, OutputExistsError
+from charlm.errors import InputNotFoundError
 
 
 def check_input(path: Path) -> None:
@@ -18,13 +18,3 @@ def check_input(path: Path) -> None:
         raise InputNotFoundError(f"cannot read {path}: there is no such file. Try another path")
     if not os.access(path, os.R_OK):
         raise InputNotFoundError(f"cannot read {path}: permission denied. Try another file")
-
-
-def check_output(path: Path) -> None:
-    """Check that nothing would be overwritten.
-
-    Raises:
-        OutputExistsError: The path exists.
-    """
-    if os.path.lexists(path):
-        raise OutputExistsError(f"cannot write {path}: it exists. Try another path")

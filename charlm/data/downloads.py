@@ -222,7 +222,7 @@ def _unpack(
             split=text.split,
         )
     digest, limit = hashlib.sha256(), text.bytes or MAX_TEXT_BYTES
-    with _open_member(path, text) as member, files.AtomicFileWriter(target) as file:
+    with _open_member(path, text) as member, files.AtomicFileWriter(target, replace=True) as file:
         pieces: Iterable[bytes] = iter(lambda: member.read(CHUNK_BYTES), b"")
         if entry.underscores:
             pieces = map(with_underscores, member)

@@ -178,7 +178,7 @@ def _encode(
     """Encode the parts of a text with this digest, and write the result to the cache."""
     files.remove_stale_temporaries(path.parent, older=86_400)
     for id_bytes in (1, 2, 4):  # ids get wider only if there are too many tokens
-        with files.AtomicFileWriter(path.with_suffix(".ids")) as file:
+        with files.AtomicFileWriter(path.with_suffix(".ids"), replace=True) as file:
             is_bytes, is_rule = (
                 vocabulary == BYTE_VOCABULARY,
                 isinstance(vocabulary, VocabularyRule),

@@ -50,7 +50,7 @@ def write_vocabulary_ids(
     final = np.array([id_of.get(point, len(tokens)) for point in points.tolist()], np.int64)
     is_unknown = final == len(tokens)
     unknown = 0
-    with files.AtomicFileWriter(path) as file:
+    with files.AtomicFileWriter(path, replace=True) as file:
         for start in range(0, len(raw), CHUNK_BYTES):
             ids = final[raw[start : start + CHUNK_BYTES]]
             unknown += int((ids == len(tokens)).sum())

@@ -1,13 +1,16 @@
 """Export of a run as a folder that others can use: weights, graph, reader, ONNX and a card."""
 
 import hashlib
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
+import torch
 from safetensors import torch as safetensors
 
 from charlm.cells.names import parse_custom_cell
-from charlm.errors import ConfigError, OutputExistsError
+from charlm.errors import ConfigError
 from charlm.exporting import onnx_file
 from charlm.exporting.graph_builder import UnsupportedStep
 from charlm.exporting.model_card import CardFacts, model_card
@@ -17,6 +20,7 @@ from charlm.exporting.onnx_file import OnnxReader
 from charlm.exporting.parity import check_parity, reference_logits
 from charlm.exporting.trace import GRAPH_FORMAT, trace_model
 from charlm.models.char_lm import CharLM
+from charlm.models.token_step import TokenStep
 from charlm.results.export import (
     ExportedConfig,
     ExportedFile,
@@ -59,8 +63,7 @@ def export(
         StorageError: The disk is full or failed.
     """
     run, directory = open_run(run), Path(directory)
-    if directory.exists() or directory.is_symlink():
-        raise OutputExistsError(f"cannot write {directory}: it exists. Try another path")
+    files.check_new(directory)
     if onnx:
         onnx_file.check_packages()
     loaded, model = load_model(run, checkpoint, "loop")
@@ -75,7 +78,9 @@ def export(
         "model.safetensors": weights,
         "vocabulary.json": run.metadata["vocabulary.json"],
     }
-    parity = verify(model, graph, contents, onnx)
+    if onnx:
+        contents |= onnx_files(model, graph, weights)
+    parity = verify(model, contents)
     facts = _card_facts(run, loaded, has_onnx=onnx)
     contents["README.md"] = model_card(facts).encode()
     files.make_directory(directory.absolute().parent)
@@ -103,24 +108,42 @@ def _trace(model: CharLM, cell: str) -> ModelGraph:
         ) from None
 
 
-def verify(
-    model: CharLM, graph: ModelGraph, contents: dict[str, bytes], onnx: bool
-) -> tuple[ParityCheck, ...]:
-    """Read the files back and compare the logits with those of the loop.
+def onnx_files(model: CharLM, graph: ModelGraph, weights: bytes) -> dict[str, bytes]:
+    """Return model.onnx and start.onnx of a model.
 
     Args:
         model: Model with the kernel `loop`, in float32.
         graph: Its graph.
-        contents: Files that the numpy reader needs, by name. Those of ONNX are added.
-        onnx: Whether to write ONNX.
+        weights: Its weights, as a safetensors file.
+
+    Raises:
+        ConfigError: ONNX cannot express an operation.
+    """
+    with torch.no_grad():
+        logits, *states = (part.numpy() for part in TokenStep(model).initial_state(1))
+    arrays = read_safetensors(weights)
+    return {
+        "model.onnx": onnx_file.step_model(graph, arrays, logits.shape[1]),
+        "start.onnx": onnx_file.start_model(graph, (logits[0], *states)),
+    }
+
+
+def verify(model: CharLM, contents: Mapping[str, bytes]) -> tuple[ParityCheck, ...]:
+    """Write the files to a temporary directory, and compare their logits with those of the loop.
+
+    Args:
+        model: Model with the kernel `loop`, in float32.
+        contents: Files by name: those that the numpy reader needs, and perhaps those of ONNX.
 
     Raises:
         ConfigError: The logits differ.
+        StorageError: The temporary directory has no room.
     """
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        for file, data in contents.items():
-            (folder / file).write_bytes(data)
+    with ExitStack() as stack:
+        with files.translate_os_errors("write", Path(tempfile.gettempdir())):
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            for file, data in contents.items():
+                (folder / file).write_bytes(data)
         reader, exact = NumpyReader(folder), NumpyReader(folder, "float64")
         exact_logits = reference_logits(model, "float64")
         references = reference_logits(model, "float32")
@@ -128,13 +151,7 @@ def verify(
             check_parity(exact_logits, exact.logits_of_ids, "numpy", "float64"),
             check_parity(references, reader.logits_of_ids, "numpy", "float32"),
         ]
-        if onnx:
-            logits, state = reader.first
-            arrays = read_safetensors(contents["model.safetensors"])
-            contents["model.onnx"] = onnx_file.step_model(graph, arrays, len(logits))
-            contents["start.onnx"] = onnx_file.start_model(graph, (logits, *state))
-            for file in ("model.onnx", "start.onnx"):
-                (folder / file).write_bytes(contents[file])
+        if "model.onnx" in contents:
             read_tokens = OnnxReader(folder).read_tokens
             checks.append(check_parity(references, read_tokens, "onnxruntime", "float32"))
     return tuple(checks)

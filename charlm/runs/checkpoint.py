@@ -73,7 +73,7 @@ def save_checkpoint(
     )
     contents["manifest.json"] = manifest.canonical_bytes()
     path = directory / f"step-{progress.step:08d}"
-    files.write_directory_atomic(path, contents)
+    files.write_directory_atomic(path, contents, replace=True)
     return path
 
 

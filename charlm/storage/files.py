@@ -4,6 +4,7 @@ After a kill or a power cut at any moment, a reader sees the old content or the 
 mixture. No other module writes files that must survive.
 """
 
+import errno
 import os
 import re
 import secrets
@@ -14,10 +15,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from charlm.errors import StorageError
+from charlm.errors import OutputExistsError, StorageError
 
 TEMP_PREFIX = ".tmp-"
 TEMP_NAME = re.compile(re.escape(TEMP_PREFIX) + r".+-\d+-[0-9a-f]{8}")
+NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK}
 
 
 class Usage(NamedTuple):
@@ -68,7 +70,7 @@ def measure_usage(directory: Path) -> Usage:
     return Usage(size, modified)
 
 
-def _write(descriptor: int, data: bytes | memoryview) -> None:
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
     """Write all bytes; a nearly full disk writes fewer at once without an error."""
     remaining = memoryview(data)
     while remaining:
@@ -88,7 +90,7 @@ def _create(path: Path, data: bytes | memoryview) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o666)
     try:
-        _write(descriptor, data)
+        write_all(descriptor, data)
         os.fsync(descriptor)
         if os.fstat(descriptor).st_size != len(data):
             raise OSError(f"fewer than {len(data)} bytes were stored")
@@ -118,6 +120,40 @@ def make_directory(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
 
 
+def check_new(path: Path, option: str = "path") -> None:
+    """Check that a new file or directory can be written here; its parents may be missing.
+
+    Args:
+        path: Output.
+        option: What the message says to try another of, such as "--out".
+
+    Raises:
+        OutputExistsError: It exists, if only as a link to nothing.
+        StorageError: Its directory cannot be created or written.
+    """
+    if os.path.lexists(path):
+        raise _exists_error(path, option)
+    parent = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        problem = "permission denied" if parent.is_dir() else "it is not a directory"
+        raise StorageError(f"cannot write {path} in {parent}: {problem}. Try another {option}")
+
+
+def _exists_error(path: Path, option: str = "path") -> OutputExistsError:
+    return OutputExistsError(f"cannot write {path}: it exists. Try another {option}")
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Write a new file atomically.
+
+    Raises:
+        OutputExistsError: It exists.
+    """
+    with AtomicFileWriter(path) as file:
+        file.write(data)
+        file.commit()
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a file, or replace it, atomically."""
     temporary = _temporary_path(path)
@@ -131,12 +167,18 @@ def write_atomic(path: Path, data: bytes) -> None:
         _sync_directory(path.parent)
 
 
-def write_directory_atomic(path: Path, files: Mapping[str, bytes]) -> None:
-    """Write a directory with exactly these files, or replace it, atomically.
+def write_directory_atomic(
+    path: Path, files: Mapping[str, bytes], *, replace: bool = False
+) -> None:
+    """Write a directory with exactly these files, atomically.
 
     Args:
         path: Directory.
         files: Name, or path with slashes, of a file in the directory -> content.
+        replace: Whether a directory of this name is replaced.
+
+    Raises:
+        OutputExistsError: It exists, also if it appeared while the files were written.
     """
     temporary = _temporary_path(path)
     with translate_os_errors("write", path):
@@ -150,21 +192,39 @@ def write_directory_atomic(path: Path, files: Mapping[str, bytes]) -> None:
                 directories |= {parent for parent in file.parents if temporary in parent.parents}
             for directory in directories:
                 _sync_directory(directory)
-            if path.exists():  # a directory cannot be renamed over one that has files
+            if replace and path.exists():
                 remove(path)
-            os.rename(temporary, path)
+            _rename_new_directory(temporary, path)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         _sync_directory(path.parent)
 
 
+def _rename_new_directory(temporary: Path, path: Path) -> None:
+    """Rename a directory; the system itself refuses to replace a file or a full directory."""
+    if os.path.lexists(path):
+        raise _exists_error(path)
+    try:
+        os.rename(temporary, path)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            raise _exists_error(path) from error
+        raise
+
+
 class AtomicFileWriter:
     """Writer of a large file, which appears under its name on `commit`, or never."""
 
-    def __init__(self, path: Path) -> None:
-        """Open a temporary file next to `path`."""
+    def __init__(self, path: Path, *, replace: bool = False) -> None:
+        """Open a temporary file next to `path`.
+
+        Args:
+            path: File.
+            replace: Whether a file of this name is replaced.
+        """
         self.path = path
+        self.replace = replace
         self.temporary = _temporary_path(path)
         self.size = 0
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -177,57 +237,42 @@ class AtomicFileWriter:
     def write(self, data: bytes | memoryview) -> None:
         """Append bytes."""
         with translate_os_errors("write", self.path):
-            _write(self.descriptor, data)
+            write_all(self.descriptor, data)
         self.size += len(data)
 
     def commit(self) -> None:
-        """Make the file durable and give it its name."""
+        """Make the file durable and give it its name.
+
+        Raises:
+            OutputExistsError: A file has this name, and is not to be replaced.
+        """
         with translate_os_errors("write", self.path):
             os.fsync(self.descriptor)
             if os.fstat(self.descriptor).st_size != self.size:
                 raise OSError(f"fewer than {self.size} bytes were stored")
-            os.rename(self.temporary, self.path)
+            if self.replace:
+                os.rename(self.temporary, self.path)
+            else:
+                self._link()
             _sync_directory(self.path.parent)
+
+    def _link(self) -> None:
+        """Give the file its name, unless another has it: a link never replaces, a rename does."""
+        try:
+            os.link(self.temporary, self.path)
+        except FileExistsError as error:
+            raise _exists_error(self.path) from error
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            check_new(self.path)  # not atomic, but all that such a file system allows
+            os.rename(self.temporary, self.path)
+        else:
+            os.unlink(self.temporary)
 
     def __exit__(self, *_: object) -> None:
         os.close(self.descriptor)
         self.temporary.unlink(missing_ok=True)
-
-
-class AppendOnlyLog:
-    """Log of lines; each is one write, so that a kill can cut off only the last."""
-
-    def __init__(self, path: Path) -> None:
-        """Open a log for appending; create it if needed."""
-        self.path = path
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        with translate_os_errors("write", path):
-            self.descriptor = os.open(path, flags, 0o666)
-            size = os.fstat(self.descriptor).st_size
-            if size and os.pread(self.descriptor, 1, size - 1) != b"\n":
-                _write(self.descriptor, b"\n")  # what follows must not join an incomplete line
-
-    def append(self, line: bytes) -> None:
-        """Write a line; the newline is added."""
-        with translate_os_errors("write", self.path):
-            _write(self.descriptor, line + b"\n")
-
-    def sync(self) -> int:
-        """Make all lines durable and return the length of the file in bytes."""
-        with translate_os_errors("write", self.path):
-            os.fsync(self.descriptor)
-            return os.fstat(self.descriptor).st_size
-
-    def truncate(self, length: int) -> None:
-        """Remove what was appended after this length: the run goes back to a checkpoint."""
-        with translate_os_errors("shorten", self.path):
-            if os.fstat(self.descriptor).st_size > length:
-                os.ftruncate(self.descriptor, length)
-                os.fsync(self.descriptor)
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self.descriptor)
 
 
 def remove(path: Path) -> None:

@@ -31,8 +31,9 @@ from charlm.results.tasks import (
     LevelResult,
     TaskValidation,
 )
-from charlm.runs.run import check_not_existing
+from charlm.runs.creation import check_not_existing
 from charlm.storage import files
+from charlm.storage.append_only_log import AppendOnlyLog
 from charlm.storage.json_files import decode_json, encode_json, read_bytes
 from charlm.storage.lock import exclusive_lock
 from charlm.tasks.base import TASKS, Task, batch_generator
@@ -155,7 +156,7 @@ def train_level(
     chance = task.chance_score(length)
     test, divergence = None, ""
     extrapolation: dict[str, float] = {}
-    with closing(files.AppendOnlyLog(path / f"length-{length}.jsonl")) as log:
+    with closing(AppendOnlyLog(path / f"length-{length}.jsonl")) as log:
         log.truncate(0)
         try:
             for validation in train_on_task(task, trainer, length, progress):

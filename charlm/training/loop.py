@@ -25,7 +25,7 @@ from charlm.results.training import (
     ValidationMetrics,
 )
 from charlm.runs.run import Run
-from charlm.storage import files
+from charlm.storage.append_only_log import AppendOnlyLog
 from charlm.training.branches import Branch, plan_branches
 from charlm.training.budget import validation_interval
 from charlm.training.schedule import branch_steps
@@ -183,9 +183,9 @@ def _validate(trainer: Trainer[CharLM], corpus: Corpus) -> float:
     return bits
 
 
-def _open_log(run: Run, name: str, is_main: bool) -> files.AppendOnlyLog:
+def _open_log(run: Run, name: str, is_main: bool) -> AppendOnlyLog:
     """Open a log of the run; only rank 0 writes it."""
-    return files.AppendOnlyLog(run.path / name if is_main else Path(os.devnull))
+    return AppendOnlyLog(run.path / name if is_main else Path(os.devnull))
 
 
 def _event(name: EventName, trainer: Trainer[CharLM]) -> RunEvent:

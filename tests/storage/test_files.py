@@ -1,5 +1,6 @@
 """Tests of atomic and durable writes."""
 
+import errno
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from charlm.errors import StorageError
+from charlm.errors import OutputExistsError, StorageError
 from charlm.storage import files
+from charlm.storage.append_only_log import AppendOnlyLog
 
 
 def test_incomplete_line_of_a_log_stays_alone(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"one\ntw")
-    log = files.AppendOnlyLog(tmp_path / "log")
+    log = AppendOnlyLog(tmp_path / "log")
     log.append(b"three")
     log.close()
     assert (tmp_path / "log").read_bytes() == b"one\ntw\nthree\n"
@@ -48,7 +50,11 @@ def test_data_is_on_the_disk_before_it_gets_its_name(
         operations.append(("rename", Path(new).name))
         os.rename(old, new)
 
-    fakes = {"open": open_, "fsync": fsync, "rename": rename}
+    def link(old: Path, new: Path) -> None:
+        operations.append(("link", Path(new).name))
+        os.link(old, new)
+
+    fakes = {"open": open_, "fsync": fsync, "rename": rename, "link": link}
     monkeypatch.setattr(files, "os", SimpleNamespace(**{**vars(os), **fakes}))
     parent = ("sync", tmp_path.name.split("-")[0])
     files.write_directory_atomic(tmp_path / "c", {"a": b"1", "b": b"2"})
@@ -59,16 +65,87 @@ def test_data_is_on_the_disk_before_it_gets_its_name(
     operations.clear()
     files.write_atomic(tmp_path / "d", b"3")
     assert operations == [("sync", ".tmp"), ("rename", "d"), parent]
-    operations.clear()
-    with files.AtomicFileWriter(tmp_path / "e") as writer:
-        writer.write(b"4")
-        writer.commit()
-    assert operations == [("sync", ".tmp"), ("rename", "e"), parent]
+    for replace, operation in ((False, "link"), (True, "rename")):
+        operations.clear()
+        with files.AtomicFileWriter(tmp_path / "e", replace=replace) as writer:
+            writer.write(b"4")
+            writer.commit()
+        assert operations == [("sync", ".tmp"), (operation, "e"), parent]
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("kept")
     (tmp_path / "metrics.jsonl").symlink_to(tmp_path / "secret")
     with pytest.raises(StorageError):
-        files.AppendOnlyLog(tmp_path / "metrics.jsonl")
+        AppendOnlyLog(tmp_path / "metrics.jsonl")
     assert (tmp_path / "secret").read_text() == "kept"
+
+
+def occupy(path: Path, kind: str) -> None:
+    """Let a file, a full directory or a link to nothing appear here."""
+    if kind == "file":
+        path.write_text("mine")
+    elif kind == "link":
+        path.symlink_to("nowhere")
+    else:
+        path.mkdir()
+        (path / "mine").write_text("mine")
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "link"])
+@pytest.mark.parametrize("has_links", [True, False])
+def test_output_that_appears_meanwhile_is_never_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, has_links: bool
+) -> None:
+    """Also between the last check and the name: the check of the directory is skipped here."""
+    target = tmp_path / "out"
+
+    def no_link(*_: object) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    fakes = {} if has_links else {"link": no_link}
+    monkeypatch.setattr(files, "os", SimpleNamespace(**{**vars(os), **fakes}))
+    with files.AtomicFileWriter(target) as writer:
+        writer.write(b"new")
+        occupy(target, kind)
+        with pytest.raises(OutputExistsError, match="out: it exists. Try another path"):
+            writer.commit()
+    with pytest.raises(OutputExistsError):
+        files.write_new(target, b"new")
+    path = SimpleNamespace(lexists=lambda _: False)
+    if has_links:
+        monkeypatch.setattr(files, "os", SimpleNamespace(**{**vars(os), "path": path}))
+    with pytest.raises(OutputExistsError, match="it exists"):
+        files.write_directory_atomic(target, {"a": b"new"})
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+    if kind == "directory":
+        assert [entry.name for entry in target.iterdir()] == ["mine"]
+    else:
+        assert target.is_symlink() or target.read_text() == "mine"
+
+
+def test_new_files_need_no_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_link(*_: object) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(files, "os", SimpleNamespace(**{**vars(os), "link": no_link}))
+    files.write_new(tmp_path / "new", b"1")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"1"]
+
+
+def test_only_checkpoints_replace_a_directory(tmp_path: Path) -> None:
+    files.write_directory_atomic(tmp_path / "d", {"a": b"1"})
+    files.write_directory_atomic(tmp_path / "d", {"b": b"2"}, replace=True)
+    assert [path.name for path in (tmp_path / "d").iterdir()] == ["b"]
+
+
+def test_outputs_are_checked_before_the_work(tmp_path: Path) -> None:
+    files.check_new(tmp_path / "missing" / "deep" / "new")
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to("nowhere")
+    for name in ("file", "link"):
+        with pytest.raises(OutputExistsError, match=f"{name}: it exists. Try another --out"):
+            files.check_new(tmp_path / name, "--out")
+    with pytest.raises(StorageError, match="file: it is not a directory. Try another path"):
+        files.check_new(tmp_path / "file" / "new")
+    assert not (tmp_path / "missing").exists()
