@@ -20,6 +20,7 @@ import hashlib
 import json
 import math
 import random
+import signal
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -35,7 +36,15 @@ FORMAT = 1
 UNKNOWN_BITS = math.log2(0x110000)  # to name an unknown character among all of Unicode
 HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # categories of characters not shown on a terminal
 SAFETENSORS_DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "I32": "<i4", "BOOL": "?"}
-
+OS_REASONS = {FileNotFoundError: "there is no such file", IsADirectoryError: "it is a directory"}
+EXIT_CODES = "Exit codes: 2 wrong option, 65 bad model or text, 66 file that cannot be read."
+OPTIONS = {
+    "length": (200, "tokens to write"),
+    "temperature": (1.0, "divides the logits; 0: the most probable token"),
+    "top-k": (0, "choose from the k most probable tokens; 0: from all"),
+    "top-p": (1.0, "choose from the fewest tokens with this probability"),
+    "seed": (0, "seed of the random numbers"),
+}
 SAME_NAME = "abs sign floor exp expm1 log log1p sqrt sin cos tanh add maximum minimum remainder"
 OTHER_NAME = {
     "neg": "negative", "sub": "subtract", "mul": "multiply", "div": "divide", "pow": "power",
@@ -57,24 +66,17 @@ def softmax(x: Array, axis: int) -> Array:
     return weights / weights.sum(axis, keepdims=True)
 
 
-def constant(shape: list[int], values: list[float | str], dtype: Any) -> Array:
-    """Return an array of numbers of the graph; a single one fills it."""
-    numbers = np.array([float(value) for value in values]).astype(dtype)
-    return np.full(shape, numbers[0]) if len(numbers) == 1 else numbers.reshape(shape)
-
-
 def make_function(o: dict[str, Any], dtype: Any) -> Function:
-    """Return the function of an operation; dtype is that of its result.
-
-    Raises:
-        KeyError: There is no such operation.
-    """
+    """Return the function of an operation, or raise KeyError; dtype is that of its result."""
     op, shape, axes = o["op"], o.get("shape", []), tuple(o.get("axes", []))
     if op in FUNCTIONS:
         return FUNCTIONS[op]
     if op == "constant":
-        array = constant(shape, o["values"], dtype)
+        numbers = np.array([float(value) for value in o["values"]]).astype(dtype)
+        array = np.full(shape, numbers[0]) if len(numbers) == 1 else numbers.reshape(shape)
         return lambda: array
+    if op in ("sum", "mean", "max", "min"):
+        return lambda x: getattr(x, op)(axis=axes, keepdims=True)
     start = o.get("start", 0)
     part = (slice(None),) * axes[0] + (slice(start, start + shape[axes[0]]),) if axes else ()
     functions: dict[str, Function] = {
@@ -84,10 +86,6 @@ def make_function(o: dict[str, Any], dtype: Any) -> Function:
         "slice": lambda x: x[part],
         "concat": lambda *parts: np.concatenate(parts, axis=axes[0]),
         "take": lambda table, at: np.take(table, at, axis=axes[0]),
-        "sum": lambda x: x.sum(axis=axes, keepdims=True),
-        "mean": lambda x: x.mean(axis=axes, keepdims=True),
-        "max": lambda x: x.max(axis=axes, keepdims=True),
-        "min": lambda x: x.min(axis=axes, keepdims=True),
         "cumsum": lambda x: x.cumsum(axis=axes[0]),
         "softmax": lambda x: softmax(x, axes[0]),
         "cast": lambda x: x.astype(dtype),
@@ -129,12 +127,7 @@ class CharLM:
     """Exported character language model. The last logit is of unknown characters, if any are."""
 
     def __init__(self, folder: str | Path = Path(__file__).parent, dtype: str = "float32") -> None:
-        """Read the files of a folder, and verify the weights.
-
-        Args:
-            folder: Folder with the exported model.
-            dtype: "float32", or "float64" for a reference.
-        """
+        """Read an exported folder, and verify the weights; "float64" is for a reference."""
         names = ("config.json", "graph.json", "vocabulary.json", "model.safetensors")
         files = {name: (Path(folder) / name).read_bytes() for name in names}
         graph, config = json.loads(files["graph.json"]), json.loads(files["config.json"])
@@ -158,16 +151,11 @@ class CharLM:
         self.first = logits[0], state
         self.state_names = [state["name"] for state in graph["states"]]
         self.outputs = graph["step"]["outputs"]
-        self._split_by_dependence(graph["step"]["operations"], dtypes)
         self.cache: dict[int, dict[str, Array]] = {}  # token -> what depends on it alone
-
-    def _split_by_dependence(
-        self, operations: list[dict[str, Any]], dtypes: dict[str, Any]
-    ) -> None:
-        """Compute what depends on weights alone; separate what depends on the token alone."""
+        # What depends on weights alone is computed here, and what depends on the token alone once.
         level = {"token": 1, **dict.fromkeys(self.state_names, 2)}
         parts: list[list[dict[str, Any]]] = [[], [], []]
-        for o in operations:
+        for o in graph["step"]["operations"]:
             level[o["output"]] = max((level.get(x, 0) for x in o.get("inputs", [])), default=0)
             parts[level[o["output"]]].append(o)
         fixed, self.by_token, self.by_state = (Program(part, dtypes) for part in parts)
@@ -226,16 +214,7 @@ class CharLM:
         self, prompt: str, length: int, *, temperature: float = 1, top_k: int = 0,
         top_p: float = 1, seed: int = 0,
     ) -> Iterator[bytes]:  # fmt: skip
-        """Yield the tokens that follow a prompt, the same as `charlm sample`.
-
-        Args:
-            prompt: Text that the model reads first.
-            length: Tokens to write.
-            temperature: Divides the logits; 0 takes the most probable token.
-            top_k: Choose from the k most probable tokens; 0: from all.
-            top_p: Choose from the fewest tokens with this total probability.
-            seed: Seed of the random numbers.
-        """
+        """Yield the tokens after a prompt, the same as `charlm sample`; OPTIONS explains each."""
         draw = random_numbers(seed)
         for last in self.read(self.encode(prompt)):
             logits, state = last
@@ -294,38 +273,51 @@ def visible(text: str) -> str:
     )
 
 
+def read_or_exit(name: str, read: Callable[[], Any]) -> Any:
+    """Return what `read` returns, or end with one line about what cannot be read."""
+    try:
+        return read()
+    except OSError as error:
+        code, reason = 66, OS_REASONS.get(type(error), str(error.strerror))
+        if name == "the model" and error.filename:
+            name += f"'s {Path(error.filename).name}"
+    except UnicodeDecodeError:
+        code, reason = 65, "it is not UTF-8"
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        code, reason = 65, f"{type(error).__name__}: {error}"
+    sys.stderr.write(visible(f"cannot read {name}: {reason}\n"))
+    sys.exit(code)
+
+
 def main() -> None:
     """Write on from a prompt, or score a text."""
-    parser = argparse.ArgumentParser(description="Write text with a character language model.")
+    for name in {"SIGPIPE", "SIGINT"} & set(dir(signal)):  # end without a traceback
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0], epilog=EXIT_CODES)
     parser.add_argument("prompt", nargs="?", default="", help="text to begin with")
     parser.add_argument("--score", metavar="FILE", help="print bits per character of a text")
-    for name, default, text in (
-        ("length", 200, "tokens to write"),
-        ("temperature", 1.0, "divides the logits; 0: the most probable token"),
-        ("top-k", 0, "choose from the k most probable tokens; 0: from all"),
-        ("top-p", 1.0, "choose from the fewest tokens with this probability"),
-        ("seed", 0, "seed of the random numbers"),
-    ):
+    for name, (default, text) in OPTIONS.items():
         parser.add_argument(f"--{name}", type=type(default), default=default, help=text)
     options = vars(parser.parse_args())
     score, prompt = options.pop("score"), options.pop("prompt")
-    try:
-        model = CharLM()
-        text = Path(score).read_bytes().decode() if score else ""
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        sys.exit(f"cannot read the model or the text: {type(error).__name__}: {error}")
-    if score:
-        bits = model.bits(text).sum() / max(1, len(text))
+    for name, value in options.items():
+        if name != "seed" and not value >= 0:  # nor NaN
+            parser.error(f"argument --{name.replace('_', '-')}: {value} is not 0 or more")
+    model = read_or_exit("the model", CharLM)
+    if score is not None:
+        text = read_or_exit(score, lambda: Path(score).read_bytes().decode())
+        if not text:
+            sys.stderr.write(visible(f"cannot score {score}: it is empty\n"))
+            sys.exit(65)
+        bits = model.bits(text).sum() / len(text)
         sys.stdout.write(f"{bits:.4f} bits/char of {len(text):,} characters\n")
         return
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     first = prompt.encode("utf-8", "surrogateescape")
-    end = b"\n" if sys.stdout.isatty() else b""
+    end = b"\n" if (is_terminal := sys.stdout.isatty()) else b""
     for piece in chain((first,), model.iter_sample(prompt, **options), (end,)):
-        if sys.stdout.isatty():
-            sys.stdout.write(visible(decoder.decode(piece)))
-        else:
-            sys.stdout.buffer.write(piece)
+        shown = visible(decoder.decode(piece)).encode() if is_terminal else piece
+        sys.stdout.buffer.write(shown)
         sys.stdout.flush()
 
 

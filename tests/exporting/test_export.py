@@ -1,8 +1,10 @@
 """Tests of exported models: every cell equals the loop in numpy and in ONNX, or is refused."""
 
+import errno
 import hashlib
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,7 +27,7 @@ from torch.nn import functional
 from charlm.cells.base import Cell, State
 from charlm.cells.loader import loaded_class
 from charlm.cells.names import CELL_NAMES
-from charlm.errors import ConfigError, OutputExistsError
+from charlm.errors import ConfigError, OutputExistsError, StorageError
 from charlm.evaluation.evaluate import evaluate
 from charlm.evaluation.generation import generate
 from charlm.exporting.export_run import export
@@ -199,6 +201,14 @@ REFUSED = {
         lambda m, x, h, c: (torch.view_as_real(torch.complex(x, h))[..., 0], c),
         "uses complex|complex numbers",
     ),
+    "dtype of a sum": (
+        lambda m, x, h, c: (tanh(x - h.sum(-1, keepdim=True, dtype=torch.float64).to(x.dtype)), c),
+        "cannot export the cell own.py:Own.*uses sum with an argument.*'dtype'. Try",
+    ),
+    "threshold of softplus": (
+        lambda m, x, h, c: (functional.softplus(x + h, threshold=1), c),
+        "softplus with the threshold 1, less than 20",
+    ),
     "state written": (writes_state, "modifies a tensor that something else may read"),
     "counter": (counts, "computes other logits in float64.*step is pure"),
     "numpy": (
@@ -273,6 +283,9 @@ def test_reader_writes_the_same_text_without_torch(folder: Path, trained: Path) 
     assert done.returncode == 0 and not done.stderr, done.stderr.decode()
     expected = generate(trained, "The ñ", 120, **options)  # type: ignore[arg-type]
     assert done.stdout.decode() == "The ñ" + expected
+    pipe = f"'{sys.executable}' '{folder}/char_lm.py' a --length 5000 | head -1"
+    piped = subprocess.run(["bash", "-c", f"{pipe}; exit ${{PIPESTATUS[0]}}"], capture_output=True)
+    assert (piped.returncode, piped.stderr) == (141, b"") and piped.stdout.startswith(b"a")
     reader = load_reader(folder).CharLM(folder)
     assert reader.sample("", 50) == generate(trained, "", 50)
     assert reader.sample("The", 50, temperature=0) == generate(trained, "The", 50, temperature=0)
@@ -289,6 +302,24 @@ def test_reader_scores_as_evaluate_does(folder: Path, trained: Path, tmp_path: P
     assert (
         done.stdout.decode() == f"{score.bits_per_char:.4f} bits/char of {len(TEXT)} characters\n"
     )
+    (tmp_path / "empty").touch()
+    (tmp_path / "bin.dat").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "char_lm.py").write_bytes((folder / "char_lm.py").read_bytes())
+    damaged = tmp_path / "damaged"
+    for reader, path, code, problem in (
+        (folder, tmp_path / "nope", 66, "read {}: there is no such file"),
+        (folder, tmp_path, 66, "read {}: it is a directory"),
+        (folder, tmp_path / "bin.dat", 65, "read {}: it is not UTF-8"),
+        (folder, tmp_path / "empty", 65, "score {}: it is empty"),
+        (damaged, text, 66, "read the model's config.json: there is no such file"),
+    ):
+        done = run_reader(reader, "--score", str(path))
+        assert (done.returncode, done.stdout) == (code, b"")
+        assert done.stderr.decode() == f"cannot {problem.format(path)}\n"
+    for option in ("--length=-3", "--temperature=nan"):
+        done = run_reader(folder, "The", option)
+        assert done.returncode == 2 and b"is not 0 or more" in done.stderr.splitlines()[-1]
 
 
 def test_weights_are_those_of_the_run(folder: Path, trained: Path) -> None:
@@ -356,6 +387,22 @@ def test_folder_that_exists_is_left_as_it_is(trained: Path, tmp_path: Path) -> N
         with pytest.raises(OutputExistsError, match="it exists. Try another path"):
             export(trained, path)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_full_temporary_directory_is_named(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(StorageError, match=f"cannot write {temporary}: No space left") as error:
+        export(trained, tmp_path / "m")
+    assert "\n" not in str(error.value) and not list(temporary.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["temporary"]
 
 
 def test_missing_package_is_named(
@@ -426,9 +473,9 @@ def test_damaged_folder_is_refused(
     folder: Path, tmp_path: Path, name: str, old: bytes, new: bytes, problem: str
 ) -> None:
     done = run_reader(changed(folder, tmp_path / "copy", name, old, new), "The")
-    assert done.returncode == 1 and not done.stdout
+    assert done.returncode == 65 and not done.stdout
     (line,) = done.stderr.decode().splitlines()
-    assert line.startswith("cannot read the model or the text: ") and problem in line
+    assert line.startswith("cannot read the model: ") and problem in line
 
 
 def test_graph_is_the_typed_struct(folder: Path) -> None:
