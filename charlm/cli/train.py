@@ -1,5 +1,6 @@
 """Command `charlm train`."""
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -102,7 +103,8 @@ def train_command(
     from charlm.execution.signals import raise_pending
     from charlm.execution.torchrun import is_main_process
     from charlm.reporting.terminal.runs import print_run_report, print_run_summary
-    from charlm.runs.run import check_not_existing, is_run
+    from charlm.runs.creation import check_not_existing
+    from charlm.runs.run import is_run
     from charlm.testing.trusted_cells import load_and_check_custom_cells
     from charlm.training import session
     from charlm.training.dry_run import plan_training
@@ -183,11 +185,12 @@ def open_source(
     from charlm.training.initial_weights import open_weight_source
 
     named = read_initial_run(config_file) if config_file else InitialRun()
+    is_same = os.path.abspath(named.run) == os.path.abspath(init_from)
     return open_weight_source(
         init_from,
         settings,
         trust_cell=trust_cell,
-        weights_sha256=named.weights_sha256 if named.run == str(init_from) else "",
+        weights_sha256=named.weights_sha256 if is_same else "",
     )
 
 

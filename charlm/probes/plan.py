@@ -14,7 +14,8 @@ from charlm.probes.base import Probe
 from charlm.probes.runner import run_name, select_probes
 from charlm.results.probes import ProbeMarker, ProbeRequest
 from charlm.runs.checkpoint import CheckpointName
-from charlm.runs.run import Run, check_not_existing, open_run
+from charlm.runs.creation import check_not_existing
+from charlm.runs.run import Run, open_run
 from charlm.storage.json_files import decode_json, read_bytes
 
 MARKER_FILE = "probes.json"

@@ -20,7 +20,7 @@ import torch
 from charlm.cells import loader
 from charlm.config import FORMAT_VERSION
 from charlm.data.vocabulary import Vocabulary
-from charlm.errors import ConfigError, DataError, InputNotFoundError, OutputExistsError
+from charlm.errors import ConfigError, DataError, InputNotFoundError
 from charlm.execution.device import select_device
 from charlm.models.char_lm import CharLM
 from charlm.results.run import Divergence, RunRecord, RunReport
@@ -272,22 +272,3 @@ def open_run(run: Run | str | Path) -> Run:
 def is_run(path: Path) -> bool:
     """Return whether a directory is a run."""
     return (path / "run.json").exists()
-
-
-def check_not_existing(path: Path) -> None:
-    """Check that a new run may be written here.
-
-    A directory that a killed start left behind, before it was a run, may be used again.
-
-    Raises:
-        OutputExistsError: It is a file, or a directory with anything else in it.
-    """
-    leftovers = {"lock", "vocabulary.json", "checkpoints", *LOGS}
-    if not path.exists():
-        return
-    if not path.is_dir():
-        raise OutputExistsError(f"cannot write {path}: it is a file. Try another path")
-    names = {entry.name for entry in path.iterdir()}
-    if {name for name in names if not name.startswith(files.TEMP_PREFIX)} - leftovers:
-        hint = f"--resume {path} to continue the run, or " if is_run(path) else ""
-        raise OutputExistsError(f"cannot write {path}: it exists. Try {hint}another path")

@@ -8,7 +8,8 @@ from charlm.data.corpus import Corpus, Sources
 from charlm.execution.device import select_device
 from charlm.progress import NoProgress, Progress
 from charlm.results.run import DeviceReason, RunRecord, RunSummary
-from charlm.runs.run import Run, check_not_existing
+from charlm.runs.creation import check_not_existing
+from charlm.runs.run import Run
 from charlm.training.checks import check_config, import_custom_cell, load_given_corpus
 from charlm.training.clock import Clock
 from charlm.training.initial_weights import WeightSource, find_weight_source, plan_run_from

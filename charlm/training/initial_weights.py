@@ -1,5 +1,6 @@
 """Initial weights from another run: inherited settings, common vocabulary, rows of new tokens."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -20,7 +21,7 @@ from charlm.results.run_start import InitialWeights, Restarted
 from charlm.results.training import TrainingProgress
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.creation import RunStart
-from charlm.runs.run import Run, open_run
+from charlm.runs.run import Run, is_run, open_run
 from charlm.training.planning import RunPlan, plan_run
 
 # Settings that the weights determine, or that only concern new weights.
@@ -132,16 +133,27 @@ def given_settings(config: Config | str | Path | None) -> dict[str, Any]:
 def check_initial_run(run: Run, init_from: Run | str | Path) -> None:
     """Check that a resumed run started from the weights of this run.
 
+    A run has its own copy of them: if the other one is gone, its path alone is compared.
+
     Raises:
         ConfigError: It started from others.
+        DataError: No checkpoint of the other run is intact.
     """
     named = init_from.path if isinstance(init_from, Run) else Path(init_from)
     recorded = run.record.initial_weights
-    if recorded is None or recorded.run != str(named.absolute()):
+    if recorded is None or os.path.abspath(recorded.run) != os.path.abspath(named):
         begin = f"those of {recorded.run}" if recorded else "new weights"
         raise ConfigError(
             f"cannot resume {run.path} from the weights of {named}: it began with {begin}. "
             "Try another directory for a new run"
+        )
+    if not is_run(named):
+        return
+    found = open_run(init_from).load_checkpoint("best").sha256
+    if found != recorded.weights_sha256:
+        raise ConfigError(
+            f"cannot resume {run.path} from the weights of {named}: they are {found[:12]}…, and it "
+            f"began with {recorded.weights_sha256[:12]}…. Try another directory for a new run"
         )
 
 
@@ -155,7 +167,7 @@ def describe_source(source: WeightSource, corpus: Corpus) -> InitialWeights:
         is_used[np.unique(train[start : start + CHUNK_BYTES])] = True
     shared = int(is_used[:known].sum())
     return InitialWeights(
-        run=str(source.run.path.absolute()),
+        run=os.path.abspath(source.run.path),
         weights_sha256=source.checkpoint.sha256,
         step=source.checkpoint.progress.step,
         text_sha256=record.text.digest.sha256,

@@ -6,6 +6,7 @@ the one that would have had this budget from its first step, to the bit.
 
 import hashlib
 import math
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from charlm.results.run import RunRecord
 from charlm.results.run_start import LongerBudget
 from charlm.results.training import BranchMetrics, Metrics, RunEvent, ValidationMetrics
 from charlm.runs.checkpoint import Checkpoint
-from charlm.runs.checkpoint_files import list_checkpoints
+from charlm.runs.checkpoint_files import BEFORE_DECAY, list_checkpoints
 from charlm.runs.creation import RunStart
 from charlm.runs.metrics import iter_events, iter_metrics
 from charlm.runs.run import Run, is_run
@@ -59,7 +60,10 @@ def longer_run_dir(run_dir: Path, budget: Mapping[str, Setting]) -> Path:
     """Return the default directory of a longer run, such as runs/first-4000-steps."""
     ((name, value),) = budget.items()
     noun = name.removeprefix("max_")
-    return run_dir.with_name(f"{run_dir.resolve().name}-{value:g}-{noun}")
+    number = int(value) if float(value).is_integer() else value
+    absolute = Path(os.path.abspath(run_dir))  # such as of "." and ".."
+    parent = run_dir.parent if run_dir.name not in ("", "..") else absolute.parent
+    return parent / f"{absolute.name}-{number}-{noun}"
 
 
 def is_extension(path: Path, run: Run, config: Config) -> bool:
@@ -148,7 +152,7 @@ def extend_run(
         config=config,
         max_steps=max_steps,
         extends=LongerBudget(
-            run=str(run.path.absolute()),
+            run=os.path.abspath(run.path),
             record_sha256=record_sha256(run),
             weights_sha256=state.sha256,
             start_step=start_step,
@@ -174,6 +178,12 @@ def extend_run(
     events = [event for event in iter_events(run.path) if event.step <= start_step]
     logs = {"metrics.jsonl": metrics, "events.jsonl": encode_lines(events)}
     return record, RunStart(progress, state.tensors, logs)
+
+
+def is_extendable(run: Run) -> bool:
+    """Return whether a finished run can get a larger budget: it has a state to go on from."""
+    is_constant = run.record.config.lr_schedule == "wsd"
+    return is_constant and bool(list_checkpoints(run.path, BEFORE_DECAY))
 
 
 def steps_done(run: Run) -> int:

@@ -20,8 +20,8 @@ from charlm.execution.torchrun import is_main_process
 from charlm.progress import NoProgress, Progress
 from charlm.recipes import get_recipe
 from charlm.results.run import DeviceReason, RunSummary
-from charlm.runs.creation import create_run
-from charlm.runs.run import Run, check_not_existing, is_run
+from charlm.runs.creation import check_not_existing, create_run
+from charlm.runs.run import Run, is_run
 from charlm.storage.lock import exclusive_lock
 from charlm.training.budget import check_fits_memory
 from charlm.training.checks import (

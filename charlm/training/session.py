@@ -24,6 +24,7 @@ from charlm.training.initial_weights import (
     given_settings,
 )
 from charlm.training.longer_budget import (
+    is_extendable,
     is_extension,
     longer_run_dir,
     plan_extension,
@@ -197,9 +198,11 @@ def resume_training(
         if is_main_process():
             logger.info(
                 "%s is finished: its learning rate has decayed, and nothing is left to train. "
-                "For more steps, give a larger budget, such as --max-steps %d",
+                "For more steps, %s",
                 run.path,
-                2 * run.record.max_steps,
+                f"give a larger budget, such as --max-steps {2 * run.record.max_steps}"
+                if is_extendable(run)
+                else f"start a new run from its weights: --init-from {run.path}",
             )
         return run
     clock = Clock.at(started)

@@ -12,7 +12,8 @@ from charlm.evaluation.evaluate import evaluate
 from charlm.evaluation.generation import generate
 from charlm.inspection.inspect_run import inspect
 from charlm.probes.batch import probe
-from charlm.runs.run import Run, check_not_existing, load_run
+from charlm.runs.creation import check_not_existing, create_run
+from charlm.runs.run import Run, load_run
 from charlm.training.completion import restore_trainer
 from charlm.training.loop import run_training_loop
 
@@ -63,11 +64,87 @@ def test_run_is_not_overwritten_but_a_killed_start_is(tmp_path: Path, run: Run) 
     (tmp_path / "other" / "thesis.txt").touch()
     with pytest.raises(OutputExistsError, match="it exists. Try another path"):
         check_not_existing(tmp_path / "other")
-    (tmp_path / "started").mkdir()
-    (tmp_path / "started" / "vocabulary.json").touch()
-    (tmp_path / "started" / ".tmp-run.json-1-0123abcd").touch()
-    check_not_existing(tmp_path / "started")
     check_not_existing(tmp_path / "nothing")
+
+
+def leave_behind(path: Path, names: list[str]) -> None:
+    """Write files as a creation that was killed has left them."""
+    for name in ["lock", *names]:
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_text("process 1 on host")
+
+
+CHECKPOINT = [
+    f"checkpoints/step-00000014/{name}"
+    for name in ("model.safetensors", "training.safetensors", "progress.json", "manifest.json")
+]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [],
+        ["metrics.jsonl", "events.jsonl"],
+        [".tmp-run.json-1-0123abcd", "vocabulary.json"],
+        ["metrics.jsonl", *CHECKPOINT, "checkpoints/.tmp-step-00000014-1-0123abcd/progress.json"],
+    ],
+)
+def test_directory_of_a_killed_creation_is_used_again(
+    tmp_path: Path, run: Run, names: list[str]
+) -> None:
+    path = tmp_path / "started"
+    leave_behind(path, names)
+    created = create_run(path, run.record, run.vocabulary)
+    assert not created.checkpoints and not (path / "metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["checkpoints/precious/file.txt"],
+        ["checkpoints/notes.txt"],
+        ["checkpoints/.tmp-mine"],
+        [".tmp-mine"],
+        [*CHECKPOINT, "checkpoints/step-00000014/notes.txt"],
+        [*CHECKPOINT, *(name.replace("14", "20") for name in CHECKPOINT)],  # it was a run
+    ],
+)
+@pytest.mark.parametrize("has_lock", [True, False])
+def test_nothing_foreign_is_removed(
+    tmp_path: Path, run: Run, names: list[str], has_lock: bool
+) -> None:
+    path = tmp_path / "mine"
+    leave_behind(path, ["metrics.jsonl", *names])
+    if not has_lock:
+        (path / "lock").unlink()
+    before = sorted(path.rglob("*"))
+    with pytest.raises(OutputExistsError, match="it exists. Try another path"):
+        create_run(path, run.record, run.vocabulary)
+    assert sorted(path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "events.jsonl", "vocabulary.json"])
+def test_files_that_no_lock_shows_to_be_of_charlm_are_kept(
+    tmp_path: Path, run: Run, name: str
+) -> None:
+    leave_behind(tmp_path / "mine", [name])
+    for lock in ("absent", "foreign"):
+        (tmp_path / "mine" / "lock").unlink()
+        if lock == "foreign":
+            (tmp_path / "mine" / "lock").write_text("mine")
+        with pytest.raises(OutputExistsError):
+            create_run(tmp_path / "mine", run.record, run.vocabulary)
+        (tmp_path / "mine" / "lock").touch()
+    assert (tmp_path / "mine" / name).read_text()
+
+
+def test_links_out_of_the_directory_are_not_followed(tmp_path: Path, run: Run) -> None:
+    leave_behind(tmp_path / "other", CHECKPOINT)
+    leave_behind(tmp_path / "mine", [])
+    (tmp_path / "mine" / "checkpoints").symlink_to(tmp_path / "other" / "checkpoints")
+    with pytest.raises(OutputExistsError):
+        create_run(tmp_path / "mine", run.record, run.vocabulary)
+    assert (tmp_path / "other" / CHECKPOINT[0]).exists()
 
 
 def test_model_of_a_run_has_the_best_weights(tmp_path: Path, book: Path) -> None:

@@ -4,10 +4,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from conftest import TINY, prose
 
+from charlm.cli.train import open_source
 from charlm.config import Config, validate_config
 from charlm.config_file import load_settings, read_initial_run
 from charlm.data.corpus import load_corpus, reload_corpus
@@ -17,7 +19,7 @@ from charlm.models.build import build_char_lm
 from charlm.runs.listing import describe_run
 from charlm.runs.run import Run
 from charlm.training.dry_run import plan_training, resolve_settings
-from charlm.training.initial_weights import find_weight_source, start_from
+from charlm.training.initial_weights import check_initial_run, find_weight_source, start_from
 from charlm.training.session import resume_training, train
 from charlm.training.settings_report import describe_run_settings
 
@@ -129,6 +131,35 @@ def test_run_is_self_contained_and_reproducible(
         train(str(other), FINE, stopped, resume=True, init_from=source.path)
     with pytest.raises(ConfigError, match="it began with new weights"):
         train(str(other), FINE, source.path, resume=True, init_from=source.path)
+
+
+def test_resumed_run_must_have_begun_with_the_same_weights(
+    tmp_path: Path, source: Run, other: Path, tuned: Run
+) -> None:
+    """Its source may be written in another way, and it must not have been trained again."""
+    detour = source.path / "checkpoints" / ".." / ".." / source.path.name
+    check_initial_run(tuned, detour)
+    record = train(str(other), FINE, tmp_path / "r", init_from=detour).record
+    assert record.initial_weights == tuned.record.initial_weights
+    initial = msgspec.structs.replace(tuned.record.initial_weights, weights_sha256="0" * 64)
+    changed = Run(tuned.path)
+    changed.record = msgspec.structs.replace(tuned.record, initial_weights=initial)
+    with pytest.raises(ConfigError, match="they are .* and it began with 000000000000…"):
+        check_initial_run(changed, source)
+
+
+def test_settings_of_a_run_need_its_own_weights_however_the_path_is_typed(
+    tmp_path: Path, source: Run, other: Path, tuned: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = Path(shutil.copytree(tuned.path, tmp_path / "changed"))
+    sha256 = source.load_checkpoint("best").sha256
+    file = changed / "run.json"
+    file.write_text(file.read_text().replace(sha256, "0" * 64))
+    monkeypatch.chdir(source.path.parent)
+    for typed in (Path(source.path.name), source.path):
+        with pytest.raises(DataError, match="those that were used before 000000000000…"):
+            open_source(typed, {}, "", changed)
+    assert open_source(Path(source.path.name), {}, "", tuned.path).checkpoint.sha256 == sha256
 
 
 def test_corpus_that_was_loaded_gets_the_same_run(

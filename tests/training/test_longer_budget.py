@@ -24,7 +24,7 @@ from charlm.storage.lock import exclusive_lock
 from charlm.training import longer_budget
 from charlm.training.completion import restore_trainer
 from charlm.training.estimates import EXIT_SECONDS, RunTimings
-from charlm.training.longer_budget import extend_run, plan_extension
+from charlm.training.longer_budget import extend_run, longer_run_dir, plan_extension
 from charlm.training.loop import run_training_loop
 from charlm.training.schedule import branch_steps
 from charlm.training.session import resume_training, train
@@ -96,6 +96,28 @@ def test_same_call_returns_the_longer_run_and_the_shorter_stays(
     assert same.path == longer.path and same.report == longer.report
     assert short.report and weights(short) == before
     assert train(str(book), config(branches="1/4"), short.path, resume=True).path == short.path
+
+
+@pytest.mark.parametrize(
+    ("budget", "name"),
+    [
+        ({"max_steps": 4000}, "first-4000-steps"),
+        ({"max_steps": 1234567}, "first-1234567-steps"),  # 1234568 is another one
+        ({"epochs": 2.0}, "first-2-epochs"),
+        ({"epochs": 2.5}, "first-2.5-epochs"),
+    ],
+)
+def test_directory_of_a_longer_run_is_beside_the_run_however_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: dict[str, Any], name: str
+) -> None:
+    run = tmp_path / "first"
+    (run / "checkpoints").mkdir(parents=True)
+    assert longer_run_dir(run, budget) == tmp_path / name
+    monkeypatch.chdir(tmp_path)
+    assert longer_run_dir(Path("first"), budget) == Path(name)
+    for directory, typed in ((run, "."), (run / "checkpoints", "..")):
+        monkeypatch.chdir(directory)
+        assert longer_run_dir(Path(typed), budget) == tmp_path / name
 
 
 @pytest.mark.parametrize("stop_after", [10, START, START + 3])

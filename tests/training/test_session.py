@@ -60,12 +60,27 @@ def test_run_is_resumed_only_if_asked(
     with caplog.at_level(logging.INFO, "charlm"):
         assert train(corpus, CONFIG, tmp_path / "r", resume=True).report == run.report
     assert "nothing is left to train" in caplog.text
+    assert "give a larger budget, such as --max-steps 24" in caplog.text
+
+
+@pytest.mark.parametrize("kept", ["weights", "cosine"])
+def test_finished_run_that_has_no_longer_budget_is_not_told_to_get_one(
+    tmp_path: Path, book: Path, caplog: pytest.LogCaptureFixture, kept: str
+) -> None:
+    other = {"lr_schedule": "cosine"} if kept == "cosine" else {"keep": kept}
+    config = msgspec.structs.replace(CONFIG, **other)
+    train(str(book), config, tmp_path / "r")
+    with caplog.at_level(logging.INFO, "charlm"):
+        resume_training(tmp_path / "r")
+    assert f"start a new run from its weights: --init-from {tmp_path / 'r'}" in caplog.text
+    assert "--max-steps" not in caplog.text
 
 
 def test_same_call_starts_continues_and_returns_a_run(tmp_path: Path, book: Path) -> None:
     corpus, path = load_corpus(book), tmp_path / "r"
     path.mkdir()
-    (path / "vocabulary.json").touch()  # left behind by a killed start
+    (path / "lock").write_text("process 1 on host")  # left behind by a killed start
+    (path / "vocabulary.json").touch()
     config = msgspec.structs.replace(CONFIG, keep="all")
     run = train(corpus, config, path, resume=True)
     assert run.report and run.report.steps == 12
