@@ -4,6 +4,7 @@ The result is compared with the model in `parity`, so that a step that hides som
 is refused and not exported wrongly.
 """
 
+import inspect
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
@@ -75,7 +76,13 @@ class OperatorRecorder(TorchDispatchMode):
         if namespace != "aten" or name not in RULES:
             raise UnsupportedStep(f"it uses {name}, for which there is no rule")
         mapped_args, mapped_kwargs = tree_map_only(Tensor, self.value, (args, kwargs))
-        recorded = RULES[name](self.builder, *mapped_args, **mapped_kwargs)
+        try:
+            call = inspect.signature(RULES[name]).bind(self.builder, *mapped_args, **mapped_kwargs)
+        except TypeError as problem:
+            raise UnsupportedStep(
+                f"it uses {name} with an argument for which there is no rule: {problem}"
+            ) from None
+        recorded = RULES[name](*call.args, **call.kwargs)
         results = func(*args, **kwargs)
         if isinstance(results, Tensor):
             self.bind(results, recorded)
