@@ -16,7 +16,12 @@ from charlm.errors import ConfigError, InvalidValueError
 from charlm.settings.expected import describe_expected
 from charlm.settings.model import ModelSettings
 from charlm.settings.options import MACHINE, TRAINING, OptionMetadata, PositiveInt, option
-from charlm.settings.values import parse_branches, parse_forget_bias, parse_split_ratios
+from charlm.settings.values import (
+    DECAY_FRACTION,
+    parse_branches,
+    parse_forget_bias,
+    parse_split_ratios,
+)
 
 FORMAT_VERSION = 5  # of run directories: raised when an older charlm cannot read a newer run
 DEFAULT_CHARACTERS = 2_000_000  # budget of a run on a text if none is given
@@ -80,7 +85,8 @@ class Config(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Literal["wsd", "linear", "cosine"],
         option(
             TRAINING,
-            "Decay of the rate: wsd (1 - sqrt in the last 30 % of the run), linear or cosine.",
+            f"Decay of the rate: wsd (1 - sqrt in the last {100 * DECAY_FRACTION:g} % of the run), "
+            "linear or cosine.",
         ),
     ] = "wsd"
     branches: Annotated[

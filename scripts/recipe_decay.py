@@ -21,8 +21,8 @@ from charlm.config import Config, validate_config
 from charlm.data.corpus import Corpus, load_corpus
 from charlm.execution.device import disable_malloc_trim
 from charlm.models.build import build_char_lm, select_kernel
+from charlm.settings.values import FINAL_LR_FRACTION
 from charlm.training import trainer as trainer_module
-from charlm.training.schedule import FINAL_LR_FRACTION
 from charlm.training.trainer import Trainer
 
 PARAMETERS = 100_000

@@ -166,6 +166,7 @@ def entry_row(
     """Return a row with these bits of each seed and this verdict, and no memory."""
     row = EntryRow(
         name=name,
+        cell=name,
         role="cell",
         hidden_size=100,
         num_layers=1,
@@ -401,6 +402,7 @@ def comparison_result(
     transformer = entry_row(
         "transformer",
         [2.5] * 6,
+        cell="attention",
         role="transformer",
         num_layers=4,
         quality=judged([2.5] * 6, None),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from statistics import median
 
+from charlm.cells.names import cell_label
 from charlm.comparison.entries import Entry
 from charlm.comparison.outcomes import RunOutcome
 from charlm.comparison.paired_sample import summarize_seeds
@@ -24,6 +25,7 @@ def summarize_entry(
     value = by_char if by_char.mean is not None else by_byte
     return EntryRow(
         name=entry.name,
+        cell=cell_label(run.config.cell),
         role=entry.role,
         hidden_size=run.config.hidden_size,
         num_layers=run.config.num_layers,

@@ -6,13 +6,12 @@ from statistics import NormalDist
 from charlm.comparison.bootstrap import BootstrapDistribution, MeanEstimate
 from charlm.data.units import MIN_BLOCK_LENGTH
 from charlm.results.text import UnitKind
-from charlm.results.verdicts import InsufficientData, Power
+from charlm.results.verdicts import MIN_UNITS, InsufficientData, Power
 
 SIGNIFICANCE_LEVEL = 0.05  # familywise error rate
 POWER = 0.8
 # A sign-flip test, which assumes nothing about the noise, has p >= 2 / 2^5 = 6 % with 5 seeds.
 MIN_SEEDS = 6
-MIN_UNITS = 20
 
 
 def check_sample_size(

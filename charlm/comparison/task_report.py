@@ -15,7 +15,7 @@ from charlm.comparison.curricula import PlannedCurriculum
 from charlm.comparison.entries import shared_settings
 from charlm.comparison.environments import merge_environments
 from charlm.comparison.task_plan import TaskComparisonPlan
-from charlm.comparison.verdicts import MAX_PAIRED_CELLS, holm_adjust
+from charlm.comparison.verdicts import holm_adjust
 from charlm.config import FORMAT_VERSION, TEXT_ONLY_FIELDS
 from charlm.results.tasks import (
     LengthChance,
@@ -26,6 +26,7 @@ from charlm.results.tasks import (
     TaskRow,
 )
 from charlm.results.timing import CellTiming, TimingReport
+from charlm.results.verdicts import MAX_PAIRED_CELLS
 from charlm.tasks.base import Task
 from charlm.tasks.curriculum import EXTRAPOLATION_FACTORS, load_level_results
 from charlm.tasks.scoring import (

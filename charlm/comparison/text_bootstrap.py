@@ -4,8 +4,9 @@ import numpy as np
 
 from charlm.comparison.bootstrap import RESAMPLES, SMALLEST_VARIANCE
 from charlm.comparison.dependence import effective_units
-from charlm.comparison.sample_size import MIN_UNITS, SIGNIFICANCE_LEVEL
+from charlm.comparison.sample_size import SIGNIFICANCE_LEVEL
 from charlm.evaluation.blocks import Numbers
+from charlm.results.verdicts import MIN_UNITS
 
 
 def text_interval(

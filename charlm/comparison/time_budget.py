@@ -22,10 +22,9 @@ from charlm.data.corpus import Corpus
 from charlm.errors import ConfigError
 from charlm.execution.executor import Execution, LocalExecutor
 from charlm.results.comparison_plan import PlannedBudget
-from charlm.settings.values import parse_branches
+from charlm.settings.values import DECAY_FRACTION, parse_branches
 from charlm.storage import files
 from charlm.storage.json_files import decode_json, encode_json, read_bytes
-from charlm.training.schedule import DECAY_FRACTION
 
 BRACKET_RUNS = len(BRACKET_FACTORS) * float(Fraction(BRACKET_BRANCH))  # of a cell, in whole runs
 SPARE = 0.1  # of the time, for what is not planned: text, baselines, statistics, idle cores

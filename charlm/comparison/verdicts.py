@@ -18,9 +18,14 @@ from charlm.comparison.paired_sample import Counts, Pair, PairedSample
 from charlm.comparison.sample_size import SIGNIFICANCE_LEVEL, describe_power
 from charlm.evaluation.blocks import Numbers
 from charlm.results.text import UnitKind
-from charlm.results.verdicts import Judged, JudgedQuantity, Label, PairVerdict, Verdict
-
-MAX_PAIRED_CELLS = 4  # up to which all pairs are tested
+from charlm.results.verdicts import (
+    MAX_PAIRED_CELLS,
+    Judged,
+    JudgedQuantity,
+    Label,
+    PairVerdict,
+    Verdict,
+)
 
 Test = TypeVar("Test", bound=Hashable)
 Tests = Mapping[Pair, tuple[MeanEstimate, BootstrapDistribution]]

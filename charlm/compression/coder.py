@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charlm.data.vocabulary import UNICODE_CODE_POINTS
 from charlm.errors import ConfigError, DataError, DivergedError
+from charlm.results.text import UNICODE_CODE_POINTS
 
 RARE = 2.0**-16  # ratio of the bounds of two levels
 SMALLEST = 1e-300  # weight of a token whose weight is rounded to zero

@@ -15,11 +15,12 @@ from charlm.compression.container import Container, Words
 from charlm.compression.file_tokens import INVALID_BYTES, FileTokenizer
 from charlm.compression.paths import check_input
 from charlm.compression.predictor import Codec, Predictor, load_codec
-from charlm.data.vocabulary import UNICODE_CODE_POINTS, Vocabulary
+from charlm.data.vocabulary import Vocabulary
 from charlm.errors import DivergedError
 from charlm.models.char_lm import CharLM
 from charlm.progress import NoProgress, Progress, ProgressCallback
 from charlm.results.compression import CompressionReport
+from charlm.results.text import UNICODE_CODE_POINTS
 from charlm.runs.checkpoint import CheckpointName
 from charlm.runs.run import Run, open_run
 from charlm.storage import files

@@ -10,10 +10,9 @@ import numpy as np
 
 from charlm.data.formats import HEAD_BYTES, Format, identify, legacy_encoding
 from charlm.data.sources import TextSource
-from charlm.data.vocabulary import UNICODE_CODE_POINTS
 from charlm.errors import DataError
 from charlm.progress import ProgressCallback
-from charlm.results.text import SourceOddity, TextDigest, TextNote
+from charlm.results.text import UNICODE_CODE_POINTS, SourceOddity, TextDigest, TextNote
 from charlm.storage import files
 
 

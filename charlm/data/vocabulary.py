@@ -8,9 +8,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from charlm.results.text import check_code_points
+from charlm.results.text import UNICODE_CODE_POINTS, check_code_points
 
-UNICODE_CODE_POINTS = 0x110000  # 1,114,112 possible values of a character
 REPLACEMENT_CHARACTER = 0xFFFD  # neither a letter nor white space
 TokenIds = NDArray[np.integer]
 VocabularyKind = Literal["chars", "bytes"]

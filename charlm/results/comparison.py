@@ -84,7 +84,8 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class EntryRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An entry of a comparison: a cell that is judged, or the Transformer, which is not."""
 
-    name: str  # cell, or transformer
+    name: str  # cell, directory of a run if cells have the same name, or transformer
+    cell: str  # built-in or own cell of its runs; of the Transformer, attention
     role: Role
     hidden_size: int
     num_layers: int

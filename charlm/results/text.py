@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+UNICODE_CODE_POINTS = 0x110000  # 1,114,112 possible values of a character
 SplitBy = Literal["position", "file", "line", "corpus"]
 UnitKind = Literal["file", "line", "block"]
 SourceOddity = Literal["bom", "crlf", "cr", "glued", "not_utf8", "no_text"]

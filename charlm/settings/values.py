@@ -1,4 +1,4 @@
-"""Values of settings that have a form of their own: ratios, fractions, forget biases."""
+"""Values of settings that have a form of their own: ratios, fractions, forget biases, warmup."""
 
 import math
 import re
@@ -9,7 +9,14 @@ import msgspec
 from charlm.errors import InvalidValueError
 
 Setting = bool | int | float | str  # value of a field of `Config`
+FINAL_LR_FRACTION = 0.02  # final learning rate as a fraction of the peak
+DECAY_FRACTION = 0.3  # last part of a run in which wsd decays
 MIN_CHRONO_LENGTH = 3  # the shortest memory that chrono initialization is defined for
+
+
+def limit_warmup(warmup_steps: int, max_steps: int) -> int:
+    """Return the steps of warmup of a run: at most a tenth of it."""
+    return min(warmup_steps, max_steps // 10)
 
 
 def parse_split_ratios(ratios: str) -> tuple[Fraction, Fraction, Fraction]:

@@ -14,7 +14,7 @@ from charlm.errors import ConfigError
 from charlm.evaluation.scoring import VALIDATION_TOKENS, iter_token_nll, validation_bpc
 from charlm.models.build import build_char_lm
 from charlm.runs.run import RECENT_CHECKPOINTS
-from charlm.settings.values import parse_branches
+from charlm.settings.values import DECAY_FRACTION, parse_branches
 from charlm.training.branches import plan_branches
 from charlm.training.budget import (
     DEFAULT_VALIDATIONS,
@@ -23,7 +23,6 @@ from charlm.training.budget import (
     validation_interval,
 )
 from charlm.training.distributed import per_process_config
-from charlm.training.schedule import DECAY_FRACTION
 
 QUICK_TIMING_SECONDS = 0.1  # of steps that are timed for an estimate alone
 TIMED_VALIDATION_TOKENS, TIMED_SCORE_TOKENS = 8192, 512

@@ -26,10 +26,10 @@ from charlm.runs.checkpoint_files import BEFORE_DECAY, list_checkpoints
 from charlm.runs.creation import RunStart
 from charlm.runs.metrics import iter_events, iter_metrics
 from charlm.runs.run import Run, is_run
-from charlm.settings.values import Setting
+from charlm.settings.values import Setting, limit_warmup
 from charlm.training.budget import resolve_max_steps
 from charlm.training.estimates import measure_timings
-from charlm.training.schedule import branch_steps, warmup_steps
+from charlm.training.schedule import branch_steps
 
 
 class Extension(NamedTuple):
@@ -113,7 +113,7 @@ def plan_extension(run: Run, config: Config, budget: Mapping[str, Setting]) -> E
         **dict.fromkeys(BUDGETS, 0),
         **budget,
         "branches": "",  # parts of the other budget
-        "warmup_steps": warmup_steps(config, run.record.max_steps),
+        "warmup_steps": limit_warmup(config.warmup_steps, run.record.max_steps),
     }
     return Extension(run, validate_config(settings))
 

@@ -3,9 +3,7 @@
 import math
 
 from charlm.config import Config
-
-FINAL_LR_FRACTION = 0.02  # final learning rate as a fraction of the peak
-DECAY_FRACTION = 0.3  # last part of a run in which wsd decays
+from charlm.settings.values import DECAY_FRACTION, FINAL_LR_FRACTION, limit_warmup
 
 
 def learning_rate(config: Config, step: int, max_steps: int, end_step: int | None = None) -> float:
@@ -26,7 +24,7 @@ def learning_rate(config: Config, step: int, max_steps: int, end_step: int | Non
         max_steps: Steps of the run.
         end_step: Steps after which a branch of the run ends; default: `max_steps`.
     """
-    warmup = warmup_steps(config, max_steps)
+    warmup = limit_warmup(config.warmup_steps, max_steps)
     peak = config.learning_rate * min(1.0, (step + 1) / (warmup + 1))
     if config.lr_schedule == "wsd":
         start, end = branch_steps(max_steps if end_step is None else end_step)
@@ -35,11 +33,6 @@ def learning_rate(config: Config, step: int, max_steps: int, end_step: int | Non
         done = max(0, step - warmup) / max(1, max_steps - warmup)
         decay = 1 - done if config.lr_schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
     return peak * (FINAL_LR_FRACTION + (1 - FINAL_LR_FRACTION) * decay)
-
-
-def warmup_steps(config: Config, max_steps: int) -> int:
-    """Return the steps of warmup of a run: at most a tenth of it."""
-    return min(config.warmup_steps, max_steps // 10)
 
 
 def branch_steps(end_step: int) -> tuple[int, int]:

@@ -11,9 +11,8 @@ from charlm.recipes import apply_recipe
 from charlm.results.run import RunRecord
 from charlm.results.settings import ResolvedSetting, ResolvedSettings, SettingOrigin
 from charlm.runs.run import Run
+from charlm.settings.values import Setting
 from charlm.training.initial_weights import INHERITED
-
-Value = bool | int | float | str
 
 
 def describe_settings(
@@ -28,7 +27,7 @@ def describe_settings(
         places: Name of a setting -> where it was given.
     """
 
-    def origin(name: str, value: Value) -> SettingOrigin:
+    def origin(name: str, value: Setting) -> SettingOrigin:
         before = getattr(requested, name, value)
         if name in LEFT_OPEN and before == LEFT_OPEN[name]:
             return "recipe" if name in LEFT_TO_RECIPE else "measured"
@@ -37,7 +36,7 @@ def describe_settings(
         return "default" if value == before or name in BUDGETS else "derived"
 
     initial = record.initial_weights
-    values: dict[str, Value] = msgspec.structs.asdict(record.config)
+    values: dict[str, Setting] = msgspec.structs.asdict(record.config)
     if initial:
         inherited = [name for name in INHERITED if values[name] != getattr(Config(), name)]
         places = {**dict.fromkeys(inherited, initial.run), **places}

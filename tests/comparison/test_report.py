@@ -78,6 +78,13 @@ def test_row_has_mean_and_range_of_its_seeds() -> None:
     assert gru.relative_error == -0.01
 
 
+def test_row_has_the_cell_of_its_runs_whatever_its_name() -> None:
+    runs = outcomes("gru", [2.0])
+    named = Entry("lstm", "cell", None, tuple(run.planned for run in runs))
+    entry = summarize_entry(named, runs, None, None)
+    assert (entry.name, entry.cell) == ("lstm", "gru")
+
+
 def test_times_are_separate_and_of_finished_runs() -> None:
     runs = outcomes("gru", [2.0, None, 3.0])
     reports = [run.report for run in runs if run.report]

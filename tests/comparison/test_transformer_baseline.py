@@ -69,6 +69,6 @@ def test_transformer_is_trained_once_and_not_judged(tmp_path: Path, book: Path) 
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     (row,) = (row for row in report["rows"] if row["role"] == "transformer")
-    assert row["name"] == TRANSFORMER and row["seeds"] == [0]
+    assert (row["name"], row["cell"]) == (TRANSFORMER, "attention") and row["seeds"] == [0]
     assert row["quality"]["verdict"] is None and row["quality"]["value"]["mean"] > 0
     assert report["baselines"] == []

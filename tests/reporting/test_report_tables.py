@@ -19,14 +19,16 @@ from charlm.errors import InvalidValueError
 from charlm.reporting.tables.bibtex import render_bibtex
 from charlm.reporting.tables.csv_text import csv_text
 from charlm.reporting.tables.formats import ReportFormat
-from charlm.reporting.tables.latex import escape_latex, escape_prose
+from charlm.reporting.tables.latex import escape_latex, escape_prose, render_latex
 from charlm.reporting.tables.markdown import escape_markdown, paragraph
 from charlm.reporting.tables.render import methods_latex, render_report
+from charlm.reporting.tables.table import Group, Table
 from charlm.reporting.wording.citations import short_citation
 from charlm.reporting.wording.machine import describe_machine
 from charlm.results.comparison import ComparisonReport
 from charlm.results.tasks import TaskReport
 from charlm.results.timing import TimingReport
+from charlm.settings.values import Setting
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLE = ROOT / "docs" / "explanation" / "comparison"
@@ -128,6 +130,8 @@ def test_task_tables_have_survival_with_its_interval() -> None:
     ]
     assert float(row["value"]) == 2 / 3 and (row["ci_low"], row["n"]) == ("0.4", "3")
     assert [r["value"] for r in rows if r["quantity"] == "training_per_seed"] == ["1.5"] * 3
+    kinds = [r["kind"] for r in rows if r["quantity"] == "longest_solved"]
+    assert kinds.count("median") == 3 and set(kinds) == {"median", "seed"}
 
 
 def test_report_without_verdicts_says_so() -> None:
@@ -167,6 +171,80 @@ def test_methods_state_everything_that_a_reader_needs() -> None:
         "Command: charlm compare-cells --out comparison",
     ):
         assert fact in text, fact
+
+
+def methods_of(report: ComparisonReport) -> str:
+    return " ".join(render_report(report, "methods").split())
+
+
+def test_papers_are_those_of_the_cell_whatever_the_name_of_the_entry() -> None:
+    rows = [
+        entry_row("lstm", cell="gru"),
+        entry_row("long", cell="gru"),
+        entry_row("rnn"),
+        entry_row("mine", cell="own.MyCell"),
+    ]
+    report = comparison_report(rows)
+    entries = bib_entries(render_report(report, "bibtex"))
+    assert set(entries) == {"charlm", "cho2014gru", "elman1990finding"}
+    assert (
+        "cells lstm (gru; Cho et al. 2014), long (gru; Cho et al. 2014), rnn (Elman 1990) and "
+        "mine (own.MyCell) with"
+    ) in methods_of(report)
+
+
+def test_methods_list_seeds_and_state_differing_numbers_of_runs() -> None:
+    seeds = [(0, 5), (0, 1), (1, 2, 3), (7,)]
+    shown = [
+        methods_of(comparison_report([entry_row("rnn", seeds=each), entry_row("gru", seeds=each)]))
+        for each in seeds
+    ]
+    for text, expected in zip(
+        shown,
+        (
+            "2 runs (seeds 0 and 5)",
+            "2 runs (seeds 0 and 1)",
+            "3 runs (seeds 1 to 3)",
+            "1 run (seed 7)",
+        ),
+        strict=True,
+    ):
+        assert f"Each cell has {expected}; a seed draws initial weights" in text
+    rows = [entry_row("rnn", seeds=(0,)), entry_row("gru", seeds=(0, 2))]
+    expected = "There are 1 run of rnn (seed 0) and 2 runs of gru (seeds 0 and 2);"
+    assert expected in methods_of(comparison_report(rows))
+
+
+def test_methods_state_the_schedule_that_the_runs_had() -> None:
+    report = comparison_report([entry_row("rnn"), entry_row("gru")])
+
+    def course(max_steps: int | None, **settings: Setting) -> str:
+        matching = msgspec.structs.replace(report.matching, max_steps=max_steps)
+        changed = {**report.settings, **settings}
+        text = methods_of(msgspec.structs.replace(report, matching=matching, settings=changed))
+        (found,) = re.findall(r"The rate (.+?)\. ", text)
+        return str(found)
+
+    falls = "falls to 2 % as 1 - sqrt in the last 30 % of the steps"
+    assert course(2929) == f"rises over 50 steps, is then constant, and {falls}"
+    assert course(10) == f"rises over 1 step, is then constant, and {falls}"
+    assert course(9) == course(2929, warmup_steps=0) == f"is constant, and {falls}"
+    assert course(None).startswith("rises over 50 steps, but at most a tenth of a run, is then")
+    assert course(500, lr_schedule="cosine") == "rises over 50 steps, then falls to 2 % as a cosine"
+    assert course(9, lr_schedule="linear") == "falls to 2 % linearly"
+
+
+def test_methods_say_which_runs_began_with_trained_weights() -> None:
+    rows = [entry_row("rnn"), entry_row("tuned", cell="rnn")]
+    starts = {"init_from": {"rnn": "none", "tuned": "base"}}
+    text = methods_of(comparison_report(rows, differing_settings=starts))
+    assert (
+        "a seed draws the order of the text, and the initial weights of others. Runs began with "
+        "trained weights: tuned with those of base."
+    ) in text
+    starts = {"init_from": {"rnn": "base", "tuned": "base"}}
+    text = methods_of(comparison_report(rows, differing_settings=starts))
+    assert "a seed draws the order of the text. Runs began" in text
 
 
 def test_machine_names_processor_threads_and_versions() -> None:
@@ -232,6 +310,12 @@ def test_latex_is_balanced_and_foreign_text_is_no_command(result: object) -> Non
     assert text.count(r"\begin{table}") == text.count(r"\end{table}") >= 2
 
 
+@pytest.mark.parametrize("name", ["[x]", "*"])
+def test_no_latex_row_begins_with_what_the_row_before_would_take(name: str) -> None:
+    table = Table("t", "Caption.", ("cell", "n"), [Group("", [("rnn", "1"), (name, "2")])])
+    assert f"    {{}}{name} & 2 " in render_latex([table], "1")
+
+
 def test_latex_escapes_each_special_character() -> None:
     assert escape_latex("a_b & 5% #1 {x} $y$ ~^\\") == (
         r"a\_b \& 5\% \#1 \{x\} \$y\$ \textasciitilde{}\textasciicircum{}\textbackslash{}"
@@ -240,6 +324,8 @@ def test_latex_escapes_each_special_character() -> None:
         r"Ko{\v c}isk{\'y}, {\L}ukasz, G{\'a}bor {\"u}"
     )
     assert escape_latex("[-0.5, ×2] one-stream Ж") == r"[$-$0.5, $\times$2] one-stream U+0416"
+    assert escape_latex("a --out b --- ''") == "a -{}-out b -{}-{}- '{}'"
+    assert escape_latex("1–2") == "1--2"
     assert escape_prose("95 % of") == r"95\,\% of"
     assert escape_latex("\x1b[0m\n").startswith(r"\textbackslash{}x1b")
 

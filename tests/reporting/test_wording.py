@@ -157,6 +157,7 @@ def test_transformer_is_the_last_baseline() -> None:
     transformer = entry_row(
         "transformer",
         [2.5, 2.5],
+        cell="attention",
         role="transformer",
         quality=judged([2.5, 2.5], None),
         num_layers=4,

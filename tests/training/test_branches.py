@@ -16,11 +16,12 @@ from charlm.evaluation.scoring import validation_bpc
 from charlm.results.training import BranchMetrics, StepMetrics, ValidationMetrics
 from charlm.runs.metrics import iter_metrics, load_branches, load_latest_metrics
 from charlm.runs.run import Run
+from charlm.settings.values import DECAY_FRACTION, FINAL_LR_FRACTION
 from charlm.training import loop
 from charlm.training.branches import plan_branches
 from charlm.training.completion import restore_trainer
 from charlm.training.loop import run_training_loop
-from charlm.training.schedule import DECAY_FRACTION, FINAL_LR_FRACTION, branch_steps, learning_rate
+from charlm.training.schedule import branch_steps, learning_rate
 
 SETTINGS = {"max_steps": 24, "warmup_steps": 1, "eval_every": 8, "branches": "1/4,1/2"}
 ENDS = (6, 12)

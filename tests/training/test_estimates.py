@@ -11,6 +11,7 @@ from charlm.config import Config, validate_config
 from charlm.data.corpus import Corpus, load_corpus
 from charlm.errors import ConfigError
 from charlm.runs.run import Run
+from charlm.settings.values import DECAY_FRACTION
 from charlm.training import planning, session
 from charlm.training.dry_run import plan_training
 from charlm.training.estimates import (
@@ -19,7 +20,7 @@ from charlm.training.estimates import (
     estimate_run_disk,
     measure_timings,
 )
-from charlm.training.schedule import DECAY_FRACTION, branch_steps
+from charlm.training.schedule import branch_steps
 
 TIMINGS = RunTimings(0.01, 1e-3, 2e-3)  # of a step, a validated token, a scored token
 MINUTES = {**TINY, "max_steps": 0, "minutes": 0.5}

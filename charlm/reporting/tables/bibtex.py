@@ -7,7 +7,6 @@ from charlm import __version__
 from charlm.cells.papers import PAPERS, Paper
 from charlm.reporting.tables.latex import escape_latex
 
-TRANSFORMER = "transformer"  # name of the baseline whose cell is attention
 FIELDS = ("journal", "booktitle", "volume", "number", "pages", "doi")
 INNER_CAPITAL = re.compile(r"\w+[A-Z]|[A-Z]+[A-Z]")  # a style would make it small
 CHARLM = f"""@misc{{charlm,
@@ -20,7 +19,7 @@ CHARLM = f"""@misc{{charlm,
 def render_bibtex(cells: Sequence[str]) -> str:
     """Return an entry of charlm, and one of each paper of these cells; notes on other cells."""
     papers = cited_papers(cells)
-    own = [cell for cell in cells if cell not in PAPERS and cell != TRANSFORMER]
+    own = [cell for cell in cells if cell not in PAPERS]
     notes = [f"% {escape_latex(cell)}: charlm knows no paper of this cell." for cell in own]
     return "\n\n".join([CHARLM, *map(render_entry, papers), *notes]) + "\n"
 
@@ -29,7 +28,7 @@ def cited_papers(cells: Iterable[str]) -> list[Paper]:
     """Return the papers of cells, each once, in the order of the cells."""
     papers = {}
     for cell in cells:
-        for paper in PAPERS.get("attention" if cell == TRANSFORMER else cell, ()):
+        for paper in PAPERS.get(cell, ()):
             papers[paper.key] = paper
     return list(papers.values())
 

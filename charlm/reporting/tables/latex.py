@@ -59,12 +59,14 @@ ACCENTS = {  # combining mark -> command
     "\u0327": "c",
 }
 NEGATIVE = re.compile(r"(?<![\w.)])-(?=[\d.])")  # a sign, not a hyphen
+LIGATURE = re.compile(r"(?<=-)(?=-)|(?<=')(?=')")  # TeX prints -- as a dash, '' as a quote
 
 
 def escape_latex(text: str) -> str:
     """Return LaTeX that prints this text; a letter that TeX cannot print becomes U+0416."""
     text = unicodedata.normalize("NFC", escape_control_characters(text))
-    return "".join(map(_escape_character, NEGATIVE.sub("−", text)))
+    parts = LIGATURE.split(NEGATIVE.sub("−", text))
+    return "{}".join("".join(map(_escape_character, part)) for part in parts)
 
 
 def _escape_character(character: str) -> str:
@@ -122,6 +124,6 @@ def _render_table(table: Table) -> str:
 
 
 def _row(cells: Sequence[str]) -> str:
-    r"""Return a row; \\ of the row before would read a bracket at its beginning as an argument."""
+    r"""Return a row; \\ of the row before would read * or [ at its beginning as its argument."""
     first, *rest = map(escape_prose, cells)
-    return f"    {'{}' if first.startswith('[') else ''}{' & '.join([first, *rest])} \\\\"
+    return f"    {'{}' if first.startswith(('[', '*')) else ''}{' & '.join([first, *rest])} \\\\"

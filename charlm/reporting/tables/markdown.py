@@ -1,4 +1,7 @@
-"""Markdown of text and tables: foreign text can become neither a link nor HTML."""
+"""Markdown of text and tables: foreign text can become neither HTML nor a link of Markdown.
+
+A site may still link a URL or a name after @ that stands in plain text.
+"""
 
 import re
 from collections.abc import Sequence

@@ -23,7 +23,7 @@ COSTS = ("parameters", "hidden_size", "state_size", "flops_per_character")
 class Record(NamedTuple):
     """A row of the long form; None is an empty cell."""
 
-    kind: str  # mean, seed, difference, curve, cost, baseline or survival
+    kind: str  # mean, median, seed, difference, curve, cost, baseline or survival
     quantity: str
     unit: str
     cell: str
@@ -145,7 +145,9 @@ def task_records(report: TaskReport, timing: TimingReport | None) -> Iterator[Re
     """Yield every number of a comparison on a task."""
     for row in report.rows:
         longest = row.max_solved_length
-        yield Record("mean", "longest_solved", "length", row.name, value=longest, n=len(row.seeds))
+        yield Record(
+            "median", "longest_solved", "length", row.name, value=longest, n=len(row.seeds)
+        )
         for seed, length in zip(row.seeds, row.max_solved_length_per_seed, strict=True):
             yield Record("seed", "longest_solved", "length", row.name, seed=seed, value=length)
         for level in row.levels:

@@ -47,7 +47,7 @@ def render_report(
         known = ", ".join(get_args(ReportFormat))
         raise InvalidValueError(f"cannot render a report as {format}. Try one of {known}")
     if format == "bibtex":
-        return render_bibtex([row.name for row in report.rows])
+        return render_bibtex(_cells(report))
     if format == "methods":
         return "\n\n".join(map(wrap_plain, _methods(report, timing))) + "\n"
     if isinstance(report, TaskReport):
@@ -63,6 +63,13 @@ def render_report(
         comparison_tables(report, timing),
         answer_comparison(report),
     )
+
+
+def _cells(report: ComparisonReport | TaskReport) -> list[str]:
+    """Return the cells of a report, each once; rows of a task are named by their cells."""
+    if isinstance(report, TaskReport):
+        return [row.name for row in report.rows]
+    return list(dict.fromkeys(row.cell for row in report.rows))
 
 
 def _render(

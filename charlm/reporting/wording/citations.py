@@ -11,7 +11,15 @@ def short_citation(paper: Paper) -> str:
     return f"{' & '.join(names)} {paper.year}"
 
 
-def cite_cell(cell: str) -> str:
-    """Return a cell with its papers: "gru (Cho et al. 2014)"; its name alone if it has none."""
-    papers = PAPERS.get(cell, ())
-    return f"{cell} ({'; '.join(map(short_citation, papers))})" if papers else cell
+def cite_cell(name: str, cell: str) -> str:
+    """Return an entry with its cell, if that is not its name, and with the papers of the cell.
+
+    So "gru (Cho et al. 2014)", "own (gru; Cho et al. 2014)", or a name alone.
+
+    Args:
+        name: Name of the entry.
+        cell: Its cell, which alone decides the papers.
+    """
+    papers = map(short_citation, PAPERS.get(cell, ()))
+    notes = [*([cell] if cell != name else []), *papers]
+    return f"{name} ({'; '.join(notes)})" if notes else name

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from charlm.console import escape_control_characters
 from charlm.reporting.formatting import format_with_interval, pluralize
 from charlm.results.difference import GroupDifference, PassageDifference, RunDifference
+from charlm.results.verdicts import MIN_UNITS
 
 VISIBLE = {"\n": "↵", "\t": "→", "\r": "␍"}
-MIN_UNITS = 20  # of an interval
 
 
 def side_names(report: RunDifference) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """Methods of a comparison in plain sentences with all numbers, for a paper to take."""
 
 import math
+from collections.abc import Sequence
 
 from charlm.config import describe_block, option_name
 from charlm.reporting.formatting import pluralize
@@ -18,16 +19,18 @@ from charlm.reporting.wording.quantities import (
 from charlm.reporting.wording.rows import cell_rows, long_unit
 from charlm.reporting.wording.tuning import describe_trials, format_setting
 from charlm.reporting.wording.verdicts import UNIT_KINDS
-from charlm.results.comparison import ComparisonReport
+from charlm.results.comparison import ComparisonReport, EntryRow
+from charlm.results.text import UNICODE_CODE_POINTS
 from charlm.results.timing import TimingReport
-from charlm.settings.values import Setting
+from charlm.results.verdicts import MAX_PAIRED_CELLS
+from charlm.settings.values import DECAY_FRACTION, FINAL_LR_FRACTION, Setting, limit_warmup
 
-UNKNOWN_BITS = math.log2(0x110000)  # of a code point, whichever it is
-MAX_PAIRED_CELLS = 4  # up to which all pairs of cells are tested
+UNKNOWN_BITS = math.log2(UNICODE_CODE_POINTS)  # of a code point, whichever it is
 SCHEDULES = {
-    "wsd": "is then constant, and falls to 2 % as 1 - sqrt in the last 30 % of the steps",
-    "linear": "then falls to 2 % linearly",
-    "cosine": "then falls to 2 % as a cosine",
+    "wsd": "is {then}constant, and falls to {final:g} % as 1 - sqrt in the last {decay:g} % of the "
+    "steps",
+    "linear": "{then}falls to {final:g} % linearly",
+    "cosine": "{then}falls to {final:g} % as a cosine",
 }
 
 
@@ -45,7 +48,7 @@ def describe_methods(report: ComparisonReport, timing: TimingReport | None) -> l
 
 def _describe_cells(report: ComparisonReport) -> str:
     version = report.environment.get("charlm", "")
-    names = list_names([cite_cell(row.name) for row in cell_rows(report)])
+    names = list_names([cite_cell(row.name, row.cell) for row in cell_rows(report)])
     return f"We compare the recurrent cells {names} with charlm {version}.".replace(" .", ".")
 
 
@@ -129,12 +132,7 @@ def _describe_training(report: ComparisonReport) -> str:
         f"The optimizer is AdamW{_setting(settings, 'beta1', ' (beta1 {})')}{decay}{clip}."
     )
     sentences.append(_describe_rates(report))
-    seeds = sorted({seed for row in rows for seed in row.seeds})
-    span = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    sentences.append(
-        f"Each cell has {pluralize(len(rows[0].seeds), 'run')} (seeds {span}); a seed draws "
-        "initial weights and the order of the text."
-    )
+    sentences.append(f"{_describe_runs(rows)}; {_describe_starts(report)}.")
     sentences += [
         f"{row.diverged} of {pluralize(len(row.seeds), 'run')} of {row.name} diverged."
         for row in rows
@@ -144,11 +142,46 @@ def _describe_training(report: ComparisonReport) -> str:
     return " ".join(sentences)
 
 
+def _describe_runs(rows: Sequence[EntryRow]) -> str:
+    """Return how many runs each cell has, and of which seeds."""
+    if len({row.seeds for row in rows}) == 1:
+        number = pluralize(len(rows[0].seeds), "run")
+        return f"Each cell has {number} ({_describe_seeds(rows[0].seeds)})"
+    runs = [
+        f"{pluralize(len(row.seeds), 'run')} of {row.name} ({_describe_seeds(row.seeds)})"
+        for row in rows
+    ]
+    return f"There are {list_names(runs)}"
+
+
+def _describe_seeds(seeds: Sequence[int]) -> str:
+    """Return seeds as a span if they are contiguous, else as a list."""
+    seeds = sorted(seeds)
+    if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"seeds {seeds[0]} to {seeds[-1]}"
+    return f"{'seed' if len(seeds) == 1 else 'seeds'} {list_names(list(map(str, seeds)))}"
+
+
+def _describe_starts(report: ComparisonReport) -> str:
+    """Return what a seed draws, and which cells began with the weights of another run."""
+    weights = (report.differing_settings or {}).get("init_from", {})
+    given = [
+        f"{row.name} with those of {weights[row.name]}"
+        for row in cell_rows(report)
+        if weights.get(row.name, "none") != "none"
+    ]
+    if not given:
+        return "a seed draws initial weights and the order of the text"
+    drawn = "" if len(given) == len(cell_rows(report)) else ", and the initial weights of others"
+    return (
+        f"a seed draws the order of the text{drawn}. Runs began with trained weights: "
+        f"{list_names(given)}"
+    )
+
+
 def _describe_rates(report: ComparisonReport) -> str:
     rates = list_names([f"{row.learning_rate:.3g} ({row.name})" for row in cell_rows(report)])
-    schedule = SCHEDULES.get(str(report.settings.get("lr_schedule")), "")
-    warmup = report.settings.get("warmup_steps")
-    course = f" The rate rises over {warmup} steps, {schedule}." if schedule and warmup else ""
+    course = _describe_schedule(report)
     if report.tuning:
         trials = describe_trials(report.tuning.search)
         return (
@@ -158,6 +191,22 @@ def _describe_rates(report: ComparisonReport) -> str:
     if "learning_rate" in report.settings:
         source = f"set by {option_name('learning_rate')}"
     return f"The peak learning rate is {source}: {rates}.{course}"
+
+
+def _describe_schedule(report: ComparisonReport) -> str:
+    """Return how the rate changes, after a space; "" if runs differ in that."""
+    form = SCHEDULES.get(str(report.settings.get("lr_schedule")))
+    warmup, max_steps = report.settings.get("warmup_steps"), report.matching.max_steps
+    if form is None or not isinstance(warmup, int):
+        return ""
+    rise = f"{warmup} steps, but at most a tenth of a run" if warmup else ""
+    if max_steps:
+        steps = limit_warmup(warmup, max_steps)
+        rise = pluralize(steps, "step") if steps else ""
+    course = form.format(
+        then="then " if rise else "", final=100 * FINAL_LR_FRACTION, decay=100 * DECAY_FRACTION
+    )
+    return f" The rate rises over {rise}, {course}." if rise else f" The rate {course}."
 
 
 def _describe_scores(report: ComparisonReport) -> str:

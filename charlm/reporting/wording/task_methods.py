@@ -14,7 +14,7 @@ from charlm.results.timing import TimingReport
 def describe_task_methods(report: TaskReport, timing: TimingReport | None) -> list[str]:
     """Return paragraphs on task, models, training, tests and machine."""
     task, settings, rows = report.task, report.settings, report.rows
-    names = list_names([cite_cell(row.name) for row in rows])
+    names = list_names([cite_cell(row.name, row.name) for row in rows])
     lengths = ", ".join(f"{length:,}" for length in report.lengths)
     rates = list_names([f"{row.learning_rate:.3g} ({row.name})" for row in rows])
     sizes = list_names([f"{row.hidden_size:,} ({row.name})" for row in rows])
