@@ -123,7 +123,8 @@ def exit_codes_page() -> str:
             "# Exit codes",
             "Every command of charlm ends with one of these codes; `charlm exit-codes` lists them. "
             "An error is one line on stderr, with its cause and what to try. With `--json` it is "
-            "one JSON object on stdout, whose `error` is the name.",
+            "also one JSON object on stdout: `error` has the name as `code`, and `exit_code` and "
+            "`message`. The line on stderr stays.",
             "\n".join(["| code | name | meaning |", "|---|---|---|", *rows]),
         ]
     )

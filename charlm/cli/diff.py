@@ -71,7 +71,6 @@ def diff(
         $ charlm diff runs/gru runs/lstm chapter.txt --out diff.html
     """
     from charlm.comparison.difference import diff as diff_runs
-    from charlm.evaluation.record_files import check_new_file
     from charlm.execution.signals import raise_pending
     from charlm.reporting.html.difference import PageDifferences, render_difference
     from charlm.reporting.terminal.difference import print_difference
@@ -81,7 +80,7 @@ def diff(
 
     raise_pending()
     if out is not None:
-        check_new_file(out)
+        files.check_new(out)
     beginning = PageDifferences()
     a, b = Run(run_a), Run(run_b)
     for run in (a, b):
@@ -98,7 +97,8 @@ def diff(
         progress=make_progress(),
     )
     if out is not None:
-        files.write_atomic(out, render_difference(report, beginning.characters))
+        files.make_directory(out.absolute().parent)
+        files.write_new(out, render_difference(report, beginning.characters))
     if json:
         console.print_json(msgspec.to_builtins(report))
         return

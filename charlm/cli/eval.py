@@ -21,7 +21,7 @@ from charlm.cli.options import (
     TRUST_CELL,
     make_progress,
 )
-from charlm.errors import ConfigError, InputNotFoundError
+from charlm.errors import ConfigError, InputNotFoundError, UsageError
 from charlm.results.costs import DynamicSettings
 
 DYNAMIC = DynamicSettings()
@@ -39,12 +39,8 @@ def eval_command(
         ),
     ] = None,
     split: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SPLIT",
-            help="Split to score: test, valid or train. [default: test]",
-            show_default=False,
-        ),
+        Literal["test", "valid", "train"] | None,
+        typer.Option(help="Split to score. [default: test]", show_default=False),
     ] = None,
     per_char: Annotated[
         Path | None,
@@ -118,9 +114,13 @@ def eval_command(
         raise InputNotFoundError(
             f"cannot open {run}: it is a file, not a run. Try charlm eval RUN {run}"
         )
+    if per_char is not None and per_char.suffix not in (".jsonl", ".parquet", ".html"):
+        raise UsageError(
+            f"cannot write {per_char}: characters are written as .jsonl, .parquet or .html. "
+            f"Try --per-char {per_char.with_suffix('.jsonl')}"
+        )
     settings = _dynamic_settings(dynamic, dynamic_rate, dynamic_decay, dynamic_segment)
     from charlm.evaluation.evaluate import evaluate
-    from charlm.evaluation.record_files import check_new_file
     from charlm.execution.signals import raise_pending
     from charlm.reporting.html.characters import PageRecords, render_characters
     from charlm.reporting.terminal.scores import print_score
@@ -131,7 +131,7 @@ def eval_command(
     page = per_char if per_char is not None and per_char.suffix == ".html" else None
     records = PageRecords(str(page))
     if page:
-        check_new_file(page)
+        files.check_new(page)
     report = evaluate(
         load_run(run, trust_cell),
         split or "test",
@@ -150,7 +150,8 @@ def eval_command(
         baselines=baselines,
     )
     if page:
-        files.write_atomic(page, render_characters(report, records.records, run.name, text))
+        files.make_directory(page.absolute().parent)
+        files.write_new(page, render_characters(report, records.records, run.name, text))
     if json:
         console.print_json(msgspec.to_builtins(report))
         return

@@ -32,8 +32,8 @@ def export_command(
     before anything is written.
 
     Examples:
-        $ charlm export runs/code model          # then: python model/char_lm.py "def "
-        $ charlm export runs/code model2 --onnx  # model.onnx and start.onnx, too
+        $ charlm export runs/code model   # then: python model/char_lm.py "def "
+        $ charlm export runs/code model2 --onnx  # model.onnx, start.onnx
     """
     from charlm.execution.device import select_device
     from charlm.execution.signals import raise_pending

@@ -21,7 +21,7 @@ from charlm.cli.options import (
     check_runs_exist,
     make_progress,
 )
-from charlm.errors import ConfigError, InputNotFoundError
+from charlm.errors import ConfigError, InputNotFoundError, OutputExistsError, UsageError
 from charlm.execution.signals import raise_pending
 
 FILE_SUFFIXES = (
@@ -118,9 +118,13 @@ def inspect(
     if text is not None:
         check_is_no_file(text)
     if figure is not None and figure.suffix != ".svg":
-        raise ConfigError(
+        raise UsageError(
             f"cannot write --figure {figure}: a figure is an SVG file. "
             f"Try --figure {figure.with_suffix('.svg')}"
+        )
+    if out.is_dir():
+        raise OutputExistsError(
+            f"cannot write {out}: it is a directory. Try --out {out / 'inspect.html'}"
         )
     from charlm.inspection.inspect_run import inspect as inspect_run
     from charlm.reporting.belt_figure import render_belt_svg
@@ -150,10 +154,12 @@ def inspect(
     )
     print_inspection_notes(report)
     if figure is not None:
+        files.make_directory(figure.absolute().parent)
         files.write_atomic(figure, render_belt_svg(report))
     if json:
         console.print_json(msgspec.to_builtins(report))
         return
+    files.make_directory(out.absolute().parent)
     files.write_atomic(out, render_inspection(report))
     print_inspection(report)
     console.print_result(f"page {out}")
@@ -194,17 +200,17 @@ def parse_units(units: str, option: str) -> list[tuple[int, int]]:
         option: Option that has them.
 
     Raises:
-        ConfigError: It has another form, or too many units.
+        UsageError: It has another form, or too many units.
     """
     words = [word.strip() for word in units.split(",")] if units else []
     for word in words:
         if not re.fullmatch(r"[0-9]{1,9}:[0-9]{1,9}", word):
-            raise ConfigError(
+            raise UsageError(
                 f"cannot read {option} {word}: it is not LAYER:UNIT, counted from 1. "
                 f"Try {option} 1:7,2:31"
             )
     if len(words) > MAX_UNITS:
-        raise ConfigError(
+        raise UsageError(
             f"cannot show {len(words)} {option}: a page has room for {MAX_UNITS} at most"
         )
     pairs = (word.split(":") for word in words)

@@ -11,7 +11,7 @@ from charlm import console
 from charlm.cli.app import app
 from charlm.cli.completion import complete_run
 from charlm.cli.help import HOUSE
-from charlm.cli.options import JSON
+from charlm.cli.options import JSON, check_directories_exist
 from charlm.errors import ConfigError
 from charlm.storage import files
 
@@ -27,6 +27,7 @@ def metrics_command(
             metavar="RUN",
             help="Runs, or directories with runs or comparisons in them.",
             show_default=False,
+            callback=check_directories_exist,
             autocompletion=complete_run,
         ),
     ],

@@ -19,7 +19,7 @@ from charlm.cli.completion import (
 )
 from charlm.cli.config_file import drop_overridden_budgets
 from charlm.cli.help import BY_REFERENCE
-from charlm.cli.suggestions import did_you_mean, suggest_runs
+from charlm.cli.suggestions import did_you_mean, suggest_directories, suggest_runs
 from charlm.cli.values import check_no_zeros, converter
 from charlm.config import Config, option_metadata, option_name
 from charlm.errors import InputNotFoundError
@@ -57,6 +57,17 @@ def check_runs_exist(runs: Any) -> Any:
                 f"cannot open {run}: there is no such run. {near}Try charlm runs for a list"
             )
     return runs
+
+
+def check_directories_exist(directories: Any) -> Any:
+    """Return directories; raise InputNotFoundError if the name of a missing one is nearly right."""
+    for directory in [directories] if isinstance(directories, Path) else directories or ():
+        if not directory.exists() and (near := suggest_directories(directory)):
+            raise InputNotFoundError(
+                f"cannot read {directory}: there is no such directory. {did_you_mean(near)}"
+                "Try charlm runs for a list"
+            )
+    return directories
 
 
 def check_no_missing_run(names: Iterable[str]) -> None:

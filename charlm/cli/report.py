@@ -9,7 +9,7 @@ from msgspec import to_builtins
 from charlm import console
 from charlm.cli.app import app
 from charlm.cli.help import COMPARE
-from charlm.cli.options import JSON
+from charlm.cli.options import JSON, check_directories_exist
 from charlm.errors import ConfigError
 from charlm.reporting.tables.formats import ReportFormat
 from charlm.results.report_text import ReportFiles, ReportText
@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 def report_command(
     directory: Annotated[
         Path,
-        typer.Argument(metavar="DIR", help="Directory of a comparison.", show_default=False),
+        typer.Argument(
+            metavar="DIR",
+            help="Directory of a comparison.",
+            show_default=False,
+            callback=check_directories_exist,
+        ),
     ],
     format: Annotated[
         ReportFormat | None,

@@ -60,7 +60,7 @@ def sample_command(
     interactive: Annotated[
         bool, typer.Option("--interactive", "-i", help="Go on with each line that you type.")
     ] = False,
-    seed: Annotated[int, typer.Option(metavar="N", help="Random seed.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Random seed. [default: 0]", min=0)] = 0,
     allow: Annotated[
         str | None,
         typer.Option(
@@ -196,7 +196,7 @@ def sample_command(
     vocabulary = opened.vocabulary
     prompt_bytes = read_prompt() if prompt == "-" else os.fsencode(prompt)
     prompt_text = prompt_bytes.decode("utf-8", "surrogateescape")  # whatever the locale is
-    print_unknown(vocabulary.find_unknown(prompt_text), "the prompt")
+    print_unknown(vocabulary.find_unknown(prompt_text))
     print_sampling_notes(settings.stop, temperature, num_samples)
     if interactive:
         run_session(WritingSession(model, vocabulary, prompt_text, length, settings))

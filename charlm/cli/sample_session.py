@@ -71,7 +71,7 @@ def _run_command(session: WritingSession, line: str) -> None:
 
 def _write_turn(session: WritingSession, text: str) -> None:
     """Write how the model goes on with a text; SIGINT ends the turn, not the session."""
-    print_unknown(session.find_unknown(text), "the text")
+    print_unknown(session.find_unknown(text))
     out = console.StreamWriter()
     with defer_signals("") as received:
         for piece in session.write(text):

@@ -136,6 +136,13 @@ def suggest_runs(missing: Path) -> list[str]:
     return nearest(str(missing), known) or nearest(str(Path("runs", missing.name)), known)
 
 
+def suggest_directories(missing: Path) -> list[str]:
+    """Return the directory whose path is most like this one: beside it, or a run."""
+    beside = missing.parent.iterdir() if missing.parent.is_dir() else ()
+    known = [str(path) for path in beside if path.is_dir() and not path.name.startswith(".")]
+    return nearest(str(missing), known) or suggest_runs(missing)
+
+
 def did_you_mean(names: Sequence[str]) -> str:
     """Return a question that names them, or nothing."""
     return f"Did you mean {' or '.join(names)}? " if names else ""

@@ -107,6 +107,7 @@ def compress(
     expected_size = path.stat().st_size
     summary = FileSummary(expected_size)
     with (
+    files.make_directory(out.absolute().parent)
         files.AtomicFileWriter(out) as file,
         progress.counter("compressing", expected_size) as count,
     ):

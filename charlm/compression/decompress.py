@@ -70,6 +70,7 @@ def decompress(
     digest = hashlib.sha256()
     with (
         files.AtomicFileWriter(out) as file,
+    files.make_directory(out.absolute().parent)
         progress.counter("decompressing", container.original_bytes) as count,
     ):
 

@@ -115,7 +115,7 @@ def load_corpus(
     given = {split: resolve_sources([file], config.glob) for split, file in separate.items()}
     resolved = resolve_sources(names, config.glob, config.vocab)
     plan = plan_splits(resolved, {split: one.sources for split, one in given.items()}, config)
-    shown = printable(" ".join(names))
+    shown = "standard input" if names == ["-"] else printable(" ".join(names))
     with progress.counter(READING) as count:
         encoding = encode(plan.parts, _vocabulary(config, plan.split_by, first_tokens), count)
     if not encoding.size:

@@ -39,11 +39,18 @@ class StreamingEncoder:
     """
 
     def __init__(
-        self, file: files.AtomicFileWriter, is_bytes: bool, refuses_nul: bool, id_bytes: int
+        self, file: files.AtomicFileWriter, is_bytes: bool, is_new: bool, id_bytes: int
     ) -> None:
-        """Create an encoder of bytes, each its own id, or of characters."""
+        """Create an encoder of bytes, each its own id, or of characters.
+
+        Args:
+            file: File of the ids.
+            is_bytes: Whether tokens are bytes.
+            is_new: Whether the vocabulary is made from this text, not that of a run.
+            id_bytes: Width of an id.
+        """
         self.file = file
-        self.is_bytes, self.refuses_nul, self.id_bytes = is_bytes, refuses_nul, id_bytes
+        self.is_bytes, self.is_new, self.id_bytes = is_bytes, is_new, id_bytes
         self.tokens = list(range(256)) if is_bytes else []
         self.id_of = np.full(UNICODE_CODE_POINTS, -1, dtype=np.int32)
         self.num_ids = 0
@@ -82,7 +89,7 @@ class StreamingEncoder:
         )
 
     def _encode_source(self, source: TextSource, count: ProgressCallback) -> bool:
-        decoder = Utf8Decoder(source.name, self.refuses_nul)
+        decoder = Utf8Decoder(source.name, self.is_new)
         self.source_bytes[-1].append(0)
         chunks = source.chunks()
         is_first, is_last = True, False
@@ -148,10 +155,15 @@ class Utf8Decoder:
         oddities: Oddities that were found in the source and are kept.
     """
 
-    def __init__(self, name: str, refuses_nul: bool) -> None:
-        """Create a decoder of the source with this name."""
+    def __init__(self, name: str, is_new: bool) -> None:
+        """Create a decoder of the source with this name.
+
+        Args:
+            name: Name of the source.
+            is_new: Whether the vocabulary is made from this text: then a NUL is refused.
+        """
         self.name = name
-        self.refuses_nul = refuses_nul
+        self.is_new = is_new
         self.decoder = codecs.getincrementaldecoder("utf-8")()
         self.format: Format | None = None  # that the first bytes tell, unless it is text
         self.offset = 0  # of the next chunk, in bytes
@@ -177,13 +189,15 @@ class Utf8Decoder:
         line = self.line
         if not self.offset and (found := identify(chunk)):
             raise DataError(
-                f"cannot read text: {self.name} {found.verb} {found.name}. Try {found.advice}"
+                f"cannot read text: {self.name} {found.verb} {found.name}. "
+                f"Try {self._advice(found)}"
             )
         text = self.decode(chunk)
-        if self.refuses_nul and "\0" in text:
+        if self.is_new and "\0" in text:
             nul_line = line + text[: text.index("\0")].count("\n")
             raise DataError(
-                f"cannot read text: {self.name} has a NUL on line {nul_line}. Try --vocab bytes"
+                f"cannot read text: {self.name} has a NUL on line {nul_line}. "
+                f"Try {self.bytes_advice}"
             )
         return text
 
@@ -206,7 +220,7 @@ class Utf8Decoder:
             raise DataError(
                 f"cannot read text: {self.name} is not UTF-8 at byte "
                 f"{self.offset - len(pending) + error.start} (line {line}, column {column}). "
-                f"{_advice(error.object, error.start)}"
+                f"{self._describe(error.object, error.start)}"
             ) from None
         self.offset += len(chunk)
         self._count_line_ends(text)
@@ -224,10 +238,19 @@ class Utf8Decoder:
         self._line_ends["\r"] += text.count("\r")
         self._ends_in_cr = text.endswith("\r")
 
+    def _describe(self, data: bytes, place: int) -> str:
+        """Return what to try with a text whose bytes are not UTF-8 at this place."""
+        found = legacy_encoding(data[max(0, place - HEAD_BYTES // 2) : place + HEAD_BYTES // 2])
+        if found is None:
+            return f"Try to convert it, or {self.bytes_advice}"
+        return f"It {found.verb} {found.name}. Try {self._advice(found)}"
 
-def _advice(data: bytes, place: int) -> str:
-    """Return what to try with a text whose bytes are not UTF-8 at this place."""
-    found = legacy_encoding(data[max(0, place - HEAD_BYTES // 2) : place + HEAD_BYTES // 2])
-    if found is None:
-        return "Try to convert it, or --vocab bytes"
-    return f"It {found.verb} {found.name}. Try {found.advice}"
+    def _advice(self, found: Format) -> str:
+        """Return what to do with a source of this format."""
+        is_text = found.kind == "encoding"
+        return f"{found.advice}, or {self.bytes_advice}" if is_text else found.advice
+
+    @property
+    def bytes_advice(self) -> str:
+        """Where any bytes can be read: an option of training, which other commands lack."""
+        return "--vocab bytes" if self.is_new else "a run trained with --vocab bytes"

@@ -1,5 +1,6 @@
 """Formats of files by their first bytes: archives, documents, images, and encodings of text."""
 
+import codecs
 import re
 import tarfile
 from contextlib import suppress
@@ -62,6 +63,7 @@ BOMS = (  # UTF-32 first: its mark in little endian begins with that of UTF-16
     (b"\xff\xfe", "utf-16"),
     (b"\xfe\xff", "utf-16"),
 )
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")  # no text in an older encoding begins with them
 NULL_PATTERNS = (  # encoding, bytes per character, the places where Latin letters have a NUL
     ("utf-32-le", 4, (1, 2, 3)),
     ("utf-32-be", 4, (0, 1, 2)),
@@ -104,12 +106,12 @@ def sniff(head: bytes) -> Format | None:
 
 def legacy_encoding(sample: bytes) -> Format | None:
     """Return the kind of encoding of bytes that are not UTF-8; None if they seem to be no text."""
-    if not sample or TEXT_CONTROLS.search(sample):
+    if not sample or TEXT_CONTROLS.search(sample) or sample.startswith(UTF16_MARKS):
         return None
     if len(HIGH_BYTES.findall(sample)) <= LATIN_SHARE * len(sample):
         return _encoding("Latin-1 or Windows-1252", "windows-1252")
     name = "an older encoding, such as Shift JIS, GB 18030 or KOI8-R"
-    return Format("encoding", name, "iconv to convert it to UTF-8, or --vocab bytes")
+    return Format("encoding", name, "iconv to convert it to UTF-8")
 
 
 def _is_tar(head: bytes) -> bool:
@@ -125,27 +127,32 @@ def _is_tar(head: bytes) -> bool:
 def _wide_encoding(head: bytes) -> Format | None:
     """Return UTF-16 or UTF-32, by a byte order mark or by the places of NULs."""
     for mark, encoding in BOMS:
-        if head.startswith(mark):
+        if head.startswith(mark) and _decode(head, encoding) is not None:
             return _encoding(encoding.upper(), encoding)
     for encoding, width, places in NULL_PATTERNS if b"\0" in head else ():
         columns = [head[place::width].count(0) for place in range(width)]
         characters = len(head) // width
         are_null = [count >= NULL_SHARE * characters for count in columns]
         pattern = [place in places for place in range(width)]
-        if characters >= 2 and are_null == pattern and _decodes(head, encoding, width):
+        if characters >= 2 and are_null == pattern and _is_text(head, encoding):
             return _encoding(encoding[:6].upper(), encoding)
     return None
 
 
-def _decodes(head: bytes, encoding: str, width: int) -> bool:
-    """Return whether bytes are text in an encoding, not numbers of this width."""
+def _is_text(head: bytes, encoding: str) -> bool:
+    """Return whether bytes are text in an encoding, not numbers."""
+    text = _decode(head, encoding)
+    return text is not None and not TEXT_CONTROLS.search(text.encode())
+
+
+def _decode(head: bytes, encoding: str) -> str | None:
+    """Return the beginning of a file in an encoding; None if it is not in it."""
+    is_whole = len(head) < HEAD_BYTES
     try:
-        text = head[: len(head) // width * width].decode(encoding)
+        return codecs.getincrementaldecoder(encoding)().decode(head, final=is_whole)
     except UnicodeDecodeError:
-        return False
-    return not TEXT_CONTROLS.search(text.encode())
+        return None
 
 
 def _encoding(name: str, iconv_name: str) -> Format:
-    advice = f"iconv -f {iconv_name} -t utf-8, or --vocab bytes"
-    return Format("encoding", name, advice)
+    return Format("encoding", name, f"iconv -f {iconv_name} -t utf-8")

@@ -65,7 +65,7 @@ def split_lines(
 
 
 def _iter_lines(source: TextSource, is_bytes: bool) -> Iterator[bytes]:
-    decoder = Utf8Decoder(source.name, refuses_nul=True)
+    decoder = Utf8Decoder(source.name, is_new=True)
     pending = b""
     for chunk in source.chunks():
         if not is_bytes:  # an error names the place in the file, not among the shuffled lines

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charlm.data.vocabulary import Vocabulary
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, InvalidValueError
 
 ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 MAX_NAMED = 5  # characters that an error names
@@ -38,7 +38,8 @@ def allowed_mask(vocabulary: Vocabulary, allow: str | None) -> NDArray[np.bool_]
             `\r`, `\t`, `\\`, `\-`; None: all.
 
     Raises:
-        ConfigError: The notation is wrong, or the model cannot write such a character.
+        InvalidValueError: The notation is wrong.
+        ConfigError: The model cannot write such a character.
     """
     mask = np.zeros(vocabulary.size, bool)
     if allow is None:
@@ -83,7 +84,9 @@ def _parse(allow: str) -> list[tuple[str, str, Callable[[str], bool] | None]]:
             name = allow[at + 2 : end]
             if name not in CLASSES:
                 known = ", ".join(f"[:{known}:]" for known in CLASSES)
-                raise ConfigError(f"cannot --allow [:{name}:]: no such class. Try one of {known}")
+                raise InvalidValueError(
+                    f"cannot --allow [:{name}:]: no such class. Try one of {known}"
+                )
             parts.append(("", "", CLASSES[name]))
             at = end + 2
             continue
@@ -92,7 +95,7 @@ def _parse(allow: str) -> list[tuple[str, str, Callable[[str], bool] | None]]:
         if allow[at : at + 1] == "-" and at + 1 < len(allow):
             last, at = _character(allow, at + 1)
             if last < first:
-                raise ConfigError(
+                raise InvalidValueError(
                     f"cannot --allow {first}-{last}: the range is reversed. Try {last}-{first}"
                 )
         parts.append((first, last, None))
@@ -105,7 +108,7 @@ def _character(allow: str, at: int) -> tuple[str, int]:
         return allow[at], at + 1
     escaped = allow[at + 1 : at + 2]
     if not escaped or (escaped.isalnum() and escaped not in ESCAPES):
-        raise ConfigError(
+        raise InvalidValueError(
             f"cannot --allow \\{escaped}: no such escape. Try \\n, \\r, \\t, \\\\, \\- or a class "
             "such as [:digit:]"
         )

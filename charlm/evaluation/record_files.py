@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from charlm.errors import ConfigError, OutputExistsError
+from charlm.errors import ConfigError
 from charlm.evaluation.predictions import RecordSink
 from charlm.results.costs import CharacterRecord
-from charlm.storage.files import AtomicFileWriter
+from charlm.storage.files import AtomicFileWriter, check_new, make_directory
 
 ROW_GROUP = 1 << 16  # records of a row group
 
@@ -22,40 +22,28 @@ def check_record_file(path: Path) -> None:
 
     Raises:
         OutputExistsError: The file exists.
-        ConfigError: Its suffix is unknown, its directory is missing, or pyarrow is.
+        ConfigError: Its suffix is unknown, or pyarrow is missing.
     """
     if path.suffix not in (".jsonl", ".parquet"):
         raise ConfigError(
             f"cannot write {path}: characters are written as .jsonl or .parquet. "
             f"Try {path.with_suffix('.jsonl')}"
         )
-    check_new_file(path)
+    check_new(path)
     if path.suffix == ".parquet":
         _import_pyarrow(path)
-
-
-def check_new_file(path: Path) -> None:
-    """Check that a new file can be written here.
-
-    Raises:
-        OutputExistsError: It exists.
-        ConfigError: Its directory does not exist.
-    """
-    if path.exists():
-        raise OutputExistsError(f"cannot write {path}: it exists. Try another path")
-    if not path.parent.is_dir():
-        raise ConfigError(
-            f"cannot write {path}: there is no directory {path.parent}. Try an existing one"
-        )
 
 
 @contextmanager
 def open_record_file(path: Path) -> Iterator[RecordSink]:
     """Open a file of records, which appears under its name once all are written, or never.
 
+    Missing folders are created.
+
     Args:
         path: Ends with .jsonl or .parquet; see `check_record_file`.
     """
+    make_directory(path.absolute().parent)
     with AtomicFileWriter(path) as file:
         if path.suffix == ".jsonl":
             encoder = msgspec.json.Encoder()

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from charlm.data.vocabulary import Vocabulary
-from charlm.errors import ConfigError, DivergedError
+from charlm.errors import ConfigError, DivergedError, InvalidValueError
 from charlm.evaluation.allowed_characters import allowed_mask, name_characters
 from charlm.seeding import derive_seed
 
@@ -37,25 +37,27 @@ class SamplingSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_sampling(length: int, settings: SamplingSettings) -> None:
-    """Raise ConfigError if a length or a setting is out of range, whatever the model is."""
+    """Raise InvalidValueError if a length or a setting is out of range, whatever the model is."""
     if length < 0:
-        raise ConfigError(f"cannot generate {length} tokens. Try 0 or more")
+        raise InvalidValueError(f"cannot generate {length} tokens. Try 0 or more")
     if not 0 <= settings.temperature < math.inf:
-        raise ConfigError(
+        raise InvalidValueError(
             f"cannot sample at --temperature {settings.temperature}: it is a finite number. "
             "Try 0 or more"
         )
     if settings.top_k < 0:
-        raise ConfigError(f"cannot sample with --top-k {settings.top_k}. Try 0 or more")
+        raise InvalidValueError(f"cannot sample with --top-k {settings.top_k}. Try 0 or more")
     for name, value in (("--top-p", settings.top_p), ("--min-p", settings.min_p)):
         if not 0 <= value <= 1:
-            raise ConfigError(f"cannot sample with {name} {value}: it is a share. Try 0 to 1")
+            raise InvalidValueError(f"cannot sample with {name} {value}: it is a share. Try 0 to 1")
     if settings.allow == "":
-        raise ConfigError(
+        raise InvalidValueError(
             "cannot sample with an empty --allow: no character is left. Try --allow 'a-z \\n'"
         )
     if "" in settings.stop:
-        raise ConfigError("cannot stop at an empty --stop: every text contains it. Leave it out")
+        raise InvalidValueError(
+            "cannot stop at an empty --stop: every text contains it. Leave it out"
+        )
 
 
 class TokenSampler:

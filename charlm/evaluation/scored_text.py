@@ -12,7 +12,8 @@ from charlm.data.sources import SPLITS, resolve_sources
 from charlm.data.splits import plan_splits
 from charlm.data.text_notes import compare_with_run
 from charlm.data.units import Units, text_units
-from charlm.errors import ConfigError, DataError
+from charlm.errors import DataError
+from charlm.registry import unknown_name_error
 from charlm.progress import Progress
 from charlm.results.text import TextNote
 from charlm.runs.run import Run
@@ -72,12 +73,12 @@ def open_scored_text(
         progress: Receives numbers of bytes read.
 
     Raises:
-        ConfigError: There is no such split.
+        UnknownNameError: There is no such split.
         InputNotFoundError: The text cannot be found.
         DataError: The text is not UTF-8, or is not the text of the run.
     """
     if split not in SPLITS:
-        raise ConfigError(f"cannot score split {split!r}: there is none. Try test, valid or train")
+        raise unknown_name_error("split", split, SPLITS)
     record = run.record
     if text is None:
         corpus = reload_corpus(record.config, record.text, sources, progress)

@@ -59,8 +59,9 @@ class Run:
         """
         self.path = path = Path(path)
         if not path.is_dir():
+            problem = "it is a file, not a run" if path.exists() else "there is no such run"
             raise InputNotFoundError(
-                f"cannot open {path}: there is no such run. Try a directory made by charlm train"
+                f"cannot open {path}: {problem}. Try a directory made by charlm train"
             )
         record_path = path / "run.json"
         if not record_path.exists():

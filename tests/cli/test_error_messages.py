@@ -245,6 +245,7 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         "--trust-cell is for --resume and --init-from. Try --cell for a new run",
     ),
     "empty file": (training_on("e.txt", ""), 65, "e.txt is empty"),
+    "empty standard input": (lambda _: ["train", "-", *SMALL], 65, "standard input is empty. Try"),
     "one character": (training_on("o.txt", "x"), 65, "o.txt is too short .*Try more text$"),
     "shorter than a window": (training_on("s.txt", prose(70)), 65, "batch size × .*smaller --b"),
     "invalid utf-8": (training_on("i.txt", b"ab\n\xff"), 65, "i.txt.*is not UTF-8 at byte 3"),
@@ -471,7 +472,7 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     ),
     "endless temperature": (
         lambda p: ["sample", p, "--temperature", "inf"],
-        78,
+        2,
         "--temperature",
     ),
     "export into a folder that exists": (
@@ -494,13 +495,38 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         65,
         "no other checkpoint is intact",
     ),
-    "no character allowed": (lambda p: ["sample", p, "--allow", ""], 78, "empty --allow"),
+    "no character allowed": (lambda p: ["sample", p, "--allow", ""], 2, "empty --allow"),
+    "reversed range allowed": (
+        lambda p: ["sample", existing(p, training()), "--allow", "z-a"],
+        2,
+        "--allow z-a: the range is reversed. Try a-z",
+    ),
+    "unknown class allowed": (
+        lambda p: ["sample", existing(p, training()), "--allow", "[:foo:]"],
+        2,
+        r"--allow \[:foo:\]: no such class",
+    ),
+    "units without a layer": (
+        lambda p: ["inspect", p, "--units", "foo"],
+        2,
+        "--units foo: it is not LAYER:UNIT",
+    ),
+    "page into a directory": (
+        lambda p: ["inspect", p, "--out", p],
+        73,
+        r"cannot write (.*): it is a directory\. Try --out \1/inspect\.html$",
+    ),
+    "sample of a file": (
+        lambda p: ["sample", write(p, "f", "x")],
+        66,
+        "f: it is a file, not a run. Try",
+    ),
     "unknown character allowed": (
         lambda p: ["sample", existing(p, training()), "--allow", "a-z#"],
         78,
         r"--allow 'a-z#': the model does not know '#' \(U\+0023\)",
     ),
-    "empty stop": (lambda p: ["sample", p, "--stop", ""], 78, "empty --stop"),
+    "empty stop": (lambda p: ["sample", p, "--stop", ""], 2, "empty --stop"),
     "stop that cannot come": (
         lambda p: ["sample", existing(p, training()), "--stop", "\\n"],
         78,
@@ -646,10 +672,10 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     ),
     "compression of no file": (coding("compress", "x.txt"), 66, "x.txt: there is no such file"),
     "compression of a folder": (coding("compress", "r"), 66, "r: it is a directory. Try a file"),
-    "compression into no folder": (
-        coding("compress", "book.txt", "no/z"),
+    "compression into a file": (
+        coding("compress", "book.txt", "book.txt/z"),
         74,
-        "cannot write .*no/z: No such file or directory",
+        "cannot (create|write) .*book.txt",
     ),
     "compression on a device": (
         lambda p: ["compress", p, "--run", p, "--out", p / "z", "--device", "cuda"],
@@ -757,6 +783,19 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         2,
         "unknown cell 'lsmt'; did you mean lstm",
     ),
+    "misspelt run of metrics": (
+        misspelt_run("metrics"),
+        66,
+        r"frist: there is no such directory. Did you mean .*/first\?",
+    ),
+    "misspelt comparison": (
+        lambda p: [
+            "report",
+            comparison(p, report=None).rename(p / "comparison").with_name("cmparison"),
+        ],
+        66,
+        r"cmparison: there is no such directory. Did you mean .*/comparison\?",
+    ),
     "metrics of no run": (
         lambda p: ["metrics", p],
         66,
@@ -780,8 +819,8 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     "argument of doctor": (lambda p: ["doctor", "me"], 2, "me"),
     "characters as a table": (
         lambda p: evaluating(p, "--per-char", p / "bits.csv"),
-        78,
-        r"bits\.csv: characters are written as \.jsonl or \.parquet\. Try .*bits\.jsonl",
+        2,
+        r"bits\.csv: characters are written as \.jsonl, \.parquet or \.html\. Try .*bits\.jsonl",
     ),
     "file of characters exists": (
         lambda p: evaluating(p, "--per-char", write(p, "bits.html", "mine")),
@@ -797,6 +836,21 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         lambda p: evaluating(p, write(p, "t.txt", b"cat \xff"), "--per-char", p / "b.jsonl"),
         65,
         "is not UTF-8",
+    ),
+    "bytes for a run of characters": (
+        lambda p: evaluating(p, write(p, "t.bin", b"\xff\xfe\0\1\2")),
+        65,
+        "not UTF-8 at byte 0.* Try to convert it, or a run trained with --vocab bytes$",
+    ),
+    "other encoding for a run of characters": (
+        lambda p: evaluating(p, write(p, "t.txt", "cat".encode("utf-16"))),
+        65,
+        "Try iconv -f utf-16 -t utf-8, or a run trained with --vocab bytes$",
+    ),
+    "misspelt split": (
+        lambda p: ["eval", p, "--split", "vaild"],
+        2,
+        r"--split vaild: it must be one of test, valid, train. Did you mean valid\?",
     ),
     "rate without dynamic": (
         lambda p: evaluating(p, "--dynamic-rate", 0.1),

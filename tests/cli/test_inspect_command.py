@@ -10,7 +10,7 @@ from conftest import charlm
 from page_parser import Page
 
 from charlm.cli.inspect import parse_units
-from charlm.errors import ConfigError
+from charlm.errors import UsageError
 
 
 @pytest.mark.slow
@@ -70,9 +70,9 @@ def test_units_are_parsed_once_each() -> None:
         (1, 7),
     ]
     for wrong in ("7", "1:x", "1:2,", "-1:2"):
-        with pytest.raises(ConfigError, match="LAYER:UNIT"):
+        with pytest.raises(UsageError, match="LAYER:UNIT"):
             parse_units(wrong, "--units")
-    with pytest.raises(ConfigError, match="8 at most"):
+    with pytest.raises(UsageError, match="8 at most"):
         parse_units(",".join(f"1:{unit}" for unit in range(1, 10)), "--units")
 
 
@@ -85,17 +85,17 @@ def test_two_runs_and_a_blanked_word_are_on_one_page(
     assert charlm("train", book, "--vocab", "bytes", *settings, "--run", other).returncode == 0
     words = ["inspect", trained, other, "--text", "The old cat é. The cat.", "--blank", "cat"]
     words += ["--other-units", "1:2,1:4"]
-    done = charlm(*words, "--out", tmp_path / "page.html")
+    done = charlm(*words, "--out", tmp_path / "new" / "page.html")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.decode().splitlines()
-    assert lines[0] == "the text is the given text"
+    assert lines[0] == "both read the given text"
     assert "bits/character on 23 characters: lstm" in lines[1]
     assert any("bits/byte on 24 bytes: other" in line for line in lines)
     assert any("bits where they differ most" in line for line in lines)
     notes = done.stderr.decode()
-    assert "of the text, for lstm, that the model does not know" in notes and "é (U+00E9)" in notes
+    assert "lstm does not know é (U+00E9): it reads the unknown token" in notes
     assert "stands in the text 2 times, and number 1 is replaced. --occurrence 2" in notes
-    text = " ".join(Page((tmp_path / "page.html").read_bytes()).text.split())
+    text = " ".join(Page((tmp_path / "new" / "page.html").read_bytes()).text.split())
     for part in ("lstm and other on one text", "What if it did not say “cat”?", "By distance"):
         assert part in text
     report = json.loads(charlm(*words, "--occurrence", 2, "--json", "--quiet").stdout)

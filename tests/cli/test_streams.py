@@ -103,7 +103,9 @@ def test_samples_are_exact_bytes_and_nothing_else(trained: Path) -> None:
     prompted = done.stdout.decode()
     assert prompted.startswith(prompt) and len(prompted) == len(prompt) + 20
     (note,) = done.stderr.decode().splitlines()
-    assert note.endswith("read as one unknown token: é (U+00E9), 漢 (U+6F22)")
+    assert note.endswith("does not know é (U+00E9), 漢 (U+6F22): it reads the unknown token")
+    odd = charlm("sample", trained, "-p", "-", "-n", 20, input=b"Th\xffe")
+    assert odd.stderr.endswith(b"does not know byte 0xFF: it reads the unknown token\n")
     for line_end in ("", "\n", "\r\n"):
         piped = charlm("sample", trained, "-p", "-", "-n", 20, input=(prompt + line_end).encode())
         assert piped.stdout.decode() == prompted, line_end
@@ -160,10 +162,10 @@ def test_quiet_commands_print_results_and_errors_only(trained: Path, tmp_path: P
     words = ["inspect", trained, "--text", "The \u03a9", "--out", page]
     loud, quiet = charlm(*words), charlm(*words, "--quiet")
     assert quiet.returncode == 0 and quiet.stderr == b"" and quiet.stdout == loud.stdout
-    assert loud.stderr.endswith("read as one unknown token: \u03a9 (U+03A9)\n".encode())
+    assert loud.stderr.endswith("know \u03a9 (U+03A9): it reads the unknown token\n".encode())
     finished = charlm("train", "--resume", trained, "-q")
     assert finished.stderr == b"" and b"bits/char" in finished.stdout
-    failed = charlm("train", "--resume", trained, "-q", "--max-steps", 999)
+    failed = charlm("train", "--resume", trained, "-q", "--max-steps", 1)
     assert failed.returncode == 78 and failed.stdout == b""
     assert failed.stderr.startswith(b"charlm: cannot give a resumed run another budget")
 

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import math
+import os
 import sys
+import tracemalloc
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -31,13 +33,16 @@ from charlm.errors import (
     DivergedError,
     OutputExistsError,
     StorageError,
+    UsageError,
 )
 from charlm.evaluation.scoring import iter_token_nll
 from charlm.models.char_lm import CharLM
+from charlm.reporting.terminal.compression import print_compression
 from charlm.results.compression import CompressionReport
 from charlm.runs.run import Run, load_run
 
 TOLERANCE, SPARE_BITS = 1e-3, 64
+SIZE = 1 << 24  # bytes of a large compressed file
 
 
 class Coded(NamedTuple):
@@ -151,7 +156,7 @@ def test_rare_tokens_and_large_vocabularies_keep_their_probability() -> None:
     generator = np.random.default_rng(0)
     for scale, tokens in ((9.0, "any"), (0.5, "any"), (60.0, "likely")):
         encoder, bits, chosen, logits = TokenEncoder(), 0.0, [], []
-        for _ in range(300):
+        for _ in range(100):
             logits.append((generator.normal(size=5000) * scale).astype(np.float32))
             best = int(logits[-1].argmax())
             chosen.append(best if tokens == "likely" else int(generator.integers(5000)))
@@ -206,22 +211,32 @@ def test_report_counts_every_bit_of_the_file(coded: Coded) -> None:
     assert report.gzip_bytes > 20 and report.xz_bytes > 60
 
 
+def test_only_bits_that_eval_reports_are_called_so(
+    coded: Coded, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_compression(coded.report, "z")
+    output = capsys.readouterr().out
+    assert f"z: {coded.report.compressed_bytes:,} bytes" in output
+    assert "1 byte outside UTF-8" in output and "as charlm eval reports" not in output
+    print_compression(msgspec.structs.replace(coded.report, invalid_bytes=0), "z")
+    assert "bits/byte, as charlm eval reports\n" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_commands_restore_a_file_in_another_process(tmp_path: Path, trained: Path) -> None:
     """The second command runs in a Python of its own, which computes everything anew."""
     (tmp_path / "text").write_bytes(FILES["Python"])
     words = ["--run", trained, "--json"]
-    done = charlm("compress", "text", "--out", "z", *words, cwd=tmp_path)
+    done = charlm("compress", "text", "--out", "new/z", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     report = msgspec.json.decode(done.stdout, type=CompressionReport)
-    assert report.compressed_bytes == (tmp_path / "z").stat().st_size
-    again = charlm("compress", "text", "--out", "again", "--run", trained, cwd=tmp_path)
-    assert (tmp_path / "again").read_bytes() == (tmp_path / "z").read_bytes()
-    assert f"again: {report.compressed_bytes:,} bytes" in again.stdout.decode()
-    done = charlm("decompress", "z", "--out", "copy", *words, cwd=tmp_path, env=None)
+    assert report.compressed_bytes == (tmp_path / "new" / "z").stat().st_size
+    api.compress(tmp_path / "text", trained, tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "new" / "z").read_bytes()
+    done = charlm("decompress", "new/z", "--out", "other/copy", *words, cwd=tmp_path, env=None)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["original_sha256"] == report.original_sha256
-    assert (tmp_path / "copy").read_bytes() == FILES["Python"]
+    assert (tmp_path / "other" / "copy").read_bytes() == FILES["Python"]
 
 
 def test_kernel_of_the_compressed_file_decompresses_it(coded: Coded, tmp_path: Path) -> None:
@@ -256,17 +271,49 @@ def test_every_flipped_byte_and_every_cut_is_refused(coded: Coded, tmp_path: Pat
     refuse(coded, path, DataError, "damaged", tmp_path)
 
 
-def test_altered_code_never_restores_another_text_silently(coded: Coded) -> None:
-    """Alter the code as somebody would who computes the checksum anew."""
-    vocabulary, words = coded.run.vocabulary, coded.container.words
-    for index in range(0, 32 * len(words), 37):
+def test_altered_code_is_refused_though_its_checksum_fits(coded: Coded, tmp_path: Path) -> None:
+    """The end of a code decides nothing: its last two words are left as they are."""
+    words = coded.container.words
+    for index in range(0, 32 * (len(words) - 2), 97):
         altered = words.copy()
         altered[index // 32] ^= np.uint32(1 << index % 32)
-        try:
-            restored = decode(coded.model, vocabulary, coded.container._replace(words=altered))
-        except DataError:
-            continue
-        assert hashlib.sha256(restored).digest() != coded.container.original_sha256
+        path = written(coded.container._replace(words=altered), tmp_path / "z")
+        refuse(coded, path, DataError, "cannot decompress .*z: .*It was altered", tmp_path)
+
+
+def test_size_is_checked_before_a_file_is_read(coded: Coded, tmp_path: Path) -> None:
+    header, code = coded.container.encode()
+    path = tmp_path / "z"
+    path.write_bytes(header + code)
+    os.truncate(path, SIZE)  # zeros follow, which need no disk
+    assert peak_of_refusal(path, "its size does not fit its header") < 1 << 20
+    long = coded.container._replace(original_bytes=SIZE)
+    path.write_bytes(b"".join(long.encode()))
+    os.truncate(path, SIZE - (SIZE - len(header)) % 4)
+    assert peak_of_refusal(path, "its checksum does not fit its content") < 1 << 20
+    path.write_bytes(header[:40])
+    assert peak_of_refusal(path, "its header is not one of charlm") < 1 << 20
+
+
+def test_code_is_in_memory_once(coded: Coded, tmp_path: Path) -> None:
+    words = np.arange(SIZE // 4, dtype=np.uint32)
+    path = written(coded.container._replace(words=words, original_bytes=SIZE), tmp_path / "z")
+    tracemalloc.start()
+    found = Container.read(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (found.words == words).all() and peak < SIZE + (1 << 20)
+
+
+def peak_of_refusal(path: Path, cause: str) -> int:
+    """Return the bytes of memory that a refused file took."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=f"z: it is damaged or cut off, since {cause}. Try "):
+            Container.read(path)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def test_altered_content_is_refused_by_its_hash(coded: Coded, tmp_path: Path) -> None:
@@ -281,9 +328,11 @@ def test_altered_content_is_refused_by_its_hash(coded: Coded, tmp_path: Path) ->
 def test_length_that_the_code_does_not_have_is_refused(coded: Coded) -> None:
     """A small file cannot make the decoder write without end."""
     vocabulary, container = coded.run.vocabulary, coded.container
-    for length in (len(coded.original) - 40, len(coded.original) + 40, 10**12):
+    other, early = "its code has another length than the one", "its code ends before the length"
+    size = len(coded.original)
+    for length, pattern in ((size - 40, other), (size + 40, early), (10**12, early)):
         pieces: list[bytes] = []
-        with pytest.raises(DataError, match="its code .* the (one|length) that it names|one of"):
+        with pytest.raises(DataError, match=pattern):
             decode_file(
                 coded.model, vocabulary, container._replace(original_bytes=length), pieces.append
             )
@@ -292,7 +341,13 @@ def test_length_that_the_code_does_not_have_is_refused(coded: Coded) -> None:
 
 def test_length_beyond_the_disk_is_refused(coded: Coded, tmp_path: Path) -> None:
     path = written(coded.container._replace(original_bytes=1 << 63), tmp_path / "z")
-    refuse(coded, path, StorageError, "bytes are free there|are free there", tmp_path)
+    refuse(
+        coded,
+        path,
+        StorageError,
+        "out: it will have 9,[0-9,]+ bytes, and [0-9,]+ are free there. Try",
+        tmp_path,
+    )
 
 
 def test_another_build_is_refused_by_name(coded: Coded, tmp_path: Path) -> None:
@@ -331,6 +386,21 @@ def test_outputs_that_exist_are_left_as_they_are(coded: Coded, tmp_path: Path) -
         with pytest.raises(OutputExistsError, match="out: it exists"):
             function(path, coded.run, tmp_path / "out")
     assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_standard_streams_are_refused_by_name(
+    coded: Coded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-").write_bytes(coded.path.read_bytes())
+    for function in (api.compress, api.decompress):
+        with pytest.raises(UsageError, match="cannot read -: standard input is not .* Try a file"):
+            function("-", coded.run, "out")
+    (tmp_path / "-").unlink()
+    for function in (api.compress, api.decompress):
+        with pytest.raises(UsageError, match="cannot write -: standard output .* Try a file"):
+            function(coded.path, coded.run, "-")
+    assert not list(tmp_path.iterdir())
 
 
 def test_missing_constriction_is_named(

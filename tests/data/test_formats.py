@@ -90,6 +90,14 @@ FILES: dict[str, tuple[bytes, str]] = {  # name: (content, end of the message)
         ("吾輩は猫である。名前はまだ無い。\n" * 40).encode("shift_jis"),
         "It looks like an older encoding, such as Shift JIS",
     ),
+    "odd-mark.txt": (
+        b"\xff\xfe" + b"abc" * 33,
+        "at byte 0 (line 1, column 1). Try to convert it, or --vocab",
+    ),
+    "lone-mark.txt": (
+        b"\xff\xfe" + b"\1\xdc" * 40,
+        "at byte 0 (line 1, column 1). Try to convert it, or --vocab bytes",
+    ),
 }
 
 
@@ -105,7 +113,7 @@ def test_what_is_no_text_is_named_with_the_way_out(name: str, tmp_path: Path) ->
     with pytest.raises(DataError, match=re.escape(message)):
         load_corpus(file, validate_config({"split_by": "line"}))
     corpus = load_corpus(file, validate_config({"vocab": "bytes"}))
-    if not name.endswith((".gz", ".xz", "latin.txt", "japanese.txt")):
+    if not name.endswith((".gz", ".xz", "latin.txt", "japanese.txt", "mark.txt")):
         assert "no_text" in {note.kind for note in corpus.record.notes}
 
 

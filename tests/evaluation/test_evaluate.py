@@ -36,7 +36,7 @@ def test_other_text_is_scored_whole(trained: Path, tmp_path: Path) -> None:
 
 
 def test_unknown_split_is_refused(trained: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot score split 'half'"):
+    with pytest.raises(ConfigError, match="unknown split 'half'"):
         evaluate(load_run(trained), "half")
 
 

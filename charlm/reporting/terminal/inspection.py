@@ -31,7 +31,7 @@ def print_inspection(report: InspectionReport) -> None:
         print_features(report)
     else:
         other = report.comparison.other
-        print_result(f"the text is {describe_text_origin(report.text)}")
+        print_result(f"both read {describe_text_origin(report.text)}")
         for model in (report, other):
             print_result(describe_mean(model, model.run))
             print_features(model)

@@ -12,8 +12,7 @@ def print_inspection_notes(report: InspectionReport) -> None:
     for model in models:
         pairs = zip(model.tokens, model.is_unknown, strict=True)
         unknown = dict.fromkeys(token for token, is_unknown in pairs if is_unknown)
-        where = "the text" if len(models) == 1 else f"the text, for {model.run},"
-        print_unknown(list(unknown), where)
+        print_unknown(list(unknown), model.run)
     blanked = report.blanked
     if blanked and blanked.occurrences > 1:
         following = blanked.occurrence % blanked.occurrences + 1
