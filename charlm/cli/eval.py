@@ -22,6 +22,7 @@ from charlm.cli.options import (
     make_progress,
 )
 from charlm.errors import ConfigError, InputNotFoundError, UsageError
+from charlm.progress import ignore
 from charlm.results.costs import DynamicSettings
 
 DYNAMIC = DynamicSettings()
@@ -148,6 +149,7 @@ def eval_command(
         protocol=protocol,
         protocol_seed=seed,
         baselines=baselines,
+        on_length=records.check_length if page else ignore,
     )
     if page:
         files.make_directory(page.absolute().parent)

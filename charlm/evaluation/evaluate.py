@@ -12,7 +12,7 @@ from typing import get_args
 import msgspec
 from torch import Tensor
 
-from charlm.data.corpus import Sources, reload_corpus
+from charlm.data.corpus import Corpus, Sources, reload_corpus
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import ConfigError
 from charlm.evaluation.baselines import measure_baselines
@@ -24,13 +24,13 @@ from charlm.evaluation.dynamic import (
     measure_update_scales,
 )
 from charlm.evaluation.predictions import RecordSink, iter_predictions, report_records
-from charlm.evaluation.programs import score_as_program
+from charlm.evaluation.programs import check_length, score_as_program
 from charlm.evaluation.record_files import check_record_file, open_record_file
 from charlm.evaluation.scored_text import ScoredText, open_scored_text
 from charlm.evaluation.scoring import iter_token_nll, score_windows
 from charlm.execution.device import select_device
 from charlm.models.char_lm import CharLM
-from charlm.progress import NoProgress, Progress, ProgressCallback
+from charlm.progress import NoProgress, Progress, ProgressCallback, ignore
 from charlm.registry import unknown_name_error
 from charlm.results.baselines import BaselineResult
 from charlm.results.costs import DynamicScore, DynamicSettings, Program
@@ -60,6 +60,7 @@ def evaluate(
     protocol: Program | None = None,
     protocol_seed: int | None = None,
     baselines: bool = False,
+    on_length: Callable[[int], object] = ignore,
 ) -> EvaluationReport:
     """Return the exact score of a run: every token once, as one stream with carried state.
 
@@ -81,6 +82,8 @@ def evaluate(
             "awd".
         protocol_seed: Of the random windows of "nanogpt"; default: 1337.
         baselines: Whether n-grams and compressors are measured on the same test split.
+        on_length: Is called with the number of tokens before the first is scored. What it raises
+            ends the evaluation.
 
     Raises:
         ConfigError: The split, device, kernel or protocol is unknown, or a setting has no meaning.
@@ -97,17 +100,35 @@ def evaluate(
     device, _ = select_device(device, threads)
     weights, model = load_model(run, checkpoint, kernel, device, threads)
     scored = open_scored_text(run, split, text, sources, progress)
+    ids = scored.encoding.ids[slice(*scored.span)]
+    on_length(len(ids))
+    if protocol:
+        check_length(len(ids), protocol, scored.split)
+    corpus = None
+    if dynamic or baselines:  # it may be missing while another text is scored
+        corpus = reload_corpus(run.record.config, run.record.text, sources, progress)
     sums = ClassSums()
     costs = CharacterCosts(scored.encoding, scored.span[0], run.vocabulary.kind, sums.add)
-    with ExitStack() as stack:
-        sink = per_char if callable(per_char) else None
-        if isinstance(per_char, str | Path):
-            sink = stack.enter_context(open_record_file(Path(per_char)))
-        count = stack.enter_context(progress.counter("scoring"))
-        watch = costs.add if by_class else None
-        score = score_opened(model, run.vocabulary, scored, count, sink, watch)
-    costs.finish()
-    report = EvaluationReport(
+    with ExitStack() as stack:  # at its end, after all that may fail, the file gets its name
+        sink = per_char
+        if isinstance(sink, str | Path):
+            sink = stack.enter_context(open_record_file(Path(sink)))
+        with progress.counter("scoring") as count:
+            watch = costs.add if by_class else None
+            score = score_opened(model, run.vocabulary, scored, count, sink, watch)
+        costs.finish()
+        as_program = dynamic_score = None
+        measured: tuple[BaselineResult, ...] = ()
+        if protocol:
+            with progress.counter(f"scoring as {protocol} does") as count:
+                as_program = score_as_program(
+                    model, run.vocabulary, ids, protocol, scored.split, protocol_seed, count
+                )
+        if dynamic and corpus:
+            dynamic_score = _score_dynamically(model, corpus, scored, dynamic, progress)
+        if baselines and corpus:
+            measured = _measure_baselines(run, corpus)
+    return EvaluationReport(
         **msgspec.structs.asdict(score),
         split=scored.split,
         run_corpus_sha256=run.record.text.digest.sha256,
@@ -116,22 +137,10 @@ def evaluate(
         kernel=model.kernel,
         notes=scored.notes,
         by_class=sums.result() if by_class else None,
+        as_program=as_program,
+        dynamic=dynamic_score,
+        baselines=measured,
     )
-    if protocol:
-        start, end = scored.span
-        ids = scored.encoding.ids[start:end]
-        with progress.counter(f"scoring as {protocol} does") as count:
-            as_program = score_as_program(
-                model, run.vocabulary, ids, protocol, scored.split, protocol_seed, count
-            )
-        report = msgspec.structs.replace(report, as_program=as_program)
-    if dynamic:
-        result = _score_dynamically(model, run, scored, dynamic, sources, progress)
-        report = msgspec.structs.replace(report, dynamic=result)
-    if baselines:
-        measured = _measure_baselines(run, sources, progress)
-        report = msgspec.structs.replace(report, baselines=measured)
-    return report
 
 
 def score_opened(
@@ -197,15 +206,13 @@ def _check(
 
 def _score_dynamically(
     model: CharLM,
-    run: Run,
+    corpus: Corpus,
     scored: ScoredText,
     settings: DynamicSettings,
-    sources: Sources,
     progress: Progress,
 ) -> DynamicScore:
     """Return the dynamic score of a text; the scales of updates are from the training split."""
-    corpus = reload_corpus(run.record.config, run.record.text, sources, progress)
-    train, vocabulary = corpus.split("train"), run.vocabulary
+    train, vocabulary = corpus.split("train"), corpus.vocabulary
     scales = measure_update_scales(model, train, vocabulary, settings.segment)
     start, end = scored.span
     ids = scored.encoding.ids[start:end]
@@ -221,12 +228,9 @@ def _score_dynamically(
     )
 
 
-def _measure_baselines(
-    run: Run, sources: Sources, progress: Progress
-) -> tuple[BaselineResult, ...]:
+def _measure_baselines(run: Run, corpus: Corpus) -> tuple[BaselineResult, ...]:
     """Return the baselines of the test split of a run, which are cached."""
     record = run.record
-    corpus = reload_corpus(record.config, record.text, sources, progress)
     read = record.max_steps * record.config.batch_size * record.config.seq_len
     directory = cache_directory()
     make_directory(directory)

@@ -3,14 +3,12 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate, chain
-from pathlib import Path
 
 import numpy as np
 
 from charlm.data.corpus import Corpus, Sources, reload_corpus
-from charlm.data.sources import resolve_sources
-from charlm.data.splits import plan_splits
 from charlm.errors import DataError, InputNotFoundError
+from charlm.evaluation.source_names import source_names
 from charlm.evaluation.verbatim import Lengths, covered_mask, first_occurrence, longest_matches
 from charlm.progress import NoProgress, Progress
 from charlm.results.samples import CoveredShare, Novelty, VerbatimOverlap
@@ -68,26 +66,10 @@ class TrainingPlaces:
         self._corpus = corpus
         lengths = corpus.encoding.metadata.sources
         self._starts = list(accumulate(chain.from_iterable(lengths), initial=0))[:-1]
-        self._names = [""] * len(self._starts)
-        config, record = run.record.config, run.record.text
-        moved = [sources] if isinstance(sources, str | Path) else sources
-        names = [str(name) for name in moved or record.sources]
-        if record.split_by == "line" or "-" in names:  # lines were shuffled, or a pipe was read
-            self._starts, self._names = [corpus.record.splits["train"][0]], [""]
-            return
-        given = {"valid": config.valid_file, "test": config.test_file}
         try:
-            separate = {
-                split: resolve_sources([file], config.glob).sources
-                for split, file in given.items()
-                if file
-            }
-            resolved = resolve_sources(names, config.glob, config.vocab)
-            parts = plan_splits(resolved, separate, config).parts
-        except (InputNotFoundError, DataError):
-            return  # the text itself came from the cache
-        if list(map(len, parts)) == list(map(len, lengths)):
-            self._names = [source.name for part in parts for source in part]
+            self._names = source_names(run, corpus.encoding, sources)
+        except (InputNotFoundError, DataError):  # the text itself came from the cache
+            self._names = [""] * len(self._starts)
 
     def find(self, index: int) -> tuple[str, int, int]:
         """Return file, offset and line of a token of the training split."""

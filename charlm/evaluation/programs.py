@@ -34,6 +34,34 @@ class Batch(NamedTuple):
     targets: TokenIds
 
 
+class Layout(NamedTuple):
+    """How a program reads a text."""
+
+    streams: int
+    window: int | None  # tokens; None: the whole stream
+    minimum: int  # tokens of the text
+
+
+def check_length(tokens: int, program: Program, split: str | None = None) -> None:
+    """Raise DataError if a text of so many tokens is shorter than a program needs."""
+    minimum = _layout(program, split).minimum
+    if tokens < minimum:
+        raise DataError(
+            f"cannot score as {program} does: the text has {tokens:,} tokens, and it needs "
+            f"{minimum:,}. Try a longer text, or without --protocol"
+        )
+
+
+def _layout(program: Program, split: str | None) -> Layout:
+    awd_streams = AWD_TEST_STREAMS if split in ("test", None) else AWD_VALIDATION_STREAMS
+    return {
+        "char-rnn": Layout(STREAMS, WINDOW, STREAMS * WINDOW),
+        "torch-rnn": Layout(STREAMS, WINDOW, STREAMS * WINDOW + 1),
+        "nanogpt": Layout(WINDOWS_PER_BATCH, BLOCK_SIZE, BLOCK_SIZE + 1),
+        "awd": Layout(awd_streams, None, 2 * awd_streams),
+    }[program]
+
+
 @torch.inference_mode()
 def score_as_program(
     model: CharLM,
@@ -59,18 +87,8 @@ def score_as_program(
         DataError: The text is shorter than the program needs.
     """
     seed = (NANOGPT_SEED if seed is None else seed) if program == "nanogpt" else None
-    awd_streams = AWD_TEST_STREAMS if split in ("test", None) else AWD_VALIDATION_STREAMS
-    streams, window, minimum = {
-        "char-rnn": (STREAMS, WINDOW, STREAMS * WINDOW),
-        "torch-rnn": (STREAMS, WINDOW, STREAMS * WINDOW + 1),
-        "nanogpt": (WINDOWS_PER_BATCH, BLOCK_SIZE, BLOCK_SIZE + 1),
-        "awd": (awd_streams, None, 2 * awd_streams),
-    }[program]
-    if len(ids) < minimum:
-        raise DataError(
-            f"cannot score as {program} does: the text has {len(ids):,} tokens, and it needs "
-            f"{minimum:,}. Try a longer text, or without --protocol"
-        )
+    streams, window, _ = _layout(program, split)
+    check_length(len(ids), program, split)
     was_training = model.training
     model.eval()
     try:

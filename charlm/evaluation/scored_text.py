@@ -1,6 +1,6 @@
 """Text that a run scores: a split of its corpus, or another text."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import accumulate, chain
 from pathlib import Path
 from typing import NamedTuple
@@ -9,12 +9,11 @@ from charlm.data.corpus import READING, Sources, reload_corpus
 from charlm.data.encoded_text import EncodedText, encode
 from charlm.data.names import printable
 from charlm.data.sources import SPLITS, resolve_sources
-from charlm.data.splits import plan_splits
 from charlm.data.text_notes import compare_with_run
 from charlm.data.units import Units, text_units
-from charlm.errors import DataError
-from charlm.registry import unknown_name_error
+from charlm.evaluation.source_names import source_names
 from charlm.progress import Progress
+from charlm.registry import unknown_name_error
 from charlm.results.text import TextNote
 from charlm.runs.run import Run
 
@@ -41,19 +40,15 @@ class ScoredText(NamedTuple):
     def iter_file_ends(self) -> Iterator[tuple[int, str]]:
         """Yield the end of each file in the span, counted from its start, and the file's name.
 
+        The name is empty where lines of several files were shuffled.
+
         Raises:
             InputNotFoundError: The names are not known, since the text of the run was moved.
             DataError: The text of the run has changed.
         """
-        lengths = list(chain.from_iterable(self.encoding.metadata.sources))
-        names = self.read_names()
-        if len(names) != len(lengths):
-            raise DataError(
-                f"cannot name the files of the text: it was read from {len(lengths):,}, and now "
-                f"there are {len(names):,}. Try --corpus with the text that the run read"
-            )
+        lengths = chain.from_iterable(self.encoding.metadata.sources)
         start, end = self.span
-        for file_end, name in zip(accumulate(lengths), names, strict=True):
+        for file_end, name in zip(accumulate(lengths), self.read_names(), strict=True):
             if file_end > start:
                 yield min(file_end, end) - start, name
             if file_end >= end:
@@ -83,10 +78,13 @@ def open_scored_text(
     if text is None:
         corpus = reload_corpus(record.config, record.text, sources, progress)
         span, units = record.text.splits[split], corpus.units(split)
-        names = [str(sources)] if isinstance(sources, str | Path) else list(map(str, sources))
-        names = names or list(record.text.sources)
         return ScoredText(
-            corpus.encoding, span, units, split, (), lambda: _corpus_names(run, names)
+            corpus.encoding,
+            span,
+            units,
+            split,
+            (),
+            lambda: source_names(run, corpus.encoding, sources),
         )
     resolved = resolve_sources([str(text)], record.config.glob)
     with progress.counter(READING) as count:
@@ -96,16 +94,3 @@ def open_scored_text(
     paths = [source.path or source.name for source in resolved.sources]
     span = (0, encoding.size)
     return ScoredText(encoding, span, text_units(encoding, span), None, notes, lambda: paths)
-
-
-def _corpus_names(run: Run, names: Sequence[str]) -> list[str]:
-    """Return the paths of all sources of the corpus of a run, in the order of its splits."""
-    config = run.record.config
-    if list(names) == ["-"]:
-        return ["-"]
-    files = {"valid": config.valid_file, "test": config.test_file}
-    separate = {
-        split: resolve_sources([file], config.glob).sources for split, file in files.items() if file
-    }
-    plan = plan_splits(resolve_sources(names, config.glob, config.vocab), separate, config)
-    return [source.path or source.name for source in chain.from_iterable(plan.parts)]

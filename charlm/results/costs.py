@@ -11,7 +11,7 @@ class CharacterRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """A character, or byte, of a scored text: a line of `charlm eval --per-char`."""
 
     position: int  # index in the scored text, from 0
-    file: str  # name of the file that it is in
+    file: str  # name of the file that it is in; empty: lines of files were shuffled
     character: str  # a byte that is not ASCII is written \xNN
     bits: float  # cost: negative log2-likelihood
     rank: int  # of its probability; 1: it was the most probable

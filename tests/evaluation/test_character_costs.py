@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -11,12 +12,13 @@ import torch
 from conftest import prose
 from untrained_models import encode_file, score_untrained
 
-from charlm.errors import ConfigError, DataError, OutputExistsError
+from charlm.errors import ConfigError, DataError, InputNotFoundError, OutputExistsError
+from charlm.evaluation import evaluate as evaluation
 from charlm.evaluation.characters import CharacterBits, CharacterCosts, display_character
 from charlm.evaluation.classes import CLASSES, CharacterClassifier, ClassSums
 from charlm.evaluation.evaluate import evaluate
 from charlm.reporting.html.characters import MAX_CHARACTERS, PageRecords, render_characters
-from charlm.results.costs import CharacterRecord
+from charlm.results.costs import CharacterRecord, DynamicSettings
 from charlm.runs.run import load_run
 
 TEXT = "Der Hund sieht 12 alte Häuser (neu).\nÉ – ok\n"
@@ -141,6 +143,61 @@ def test_records_are_written_whole_or_not_at_all(trained: Path, tmp_path: Path) 
     assert (tmp_path / "bits.jsonl").read_text() == "mine"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"protocol": "char-rnn"}, DataError, "the text has 300 tokens, and it needs 2,500"),
+        ({"dynamic": DynamicSettings()}, InputNotFoundError, "moved"),
+        ({"baselines": True}, InputNotFoundError, "moved"),
+    ],
+)
+def test_what_is_known_beforehand_is_refused_before_scoring(
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: dict[str, Any],
+    error: type[Exception],
+    message: str,
+) -> None:
+    """Nothing is scored, and no file stays in the way of the corrected command."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("it was scored")
+
+    def no_corpus(*_: object, **__: object) -> None:
+        raise InputNotFoundError("the text was moved")
+
+    monkeypatch.setattr(evaluation, "score_opened", fail)
+    if error is InputNotFoundError:
+        monkeypatch.setattr(evaluation, "reload_corpus", no_corpus)
+    with pytest.raises(error, match=message):
+        evaluate(trained, per_char=tmp_path / "bits.jsonl", **arguments)
+    with pytest.raises(DataError, match="too long"):
+        evaluate(trained, per_char=tmp_path / "bits.jsonl", on_length=too_long)
+    assert not list(tmp_path.iterdir())
+
+
+def too_long(characters: int) -> None:
+    assert characters == 300
+    raise DataError("too long")
+
+
+def test_file_of_records_gets_its_name_after_the_last_step(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise DataError("at the end")
+
+    monkeypatch.setattr(evaluation, "measure_baselines", fail)
+    with pytest.raises(DataError, match="at the end"):
+        evaluate(trained, per_char=tmp_path / "bits.jsonl", baselines=True)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "bits.jsonl").symlink_to("nowhere")
+    with pytest.raises(OutputExistsError, match="it exists"):
+        evaluate(trained, per_char=tmp_path / "bits.jsonl")
+    assert (tmp_path / "bits.jsonl").is_symlink()
+
+
 def test_parquet_has_the_records_as_columns(trained: Path, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     evaluate(trained, per_char=tmp_path / "x" / "y" / "bits.parquet")
@@ -168,7 +225,7 @@ def test_page_colors_and_escapes_each_character(trained: Path, tmp_path: Path) -
     assert "&lt;t&gt;.txt" in page and "not in the vocabulary" in page
     assert "letters at word starts" in page
     with pytest.raises(DataError, match="a page has room for 50,000 characters"):
-        records.add(records.records * (MAX_CHARACTERS // len(records.records)))
+        records.check_length(MAX_CHARACTERS + 1)
 
 
 def test_json_has_what_was_asked_for(trained: Path) -> None:

@@ -200,7 +200,7 @@ def test_generate_returns_text_of_a_run(trained: Path) -> None:
         assert longest is not None and longest.text in train and longest.text in sample.text
         assert train.index(longest.text) == longest.offset
         assert longest.line == 1 + train[: longest.offset].count("\n")
-        assert longest.file == run.record.text.sources[0]
+        assert longest.file == Path(run.record.text.sources[0]).name
     assert generate(run, "The ", 40, stop="e", allow="[:lower:] ").isprintable()
     with pytest.raises(ConfigError):
         generate_samples(run, num_samples=-1)

@@ -26,7 +26,7 @@ class CharacterView(NamedTuple):
 
 
 class PageRecords:
-    """Records of characters, no more than a page has room for."""
+    """Records of the characters of a page."""
 
     def __init__(self, page: str) -> None:
         """Begin a page of this name."""
@@ -34,13 +34,16 @@ class PageRecords:
         self.records: list[CharacterRecord] = []
 
     def add(self, records: list[CharacterRecord]) -> None:
-        """Append records.
+        """Append records."""
+        self.records += records
+
+    def check_length(self, characters: int) -> None:
+        """Check that a text has room on the page.
 
         Raises:
-            DataError: They are too many.
+            DataError: It has too many characters.
         """
-        self.records += records
-        if len(self.records) > MAX_CHARACTERS:
+        if characters > MAX_CHARACTERS:
             raise DataError(
                 f"cannot write {self.page}: a page has room for {MAX_CHARACTERS:,} characters, and "
                 "the text has more. Try a shorter text, or a .jsonl file"
