@@ -106,8 +106,8 @@ def compress(
     codec = load_codec(run, checkpoint, kernel)
     expected_size = path.stat().st_size
     summary = FileSummary(expected_size)
-    with (
     files.make_directory(out.absolute().parent)
+    with (
         files.AtomicFileWriter(out) as file,
         progress.counter("compressing", expected_size) as count,
     ):

@@ -68,9 +68,9 @@ def decompress(
             f"{free:,} are free there. Try another path"
         )
     digest = hashlib.sha256()
+    files.make_directory(out.absolute().parent)
     with (
         files.AtomicFileWriter(out) as file,
-    files.make_directory(out.absolute().parent)
         progress.counter("decompressing", container.original_bytes) as count,
     ):
 
