@@ -1,8 +1,9 @@
 """Table of docs/guides/export.md: how exactly numpy and ONNX compute what each cell computes.
 
-nice python scripts/export_parity.py
+python scripts/export_parity.py
 """
 
+import argparse
 import hashlib
 
 import torch
@@ -42,6 +43,9 @@ def parity_row(cell: str) -> str:
 
 def main() -> None:
     """Print the table."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     torch.set_num_threads(1)
     print("| cell | operations | numpy float64 | numpy float32 | ONNX float32 |")
     print("|---|---|---|---|---|")

@@ -75,13 +75,22 @@ DIRECTORIES = (
             File(
                 "checkpoints/step-*/progress.json",
                 "State of training; weights are in `model.safetensors`, optimizer and recurrent "
-                "state in `training.safetensors`. `before-decay` has the same files of the step "
-                "after which the learning rate decays.",
+                "state in `training.safetensors`.",
                 (training.TrainingProgress,),
             ),
             File(
                 "checkpoints/step-*/manifest.json",
                 "SHA-256 of every file of the checkpoint.",
+                (training.Manifest,),
+            ),
+            File(
+                "before-decay/step-*/progress.json",
+                "State of training after the last step before the learning rate decays.",
+                (training.TrainingProgress,),
+            ),
+            File(
+                "before-decay/step-*/manifest.json",
+                "SHA-256 of every file of it.",
                 (training.Manifest,),
             ),
         ),

@@ -14,7 +14,7 @@ from charlm.cli import help as pages
 from charlm.cli.main import app
 from charlm.cli.options import REFERENCE
 
-LIMITS = {"": 60, "train": 80, "compare-cells": 90, "tasks compare": 60, "probe": 40, "sample": 45}
+LIMITS = {"": 60, "train": 90, "compare-cells": 90, "tasks compare": 60, "probe": 40, "sample": 45}
 
 
 def walk(group: Any, path: str = "charlm") -> Iterator[tuple[str, Any]]:

@@ -52,7 +52,7 @@ def test_defaults_are_recipes_memory_and_a_bracket() -> None:
     assert DEFAULTS.memory and DEFAULTS.has_bracket and DEFAULTS.search is None
     assert not DEFAULTS.has_transformer
     expected = {"embedding_dim": 32, "split_ratios": "80/5/15", "test_chars": 250_000}
-    expected |= {"branches": "1/8,1/3"}
+    expected |= {"branches": "1/8,1/3", "keep": "weights"}
     assert DEFAULTS.base_settings == expected
     assert budget_in_characters(DEFAULTS.base_settings, DEFAULTS.cells, 10**6) == 1_500_000
 

@@ -23,7 +23,8 @@ from charlm.probes.base import (
     ProbeNotApplicableError,
     ProbeOutput,
 )
-from charlm.probes.batch import check_same_text, initialize_output_dir, probe_memory
+from charlm.probes.batch import probe_memory
+from charlm.probes.plan import MARKER_FILE, check_same_text, plan_probing
 from charlm.probes.report import read_report
 from charlm.progress import NoProgress
 from charlm.results.probe_limits import NotFinite, TooFewClosers
@@ -38,6 +39,8 @@ from charlm.results.probes import (
 )
 from charlm.results.training import TrainingProgress
 from charlm.runs.run import Run
+from charlm.storage.files import write_atomic
+from charlm.storage.json_files import encode_json
 
 DOCUMENTATION = ProbeDocumentation(question="", protocol="", unit="", chance="", source="")
 REQUEST = ProbeRequest(split="test", max_chars=500, seed=0, checkpoint="best")
@@ -199,12 +202,15 @@ def test_damaged_result_is_measured_again(runs: Path, tmp_path: Path) -> None:
 
 
 def test_directory_of_other_request_is_refused(runs: Path, tmp_path: Path) -> None:
-    gru, lstm = Run(runs / "gru"), Run(runs / "lstm")
-    initialize_output_dir(tmp_path, [gru], REQUEST)
-    initialize_output_dir(tmp_path, [gru], REQUEST)
-    for run, request in ((lstm, REQUEST), (gru, msgspec.structs.replace(REQUEST, seed=1))):
+    plan = plan_probing(runs / "gru", max_chars=500, out=tmp_path / "out")
+    assert not plan.check_directory() and not plan.directory.exists()
+    plan.directory.mkdir()
+    write_atomic(plan.directory / MARKER_FILE, encode_json(plan.marker))
+    assert plan.check_directory()
+    for run, seed in (("lstm", 0), ("gru", 1)):
+        other = plan_probing(runs / run, max_chars=500, seed=seed, out=plan.directory)
         with pytest.raises(OutputExistsError, match="Choose another --out"):
-            initialize_output_dir(tmp_path, [run], request)
+            other.check_directory()
 
 
 def test_runs_of_different_texts_are_refused(runs: Path) -> None:

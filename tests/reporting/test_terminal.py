@@ -484,7 +484,7 @@ def test_cost_estimate_sums_what_remains(capsys: pytest.CaptureFixture[str]) -> 
     assert "gru     100 20,000   40k   100 12.3 -0.10%" in out
     cells = [line.split() for line in out.splitlines()]
     assert ["gru", "runs", "2", "50%", "3:00", "400", "MB", "3.0", "MB"] in cells
-    assert ["gru", "other", "rates", "1", "25%", "0:30", "400", "MB", "1.5", "MB"] in cells
+    assert ["gru", "rates", "1", "25%", "0:30", "400", "MB", "1.5", "MB"] in cells
     assert "2.5 s per job to start" in " ".join(out.split())
     done = msgspec.structs.replace(
         estimate, remaining=msgspec.structs.replace(estimate.remaining, runs=0)
