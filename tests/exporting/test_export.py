@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -276,6 +276,25 @@ def run_reader(folder: Path, *words: str) -> "subprocess.CompletedProcess[bytes]
     return subprocess.run([sys.executable, "-c", code], capture_output=True, cwd="/", check=False)
 
 
+Refusal = Callable[..., tuple[object, str]]
+
+
+@pytest.fixture
+def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refusal:
+    """Return a function that runs char_lm.py in this process, which must refuse to work."""
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+
+    def run(folder: Path, *words: str) -> tuple[object, str]:
+        monkeypatch.setattr("sys.argv", ["char_lm.py", *words])
+        with pytest.raises(SystemExit) as end:
+            load_reader(folder).main()
+        out, err = capsys.readouterr()
+        assert not out
+        return end.value.code, err
+
+    return run
+
+
 def test_reader_writes_the_same_text_without_torch(folder: Path, trained: Path) -> None:
     options = {"temperature": 0.8, "top_k": 12, "top_p": 0.95, "seed": 3}
     words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
@@ -291,7 +310,9 @@ def test_reader_writes_the_same_text_without_torch(folder: Path, trained: Path) 
     assert reader.sample("The", 50, temperature=0) == generate(trained, "The", 50, temperature=0)
 
 
-def test_reader_scores_as_evaluate_does(folder: Path, trained: Path, tmp_path: Path) -> None:
+def test_reader_scores_as_evaluate_does(
+    folder: Path, trained: Path, tmp_path: Path, refusal: Refusal
+) -> None:
     text = tmp_path / "text.txt"
     text.write_text(TEXT)
     score = evaluate(trained, text=text)
@@ -314,12 +335,10 @@ def test_reader_scores_as_evaluate_does(folder: Path, trained: Path, tmp_path: P
         (folder, tmp_path / "empty", 65, "score {}: it is empty"),
         (damaged, text, 66, "read the model's config.json: there is no such file"),
     ):
-        done = run_reader(reader, "--score", str(path))
-        assert (done.returncode, done.stdout) == (code, b"")
-        assert done.stderr.decode() == f"cannot {problem.format(path)}\n"
+        assert refusal(reader, "--score", str(path)) == (code, f"cannot {problem.format(path)}\n")
     for option in ("--length=-3", "--temperature=nan"):
-        done = run_reader(folder, "The", option)
-        assert done.returncode == 2 and b"is not 0 or more" in done.stderr.splitlines()[-1]
+        code, message = refusal(folder, "The", option)
+        assert code == 2 and "is not 0 or more" in message.splitlines()[-1]
 
 
 def test_weights_are_those_of_the_run(folder: Path, trained: Path) -> None:
@@ -470,12 +489,11 @@ def changed(folder: Path, target: Path, name: str, old: bytes, new: bytes) -> Pa
     ],
 )
 def test_damaged_folder_is_refused(
-    folder: Path, tmp_path: Path, name: str, old: bytes, new: bytes, problem: str
+    folder: Path, tmp_path: Path, refusal: Refusal, name: str, old: bytes, new: bytes, problem: str
 ) -> None:
-    done = run_reader(changed(folder, tmp_path / "copy", name, old, new), "The")
-    assert done.returncode == 65 and not done.stdout
-    (line,) = done.stderr.decode().splitlines()
-    assert line.startswith("cannot read the model: ") and problem in line
+    code, message = refusal(changed(folder, tmp_path / "copy", name, old, new), "The")
+    (line,) = message.splitlines()
+    assert code == 65 and line.startswith("cannot read the model: ") and problem in line
 
 
 def test_graph_is_the_typed_struct(folder: Path) -> None:
