@@ -8,6 +8,7 @@ Source: Krause, Kahembwe, Murray and Renals (2018), "Dynamic evaluation of neura
 """
 
 import copy
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -44,9 +45,10 @@ class UpdateScales(NamedTuple):
 
 def check_dynamic_settings(settings: DynamicSettings) -> None:
     """Raise ConfigError if a setting of dynamic evaluation has no meaning."""
-    if not settings.rate > 0:
+    if not 0 < settings.rate < math.inf:
         raise ConfigError(
-            f"cannot use a dynamic rate of {settings.rate:g}: it must be above 0. Try 0.004"
+            f"cannot use a dynamic rate of {settings.rate:g}: it must be a number above 0. "
+            "Try 0.004"
         )
     if not 0 <= settings.decay < 1:
         raise ConfigError(
@@ -69,6 +71,9 @@ def measure_update_scales(
         train: Ids of the training split, (length,).
         vocabulary: Vocabulary of the model.
         segment: Tokens of a segment.
+
+    Raises:
+        DivergedError: The gradients are not finite, or all 0.
     """
     squares = [torch.zeros_like(parameter) for parameter in model.parameters()]
     length = segment * SEGMENTS_PER_PLACE
@@ -87,6 +92,8 @@ def measure_update_scales(
     scales = [(square / segments).sqrt() for square in squares]
     total = sum(scale.numel() for scale in scales)
     mean = sum(float(scale.double().sum()) for scale in scales) / total
+    if not 0 < mean < math.inf:
+        raise _diverged_run_error(f"its gradients have a mean size of {mean:g}")
     return UpdateScales(tuple(scale / mean for scale in scales), mean, segments)
 
 
@@ -119,9 +126,12 @@ def iter_dynamic_nll(
     steps = [settings.rate / scales.mean / (scale + SMALLEST_SCALE) for scale in scales.scales]
     decays = [(settings.decay * scale).clamp_(max=1) for scale in scales.scales]
     state = model.initial_state(1)
+    has_learnt = False
     for segment in _segments(ids, settings.segment):
         nats, state = _segment_loss(model, segment, state, vocabulary)
         if not torch.isfinite(nats).all():
+            if not has_learnt:
+                raise _diverged_run_error("its score is not finite")
             raise DivergedError(
                 "cannot score dynamically: the weights are no longer finite. "
                 "Try a lower --dynamic-rate"
@@ -133,7 +143,16 @@ def iter_dynamic_nll(
                 model.parameters(), gradients, steps, decays, static, strict=True
             ):
                 parameter.add_(decay * (start - parameter) - step * gradient)
+        has_learnt = True
         count(len(segment))
+
+
+def _diverged_run_error(problem: str) -> DivergedError:
+    """Return the error of a run that had diverged before anything was learnt dynamically."""
+    return DivergedError(
+        f"cannot score dynamically: the training of the run diverged, {problem}. "
+        "Try to train again with a lower --learning-rate"
+    )
 
 
 def _segments(ids: TokenIds, length: int) -> Iterator[Tensor]:

@@ -1,6 +1,11 @@
-"""Stop strings in a stream of bytes: what may be shown before it is clear whether one follows."""
+"""Stop strings in a stream of bytes: what may be shown before it is clear whether one follows.
 
+Source: Knuth, Morris and Pratt (1977), "Fast pattern matching in strings": the table of borders.
+"""
+
+from array import array
 from collections.abc import Sequence
+from functools import lru_cache
 
 
 class StopStrings:
@@ -16,10 +21,7 @@ class StopStrings:
         """Start with an empty text."""
         ordered = sorted(dict.fromkeys(strings), key=len, reverse=True)  # of two, the longer one
         self._encoded = {one: one.encode("utf-8", "surrogateescape") for one in ordered}
-        self._prefixes = {
-            data[:size] for data in self._encoded.values() for size in range(len(data))
-        }
-        self._longest = max(map(len, self._prefixes), default=0)
+        self._matched = dict.fromkeys(ordered, 0)  # bytes of each that end the text so far
         self._held = b""
         self.found: str | None = None
 
@@ -33,21 +35,38 @@ class StopStrings:
             return piece
         self._held += piece
         for string, data in self._encoded.items():
-            if self._held.endswith(data):
+            self._matched[string] = _advance(data, self._matched[string], piece)
+            if self._matched[string] == len(data):
                 self.found = string
                 released, self._held = self._held.removesuffix(data), b""
                 return released
-        sizes = range(min(len(self._held), self._longest), -1, -1)
-        keep = next(
-            size for size in sizes if self._held[len(self._held) - size :] in self._prefixes
-        )
-        released, self._held = (
-            self._held[: len(self._held) - keep],
-            self._held[-keep:] if keep else b"",
-        )
+        split = len(self._held) - max(self._matched.values())
+        released, self._held = self._held[:split], self._held[split:]
         return released
 
     def finish(self) -> bytes:
         """Return what was held back: the text ends, and no stop string has come."""
         released, self._held = self._held, b""
         return released
+
+
+def _advance(data: bytes, matched: int, piece: bytes) -> int:
+    """Return how many first bytes of a string end a text, after a piece was added to it."""
+    borders = _borders(data)
+    for byte in piece:
+        while matched and (matched == len(data) or data[matched] != byte):
+            matched = borders[matched - 1]
+        matched += data[matched] == byte
+    return matched
+
+
+@lru_cache(maxsize=256)  # all samples of a call have the same stop strings
+def _borders(data: bytes) -> "array[int]":
+    """Return, for each prefix, the length of the longest shorter prefix that ends it."""
+    borders, matched = array("q", [0]), 0
+    for byte in data[1:]:
+        while matched and data[matched] != byte:
+            matched = borders[matched - 1]
+        matched += data[matched] == byte
+        borders.append(matched)
+    return borders

@@ -30,7 +30,7 @@ def dynamic_nats(run_path: Path, ids: np.ndarray, **settings: float) -> torch.Te
 
 
 def test_text_is_scored_before_it_is_learnt(trained: Path) -> None:
-    """What follows a segment never changes its cost, and the first costs what it costs always."""
+    """Later text never changes the cost of a segment; the first costs what it costs always."""
     run = load_run(trained)
     text = prose(160, seed=9)
     ids = np.array(run.vocabulary.encode(text))
@@ -105,8 +105,28 @@ def test_every_kernel_learns_alike(trained: Path, tmp_path: Path) -> None:
 
 
 def test_wrong_settings_and_divergence_are_errors(trained: Path) -> None:
-    for settings in ({"rate": 0.0}, {"decay": 1.0}, {"segment": 0}, {"rate": math.nan}):
+    for settings in (
+        {"rate": 0.0},
+        {"decay": 1.0},
+        {"segment": 0},
+        {"rate": math.nan},
+        {"rate": math.inf},
+    ):
         with pytest.raises(ConfigError, match="dynamic"):
             evaluate(trained, dynamic=msgspec.structs.replace(SETTINGS, **settings))
     with pytest.raises(DivergedError, match="lower --dynamic-rate"):
         evaluate(trained, dynamic=msgspec.structs.replace(SETTINGS, rate=1e30))
+
+
+def test_diverged_run_is_not_blamed_on_the_dynamic_rate(tmp_path: Path, book: Path) -> None:
+    run, corpus, config = make_run(tmp_path / "r", book, cell="rnn")
+    model = build_char_lm(config, run.vocabulary.size, "loop", "cpu")
+    train = corpus.split("train")[:200]
+    scales = measure_update_scales(model, train, run.vocabulary, 16)
+    for parameter in model.parameters():
+        torch.nn.init.constant_(parameter, math.nan)
+    message = "training of the run diverged.*Try to train again with a lower --learning-rate"
+    with pytest.raises(DivergedError, match=message):
+        measure_update_scales(model, train, run.vocabulary, 16)
+    with pytest.raises(DivergedError, match=message):
+        list(iter_dynamic_nll(model, train, run.vocabulary, scales, SETTINGS))

@@ -1,6 +1,7 @@
 """Stop strings in a stream: the first one ends it, and what may become one is held back."""
 
 import random
+import tracemalloc
 
 import pytest
 
@@ -60,3 +61,16 @@ def test_stop_strings_agree_with_a_search_in_the_whole_text() -> None:
         ends = [(text.find(s) + len(s), text.find(s)) for s in stops if s in text]
         expected = text[: min(ends)[1]] if ends else text
         assert feed(text, *stops)[0] == expected, (text, stops)
+
+
+def test_memory_is_linear_in_the_length_of_a_stop_string() -> None:
+    """A list of all prefixes would take 200 MB."""
+    stop = "ab" * 10_000 + "c"
+    tracemalloc.start()
+    streams = [StopStrings([stop]) for _ in range(10)]
+    for stream in streams:
+        assert stream.add(b"x") == b"x" and stream.add(b"a") == b""
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2_000_000
+    assert feed("a" + stop + "z", stop)[:2] == ("a", stop)
