@@ -6,6 +6,7 @@ of contents: every step takes and returns typed values.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from charlm.comparison.budget_report import build_budget
 from charlm.comparison.directory import initialize_comparison_dir, open_comparison
@@ -21,11 +22,6 @@ from charlm.comparison.report import (
     write_reports,
 )
 from charlm.comparison.request import (
-    DEFAULT_BASELINES,
-    DEFAULT_CELLS,
-    DEFAULT_MARGIN,
-    DEFAULT_PARAMS,
-    DEFAULT_SEEDS,
     ComparisonRequest,
     parse_baselines,
     parse_names,
@@ -60,57 +56,58 @@ NGRAM_LENGTHS = 1, 2, 4, 8, 16, 64, 256, 1024  # characters of context, of its m
 
 def compare(
     corpus: Corpus | str | Path | Sequence[str | Path],
-    cells: str | Sequence[str] = DEFAULT_CELLS,
+    cells: str | Sequence[str] | None = None,
     *,
-    parameters: int = DEFAULT_PARAMS,
-    seeds: int = DEFAULT_SEEDS,
+    parameters: int | None = None,
+    seeds: int | None = None,
     first_seed: int = 0,
-    out: str | Path = "comparison",
-    minutes: float = 0.0,
-    reference: str = "",
-    match: Measure = "params",
-    margin: float = DEFAULT_MARGIN,
-    trials: int = 0,
-    lr_range: str = "",
-    baselines: str | Sequence[str] = DEFAULT_BASELINES,
-    memory: bool = True,
+    out: str | Path | None = None,
+    minutes: float | None = None,
+    reference: str | None = None,
+    match: Measure | None = None,
+    margin: float | None = None,
+    trials: int | None = None,
+    lr_range: str | None = None,
+    baselines: str | Sequence[str] | None = None,
+    memory: bool | None = None,
     config: Config | Mapping[str, Setting] | str | Path | None = None,
-    jobs: int = 0,
-    device: str = "auto",
-    executor: ExecutorKind = "local",
-    ray_address: str = "",
+    jobs: int | None = None,
+    device: str | None = None,
+    executor: ExecutorKind | None = None,
+    ray_address: str | None = None,
     progress: Progress = NoProgress(),
 ) -> ComparisonReport:
     """Compare recurrent cells on a text, with equal budgets and each with its recipe.
 
-    A comparison that was stopped continues; more cells, seeds or trials reuse what is done.
+    A comparison that was stopped continues; more cells, seeds or trials reuse what is done. What is
+    None is taken from the file that `config` names, else it has its default.
 
     Args:
         corpus: A corpus, or files, directories or names of built-in corpora.
         cells: Names of cells, or FILE.py:CLASS, whose file is executed; a sequence, or a text
-            with commas.
+            with commas; default: "gru,lstm,rnn".
         parameters: Parameters of every model; with another `match`, of the LSTM that defines the
-            budget.
-        seeds: Runs per cell; a verdict needs 6.
+            budget; default: 100,000.
+        seeds: Runs per cell; default: 6, which a verdict needs.
         first_seed: Seed of the first run of each cell; the others follow.
-        out: Directory of the comparison.
-        minutes: Minutes that all of it may take, in place of another budget; 0: no limit.
+        out: Directory of the comparison; default: "comparison".
+        minutes: Minutes that all of it may take, in place of another budget; default: 0, no limit.
         reference: Cell that the others are compared with; default: the GRU, else the first cell
             with gates, else the first.
-        match: "params", "flops", "state" or "time".
-        margin: Smallest relevant difference in bits per character.
-        trials: Tuning trials per cell and seed; 0: each cell has its recipe.
+        match: "params", "flops", "state" or "time"; default: "params".
+        margin: Smallest relevant difference in bits per character; default: 0.01.
+        trials: Tuning trials per cell and seed; default: 0, each cell has its recipe.
         lr_range: Learning rates of the trials; default: "1e-3..4e-2".
         baselines: "all", "none", or names as of cells; default: those that take seconds.
             "transformer" is trained, and not in "all".
-        memory: Whether the memory of every run is measured.
+        memory: Whether the memory of every run is measured; default: True.
         config: Settings that all runs share: a mapping of fields of `Config`, or a `Config`,
             whose cell, hidden size, seed, minutes, final_eval and device do not count. Or the
             path of a file, as `compare-cells --config` takes it: it also gives the arguments that
-            have their default here. Its text does not count.
-        jobs: Runs in parallel; 0: one per core.
-        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
-        executor: "local" or "ray".
+            are None here. Its text does not count.
+        jobs: Runs in parallel; default: 0, one per core.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps"; default: "auto".
+        executor: "local" or "ray"; default: "local".
         ray_address: HOST:PORT of the Ray cluster.
         progress: Receives progress.
 
@@ -121,57 +118,58 @@ def compare(
         ConfigError: The arguments contradict each other.
         Interrupted: A signal came; everything is saved.
     """
-    arguments = ComparisonArguments(
-        cells=tuple(parse_names(cells)),
-        params=parameters,
-        seeds=seeds,
-        out=str(out),
-        minutes=minutes,
-        reference=reference,
-        match=match,
-        margin=margin,
-        trials=trials,
-        lr_range=lr_range,
-        baselines=parse_baselines(baselines),
-        memory=memory,
-        jobs=jobs,
-        device=device,
-        executor=executor,
-        ray_address=ray_address,
-    )
+    arguments: dict[str, Any] = {
+        "cells": None if cells is None else tuple(parse_names(cells)),
+        "params": parameters,
+        "seeds": seeds,
+        "out": None if out is None else str(out),
+        "minutes": minutes,
+        "reference": reference,
+        "match": match,
+        "margin": margin,
+        "trials": trials,
+        "lr_range": lr_range,
+        "baselines": None if baselines is None else parse_baselines(baselines),
+        "memory": memory,
+        "jobs": jobs,
+        "device": device,
+        "executor": executor,
+        "ray_address": ray_address,
+    }
+    given = {name: value for name, value in arguments.items() if value is not None}
     if isinstance(config, str | Path):
         file = read_comparison_file(Path(config))
         settings = without_overridden_budget(file.settings, minutes, file)
-        arguments = arguments.completed_by(file)
+        chosen = ComparisonArguments(**{**file.arguments, **given})
     else:
         settings = settings_of(config)
+        chosen = ComparisonArguments(**given)
     texts, corpus_settings = _texts_of(corpus)
-    device = arguments.device
     request = ComparisonRequest(
         texts=texts,
-        cells=arguments.cells,
-        settings=make_paths_absolute({**corpus_settings, **settings, "device": device}),
-        params=arguments.params,
-        match=arguments.match,
-        seeds=arguments.seeds,
+        cells=chosen.cells,
+        settings=make_paths_absolute({**corpus_settings, **settings, "device": chosen.device}),
+        params=chosen.params,
+        match=chosen.match,
+        seeds=chosen.seeds,
         first_seed=first_seed,
-        minutes=arguments.minutes,
-        reference=arguments.reference,
-        margin=arguments.margin,
-        trials=arguments.trials,
-        lr_range=arguments.lr_range,
-        baselines=arguments.baselines,
-        memory=arguments.memory,
+        minutes=chosen.minutes,
+        reference=chosen.reference,
+        margin=chosen.margin,
+        trials=chosen.trials,
+        lr_range=chosen.lr_range,
+        baselines=chosen.baselines,
+        memory=chosen.memory,
     )
     times_cells = request.match == "time" or bool(request.minutes)
-    validate_executor(arguments.executor, arguments.ray_address, times_cells=times_cells)
+    validate_executor(chosen.executor, chosen.ray_address, times_cells=times_cells)
     with open_comparison(
-        Path(arguments.out),
+        Path(chosen.out),
         "text",
-        executor=arguments.executor,
-        ray_address=arguments.ray_address,
-        device=device,
-        jobs=arguments.jobs,
+        executor=chosen.executor,
+        ray_address=chosen.ray_address,
+        device=chosen.device,
+        jobs=chosen.jobs,
         progress=progress,
     ) as execution:
         return run_comparison(request, execution).report

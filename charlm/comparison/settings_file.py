@@ -2,7 +2,7 @@
 
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -48,19 +48,9 @@ class ComparisonArguments(msgspec.Struct, frozen=True, kw_only=True):
     executor: Literal["local", "ray"] = "local"
     ray_address: str = ""
 
-    def completed_by(self, file: "ComparisonFile") -> Self:
-        """Return the arguments, those that have their default with the values of a file."""
-        default = type(self)()
-        given = {
-            name: value
-            for name, value in file.arguments.items()
-            if getattr(self, name) == getattr(default, name)
-        }
-        return msgspec.structs.replace(self, **given)
-
 
 class ComparisonFile(msgspec.Struct, frozen=True):
-    """What a configuration file of a comparison gives."""
+    """Settings and arguments that a configuration file gives to a comparison."""
 
     settings: dict[str, Setting]  # fields of `Config` that all runs share
     arguments: dict[str, Any]  # of `ComparisonArguments`, checked
@@ -97,7 +87,7 @@ def read_comparison_file(path: Path) -> ComparisonFile:
 
 
 def without_overridden_budget(
-    settings: dict[str, Setting], minutes: float, file: ComparisonFile
+    settings: dict[str, Setting], minutes: float | None, file: ComparisonFile
 ) -> dict[str, Setting]:
     """Return the settings of a file without the budget that the minutes of a call replace."""
     if not minutes or file.arguments.get("minutes") == minutes:

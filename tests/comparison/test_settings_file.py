@@ -68,6 +68,24 @@ def test_file_gives_settings_and_arguments(
     assert "max_steps" not in second.settings
 
 
+def test_argument_that_equals_its_default_counts_more_than_the_file(
+    tmp_path: Path, book: Path, requests: list[ComparisonRequest]
+) -> None:
+    file, out = write(tmp_path, TEXT + "minutes = 3\n"), tmp_path / "out"
+    given = {"parameters": 100_000, "seeds": 6, "margin": 0.01, "memory": True, "minutes": 0.0}
+    comparisons.compare(book, "gru,lstm,rnn", config=file, out=out, device="auto", **given)
+    comparisons.compare(book, out=out)
+    for request in requests:
+        assert (request.cells, request.params, request.seeds) == (
+            ("gru", "lstm", "rnn"),
+            100_000,
+            6,
+        )
+        assert (request.margin, request.memory, request.minutes) == (0.01, True, 0)
+        assert request.settings["device"] == "auto"
+    assert requests[0].settings["max_steps"] == 30 and "max_steps" not in requests[1].settings
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
