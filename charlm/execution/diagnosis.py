@@ -23,7 +23,9 @@ from charlm.storage import files
 
 LIBRARIES = ("torch", "numpy", "scipy", "safetensors", "msgspec", "matplotlib", "typer", "rich")
 EXTRAS = {  # extra -> its package
+    "codec": "constriction",
     "onnx": "onnxruntime",
+    "parquet": "pyarrow",
     "ray": "ray",
     "tensorboard": "tensorboard",
     "zstd": "backports.zstd",

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from charlm.reporting.terminal.doctor import print_diagnosis
 from charlm.reporting.wording.doctor import SENTENCES, describe_problem
 from charlm.storage import files
 
+PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 Break = Callable[[pytest.MonkeyPatch, Path], None]
 
 
@@ -110,3 +112,10 @@ def test_doctor_exits_78_if_there_is_a_problem(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("CC", "no-such-compiler")
     done = charlm("doctor")
     assert done.returncode == 78 and b"\nproblem: no C compiler was found" in done.stdout
+
+
+def test_every_extra_is_in_the_diagnosis() -> None:
+    extras = tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]
+    assert list(diagnosis.EXTRAS) == list(extras)
+    for extra, package in diagnosis.EXTRAS.items():
+        assert any(re.match(rf"{re.escape(package)}\b", line) for line in extras[extra])
