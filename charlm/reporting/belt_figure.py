@@ -13,6 +13,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from charlm.console import escape_control_characters
+from charlm.reporting.formatting import VISIBLE_SPACE
 from charlm.results.inspection import ActivationTrace, InspectionReport, UnitTrace
 
 MAX_TOKENS = 96  # of the text
@@ -31,7 +32,6 @@ STYLE: dict[Any, Any] = {
     "text.color": INK,
     "axes.edgecolor": INK,
 }
-GLYPHS = {"\n": "↵", "\t": "→"}
 
 
 def render_belt_svg(report: InspectionReport) -> bytes:
@@ -128,5 +128,5 @@ def _write_tokens(axes: Axes, tokens: Sequence[str]) -> None:
     axes.set_ylim(0, 1)
     axes.axis("off")
     for place, token in enumerate(tokens):
-        glyph = GLYPHS.get(token, escape_control_characters(token))
+        glyph = VISIBLE_SPACE.get(token, escape_control_characters(token))
         axes.text(place, 0.75, glyph[:1], ha="center", va="center")

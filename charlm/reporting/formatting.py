@@ -2,6 +2,7 @@
 
 import math
 
+VISIBLE_SPACE = {"\n": "↵", "\t": "→", "\r": "←"}  # signs for white space that cannot be seen
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from charlm.reporting.formatting import (
+    VISIBLE_SPACE,
     format_bytes,
     format_count,
     format_duration,
@@ -11,6 +12,8 @@ from charlm.reporting.formatting import (
     format_with_interval,
     pluralize,
 )
+from charlm.reporting.html import characters, inspect_units
+from charlm.reporting.wording.inspection import show
 
 
 @pytest.mark.parametrize(
@@ -87,3 +90,9 @@ def test_number_has_as_many_decimals_as_its_interval_needs(
     value: float, low: float, high: float, texts: tuple[str, str]
 ) -> None:
     assert format_with_interval(value, low, high) == texts
+
+
+def test_white_space_has_the_same_signs_everywhere() -> None:
+    for text, sign in VISIBLE_SPACE.items():
+        assert characters.glyph(text).startswith(sign)
+        assert inspect_units.glyph(text) == show(text) == sign

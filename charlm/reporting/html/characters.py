@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from charlm.console import escape_control_characters
 from charlm.errors import DataError
-from charlm.reporting.formatting import format_fixed
+from charlm.reporting.formatting import VISIBLE_SPACE, format_fixed
 from charlm.reporting.html.page import render_template
 from charlm.reporting.wording.costs import COST_HEADS, cost_rows
 from charlm.results.costs import CharacterRecord
@@ -13,7 +13,8 @@ from charlm.results.run import EvaluationReport
 MAX_CHARACTERS = 50_000  # of a page: it has about 5 MB then
 SHADES = 10
 MAX_SHADED_BITS = 8.0  # bits from which on the shade is the strongest
-GLYPHS = {" ": " ", "\n": "↵\n", "\t": "→\t"}
+GLYPHS = {**VISIBLE_SPACE, " ": " "}
+GLYPHS |= {space: VISIBLE_SPACE[space] + space for space in "\n\t"}  # which still move on
 SPOKEN = {" ": "space", "\n": "line end", "\t": "tab"}
 
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from charlm.console import escape_control_characters
+from charlm.reporting.formatting import VISIBLE_SPACE
 from charlm.reporting.wording.inspection import describe_feature_unit
 from charlm.reporting.wording.text import describe_retention
 from charlm.results.inspection import (
@@ -20,7 +21,7 @@ WIDTH = 32  # tokens of a block, which fit side by side on a telephone
 SHADES = 10
 MAX_SHADED_BITS = 8.0  # bits from which on the shade is the strongest
 SHOWN_BLOCKS = 4  # of a unit; those that follow are folded away
-GLYPHS = {" ": "\xa0", "\n": "↵", "\t": "→"}
+GLYPHS = {**VISIBLE_SPACE, " ": "\xa0"}
 
 
 class TokenView(NamedTuple):

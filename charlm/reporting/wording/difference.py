@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 
 from charlm.console import escape_control_characters
-from charlm.reporting.formatting import format_with_interval, pluralize
+from charlm.reporting.formatting import VISIBLE_SPACE, format_with_interval, pluralize
 from charlm.results.difference import GroupDifference, PassageDifference, RunDifference
 from charlm.results.verdicts import MIN_UNITS
-
-VISIBLE = {"\n": "↵", "\t": "→", "\r": "␍"}
 
 
 def side_names(report: RunDifference) -> tuple[str, str]:
@@ -104,7 +102,8 @@ def passage_line(passage: PassageDifference, context: int) -> str:
     """
     text = "".join(item.character for item in passage.characters)
     before, after = passage.before[-context:], passage.after[:context]
-    line = "".join(VISIBLE.get(character, character) for character in f"{before}⟦{text}⟧{after}")
+    passage_text = f"{before}⟦{text}⟧{after}"
+    line = "".join(VISIBLE_SPACE.get(character, character) for character in passage_text)
     return escape_control_characters(line)
 
 

@@ -5,7 +5,7 @@ Nothing is said that the numbers do not support: the thresholds are named here.
 
 from collections.abc import Sequence
 
-from charlm.reporting.formatting import format_signed, pluralize
+from charlm.reporting.formatting import VISIBLE_SPACE, format_signed, pluralize
 from charlm.results.inspection import (
     BlankedWord,
     FeatureUnit,
@@ -34,7 +34,6 @@ ALONG = {  # feature -> where a unit is high whose correlation is positive
     "column": "further along the line",
     "end of a word": "at the last letter of a word",
 }
-GLYPHS = {"\n": "↵", "\t": "→"}
 
 
 def describe_feature_unit(unit: FeatureUnit) -> str:
@@ -176,7 +175,7 @@ def describe_distance(first: int, last: int) -> str:
 
 def show(text: str) -> str:
     """Return a text on one line, with signs for line end and tabulator."""
-    return "".join(GLYPHS.get(character, character) for character in text)
+    return "".join(VISIBLE_SPACE.get(character, character) for character in text)
 
 
 def join(phrases: Sequence[str]) -> str:
