@@ -43,7 +43,7 @@ DECIMALS = 4
 
 
 class Place(NamedTuple):
-    """Where a word stands in a text."""
+    """Range of the characters of a word in a text."""
 
     start: int
     end: int

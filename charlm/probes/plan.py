@@ -46,7 +46,7 @@ class ProbePlan(NamedTuple):
 
     @property
     def marker(self) -> ProbeMarker:
-        """What marks the directory.
+        """Return the marker that the directory of the results has.
 
         Results of one run are in the directory itself, those of several in a subdirectory each, so
         that further runs can be added.

@@ -79,7 +79,7 @@ def test_killed_worker_and_killed_server_are_noticed(tmp_path: Path) -> None:
 
 
 def test_process_that_nobody_waits_for_has_ended() -> None:
-    """Where the first process of a container does not wait for orphans, a worker stays a zombie."""
+    """A worker stays a zombie if the first process of a container waits for no orphans."""
     process = subprocess.Popen(["true"])
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert read_proc(process.pid, "stat").split()[2] == "Z"

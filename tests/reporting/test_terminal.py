@@ -1,4 +1,4 @@
-"""What commands print: results on stdout, all else on stderr, within 80 columns."""
+"""Tests of the terminal: results on stdout, all else on stderr, within 80 columns."""
 
 import msgspec
 import pytest
