@@ -5,7 +5,7 @@
 Trains both cells, with the settings that `charlm train` has by default, on 90 % of python-docs.
 Then compresses and restores the last 5 % of it and each FILE. Prints a Markdown table of bytes and
 the speed of both directions. Exits with 1 if a byte is lost, or if a code differs by more than
-0.1 % and 64 bits from what `charlm eval` reports.
+0.1 % plus 64 bits from what `charlm eval` reports.
 """
 
 import argparse

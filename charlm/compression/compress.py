@@ -13,7 +13,7 @@ import torch
 from charlm.compression.coder import TokenEncoder, load_constriction
 from charlm.compression.container import Container, Words
 from charlm.compression.file_tokens import INVALID_BYTES, FileTokenizer
-from charlm.compression.paths import check_input
+from charlm.compression.paths import check_input, check_output
 from charlm.compression.predictor import Codec, Predictor, load_codec
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import DivergedError
@@ -92,6 +92,7 @@ def compress(
         Sizes of the file and of its code, and the bits of the model.
 
     Raises:
+        UsageError: A path is "-".
         InputNotFoundError: The file or a checkpoint cannot be found.
         OutputExistsError: `out` exists.
         ConfigError: constriction is not installed, or the kernel is unknown.
@@ -100,7 +101,7 @@ def compress(
     """
     path, out = Path(path), Path(out)
     check_input(path)
-    files.check_new(out)
+    check_output(out)
     load_constriction()
     run = open_run(run)
     codec = load_codec(run, checkpoint, kernel)

@@ -12,6 +12,7 @@ code         words of 32 bits, little-endian
 """
 
 import hashlib
+import os
 import struct
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -30,6 +31,9 @@ START = struct.Struct("<4sB8s")  # magic, version, checksum
 IDENTITY = struct.Struct("<32s32s8s8sQB")
 SHORT_HASH = 8  # bytes
 WORD_TYPE = "<u4"
+WORD_BYTES = 4
+# The rarest token is coded in 63 levels of at most 24 bits, an unknown character has 21 more.
+MAX_WORDS_PER_BYTE, SPARE_WORDS = 64, 64
 Words = NDArray[np.uint32]
 
 
@@ -62,6 +66,8 @@ class Container(NamedTuple):
     def read(cls, path: Path) -> Self:
         """Read a compressed file and verify its checksum.
 
+        The code is in memory once, after the header, the size and the checksum were found right.
+
         Raises:
             InputNotFoundError: It does not exist or cannot be read.
             DataError: It is no compressed file, of another version, or damaged.
@@ -78,25 +84,28 @@ class Container(NamedTuple):
                     f"cannot decompress {path}: it has version {start[len(MAGIC)]} of the format, "
                     f"this charlm reads version {VERSION}. Try the charlm that compressed it"
                 )
-            rest = file.read()
-        if len(start) < START.size or short_hash(rest) != start[-SHORT_HASH:]:
-            raise _damaged_error(path)
-        try:
-            weights, original, vocabulary, arithmetic, length, build_size = IDENTITY.unpack_from(
-                rest
-            )
-            code_start = IDENTITY.size + build_size
-            names = msgspec.msgpack.decode(
-                rest[IDENTITY.size : code_start], type=tuple[str, str, str, str, str, str]
-            )
-            words = np.frombuffer(rest, WORD_TYPE, offset=code_start).astype(np.uint32)
-        except (struct.error, msgspec.DecodeError, ValueError) as error:
-            raise _damaged_error(path) from error
+            try:
+                weights, original, vocabulary, arithmetic, length, build_size = IDENTITY.unpack(
+                    file.read(IDENTITY.size)
+                )
+                names = msgspec.msgpack.decode(
+                    file.read(build_size), type=tuple[str, str, str, str, str, str]
+                )
+            except (struct.error, msgspec.DecodeError, ValueError) as error:
+                raise _damaged_error(path, "its header is not one of charlm") from error
+            code_start = file.tell()
+            count, rest = divmod(os.fstat(file.fileno()).st_size - code_start, WORD_BYTES)
+            if rest or count > MAX_WORDS_PER_BYTE * length + SPARE_WORDS:
+                raise _damaged_error(path, "its size does not fit its header")
+            file.seek(START.size)
+            if hashlib.file_digest(file, "sha256").digest()[:SHORT_HASH] != start[-SHORT_HASH:]:
+                raise _damaged_error(path, "its checksum does not fit its content")
+            file.seek(code_start)
+            words = np.fromfile(file, WORD_TYPE, count).astype(np.uint32, copy=False)
         return cls(weights, original, vocabulary, arithmetic, length, Build(*names), words)
 
 
-def _damaged_error(path: Path) -> DataError:
+def _damaged_error(path: Path, cause: str) -> DataError:
     return DataError(
-        f"cannot decompress {path}: it is damaged or cut off, since its checksum does not fit its "
-        "content. Try another copy"
+        f"cannot decompress {path}: it is damaged or cut off, since {cause}. Try another copy"
     )

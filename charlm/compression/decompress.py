@@ -10,6 +10,7 @@ import torch
 from charlm.compression.coder import TokenDecoder, load_constriction
 from charlm.compression.container import Container
 from charlm.compression.file_tokens import code_point_bytes, token_bytes
+from charlm.compression.paths import check_output
 from charlm.compression.predictor import Codec, Predictor, current_build, load_codec
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import ConfigError, DataError, StorageError
@@ -47,6 +48,7 @@ def decompress(
         progress: Receives numbers of bytes that were restored.
 
     Raises:
+        UsageError: A path is "-".
         InputNotFoundError: The file or a checkpoint cannot be found.
         OutputExistsError: `out` exists.
         DataError: It is no compressed file, or damaged.
@@ -55,7 +57,7 @@ def decompress(
     """
     path, out = Path(path), Path(out)
     container = Container.read(path)
-    files.check_new(out)
+    check_output(out)
     load_constriction()
     run = open_run(run)
     _check_build(path, container)

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, charlm
+from conftest import charlm, make_run
 from lossless_files import FILES
 
 import charlm as api
@@ -36,9 +36,11 @@ from charlm.errors import (
     UsageError,
 )
 from charlm.evaluation.scoring import iter_token_nll
+from charlm.models.build import build_char_lm
 from charlm.models.char_lm import CharLM
 from charlm.reporting.terminal.compression import print_compression
 from charlm.results.compression import CompressionReport
+from charlm.results.training import TrainingProgress
 from charlm.runs.run import Run, load_run
 
 TOLERANCE, SPARE_BITS = 1e-3, 64
@@ -57,15 +59,20 @@ class Coded(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def bytes_run(tmp_path_factory: pytest.TempPathFactory, book: Path) -> Run:
-    config = api.Config(**{**TINY, "vocab": "bytes", "max_steps": 40})
-    path = tmp_path_factory.mktemp("bytes") / "run"
-    return api.train(api.load_corpus(book, config), config, run_dir=path)
-
-
-@pytest.fixture(scope="module")
-def models(trained: Path, bytes_run: Run) -> dict[str, tuple[Run, CharLM]]:
-    runs = {"chars": load_run(trained), "bytes": bytes_run}
+def models(
+    trained: Path, tmp_path_factory: pytest.TempPathFactory, book: Path
+) -> dict[str, tuple[Run, CharLM]]:
+    """Return a trained run of characters, and one of bytes with large random weights."""
+    run, corpus, config = make_run(tmp_path_factory.mktemp("bytes") / "run", book, vocab="bytes")
+    model = build_char_lm(config, corpus.vocabulary.size, "loop", "cpu")
+    torch.manual_seed(1)
+    for parameter in model.parameters():
+        parameter.data += torch.randn_like(parameter)
+    progress = TrainingProgress(
+        step=12, seconds=1, metrics_bytes=0, valid_bits=2.5, best_step=12, best_bits=2.5
+    )
+    run.save_checkpoint(progress, {"model": model.state_dict(), "training": {}})
+    runs = {"chars": load_run(trained), "bytes": run}
     return {name: (run, run.model()) for name, run in runs.items()}
 
 
@@ -223,15 +230,15 @@ def test_only_bits_that_eval_reports_are_called_so(
 
 
 @pytest.mark.slow
-def test_commands_restore_a_file_in_another_process(tmp_path: Path, trained: Path) -> None:
+def test_commands_restore_a_file_in_another_process(tmp_path: Path, coded: Coded) -> None:
     """The second command runs in a Python of its own, which computes everything anew."""
     (tmp_path / "text").write_bytes(FILES["Python"])
-    words = ["--run", trained, "--json"]
+    words = ["--run", coded.run.path, "--json"]
     done = charlm("compress", "text", "--out", "new/z", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     report = msgspec.json.decode(done.stdout, type=CompressionReport)
     assert report.compressed_bytes == (tmp_path / "new" / "z").stat().st_size
-    api.compress(tmp_path / "text", trained, tmp_path / "again")
+    api.compress(tmp_path / "text", coded.run, tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == (tmp_path / "new" / "z").read_bytes()
     done = charlm("decompress", "new/z", "--out", "other/copy", *words, cwd=tmp_path, env=None)
     assert done.returncode == 0, done.stderr
@@ -330,7 +337,8 @@ def test_length_that_the_code_does_not_have_is_refused(coded: Coded) -> None:
     vocabulary, container = coded.run.vocabulary, coded.container
     other, early = "its code has another length than the one", "its code ends before the length"
     size = len(coded.original)
-    for length, pattern in ((size - 40, other), (size + 40, early), (10**12, early)):
+    longer = f"{other}|{early}"  # by the bits that follow
+    for length, pattern in ((size - 40, other), (size + 40, longer), (10**12, early)):
         pieces: list[bytes] = []
         with pytest.raises(DataError, match=pattern):
             decode_file(
@@ -361,9 +369,9 @@ def test_another_build_is_refused_by_name(coded: Coded, tmp_path: Path) -> None:
 
 
 def test_another_model_vocabulary_or_arithmetic_is_refused(
-    coded: Coded, bytes_run: Run, tmp_path: Path
+    coded: Coded, models: dict[str, tuple[Run, CharLM]], tmp_path: Path
 ) -> None:
-    other = coded._replace(run=bytes_run)
+    other = coded._replace(run=models["bytes"][0])
     refuse(other, coded.path, ConfigError, "model with weights [0-9a-f]{16}… compressed", tmp_path)
     path = written(coded.container._replace(vocabulary_hash=bytes(8)), tmp_path / "z")
     refuse(coded, path, ConfigError, "another vocabulary", tmp_path)

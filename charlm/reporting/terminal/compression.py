@@ -14,7 +14,9 @@ def print_compression(report: CompressionReport, path: str) -> None:
         if report.model_bits_per_byte is None
         else f", {report.model_bits_per_byte:.4f} bits/byte"
     )
-    print_result(f"model      {report.model_bits:,.1f} bits{per_byte}, as charlm eval reports")
+    # charlm eval refuses a text that is not UTF-8.
+    as_scored = "" if report.invalid_bytes else ", as charlm eval reports"
+    print_result(f"model      {report.model_bits:,.1f} bits{per_byte}{as_scored}")
     overhead = "" if report.coding_overhead is None else f" ({report.coding_overhead:+.3%})"
     print_result(f"code       {report.coded_bits:,} bits{overhead}")
     print_result(f"header     {8 * report.header_bytes:,} bits: {report.header_bytes} bytes")
