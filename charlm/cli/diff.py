@@ -47,7 +47,12 @@ def diff(
     ] = None,
     passages: Annotated[
         int,
-        typer.Option(metavar="N", help="Passages with the largest differences, each way.", min=0),
+        typer.Option(
+            metavar="N",
+            help="Passages with the largest differences, each way.",
+            min=0,
+            max=100,
+        ),
     ] = 5,
     out: Annotated[
         Path | None,
@@ -72,8 +77,9 @@ def diff(
     """
     from charlm.comparison.difference import diff as diff_runs
     from charlm.execution.signals import raise_pending
-    from charlm.reporting.html.difference import PageDifferences, render_difference
+    from charlm.reporting.html.difference import MAX_CHARACTERS, render_difference
     from charlm.reporting.terminal.difference import print_difference
+    from charlm.results.difference import CharacterDifference
     from charlm.runs.run import Run
     from charlm.storage import files
     from charlm.testing.trusted_cells import find_cell_file
@@ -81,7 +87,7 @@ def diff(
     raise_pending()
     if out is not None:
         files.check_new(out)
-    beginning = PageDifferences()
+    beginning: list[CharacterDifference] = []
     a, b = Run(run_a), Run(run_b)
     for run in (a, b):
         run.load_custom_cell(find_cell_file(run, trust_cell or []))
@@ -93,12 +99,13 @@ def diff(
         device=device,
         threads=threads,
         sources=corpus or (),
-        per_char=beginning.add if out else None,
+        per_char=beginning.extend if out else None,
+        max_per_char=MAX_CHARACTERS,
         progress=make_progress(),
     )
     if out is not None:
         files.make_directory(out.absolute().parent)
-        files.write_new(out, render_difference(report, beginning.characters))
+        files.write_new(out, render_difference(report, beginning))
     if json:
         console.print_json(msgspec.to_builtins(report))
         return

@@ -21,7 +21,7 @@ from charlm.comparison.passages import (
 )
 from charlm.comparison.text_bootstrap import text_interval
 from charlm.data.corpus import Sources
-from charlm.errors import DataError
+from charlm.errors import DataError, InvalidValueError
 from charlm.evaluation.blocks import Numbers
 from charlm.evaluation.characters import CharacterCosts
 from charlm.evaluation.classes import CLASSES, LAST_POSITION, WORD_POSITIONS, CharacterClassifier
@@ -42,6 +42,7 @@ from charlm.runs.restore import load_model
 from charlm.runs.run import Run, open_run
 
 PASSAGES = 5  # each way, by default
+MAX_PASSAGES = 100  # each way: each is a search in the whole text
 PARTS = 50
 DifferenceSink = Callable[[tuple[CharacterDifference, ...]], object]
 SINK_LENGTH = 1 << 14  # characters that are passed on at once
@@ -79,6 +80,7 @@ def diff(
     threads: int = 1,
     sources: Sources = (),
     per_char: DifferenceSink | None = None,
+    max_per_char: int | None = None,
     progress: Progress = NoProgress(),
 ) -> RunDifference:
     """Compare two runs on one text: where does one need more bits than the other?
@@ -87,19 +89,25 @@ def diff(
         run_a: Run, or its directory.
         run_b: Run that it is compared with. Both may have different vocabularies.
         text: File, directory or built-in corpus; None: the test split, which must be the same.
-        passages: Passages with the largest differences, each way.
+        passages: Passages with the largest differences, each way; at most 100.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         threads: Threads on a CPU.
         sources: Where the corpus of the runs is now, if it was moved.
         per_char: Is called with consecutive characters and their bits to both runs.
+        max_per_char: Characters at the beginning that it is called with; None: all.
         progress: Receives numbers of bytes read, then of tokens scored.
 
     Raises:
+        InvalidValueError: `passages` is below 0 or above 100.
         DataError: The runs have different test splits, or the text is not UTF-8 and one of them
             reads characters.
         InputNotFoundError: The text or a checkpoint cannot be found.
         DivergedError: A score is not finite.
     """
+    if not 0 <= passages <= MAX_PASSAGES:
+        raise InvalidValueError(
+            f"cannot show {passages:,} passages: from 0 to {MAX_PASSAGES} can be. Try {PASSAGES}"
+        )
     a, b = (
         _score(open_run(run), text, device, threads, sources, progress) for run in (run_a, run_b)
     )
@@ -110,8 +118,9 @@ def diff(
         )
     assert a.text == b.text
     if per_char is not None:
-        for start in range(0, len(a.text), SINK_LENGTH):
-            part = slice(start, start + SINK_LENGTH)
+        end = len(a.text) if max_per_char is None else min(max_per_char, len(a.text))
+        for start in range(0, end, SINK_LENGTH):
+            part = slice(start, min(start + SINK_LENGTH, end))
             per_char(character_differences(a.text[part], a.bits[part], b.bits[part]))
     # Units of characters: those of a run that reads characters, if there is one.
     units = min((a, b), key=lambda scored: scored.side.vocabulary_kind == "bytes").score

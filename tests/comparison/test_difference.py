@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import charlm, prose
 
+from charlm.comparison import difference as differences
 from charlm.comparison.difference import diff
 from charlm.comparison.passages import (
     DISTANCE_GROUPS,
@@ -15,9 +16,9 @@ from charlm.comparison.passages import (
     largest_passages,
 )
 from charlm.comparison.text_bootstrap import text_interval
-from charlm.errors import DataError
+from charlm.errors import DataError, InvalidValueError
 from charlm.evaluation.evaluate import evaluate
-from charlm.reporting.html.difference import PageDifferences, render_difference
+from charlm.reporting.html.difference import render_difference
 from charlm.reporting.terminal.difference import print_difference
 from charlm.reporting.wording.difference import describe_difference
 from charlm.results.difference import CharacterDifference
@@ -40,8 +41,8 @@ def test_parts_add_up_across_vocabularies(
     trained: Path, of_bytes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "t.txt").write_text(TEXT)
-    page = PageDifferences()
-    report = diff(trained, of_bytes, tmp_path / "t.txt", passages=2, per_char=page.add)
+    beginning: list[CharacterDifference] = []
+    report = diff(trained, of_bytes, tmp_path / "t.txt", passages=2, per_char=beginning.extend)
     scores = [evaluate(run, text=tmp_path / "t.txt") for run in (trained, of_bytes)]
     assert report.characters == len(TEXT) and report.split is None
     for side, score in zip((report.a, report.b), scores, strict=True):
@@ -54,20 +55,30 @@ def test_parts_add_up_across_vocabularies(
     assert parts @ np.diff(starts) == pytest.approx(report.difference * len(TEXT))
     assert report.a.unknown_characters == scores[0].unknown_tokens > 0
     assert report.b.unknown_characters == 0 < report.unknown_contribution
-    assert "".join(item.character for item in page.characters) == TEXT
-    total = math.fsum(item.bits_a - item.bits_b for item in page.characters)
+    assert "".join(item.character for item in beginning) == TEXT
+    total = math.fsum(item.bits_a - item.bits_b for item in beginning)
     assert total / len(TEXT) == pytest.approx(report.difference)
     assert report.low is None and "no interval" in describe_difference(report)
     back = diff(of_bytes, trained, tmp_path / "t.txt", passages=2)
     assert back.difference == pytest.approx(-report.difference)
     assert [p.position for p in back.b_loses] == [p.position for p in report.a_loses]
-    html = render_difference(report, page.characters).decode()
+    html = render_difference(report, beginning).decode()
     assert "<b>cat" not in html and "\x1b" not in html and "<script" not in html
     assert html.count('<s class="') >= len(TEXT) and "reads bytes" in html
     print_difference(report)
     shown = capsys.readouterr().out
     assert "\x1b" not in shown and "lstm loses most" in shown and "⟦" in shown
     assert all(len(line) <= 80 for line in shown.splitlines())
+
+
+def test_no_more_is_built_than_a_page_shows(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for passages in (-1, 101, 10**9):
+        with pytest.raises(InvalidValueError, match="passages: from 0 to 100 can be. Try 5"):
+            diff(trained, trained, passages=passages)
+    monkeypatch.setattr(differences, "SINK_LENGTH", 16)
+    pieces: list[tuple[CharacterDifference, ...]] = []
+    diff(trained, trained, per_char=pieces.append, max_per_char=40)
+    assert list(map(len, pieces)) == [16, 16, 8]
 
 
 def test_run_does_not_differ_from_itself(trained: Path, of_bytes: Path) -> None:

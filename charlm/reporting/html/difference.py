@@ -1,6 +1,5 @@
 """Page of the difference of two runs: a text coloured by which run predicts it better."""
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from charlm.cells.names import cell_label
@@ -40,19 +39,6 @@ class Bar(NamedTuple):
     height: float
     is_positive: bool
     title: str
-
-
-class PageDifferences:
-    """The beginning of a text with its differences, as much as a page has room for."""
-
-    def __init__(self) -> None:
-        """Begin a page."""
-        self.characters: list[CharacterDifference] = []
-
-    def add(self, characters: Iterable[CharacterDifference]) -> None:
-        """Append characters until the page is full."""
-        self.characters += characters
-        del self.characters[MAX_CHARACTERS:]
 
 
 def render_difference(report: RunDifference, beginning: list[CharacterDifference]) -> bytes:
