@@ -5,8 +5,6 @@ from itertools import repeat
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from torch import Tensor
-
 from charlm.data.corpus import Sources
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import ConfigError
@@ -14,7 +12,6 @@ from charlm.evaluation.novelty import measure_novelty
 from charlm.evaluation.sample_writer import (
     Sample,
     SampleWriter,
-    TokenStreams,
     describe_sample,
     iter_samples,
 )
@@ -229,21 +226,3 @@ def _iter_pieces(writer: SampleWriter, sample: Sample, prompt: str, length: int)
 
 def _as_tuple(stop: str | Sequence[str]) -> tuple[str, ...]:
     return (stop,) if isinstance(stop, str) else tuple(stop)
-
-
-class IncrementalDecoder:
-    """Model that reads one stream token by token and predicts the next.
-
-    Attributes:
-        next_logits: Logits of the token that follows what was read, (vocabulary size,).
-    """
-
-    def __init__(self, model: CharLM) -> None:
-        """Start from the initial state; the model is set to evaluation mode."""
-        self._streams = TokenStreams(model)
-        self.next_logits = self._streams.next_logits[0]
-
-    def advance(self, token: int) -> Tensor:
-        """Read a token; return the logits of the next one, (vocabulary size,)."""
-        self.next_logits = self._streams.advance([token])[0]
-        return self.next_logits

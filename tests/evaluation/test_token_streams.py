@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from charlm.cells.base import CELLS
 from charlm.config import validate_config
 from charlm.data.vocabulary import Vocabulary
-from charlm.evaluation.generation import IncrementalDecoder
+from charlm.evaluation.sample_writer import TokenStreams
 from charlm.evaluation.scoring import iter_token_nll, token_nll
 from charlm.kernels.compiled.single_token import CompiledTokenReader, single_token_code
 from charlm.kernels.registry import supported_kernels
@@ -24,7 +24,7 @@ from charlm.models.token_step import TokenStep, generation_kernel
         ("lstm", "residual"),
     ],
 )
-def test_incremental_decoding_equals_scoring(cell: str, block: str) -> None:
+def test_token_streams_equal_scoring(cell: str, block: str) -> None:
     """Token by token and all at once: the same distribution, in float32."""
     config = validate_config(
         {"cell": cell, "num_layers": 2, "hidden_size": 16, "embedding_dim": 8, "block": block}
@@ -38,11 +38,11 @@ def test_incremental_decoding_equals_scoring(cell: str, block: str) -> None:
             nn.init.normal_(parameter, std=0.3)
         scored = torch.cat(list(iter_token_nll(model, ids, vocabulary)))[:, 0]
         with torch.inference_mode():
-            decoder = IncrementalDecoder(model)
+            streams = TokenStreams(model)
             predicted = []
             for token in ids[:, 0]:
-                predicted.append(token_nll(decoder.next_logits, torch.tensor(int(token))))
-                decoder.advance(int(token))
+                predicted.append(token_nll(streams.next_logits[0], torch.tensor(int(token))))
+                streams.advance([int(token)])
         assert_close(torch.stack(predicted), scored, rtol=0, atol=1e-5)
 
 
