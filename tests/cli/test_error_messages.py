@@ -888,6 +888,7 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         73,
         r"d\.html: it exists",
     ),
+    "too many passages": (lambda p: ["diff", p, p, "--passages", 101], 2, "--passages"),
     "diff with no run": (lambda p: ["diff", p, p / "x"], 66, "x: there is no such run"),
     "comparison exists": (
         lambda p: ["compare-cells", "--out", write(p, "x", "").parent],
