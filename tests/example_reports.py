@@ -695,7 +695,7 @@ def inspection_report(foreign: str = "", survey: bool = True) -> InspectionRepor
             layer=2,
             unit=3,
             variable="h",
-            selection_correlation=-0.9,
+            selection_correlation=0.9,
             heldout_correlation=-0.8,
         )
     ]

@@ -41,7 +41,7 @@ def shrink(line: str) -> str:
     line = re.sub(r" --seeds \S+", "", line)
     line = re.sub(r"--distances \S+", "--distances 1,2", line)
     if "compare-cells runs/" in line:
-        return f"{line} --baselines none --no-memory"
+        return f"{line} --no-memory"
     line = line.replace("probe runs/first --full", "probe runs/first --probes gradient-norm")
     # The default text has millions of characters.
     line = re.sub(r"^charlm train (?=--run|--cell)", "charlm train long.txt ", line)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from charlm.data.vocabulary import TokenIds, Vocabulary
-from charlm.errors import ConfigError, DivergedError
+from charlm.errors import DivergedError, InvalidValueError
 from charlm.evaluation.scoring import coded_nll
 from charlm.models.char_lm import CharLM
 from charlm.models.recurrent import ModelState, detach_state
@@ -44,19 +44,19 @@ class UpdateScales(NamedTuple):
 
 
 def check_dynamic_settings(settings: DynamicSettings) -> None:
-    """Raise ConfigError if a setting of dynamic evaluation has no meaning."""
+    """Raise InvalidValueError if a setting of dynamic evaluation has no meaning."""
     if not 0 < settings.rate < math.inf:
-        raise ConfigError(
+        raise InvalidValueError(
             f"cannot use a dynamic rate of {settings.rate:g}: it must be a number above 0. "
             "Try 0.004"
         )
     if not 0 <= settings.decay < 1:
-        raise ConfigError(
+        raise InvalidValueError(
             f"cannot use a dynamic decay of {settings.decay:g}: it must be at least 0 and below 1. "
             "Try 0.005"
         )
     if settings.segment < 1:
-        raise ConfigError(
+        raise InvalidValueError(
             f"cannot use dynamic segments of {settings.segment}: they have a token at least. Try 20"
         )
 

@@ -859,8 +859,8 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     ),
     "dynamic rate of zero": (
         lambda p: evaluating(p, "--dynamic", "--dynamic-rate", 0),
-        78,
-        "a dynamic rate of 0: it must be above 0",
+        2,
+        "a dynamic rate of 0: it must be a number above 0",
     ),
     "protocol of a short text": (
         lambda p: evaluating(p, "--protocol", "torch-rnn"),

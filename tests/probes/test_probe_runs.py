@@ -241,7 +241,7 @@ def test_no_run_is_refused() -> None:
 
 def test_every_module_of_a_probe_is_registered_under_its_name() -> None:
     infrastructure = {*("base", "batch", "order_reach", "places", "rare_words", "report", "runner")}
-    infrastructure |= {"true_context", "unit_sums", "windows"}
+    infrastructure |= {"dry_run", "estimates", "plan", "true_context", "unit_sums", "windows"}
     modules = {path.stem for path in Path(charlm.probes.__path__[0]).glob("[!_]*.py")}
     assert {name.replace("_", "-") for name in modules - infrastructure} == set(PROBES)
 

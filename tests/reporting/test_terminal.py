@@ -282,7 +282,13 @@ def test_probe_output_is_wrapped_and_counts_one_character(
 
 
 def test_inspection_prints_bits_and_features(capsys: pytest.CaptureFixture[str]) -> None:
-    print_inspection(inspection_report())
+    report = inspection_report()
+    print_inspection(report)  # the sign is another on the test split: the unit does not follow
+    assert len(capsys.readouterr().out.splitlines()) == 1
+    assert report.survey
+    unit = msgspec.structs.replace(report.survey.feature_units[0], selection_correlation=-0.9)
+    survey = msgspec.structs.replace(report.survey, feature_units=[unit])
+    print_inspection(msgspec.structs.replace(report, survey=survey))
     first, feature = capsys.readouterr().out.splitlines()
     assert first == "3.7500 bits/character on 16 characters: the beginning of book.txt "
     assert feature == "bracket depth      layer 2, unit 3      correlation -0.80"
