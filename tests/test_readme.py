@@ -38,6 +38,7 @@ def shrink(line: str) -> str:
     line = re.sub(r"--epochs \S+", "--epochs 0.2", line)
     line = re.sub(r"--max-steps \S+", "--max-steps 3", line)
     line = re.sub(r"--trials \S+", "--trials 2", line)
+    line = re.sub(r"--cells (lstm,gru|gru,lstm),mingru", "--cells lstm,mingru", line)
     line = re.sub(r" --seeds \S+", "", line)
     line = re.sub(r"--distances \S+", "--distances 1,2", line)
     if "compare-cells runs/" in line:
@@ -47,7 +48,7 @@ def shrink(line: str) -> str:
     line = re.sub(r"^charlm train (?=--run|--cell)", "charlm train long.txt ", line)
     line = line.replace("compare-cells --dry-run", "compare-cells book.txt --dry-run")
     if "compare-cells" in line or "tasks compare" in line:
-        line += " --seeds 1"
+        line += " --seeds 1" + " --cells gru" * line.startswith("charlm tasks")
     if line.startswith("charlm probe"):
         line += " --max-chars 2000"
     elif re.match("charlm tasks (train|compare)", line):
