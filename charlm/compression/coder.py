@@ -156,7 +156,7 @@ class TokenDecoder:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether nothing is left but what a complete code may leave."""
+        """Return whether nothing is left but what a complete code may leave."""
         return self.coder.maybe_exhausted()
 
     def _decode(self, model: Any) -> int:

@@ -252,5 +252,5 @@ class Utf8Decoder:
 
     @property
     def bytes_advice(self) -> str:
-        """Where any bytes can be read: an option of training, which other commands lack."""
+        """Advice for a file of any bytes; only training has an option for it."""
         return "--vocab bytes" if self.is_new else "a run trained with --vocab bytes"

@@ -35,7 +35,7 @@ class Batch(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """How a program reads a text."""
+    """Streams and windows in which a program reads a text."""
 
     streams: int
     window: int | None  # tokens; None: the whole stream
