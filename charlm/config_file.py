@@ -18,7 +18,7 @@ from charlm.errors import ConfigError, DataError, InputNotFoundError
 from charlm.presets import PRESETS, get_preset
 from charlm.results.run import RunRecord
 from charlm.settings.expected import describe_expected
-from charlm.storage.json_files import decode_json, read_bytes
+from charlm.storage.json_files import read_json
 
 MAX_BYTES = 1_000_000  # of a file: a longer one is not meant
 
@@ -163,7 +163,7 @@ def read_run_settings(path: Path) -> dict[str, Any]:
             f"cannot read settings from {path}: it is not a run. Try a TOML file, or a directory "
             "made by charlm train"
         )
-    return run_settings(decode_json(read_bytes(file), RunRecord, file))
+    return run_settings(read_json(file, RunRecord))
 
 
 def run_settings(record: RunRecord) -> dict[str, Any]:
@@ -198,7 +198,7 @@ def read_initial_run(path: Path) -> InitialRun:
     """
     if path.is_dir():
         file = path / "run.json"
-        initial = decode_json(read_bytes(file), RunRecord, file).initial_weights
+        initial = read_json(file, RunRecord).initial_weights
         return InitialRun(initial.run, initial.weights_sha256) if initial else InitialRun()
     settings = read_config_file(path)
     name = settings.values.get("init_from", "")

@@ -13,7 +13,7 @@ from charlm.execution.executor import Execution, ExecutorKind, make_executor
 from charlm.progress import NoProgress, Progress
 from charlm.results.comparison import ComparisonKind, ComparisonMarker
 from charlm.storage import files
-from charlm.storage.json_files import decode_json, encode_json, read_bytes
+from charlm.storage.json_files import encode_json, read_json
 from charlm.storage.lock import exclusive_lock
 
 MARKER = "comparison.json"
@@ -36,7 +36,7 @@ def check_comparison_dir(directory: Path, kind: ComparisonKind) -> None:
     """
     marker = directory / MARKER
     if marker.exists():
-        other = decode_json(read_bytes(marker), ComparisonMarker, marker).kind
+        other = read_json(marker, ComparisonMarker).kind
         if other != kind:
             raise OutputExistsError(
                 f"cannot write {directory}: it has a comparison of another kind, {other}. "

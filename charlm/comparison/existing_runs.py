@@ -21,7 +21,8 @@ from charlm.results.comparison import ComparisonReport
 from charlm.results.comparison_plan import Matching, Quantity, QuantityRange
 from charlm.runs.run import Run, is_run
 from charlm.settings.values import Setting
-from charlm.storage.json_files import decode_json, read_bytes
+from charlm.storage.json_files import decode_json
+from charlm.storage.reading import read_regular_file
 
 # Quantity that runs may have in common -> its value for a run.
 COMPARABLE_QUANTITIES: dict[Quantity, Callable[[PlannedRun, Run], int]] = {
@@ -94,7 +95,7 @@ def _load_comparison_report(directory: Path) -> ComparisonReport:
             f"cannot compare {directory}: it is not finished. Try the command that began it, "
             "which continues it, or name its runs"
         )
-    data = read_bytes(path)
+    data = read_regular_file(path)
     if decode_json(data, ReportHeader, path).kind != "text":
         raise ConfigError(
             f"cannot compare {directory}: it is no comparison that has trained runs on a text. "

@@ -19,7 +19,8 @@ from charlm.results.timing import TimingReport
 from charlm.results.verdicts import JudgedQuantity
 from charlm.runs.listing import FormatHeader
 from charlm.runs.metrics import load_validation_curve
-from charlm.storage.json_files import decode_json, read_bytes
+from charlm.storage.json_files import decode_json, read_json
+from charlm.storage.reading import read_regular_file
 
 COMMANDS: dict[ComparisonKind, str] = {  # that made a comparison
     "text": "charlm compare-cells",
@@ -51,7 +52,7 @@ def load_comparison(directory: str | Path) -> ComparisonResult | TaskComparisonR
             f"cannot read {path}: the comparison is not finished. Try the {COMMANDS[kind]} that "
             "began it again: it continues"
         )
-    data = read_bytes(file)
+    data = read_regular_file(file)
     number = decode_json(data, FormatHeader, file).format
     if number != FORMAT_VERSION:
         raise DataError(
@@ -59,7 +60,7 @@ def load_comparison(directory: str | Path) -> ComparisonResult | TaskComparisonR
             f"{FORMAT_VERSION}. Compare again"
         )
     timing_file = path / "timing.json"
-    timing = decode_json(read_bytes(timing_file), TimingReport, timing_file)
+    timing = read_json(timing_file, TimingReport)
     if kind == "task":
         task_report = decode_json(data, TaskReport, file)
         _check(path, _task_problem(task_report))
@@ -75,7 +76,7 @@ def _read_kind(path: Path) -> ComparisonKind:
     """Return the kind of a comparison, according to its marker."""
     marker = path / MARKER
     if marker.exists():
-        return decode_json(read_bytes(marker), ComparisonMarker, marker).kind
+        return read_json(marker, ComparisonMarker).kind
     if not path.is_dir():
         problem = "it is a file" if path.exists() else "there is no such directory"
     elif (path / "run.json").exists():

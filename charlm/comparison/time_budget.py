@@ -24,7 +24,7 @@ from charlm.execution.executor import Execution, LocalExecutor
 from charlm.results.comparison_plan import PlannedBudget
 from charlm.settings.values import DECAY_FRACTION, parse_branches
 from charlm.storage import files
-from charlm.storage.json_files import decode_json, encode_json, read_bytes
+from charlm.storage.json_files import encode_json, read_json
 
 BRACKET_RUNS = len(BRACKET_FACTORS) * float(Fraction(BRACKET_BRANCH))  # of a cell, in whole runs
 SPARE = 0.1  # of the time, for what is not planned: text, baselines, statistics, idle cores
@@ -75,7 +75,7 @@ def characters_in_minutes(
 
 
 def _read(path: Path) -> PlannedBudget | None:
-    return decode_json(read_bytes(path), PlannedBudget, path) if path.exists() else None
+    return read_json(path, PlannedBudget) if path.exists() else None
 
 
 def affordable_characters(

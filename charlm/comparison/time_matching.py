@@ -36,7 +36,7 @@ from charlm.recipes import apply_recipe
 from charlm.results.comparison_plan import TimedSize, TimingConditions
 from charlm.settings.values import Setting
 from charlm.storage import files
-from charlm.storage.json_files import decode_json, encode_json, read_bytes
+from charlm.storage.json_files import encode_json, read_json
 from charlm.training.budget import iter_step_times
 
 
@@ -91,7 +91,7 @@ def match_step_time(
         writes: Whether measured sizes may be written there.
     """
     path = directory / TIMED_SIZES_FILE
-    cached = decode_json(read_bytes(path), list[TimedSize], path) if path.exists() else []
+    cached = read_json(path, list[TimedSize]) if path.exists() else []
     lstm = _with_recipe(budget_config(settings, vocabulary_size)(parameters), parameters)
 
     def measure(config: Config, pairs: int) -> float:

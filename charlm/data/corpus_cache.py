@@ -15,7 +15,7 @@ from charlm.results.corpora import (
     TextCheck,
 )
 from charlm.storage import files
-from charlm.storage.json_files import decode_json, encode_json, read_bytes
+from charlm.storage.json_files import encode_json, read_json
 
 RECORD = "corpus.json"
 
@@ -44,7 +44,7 @@ def load_stored(name: str) -> StoredCorpus | None:
         DataError: Its record is damaged.
     """
     path = corpus_directory(name) / RECORD
-    return decode_json(read_bytes(path), StoredCorpus, path) if path.exists() else None
+    return read_json(path, StoredCorpus) if path.exists() else None
 
 
 def corpus_files(name: str) -> list[CorpusFile]:

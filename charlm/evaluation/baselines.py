@@ -36,7 +36,7 @@ from charlm.evaluation.ngram_baseline import (
 from charlm.registry import unknown_name_error
 from charlm.results.baselines import BaselineCache, BaselineDetails, BaselineKind, BaselineResult
 from charlm.storage import files
-from charlm.storage.json_files import decode_json, encode_json, read_bytes
+from charlm.storage.json_files import encode_json, read_json
 
 MAX_COMPRESSION_WINDOW = 1 << 27  # bytes of history for xz and zstd: 1.4 GB of memory
 GZIP_WINDOW = 1 << 15  # bytes
@@ -126,7 +126,7 @@ def measure_baselines(
     path = directory and directory / f"baselines-{_cache_key(corpus)[:8]}.json"
     results: dict[_Key, BaselineResult] = {}
     if path and path.exists():
-        cached = decode_json(read_bytes(path), BaselineCache, path).results
+        cached = read_json(path, BaselineCache).results
         results = {_key(result): result for result in cached if result.bits_per_byte is not None}
     for key, (kind, measure) in measures.items():
         if key in results:

@@ -16,7 +16,7 @@ from charlm.results.probes import ProbeMarker, ProbeRequest
 from charlm.runs.checkpoint import CheckpointName
 from charlm.runs.creation import check_not_existing
 from charlm.runs.run import Run, open_run
-from charlm.storage.json_files import decode_json, read_bytes
+from charlm.storage.json_files import read_json
 
 MARKER_FILE = "probes.json"
 
@@ -72,7 +72,7 @@ class ProbePlan(NamedTuple):
         if not path.exists():
             check_not_existing(self.directory)
             return False
-        if decode_json(read_bytes(path), ProbeMarker, path) != self.marker:
+        if read_json(path, ProbeMarker) != self.marker:
             raise OutputExistsError(
                 f"cannot write to {self.directory}: it has results of other settings or runs. "
                 "Choose another --out"

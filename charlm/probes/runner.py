@@ -39,9 +39,11 @@ from charlm.results.probes import (
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.run import Run
 from charlm.storage import files
-from charlm.storage.json_files import decode_json, encode_json, read_bytes
+from charlm.storage.json_files import encode_json, read_json
+from charlm.storage.reading import read_regular_file
 
 WHOLE = 1000  # steps of the progress of a run
+ARTIFACT_BYTES = 2**31  # limit of the numbers that a probe keeps for figures
 
 
 def select_probes(names: Sequence[str], full: bool = False) -> list[Probe]:
@@ -186,19 +188,21 @@ def is_cached(directory: Path, name: str, key: ProbeCacheKey) -> bool:
         answer = read_answer(directory, name)
     except DataError:  # written by another version
         return False
-    digest = hashlib.sha256(read_bytes(tensors)).hexdigest()
+    digest = hashlib.sha256(read_regular_file(tensors, ARTIFACT_BYTES)).hexdigest()
     return answer.cache_key == key and answer.artifacts_sha256 == digest
 
 
 def read_answer(directory: Path, name: str) -> ProbeAnswer:
     """Read the cached result of a probe."""
     path = directory / f"{name}.json"
-    return decode_json(read_bytes(path), ProbeAnswer, path)
+    return read_json(path, ProbeAnswer)
 
 
 def read_artifacts(directory: Path, name: str) -> Artifacts:
     """Read the cached artifacts of a probe; those of one that does not apply are empty."""
-    return safetensors.torch.load(read_bytes(directory / f"{name}.safetensors"))
+    return safetensors.torch.load(
+        read_regular_file(directory / f"{name}.safetensors", ARTIFACT_BYTES)
+    )
 
 
 def text_span(corpus: Corpus, request: ProbeRequest) -> tuple[int, int]:

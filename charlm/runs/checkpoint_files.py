@@ -6,7 +6,8 @@ from typing import NamedTuple
 from charlm.errors import DataError
 from charlm.results.training import FileDigest, Manifest, TrainingProgress
 from charlm.storage import files
-from charlm.storage.json_files import decode_json, read_bytes
+from charlm.storage.json_files import decode_json
+from charlm.storage.reading import RECORD_BYTES, read_regular_file
 
 BEFORE_DECAY = "before-decay"  # directory of the state that a longer budget goes on from
 TRAINING_FILE = "training.safetensors"  # removed once a run has finished, unless it keeps all
@@ -43,7 +44,7 @@ def read_checkpoint_files(
         DataError: A file is missing or damaged.
     """
     manifest_path = path / "manifest.json"
-    data = read_bytes(manifest_path)
+    data = read_regular_file(manifest_path)
     manifest = decode_json(data, Manifest, manifest_path)
     if data != manifest.canonical_bytes() or path.name != f"step-{manifest.step:08d}":
         raise DataError(f"{manifest_path} is damaged")
@@ -55,7 +56,7 @@ def read_checkpoint_files(
         del kept[TRAINING_FILE]
     for directory, digests in ((run_directory, manifest.run), (path, kept)):
         for name, expected in digests.items():
-            contents[name] = read_bytes(directory / name)
+            contents[name] = read_regular_file(directory / name, max(expected.size, RECORD_BYTES))
             actual = FileDigest.of(contents[name])
             if actual != expected:
                 raise DataError(

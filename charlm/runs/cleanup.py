@@ -22,7 +22,7 @@ from charlm.runs.checkpoint_files import (
 )
 from charlm.runs.listing import check_directory, read_format, read_report
 from charlm.storage import files
-from charlm.storage.json_files import decode_json, read_bytes
+from charlm.storage.json_files import read_json
 from charlm.storage.lock import LOCK_FILE, exclusive_lock, is_lock_file, is_locked, unused
 
 RUN_MARKER, COMPARISON_MARKER, PROBES_MARKER = "run.json", "comparison.json", "probes.json"
@@ -148,7 +148,7 @@ def _orphaned_probes(comparison: Path) -> Iterator[Surplus]:
     """Yield the probe results of a comparison whose runs are gone."""
     marker = comparison / COMPARISON_MARKER
     try:
-        kind = decode_json(read_bytes(marker), ComparisonMarker, marker).kind
+        kind = read_json(marker, ComparisonMarker).kind
     except DataError:
         return
     if kind == "text":  # the runs of other comparisons are elsewhere

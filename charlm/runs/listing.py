@@ -17,7 +17,7 @@ from charlm.results.text import CorpusRecord
 from charlm.results.training import TrainingProgress
 from charlm.runs.checkpoint_files import list_checkpoints
 from charlm.storage import files
-from charlm.storage.json_files import decode_json, read_bytes
+from charlm.storage.json_files import read_json
 from charlm.storage.lock import is_locked
 
 DIGITS = re.compile(r"(\d+)")
@@ -88,7 +88,7 @@ def describe_run(path: Path) -> ListedRun:
     try:
         if (number := read_format(path)) == FORMAT_VERSION:
             file = path / "run.json"
-            record = decode_json(read_bytes(file), RunRecord, file)
+            record = read_json(file, RunRecord)
             outcome = read_outcome(path, record)
         else:
             outcome = Outcome("incompatible", problem=f"format {number}")
@@ -120,7 +120,7 @@ def read_format(path: Path) -> int:
         DataError: Its `run.json` is damaged.
     """
     file = path / "run.json"
-    return decode_json(read_bytes(file), FormatHeader, file).format
+    return read_json(file, FormatHeader).format
 
 
 def read_report(path: Path) -> RunReport | None:
@@ -130,7 +130,7 @@ def read_report(path: Path) -> RunReport | None:
         DataError: It is damaged.
     """
     file = path / "report.json"
-    return decode_json(read_bytes(file), RunReport, file) if file.exists() else None
+    return read_json(file, RunReport) if file.exists() else None
 
 
 def read_outcome(path: Path, record: RunRecord) -> Outcome:
@@ -154,11 +154,11 @@ def read_outcome(path: Path, record: RunRecord) -> Outcome:
     if checkpoints:
         step = max(checkpoints)
         file = checkpoints[step] / "progress.json"
-        bits = decode_json(read_bytes(file), TrainingProgress, file).best_bits
+        bits = read_json(file, TrainingProgress).best_bits
     kind: BitsKind | None = None if bits is None else "subsampled"
     file = path / "diverged.json"
     if file.exists():
-        reason = decode_json(read_bytes(file), Divergence, file).reason
+        reason = read_json(file, Divergence).reason
         return Outcome("diverged", bits, kind, reason, step)
     return Outcome("locked" if is_locked(path) else "unfinished", bits, kind, "", step)
 

@@ -31,7 +31,8 @@ from charlm.runs.checkpoint_files import BEFORE_DECAY, list_checkpoints, remove_
 from charlm.runs.listing import FormatHeader
 from charlm.runs.restore import load_model
 from charlm.storage import files
-from charlm.storage.json_files import decode_json, encode_json, read_bytes
+from charlm.storage.json_files import decode_json, encode_json, read_json
+from charlm.storage.reading import read_regular_file
 
 logger = logging.getLogger("charlm")
 
@@ -69,14 +70,17 @@ class Run:
                 f"cannot open {path}: it is not a run, since it has no run.json. "
                 "Try a directory made by charlm train"
             )
-        data = read_bytes(record_path)
+        data = read_regular_file(record_path)
         header = decode_json(data, FormatHeader, record_path)
         if header.format != FORMAT_VERSION:
             raise ConfigError(
                 f"cannot open {path}: it has format {header.format}, this charlm reads format "
                 f"{FORMAT_VERSION}. Train it again"
             )
-        self.metadata = {"run.json": data, "vocabulary.json": read_bytes(path / "vocabulary.json")}
+        self.metadata = {
+            "run.json": data,
+            "vocabulary.json": read_regular_file(path / "vocabulary.json"),
+        }
         self.record = decode_json(data, RunRecord, record_path)
         self.vocabulary = decode_json(
             self.metadata["vocabulary.json"], Vocabulary, path / "vocabulary.json"
@@ -112,7 +116,7 @@ class Run:
     def report(self) -> RunReport | None:
         """Final report; None while the run is not finished."""
         path = self.path / "report.json"
-        return decode_json(read_bytes(path), RunReport, path) if path.exists() else None
+        return read_json(path, RunReport) if path.exists() else None
 
     def write_report(self, report: RunReport) -> None:
         """Write the final report, which marks the run as finished."""

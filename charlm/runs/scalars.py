@@ -13,7 +13,7 @@ from charlm.results.run import RunRecord
 from charlm.results.training import BranchMetrics, Metrics, StepMetrics, ValidationMetrics
 from charlm.runs.listing import find_runs, natural_order, read_format
 from charlm.runs.metrics import iter_events, iter_metrics
-from charlm.storage.json_files import decode_json, read_bytes
+from charlm.storage.json_files import read_json
 
 # Name of each number of the metrics, in the groups that TensorBoard shows.
 STEP_TAGS = {
@@ -70,7 +70,7 @@ def load_run_scalars(path: Path, name: str) -> RunScalars:
             f"{FORMAT_VERSION}. Train it again"
         )
     file = path / "run.json"
-    record = decode_json(read_bytes(file), RunRecord, file)
+    record = read_json(file, RunRecord)
     try:
         events = list(iter_events(path))
         times = {event.step: event.time for event in events}

@@ -6,20 +6,19 @@ from typing import Any, TypeVar
 import msgspec
 
 from charlm.errors import DataError
+from charlm.storage.reading import RECORD_BYTES, read_regular_file
 
 T = TypeVar("T")
 
 
-def read_bytes(path: Path) -> bytes:
-    """Return the content of a file.
+def read_json(path: Path, kind: type[T], limit: int = RECORD_BYTES) -> T:
+    """Return the content of a JSON file as a value of this type.
 
     Raises:
-        DataError: It cannot be read.
+        DataError: It is missing, too large, no regular file, no JSON, or not of this type.
+        StorageError: It cannot be read now.
     """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    return decode_json(read_regular_file(path, limit), kind, path)
 
 
 def decode_json(data: bytes, kind: type[T], path: Path) -> T:
@@ -30,7 +29,7 @@ def decode_json(data: bytes, kind: type[T], path: Path) -> T:
     """
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(
             f"cannot read {path.parent}: {path.name} is damaged: {error}. Try a copy of it"
         ) from error

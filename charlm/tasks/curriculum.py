@@ -34,7 +34,7 @@ from charlm.results.tasks import (
 from charlm.runs.creation import check_not_existing
 from charlm.storage import files
 from charlm.storage.append_only_log import AppendOnlyLog
-from charlm.storage.json_files import decode_json, encode_json, read_bytes
+from charlm.storage.json_files import encode_json, read_json
 from charlm.storage.lock import exclusive_lock
 from charlm.tasks.base import TASKS, Task, batch_generator
 from charlm.tasks.scoring import (
@@ -256,7 +256,7 @@ def initialize_curriculum_dir(path: Path, task: str, config: Config) -> None:
     )
     record_path = path / "curriculum.json"
     if record_path.exists():
-        existing = decode_json(read_bytes(record_path), CurriculumRecord, record_path)
+        existing = read_json(record_path, CurriculumRecord)
         if fingerprint_fields(existing) != fingerprint_fields(record):
             raise ConfigError(
                 f"cannot continue {path}: it is a curriculum with other settings. "
@@ -280,7 +280,7 @@ def load_level_results(path: Path, lengths: Sequence[int]) -> list[LevelResult]:
         level_path = path / f"length-{length}.json"
         if not level_path.exists() or (levels and not levels[-1].is_solved):
             break
-        levels.append(decode_json(read_bytes(level_path), LevelResult, level_path))
+        levels.append(read_json(level_path, LevelResult))
     return levels
 
 
