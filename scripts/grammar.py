@@ -18,7 +18,7 @@ from charlm.errors import CharlmError
 from charlm.evaluation.agreement_gap import measure_agreement_gap
 from charlm.results.text import AgreementRecord
 from charlm.runs.run import load_run
-from charlm.storage.json_files import decode_json, read_bytes
+from charlm.storage.json_files import read_json
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def main() -> None:
             del result["grammar"]
         else:
             path = arguments.corpus.with_suffix(".json")
-            record = decode_json(read_bytes(path), AgreementRecord, path)
+            record = read_json(path, AgreementRecord)
             result = msgspec.to_builtins(measure_agreement_gap(load_run(arguments.run), record))
     except CharlmError as error:
         raise SystemExit(str(error)) from error
