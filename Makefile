@@ -7,7 +7,7 @@ READY = $(VENV)/.ready
 export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := check
-.PHONY: setup compare stability recipes test test-fast check lint types reference docs tutorial site fix golden bench race memory coverage faults kills dist pythons
+.PHONY: setup compare stability recipes test test-fast check lint types reference docs tutorial site fix golden bench race memory coverage faults dist pythons
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -83,11 +83,8 @@ memory: $(READY)  ## how far cells reach: curricula of adding and copy, see docs
 coverage: $(READY)  ## how often intervals hold the truth: simulation, minutes
 	$(BIN)/python scripts/coverage.py
 
-faults: $(READY)  ## flip every bit of every byte of a checkpoint: minutes
-	CHARLM_FLIP_EVERY=1 $(BIN)/python -m pytest tests/runs/test_checkpoint.py -k flipped
-
-kills: $(READY)  ## kill workers and comparisons at random, two hundred times: minutes
-	CHARLM_KILLS=200 $(BIN)/python -m pytest tests/execution/test_kills.py
+faults: $(READY)  ## inject every fault and record docs/reference/reliability/faults.json: 40 minutes
+	$(BIN)/python scripts/run_faults.py
 
 dist: $(READY)  ## dist/: the wheel and the source distribution that it is built from
 	$(BIN)/python -m build --no-isolation --outdir dist

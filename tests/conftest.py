@@ -27,6 +27,8 @@ from charlm.results.run import Environment, RunRecord
 from charlm.runs.creation import create_run
 from charlm.runs.run import Run
 
+sys.path.append(str(Path(__file__).parent.parent / "scripts"))  # the package `faults`
+
 torch.set_num_threads(1)
 
 WORDS = ["the", "a", "cat", "dog", "sees", "hears", "old", "new", "house", "tree", "and", "or"]

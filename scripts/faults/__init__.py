@@ -1,0 +1,10 @@
+"""Fault injection: one module per hazard, each with `run(scale) -> Hazard`."""
+
+# Each is a module of this package. `make faults` runs all of them, in this order.
+HAZARDS = (
+    "kills",
+    "torn_writes",
+    "power_cuts",
+    "disk_errors",
+    "damage",
+)
