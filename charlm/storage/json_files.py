@@ -77,4 +77,6 @@ def read_sealed_json(path: Path, kind: type[T], limit: int = RECORD_BYTES) -> T:
 
 
 def _damaged(path: Path, cause: str) -> DataError:
-    return DataError(f"cannot read {path.parent}: {path.name} is damaged: {cause}. Try a copy of it")
+    return DataError(
+        f"cannot read {path.parent}: {path.name} is damaged: {cause}. Try a copy of it"
+    )
