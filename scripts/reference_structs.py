@@ -21,6 +21,7 @@ from reference_catalog import StructClass
 
 from charlm import results
 from charlm.config import Config
+from charlm.results.values import LARGEST_INTEGER
 
 # Keys that mean the same in every file, and are no options.
 COMMON = {
@@ -200,7 +201,11 @@ def json_type(value: schema.Type) -> str:
 def number_range(value: schema.IntType | schema.FloatType) -> str:
     """Return the range that a number must lie in, or nothing."""
     limits = ((value.ge, "≥"), (value.gt, ">"), (value.le, "≤"), (value.lt, "<"))
-    stated = [f"{sign} {limit:,}" for limit, sign in limits if limit is not None]
+    stated = [
+        f"{sign} {limit:,}"
+        for limit, sign in limits
+        if limit is not None and abs(limit) < LARGEST_INTEGER  # what a file can hold at all
+    ]
     return f" ({', '.join(stated)})" if stated else ""
 
 

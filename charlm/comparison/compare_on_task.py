@@ -3,13 +3,12 @@
 from collections.abc import Callable
 
 from charlm.comparison.directory import initialize_comparison_dir
+from charlm.comparison.report import write_reports
 from charlm.comparison.task_plan import TaskComparisonRequest, plan_task_comparison
 from charlm.comparison.task_report import build_task_report, build_task_timing
 from charlm.execution.executor import Execution, run_jobs
 from charlm.progress import ignore
 from charlm.results.tasks import TaskComparisonOverview, TaskComparisonResult
-from charlm.storage import files
-from charlm.storage.json_files import encode_json
 
 
 def compare_on_task(
@@ -47,6 +46,5 @@ def compare_on_task(
     result = TaskComparisonResult(
         report=build_task_report(plan), timing=build_task_timing(plan, command)
     )
-    files.write_atomic(directory / "report.json", encode_json(result.report))
-    files.write_atomic(directory / "timing.json", encode_json(result.timing))
+    write_reports(directory, result)
     return result

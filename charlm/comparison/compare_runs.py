@@ -14,8 +14,8 @@ from charlm.comparison.existing_runs import (
     differing_settings,
     existing_entries,
     group_by_config,
-    load_runs,
 )
+from charlm.comparison.loaded_runs import load_runs
 from charlm.comparison.memory import MemoryReport, judge_memory, measure_memory, no_memory
 from charlm.comparison.outcomes import load_outcomes
 from charlm.comparison.report import (

@@ -16,8 +16,10 @@ from charlm.models.cost import count_parameters_and_state, flops_per_character
 from charlm.results.jobs import JobProgress
 from charlm.results.tasks import CurriculumRecord, TaskValidation
 from charlm.settings.values import Setting
+from charlm.storage.json_files import decode_json
+from charlm.storage.reading import read_regular_file
 from charlm.tasks.base import TASKS
-from charlm.tasks.curriculum import fingerprint_fields, is_finished, load_level_results
+from charlm.tasks.curriculum_files import fingerprint_fields, is_finished, load_level_results
 from charlm.tasks.settings import resolve_task_settings
 
 CURRICULA = "curricula"  # subdirectory of a comparison
@@ -65,10 +67,16 @@ class PlannedCurriculum:
 
 
 def last_validation(log: Path) -> TaskValidation | None:
-    """Return the last validation of a log, whose last line may be incomplete."""
-    lines = log.read_bytes().splitlines(keepends=True) if log.exists() else []
-    complete = [line for line in lines if line.endswith(b"\n")]
-    return msgspec.json.decode(complete[-1], type=TaskValidation) if complete else None
+    """Return the last validation of a log, whose last line may be incomplete.
+
+    Raises:
+        DataError: It is damaged.
+    """
+    if not log.exists():
+        return None
+    complete = read_regular_file(log).splitlines(keepends=True)
+    complete = [line for line in complete if line.endswith(b"\n")]
+    return decode_json(complete[-1], TaskValidation, log) if complete else None
 
 
 def is_done(curriculum: PlannedCurriculum) -> bool:

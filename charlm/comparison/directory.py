@@ -1,13 +1,14 @@
 """Comparison directory: its marker file, lock, saved standard input, and the execution of jobs."""
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from charlm.config import FORMAT_VERSION
-from charlm.data.sources import CHUNK_BYTES
-from charlm.errors import OutputExistsError
+from charlm.data.stored_ids import CHUNK_BYTES
+from charlm.errors import DataError, OutputExistsError, StorageError
 from charlm.execution.device import available_cores, select_device
 from charlm.execution.executor import Execution, ExecutorKind, make_executor
 from charlm.progress import NoProgress, Progress
@@ -17,6 +18,8 @@ from charlm.storage.json_files import encode_json, read_json
 from charlm.storage.lock import exclusive_lock
 
 MARKER = "comparison.json"
+REPORT_FILE = "report.json"
+TIMING_FILE = "timing.json"
 STDIN_FILE = "stdin.txt"
 TIMED_SIZES_FILE = "time_matching.json"
 BUDGET_FILE = "budget.json"
@@ -48,6 +51,31 @@ def check_comparison_dir(directory: Path, kind: ComparisonKind) -> None:
         )
     elif directory.exists() and not directory.is_dir():
         raise OutputExistsError(f"cannot write {directory}: it is a file. Try another --out")
+
+
+def check_no_links(directory: Path) -> None:
+    """Check that nothing in a comparison is a link, down to its runs and their files.
+
+    A comparison may come from a stranger. Then a link would let it write anywhere.
+
+    Raises:
+        DataError: Something is a link.
+        StorageError: A directory cannot be read.
+    """
+    for parent, folders, names in os.walk(directory, onerror=_raise_unreadable):
+        for name in (*folders, *names):
+            path = Path(parent, name)
+            if path.is_symlink():
+                raise DataError(
+                    f"cannot use {directory}: {path.relative_to(directory)} is a link. "
+                    "Try a copy with real files"
+                )
+
+
+def _raise_unreadable(error: OSError) -> None:
+    raise StorageError(
+        f"cannot read {error.filename}: {error.strerror}. Check its permissions"
+    ) from error
 
 
 def initialize_comparison_dir(directory: Path, kind: ComparisonKind) -> None:
@@ -97,6 +125,7 @@ def open_comparison(
 
     Raises:
         OutputExistsError: The directory has something else.
+        DataError: Something in it is a link.
         LockedError: Another process is writing there.
         ClusterError: The cluster does not answer.
     """
@@ -107,6 +136,7 @@ def open_comparison(
         shares_device = local_device == "cpu" or kind == "text"
         jobs = available_cores() if shares_device else 1
     job_device = local_device if is_local else device
+    check_no_links(out)
     with (
         exclusive_lock(out),
         make_executor(executor, ray_address, job_device, jobs, out) as engine,

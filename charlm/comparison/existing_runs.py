@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
@@ -15,14 +14,12 @@ from charlm.comparison.entries import (
     shared_settings,
 )
 from charlm.config import option_metadata, to_argv
+from charlm.console import path_word
 from charlm.errors import ConfigError
 from charlm.models.cost import flops_per_character
-from charlm.results.comparison import ComparisonReport
 from charlm.results.comparison_plan import Matching, Quantity, QuantityRange
-from charlm.runs.run import Run, is_run
+from charlm.runs.run import Run
 from charlm.settings.values import Setting
-from charlm.storage.json_files import decode_json
-from charlm.storage.reading import read_regular_file
 
 # Quantity that runs may have in common -> its value for a run.
 COMPARABLE_QUANTITIES: dict[Quantity, Callable[[PlannedRun, Run], int]] = {
@@ -36,81 +33,13 @@ COMPARABLE_QUANTITIES: dict[Quantity, Callable[[PlannedRun, Run], int]] = {
 }
 
 
-class ReportHeader(msgspec.Struct, frozen=True):
-    """The field of a report.json that determines its other fields."""
-
-    kind: str = ""
-
-
-class LoadedRuns(NamedTuple):
-    """Runs, and the first run of the default reference.
-
-    Attributes:
-        runs: All runs.
-        reference: The first run of the default reference.
-        tuned: Directory of a run -> settings that were tuned for each seed by itself.
-    """
-
-    runs: list[Run]
-    reference: Run
-    tuned: Mapping[Path, Collection[str]]
-
-
-def load_runs(directories: Sequence[str | Path]) -> LoadedRuns:
-    """Load runs from directories.
-
-    The directory of a comparison expands to the runs of cells in its report. The default reference
-    is that of the first comparison if it is named first, else the first run.
-    """
-    runs: list[Run] = []
-    reference: Run | None = None
-    tuned: dict[Path, Collection[str]] = {}
-    for directory in map(Path, directories):
-        if is_run(directory):
-            run = Run(directory)
-            runs.append(run)
-            reference = reference or run
-            continue
-        report = _load_comparison_report(directory)
-        rows = {
-            row.name: [Run(directory / "runs" / name) for name in row.runs]
-            for row in report.rows
-            if row.role == "cell"
-        }
-        searched = report.tuning.search.space if report.tuning else ()
-        for run in (run for row_runs in rows.values() for run in row_runs):
-            runs.append(run)
-            tuned[run.path] = searched
-        reference = reference or rows[report.statistics.reference][0]
-    if reference is None:
-        raise ConfigError("cannot compare: no run is given. Name at least one run")
-    return LoadedRuns(runs, reference, tuned)
-
-
-def _load_comparison_report(directory: Path) -> ComparisonReport:
-    """Read the report of a comparison that has trained its runs."""
-    path = directory / "report.json"
-    if not path.exists():
-        raise ConfigError(
-            f"cannot compare {directory}: it is not finished. Try the command that began it, "
-            "which continues it, or name its runs"
-        )
-    data = read_regular_file(path)
-    if decode_json(data, ReportHeader, path).kind != "text":
-        raise ConfigError(
-            f"cannot compare {directory}: it is no comparison that has trained runs on a text. "
-            "Try the directories of runs"
-        )
-    return decode_json(data, ComparisonReport, path)
-
-
 def check_comparable(runs: Sequence[Run]) -> None:
     """Raise ConfigError if runs have not ended, or their scores cannot be compared."""
     for run in runs:
         if not (run.report or run.diverged):
             raise ConfigError(
                 f"cannot compare {run.path}: it is not finished. "
-                f"Try charlm train --resume {run.path}"
+                f"Try charlm train --resume {path_word(run.path)}"
             )
         if run.report and not run.report.score:
             raise ConfigError(

@@ -16,11 +16,13 @@ from charlm.comparison.entries import Entry, PlannedRun, finished_runs
 from charlm.comparison.order_reach import judge_order_reach
 from charlm.comparison.paired_sample import PairedSample
 from charlm.comparison.verdicts import Judgement, judge
+from charlm.errors import DataError
 from charlm.evaluation.blocks import Numbers
 from charlm.execution.executor import Execution
 from charlm.probes.base import MEMORY_PROBES
 from charlm.probes.batch import probe_memory
-from charlm.probes.runner import read_answer, read_artifacts, run_name
+from charlm.probes.cache import read_answer, read_artifacts
+from charlm.probes.runner import run_name
 from charlm.results.probe_limits import NotApplicableReason
 from charlm.results.probes import NotApplicable, ProbesReport
 from charlm.results.text import UnitKind
@@ -163,6 +165,16 @@ def read_places(entries: Sequence[Entry], directory: Path, probe: str) -> Places
         reasons = [found for found in artifacts.values() if isinstance(found, NoPlaces)]
         return next((found for found in reasons if found.cause != "diverged"), reasons[0])
     first = measured[0]
+    for found in measured:
+        if any(
+            not np.array_equal(found[name], first[name])
+            or found["sums"].shape != first["sums"].shape
+            for name in ("lengths", "counts")
+        ):
+            raise DataError(
+                f"cannot read {directory}: the {probe} of two runs has other places. Try to remove "
+                "this directory, then the same command measures it again"
+            )
     nothing = np.full(first["sums"].shape, np.nan)
     return Places(
         lengths=first["lengths"].astype(np.int64),
@@ -188,7 +200,32 @@ def _artifacts(run: PlannedRun, directory: Path, probe: str) -> dict[str, Number
     outcome = read_answer(path, probe).outcome
     if isinstance(outcome, NotApplicable):
         return NoPlaces("not_applicable", outcome.reason)
-    return {name: tensor.numpy() for name, tensor in read_artifacts(path, probe).items()}
+    arrays = {name: tensor.numpy() for name, tensor in read_artifacts(path, probe).items()}
+    if not _are_places(arrays) or (probe == REPLACEMENT and BEYOND not in arrays["lengths"]):
+        raise DataError(
+            f"cannot read {path}: {probe}.safetensors has not the numbers of this probe. Try to "
+            "remove this directory, then the same command measures it again"
+        )
+    return arrays
+
+
+def _are_places(arrays: Mapping[str, Numbers]) -> bool:
+    """Return whether arrays are lengths (K,), and finite sums and counts (K, units) of them."""
+    if arrays.keys() != {"lengths", "sums", "counts"}:
+        return False
+    lengths, sums, counts = (arrays[name] for name in ("lengths", "sums", "counts"))
+    return bool(
+        lengths.ndim == 1
+        and lengths.size
+        and lengths.dtype == np.int64
+        and (np.diff(lengths, prepend=0) > 0).all()
+        and sums.shape == counts.shape == (lengths.size, sums.size // lengths.size)
+        and sums.size
+        and np.isfinite(sums).all()
+        and np.isfinite(counts).all()
+        and (counts >= 0).all()
+        and counts.any()
+    )
 
 
 def _judge(

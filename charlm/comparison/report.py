@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from charlm.comparison.directory import REPORT_FILE, TIMING_FILE
 from charlm.comparison.entries import Entry, shared_settings
 from charlm.comparison.environments import merge_environments
 from charlm.comparison.memory import MEMORY_MARGINS, MemoryReport
@@ -31,13 +32,14 @@ from charlm.results.comparison import (
 )
 from charlm.results.comparison_plan import Matching
 from charlm.results.probes import ProbesReport
+from charlm.results.tasks import TaskComparisonResult
 from charlm.results.text import TextNote, UnitKind
 from charlm.results.timing import TimingReport
 from charlm.results.tuning import TuningReport
 from charlm.runs.metrics import load_validation_curve
 from charlm.settings.values import Setting
 from charlm.storage import files
-from charlm.storage.json_files import encode_json
+from charlm.storage.json_files import seal_json
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,7 +202,7 @@ def build_result(
     )
 
 
-def write_reports(directory: Path, result: ComparisonResult) -> None:
-    """Write report.json and timing.json."""
-    files.write_atomic(directory / "report.json", encode_json(result.report))
-    files.write_atomic(directory / "timing.json", encode_json(result.timing))
+def write_reports(directory: Path, result: ComparisonResult | TaskComparisonResult) -> None:
+    """Write report.json and timing.json, each with its SHA-256."""
+    files.write_atomic(directory / REPORT_FILE, seal_json(result.report))
+    files.write_atomic(directory / TIMING_FILE, seal_json(result.timing))

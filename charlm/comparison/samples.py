@@ -8,10 +8,12 @@ from charlm.errors import DataError
 from charlm.evaluation.generation import iter_generated
 from charlm.runs.run import Run
 from charlm.storage import files
+from charlm.storage.reading import read_regular_file
 
 log = logging.getLogger("charlm")
 
 SAMPLE_LENGTH = 300  # tokens
+SAMPLE_BYTES = 4 * SAMPLE_LENGTH  # at most: as UTF-8
 SAMPLE_TEMPERATURE = 0.8
 
 
@@ -25,16 +27,18 @@ def sample_text(planned: PlannedRun, directory: Path) -> str | None:
     run = Run(planned.path)
     if run.report is None:
         return None
-    path = directory / f"{run.report.weights_sha256[:16]}.txt"
+    try:
+        weights = run.load_checkpoint("best")
+        if weights.sha256 != run.report.weights_sha256:
+            raise DataError(f"{run.path} has other weights than those that were scored")
+    except DataError as error:
+        log.warning("no sample of %s: %s", run.path.name, error)
+        return None
+    path = directory / f"{weights.sha256[:16]}.txt"
     if not path.exists():
-        try:
-            text = _generate(run, planned.config.cell)
-        except DataError as error:
-            log.warning("no sample of %s: %s", run.path.name, error)
-            return None
         files.make_directory(directory)
-        files.write_atomic(path, text)
-    return path.read_bytes().decode(errors="replace")
+        files.write_atomic(path, _generate(run, planned.config.cell))
+    return read_regular_file(path, SAMPLE_BYTES).decode(errors="replace")
 
 
 def _generate(run: Run, cell: str) -> bytes:

@@ -29,7 +29,7 @@ from charlm.results.comparison_plan import (
 )
 from charlm.results.jobs import JobProgress
 from charlm.storage import files
-from charlm.tasks.curriculum import load_level_results
+from charlm.tasks.curriculum_files import load_level_results
 from charlm.tasks.estimates import LevelTimings, estimate_curriculum_disk, measure_level
 
 Speeds = Mapping[str, Mapping[int, LevelTimings]]  # of each cell at each length

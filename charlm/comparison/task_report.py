@@ -28,7 +28,8 @@ from charlm.results.tasks import (
 from charlm.results.timing import CellTiming, TimingReport
 from charlm.results.verdicts import MAX_PAIRED_CELLS
 from charlm.tasks.base import Task
-from charlm.tasks.curriculum import EXTRAPOLATION_FACTORS, load_level_results
+from charlm.tasks.curriculum import EXTRAPOLATION_FACTORS
+from charlm.tasks.curriculum_files import load_level_results
 from charlm.tasks.scoring import (
     SOLVED_ACCURACY,
     SOLVED_RELATIVE_LOSS,

@@ -24,7 +24,7 @@ from charlm.execution.executor import Execution, LocalExecutor
 from charlm.results.comparison_plan import PlannedBudget
 from charlm.settings.values import DECAY_FRACTION, parse_branches
 from charlm.storage import files
-from charlm.storage.json_files import encode_json, read_json
+from charlm.storage.json_files import read_sealed_json, seal_json
 
 BRACKET_RUNS = len(BRACKET_FACTORS) * float(Fraction(BRACKET_BRANCH))  # of a cell, in whole runs
 SPARE = 0.1  # of the time, for what is not planned: text, baselines, statistics, idle cores
@@ -70,12 +70,12 @@ def characters_in_minutes(
         result = PlannedBudget(
             minutes=request.minutes, entries=sizes, seeds=request.seeds, characters=characters
         )
-        files.write_atomic(path, encode_json(result))
+        files.write_atomic(path, seal_json(result))
     return characters
 
 
 def _read(path: Path) -> PlannedBudget | None:
-    return read_json(path, PlannedBudget) if path.exists() else None
+    return read_sealed_json(path, PlannedBudget) if path.exists() else None
 
 
 def affordable_characters(

@@ -33,10 +33,10 @@ from charlm.models.char_lm import CharLM
 from charlm.models.cost import check_memory, estimate_training_memory
 from charlm.progress import ProgressCallback, ignore
 from charlm.recipes import apply_recipe
-from charlm.results.comparison_plan import TimedSize, TimingConditions
+from charlm.results.comparison_plan import TimedSize, TimedSizes, TimingConditions
 from charlm.settings.values import Setting
 from charlm.storage import files
-from charlm.storage.json_files import encode_json, read_json
+from charlm.storage.json_files import read_sealed_json, seal_json
 from charlm.training.budget import iter_step_times
 
 
@@ -91,7 +91,7 @@ def match_step_time(
         writes: Whether measured sizes may be written there.
     """
     path = directory / TIMED_SIZES_FILE
-    cached = read_json(path, list[TimedSize]) if path.exists() else []
+    cached = list(read_sealed_json(path, TimedSizes).sizes) if path.exists() else []
     lstm = _with_recipe(budget_config(settings, vocabulary_size)(parameters), parameters)
 
     def measure(config: Config, pairs: int) -> float:
@@ -111,7 +111,7 @@ def match_step_time(
             )
             cached.append(size)
             if writes:
-                files.write_atomic(path, encode_json(cached))
+                files.write_atomic(path, seal_json(TimedSizes(tuple(cached))))
         timed[cell] = size
     return BudgetMatch(
         measure="time",

@@ -26,6 +26,7 @@ import numpy as np
 
 from charlm import __version__
 from charlm.data.corpus import Corpus
+from charlm.errors import DataError
 from charlm.evaluation import ngram
 from charlm.evaluation.ngram_baseline import (
     measure_ngram,
@@ -36,7 +37,7 @@ from charlm.evaluation.ngram_baseline import (
 from charlm.registry import unknown_name_error
 from charlm.results.baselines import BaselineCache, BaselineDetails, BaselineKind, BaselineResult
 from charlm.storage import files
-from charlm.storage.json_files import encode_json, read_json
+from charlm.storage.json_files import read_sealed_json, seal_json
 
 MAX_COMPRESSION_WINDOW = 1 << 27  # bytes of history for xz and zstd: 1.4 GB of memory
 GZIP_WINDOW = 1 << 15  # bytes
@@ -119,15 +120,16 @@ def measure_baselines(
     for name, baseline in BASELINES.items():
         if name in wanted:
             measures[name, None] = baseline.kind, partial(baseline.measure, corpus)
-    if "n-gram" in wanted and (characters_read or math.inf) < len(corpus.split("train")):
+    if "n-gram" in wanted and (characters_read or math.inf) < len(corpus.stored_split("train")):
         train, details = read_training_ids(corpus, characters_read or 0)
         key = (READ_NGRAM, details.training_tokens)
         measures[key] = "static", partial(measure_ngram, corpus, train, details)
     path = directory and directory / f"baselines-{_cache_key(corpus)[:8]}.json"
     results: dict[_Key, BaselineResult] = {}
     if path and path.exists():
-        cached = read_json(path, BaselineCache).results
-        results = {_key(result): result for result in cached if result.bits_per_byte is not None}
+        results = {
+            _key(result): result for result in _read_cache(path) if result.bits_per_byte is not None
+        }
     for key, (kind, measure) in measures.items():
         if key in results:
             continue
@@ -137,7 +139,7 @@ def measure_baselines(
         results[key] = _result(corpus, name, kind, bits, details)
         if path:
             cache = BaselineCache(results=tuple(results.values()))
-            files.write_atomic(path, encode_json(cache))
+            files.write_atomic(path, seal_json(cache))
     return [results[key] for key in measures]
 
 
@@ -157,6 +159,15 @@ def ngram_memory(
     assert result.order is not None
     bits = result.bits_by_order[: result.order]
     return tuple((k, bits[min(k, result.order - 1)] - bits[-1]) for k in lengths)
+
+
+def _read_cache(path: Path) -> tuple[BaselineResult, ...]:
+    """Return cached results; none, with a warning, if they are damaged: they are measured again."""
+    try:
+        return read_sealed_json(path, BaselineCache).results
+    except DataError as error:
+        logger.warning("%s; measuring the baselines again", error)
+        return ()
 
 
 def _key(result: BaselineResult) -> _Key:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from charlm.cells.names import parse_custom_cell
+from charlm.console import path_word
 from charlm.data.corpus import Sources, reload_corpus
 from charlm.execution.executor import Execution, LocalExecutor, run_jobs
 from charlm.execution.jobs import Job
@@ -20,7 +21,7 @@ from charlm.runs.checkpoint import CheckpointName
 from charlm.runs.restore import load_model
 from charlm.runs.run import Run
 from charlm.storage import files
-from charlm.storage.json_files import encode_json
+from charlm.storage.json_files import encode_json, seal_json
 from charlm.storage.lock import exclusive_lock
 
 WORKER_LOG_EVERY = 60  # seconds between progress lines in the log of a worker
@@ -112,7 +113,7 @@ def run_probing(plan: ProbePlan, progress: Progress = NoProgress()) -> ProbesRep
         probe_run(run, corpus, description, model, request, plan.probes, directory, progress)
         command = equivalent_command(plan.runs, plan.probes, plan.options, directory)
         report = build_report([description], [directory], plan.probes, command)
-        files.write_atomic(directory / "report.json", encode_json(report))
+        files.write_atomic(directory / "report.json", seal_json(report))
     return report
 
 
@@ -149,7 +150,7 @@ def probe_side_by_side(
     descriptions = [read_report(job.path).runs[0] for job in jobs]
     command = equivalent_command(runs, probes, options, execution.directory)
     report = build_report(descriptions, [job.path for job in jobs], probes, command)
-    files.write_atomic(execution.directory / "report.json", encode_json(report))
+    files.write_atomic(execution.directory / "report.json", seal_json(report))
     return report
 
 
@@ -163,7 +164,13 @@ def probe_job(run: Run, directory: Path, options: Sequence[str], probes: Sequenc
         return JobProgress(done=done, total=len(names))
 
     selection = f"--probes={','.join(names)}"
-    argv = ["probe", str(run.path), f"--out={path}", selection, f"--log-every={WORKER_LOG_EVERY}"]
+    argv = [
+        "probe",
+        path_word(run.path),
+        f"--out={path}",
+        selection,
+        f"--log-every={WORKER_LOG_EVERY}",
+    ]
     return Job(run_name(run), path, [*argv, *trust_options([run]), *options], poll_progress)
 
 
@@ -171,7 +178,7 @@ def equivalent_command(
     runs: Sequence[Run], probes: Sequence[Probe], options: Sequence[str], directory: Path
 ) -> str:
     """Return the command line that makes the same report."""
-    paths = [str(run.path) for run in runs]
+    paths = [path_word(run.path) for run in runs]
     selection = f"--probes={','.join(probe.name for probe in probes)}"
     trust, out = trust_options(runs), f"--out={directory}"
     return shlex.join(["charlm", "probe", *paths, selection, *options, *trust, out])

@@ -5,6 +5,7 @@ from charlm.config import FORMAT_VERSION
 from charlm.data.corpus import Corpus, reload_corpus
 from charlm.execution.executor import makespan
 from charlm.models.char_lm import CharLM
+from charlm.probes.cache import is_cached, probe_cache_key
 from charlm.probes.estimates import (
     PROBE_DISK_BYTES,
     REPORT_DISK_BYTES,
@@ -12,7 +13,7 @@ from charlm.probes.estimates import (
     measure_reading_speed,
 )
 from charlm.probes.plan import ProbePlan
-from charlm.probes.runner import describe_run, is_cached, probe_cache_key, run_name
+from charlm.probes.runner import describe_run, run_name
 from charlm.progress import NoProgress, Progress
 from charlm.results.probe_plan import PlannedProbe, ProbeEstimate
 from charlm.results.probes import ProbedRun

@@ -6,9 +6,9 @@ from pathlib import Path
 from charlm import __version__
 from charlm.config import FORMAT_VERSION
 from charlm.probes.base import Probe
-from charlm.probes.runner import read_answer
+from charlm.probes.cache import read_answer
 from charlm.results.probes import ProbedRun, ProbesReport, ProbeSummary
-from charlm.storage.json_files import read_json
+from charlm.storage.json_files import read_sealed_json
 
 
 def build_report(
@@ -49,4 +49,4 @@ def summarize_probe(probe: Probe, directories: Mapping[str, Path]) -> ProbeSumma
 def read_report(directory: Path) -> ProbesReport:
     """Read the `report.json` of probes."""
     path = directory / "report.json"
-    return read_json(path, ProbesReport)
+    return read_sealed_json(path, ProbesReport)

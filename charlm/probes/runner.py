@@ -8,11 +8,9 @@ from pathlib import Path
 
 import safetensors.torch
 
-from charlm import __version__
 from charlm.cells.names import cell_label
-from charlm.config import FORMAT_VERSION
 from charlm.data.corpus import Corpus
-from charlm.errors import ConfigError, DataError
+from charlm.errors import ConfigError
 from charlm.models.build import build_char_lm
 from charlm.models.char_lm import CharLM
 from charlm.probes.base import (
@@ -23,6 +21,7 @@ from charlm.probes.base import (
     ProbeContext,
     ProbeNotApplicableError,
 )
+from charlm.probes.cache import is_cached, probe_cache_key
 from charlm.progress import Progress, ProgressCallback
 from charlm.results.probe_limits import NotFinite
 from charlm.results.probes import (
@@ -30,7 +29,6 @@ from charlm.results.probes import (
     NotApplicable,
     Outcome,
     ProbeAnswer,
-    ProbeCacheKey,
     ProbedRun,
     ProbedText,
     ProbeRequest,
@@ -39,11 +37,9 @@ from charlm.results.probes import (
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.run import Run
 from charlm.storage import files
-from charlm.storage.json_files import encode_json, read_json
-from charlm.storage.reading import read_regular_file
+from charlm.storage.json_files import seal_json
 
 WHOLE = 1000  # steps of the progress of a run
-ARTIFACT_BYTES = 2**31  # limit of the numbers that a probe keeps for figures
 
 
 def select_probes(names: Sequence[str], full: bool = False) -> list[Probe]:
@@ -104,7 +100,7 @@ def probe_run(
                 outcome=outcome,
             )
             files.write_atomic(directory / f"{probe.name}.safetensors", tensors)
-            files.write_atomic(directory / f"{probe.name}.json", encode_json(answer))
+            files.write_atomic(directory / f"{probe.name}.json", seal_json(answer))
 
 
 class WorkMeter:
@@ -165,43 +161,6 @@ def is_finite(result: ProbeResult) -> bool:
         values += [number.value, number.low, number.high]
     return all(value is None or math.isfinite(value) for value in values) and all(
         map(is_finite, result.panels)
-    )
-
-
-def probe_cache_key(description: ProbedRun, request: ProbeRequest) -> ProbeCacheKey:
-    """Return everything that determines the result of a probe."""
-    return ProbeCacheKey(
-        format=FORMAT_VERSION,
-        charlm=__version__,
-        weights_sha256=description.weights_sha256,
-        text=description.text,
-        seed=request.seed,
-    )
-
-
-def is_cached(directory: Path, name: str, key: ProbeCacheKey) -> bool:
-    """Return whether the result of a probe is cached for this key, with intact artifacts."""
-    path, tensors = directory / f"{name}.json", directory / f"{name}.safetensors"
-    if not (path.exists() and tensors.exists()):
-        return False
-    try:
-        answer = read_answer(directory, name)
-    except DataError:  # written by another version
-        return False
-    digest = hashlib.sha256(read_regular_file(tensors, ARTIFACT_BYTES)).hexdigest()
-    return answer.cache_key == key and answer.artifacts_sha256 == digest
-
-
-def read_answer(directory: Path, name: str) -> ProbeAnswer:
-    """Read the cached result of a probe."""
-    path = directory / f"{name}.json"
-    return read_json(path, ProbeAnswer)
-
-
-def read_artifacts(directory: Path, name: str) -> Artifacts:
-    """Read the cached artifacts of a probe; those of one that does not apply are empty."""
-    return safetensors.torch.load(
-        read_regular_file(directory / f"{name}.safetensors", ARTIFACT_BYTES)
     )
 
 

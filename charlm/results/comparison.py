@@ -11,6 +11,7 @@ from charlm.results.probes import ProbesReport
 from charlm.results.text import TextNote, UnitKind
 from charlm.results.timing import TimingReport
 from charlm.results.tuning import TuningReport
+from charlm.results.values import Count, FileName, Integer, Number, RecordedSetting, Sha256
 from charlm.results.verdicts import (
     Judged,
     JudgedQuantity,
@@ -19,7 +20,6 @@ from charlm.results.verdicts import (
     SeedSummary,
     Unmeasured,
 )
-from charlm.settings.values import Setting
 
 Unit = Literal["bits_per_char", "bits_per_byte"]
 ComparisonKind = Literal["text", "task", "runs"]
@@ -28,35 +28,35 @@ ComparisonKind = Literal["text", "task", "runs"]
 class ComparisonMarker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`comparison.json`: marks a directory as a comparison of this kind."""
 
-    format: int
+    format: Count
     kind: ComparisonKind  # subject of the comparison
 
 
 class BudgetPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Validation of all entries after a part of the budget, with a decayed learning rate."""
 
-    fraction: float  # of the budget
-    characters: int  # read by each run
-    bits: dict[str, float | None]  # entry -> mean over seeds; None if no seed has a result
+    fraction: Number  # of the budget
+    characters: Count  # read by each run
+    bits: dict[str, Number | None]  # entry -> mean over seeds; None if no seed has a result
     ranking: tuple[str, ...]  # cells, lowest bits first
 
 
 class BracketPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Validation of a cell at a learning rate."""
 
-    factor: float  # over the learning rate of the runs that are compared
-    learning_rate: float
-    bits: float | None  # mean over seeds, per character; None if all diverged
-    seeds: int  # runs with a result
+    factor: Number  # over the learning rate of the runs that are compared
+    learning_rate: Number
+    bits: Number | None  # mean over seeds, per character; None if all diverged
+    seeds: Count  # runs with a result
 
 
 class RateFit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Learning rate that is best by a parabola over log rate, in multiples of the recipe's."""
 
-    best: float  # at the end of the tried rates if it may be beyond
-    ci_low: float  # interval; all cells' hold with 95 %. It ends at the tried rates
-    ci_high: float
-    loss: float  # bits per character that the recipe loses against the best rate
+    best: Number  # at the end of the tried rates if it may be beyond
+    ci_low: Number  # interval; all cells' hold with 95 %. It ends at the tried rates
+    ci_high: Number
+    loss: Number  # bits per character that the recipe loses against the best rate
     recipe_fits: bool  # False if it is outside of the interval and loses more than the margin
 
 
@@ -64,10 +64,10 @@ class Bracket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A cell at other learning rates, which shows whether its recipe fits the text."""
 
     cell: str
-    characters: int  # read by each run
+    characters: Count  # read by each run
     points: tuple[BracketPoint, ...]  # ascending
-    seed_std: float | None  # standard deviation of bits over seeds, at the rate between
-    recipe_rate: float  # learning rate of the recipe for so many characters
+    seed_std: Number | None  # standard deviation of bits over seeds, at the rate between
+    recipe_rate: Number  # learning rate of the recipe for so many characters
     fit: RateFit | None  # None if a rate has no result, or the seeds do not show the noise
 
 
@@ -76,9 +76,9 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     points: tuple[BudgetPoint, ...]  # in the order of fractions; the last is the whole budget
     order_is_stable: bool | None  # whether every ranking is the same; None with one cell
-    bits_per_doubling: dict[str, float]  # entry -> bits that the last doubling brought
+    bits_per_doubling: dict[str, Number]  # entry -> bits that the last doubling brought
     bracket: tuple[Bracket, ...]  # of each cell; empty where learning rates are given or tuned
-    gradient_reach: int  # characters that the gradient reaches: the length of a window
+    gradient_reach: Count  # characters that the gradient reaches: the length of a window
 
 
 class EntryRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,32 +87,32 @@ class EntryRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     name: str  # cell, directory of a run if cells have the same name, or transformer
     cell: str  # built-in or own cell of its runs; of the Transformer, attention
     role: Role
-    hidden_size: int
-    num_layers: int
-    parameters: int
-    relative_error: float | None  # of the matched budget; None where nothing was matched
-    state_size: int  # floats carried per stream
-    flops_per_character: int  # matrix products, forward
-    learning_rate: float
-    batch_size: int
+    hidden_size: Count
+    num_layers: Count
+    parameters: Count
+    relative_error: Number | None  # of the matched budget; None where nothing was matched
+    state_size: Count  # floats carried per stream
+    flops_per_character: Count  # matrix products, forward
+    learning_rate: Number
+    batch_size: Count
     bits_per_char: SeedSummary
     bits_per_byte: SeedSummary
     quality: Judged  # bits per character, or per byte where the text has no characters
     memory: Memory | None  # None if it was not measured
-    seeds: tuple[int, ...]
-    diverged: int  # seeds that diverged
-    runs: tuple[str, ...]  # names of the run directories, one per seed
+    seeds: tuple[Integer, ...]
+    diverged: Count  # seeds that diverged
+    runs: tuple[FileName, ...]  # names of the run directories, one per seed
 
 
 class ScoredCorpus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The text of a comparison."""
 
     sources: tuple[str, ...]  # names of files or of built-in corpora
-    sha256: str
-    characters: int | None  # of the whole text; None if it is not UTF-8
-    splits: dict[str, tuple[int, int]]  # name -> first token and one past the last
+    sha256: Sha256
+    characters: Count | None  # of the whole text; None if it is not UTF-8
+    splits: dict[str, tuple[Count, Count]]  # name -> first token and one past the last
     scored_split: str  # test or valid
-    scored_sha256: str | None  # None if every run diverged
+    scored_sha256: Sha256 | None  # None if every run diverged
     notes: tuple[TextNote, ...] = ()  # oddities of the text and its splits
 
 
@@ -120,23 +120,23 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Statistical method of the verdicts."""
 
     reference: str  # the cell that the others are compared with
-    level: float  # familywise error rate
+    level: Number  # familywise error rate
     correction: Literal["Holm"]  # for the number of cells
-    units: int  # files or blocks of the scored text: what is resampled
+    units: Count  # files or blocks of the scored text: what is resampled
     unit_kind: UnitKind  # kind of these units
-    margins: dict[JudgedQuantity, float]  # judged quantity -> smallest relevant difference
+    margins: dict[JudgedQuantity, Number]  # judged quantity -> smallest relevant difference
 
 
 class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`report.json` of a comparison on a text or of existing runs."""
 
-    format: int
+    format: Count
     kind: ComparisonKind  # subject of the comparison
     protocol: str  # of scoring: "one-stream"
     corpus: ScoredCorpus
     matching: Matching
-    settings: dict[str, Setting]  # settings that all runs share
-    differing_settings: dict[str, dict[str, Setting]] | None  # setting -> entry -> value
+    settings: dict[str, RecordedSetting]  # settings that all runs share
+    differing_settings: dict[str, dict[str, RecordedSetting]] | None  # setting -> entry -> value
     tuning: TuningReport | None
     environment: dict[str, str]
     unit: Unit  # unit that rows are ordered by
@@ -144,7 +144,7 @@ class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     rows: tuple[EntryRow, ...]  # lowest mean first
     pairs: tuple[PairVerdict, ...]  # empty with more than four cells
     budget: Budget | None  # None for existing runs
-    ngram_memory: tuple[tuple[int, float], ...]  # (k, bits lost beyond k) of the n-gram
+    ngram_memory: tuple[tuple[Count, Number], ...]  # (k, bits lost beyond k) of the n-gram
     unmeasured: tuple[Unmeasured, ...] = ()  # quantities without a value, and why
     linear_cells: tuple[str, ...] = ()  # because of which all cells were put into residual blocks
     bare_linear_cells: tuple[str, ...] = ()  # linear in their state, beside others, as requested
@@ -163,9 +163,9 @@ class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 class ValidationPoint(msgspec.Struct, frozen=True):
     """A point of a learning curve."""
 
-    characters: int  # tokens read
-    seconds: float  # of optimizer steps
-    bits: float  # bits per token, subsampled validation
+    characters: Count  # tokens read
+    seconds: Number  # of optimizer steps
+    bits: Number  # bits per token, subsampled validation
 
 
 ValidationCurve = tuple[ValidationPoint, ...]

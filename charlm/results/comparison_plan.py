@@ -8,8 +8,15 @@ from charlm.config import Config
 from charlm.results.jobs import JobStatus
 from charlm.results.text import CorpusRecord
 from charlm.results.tuning import SearchPlan
+from charlm.results.values import (
+    Count,
+    Integer,
+    Number,
+    OptionalSha256,
+    PositiveCount,
+    RecordedSetting,
+)
 from charlm.results.verdicts import InsufficientData
-from charlm.settings.values import Setting
 
 Role = Literal["cell", "transformer"]
 Measure = Literal["params", "flops", "state", "time"]  # of the budget that models share
@@ -25,8 +32,8 @@ class QuantityRange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """A quantity over the runs of a comparison."""
 
     name: Quantity  # quantity that was measured
-    min: int  # smallest of all runs
-    max: int  # largest of all runs
+    min: Count  # smallest of all runs
+    max: Count  # largest of all runs
     is_equal: bool  # within the tolerance
 
 
@@ -34,40 +41,46 @@ class Matching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The quantity that is equal for all cells."""
 
     measure: Measure | None  # None: nothing was matched
-    amount: float | None  # of the measure; for time, 1: the step time of the LSTM below
-    parameters: int | None  # of every model, or of the LSTM that defines the amount
-    tolerance: float  # accepted relative error of the cells
-    max_relative_error: float | None  # largest of all cells
-    characters: int | None  # that each run reads; None where runs differ
-    max_steps: int | None  # None where runs differ
+    amount: Number | None  # of the measure; for time, 1: the step time of the LSTM below
+    parameters: Count | None  # of every model, or of the LSTM that defines the amount
+    tolerance: Number  # accepted relative error of the cells
+    max_relative_error: Number | None  # largest of all cells
+    characters: Count | None  # that each run reads; None where runs differ
+    max_steps: Count | None  # None where runs differ
     quantities: tuple[QuantityRange, ...] = ()  # of existing runs
 
 
 class PlannedBudget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`budget.json`: what `--minutes` was worth when the comparison was planned first."""
 
-    minutes: float
+    minutes: Number
     entries: tuple[str, ...]  # cells and their sizes that were timed
-    seeds: int
-    characters: int  # that each run reads
+    seeds: Count
+    characters: PositiveCount  # that each run reads
 
 
 class TimingConditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Conditions that determine a size chosen by timing."""
 
-    settings: dict[str, Setting]  # those that the step time depends on
-    cell_sha256: str  # of the file of a custom cell
+    settings: dict[str, RecordedSetting]  # those that the step time depends on
+    cell_sha256: OptionalSha256  # of the file of a custom cell
     device: str
-    vocabulary_size: int  # number of tokens
-    parameters: int  # of the LSTM that defines the step time
+    vocabulary_size: Count  # number of tokens
+    parameters: Count  # of the LSTM that defines the step time
 
 
 class TimedSize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A measured size in `time_matching.json`."""
+    """A measured size."""
 
     conditions: TimingConditions
-    hidden_size: int
-    relative_error: float
+    hidden_size: PositiveCount
+    relative_error: Number
+
+
+class TimedSizes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`time_matching.json`: all sizes that were measured."""
+
+    sizes: tuple[TimedSize, ...]
 
 
 class PlannedEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,16 +88,16 @@ class PlannedEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     name: str  # cell, or transformer
     role: Role
-    hidden_size: int
-    parameters: int
-    flops_per_character: int
-    state_size: int
-    learning_rate: float
-    batch_size: int
-    max_steps: int
-    seconds_per_million: float | None  # None where nothing was timed
-    relative_error: float | None  # of the matched budget; None where nothing was matched
-    tolerance: float | None = None  # accepted relative error; None: that of all cells
+    hidden_size: Count
+    parameters: Count
+    flops_per_character: Count
+    state_size: Count
+    learning_rate: Number
+    batch_size: Count
+    max_steps: Count
+    seconds_per_million: Number | None  # None where nothing was timed
+    relative_error: Number | None  # of the matched budget; None where nothing was matched
+    tolerance: Number | None = None  # accepted relative error; None: that of all cells
 
 
 class PlannedJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,41 +107,41 @@ class PlannedJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     purpose: Purpose  # of the job
     role: Role
     cell: str
-    seed: int
-    hidden_size: int
-    parameters: int
+    seed: Integer
+    hidden_size: Count
+    parameters: Count
     status: JobStatus  # according to its directory
-    fraction_done: float  # 0 to 1
-    seconds: float  # remaining; of a curriculum at most, since it ends at a length it fails at
-    memory_bytes: int
-    disk_bytes: int  # still to be written
+    fraction_done: Number  # 0 to 1
+    seconds: Number  # remaining; of a curriculum at most, since it ends at a length it fails at
+    memory_bytes: Count
+    disk_bytes: Count  # still to be written
 
 
 class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Memory and disk."""
 
-    memory_bytes: int
-    disk_bytes: int
+    memory_bytes: Count
+    disk_bytes: Count
 
 
 class RemainingWork(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Total of the runs that have not finished."""
 
-    runs: int  # number of runs, trials and probings
-    seconds: float  # until the last one ends
-    memory_bytes: int  # at once
-    disk_bytes: int
+    runs: Count  # number of runs, trials and probings
+    seconds: Number  # until the last one ends
+    memory_bytes: Count  # at once
+    disk_bytes: Count
 
 
 class CostEstimate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Result of `compare-cells --dry-run` and `tasks compare --dry-run`."""
 
-    format: int
+    format: Count
     matching: Matching
     device: str
-    parallel_runs: int  # runs side by side
+    parallel_runs: Count  # runs side by side
     memory_limits_parallel: bool  # True if fewer run side by side than requested
-    startup_seconds: float  # to start and stop the process of a run
+    startup_seconds: Number  # to start and stop the process of a run
     entries: tuple[PlannedEntry, ...]
     runs: tuple[PlannedJob, ...]
     remaining: RemainingWork
@@ -140,15 +153,15 @@ class ComparisonOverview(msgspec.Struct, frozen=True, kw_only=True):
     """A comparison before its first run, for display."""
 
     corpus: CorpusRecord
-    vocabulary_size: int
+    vocabulary_size: Count
     vocabulary_kind: str
     matching: Matching
     entries: tuple[PlannedEntry, ...]
-    runs: int
+    runs: Count
     config: Config  # of the first run
     reference: str  # cell that the others are compared with
     search: SearchPlan | None  # of each entry; None without tuning
-    parallel_runs: int
+    parallel_runs: Count
     memory_limits_parallel: bool  # True if fewer run side by side than requested
     device: str
     out: str

@@ -4,26 +4,28 @@ from typing import Literal
 
 import msgspec
 
+from charlm.results.values import Count
+
 
 class NoPlaces(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
     """Lengths of context for which the text has no place."""
 
-    lengths: tuple[int, ...]  # characters of true context
+    lengths: tuple[Count, ...]  # characters of true context
 
 
 class PlacesLeftOut(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
     """Places before which there are fewer than two words, so that nothing can be shuffled."""
 
-    left_out: int  # number of places
-    total: int  # number of places that were drawn
-    window: int  # characters before a place that are shuffled
+    left_out: Count  # number of places
+    total: Count  # number of places that were drawn
+    window: Count  # characters before a place that are shuffled
 
 
 class CountedAtEnd(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
     """N-grams or words that were counted on the end of a long training text only."""
 
     counted: Literal["n-grams", "words"]  # what was counted
-    characters: int  # at the end of the training text
+    characters: Count  # at the end of the training text
 
 
 class NotCommensurable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
@@ -45,21 +47,21 @@ class GradientOverflow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 class NoGate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
     """A layer without a gate that keeps the state."""
 
-    layer: int  # from 1
+    layer: Count  # from 1
 
 
 class ShareKept(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
     """The share of the state that a layer keeps, by its cell."""
 
-    layer: int  # from 1
+    layer: Count  # from 1
     expression: str  # in the notation of the cell
 
 
 class ConstantUnits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
     """Units of a layer that never change."""
 
-    layer: int  # from 1
-    units: int  # number of these units
+    layer: Count  # from 1
+    units: Count  # number of these units
 
 
 Note = (
@@ -79,46 +81,46 @@ class TextTooShort(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=
     """A text that is too short for a probe."""
 
     text: Literal["probed", "training"]  # which text
-    characters: int  # tokens of the text
-    needed: int  # tokens
+    characters: Count  # tokens of the text
+    needed: Count  # tokens
 
 
 class TooFewPlaces(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
     """A text with too few places that a probe could measure."""
 
-    places: int  # that could be measured
-    needed: int  # number of places
+    places: Count  # that could be measured
+    needed: Count  # number of places
 
 
 class TooFewWords(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
     """Places that follow two words are too few: nothing can be shuffled before the others."""
 
-    places: int  # that follow two words
-    total: int  # that were drawn
-    window: int  # characters in which there must be two words
+    places: Count  # that follow two words
+    total: Count  # that were drawn
+    window: Count  # characters in which there must be two words
 
 
 class NoRepeatedWords(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
     """A text in which too few rare words come again at the distance in question."""
 
-    words: int  # that come again
-    needed: int  # number of such words
-    nearest: int  # smallest distance, in characters
-    farthest: int  # largest distance, in characters
+    words: Count  # that come again
+    needed: Count  # number of such words
+    nearest: Count  # smallest distance, in characters
+    farthest: Count  # largest distance, in characters
 
 
 class TooFewClosers(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
     """A text that closes too few brackets."""
 
-    closers: int  # closing brackets with their openers
-    needed: int  # number of closers
+    closers: Count  # closing brackets with their openers
+    needed: Count  # number of closers
 
 
 class TooFewLetters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
     """A training text with too few different letters to make names of."""
 
-    letters: int  # different ones
-    needed: int  # number of letters
+    letters: Count  # different ones
+    needed: Count  # number of letters
 
 
 class NoSeparator(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):

@@ -6,28 +6,29 @@ from typing import Any, Literal
 import msgspec
 
 from charlm.results.probe_limits import NotApplicableReason, Note
+from charlm.results.values import Count, Integer, Number, Sha256
 
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
     """A curve of a figure; y is None where too few events were counted."""
 
     name: str = ""  # name in the legend
-    x: Sequence[float]  # position on the axis
-    y: Sequence[float | None]  # value
-    error: Sequence[float | None] | None = None  # standard error of each y
-    count: Sequence[int] | None = None  # events behind each y
+    x: Sequence[Number]  # position on the axis
+    y: Sequence[Number | None]  # value
+    error: Sequence[Number | None] | None = None  # standard error of each y
+    count: Sequence[Count] | None = None  # events behind each y
 
 
 class ScalarResult(msgspec.Struct, frozen=True, kw_only=True):
     """A single number."""
 
     name: str  # of the number
-    value: float | None  # None: beyond the range that was measured
+    value: Number | None  # None: beyond the range that was measured
     unit: str  # of the value
-    low: float | None = None  # 95 % confidence interval
-    high: float | None = None  # its upper end
-    lower_bound: float | None = None  # end of the range, if the value or interval is beyond it
-    base_rate: float | None = None  # value of always giving the most frequent answer
+    low: Number | None = None  # 95 % confidence interval
+    high: Number | None = None  # its upper end
+    lower_bound: Number | None = None  # end of the range, if the value or interval is beyond it
+    base_rate: Number | None = None  # value of always giving the most frequent answer
     never_forgets: bool = False  # True if the value is beyond any range
 
 
@@ -39,7 +40,7 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
     y: str  # label of the axis, with unit
     log_x: bool = True  # True for a logarithmic axis
     log_y: bool = False  # True for a logarithmic axis
-    chance: float | None = None  # y without any memory
+    chance: Number | None = None  # y without any memory
     curves: Sequence[Curve] = ()
     panels: Sequence["ProbeResult"] = ()  # further figures with other axes or curves
     numbers: Sequence[ScalarResult] = ()
@@ -65,47 +66,47 @@ class ProbeAnswer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """`PROBE.json`: the cached outcome of a probe for one run."""
 
     cache_key: "ProbeCacheKey"
-    seconds: float  # processor time of the probe
-    artifacts_sha256: str  # of PROBE.safetensors
+    seconds: Number  # processor time of the probe
+    artifacts_sha256: Sha256  # of PROBE.safetensors
     outcome: Outcome
 
 
 class ProbedText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The text that a probe reads."""
 
-    corpus_sha256: str
-    text_sha256: str
+    corpus_sha256: Sha256
+    text_sha256: Sha256
     split: str  # of the run's text
-    characters: int  # tokens
+    characters: Count  # tokens
     vocabulary_kind: str  # "chars" or "bytes"
 
 
 class ProbeCacheKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that determines the result of a probe."""
 
-    format: int
+    format: Count
     charlm: str  # version
-    weights_sha256: str
+    weights_sha256: Sha256
     text: ProbedText
-    seed: int
+    seed: Integer
 
 
 class ProbeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of a probing."""
 
     split: str = "test"  # split to read
-    max_chars: int = 250_000  # characters of the split that are read, at most
-    seed: int = 0
+    max_chars: Count = 250_000  # characters of the split that are read, at most
+    seed: Integer = 0
     checkpoint: Literal["best", "last"] = "best"  # whose weights are read
 
 
 class ProbeMarker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`probes.json`: marks a directory of probe results."""
 
-    format: int
+    format: Count
     request: ProbeRequest
     run: str  # name of the run; "" for several
-    corpus_sha256: str
+    corpus_sha256: Sha256
 
 
 class ProbedRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -114,14 +115,14 @@ class ProbedRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     name: str  # of its directory
     path: str  # of its directory
     cell: str
-    hidden_size: int
-    num_layers: int
-    parameters: int
-    state_size: int
-    seed: int
-    bits_per_char: float | None  # test score in its report; None if there is none
-    weights_sha256: str
-    step: int
+    hidden_size: Count
+    num_layers: Count
+    parameters: Count
+    state_size: Count
+    seed: Integer
+    bits_per_char: Number | None  # test score in its report; None if there is none
+    weights_sha256: Sha256
+    step: Count
     text: ProbedText
 
 
@@ -139,14 +140,14 @@ class ProbeSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """A probe and its outcomes."""
 
     documentation: ProbeDocumentation
-    seconds: dict[str, float]  # processor time, by name of the run
+    seconds: dict[str, Number]  # processor time, by name of the run
     outcomes: dict[str, Outcome]  # by name of the run
 
 
 class ProbesReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`report.json` of `charlm probe`."""
 
-    format: int
+    format: Count
     charlm: str  # version
     command: str
     text: ProbedText

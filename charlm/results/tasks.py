@@ -9,45 +9,45 @@ from charlm.results.comparison import flatten
 from charlm.results.comparison_plan import Matching, PlannedEntry
 from charlm.results.run import Environment
 from charlm.results.timing import TimingReport
-from charlm.settings.values import Setting
+from charlm.results.values import Count, Integer, Number, OptionalSha256, RecordedSetting
 
 
 class TaskScore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Quality of predictions."""
 
-    loss: float  # nats per target, or mean squared error
-    accuracy: float  # fraction of correct answers
+    loss: Number  # nats per target, or mean squared error
+    accuracy: Number  # fraction of correct answers
 
 
 class CurriculumRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`curriculum.json`: what determines a curriculum."""
 
-    format: int
+    format: Count
     task: str  # name of the task
     config: Config
-    cell_sha256: str  # of the file of a custom cell
+    cell_sha256: OptionalSha256  # of the file of a custom cell
 
 
 class TaskValidation(msgspec.Struct, frozen=True):
     """A validation: a line of `length-N.jsonl`."""
 
-    step: int
-    seconds: float  # of optimizer steps
-    loss: float
-    accuracy: float
+    step: Count
+    seconds: Number  # of optimizer steps
+    loss: Number
+    accuracy: Number
 
 
 class LevelResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`length-N.json`: result of training at one length."""
 
-    length: int
+    length: Count
     is_solved: bool  # True if the test is solved
-    steps: int  # optimizer steps at this length
-    seconds: float  # of optimizer steps
+    steps: Count  # optimizer steps at this length
+    seconds: Number  # of optimizer steps
     kernel: str
     chance: TaskScore
     test: TaskScore | None  # of the last weights; None if training diverged
-    extrapolation: dict[str, float]  # multiple of the length -> accuracy; 0 if it diverges there
+    extrapolation: dict[str, Number]  # multiple of the length -> accuracy; 0 if it diverges there
     divergence: str = ""  # reason
     environment: Environment | None = None  # software and machine
 
@@ -82,13 +82,13 @@ class TaskExample(msgspec.Struct, frozen=True, kw_only=True):
     """A sequence of a task and its answers: result of `charlm tasks show`."""
 
     task: TaskDocumentation
-    length: int
+    length: Count
     symbol_names: str  # one character for each token id
     x: list[Any]  # token ids, or rows of numbers
     y: list[Any]  # answers; None where there is none
     is_answer: list[bool]  # True where an answer is scored
     chance: TaskScore
-    unbound_accuracy: float | None  # knowing what was read, without a look-up; None if none is due
+    unbound_accuracy: Number | None  # knowing what was read, without a look-up; None if none is due
 
 
 class LevelSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -99,72 +99,72 @@ class LevelSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     this length alone.
     """
 
-    length: int
-    num_survived: int  # seeds that solved this length and every shorter one
-    num_seeds: int  # all seeds of the cell
-    ci_low: float  # 95 % Wilson interval of the fraction that survives to here
-    ci_high: float
-    num_attempted: int  # seeds that got to this length
-    num_diverged: int  # seeds whose training diverged at this length
-    steps: tuple[int | None, ...]  # of the seeds that solved it
-    accuracy: tuple[float | None, ...]
-    loss: tuple[float | None, ...]
-    extrapolation: dict[str, tuple[float | None, ...]]  # multiple of the length -> accuracies
+    length: Count
+    num_survived: Count  # seeds that solved this length and every shorter one
+    num_seeds: Count  # all seeds of the cell
+    ci_low: Number  # 95 % Wilson interval of the fraction that survives to here
+    ci_high: Number
+    num_attempted: Count  # seeds that got to this length
+    num_diverged: Count  # seeds whose training diverged at this length
+    steps: tuple[Count | None, ...]  # of the seeds that solved it
+    accuracy: tuple[Number | None, ...]
+    loss: tuple[Number | None, ...]
+    extrapolation: dict[str, tuple[Number | None, ...]]  # multiple of the length -> accuracies
 
 
 class TaskPair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Two cells at one length: Fisher's exact test of the seeds that survived to here."""
 
-    length: int
+    length: Count
     cell: str
     other: str  # cell that it is compared with
-    p: float  # of Fisher's exact test
-    p_holm: float  # corrected for the tests of the report
+    p: Number  # of Fisher's exact test
+    p_holm: Number  # corrected for the tests of the report
 
 
 class TaskRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A cell of a comparison on a task."""
 
     name: str  # of the cell
-    hidden_size: int
-    num_layers: int
-    parameters: int
-    relative_error: float
-    state_size: int
-    flops_per_character: int
-    learning_rate: float
-    seeds: tuple[int, ...]
-    max_solved_length: int  # lower median over seeds; 0: none
-    max_solved_length_per_seed: tuple[int, ...]  # 0: none
+    hidden_size: Count
+    num_layers: Count
+    parameters: Count
+    relative_error: Number
+    state_size: Count
+    flops_per_character: Count
+    learning_rate: Number
+    seeds: tuple[Integer, ...]
+    max_solved_length: Count  # lower median over seeds; 0: none
+    max_solved_length_per_seed: tuple[Count, ...]  # 0: none
     levels: tuple[LevelSummary, ...]
 
 
 class LengthChance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Best possible score without memory."""
 
-    length: int
-    loss: float
-    accuracy: float
-    unbound_accuracy: float | None  # knowing what was read, without a look-up; None if none is due
+    length: Count
+    loss: Number
+    accuracy: Number
+    unbound_accuracy: Number | None  # knowing what was read, without a look-up; None if none is due
 
 
 class TaskReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`report.json` of a comparison on a task."""
 
-    format: int
+    format: Count
     charlm: str  # version
     task: TaskDocumentation
     chance: tuple[LengthChance, ...]
-    solved_accuracy: float  # a length is solved from this accuracy on
-    solved_relative_loss: float | None  # or up to this fraction of chance's loss
-    validation_sequences: int  # sequences per validation
-    test_sequences: int  # sequences of the test
-    lengths: tuple[int, ...]  # of the curriculum, increasing
+    solved_accuracy: Number  # a length is solved from this accuracy on
+    solved_relative_loss: Number | None  # or up to this fraction of chance's loss
+    validation_sequences: Count  # sequences per validation
+    test_sequences: Count  # sequences of the test
+    lengths: tuple[Count, ...]  # of the curriculum, increasing
     matching: Matching
-    settings: dict[str, Setting]
+    settings: dict[str, RecordedSetting]
     rows: tuple[TaskRow, ...]  # best first
     pairs: tuple[TaskPair, ...]  # where both all and none of the seeds survived, there is no test
-    smallest_p: float  # of a pair at a length, that this number of seeds allows
+    smallest_p: Number  # of a pair at a length, that this number of seeds allows
     environment: dict[str, str] = {}  # software and machine; values that differ are joined by "or"
 
     def to_dicts(self) -> list[dict[str, Any]]:
@@ -186,13 +186,13 @@ class TaskComparisonOverview(msgspec.Struct, frozen=True, kw_only=True):
     """A comparison on a task before its first curriculum, for display."""
 
     task: str  # name of the task
-    lengths: tuple[int, ...]  # of the curriculum, increasing
+    lengths: tuple[Count, ...]  # of the curriculum, increasing
     matching: Matching
     entries: tuple[PlannedEntry, ...]  # sizes of the cells
-    curricula: int  # one for each cell and seed
-    bracket: int  # curricula that choose learning rates; 0 where the rate is given
+    curricula: Count  # one for each cell and seed
+    bracket: Count  # curricula that choose learning rates; 0 where the rate is given
     config: Config  # of the first curriculum
-    parallel_runs: int
+    parallel_runs: Count
     device: str
     out: str  # directory
 

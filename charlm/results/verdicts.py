@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from charlm.results.probe_limits import NotApplicableReason
+from charlm.results.values import Count, Number
 
 MAX_PAIRED_CELLS = 4  # up to which all pairs of cells are tested
 MIN_UNITS = 20  # of the scored text, for an interval
@@ -16,42 +17,42 @@ UnmeasuredCause = Literal["disabled", "diverged", "text_gone", "not_applicable"]
 class SeedSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Summary over the seeds that have a result; None if none has."""
 
-    mean: float | None  # over seeds
-    median: float | None  # over seeds
-    min: float | None  # over seeds
-    max: float | None  # over seeds
-    per_seed: tuple[float | None, ...]  # score of each seed; None if it diverged
+    mean: Number | None  # over seeds
+    median: Number | None  # over seeds
+    min: Number | None  # over seeds
+    max: Number | None  # over seeds
+    per_seed: tuple[Number | None, ...]  # score of each seed; None if it diverged
 
 
 class InsufficientData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Cause that rules out any verdict."""
 
     cause: Literal["seeds", "units", "reference_diverged"]  # quantity that is too small
-    available: int  # seeds or units; of the reference, seeds that did not diverge
-    needed: int  # seeds or units; of the reference, all seeds
-    diverged: int = 0  # seeds of the reference that diverged
-    characters_needed: int | None = None  # of the test text, if it has too few units
+    available: Count  # seeds or units; of the reference, seeds that did not diverge
+    needed: Count  # seeds or units; of the reference, all seeds
+    diverged: Count = 0  # seeds of the reference that diverged
+    characters_needed: Count | None = None  # of the test text, if it has too few units
 
 
 class Power(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Ability of this data to decide about the margin."""
 
-    seeds: int | None  # that would detect it; None: the test text is too short for any number
-    smallest_margin: float  # smallest margin for which these data show equivalence
+    seeds: Count | None  # that would detect it; None: the test text is too short for any number
+    smallest_margin: Number  # smallest margin for which these data show equivalence
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A cell against the reference, in bits per character; None where it cannot be computed."""
 
     label: Label  # the verdict
-    difference: float | None = None  # mean over seeds; below 0 the cell is better
-    ci_low: float | None = None  # 95 % confidence interval of this difference alone
-    ci_high: float | None = None
-    p: float | None = None  # of no difference, for this cell alone
-    p_holm: float | None = None  # corrected for the number of cells (Holm 1979)
-    p_tost_holm: float | None = None  # of a difference of at least the margin, corrected
-    seed_std: float | None = None  # standard deviation of the difference over seeds
-    text_se: float | None = None  # standard error that more seeds would not reduce
+    difference: Number | None = None  # mean over seeds; below 0 the cell is better
+    ci_low: Number | None = None  # 95 % confidence interval of this difference alone
+    ci_high: Number | None = None
+    p: Number | None = None  # of no difference, for this cell alone
+    p_holm: Number | None = None  # corrected for the number of cells (Holm 1979)
+    p_tost_holm: Number | None = None  # of a difference of at least the margin, corrected
+    seed_std: Number | None = None  # standard deviation of the difference over seeds
+    text_se: Number | None = None  # standard error that more seeds would not reduce
     insufficient: InsufficientData | None = None
     power: Power | None = None
 
@@ -60,19 +61,19 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A measured quantity of an entry: its value over seeds, its interval and its verdict."""
 
     value: SeedSummary  # in the unit of the quantity
-    ci_low: float | None  # 95 % confidence interval of the mean over seeds
-    ci_high: float | None
+    ci_low: Number | None  # 95 % confidence interval of the mean over seeds
+    ci_high: Number | None
     verdict: Verdict | None  # against the reference; None for the reference, and if not judged
 
 
 class MemoryCurve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bits per character lost when everything further back than k characters is other text."""
 
-    k: tuple[int, ...]  # characters of true context
-    mean: tuple[float | None, ...]  # at each k, over seeds
-    per_seed: tuple[tuple[float | None, ...], ...]  # of each seed at each k
-    ci_low: tuple[float | None, ...]  # 95 % confidence interval of the mean at each k
-    ci_high: tuple[float | None, ...]
+    k: tuple[Count, ...]  # characters of true context
+    mean: tuple[Number | None, ...]  # at each k, over seeds
+    per_seed: tuple[tuple[Number | None, ...], ...]  # of each seed at each k
+    ci_low: tuple[Number | None, ...]  # 95 % confidence interval of the mean at each k
+    ci_high: tuple[Number | None, ...]
 
 
 class Unmeasured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

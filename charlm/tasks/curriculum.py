@@ -1,9 +1,4 @@
-"""Curriculum by length: train a new model at each length until one is not solved.
-
-curriculum.json  the task and the settings; never changes
-length-50.jsonl  one line per validation at this length
-length-50.json   result at this length; without this file, the length is trained from the beginning
-"""
+"""Curriculum by length: train a new model at each length until one is not solved."""
 
 import logging
 import signal
@@ -14,19 +9,21 @@ from typing import Any
 
 import msgspec
 
-from charlm.cells.loader import loaded_cell_sha256
-from charlm.cells.names import cell_label
-from charlm.config import FORMAT_VERSION, MEASURED_THREADS, TEXT_ONLY_FIELDS, Config, to_argv
+from charlm.config import MEASURED_THREADS, Config
 from charlm.data.batches import Batch
-from charlm.errors import ConfigError, DivergedError, InsufficientMemoryError, Interrupted
+from charlm.errors import (
+    ConfigError,
+    DivergedError,
+    InsufficientMemoryError,
+    Interrupted,
+)
 from charlm.execution.device import available_memory, select_device
-from charlm.execution.jobs import is_orphaned
 from charlm.execution.machine import current_environment
+from charlm.execution.parent_process import is_orphaned
 from charlm.models.build import build_model, select_kernel
 from charlm.models.cost import estimate_training_memory
 from charlm.progress import NoProgress, Progress, ProgressCallback
 from charlm.results.tasks import (
-    CurriculumRecord,
     CurriculumReport,
     LevelResult,
     TaskValidation,
@@ -34,9 +31,14 @@ from charlm.results.tasks import (
 from charlm.runs.creation import check_not_existing
 from charlm.storage import files
 from charlm.storage.append_only_log import AppendOnlyLog
-from charlm.storage.json_files import encode_json, read_json
+from charlm.storage.json_files import seal_json
 from charlm.storage.lock import exclusive_lock
 from charlm.tasks.base import TASKS, Task, batch_generator
+from charlm.tasks.curriculum_files import (
+    initialize_curriculum_dir,
+    is_finished,
+    load_level_results,
+)
 from charlm.tasks.scoring import (
     TEST_SEQUENCES,
     VALIDATION_SEQUENCES,
@@ -131,7 +133,7 @@ def run_curriculum(
     levels = load_level_results(path, lengths)
     while not is_finished(levels, lengths):
         level = train_level(path, TASKS[task], config, lengths[len(levels)], device, progress)
-        files.write_atomic(path / f"length-{level.length}.json", encode_json(level))
+        files.write_atomic(path / f"length-{level.length}.json", seal_json(level))
         levels.append(level)
         yield level
 
@@ -241,52 +243,6 @@ def check_length_fits_memory(
             f"needed, {available / 1e9:,.1f} GB are available. Try shorter --distances, fewer "
             "--jobs, or a smaller --batch-size or model (--hidden-size, --params)"
         )
-
-
-def initialize_curriculum_dir(path: Path, task: str, config: Config) -> None:
-    """Write `curriculum.json`, or check that an existing one has the same settings.
-
-    The caller has locked the directory.
-
-    Raises:
-        ConfigError: The directory has a curriculum with other settings.
-    """
-    record = CurriculumRecord(
-        format=FORMAT_VERSION, task=task, config=config, cell_sha256=loaded_cell_sha256(config.cell)
-    )
-    record_path = path / "curriculum.json"
-    if record_path.exists():
-        existing = read_json(record_path, CurriculumRecord)
-        if fingerprint_fields(existing) != fingerprint_fields(record):
-            raise ConfigError(
-                f"cannot continue {path}: it is a curriculum with other settings. "
-                "Try another directory"
-            )
-    else:
-        files.write_atomic(record_path, encode_json(record))
-
-
-def fingerprint_fields(record: CurriculumRecord) -> tuple[Any, ...]:
-    """Return everything that determines the results of a curriculum."""
-    settings = to_argv(record.config, with_changeable=False, exclude=(*TEXT_ONLY_FIELDS, "cell"))
-    cell = cell_label(record.config.cell), record.cell_sha256
-    return record.format, record.task, settings, cell
-
-
-def load_level_results(path: Path, lengths: Sequence[int]) -> list[LevelResult]:
-    """Return the results of a directory, up to the first length that is not solved or missing."""
-    levels: list[LevelResult] = []
-    for length in lengths:
-        level_path = path / f"length-{length}.json"
-        if not level_path.exists() or (levels and not levels[-1].is_solved):
-            break
-        levels.append(read_json(level_path, LevelResult))
-    return levels
-
-
-def is_finished(levels: Sequence[LevelResult], lengths: Sequence[int]) -> bool:
-    """Return whether no length is left to attempt."""
-    return len(levels) == len(lengths) or bool(levels and not levels[-1].is_solved)
 
 
 def log_level(level: LevelResult) -> None:

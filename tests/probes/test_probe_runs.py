@@ -14,7 +14,7 @@ from charlm.errors import ConfigError, Interrupted, OutputExistsError
 from charlm.execution import executor
 from charlm.execution.executor import Execution, LocalExecutor
 from charlm.models.build import build_char_lm
-from charlm.probes import batch, runner
+from charlm.probes import batch, cache, runner
 from charlm.probes.base import (
     MEMORY_PROBES,
     PROBES,
@@ -146,15 +146,15 @@ def test_reason_is_result_of_probe_that_does_not_apply(runs: Path, tmp_path: Pat
         raise ProbeNotApplicableError(TooFewClosers(0, 200))
 
     probe_one_run(runs / "gru", tmp_path / "p", Probe("mute", DOCUMENTATION, measure, 1.0))
-    outcome = runner.read_answer(tmp_path / "p", "mute").outcome
+    outcome = cache.read_answer(tmp_path / "p", "mute").outcome
     assert outcome == NotApplicable(TooFewClosers(0, 200))
-    assert runner.read_artifacts(tmp_path / "p", "mute") == {}
+    assert cache.read_artifacts(tmp_path / "p", "mute") == {}
 
 
 def test_artifacts_of_a_run_can_be_read(runs: Path, tmp_path: Path) -> None:
     probe, _ = recording_probe("one", value=2.0)
     probe_one_run(runs / "gru", tmp_path / "p", probe)
-    assert runner.read_artifacts(tmp_path / "p", "one")["sums"].tolist() == [[2.0, 2.0]]
+    assert cache.read_artifacts(tmp_path / "p", "one")["sums"].tolist() == [[2.0, 2.0]]
 
 
 def test_progress_is_the_share_of_the_work_and_never_falls() -> None:
@@ -179,7 +179,7 @@ def test_numbers_that_are_not_finite_are_not_reported(runs: Path, tmp_path: Path
     broken, _ = recording_probe("one", value=float("nan"))
     next_probe, contexts = recording_probe("two")
     probe_one_run(runs / "gru", tmp_path / "p", broken, next_probe)
-    outcome = runner.read_answer(tmp_path / "p", "one").outcome
+    outcome = cache.read_answer(tmp_path / "p", "one").outcome
     assert outcome == NotApplicable(NotFinite())
     assert len(contexts) == 1
 

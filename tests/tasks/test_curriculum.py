@@ -25,11 +25,11 @@ from charlm.results.tasks import CurriculumReport, LevelResult, TaskScore
 from charlm.tasks import curriculum
 from charlm.tasks.base import TASKS, Task
 from charlm.tasks.curriculum import (
-    load_level_results,
     train_curriculum,
     train_level,
     train_on_task,
 )
+from charlm.tasks.curriculum_files import initialize_curriculum_dir, is_finished, load_level_results
 from charlm.training.trainer import Trainer
 
 SMALL = {
@@ -167,20 +167,20 @@ def test_curriculum_continues_only_above_solved_lengths(tmp_path: Path) -> None:
         save_level(tmp_path, length, solved)
     for lengths, loaded in {(10,): [10], (10, 50, 100): [10, 50], (10, 20, 50): [10]}.items():
         assert [level.length for level in load_level_results(tmp_path, lengths)] == loaded
-    assert curriculum.is_finished(load_level_results(tmp_path, [10, 50, 100]), [10, 50, 100])
-    assert curriculum.is_finished(load_level_results(tmp_path, [10]), [10])
-    assert not curriculum.is_finished(load_level_results(tmp_path, [10, 20]), [10, 20])
-    assert not curriculum.is_finished([], [10])
+    assert is_finished(load_level_results(tmp_path, [10, 50, 100]), [10, 50, 100])
+    assert is_finished(load_level_results(tmp_path, [10]), [10])
+    assert not is_finished(load_level_results(tmp_path, [10, 20]), [10, 20])
+    assert not is_finished([], [10])
 
 
 def test_directory_keeps_its_settings(tmp_path: Path) -> None:
-    curriculum.initialize_curriculum_dir(tmp_path, "copy", Config(max_steps=5))
-    curriculum.initialize_curriculum_dir(
+    initialize_curriculum_dir(tmp_path, "copy", Config(max_steps=5))
+    initialize_curriculum_dir(
         tmp_path, "copy", Config(max_steps=5, kernel="loop", device="cpu", threads=2)
     )
     for task, config in (("copy", Config(max_steps=6)), ("parity", Config(max_steps=5))):
         with pytest.raises(ConfigError, match="other settings"):
-            curriculum.initialize_curriculum_dir(tmp_path, task, config)
+            initialize_curriculum_dir(tmp_path, task, config)
 
 
 def test_lengths_without_enough_memory_are_refused(monkeypatch: Any) -> None:

@@ -1,0 +1,96 @@
+"""Cache of probe results: an answer and its artifacts, verified by their SHA-256."""
+
+import hashlib
+import logging
+from pathlib import Path
+
+import safetensors.torch
+from safetensors import SafetensorError
+
+from charlm import __version__
+from charlm.config import FORMAT_VERSION
+from charlm.errors import DataError
+from charlm.probes.base import Artifacts
+from charlm.results.probes import (
+    Measured,
+    ProbeAnswer,
+    ProbeCacheKey,
+    ProbedRun,
+    ProbeRequest,
+    ProbeResult,
+)
+from charlm.storage.json_files import read_sealed_json
+from charlm.storage.reading import read_regular_file
+
+logger = logging.getLogger("charlm")
+
+ARTIFACT_BYTES = 2**31  # limit of the numbers that a probe keeps for figures
+
+
+def probe_cache_key(description: ProbedRun, request: ProbeRequest) -> ProbeCacheKey:
+    """Return everything that determines the result of a probe."""
+    return ProbeCacheKey(
+        format=FORMAT_VERSION,
+        charlm=__version__,
+        weights_sha256=description.weights_sha256,
+        text=description.text,
+        seed=request.seed,
+    )
+
+
+def is_cached(directory: Path, name: str, key: ProbeCacheKey) -> bool:
+    """Return whether the result of a probe is cached for this key, with intact artifacts."""
+    if not (directory / f"{name}.json").exists():
+        return False
+    try:
+        answer = read_answer(directory, name)
+        if answer.cache_key == key:
+            read_artifacts(directory, name)
+    except DataError as error:  # damaged, or written by another version
+        logger.warning("%s; measuring %s again", error, name)
+        return False
+    return answer.cache_key == key
+
+
+def read_answer(directory: Path, name: str) -> ProbeAnswer:
+    """Read the cached result of a probe.
+
+    Raises:
+        DataError: It is missing or damaged, or has other curves than a figure can draw.
+    """
+    path = directory / f"{name}.json"
+    answer = read_sealed_json(path, ProbeAnswer)
+    if isinstance(answer.outcome, Measured) and not is_consistent(answer.outcome.result):
+        raise DataError(f"cannot read {path}: a curve has not one value for each x. Try a copy")
+    return answer
+
+
+def read_artifacts(directory: Path, name: str) -> Artifacts:
+    """Read the cached artifacts of a probe; those of one that does not apply are empty.
+
+    Raises:
+        DataError: They are missing or damaged.
+    """
+    path = directory / f"{name}.safetensors"
+    data = read_regular_file(path, ARTIFACT_BYTES)
+    if hashlib.sha256(data).hexdigest() != read_answer(directory, name).artifacts_sha256:
+        raise DataError(
+            f"cannot read {directory}: {path.name} is damaged: it does not have the SHA-256 that "
+            f"{name}.json names. Try a copy of it"
+        )
+    try:
+        return safetensors.torch.load(data)
+    except (SafetensorError, ValueError, KeyError, RecursionError) as error:
+        raise DataError(
+            f"cannot read {directory}: {path.name} is damaged: {error}. Try a copy of it"
+        ) from error
+
+
+def is_consistent(result: ProbeResult) -> bool:
+    """Return whether every curve of a result has one value for each x, and is not empty."""
+    lengths = (
+        (len(curve.y), len(curve.y if part is None else part), len(curve.x))
+        for curve in result.curves
+        for part in (curve.error, curve.count)
+    )
+    return all(len(set(each)) == 1 for each in lengths) and all(map(is_consistent, result.panels))
