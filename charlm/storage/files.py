@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -30,20 +31,20 @@ class Usage(NamedTuple):
 
 
 @contextmanager
-def translate_os_errors(verb: str, path: Path) -> Iterator[None]:
-    """Raise an OSError of the block as StorageError, with path and free space.
+def translate_os_errors(verb: str, path: Path, needed: int = 0) -> Iterator[None]:
+    """Raise an OSError of the block as StorageError, with path, needed and free space.
 
     Args:
         verb: What the block does, such as "write".
         path: File or directory that it does it to.
+        needed: Bytes that it writes; 0: unknown.
     """
     try:
         yield
     except OSError as error:
-        try:
-            space = f"; {free_bytes(path) / 1e6:,.1f} MB are free there"
-        except OSError:
-            space = ""
+        space = f"; {needed:,} bytes are needed" if needed else ""
+        with suppress(OSError):
+            space += f"; {free_bytes(path) / 1e6:,.1f} MB are free there"
         raise StorageError(
             f"cannot {verb} {path}: {error.strerror or error}{space}. "
             "Fix that, then run the same command again"
@@ -77,7 +78,8 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
         remaining = remaining[os.write(descriptor, remaining) :]
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Make the names of a directory durable: those that it has, and that others are gone."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -85,10 +87,10 @@ def _sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def _create(path: Path, data: bytes | memoryview) -> None:
+def _create(path: Path, data: bytes | memoryview, mode: int = 0o666) -> None:
     """Create a file with these bytes, which are on the disk when this returns."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o666)
+    descriptor = os.open(path, flags, mode)
     try:
         write_all(descriptor, data)
         os.fsync(descriptor)
@@ -115,9 +117,12 @@ def cache_directory() -> Path:
 
 
 def make_directory(path: Path) -> None:
-    """Create a directory and its parents, unless they exist."""
+    """Create a directory and its parents, unless they exist; new ones are on the disk."""
     with translate_os_errors("create", path):
-        path.mkdir(parents=True, exist_ok=True)
+        missing = [place for place in (path, *path.parents) if not place.is_dir()]
+        for directory in reversed(missing):
+            directory.mkdir(exist_ok=True)
+            sync_directory(directory.parent)
 
 
 def check_new(path: Path, option: str = "path") -> None:
@@ -154,17 +159,17 @@ def write_new(path: Path, data: bytes) -> None:
         file.commit()
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file, or replace it, atomically."""
+def write_atomic(path: Path, data: bytes, mode: int = 0o666) -> None:
+    """Write a file, or replace it, atomically; `mode` is its permissions before the umask."""
     temporary = _temporary_path(path)
-    with translate_os_errors("write", path):
+    with translate_os_errors("write", path, len(data)):
         try:
-            _create(temporary, data)
+            _create(temporary, data, mode)
             os.rename(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
 
 
 def write_directory_atomic(
@@ -180,8 +185,8 @@ def write_directory_atomic(
     Raises:
         OutputExistsError: It exists, also if it appeared while the files were written.
     """
-    temporary = _temporary_path(path)
-    with translate_os_errors("write", path):
+    temporary, replaced = _temporary_path(path), _temporary_path(path)
+    with translate_os_errors("write", path, sum(map(len, files.values()))):
         try:
             os.mkdir(temporary)
             directories = {temporary}
@@ -191,14 +196,18 @@ def write_directory_atomic(
                 _create(file, data)
                 directories |= {parent for parent in file.parents if temporary in parent.parents}
             for directory in directories:
-                _sync_directory(directory)
+                sync_directory(directory)
             if replace and path.exists():
-                remove(path)
+                os.rename(path, replaced)
             _rename_new_directory(temporary, path)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
+            if replaced.exists():
+                os.rename(replaced, path)
             raise
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
+        if replaced.exists():  # only now, since the new one is on the disk
+            shutil.rmtree(replaced)
 
 
 def _rename_new_directory(temporary: Path, path: Path) -> None:
@@ -236,7 +245,7 @@ class AtomicFileWriter:
 
     def write(self, data: bytes | memoryview) -> None:
         """Append bytes."""
-        with translate_os_errors("write", self.path):
+        with translate_os_errors("write", self.path, self.size + len(data)):
             write_all(self.descriptor, data)
         self.size += len(data)
 
@@ -246,7 +255,7 @@ class AtomicFileWriter:
         Raises:
             OutputExistsError: A file has this name, and is not to be replaced.
         """
-        with translate_os_errors("write", self.path):
+        with translate_os_errors("write", self.path, self.size):
             os.fsync(self.descriptor)
             if os.fstat(self.descriptor).st_size != self.size:
                 raise OSError(f"fewer than {self.size} bytes were stored")
@@ -254,7 +263,7 @@ class AtomicFileWriter:
                 os.rename(self.temporary, self.path)
             else:
                 self._link()
-            _sync_directory(self.path.parent)
+            sync_directory(self.path.parent)
 
     def _link(self) -> None:
         """Give the file its name, unless another has it: a link never replaces, a rename does."""
@@ -271,8 +280,11 @@ class AtomicFileWriter:
             os.unlink(self.temporary)
 
     def __exit__(self, *_: object) -> None:
-        os.close(self.descriptor)
-        self.temporary.unlink(missing_ok=True)
+        with translate_os_errors("write", self.path, self.size):
+            try:
+                os.close(self.descriptor)
+            finally:
+                self.temporary.unlink(missing_ok=True)
 
 
 def remove(path: Path) -> None:
@@ -291,7 +303,9 @@ def remove_stale_temporaries(directory: Path, older: float = 0) -> None:
         directory: Directory that no other process writes, or not for so long.
         older: Minimum age in seconds.
     """
-    for path in directory.glob(f"{TEMP_PREFIX}*"):
-        with suppress(FileNotFoundError):
-            if TEMP_NAME.fullmatch(path.name) and time.time() - path.stat().st_mtime >= older:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with translate_os_errors("remove unfinished files in", directory):
+        for path in directory.glob(f"{TEMP_PREFIX}*"):
+            with suppress(FileNotFoundError):
+                status = path.lstat()  # a link is removed, not what it names
+                if TEMP_NAME.fullmatch(path.name) and time.time() - status.st_mtime >= older:
+                    shutil.rmtree(path) if stat.S_ISDIR(status.st_mode) else path.unlink()
