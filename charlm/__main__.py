@@ -18,12 +18,13 @@ from charlm.errors import (
     StorageError,
 )
 from charlm.execution import signals
+from charlm.execution.parent_process import end_with_parent
 from charlm.execution.process_end import (
     end_without_exit_functions,
     exit_quickly,
     register_quick_end,
 )
-from charlm.execution.signals import raise_interrupted, raise_pending, received_signals
+from charlm.execution.signals import handle_stop_signals, raise_pending, received_signals
 from charlm.execution.torchrun import world_size
 
 PIPE_CODE = 128 + signal.SIGPIPE  # the reader of our output is gone
@@ -96,22 +97,35 @@ def is_plain_allocation_error(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in phrases)
 
 
+def open_closed_streams() -> None:
+    """Open the null device in place of standard streams that the parent process has closed.
+
+    Otherwise the next file to be opened, such as a checkpoint, would be taken for one of them.
+    `sys.stdin` stays None, so that a command can tell.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(descriptor, "w", closefd=False))  # noqa: SIM115
+        getattr(sys, name).reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
 def run() -> int:
     """Run the command line and return the exit code."""
-    # First of all, because the imports below take a while.
-    signal.signal(signal.SIGINT, raise_interrupted)
-    signal.signal(signal.SIGTERM, raise_interrupted)
-    signals.exit_process = os._exit
+    open_closed_streams()
     # Importing PyTorch creates a million objects that stay: looking for garbage among them, as
     # often as Python does by default, takes longer than a small command.
     gc.set_threshold(GC_THRESHOLD)
     if DEBUG_VARIABLE not in os.environ:
         warnings.simplefilter("ignore")  # of libraries
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by the parent process
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
-        getattr(sys, name).reconfigure(encoding="utf-8", errors="backslashreplace")
+    signals.exit_process = os._exit
     try:
+        handle_stop_signals()  # first of all, because the imports below take a while
+        end_with_parent()
         from charlm.cli.main import run_command
 
         code = run_command()

@@ -27,6 +27,7 @@ FORMAT_VERSION = 5  # of run directories: raised when an older charlm cannot rea
 DEFAULT_CHARACTERS = 2_000_000  # budget of a run on a text if none is given
 DEFAULT_MAX_STEPS = 2000  # budget on a task if none is given
 MEASURED_THREADS = 0  # `threads` that are to be measured
+MAX_THREADS = 1024  # far more end a process without a message
 BUDGETS = ("characters", "max_steps", "epochs", "minutes")
 NonNegativeInt = Annotated[int, Meta(ge=0, le=10**9)]
 
@@ -141,7 +142,7 @@ class Config(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = "auto"
     threads: Annotated[
         int,
-        Meta(ge=0, le=1024),
+        Meta(ge=0, le=MAX_THREADS),
         option(
             MACHINE,
             "CPU threads; auto measures.",

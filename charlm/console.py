@@ -149,9 +149,15 @@ def shell_command(words: Iterable[str | Path]) -> str:
     r"""Return a command line that can be pasted into a shell.
 
     Control characters, and bytes of file names that are not UTF-8, are written as in `$'\xff'`,
-    which bash, zsh and ksh read.
+    which bash, zsh and ksh read. A `Path` is never an option, see `path_word`.
     """
-    return " ".join(_shell_word(str(word)) for word in words)
+    plain = (path_word(word) if isinstance(word, Path) else word for word in words)
+    return " ".join(map(_shell_word, plain))
+
+
+def path_word(path: Path) -> str:
+    """Return a path as a word of a command line that nobody takes for an option, as -x is one."""
+    return f"./{path}" if str(path).startswith("-") else str(path)
 
 
 def _shell_word(word: str) -> str:

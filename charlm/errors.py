@@ -82,7 +82,7 @@ class CellCheckError(CharlmError):
 
 
 class Interrupted(BaseException):
-    """SIGINT or SIGTERM. It is no Exception, so that no library swallows it."""
+    """SIGINT, SIGTERM or SIGHUP. It is no Exception, so that no library swallows it."""
 
     def __init__(self, signal: int, text: str = "interrupted") -> None:
         """Create it for a signal, whose number plus 128 is the exit code."""
@@ -111,6 +111,7 @@ EXIT_CODES = {  # shown by charlm exit-codes
     78: ExitCode("settings", "settings contradict each other, the run, or this machine"),
     79: ExitCode("memory", "not enough memory"),
     80: ExitCode("cell-check", "a cell fails a conformance check"),
+    129: ExitCode("hangup", "the terminal was closed (SIGHUP), after saving"),
     130: ExitCode("interrupted", "interrupted (SIGINT), after saving"),
     141: ExitCode("pipe", "the reader of the output is gone"),
     143: ExitCode("terminated", "terminated (SIGTERM), after saving"),

@@ -51,7 +51,7 @@ def clean_command(
     print_cleanup(report)
     if yes or not report.surplus:
         return
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         console.print_message("nothing was removed. Try --yes")
     elif _is_confirmed():
         print_cleanup_total(clean(directories or (), cache=cache, remove=True))

@@ -6,6 +6,7 @@ import typer
 
 from charlm.cli.completion import complete_cells
 from charlm.comparison.request import DEFAULT_BASELINES, DEFAULT_CELLS, DEFAULT_SEEDS
+from charlm.execution.jobs import MAX_JOBS
 
 DEFAULT_CELL_NAMES, DEFAULT_BASELINE_NAMES = map(",".join, (DEFAULT_CELLS, DEFAULT_BASELINES))
 CELLS = Annotated[
@@ -100,6 +101,7 @@ CLUSTER_JOBS = Annotated[
         metavar="N",
         help="Runs side by side, with Ray per GPU. 0: one per core or GPU.",
         min=0,
+        max=MAX_JOBS,
     ),
 ]
 EXECUTOR = Annotated[

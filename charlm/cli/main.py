@@ -1,6 +1,7 @@
 """All commands, and how errors of their parser become errors of charlm."""
 
 import os
+import re
 import signal
 import sys
 from typing import Any
@@ -29,7 +30,8 @@ from charlm.cli import train as train
 from charlm.cli.app import app
 from charlm.cli.suggestions import did_you_mean, nearest, suggest_options
 from charlm.cli.values import describe_expected_value, typed_spelling, typed_value
-from charlm.errors import Interrupted, UsageError
+from charlm.config import MAX_THREADS
+from charlm.errors import ConfigError, Interrupted, UsageError
 
 COMPLETION_VARIABLE = "_CHARLM_COMPLETE"  # a shell asks for completions
 
@@ -39,8 +41,10 @@ def run_command() -> int:
 
     Raises:
         UsageError: An option or argument is wrong.
+        ConfigError: An environment variable asks for far too many threads.
         Interrupted: The command was aborted.
     """
+    check_thread_variable()
     try:
         return app(standalone_mode=False, prog_name="charlm") or 0
     except Abort as error:
@@ -54,6 +58,21 @@ def run_command() -> int:
         if COMPLETION_VARIABLE in os.environ or error.code == 0:
             return int(error.code or 0)
         raise  # the reader of the output is gone
+
+
+def check_thread_variable() -> None:
+    """Check OMP_NUM_THREADS, which PyTorch reads when it is imported; it ignores what is no number.
+
+    Raises:
+        ConfigError: The system could not start as many threads.
+    """
+    value = os.environ.get("OMP_NUM_THREADS", "")
+    numbers = [int(part) for part in value.split(",") if re.fullmatch(r"\s*[0-9]{1,20}\s*", part)]
+    if any(number > MAX_THREADS for number in numbers):
+        raise ConfigError(
+            f"cannot use the environment variable OMP_NUM_THREADS={value}: at most {MAX_THREADS} "
+            "threads are possible. Try unset OMP_NUM_THREADS"
+        )
 
 
 def describe_usage_error(error: Any) -> str:

@@ -21,8 +21,9 @@ from charlm.cli.config_file import drop_overridden_budgets
 from charlm.cli.help import BY_REFERENCE
 from charlm.cli.suggestions import did_you_mean, suggest_directories, suggest_runs
 from charlm.cli.values import check_no_zeros, converter
-from charlm.config import Config, option_metadata, option_name
+from charlm.config import MAX_THREADS, Config, option_metadata, option_name
 from charlm.errors import InputNotFoundError
+from charlm.execution.jobs import MAX_JOBS
 from charlm.settings.options import MACHINE
 
 if TYPE_CHECKING:
@@ -141,7 +142,10 @@ KERNEL = Annotated[
     ),
 ]
 DEVICE = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")]
-THREADS = Annotated[int, typer.Option(metavar="N", help="CPU threads.", min=1)]
+THREADS = Annotated[
+    int,
+    typer.Option(metavar="N", help="CPU threads.", min=1, max=MAX_THREADS),
+]
 JOBS = Annotated[
     int,
     typer.Option(
@@ -150,6 +154,7 @@ JOBS = Annotated[
         metavar="N",
         help="Runs side by side. 0: one per core, one on a GPU.",
         min=0,
+        max=MAX_JOBS,
     ),
 ]
 DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Estimate time and disk; write nothing.")]

@@ -1,7 +1,6 @@
 """Command `charlm sample`."""
 
 import os
-import sys
 from collections.abc import Iterable
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +20,7 @@ from charlm.cli.options import (
     TRUST_CELL,
     make_progress,
 )
+from charlm.cli.values import standard_input
 from charlm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ def check_session(prompt: str, num_samples: int, *, json: bool, novelty: bool) -
 
 def read_prompt() -> bytes:
     """Return standard input without its last line end, which `echo` and editors add."""
-    data = sys.stdin.buffer.read()
+    data = standard_input().buffer.read()
     line_end = next((end for end in (b"\r\n", b"\n", b"\r") if data.endswith(end)), b"")
     return data.removesuffix(line_end)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from charlm import console
+from charlm.cli.values import standard_input
 from charlm.errors import CharlmError, Interrupted, UsageError
 from charlm.evaluation.session import WritingSession
 from charlm.execution.signals import defer_signals
@@ -17,7 +18,7 @@ def run_session(session: WritingSession) -> None:
     """Read lines until the end of input, and write how the model goes on with each.
 
     Raises:
-        Interrupted: SIGINT while no text is being written, or SIGTERM.
+        Interrupted: SIGINT while no text is being written, SIGTERM or SIGHUP.
     """
     print_session_start()
     for line in _lines():
@@ -32,10 +33,11 @@ def run_session(session: WritingSession) -> None:
 
 def _lines() -> Iterator[str]:
     """Yield the lines of standard input; on a terminal with a prompt, and with readline."""
-    if hasattr(sys.stdin, "reconfigure"):
-        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        for line in sys.stdin:
+    stdin = standard_input()
+    if hasattr(stdin, "reconfigure"):
+        stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
+    if not (stdin.isatty() and sys.stdout.isatty()):
+        for line in stdin:
             yield line.removesuffix("\n")
         return
     with suppress(ImportError):

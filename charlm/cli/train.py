@@ -99,7 +99,7 @@ def train_command(
     if resume and run and not any(settings.get(name) for name in BUDGETS):
         raise ConfigError(RUN_AND_RESUME)
     from charlm.data.sources import make_paths_absolute
-    from charlm.execution.jobs import is_worker
+    from charlm.execution.parent_process import is_worker
     from charlm.execution.signals import raise_pending
     from charlm.execution.torchrun import is_main_process
     from charlm.reporting.terminal.runs import print_run_report, print_run_summary
@@ -196,7 +196,7 @@ def open_source(
 
 def print_next_commands(path: Path, cell: str) -> None:
     """Print what to do with a finished run; one of a custom cell needs the file of that cell."""
-    words = [str(path)]
+    words: list[str | Path] = [path]
     if parse_custom_cell(cell):
         words += ["--trust-cell", cell]
     for start, command in (("next: ", "sample"), ("      ", "inspect")):

@@ -2,19 +2,32 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TextIO
 
 import msgspec
 import typer
 
 from charlm.cli.suggestions import did_you_mean, nearest
 from charlm.config import BUDGETS, LEFT_TO_RECIPE
-from charlm.errors import UsageError
-from charlm.execution.jobs import is_worker
+from charlm.errors import InputNotFoundError, UsageError
+from charlm.execution.parent_process import is_worker
 from charlm.settings.expected import describe_expected, describe_range
 
 # Options of which 0 in a file or a job leaves the value to the recipe, or to another budget.
 NEVER_ZERO = (*BUDGETS, *(name for name, value in LEFT_TO_RECIPE.items() if value == 0))
+
+
+def standard_input() -> TextIO:
+    """Return standard input.
+
+    Raises:
+        InputNotFoundError: The process that started this one has closed it.
+    """
+    if sys.stdin is None:
+        raise InputNotFoundError(
+            "cannot read standard input: it is closed. Try to pipe a text into this command"
+        )
+    return sys.stdin
 
 
 def check_no_zeros(context: typer.Context, values: Mapping[str, Any]) -> None:

@@ -12,6 +12,8 @@ import torch
 from charlm.errors import ConfigError
 from charlm.results.run import DeviceReason
 
+THREADS_PER_CORE = 4  # more only wait for each other
+
 
 def select_device(
     requested: str, threads: int, dtype: Literal["fp32", "bf16"] = "fp32"
@@ -25,8 +27,10 @@ def select_device(
         dtype: Numbers outside of the recurrence.
 
     Raises:
-        ConfigError: There is no such device, or it cannot compute with these numbers.
+        ConfigError: There is no such device, it cannot compute with these numbers, or this machine
+            has far fewer cores than threads.
     """
+    check_threads(threads)
     torch.set_num_threads(threads or 1)
     disable_malloc_trim()
     device = requested
@@ -44,6 +48,21 @@ def select_device(
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
     return device, reason
+
+
+def check_threads(threads: int) -> None:
+    """Check that this machine has cores for a number of threads.
+
+    Raises:
+        ConfigError: It has far fewer, so that the system may refuse to start the threads, which
+            ends the process without a message.
+    """
+    cores = available_cores()
+    if threads > cores * THREADS_PER_CORE:
+        raise ConfigError(
+            f"cannot use --threads {threads}: this process may use {cores} "
+            f"{'core' if cores == 1 else 'cores'}. Try --threads {cores}"
+        )
 
 
 def check_device(requested: str, device: str) -> None:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from charlm.errors import CharlmError, DivergedError, Interrupted
 from charlm.execution.forked_workers import start_local_worker
-from charlm.execution.jobs import Executor, Job, Worker, is_begun_elsewhere
+from charlm.execution.jobs import Executor, Job, Worker, is_begun_elsewhere, last_line
 from charlm.execution.ray_cluster import connect
 from charlm.execution.signals import defer_signals
 from charlm.progress import NoProgress, Progress
@@ -24,7 +24,7 @@ logger = logging.getLogger("charlm")
 ExecutorKind = Literal["local", "ray"]
 # Exit codes of a worker that was told to stop and saved. The parent told it nothing, so somebody
 # else did.
-SIGNAL_EXIT_CODES = (130, 143)
+SIGNAL_EXIT_CODES = (129, 130, 143)
 MAX_RESTARTS = 3  # times that the process of a job may be killed
 POLL_INTERVAL = 0.5  # seconds
 
@@ -204,8 +204,7 @@ def _final_status(code: int, job: Job, directory: Path) -> JobStatus:
             "What it had saved is kept. Use fewer --jobs if memory is short, then run the same "
             "command again"
         )
-    lines = _log_path(job, directory).read_text(errors="replace").strip().splitlines()
-    cause = lines[-1].removeprefix("charlm: ") if lines else f"exit code {code}"
+    cause = last_line(_log_path(job, directory)).removeprefix("charlm: ") or f"exit code {code}"
     failure = JobFailedError(f"{job.name}: {cause}")
     failure.code = code
     raise failure

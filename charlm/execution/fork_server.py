@@ -24,7 +24,8 @@ from pathlib import Path
 
 import msgspec
 
-from charlm.execution.jobs import PARENT_PID_VARIABLE
+from charlm.execution.jobs import open_log
+from charlm.execution.parent_process import PARENT_PID_VARIABLE
 from charlm.execution.process_end import register_quick_end
 
 # What the commands of workers import. Packages are imported with all of their modules.
@@ -131,9 +132,8 @@ def run_worker(request: Request, server: int) -> None:
         server: Process id of the server, which may have ended by now.
     """
     os.setsid()
-    log = os.open(request.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-    os.dup2(log, 2)
-    os.close(log)
+    with open_log(Path(request.log)) as log:
+        os.dup2(log.fileno(), 2)
     os.chdir(request.directory)
     os.environ.clear()
     os.environ.update(request.environment, **{PARENT_PID_VARIABLE: str(server)})

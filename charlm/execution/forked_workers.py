@@ -22,7 +22,7 @@ import msgspec
 
 from charlm.errors import CharlmError
 from charlm.execution.fork_server import COMMAND_LINE_BYTES, Reply, Request, process_fields
-from charlm.execution.jobs import Worker, start_worker, worker_environment
+from charlm.execution.jobs import Worker, open_log, start_worker, worker_environment
 
 CAN_FORK = sys.platform == "linux"
 KILLED = -signal.SIGKILL  # exit code of a worker whose own was lost with the server
@@ -59,7 +59,9 @@ class ForkServer:
 
         Raises:
             CharlmError: The server has ended before the command started.
+            DataError: Something else than a log has its name.
         """
+        open_log(log).close()  # a worker could not say that this fails
         with self.lock:
             self.count += 1
             number = self.count

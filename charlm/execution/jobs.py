@@ -5,19 +5,23 @@ starts each job again, and it continues from its directory.
 """
 
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
-from charlm.errors import OutputExistsError
+from charlm.errors import DataError, OutputExistsError
+from charlm.execution.parent_process import PARENT_PID_VARIABLE
 from charlm.execution.torchrun import TORCHRUN_VARIABLES
 from charlm.results.jobs import JobProgress
+from charlm.storage.files import translate_os_errors
+from charlm.storage.reading import check_plain_directory, open_regular_file
 
-# Process id of the parent of a worker. The worker stops when that process is gone.
-PARENT_PID_VARIABLE = "CHARLM_PARENT"
+MAX_JOBS = 1024  # side by side
+MAX_LINE_BYTES = 2**16  # of the end of a log that is read
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,28 @@ class Executor(Protocol):
         """Start a job; its stderr is appended to the log."""
 
 
+def open_log(path: Path) -> BinaryIO:
+    """Open a log of workers for appending; create it if needed.
+
+    Raises:
+        DataError: Something else has its name, such as a link of somebody who made the directory.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    check_plain_directory(path.parent)
+    with translate_os_errors("write", path):
+        if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+            raise DataError(f"cannot write {path}: it is no regular file. Remove it, or try --out")
+        return open(os.open(path, flags, 0o666), "ab")
+
+
+def last_line(log: Path) -> str:
+    """Return the last line of a log of workers; empty if there is none."""
+    with open_regular_file(log) as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - MAX_LINE_BYTES))
+        lines = file.read(MAX_LINE_BYTES).decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else ""
+
+
 def start_worker(
     argv: Sequence[str],
     log: Path,
@@ -94,7 +120,7 @@ def start_worker(
         directory: Working directory.
         environment: Environment variables; those of torchrun are removed.
     """
-    with log.open("ab") as file:
+    with open_log(log) as file:
         return subprocess.Popen(
             [sys.executable, "-m", "charlm", *argv],
             stdin=subprocess.DEVNULL,
@@ -111,14 +137,3 @@ def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value for name, value in environment.items() if not TORCHRUN_VARIABLES.fullmatch(name)
     }
-
-
-def is_worker() -> bool:
-    """Return whether another charlm process started this one, and shows what it does."""
-    return PARENT_PID_VARIABLE in os.environ
-
-
-def is_orphaned() -> bool:
-    """Return whether the process that started this worker is gone."""
-    parent = os.environ.get(PARENT_PID_VARIABLE)
-    return parent is not None and os.getppid() != int(parent)

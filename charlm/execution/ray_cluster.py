@@ -20,7 +20,7 @@ import msgspec
 
 from charlm import __version__
 from charlm.errors import ClusterError, ConfigError
-from charlm.execution.jobs import Job, Worker
+from charlm.execution.jobs import Job, Worker, open_log
 from charlm.storage import files
 
 CLUSTER_TIMEOUT = 30.0  # seconds without a message after which the cluster counts as lost
@@ -79,7 +79,7 @@ def connect(address: str, device: str, jobs: int, directory: Path) -> Iterator["
     log = directory / "logs" / "ray.log"
     files.make_directory(log.parent)
     with (
-        log.open("ab") as file,
+        open_log(log) as file,
         subprocess.Popen(
             [*DISPATCHER_COMMAND, address],
             bufsize=0,

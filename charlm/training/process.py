@@ -14,7 +14,7 @@ from charlm.config import Config, resume_config
 from charlm.data.corpus import Corpus, Sources
 from charlm.errors import DivergedError, Interrupted
 from charlm.execution.device import select_device
-from charlm.execution.jobs import is_orphaned
+from charlm.execution.parent_process import is_orphaned
 from charlm.execution.signals import defer_signals
 from charlm.execution.torchrun import is_main_process
 from charlm.progress import NoProgress, Progress
@@ -87,7 +87,7 @@ class TrainingProcess:
             try:
                 return self._train()
             except DivergedError as error:
-                if (self.path / "run.json").exists():
+                if is_run(self.path):
                     Run(self.path).mark_diverged(str(error))
                 raise
 

@@ -16,7 +16,7 @@ import pytest
 from conftest import charlm, command, make_run, on_terminal, prose
 
 from charlm.cli.main import run_command
-from charlm.execution.jobs import PARENT_PID_VARIABLE
+from charlm.execution.parent_process import PARENT_PID_VARIABLE
 from charlm.storage.lock import exclusive_lock
 from charlm.training import session
 
