@@ -11,6 +11,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import forked
@@ -48,13 +49,25 @@ def prose(characters: int, seed: int = 0) -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Give each worker a cache of its own, and all of them the same compiled kernels."""
-    directory, base = tmp_path_factory.mktemp("cache"), tmp_path_factory.getbasetemp()
-    kernels = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "kernels"
-    kernels.mkdir(mode=0o700, exist_ok=True)
-    (directory / "kernels").symlink_to(kernels)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give each worker a cache of its own."""
+    directory = tmp_path_factory.mktemp("cache")
+    (directory / "kernels").mkdir(mode=0o700)
     os.environ["CHARLM_CACHE"] = str(directory)
+    return directory / "kernels"
+
+
+@pytest.fixture(autouse=True)
+def shared_kernels(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Exchange compiled kernels with the other workers, by links to the same files."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "kernels"
+    shared.mkdir(mode=0o700, exist_ok=True)
+    for source, target in ((cache, shared), (shared, cache)):
+        for name in {*os.listdir(source)} - {*os.listdir(target)}:
+            if name.endswith(".so"):
+                with suppress(FileExistsError, FileNotFoundError):
+                    os.link(source / name, target / name)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Registry of kernels: functions that unroll a cell over time, by name and kind of cell."""
 
+import logging
 import pkgutil
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -18,6 +19,10 @@ from charlm.registry import unknown_name_error
 # (vocabulary, input_size) that they index.
 Unroll = Callable[[Cell, Tensor, State, Tensor | None], tuple[Tensor, State]]
 UnsupportedReason = Callable[[Cell, str], str]  # (cell, device) -> reason, or "" if supported
+# cell -> why the kernel cannot be built for it on this machine, or ""; None: for any cell at all.
+Build = Callable[[Cell | None], str]
+
+logger = logging.getLogger("charlm")
 
 
 class Kernel(NamedTuple):
@@ -27,6 +32,7 @@ class Kernel(NamedTuple):
     unroll: Unroll
     unsupported_reason: UnsupportedReason
     priority: Mapping[str, int]
+    build: Build
 
 
 KERNELS: dict[str, list[Kernel]] = {}
@@ -37,11 +43,17 @@ def always_supported(cell: Cell, device: str) -> str:  # noqa: ARG001
     return ""
 
 
+def nothing_to_build(cell: Cell | None) -> str:  # noqa: ARG001
+    """Return "": the kernel is written in Python."""
+    return ""
+
+
 def register_kernel(
     name: str,
     *cell_types: type[Cell],
     priority: Mapping[str, int] | None = None,
     unless: UnsupportedReason = always_supported,
+    build: Build = nothing_to_build,
 ) -> Callable[[Unroll], Unroll]:
     """Return a decorator that registers an unroll.
 
@@ -51,10 +63,11 @@ def register_kernel(
         priority: Device kind -> priority. `auto` takes the supported kernel with the highest; one
             without a priority comes last.
         unless: Returns why a cell of these types is not supported after all.
+        build: Builds the kernel for a supported cell, and returns why this machine cannot.
     """
 
     def register(unroll: Unroll) -> Unroll:
-        kernels = (Kernel(cell_type, unroll, unless, priority or {}) for cell_type in cell_types)
+        kernels = [Kernel(kind, unroll, unless, priority or {}, build) for kind in cell_types]
         KERNELS.setdefault(name, []).extend(kernels)
         return unroll
 
@@ -99,11 +112,11 @@ def device_kind(device: str) -> str:
 
 
 def unsupported_reason(name: str, cell: Cell, device: str) -> str:
-    """Return why this kernel cannot unroll this cell on this device; "" if it can."""
+    """Return why this kernel cannot unroll this cell on this device; "" if it can, and is built."""
     kernel = find_kernel(name, cell)
     if kernel is None:
         return f"{type(cell).__name__} has no {name} kernel"
-    return kernel.unsupported_reason(cell, device_kind(device))
+    return kernel.unsupported_reason(cell, device_kind(device)) or kernel.build(cell)
 
 
 def kernels_by_priority(cell: Cell, device: str) -> list[str]:
@@ -114,10 +127,32 @@ def kernels_by_priority(cell: Cell, device: str) -> list[str]:
     return sorted(kernels, key=lambda name: (-kernels[name].priority.get(kind, -1), name))
 
 
-def supported_kernels(cell: Cell, device: str) -> list[str]:
-    """Return the names of the kernels that can unroll this cell on this device, fastest first."""
-    names = kernels_by_priority(cell, device)
-    return [name for name in names if not unsupported_reason(name, cell, device)]
+def supported_kernels(cell: Cell, device: str, *, build: bool = True) -> list[str]:
+    """Return the names of the kernels that can unroll this cell on this device, fastest first.
+
+    One that is left out since this machine cannot build it is logged as a warning.
+
+    Args:
+        cell: The cell.
+        device: "cpu", "cuda", "cuda:N" or "mps".
+        build: Whether to build them for this cell; else only whether any can be built is found out.
+    """
+    supported = []
+    for name in kernels_by_priority(cell, device):
+        kernel = find_kernel(name, cell)
+        assert kernel is not None
+        if kernel.unsupported_reason(cell, device_kind(device)):
+            continue
+        if problem := kernel.build(cell if build else None):
+            _warn_once(f"the kernel {name} is not used: {problem}")
+        else:
+            supported.append(name)
+    return supported
+
+
+@cache
+def _warn_once(warning: str) -> None:
+    logger.warning(warning)
 
 
 def get_kernel(name: str, cell: Cell, device: str) -> Unroll:
@@ -130,8 +165,9 @@ def get_kernel(name: str, cell: Cell, device: str) -> Unroll:
     if name not in KERNELS:
         raise unknown_name_error("kernel", name, sorted(KERNELS))
     if reason := unsupported_reason(name, cell, device):
-        supported = " or ".join(supported_kernels(cell, device))
-        raise ConfigError(f"cannot use --kernel {name}: {reason}. Try {supported}")
+        others = kernels_by_priority(cell, device)
+        supported = [other for other in others if not unsupported_reason(other, cell, device)]
+        raise ConfigError(f"cannot use --kernel {name}: {reason}. Try {' or '.join(supported)}")
     kernel = find_kernel(name, cell)
     assert kernel is not None
     return kernel.unroll

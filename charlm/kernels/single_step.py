@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from charlm.cells.base import Cell, State
-from charlm.kernels.compiled.single_token import CompiledTokenReader, single_token_code
+from charlm.kernels.compiled.single_token import CompiledTokenReader, single_token_problem
 
 
 class ReadTokens(Protocol):
@@ -70,8 +70,8 @@ def single_step_kernel(kernel: str, cell: Cell) -> StepKernel:
     """
     if kernel != "compiled":
         return StepKernel("loop", f"{kernel} is for whole sequences")
-    code = single_token_code(cell)
-    return StepKernel("loop", code) if isinstance(code, str) else StepKernel("compiled")
+    problem = single_token_problem(cell)
+    return StepKernel("loop", problem) if problem else StepKernel("compiled")
 
 
 def make_token_reader(kernel: str, cell: Cell, table: Tensor, state: State) -> ReadTokens:

@@ -110,7 +110,7 @@ def test_number_shared_by_a_row_gets_the_gradient_of_the_row() -> None:
     """A sum over a row has one gradient; no cell of ours has such a sum of a number."""
     graph = Graph()
     row, number = graph.leaf("s0", 0, 4), graph.leaf("s1", 0, 1)
-    step = TracedStep(graph, ((row,), (graph.row_sum((row + number,)),)), (4, 1), 4)
+    step = TracedStep(graph, ((row,), (graph.row_sum((row + number,)),)), (4, 1), 4, {})
     gradient = differentiate(step).leaves[number]
     assert gradient is graph.leaf("a1", 0, 1) * 4.0
 

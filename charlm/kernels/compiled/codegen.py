@@ -60,10 +60,16 @@ def _plan_forward(step: TracedStep) -> ForwardPlan:
 def _start_source(step: TracedStep) -> GeneratedCode:
     """Return the sizes of inputs and states, and the names of the weights that the step reads."""
     graph = step.graph
-    vectors = {leaf_of(n)[2:] for n in graph.nodes.values() if leaf_of(n).startswith("w:")}
+    leaves = {leaf_of(n) for n in graph.nodes.values()}
+    vectors = sorted(leaf[2:] for leaf in leaves if leaf.startswith("w:"))
     matrices = list(dict.fromkeys(p.weight for p in graph.products))
     return GeneratedCode(
-        inputs=step.inputs, widths=step.widths, vectors=sorted(vectors), matrices=matrices
+        inputs=step.inputs,
+        widths=step.widths,
+        vectors=vectors,
+        matrices=matrices,
+        vector_shapes=[step.shapes[name] for name in vectors],
+        matrix_shapes=[step.shapes[name] for name in matrices],
     )
 
 

@@ -1,21 +1,26 @@
-"""C compiler: builds a library once, caches it, and loads it with ctypes."""
+"""C compiler: builds a library once, keeps it in the cache, and loads it with ctypes."""
 
 import ctypes
 import hashlib
 import os
 import platform
 import shutil
+import signal
 import subprocess
-import tempfile
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from torch import Tensor
-
-from charlm.errors import ConfigError
-from charlm.storage import files
-from charlm.storage.lock import in_use
+from charlm.console import escape_control_characters
+from charlm.kernels.compiled.kernel_cache import (
+    HASH_LENGTH,
+    KernelCacheError,
+    UnavailableKernelError,
+    build_directory,
+    find_library,
+    keep_library,
+    open_kernel_cache,
+)
 
 # NaN must propagate: enable only the fast-math flags that preserve it.
 COMPILER_FLAGS = (
@@ -23,16 +28,19 @@ COMPILER_FLAGS = (
     *("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"),
 )
 COMPILER_TIMEOUT = 300  # seconds
+VERSION_TIMEOUT = 30  # seconds
 LIBRARY_MAGIC = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")  # Linux, macOS
+MAX_CAUSE_LENGTH = 300  # characters of the compiler's output that a message repeats
 
 
-class KernelBuildError(ConfigError):
-    """A kernel that the C compiler cannot build here; `reason` is the cause without a hint."""
+class KernelBuildError(UnavailableKernelError):
+    """A kernel that the C compiler cannot build here."""
 
     def __init__(self, cause: str) -> None:
-        self.reason = f"the C compiler {compiler()[0]} cannot build the kernel: {cause}"
+        shown = escape_control_characters(cause[:MAX_CAUSE_LENGTH])
         super().__init__(
-            f"{self.reason}. Try --kernel loop, or another compiler in the environment variable CC"
+            f"the C compiler {compiler()[0]} cannot build the kernel: {shown}",
+            "another compiler in the environment variable CC",
         )
 
 
@@ -46,25 +54,47 @@ def compiler() -> tuple[str, ...]:
     return ()
 
 
-def _run(arguments: list[str], folder: str | None = None) -> "subprocess.CompletedProcess[bytes]":
+def _run(
+    arguments: list[str], timeout: float, folder: Path | None = None
+) -> "subprocess.CompletedProcess[bytes]":
+    """Run the compiler; however this ends, nothing that it has started goes on.
+
+    Args:
+        arguments: Its arguments.
+        timeout: Seconds after which it is killed.
+        folder: Its working directory, in which it also writes temporary files.
+    """
+    environment = {**os.environ, "TMPDIR": str(folder)} if folder else None
     try:
-        return subprocess.run(
+        with subprocess.Popen(
             [*compiler(), *arguments],
-            capture_output=True,
-            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             cwd=folder,
-            timeout=COMPILER_TIMEOUT,
-        )
+            env=environment,
+            start_new_session=True,
+        ) as process:
+            try:
+                output, errors = process.communicate(timeout=timeout)
+            except BaseException:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                raise
     except subprocess.TimeoutExpired as error:
-        raise KernelBuildError(f"no answer for {COMPILER_TIMEOUT} s") from error
+        raise KernelBuildError(f"no answer for {timeout} s") from error
     except OSError as error:
         raise KernelBuildError(str(error.strerror)) from error
+    return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
 
 
 @cache
-def _identity() -> str:
+def _identity() -> str | KernelBuildError:
     """Return a hash of the compiler and of the processor, which -march=native depends on."""
-    version = _run(["--version"]).stdout
+    try:
+        version = _run(["--version"], VERSION_TIMEOUT).stdout
+    except KernelBuildError as error:
+        return error
     flags = b""
     with suppress(OSError), open("/proc/cpuinfo", "rb") as file:
         flags = next((line for line in file if line.startswith((b"flags", b"Features"))), b"")
@@ -72,35 +102,46 @@ def _identity() -> str:
     return hashlib.sha256(version + flags + "".join(parts).encode()).hexdigest()
 
 
-@cache
 def load_library(source: str) -> ctypes.CDLL:
     """Return the library of a C source, from the cache or newly built.
 
     Raises:
         KernelBuildError: The compiler cannot build it.
+        KernelCacheError: It cannot be kept, or others could have changed what is kept.
     """
-    key = hashlib.sha256(f"{_identity()}\n{source}".encode()).hexdigest()[:32]
-    directory = _private_directory(files.cache_directory() / "kernels")
-    with in_use(directory):
-        for cached in directory.glob(f"{key}-*.so"):
-            data = cached.read_bytes()
-            if cached.stem.partition("-")[2] == hashlib.sha256(data).hexdigest()[:32]:
-                return _load(cached)
-        data = _build(source)
-        path = directory / f"{key}-{hashlib.sha256(data).hexdigest()[:32]}.so"
-        files.write_atomic(path, data)
-        return _load(path)
+    library = _load_once(source)
+    if isinstance(library, UnavailableKernelError):
+        raise library.with_traceback(None)
+    return library
 
 
-def _build(source: str) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        code, library = Path(folder) / "kernel.c", Path(folder) / "kernel.so"
+@cache
+def _load_once(source: str) -> ctypes.CDLL | UnavailableKernelError:
+    """Return the library of a C source or why there is none: a compiler may fail slowly."""
+    try:
+        identity = _identity()
+        if isinstance(identity, KernelBuildError):
+            return identity
+        key = hashlib.sha256(f"{identity}\n{source}".encode()).hexdigest()[:HASH_LENGTH]
+        with open_kernel_cache() as directory:
+            path = find_library(directory, key)
+            if path is None:
+                path = keep_library(directory, key, _build(source, directory))
+            return _load(path)
+    except UnavailableKernelError as error:
+        return error
+
+
+def _build(source: str, directory: Path) -> bytes:
+    with build_directory(directory) as folder:
+        code, library = folder / "kernel.c", folder / "kernel.so"
         code.write_text(source)
-        result = _run([*COMPILER_FLAGS, code.name, "-o", library.name, "-lm"], folder)
+        arguments = [*COMPILER_FLAGS, code.name, "-o", library.name, "-lm"]
+        result = _run(arguments, COMPILER_TIMEOUT, folder)
         if result.returncode or not library.exists():
             output = (result.stderr or result.stdout).decode(errors="replace").strip().splitlines()
             error_line = next((line for line in output if "error" in line), "")
-            cause = error_line or next(iter(output), f"exit code {result.returncode}")
+            cause = error_line or next(iter(output), _describe_exit(result.returncode))
             raise KernelBuildError(cause)
         data = library.read_bytes()
     if not data.startswith(LIBRARY_MAGIC):
@@ -108,22 +149,15 @@ def _build(source: str) -> bytes:
     return data
 
 
+def _describe_exit(code: int) -> str:
+    return f"it was killed by signal {-code}" if code < 0 else f"exit code {code}"
+
+
 def _load(path: Path) -> ctypes.CDLL:
     try:
         return ctypes.CDLL(str(path))
     except OSError as error:
-        raise KernelBuildError(f"cannot load it from {path.parent}: {error}") from error
-
-
-def _private_directory(path: Path) -> Path:
-    """Return the directory if nobody else can write into it: the libraries in it are executed."""
-    if not path.exists():
-        files.make_directory(path)
-        path.chmod(0o700)
-    status = path.stat()
-    if status.st_uid != os.getuid() or status.st_mode & 0o022:
-        raise KernelBuildError(f"others may write into {path}, whose files would be executed")
-    return path
+        raise KernelCacheError(path.parent, f"cannot load {error}") from error
 
 
 @cache
@@ -133,11 +167,6 @@ def unavailable_reason() -> str:
         return "no C compiler was found (cc, gcc, clang or $CC)"
     try:
         load_library("int works(void) { return 1; }\n")
-    except KernelBuildError as error:
+    except UnavailableKernelError as error:
         return error.reason
     return ""
-
-
-def data_pointer(tensor: Tensor | None) -> ctypes.c_void_p:
-    """Return the address of a tensor's data for C; NULL for None."""
-    return ctypes.c_void_p(0 if tensor is None else tensor.data_ptr())

@@ -29,6 +29,8 @@ class GeneratedCode:
     widths: tuple[int, ...] = ()  # of the parts of the state
     vectors: list[str] = field(default_factory=list)  # names of 1-d weights, in order
     matrices: list[str] = field(default_factory=list)
+    vector_shapes: list[tuple[int, ...]] = field(default_factory=list)
+    matrix_shapes: list[tuple[int, ...]] = field(default_factory=list)
     saved_size: int = 0  # saved for the backward pass, per time step and row
     workspace_size: int = 0  # outputs of products, per row, of either pass
     packed: int = 0  # packed matrices, of either pass

@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from charlm.kernels.compiled import compiler
-from charlm.kernels.compiled.compiler import data_pointer
+from charlm.kernels.compiled.pointers import NULL, data_pointer, rows_pointer
 
 SOURCES = [Path(__file__).with_name(name) for name in ("runtime.c", "linear.c")]
 MIN_ROWS = 256  # for fewer rows packing the matrix does not pay
@@ -25,11 +25,6 @@ def load_linear_library(dtype: torch.dtype) -> ctypes.CDLL:
     return compiler.load_library(f"#define REAL {dtype.itemsize}\n{text}")
 
 
-def _sizes(x: Tensor, weight: Tensor) -> tuple[Any, ...]:
-    rows, columns = weight.shape
-    return ctypes.c_long(x.numel() // x.shape[-1]), ctypes.c_int(rows), ctypes.c_int(columns)
-
-
 class CompiledLinear(torch.autograd.Function):
     """x (..., columns), weight (rows, columns), bias (rows,) or None -> (..., rows)."""
 
@@ -38,12 +33,16 @@ class CompiledLinear(torch.autograd.Function):
         """Return x weight' + bias."""
         ctx.save_for_backward(x, weight)
         ctx.has_bias = bias is not None
-        rows, columns = weight.shape
-        out = x.new_empty(*x.shape[:-1], rows)
-        workspace = x.new_empty((rows + 32) * columns)
-        load_linear_library(x.dtype).linear(
-            *_sizes(x, weight), *map(data_pointer, (x, weight, bias, out, workspace))
-        )
+        dtype, (rows, columns), lengths = x.dtype, weight.shape, x.shape[:-1]
+        out, workspace = x.new_empty(*lengths, rows), x.new_empty((rows + 32) * columns)
+        load_linear_library(dtype).linear(
+            ctypes.c_long(lengths.numel()), ctypes.c_int(rows), ctypes.c_int(columns),
+            data_pointer(x, dtype, (*lengths, columns), "the input"),
+            data_pointer(weight, dtype, (rows, columns), "the weight"),
+            NULL if bias is None else data_pointer(bias, dtype, (rows,), "the bias"),
+            data_pointer(out, dtype, (*lengths, rows), "the output"),
+            data_pointer(workspace, dtype, ((rows + 32) * columns,), "the workspace"),
+        )  # fmt: skip
         return out
 
     @staticmethod
@@ -56,12 +55,15 @@ class CompiledLinear(torch.autograd.Function):
             grad_out = grad_out.contiguous()
         grad_x = None
         if ctx.needs_input_grad[0]:
-            rows, columns = weight.shape
-            grad_x = torch.empty_like(x)
-            workspace = x.new_empty((columns + 32) * rows)
-            load_linear_library(x.dtype).linear_back(
-                *_sizes(x, weight), data_pointer(grad_out), ctypes.c_long(grad_out.stride(0)),
-                *map(data_pointer, (weight, grad_x, workspace)),
+            dtype, (rows, columns), length = x.dtype, weight.shape, x.shape[:-1].numel()
+            grad_x, workspace = torch.empty_like(x), x.new_empty((columns + 32) * rows)
+            load_linear_library(dtype).linear_back(
+                ctypes.c_long(length), ctypes.c_int(rows), ctypes.c_int(columns),
+                rows_pointer(grad_out, dtype, (length, rows), "the gradient"),
+                ctypes.c_long(grad_out.stride(0)),
+                data_pointer(weight, dtype, (rows, columns), "the weight"),
+                data_pointer(grad_x, dtype, tuple(x.shape), "the gradient of the input"),
+                data_pointer(workspace, dtype, ((columns + 32) * rows,), "the workspace"),
             )  # fmt: skip
         grad_weight = grad_out.t() @ x.flatten(0, -2)
         return grad_x, grad_weight, grad_out.sum(0) if ctx.has_bias else None
@@ -69,9 +71,13 @@ class CompiledLinear(torch.autograd.Function):
 
 def _is_supported(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     """Return whether the C can read these; everything else, errors included, is PyTorch's."""
-    dtypes = {tensor.dtype for tensor in (x, weight, bias) if tensor is not None}
+    tensors = [tensor for tensor in (x, weight, bias) if tensor is not None]
+    dtypes = {tensor.dtype for tensor in tensors}
     has_dtype = len(dtypes) == 1 and dtypes <= {torch.float32, torch.float64}
-    return has_dtype and weight.dim() == 2 and x.shape[-1] == weight.shape[1] and x.is_cpu
+    has_shapes = weight.dim() == 2 and x.shape[-1] == weight.shape[1]
+    has_bias_shape = bias is None or bias.shape == weight.shape[:1]
+    on_cpu = all(tensor.is_cpu for tensor in tensors)
+    return has_dtype and has_shapes and has_bias_shape and on_cpu
 
 
 class CompiledLinearMode(TorchFunctionMode):

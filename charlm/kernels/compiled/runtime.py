@@ -13,9 +13,16 @@ from torch.autograd.function import once_differentiable
 from charlm.cells.base import Cell, State
 from charlm.kernels.compiled import compiler
 from charlm.kernels.compiled.codegen import generate_c
-from charlm.kernels.compiled.compiler import KernelBuildError, data_pointer
+from charlm.kernels.compiled.kernel_cache import UnavailableKernelError
 from charlm.kernels.compiled.layout import GeneratedCode
-from charlm.kernels.compiled.linear import CompiledLinearMode
+from charlm.kernels.compiled.linear import CompiledLinearMode, load_linear_library
+from charlm.kernels.compiled.pointers import (
+    NULL,
+    check_count,
+    check_tensor,
+    data_pointer,
+    pointer_array,
+)
 from charlm.kernels.compiled.trace import cached_trace, trace_step
 from charlm.kernels.loop import embed_if_shorter
 from charlm.kernels.registry import register_kernel
@@ -32,17 +39,29 @@ def _generate(cell: Cell) -> GeneratedCode:
 
 
 def unsupported_reason(cell: Cell, device: str) -> str:
-    """Return why the compiled kernel cannot unroll this cell here, or "". Builds it to know."""
+    """Return why the compiled kernel cannot unroll this cell, or ""."""
     if device != "cpu":
         return "compiled kernels run on a CPU"
     source = generated_code(cell)
     if isinstance(source, str):
         return source
-    if not compiler.compiler():
+    return "" if compiler.compiler() else compiler.unavailable_reason()
+
+
+def build(cell: Cell | None) -> str:
+    """Build all that unrolling a supported cell needs, and return why it cannot be built, or "".
+
+    Args:
+        cell: A cell; None: build something small, to know whether anything can be built.
+    """
+    if cell is None:
         return compiler.unavailable_reason()
+    source, dtype = generated_code(cell), next(cell.parameters()).dtype
+    assert not isinstance(source, str), source
     try:
-        load_functions(source.text, next(cell.parameters()).dtype)
-    except KernelBuildError as error:
+        load_functions(source.text, dtype)
+        load_linear_library(dtype)
+    except UnavailableKernelError as error:
         return error.reason
     return ""
 
@@ -52,11 +71,6 @@ def load_functions(text: str, dtype: torch.dtype) -> tuple[Any, Any]:
     """Return the C functions `forward` and `backward` of a generated text."""
     library = compiler.load_library(f"#define REAL {dtype.itemsize}\n{text}")
     return library.forward, library.backward
-
-
-def pointer_array(tensors: list[Tensor]) -> Any:
-    """Return a C array of the tensors' addresses."""
-    return (ctypes.c_void_p * max(1, len(tensors)))(*(tensor.data_ptr() for tensor in tensors))
 
 
 @dataclass
@@ -76,10 +90,16 @@ class CompiledUnroll:
         cls, source: GeneratedCode, x: Tensor, ids: Tensor | None, weights: list[Tensor],
         initial_state: list[Tensor], needs_backward: bool,
     ) -> Self:  # fmt: skip
-        """Allocate the buffers; without a backward pass, values are saved for one step only."""
+        """Allocate the buffers; without a backward pass, values are saved for one step only.
+
+        Raises:
+            KernelInputError: The state is not one of the cell and the batch.
+        """
         time, batch = (x if ids is None else ids).shape[:2]
-        states = [x.new_empty(time + 1, batch, part.shape[1]) for part in initial_state]
+        check_count(initial_state, len(source.widths), "the state")
+        states = [x.new_empty(time + 1, batch, width) for width in source.widths]
         for history, part in zip(states, initial_state, strict=True):
+            check_tensor(part, x.dtype, tuple(history.shape[1:]), "the state", any_strides=True)
             history[0] = part
         vectors, matrices = weights[: len(source.vectors)], weights[len(source.vectors) :]
         saved = x.new_empty(time if needs_backward else 1, batch, source.saved_size)
@@ -95,14 +115,29 @@ class CompiledUnroll:
         return self.states[0][1:], *(history[-1].clone() for history in self.states)
 
     def arguments(self) -> tuple[Any, ...]:
-        """Return what both C functions take, in the order of their signature in c_file.py."""
-        time, batch = len(self.states[0]) - 1, self.saved.shape[1]
-        stride = self.saved.stride(0) if len(self.saved) == time else 0
-        self.workspace = self.x.new_empty(batch * self.source.workspace_size + self.source.packed)
+        """Return what both C functions take, in the order of their signature in c_file.py.
+
+        Raises:
+            KernelInputError: A tensor is not of the shape that the C was generated for.
+        """
+        source, x, ids, dtype = self.source, self.x, self.ids, self.x.dtype
+        time, batch = (x if ids is None else ids).shape[:2]
+        x_shape = (time, batch, source.inputs) if ids is None else (len(x), source.inputs)
+        histories = [(time + 1, batch, width) for width in source.widths]
+        saved_shape = (1 if len(self.saved) == 1 else time, batch, source.saved_size)
+        stride = 0 if len(self.saved) == 1 else batch * source.saved_size
+        workspace_shape = (batch * source.workspace_size + source.packed,)
+        self.workspace = x.new_empty(workspace_shape)
         return (
-            ctypes.c_long(time), ctypes.c_long(batch), data_pointer(self.ids), data_pointer(self.x),
-            pointer_array(self.states), pointer_array(self.vectors), pointer_array(self.matrices),
-            data_pointer(self.saved), data_pointer(self.workspace), ctypes.c_long(stride),
+            ctypes.c_long(time), ctypes.c_long(batch),
+            NULL if ids is None else data_pointer(ids, torch.int64, (time, batch), "ids"),
+            data_pointer(x, dtype, x_shape, "the projected input"),
+            pointer_array(self.states, dtype, histories, "the states"),
+            pointer_array(self.vectors, dtype, source.vector_shapes, "a vector of weights"),
+            pointer_array(self.matrices, dtype, source.matrix_shapes, "a matrix of weights"),
+            data_pointer(self.saved, dtype, saved_shape, "what was saved"),
+            data_pointer(self.workspace, dtype, workspace_shape, "the workspace"),
+            ctypes.c_long(stride),
         )  # fmt: skip
 
     def backward(
@@ -114,9 +149,10 @@ class CompiledUnroll:
             grad_outputs: Gradient of the outputs (time, batch, width).
             grad_last_state: Gradient of each part of the last state.
         """
-        source, x = self.source, self.x
-        time, batch, _ = grad_outputs.shape
-        deltas = x.new_empty(time, batch, source.deltas)
+        source, x, dtype = self.source, self.x, self.x.dtype
+        time, batch = (x if self.ids is None else self.ids).shape[:2]
+        deltas_shape, scratch_shape = (time, batch, source.deltas), (batch, source.scratch)
+        deltas = x.new_empty(deltas_shape)
         if self.ids is not None:
             grad_x = torch.zeros_like(x)
         else:
@@ -124,12 +160,19 @@ class CompiledUnroll:
         grad_state = [part.clone(memory_format=torch.contiguous_format) for part in grad_last_state]
         grad_previous = [torch.empty_like(part) for part in grad_state]
         grad_vectors = [torch.zeros_like(vector) for vector in self.vectors]
-        scratch = x.new_empty(batch, source.scratch)
+        scratch = x.new_empty(scratch_shape)
         grad_outputs = grad_outputs.contiguous()
-        load_functions(source.text, x.dtype)[1](
-            *self.arguments(), data_pointer(grad_outputs), data_pointer(deltas),
-            data_pointer(grad_x), pointer_array(grad_state), pointer_array(grad_previous),
-            pointer_array(grad_vectors), data_pointer(scratch),
+        outputs_shape = (time, batch, source.widths[0])
+        parts, vectors = [(batch, width) for width in source.widths], source.vector_shapes
+        load_functions(source.text, dtype)[1](
+            *self.arguments(),
+            data_pointer(grad_outputs, dtype, outputs_shape, "the gradient of the outputs"),
+            data_pointer(deltas, dtype, deltas_shape, "the deltas"),
+            data_pointer(grad_x, dtype, tuple(x.shape), "the gradient of the input"),
+            pointer_array(grad_state, dtype, parts, "the gradient of the state"),
+            pointer_array(grad_previous, dtype, parts, "the gradient of the state"),
+            pointer_array(grad_vectors, dtype, vectors, "the gradient of a vector"),
+            data_pointer(scratch, dtype, scratch_shape, "the scratch memory"),
         )  # fmt: skip
         grad_weights = [*grad_vectors, *self._matrix_gradients(deltas)]
         # The C function swaps the two buffers at each step.
@@ -209,7 +252,7 @@ def read_weights(cell: Cell, source: GeneratedCode) -> list[Tensor]:
     return [attrgetter(name)(cell).contiguous() for name in names]
 
 
-@register_kernel("compiled", Cell, priority={"cpu": 30}, unless=unsupported_reason)
+@register_kernel("compiled", Cell, priority={"cpu": 30}, unless=unsupported_reason, build=build)
 def unroll_compiled(
     cell: Cell, x: Tensor, state: State, ids: Tensor | None = None
 ) -> tuple[Tensor, State]:
@@ -233,15 +276,13 @@ def run_compiled(cell: Cell, Wx: Tensor, state: State, ids: Tensor | None) -> tu
         Outputs (time, batch, output_size) and the state after the last step.
 
     Raises:
-        TypeError: Inputs, weights and state differ in their dtypes.
+        KernelInputError: Inputs, weights or state have another dtype or shape than those that the
+            step was compiled for, or are not on the CPU.
         IndexError: An id is not in the table.
     """
     source = generated_code(cell)
     assert not isinstance(source, str), source
     weights = read_weights(cell, source)
-    dtypes = {tensor.dtype for tensor in (Wx, *weights, *state)}
-    if len(dtypes) > 1:
-        raise TypeError(f"{type(cell).__name__} mixes {' and '.join(map(str, dtypes))}")
     Wx = Wx.contiguous()
     if ids is not None:
         ids = ids.long().contiguous()

@@ -11,9 +11,15 @@ from torch import Tensor
 from charlm.cells.base import Cell, State
 from charlm.kernels.compiled import compiler
 from charlm.kernels.compiled.codegen import generate_single_token
-from charlm.kernels.compiled.compiler import data_pointer
+from charlm.kernels.compiled.kernel_cache import UnavailableKernelError
 from charlm.kernels.compiled.layout import GeneratedCode
-from charlm.kernels.compiled.runtime import pointer_array, read_weights
+from charlm.kernels.compiled.pointers import (
+    check_count,
+    check_tensor,
+    data_pointer,
+    pointer_array,
+)
+from charlm.kernels.compiled.runtime import read_weights
 from charlm.kernels.compiled.trace import cached_trace, trace_step
 
 
@@ -24,6 +30,18 @@ def single_token_code(cell: Cell) -> GeneratedCode | str:
 
 def _generate(cell: Cell) -> GeneratedCode:
     return generate_single_token(trace_step(cell))
+
+
+def single_token_problem(cell: Cell) -> str:
+    """Return why no step of this cell can be compiled and built for one token, or ""."""
+    code = single_token_code(cell)
+    if isinstance(code, str):
+        return code
+    try:
+        _load_advance(code.text, next(cell.parameters()).dtype)
+    except UnavailableKernelError as error:
+        return error.reason
+    return ""
 
 
 @cache
@@ -42,12 +60,23 @@ class CompiledTokenReader:
             cell: A cell whose step can be compiled (`single_token_code`).
             table: Projected input of each token (vocabulary, any).
             state: The state before the first token of each stream.
+
+        Raises:
+            KernelInputError: Table, weights or state have another dtype or shape than those that
+                the step was compiled for, or are not on the CPU.
         """
         source = single_token_code(cell)
         assert not isinstance(source, str), source
-        weights, count = read_weights(cell, source), len(source.vectors)
-        self.vectors, self.matrices = weights[:count], weights[count:]
-        self.table = table.contiguous()
+        self.source, self.dtype = source, table.dtype
+        # Detached, they keep the memory that C reads, even if a parameter gets another one.
+        weights = [weight.detach() for weight in read_weights(cell, source)]
+        self.vectors = weights[: len(source.vectors)]
+        self.matrices = weights[len(source.vectors) :]
+        self.table = table.detach().contiguous()
+        parts = [(len(state[0]), width) for width in source.widths]
+        check_count(state, len(parts), "the state")
+        for part, shape in zip(state, parts, strict=True):
+            check_tensor(part, self.dtype, shape, "the state", any_strides=True)
         self.buffers = (
             table.new_empty(source.saved_size),
             table.new_empty(source.workspace_size),
@@ -57,13 +86,19 @@ class CompiledTokenReader:
 
     def _use(self, state: list[Tensor]) -> None:
         """Continue with a state, parts (streams, 2, width), that C changes in place."""
+        source, dtype, table, streams = self.source, self.dtype, self.table, len(state[0])
         saved, workspace = self.buffers
         self.state, self.output = state, state[0][:, 1]
-        self.tokens = (ctypes.c_int64 * len(state[0]))()
+        self.tokens = (ctypes.c_int64 * streams)()
+        parts = [(streams, 2, width) for width in source.widths]
         self.arguments = (
-            ctypes.c_long(len(self.tokens)), self.tokens, data_pointer(self.table),
-            pointer_array(state), pointer_array(self.vectors), pointer_array(self.matrices),
-            data_pointer(saved), data_pointer(workspace),
+            ctypes.c_long(streams), self.tokens,
+            data_pointer(table, dtype, (len(table), source.inputs), "the projected input"),
+            pointer_array(state, dtype, parts, "the state"),
+            pointer_array(self.vectors, dtype, source.vector_shapes, "a vector of weights"),
+            pointer_array(self.matrices, dtype, source.matrix_shapes, "a matrix of weights"),
+            data_pointer(saved, dtype, (source.saved_size,), "what was saved"),
+            data_pointer(workspace, dtype, (source.workspace_size,), "the workspace"),
         )  # fmt: skip
 
     def __call__(self, tokens: Sequence[int]) -> Tensor:

@@ -1,6 +1,6 @@
 """Tracing: run a cell's `step` on symbols and record its operations as a graph."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -48,6 +48,7 @@ class TracedStep:
     after: tuple[tuple[Node, ...], ...]
     widths: tuple[int, ...]  # of the parts of the state
     inputs: int  # width of Wx
+    shapes: Mapping[str, tuple[int, ...]]  # of the cell's weights, by name
 
 
 Result = TypeVar("Result")
@@ -105,4 +106,13 @@ def trace_step(cell: Cell) -> TracedStep:
             break
     if [part.width for part in after] != list(widths):
         raise UnsupportedOperation("its step returns a state of other widths")
-    return TracedStep(graph, tuple(part.columns for part in after), widths, inputs)
+    columns = tuple(part.columns for part in after)
+    return TracedStep(graph, columns, widths, inputs, _weight_shapes(cell))
+
+
+def _weight_shapes(cell: Cell) -> dict[str, tuple[int, ...]]:
+    weights = (
+        *cell.named_parameters(remove_duplicate=False),
+        *cell.named_buffers(remove_duplicate=False),
+    )
+    return {name: tuple(weight.shape) for name, weight in weights}
