@@ -4,7 +4,7 @@ from pathlib import Path
 
 from charlm.comparison.directory import MARKER, REPORT_FILE, TIMING_FILE
 from charlm.comparison.stored_reports import read_report, read_task_report
-from charlm.errors import DataError, InputNotFoundError
+from charlm.errors import InputNotFoundError
 from charlm.results.comparison import (
     ComparisonKind,
     ComparisonMarker,
@@ -12,7 +12,7 @@ from charlm.results.comparison import (
     ComparisonResult,
     ValidationCurve,
 )
-from charlm.results.tasks import TaskComparisonResult, TaskReport
+from charlm.results.tasks import TaskComparisonResult
 from charlm.results.timing import TimingReport
 from charlm.runs.metrics import load_validation_curve
 from charlm.storage.json_files import read_json, read_sealed_json
@@ -46,11 +46,11 @@ def load_comparison(directory: str | Path) -> ComparisonResult | TaskComparisonR
             f"cannot read {path}: the comparison is not finished. Try the {COMMANDS[kind]} that "
             "began it again: it continues"
         )
+    timing = read_sealed_json(path / TIMING_FILE, TimingReport)
     if kind == "task":
         task_report = read_task_report(path)
-        return TaskComparisonResult(report=task_report, timing=_read_timing(path, task_report))
+        return TaskComparisonResult(report=task_report, timing=timing)
     report = read_report(path)
-    timing = _read_timing(path, report)
     return ComparisonResult(
         report=report, timing=timing, curves=_load_curves(path, report), samples={}
     )
@@ -73,16 +73,6 @@ def _read_kind(path: Path) -> ComparisonKind:
     raise InputNotFoundError(
         f"cannot read {path}: {problem}. Try the --out of charlm compare-cells"
     )
-
-
-def _read_timing(path: Path, report: ComparisonReport | TaskReport) -> TimingReport:
-    """Return the times of a comparison, which has some of every row."""
-    timing = read_sealed_json(path / TIMING_FILE, TimingReport)
-    if any(row.name not in timing.cells for row in report.rows):
-        raise DataError(
-            f"cannot read {path}: {TIMING_FILE} is damaged: a row has no times. Try a copy of it"
-        )
-    return timing
 
 
 def _load_curves(path: Path, report: ComparisonReport) -> dict[str, tuple[ValidationCurve, ...]]:

@@ -96,4 +96,8 @@ def task_contradiction(report: TaskReport) -> str:
             return f"{row.name} has not one level for each length"
         if len(row.max_solved_length_per_seed) != len(row.seeds) or not row.seeds:
             return f"{row.name} has not one length for each seed"
+        for level in row.levels:
+            values = (level.steps, level.accuracy, level.loss, *level.extrapolation.values())
+            if {level.num_seeds, *map(len, values)} != {len(row.seeds)}:
+                return f"{row.name} has not one result for each seed"
     return ""

@@ -24,6 +24,7 @@ from charlm.results.text import UNICODE_CODE_POINTS
 from charlm.runs.checkpoint import CheckpointName
 from charlm.runs.run import Run, open_run
 from charlm.storage import files
+from charlm.storage.reading import open_regular_file
 
 CHUNK_BYTES = 1 << 12  # between two reports of progress
 MAX_XZ_WINDOW = 1 << 27  # bytes of history: 1.4 GB of memory
@@ -164,7 +165,7 @@ def encode_file(model: CharLM, vocabulary: Vocabulary, chunks: Iterable[bytes]) 
 
 def _read(path: Path, summary: FileSummary, count: ProgressCallback) -> Iterator[bytes]:
     """Iterate over the chunks of a file, and over an empty one."""
-    with path.open("rb") as file:
+    with open_regular_file(path.resolve()) as file:  # its name may be a link
         is_last = False
         while not is_last:
             chunk = file.read(CHUNK_BYTES)

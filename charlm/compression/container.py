@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from charlm.compression.paths import check_input
 from charlm.errors import DataError
 from charlm.results.compression import Build
+from charlm.storage.reading import open_regular_file
 
 MAGIC = b"\x8eCLZ"
 VERSION = 1
@@ -73,7 +74,7 @@ class Container(NamedTuple):
             DataError: It is no compressed file, of another version, or damaged.
         """
         check_input(path)
-        with path.open("rb") as file:
+        with open_regular_file(path.resolve()) as file:  # its name may be a link
             start = file.read(START.size)
             if not start.startswith(MAGIC):
                 raise DataError(

@@ -37,6 +37,11 @@ UNKNOWN_BITS = math.log2(0x110000)  # to name an unknown character among all of 
 HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # categories of characters not shown on a terminal
 SAFETENSORS_DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "I32": "<i4", "BOOL": "?"}
 OS_REASONS = {FileNotFoundError: "there is no such file", IsADirectoryError: "it is a directory"}
+MODEL_ERRORS = (  # what a file that charlm did not write may cause
+    *(ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError),
+    *(RecursionError, MemoryError),
+)
+MAX_NUMBERS = 2**28  # of a result; far more than any that charlm exports
 EXIT_CODES = "Exit codes: 2 wrong option, 65 bad model or text, 66 file that cannot be read."
 OPTIONS = {
     "length": (200, "tokens to write"),
@@ -73,7 +78,7 @@ def make_function(o: dict[str, Any], dtype: Any) -> Function:
         return FUNCTIONS[op]
     if op == "constant":
         numbers = np.array([float(value) for value in o["values"]]).astype(dtype)
-        array = np.full(shape, numbers[0]) if len(numbers) == 1 else numbers.reshape(shape)
+        array = np.broadcast_to(numbers[0], shape) if len(numbers) == 1 else numbers.reshape(shape)
         return lambda: array
     if op in ("sum", "mean", "max", "min"):
         return lambda x: getattr(x, op)(axis=axes, keepdims=True)
@@ -106,6 +111,13 @@ def read_safetensors(data: bytes) -> dict[str, Array]:
     return arrays
 
 
+def read_regular_file(path: Path) -> bytes:
+    """Return the content of a file; a pipe or a device, which may never end, is refused."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ValueError(f"{path.name} is no regular file")
+    return path.read_bytes()
+
+
 class Program:
     """Operations whose results are kept by name in `values`."""
 
@@ -120,7 +132,9 @@ class Program:
         """Compute all results from what is in `values`."""
         with np.errstate(all="ignore"):  # exp(-x) may overflow: sigmoid is 0 then
             for function, inputs, output in self.plan:
-                values[output] = function(*[values[name] for name in inputs])
+                result = values[output] = function(*[values[name] for name in inputs])
+                if result.size > MAX_NUMBERS:
+                    raise ValueError(f"{output} would have {result.size:,} numbers")
 
 
 class CharLM:
@@ -129,7 +143,7 @@ class CharLM:
     def __init__(self, folder: str | Path = Path(__file__).parent, dtype: str = "float32") -> None:
         """Read an exported folder, and verify the weights; "float64" is for a reference."""
         names = ("config.json", "graph.json", "vocabulary.json", "model.safetensors")
-        files = {name: (Path(folder) / name).read_bytes() for name in names}
+        files = {name: read_regular_file(Path(folder) / name) for name in names}
         graph, config = json.loads(files["graph.json"]), json.loads(files["config.json"])
         if graph["format"] != FORMAT:
             raise ValueError(f"graph.json has format {graph['format']}, not {FORMAT}")
@@ -283,7 +297,7 @@ def read_or_exit(name: str, read: Callable[[], Any]) -> Any:
             name += f"'s {Path(error.filename).name}"
     except UnicodeDecodeError:
         code, reason = 65, "it is not UTF-8"
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except MODEL_ERRORS as error:
         code, reason = 65, f"{type(error).__name__}: {error}"
     sys.stderr.write(visible(f"cannot read {name}: {reason}\n"))
     sys.exit(code)
@@ -309,13 +323,15 @@ def main() -> None:
         if not text:
             sys.stderr.write(visible(f"cannot score {score}: it is empty\n"))
             sys.exit(65)
-        bits = model.bits(text).sum() / len(text)
+        bits = read_or_exit("the model", lambda: model.bits(text).sum() / len(text))
         sys.stdout.write(f"{bits:.4f} bits/char of {len(text):,} characters\n")
         return
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     first = prompt.encode("utf-8", "surrogateescape")
     end = b"\n" if (is_terminal := sys.stdout.isatty()) else b""
-    for piece in chain((first,), model.iter_sample(prompt, **options), (end,)):
+    sample = model.iter_sample(prompt, **options)
+    tokens = iter(lambda: read_or_exit("the model", lambda: next(sample, None)), None)
+    for piece in chain((first,), tokens, (end,)):
         shown = visible(decoder.decode(piece)).encode() if is_terminal else piece
         sys.stdout.buffer.write(shown)
         sys.stdout.flush()

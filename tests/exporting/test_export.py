@@ -496,6 +496,47 @@ def test_damaged_folder_is_refused(
     assert code == 65 and line.startswith("cannot read the model: ") and problem in line
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("graph.json", b"[" * 100_000, "RecursionError"),
+        ("graph.json", b"7", "TypeError"),
+        ("vocabulary.json", b'{"kind": "chars", "tokens": [-1]}', "ValueError"),
+        ("config.json", None, "config.json is no regular file"),
+    ],
+)
+def test_hostile_folder_ends_in_one_line(
+    folder: Path, tmp_path: Path, refusal: Refusal, name: str, content: bytes | None, problem: str
+) -> None:
+    target = changed(folder, tmp_path / "copy", name, b"", b"")
+    (target / name).unlink()
+    if content is None:
+        os.mkfifo(target / name)
+    else:
+        (target / name).write_bytes(content)
+    code, message = refusal(target, "The")
+    (line,) = message.splitlines()
+    assert code == 65 and line.startswith("cannot read the model: ") and problem in line
+
+
+def test_hostile_graph_neither_fills_memory_nor_fails_later(
+    folder: Path, tmp_path: Path, refusal: Refusal
+) -> None:
+    graph = json.loads((folder / "graph.json").read_bytes())
+    huge = {"op": "constant", "values": ["1"], "shape": [2**40], "output": "huge"}
+    late = {"op": "log", "inputs": ["state9"], "output": "late"}
+    for number, (part, operation, problem) in enumerate(
+        [("start", huge, "huge would have 1,099,511,627,776 numbers"), ("step", late, "KeyError")]
+    ):
+        hostile = json.loads(json.dumps(graph))
+        hostile[part]["operations"].insert(0, operation)
+        target = changed(folder, tmp_path / str(number), "config.json", b"", b"")
+        (target / "graph.json").write_text(json.dumps(hostile))
+        code, message = refusal(target, "", "--score", str(folder / "README.md"))
+        (line,) = message.splitlines()
+        assert code == 65 and line.startswith("cannot read the model: ") and problem in line
+
+
 def test_graph_is_the_typed_struct(folder: Path) -> None:
     graph = msgspec.json.decode((folder / "graph.json").read_bytes(), type=ModelGraph)
     assert [state.name for state in graph.states] == ["layers.0.h", "layers.0.c"]
