@@ -19,6 +19,7 @@ from charlm.presets import PRESETS, get_preset
 from charlm.results.run import RunRecord
 from charlm.settings.expected import describe_expected
 from charlm.storage.json_files import read_json
+from charlm.storage.reading import MissingFileError
 
 MAX_BYTES = 1_000_000  # of a file: a longer one is not meant
 
@@ -106,7 +107,7 @@ def read_config_file(path: Path) -> ConfigFile:
         ) from error
     try:
         values = tomllib.loads(f"{text}\n")  # errors at the very end would have no line
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise DataError(
             f"cannot read {path}: it is not TOML: {error}. Try lines such as hidden_size = 256"
         ) from error
@@ -145,7 +146,7 @@ def find_lines(text: str, keys: Mapping[str, Any]) -> dict[str, int]:
 def _is_toml(text: str) -> bool:
     try:
         tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return False
     return True
 
@@ -157,13 +158,13 @@ def read_run_settings(path: Path) -> dict[str, Any]:
         InputNotFoundError: The directory is not a run.
         DataError: `run.json` is damaged.
     """
-    file = path / "run.json"
-    if not file.exists():
+    try:
+        return run_settings(read_json(path / "run.json", RunRecord))
+    except MissingFileError:
         raise InputNotFoundError(
             f"cannot read settings from {path}: it is not a run. Try a TOML file, or a directory "
             "made by charlm train"
-        )
-    return run_settings(read_json(file, RunRecord))
+        ) from None
 
 
 def run_settings(record: RunRecord) -> dict[str, Any]:

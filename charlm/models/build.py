@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from charlm.config import Config
-from charlm.errors import DataError
 from charlm.kernels.registry import (
     get_kernel,
     kernels_by_priority,
@@ -16,8 +15,10 @@ from charlm.kernels.registry import (
 from charlm.models.char_lm import CharLM
 from charlm.models.cost import meta_device
 from charlm.models.recurrent import Model, ModelFactory, RecurrentModel
+from charlm.models.tensor_layout import specs_of
 from charlm.results.run import KernelReason
 from charlm.seeding import derive_seed
+from charlm.storage.tensor_header import check_specs
 
 
 class KernelChoice(NamedTuple):
@@ -76,12 +77,7 @@ def load_weights(model: RecurrentModel, tensors: dict[str, dict[str, Tensor]]) -
     """Load the weights of a checkpoint, which may come from anybody, into a model.
 
     Raises:
-        DataError: Names or shapes of the weights do not fit.
+        DataError: Names, types or shapes of the weights do not fit. Nothing is converted.
     """
-    try:
-        model.load_state_dict(tensors["model"])
-    except RuntimeError as error:
-        mismatch = str(error).splitlines()[-1].strip()
-        raise DataError(
-            f"cannot load the checkpoint: its weights do not fit its settings: {mismatch}"
-        ) from error
+    check_specs(specs_of(tensors["model"]), specs_of(model.state_dict()), "its weights")
+    model.load_state_dict(tensors["model"])

@@ -1,16 +1,19 @@
 """Run records and reports: `run.json` and `report.json` of a training run."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from charlm.config import Config
 from charlm.results.baselines import BaselineResult
 from charlm.results.costs import CostsByClass, DynamicScore, ProgramScore
 from charlm.results.run_start import InitialWeights, LongerBudget
 from charlm.results.text import CorpusRecord, TextNote, UnitKind
-from charlm.results.training import CpuSeconds
+from charlm.results.training import CpuSeconds, Seconds, Step
+from charlm.results.values import Count, Number, OptionalSha256, Sha256
 
+Steps = Annotated[int, Meta(ge=1, le=10**9)]  # budget in optimizer steps
 ScoredSplit = Literal["test", "valid", "none"]
 DeviceReason = Literal["requested", "gpu_available", "no_gpu"]
 
@@ -30,8 +33,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     python: str  # version
     machine: str  # architecture of the processor
     device: str
-    threads: int  # on a CPU
-    processes: int  # number of torchrun processes
+    threads: Count  # on a CPU
+    processes: Count  # number of torchrun processes
     processor: str = ""  # model of the processor or GPU
 
 
@@ -41,12 +44,12 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     format: int
     config: Config
     text: CorpusRecord
-    max_steps: int  # resolved budget in optimizer steps
+    max_steps: Steps  # resolved budget in optimizer steps
     kernel: str  # resolved kernel
     kernel_reason: KernelReason  # reason for this kernel
-    cell_sha256: str = ""  # of the file of a custom cell
-    parameters: int
-    state_size: int  # floats carried per stream
+    cell_sha256: OptionalSha256 = ""  # of the file of a custom cell
+    parameters: Count
+    state_size: Count  # floats carried per stream
     environment: Environment
     initial_weights: InitialWeights | None = None  # of --init-from; None: new weights
     extends: LongerBudget | None = None  # shorter run that this one goes on from
@@ -58,19 +61,19 @@ class Score(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     Files, or their beginnings (`test_chars`), follow each other in it: the state is carried on.
     """
 
-    bits_per_char: float | None  # None if the bytes are not UTF-8
-    bits_per_byte: float  # bits per byte of the text as UTF-8
-    nats_per_char: float | None  # None if the bytes are not UTF-8
-    characters: int | None  # scored characters; None if the bytes are not UTF-8
-    bytes: int  # scored bytes
-    tokens: int  # scored tokens: characters or bytes
-    unknown_tokens: int  # tokens outside of the vocabulary
+    bits_per_char: Number | None  # None if the bytes are not UTF-8
+    bits_per_byte: Number  # bits per byte of the text as UTF-8
+    nats_per_char: Number | None  # None if the bytes are not UTF-8
+    characters: Count | None  # scored characters; None if the bytes are not UTF-8
+    bytes: Count  # scored bytes
+    tokens: Count  # scored tokens: characters or bytes
+    unknown_tokens: Count  # tokens outside of the vocabulary
     protocol: str  # "one-stream"
-    corpus_sha256: str  # of the whole text that the scored part was taken from
-    text_sha256: str  # of exactly the scored bytes
+    corpus_sha256: Sha256  # of the whole text that the scored part was taken from
+    text_sha256: Sha256  # of exactly the scored bytes
     unit_kind: UnitKind  # what costs are summed over: files, groups of lines or blocks
-    block_bits: tuple[float, ...]  # bits of each of these units
-    block_lengths: tuple[int, ...]  # characters (bytes if not UTF-8) of each unit
+    block_bits: tuple[Number, ...]  # bits of each of these units
+    block_lengths: tuple[Count, ...]  # characters (bytes if not UTF-8) of each unit
 
 
 class RunReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,21 +81,21 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     format: int
     cell: str
-    hidden_size: int
-    num_layers: int
-    parameters: int
-    state_size: int
-    seed: int
+    hidden_size: Count
+    num_layers: Count
+    parameters: Count
+    state_size: Count
+    seed: Count
     kernel: str
-    steps: int  # optimizer steps
-    characters_read: int  # training tokens read
-    seconds: float  # spent in optimizer steps
+    steps: Steps  # optimizer steps
+    characters_read: Count  # training tokens read
+    seconds: Seconds  # spent in optimizer steps
     cpu: CpuSeconds = CpuSeconds()
-    chars_per_second: float  # training tokens per second of optimizer steps
-    best_step: int | None  # step of the lowest validation; None if there was none
-    best_valid_bits: float | None  # bits per token, subsampled validation
+    chars_per_second: Number  # training tokens per second of optimizer steps
+    best_step: Step | None  # step of the lowest validation; None if there was none
+    best_valid_bits: Number | None  # bits per token, subsampled validation
     validation_protocol: str  # "subsampled"
-    weights_sha256: str
+    weights_sha256: Sha256
     scored_split: ScoredSplit  # split that was scored exactly
     score: Score | None  # None if scored_split is "none"
 

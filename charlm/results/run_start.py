@@ -4,6 +4,9 @@ from typing import Literal
 
 import msgspec
 
+from charlm.results.training import Rate, Step
+from charlm.results.values import Count, Sha256
+
 # What starts again from its beginning in a run with the weights of another one.
 Restarted = Literal["optimizer", "steps", "schedule", "warmup"]
 
@@ -16,12 +19,12 @@ class InitialWeights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """
 
     run: str  # directory of the other run, as an absolute path
-    weights_sha256: str  # of its best weights
-    step: int  # of its best checkpoint
-    text_sha256: str  # of the text that it was trained on
-    shared_tokens: int  # in its vocabulary and in the text: their rows are taken
-    new_tokens: int  # in the text alone: their rows are new
-    kept_tokens: int  # in its vocabulary alone: their rows are taken, too
+    weights_sha256: Sha256  # of its best weights
+    step: Step  # of its best checkpoint
+    text_sha256: Sha256  # of the text that it was trained on
+    shared_tokens: Count  # in its vocabulary and in the text: their rows are taken
+    new_tokens: Count  # in the text alone: their rows are new
+    kept_tokens: Count  # in its vocabulary alone: their rows are taken, too
     restarted: tuple[Restarted, ...]  # what begins anew in this run
 
 
@@ -32,10 +35,10 @@ class LongerBudget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """
 
     run: str  # directory of the other run, as an absolute path
-    record_sha256: str  # of its run.json
-    weights_sha256: str  # of its weights at `start_step`
-    start_step: int  # steps that were taken over
-    max_steps: int  # its budget in optimizer steps
-    decay_start: int  # steps of this run after which its learning rate decays
-    recipe_rate: float  # learning rate that the recipe has for this budget; the run's own one stays
-    redone_steps: int  # that it trained after `start_step`: at a decayed rate, so not taken over
+    record_sha256: Sha256  # of its run.json
+    weights_sha256: Sha256  # of its weights at `start_step`
+    start_step: Step  # steps that were taken over
+    max_steps: Step  # its budget in optimizer steps
+    decay_start: Step  # steps of this run after which its learning rate decays
+    recipe_rate: Rate  # learning rate that the recipe has for this budget; the run's own one stays
+    redone_steps: Step  # that it trained after `start_step`: at a decayed rate, so not taken over

@@ -5,7 +5,10 @@ from typing import Literal
 
 import msgspec
 
+from charlm.results.values import Count, OptionalSha256, Sha256
+
 UNICODE_CODE_POINTS = 0x110000  # 1,114,112 possible values of a character
+ORDERED_SPLITS = ("train", "valid", "test")
 SplitBy = Literal["position", "file", "line", "corpus"]
 UnitKind = Literal["file", "line", "block"]
 SourceOddity = Literal["bom", "crlf", "cr", "glued", "not_utf8", "no_text"]
@@ -45,9 +48,11 @@ class TextNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class TextDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Identity of a text in the order in which it is read: that of its splits."""
 
-    sha256: str  # of all bytes, in order
-    parts: tuple[int, ...]  # bytes of each part: a split, or splits that are cut by position
-    files_sha256: str = ""  # of the bytes of each file of each part; empty if a part is one file
+    sha256: Sha256  # of all bytes, in order
+    parts: tuple[Count, ...]  # bytes of each part: a split, or splits that are cut by position
+    files_sha256: OptionalSha256 = (
+        ""  # of the bytes of each file of each part; empty if a part is one file
+    )
 
 
 class VocabularyRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,17 +90,27 @@ class CorpusRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     sources: tuple[str, ...]  # absolute paths or names of built-in corpora
     digest: TextDigest
-    characters: int | None  # None if the bytes are not UTF-8
+    characters: Count | None  # None if the bytes are not UTF-8
     split_by: SplitBy  # what a split is made of; corpus: a named corpus has splits of its own
-    splits: dict[str, tuple[int, int]]  # name -> first token and one past the last
-    files: dict[str, int]  # split -> files in it; empty unless the text is split by file
-    rare_characters: int  # characters of the training split that are too rare for the vocabulary
+    splits: dict[str, tuple[Count, Count]]  # name -> first token and one past the last
+    files: dict[str, Count]  # split -> files in it; empty unless the text is split by file
+    rare_characters: Count  # characters of the training split that are too rare for the vocabulary
     notes: tuple[TextNote, ...]  # oddities of the sources
     first_tokens: tuple[int, ...] = ()  # of a run whose weights were taken; first in the vocabulary
 
     def __post_init__(self) -> None:
-        """Validate the tokens, since a run may come from another person."""
+        """Validate tokens and splits, since a run may come from another person."""
         check_code_points(self.first_tokens)
+        if not self.sources:
+            raise ValueError("a text has no source")
+        if self.splits.keys() != {*ORDERED_SPLITS} or not self.files.keys() <= self.splits.keys():
+            raise ValueError("a text has not the splits train, valid and test")
+        end = 0  # of the split before
+        for split in ORDERED_SPLITS:
+            first, last = self.splits[split]
+            if not end <= first < last <= sum(self.digest.parts):
+                raise ValueError(f"the split {split} is empty, out of order, or not in the text")
+            end = last
 
 
 class GrammarChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

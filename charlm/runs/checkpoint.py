@@ -16,10 +16,12 @@ from torch import Tensor
 
 from charlm.config import FORMAT_VERSION
 from charlm.errors import DataError, DivergedError
+from charlm.models.tensor_layout import SECOND_MOMENT, STEP, TensorLayout, moment_name
 from charlm.results.training import FileDigest, Manifest, TrainingProgress
-from charlm.runs.checkpoint_files import read_checkpoint_files
+from charlm.runs.checkpoint_files import TRAINING_FILE, checkpoint_name, read_checkpoint_files
 from charlm.storage import files
 from charlm.storage.json_files import encode_json
+from charlm.storage.tensor_header import file_limit, read_header
 
 CheckpointName = Literal["best", "last"]
 Tensors = dict[str, dict[str, Tensor]]  # file -> name -> tensor
@@ -72,13 +74,17 @@ def save_checkpoint(
         run={name: FileDigest.of(data) for name, data in run_metadata.items()},
     )
     contents["manifest.json"] = manifest.canonical_bytes()
-    path = directory / f"step-{progress.step:08d}"
+    path = directory / checkpoint_name(progress.step)
     files.write_directory_atomic(path, contents, replace=True)
     return path
 
 
 def load_checkpoint(
-    path: Path, run_directory: Path, *, weights_suffice: bool = False
+    path: Path,
+    run_directory: Path,
+    *,
+    weights_suffice: bool = False,
+    layout: TensorLayout | None = None,
 ) -> Checkpoint:
     """Return the tensors and progress of a checkpoint, all of whose files are intact.
 
@@ -86,19 +92,58 @@ def load_checkpoint(
         path: Directory of the checkpoint.
         run_directory: Directory of its run.
         weights_suffice: Whether the state of the optimizer may be missing.
+        layout: Tensors that it must have; None if they cannot be told, since the file of a custom
+            cell was not executed. Then whoever uses them checks them.
 
     Raises:
-        DataError: A file is missing or damaged, or its tensors cannot be read.
+        DataError: A file is missing or damaged, or its tensors are not exactly those of the run.
+        StorageError: A file cannot be read now, which says nothing about its content.
     """
-    verified = read_checkpoint_files(path, run_directory, weights_suffice=weights_suffice)
+    verified = read_checkpoint_files(
+        path, run_directory, weights_suffice=weights_suffice, limits=layout and file_limits(layout)
+    )
+    contents = {
+        file: verified.contents[f"{file}.safetensors"]
+        for file in ("model", "training")
+        if f"{file}.safetensors" in verified.contents
+    }
+    specs = {
+        file: read_header(data, path / f"{file}.safetensors") for file, data in contents.items()
+    }
+    if layout:
+        layout.check_weights(specs["model"])
+        if "training" in specs:
+            layout.check_training_state(specs["training"], verified.progress.step)
     try:
-        tensors = {
-            file: safetensors.load(verified.contents[f"{file}.safetensors"])
-            for file in ("model", "training")
-            if f"{file}.safetensors" in verified.contents
-        }
+        tensors = {file: safetensors.load(data) for file, data in contents.items()}
     except (SafetensorError, ValueError, KeyError) as error:
         raise DataError(f"{path} is damaged: {error}") from error
+    _check_numbers(tensors, verified.progress.step, path)
     return Checkpoint(
         verified.progress, tensors, verified.manifest.files["model.safetensors"].sha256
     )
+
+
+def file_limits(layout: TensorLayout) -> dict[str, int]:
+    """Return the largest sizes in bytes of the files with tensors."""
+    return {
+        "model.safetensors": file_limit(layout.model),
+        TRAINING_FILE: file_limit({**layout.carried, **layout.moments}),
+    }
+
+
+def _check_numbers(tensors: Tensors, step: int, path: Path) -> None:
+    """Check that training can go on from these numbers.
+
+    Raises:
+        DataError: A number is not finite, or no such moment is possible.
+    """
+    for named in tensors.values():
+        for name, tensor in named.items():
+            if not torch.isfinite(tensor).all():
+                raise DataError(f"{path} is damaged: {name} is not finite")
+    for name, tensor in tensors.get("training", {}).items():
+        if name.startswith(moment_name(SECOND_MOMENT, "")) and (tensor < 0).any():
+            raise DataError(f"{path} is damaged: {name} is negative")
+        if name.startswith(moment_name(STEP, "")) and not ((tensor > 0) & (tensor <= step)).all():
+            raise DataError(f"{path} is damaged: {name} is not a step of the run")

@@ -15,6 +15,7 @@ from charlm.results.cleanup import CleanupReport, Skipped, Surplus, SurplusKind
 from charlm.results.comparison import ComparisonMarker
 from charlm.runs.checkpoint_files import (
     BEFORE_DECAY,
+    REPORT_FILE,
     TRAINING_FILE,
     list_checkpoints,
     read_checkpoint_files,
@@ -24,6 +25,7 @@ from charlm.runs.listing import check_directory, read_format, read_report
 from charlm.storage import files
 from charlm.storage.json_files import read_json
 from charlm.storage.lock import LOCK_FILE, exclusive_lock, is_lock_file, is_locked, unused
+from charlm.storage.reading import path_exists
 
 RUN_MARKER, COMPARISON_MARKER, PROBES_MARKER = "run.json", "comparison.json", "probes.json"
 MARKERS = (RUN_MARKER, COMPARISON_MARKER, PROBES_MARKER, "curriculum.json")
@@ -118,30 +120,32 @@ def _surplus_of(directory: Path) -> Iterator[Found]:
 def _surplus_of_run(run: Path) -> Iterator[Found]:
     """Yield what `--keep weights` would not have kept of a finished run."""
     try:
-        if not (run / "report.json").exists():
+        if not path_exists(run / REPORT_FILE):
             return
         if read_format(run) != FORMAT_VERSION:
             yield Skipped(path=str(run), reason="incompatible")
+            return
+        if any(map(_has_link, (run / "checkpoints", run / BEFORE_DECAY))):
+            yield Skipped(path=str(run), reason="link")
             return
         report, checkpoints = read_report(run), list_checkpoints(run)
         if report is None or report.best_step not in checkpoints:
             yield Skipped(path=str(run), reason="damaged")
             return
         paths = surplus_files(run, report.best_step)
-        folders = [run / "checkpoints", *checkpoints.values()]
-        if any(path.is_symlink() for path in (*folders, *paths)):
-            yield Skipped(path=str(run), reason="link")
-        elif paths:
+        if paths:
             best = checkpoints[report.best_step]
-            weights = read_checkpoint_files(best, run, weights_suffice=True).manifest.files
-            if weights["model.safetensors"].sha256 != report.weights_sha256:
-                yield Skipped(path=str(run), reason="damaged")
-                return
+            read_checkpoint_files(best, run, weights_suffice=True)  # they are those of the report
             for path in paths:
                 is_state = path.name in (TRAINING_FILE, BEFORE_DECAY)
                 yield _surplus("training_state" if is_state else "checkpoint", path)
     except DataError:
         yield Skipped(path=str(run), reason="damaged")
+
+
+def _has_link(directory: Path) -> bool:
+    """Return whether a directory is a link, or has one in it."""
+    return directory.is_symlink() or any(path.is_symlink() for path in directory.rglob("*"))
 
 
 def _orphaned_probes(comparison: Path) -> Iterator[Surplus]:

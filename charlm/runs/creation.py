@@ -3,7 +3,6 @@
 Nothing is removed but what a creation that was killed has left behind.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -13,11 +12,11 @@ from charlm.errors import OutputExistsError
 from charlm.results.run import RunRecord
 from charlm.results.training import TrainingProgress
 from charlm.runs.checkpoint import Tensors, save_checkpoint
-from charlm.runs.checkpoint_files import CHECKPOINT_FILES, list_checkpoints
+from charlm.runs.checkpoint_files import CHECKPOINT_FILES, STEP_NAME, list_checkpoints
 from charlm.runs.run import LOGS, Run, is_run
 from charlm.storage import files
 from charlm.storage.json_files import encode_json
-from charlm.storage.lock import LOCK_FILE, is_lock_file
+from charlm.storage.lock import LOCK_FILE, is_lock_file, is_unwritten_lock
 
 
 class RunStart(NamedTuple):
@@ -82,8 +81,7 @@ def _is_leftover(entry: Path) -> bool:
         return True
     lock = entry.with_name(LOCK_FILE)
     if entry == lock:
-        # A kill between its creation and its content leaves it empty.
-        return is_lock_file(entry) or (entry.is_file() and not entry.stat().st_size)
+        return is_lock_file(entry) or is_unwritten_lock(entry)
     # A creation locks the directory first, and a kill leaves the lock file.
     if entry.is_symlink() or not is_lock_file(lock):
         return False
@@ -96,6 +94,6 @@ def _is_leftover(entry: Path) -> bool:
 
 def _is_checkpoint(path: Path) -> bool:
     """Return whether a path is a directory with the files of a checkpoint alone."""
-    if path.is_symlink() or not path.is_dir() or not re.fullmatch(r"step-\d+", path.name):
+    if path.is_symlink() or not path.is_dir() or not STEP_NAME.fullmatch(path.name):
         return False
     return {entry.name for entry in path.iterdir()} == {*CHECKPOINT_FILES, "manifest.json"}

@@ -1,8 +1,10 @@
 """Listing of runs below a directory, from their small files alone and without PyTorch."""
 
+import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,17 +12,20 @@ import msgspec
 
 from charlm.cells.names import cell_label
 from charlm.config import FORMAT_VERSION
-from charlm.errors import DataError, InputNotFoundError
+from charlm.errors import DataError, InputNotFoundError, StorageError
 from charlm.results.run import Divergence, RunRecord, RunReport
 from charlm.results.run_list import BitsKind, ListedRun, RunList, RunState, StartKind
 from charlm.results.text import CorpusRecord
 from charlm.results.training import TrainingProgress
-from charlm.runs.checkpoint_files import list_checkpoints
+from charlm.runs.checkpoint_files import REPORT_FILE, list_checkpoints, read_manifest
 from charlm.storage import files
-from charlm.storage.json_files import read_json
+from charlm.storage.json_files import read_json, read_sealed_json
 from charlm.storage.lock import is_locked
+from charlm.storage.reading import MissingFileError, path_exists
 
 DIGITS = re.compile(r"(\d+)")
+DIVERGED_FILE = "diverged.json"
+logger = logging.getLogger("charlm")
 
 
 class FormatHeader(msgspec.Struct, frozen=True):
@@ -59,13 +64,13 @@ def list_runs(directories: Sequence[str | Path]) -> RunList:
 
 
 def find_runs(directory: Path) -> Iterator[Path]:
-    """Yield every run at or below a directory.
+    """Yield every run at or below a directory; a directory that cannot be read is logged.
 
     Raises:
-        InputNotFoundError: There is no such directory, or one below it cannot be read.
+        InputNotFoundError: There is no such directory.
     """
     check_directory(directory)
-    for path, folders, names in os.walk(directory, onerror=_raise_unreadable):
+    for path, folders, names in os.walk(directory, onerror=_log_unreadable):
         if "run.json" in names:
             folders.clear()  # a run has no runs in it
             yield Path(path)
@@ -92,7 +97,7 @@ def describe_run(path: Path) -> ListedRun:
             outcome = read_outcome(path, record)
         else:
             outcome = Outcome("incompatible", problem=f"format {number}")
-    except DataError as error:
+    except (DataError, StorageError) as error:
         outcome = Outcome("damaged", problem=str(error))
     if record is not None:
         listed = msgspec.structs.replace(
@@ -127,10 +132,32 @@ def read_report(path: Path) -> RunReport | None:
     """Return the report of a run; None while the run is not finished.
 
     Raises:
-        DataError: It is damaged.
+        DataError: It is damaged, or that of other weights than the run has.
+        StorageError: It cannot be read now.
     """
-    file = path / "report.json"
-    return read_json(file, RunReport) if file.exists() else None
+    try:
+        report = read_sealed_json(path / REPORT_FILE, RunReport)
+    except MissingFileError:
+        return None
+    weights = _recorded_weights(path, report.best_step)
+    if weights not in ("", report.weights_sha256):
+        raise DataError(
+            f"cannot read {path}: report.json is that of the weights "
+            f"{report.weights_sha256[:12]}…, and the run has {weights[:12]}…. Try a copy of it"
+        )
+    return report
+
+
+def _recorded_weights(path: Path, step: int | None) -> str:
+    """Return the SHA-256 of the weights of a step; "" if they are damaged or missing.
+
+    What is wrong with weights is found where they are used.
+    """
+    with suppress(DataError):
+        checkpoints = list_checkpoints(path)
+        if step in checkpoints:
+            return read_manifest(checkpoints[step]).files["model.safetensors"].sha256
+    return ""
 
 
 def read_outcome(path: Path, record: RunRecord) -> Outcome:
@@ -150,17 +177,26 @@ def read_outcome(path: Path, record: RunRecord) -> Outcome:
             bits = report.score.bits_per_byte
         split: BitsKind = "test" if report.scored_split == "test" else "valid"
         return Outcome("finished", bits, split, step=report.steps)
-    step, bits = 0, None
-    if checkpoints:
-        step = max(checkpoints)
-        file = checkpoints[step] / "progress.json"
-        bits = read_json(file, TrainingProgress).best_bits
+    progress = _newest_progress(path)
+    step, bits = (progress.step, progress.best_bits) if progress else (0, None)
     kind: BitsKind | None = None if bits is None else "subsampled"
-    file = path / "diverged.json"
-    if file.exists():
-        reason = read_json(file, Divergence).reason
+    with suppress(MissingFileError):
+        reason = read_json(path / DIVERGED_FILE, Divergence).reason
         return Outcome("diverged", bits, kind, reason, step)
     return Outcome("locked" if is_locked(path) else "unfinished", bits, kind, "", step)
+
+
+def _newest_progress(path: Path) -> TrainingProgress | None:
+    """Return the progress of the newest checkpoint; None if there is none."""
+    while checkpoints := list_checkpoints(path):
+        newest = checkpoints[max(checkpoints)]
+        try:
+            return read_json(newest / "progress.json", TrainingProgress)
+        except MissingFileError:
+            if path_exists(newest):
+                raise
+            # Another process has written a newer one, and removed this one.
+    return None
 
 
 def natural_order(path: Path) -> list[tuple[int, str]]:
@@ -174,7 +210,5 @@ def _describe_text(text: CorpusRecord) -> str:
     return f"{Path(first).name or first}{f' +{len(others)}' if others else ''}"
 
 
-def _raise_unreadable(error: OSError) -> None:
-    raise InputNotFoundError(
-        f"cannot read {error.filename}: {error.strerror}. Check its permissions"
-    ) from error
+def _log_unreadable(error: OSError) -> None:
+    logger.warning("cannot read %s: %s; it is left out", error.filename, error.strerror)

@@ -1,21 +1,27 @@
 """Metrics of a run: learning curve, latest step and training time, as typed values."""
 
-import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from charlm.errors import DataError
 from charlm.results.comparison import ValidationCurve, ValidationPoint
 from charlm.results.training import (
     BranchMetrics,
     Metrics,
     RunEvent,
     StepMetrics,
+    TrainingProgress,
     ValidationMetrics,
 )
+from charlm.storage.append_only_log import damaged_line, iter_log_lines, unseal_line
+from charlm.storage.reading import MissingFileError, read_tail
 
+T = TypeVar("T")
+METRICS_FILE, EVENTS_FILE = "metrics.jsonl", "events.jsonl"
 TAIL_BYTES = 2**20  # enough of the end of metrics.jsonl to hold a validation
 
 
@@ -27,30 +33,67 @@ class LatestMetrics(NamedTuple):
 
 
 def iter_metrics(run_dir: Path) -> Iterator[Metrics]:
-    """Yield the metrics of a run in order; an incomplete last line is skipped."""
-    for line in _complete_lines(run_dir / "metrics.jsonl"):
-        yield _decode(line)
+    """Yield the metrics of a run in order; an incomplete last line is skipped.
+
+    Raises:
+        DataError: A line is damaged; the message names it.
+    """
+    path = run_dir / METRICS_FILE
+    for number, line in enumerate(_iter_log(path), 1):
+        yield decode_metrics(line, path, f"line {number}")
 
 
 def load_latest_metrics(run_dir: Path) -> LatestMetrics:
-    """Return the latest step and validation, from the end of the file alone."""
-    path = run_dir / "metrics.jsonl"
+    """Return the latest step and validation, from the end of the file alone.
+
+    Raises:
+        DataError: A line there is damaged; the message names it.
+    """
+    path = run_dir / METRICS_FILE
     try:
-        with path.open("rb") as file:
-            start = max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES)
-            file.seek(start)
-            tail = file.read()
-    except FileNotFoundError:
+        tail = read_tail(path, TAIL_BYTES)
+    except MissingFileError:
         return LatestMetrics()
-    lines = [line for line in tail.splitlines()[bool(start) :] if line.endswith(b"}")]
+    lines = tail.bytes.splitlines(keepends=True)[bool(tail.start) :]
     step = 0
-    for metrics in map(_decode, reversed(lines)):
+    for number, line in enumerate(reversed(lines), 1):
+        if not line.endswith(b"\n"):
+            continue  # cut off by a kill, or being written
+        where = f"line {number} from the end"
+        unsealed = unseal_line(line)
+        if unsealed is None:
+            raise damaged_line(path, where)
+        metrics = decode_metrics(unsealed, path, where)
         if isinstance(metrics, BranchMetrics):
             continue  # it ended at a step that the run itself has not reached
         step = max(step, metrics.step)
         if isinstance(metrics, ValidationMetrics):
             return LatestMetrics(step, metrics.valid_bits)
     return LatestMetrics(step)
+
+
+def check_metrics_before(run_dir: Path, progress: TrainingProgress) -> None:
+    """Check that the metrics up to a checkpoint are there, so that a run can go on from it.
+
+    Raises:
+        DataError: Lines are missing or damaged.
+    """
+    path = run_dir / METRICS_FILE
+    length, step = 0, 0
+    with suppress(MissingFileError):
+        lines = enumerate(iter_log_lines(path), 1)
+        while length < progress.metrics_bytes:  # lines after it are cut off: they may be damaged
+            number, line = next(lines, (0, None))
+            if line is None:
+                break
+            metrics = decode_metrics(line.json, path, f"line {number}")
+            length += line.size
+            step = step if isinstance(metrics, BranchMetrics) else metrics.step
+    if length != progress.metrics_bytes or step != progress.step:
+        raise DataError(
+            f"cannot continue {run_dir}: {path} has lost lines. Restore that file, or train a new "
+            "run"
+        )
 
 
 def load_validation_curve(run_dir: Path) -> ValidationCurve:
@@ -74,20 +117,37 @@ def load_branches(run_dir: Path) -> tuple[BranchMetrics, ...]:
 
 
 def iter_events(run_dir: Path) -> Iterator[RunEvent]:
-    """Yield the events of a run in order; an incomplete last line is skipped."""
-    for line in _complete_lines(run_dir / "events.jsonl"):
-        yield msgspec.json.decode(line, type=RunEvent)
+    """Yield the events of a run in order; an incomplete last line is skipped.
+
+    Raises:
+        DataError: A line is damaged; the message names it.
+    """
+    path = run_dir / EVENTS_FILE
+    for number, line in enumerate(_iter_log(path), 1):
+        yield _decode(line, RunEvent, path, f"line {number}")
 
 
-def _complete_lines(path: Path) -> list[bytes]:
-    """Return the lines of a log, without those that a kill cut off."""
-    lines = path.read_bytes().splitlines() if path.exists() else []
-    return [line for line in lines if line.endswith(b"}")]
+def decode_metrics(line: bytes, path: Path, where: str) -> Metrics:
+    """Return the metrics of a line.
 
-
-def _decode(line: bytes) -> Metrics:
+    Raises:
+        DataError: It has no metrics; the message names path and line.
+    """
     if b'"fraction"' in line:
-        return msgspec.json.decode(line, type=BranchMetrics)
+        return _decode(line, BranchMetrics, path, where)
     if b'"valid_bits"' in line:
-        return msgspec.json.decode(line, type=ValidationMetrics)
-    return msgspec.json.decode(line, type=StepMetrics)
+        return _decode(line, ValidationMetrics, path, where)
+    return _decode(line, StepMetrics, path, where)
+
+
+def _iter_log(path: Path) -> Iterator[bytes]:
+    with suppress(MissingFileError):
+        for line in iter_log_lines(path):
+            yield line.json
+
+
+def _decode(line: bytes, kind: type[T], path: Path, where: str) -> T:
+    try:
+        return msgspec.json.decode(line, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise damaged_line(path, where, str(error)) from error

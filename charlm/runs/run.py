@@ -18,21 +18,30 @@ import msgspec
 import torch
 
 from charlm.cells import loader
+from charlm.cells.names import parse_custom_cell
 from charlm.config import FORMAT_VERSION
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import ConfigError, DataError, InputNotFoundError
 from charlm.execution.device import select_device
 from charlm.models.char_lm import CharLM
+from charlm.models.tensor_layout import expected_layout
 from charlm.results.run import Divergence, RunRecord, RunReport
 from charlm.results.training import TrainingProgress
 from charlm.runs import checkpoint
 from charlm.runs.checkpoint import Checkpoint, CheckpointName, Tensors
-from charlm.runs.checkpoint_files import BEFORE_DECAY, list_checkpoints, remove_surplus_files
-from charlm.runs.listing import FormatHeader
+from charlm.runs.checkpoint_files import (
+    BEFORE_DECAY,
+    REPORT_FILE,
+    list_checkpoints,
+    remove_surplus_files,
+    set_aside,
+)
+from charlm.runs.checkpoint_reader import CheckpointReader
+from charlm.runs.listing import DIVERGED_FILE, FormatHeader, read_report
 from charlm.runs.restore import load_model
 from charlm.storage import files
-from charlm.storage.json_files import decode_json, encode_json, read_json
-from charlm.storage.reading import read_regular_file
+from charlm.storage.json_files import decode_json, encode_json, seal_json
+from charlm.storage.reading import MissingFileError, path_exists, read_regular_file
 
 logger = logging.getLogger("charlm")
 
@@ -59,32 +68,37 @@ class Run:
             DataError: A file is damaged.
         """
         self.path = path = Path(path)
-        if not path.is_dir():
-            problem = "it is a file, not a run" if path.exists() else "there is no such run"
+        record_path = path / "run.json"
+        try:
+            data = read_regular_file(record_path)
+        except MissingFileError:
+            if not path_exists(path):
+                problem = "there is no such run"
+            elif not path.is_dir():
+                problem = "it is a file, not a run"
+            else:
+                problem = "it is not a run, since it has no run.json"
             raise InputNotFoundError(
                 f"cannot open {path}: {problem}. Try a directory made by charlm train"
-            )
-        record_path = path / "run.json"
-        if not record_path.exists():
-            raise InputNotFoundError(
-                f"cannot open {path}: it is not a run, since it has no run.json. "
-                "Try a directory made by charlm train"
-            )
-        data = read_regular_file(record_path)
+            ) from None
         header = decode_json(data, FormatHeader, record_path)
         if header.format != FORMAT_VERSION:
             raise ConfigError(
                 f"cannot open {path}: it has format {header.format}, this charlm reads format "
                 f"{FORMAT_VERSION}. Train it again"
             )
+        vocabulary_path = path / "vocabulary.json"
         self.metadata = {
             "run.json": data,
-            "vocabulary.json": read_regular_file(path / "vocabulary.json"),
+            "vocabulary.json": read_regular_file(vocabulary_path),
         }
         self.record = decode_json(data, RunRecord, record_path)
-        self.vocabulary = decode_json(
-            self.metadata["vocabulary.json"], Vocabulary, path / "vocabulary.json"
-        )
+        self.vocabulary = decode_json(self.metadata["vocabulary.json"], Vocabulary, vocabulary_path)
+        if self.vocabulary.kind != self.record.config.vocab:
+            raise DataError(
+                f"cannot open {path}: vocabulary.json is damaged: it has {self.vocabulary.kind}, "
+                f"and run.json {self.record.config.vocab}. Try a copy of it"
+            )
 
     def __repr__(self) -> str:
         """Return path, cell and budget, such as Run('runs/gru', gru, 60 steps)."""
@@ -114,22 +128,38 @@ class Run:
 
     @property
     def report(self) -> RunReport | None:
-        """Final report; None while the run is not finished."""
-        path = self.path / "report.json"
-        return read_json(path, RunReport) if path.exists() else None
+        """Final report; None while the run is not finished.
+
+        Raises:
+            DataError: It is damaged, or that of other weights.
+        """
+        return read_report(self.path)
 
     def write_report(self, report: RunReport) -> None:
         """Write the final report, which marks the run as finished."""
-        files.write_atomic(self.path / "report.json", encode_json(report))
+        files.write_atomic(self.path / REPORT_FILE, seal_json(report))
+
+    @property
+    def is_finished(self) -> bool:
+        """True if the run has a report, intact or not."""
+        return path_exists(self.path / REPORT_FILE)
 
     @property
     def diverged(self) -> bool:
         """True if training ended because the loss was no longer finite."""
-        return (self.path / "diverged.json").exists()
+        return path_exists(self.path / DIVERGED_FILE)
 
     def mark_diverged(self, reason: str) -> None:
         """Record that this run diverges, so that it need not be trained again to find out."""
-        files.write_atomic(self.path / "diverged.json", encode_json(Divergence(reason)))
+        files.write_atomic(self.path / DIVERGED_FILE, encode_json(Divergence(reason)))
+
+    @property
+    def reader(self) -> CheckpointReader:
+        """Reader of the checkpoints, which knows their tensors unless a cell was not loaded."""
+        config = self.record.config
+        is_unknown = parse_custom_cell(config.cell) and config.cell not in loader.CUSTOM_CELLS
+        layout = None if is_unknown else expected_layout(config, self.vocabulary.size)
+        return CheckpointReader(self.path, self.record.max_steps, layout)
 
     def save_checkpoint(self, progress: TrainingProgress, tensors: Tensors) -> Path:
         """Write a checkpoint atomically, then remove all but the best and the newest."""
@@ -147,10 +177,11 @@ class Run:
 
     def save_before_decay(self, progress: TrainingProgress, tensors: Tensors) -> None:
         """Write the state that a longer budget goes on from, in place of an earlier one."""
+        earlier = list_checkpoints(self.path, BEFORE_DECAY)  # refuses a link, before it is written
         directory = self.path / BEFORE_DECAY
         files.make_directory(directory)
         kept = checkpoint.save_checkpoint(directory, progress, tensors, self.metadata)
-        for path in list_checkpoints(self.path, BEFORE_DECAY).values():
+        for path in earlier.values():
             if path != kept:
                 files.remove(path)
 
@@ -161,7 +192,7 @@ class Run:
             DataError: It is damaged.
         """
         saved = list_checkpoints(self.path, BEFORE_DECAY)
-        return checkpoint.load_checkpoint(saved[max(saved)], self.path) if saved else None
+        return self.reader.read(saved[max(saved)]) if saved else None
 
     def keep_best_weights_alone(self, *, keeps_state: bool = False) -> None:
         """Remove what a finished run needs no longer: all but the best weights.
@@ -172,11 +203,11 @@ class Run:
         best_step = self.load_checkpoint("best").progress.step
         remove_surplus_files(self.path, best_step, keeps_state=keeps_state)
 
-    def remove_checkpoints_after(self, step: int) -> None:
-        """Remove damaged checkpoints of later steps, which will be trained again."""
+    def set_later_checkpoints_aside(self, step: int) -> None:
+        """Rename damaged checkpoints of later steps, which will be trained again."""
         for later_step, path in self.checkpoints.items():
             if later_step > step:
-                files.remove(path)
+                logger.warning("damaged, kept as %s", set_aside(path))
 
     def load_checkpoint(self, which: CheckpointName) -> Checkpoint:
         """Read the best or the last checkpoint, and verify it.
@@ -186,44 +217,13 @@ class Run:
         Raises:
             ConfigError: There is no checkpoint of this name, or it was not kept.
             DataError: No checkpoint is intact.
+            StorageError: A checkpoint cannot be read now, which says nothing about its content.
         """
         if which not in get_args(CheckpointName):
             raise ConfigError(
                 f"cannot read checkpoint {which!r}: there is none of this name. Try best or last"
             )
-        is_finished = (self.path / "report.json").exists()
-        intact: dict[int, Checkpoint] = {}
-        problems = []
-        for step, path in reversed(self.checkpoints.items()):
-            try:
-                intact[step] = checkpoint.load_checkpoint(
-                    path, self.path, weights_suffice=is_finished
-                )
-            except DataError as error:
-                problems.append(str(error))
-                continue
-            if which == "last":
-                break
-        if not intact:
-            raise DataError(
-                f"{problems[0]}, and no other checkpoint is intact. Train the run again"
-                if problems
-                else f"cannot read {self.path}: it has no checkpoint yet. Let charlm train reach "
-                "its first"
-            )
-        newest = intact[max(intact)]
-        is_kept = "training" in newest.tensors or newest.progress.step == self.record.max_steps
-        if which == "last" and not is_kept:
-            raise ConfigError(
-                f"cannot read the last checkpoint of {self.path}: the finished run has kept its "
-                f"best weights alone, of step {newest.progress.step}. Try --checkpoint best, or "
-                "train with --keep all"
-            )
-        chosen = newest.progress.best_step if which == "best" else newest.progress.step
-        result = intact.get(newest.progress.step if chosen is None else chosen, newest)
-        for problem in problems:
-            logger.warning("%s; using step %d instead", problem, result.progress.step)
-        return result
+        return self.reader.load(which)
 
     def model(
         self,
@@ -276,4 +276,4 @@ def open_run(run: Run | str | Path) -> Run:
 
 def is_run(path: Path) -> bool:
     """Return whether a directory is a run."""
-    return (path / "run.json").exists()
+    return path_exists(path / "run.json")

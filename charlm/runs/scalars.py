@@ -71,16 +71,11 @@ def load_run_scalars(path: Path, name: str) -> RunScalars:
         )
     file = path / "run.json"
     record = read_json(file, RunRecord)
-    try:
-        events = list(iter_events(path))
-        times = {event.step: event.time for event in events}
-        scalars = tuple(
-            scalar for metrics in iter_metrics(path) for scalar in scalars_of(metrics, times)
-        )
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"cannot read {path}: its metrics are damaged: {error}. Try a copy of it"
-        ) from error
+    events = list(iter_events(path))
+    times = {event.step: event.time for event in events}
+    scalars = tuple(
+        scalar for metrics in iter_metrics(path) for scalar in scalars_of(metrics, times)
+    )
     settings = {field: str(value) for field, value in msgspec.structs.asdict(record.config).items()}
     settings |= {"parameters": str(record.parameters), "text": record.text.digest.sha256}
     started = events[0].time if events else None

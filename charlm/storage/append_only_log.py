@@ -1,33 +1,89 @@
-"""Logs of lines that a kill cannot damage, but for the last line."""
+"""Logs of JSON lines, each with a checksum, of which a kill can damage the last line alone."""
 
 import os
+import re
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from charlm.storage.files import translate_os_errors, write_all
+from charlm.errors import DataError
+from charlm.storage.files import sync_directory, translate_os_errors, write_all
+from charlm.storage.reading import iter_lines
+
+LINE_BYTES = 2**16  # limit of a line: far more than charlm writes into one
+CHECKSUM = re.compile(rb',"crc32":"([0-9a-f]{8})"\}\n\Z')  # last key of a line
+
+
+def seal_line(line: bytes) -> bytes:
+    """Return a JSON object as a line of a log, whose last key is the CRC-32 of the object."""
+    return line[:-1] + b',"crc32":"%08x"}\n' % zlib.crc32(line)
+
+
+def unseal_line(line: bytes) -> bytes | None:
+    """Return the JSON object of a line of a log; None if the line was changed."""
+    seal = CHECKSUM.search(line)
+    if seal is None:
+        return None
+    unsealed = line[: seal.start()] + b"}"
+    return unsealed if b"%08x" % zlib.crc32(unsealed) == seal[1] else None
+
+
+class LogLine(NamedTuple):
+    """Line of a log."""
+
+    json: bytes  # its object, without the checksum
+    size: int  # bytes of the line in the file
+
+
+def iter_log_lines(path: Path) -> Iterator[LogLine]:
+    """Yield the lines of a log, without a last one that a kill or a writer cut off.
+
+    Raises:
+        MissingFileError: There is no log.
+        DataError: A line is damaged; the message names it.
+        StorageError: The log cannot be read now.
+    """
+    for number, line in enumerate(iter_lines(path, LINE_BYTES), 1):
+        if line.endswith(b"\n"):
+            unsealed = unseal_line(line)
+            if unsealed is None:
+                raise damaged_line(path, f"line {number}")
+            yield LogLine(unsealed, len(line))
+
+
+def damaged_line(path: Path, line: str, cause: str = "its checksum is another") -> DataError:
+    """Return the error of a line of a log."""
+    return DataError(f"cannot read {path}: {line} is damaged: {cause}. Try a copy of it")
 
 
 class AppendOnlyLog:
-    """Log of lines; each is one write, so that a kill can cut off only the last."""
+    """Log of JSON lines; each is one write, so that a kill can cut off only the last."""
 
     def __init__(self, path: Path) -> None:
-        """Open a log for appending; create it if needed."""
+        """Open a log for appending; create it if needed. A line that was cut off is removed."""
         self.path = path
+        self.has_durable_name = False
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         with translate_os_errors("write", path):
             self.descriptor = os.open(path, flags, 0o666)
             size = os.fstat(self.descriptor).st_size
-            if size and os.pread(self.descriptor, 1, size - 1) != b"\n":
-                write_all(self.descriptor, b"\n")  # what follows must not join an incomplete line
+            tail = os.pread(self.descriptor, LINE_BYTES, max(0, size - LINE_BYTES))
+            cut_off = len(tail) - 1 - tail.rfind(b"\n")
+        self.truncate(size - cut_off)
 
     def append(self, line: bytes) -> None:
-        """Write a line; the newline is added."""
+        """Write a JSON object as a line, with its checksum."""
         with translate_os_errors("write", self.path):
-            write_all(self.descriptor, line + b"\n")
+            write_all(self.descriptor, seal_line(line))
 
     def sync(self) -> int:
         """Make all lines durable and return the length of the file in bytes."""
         with translate_os_errors("write", self.path):
             os.fsync(self.descriptor)
+            if not self.has_durable_name:
+                sync_directory(self.path.parent)
+                self.has_durable_name = True
             return os.fstat(self.descriptor).st_size
 
     def truncate(self, length: int) -> None:

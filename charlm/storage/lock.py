@@ -8,10 +8,18 @@ from pathlib import Path
 
 import filelock
 
-from charlm.errors import LockedError
+from charlm.errors import DataError, LockedError
 from charlm.storage import files
+from charlm.storage.reading import (
+    MissingFileError,
+    check_plain_directory,
+    open_regular_file,
+    path_exists,
+)
 
 LOCK_FILE = "lock"
+OWNER_BYTES = 100  # limit of the content of a lock
+CHECKPOINT_FOLDERS = ("checkpoints", "before-decay")
 # `is_locked` and `remove_lock` hold a lock for a moment, which is no other writer.
 PATIENCE = 0.2  # seconds
 
@@ -25,30 +33,54 @@ def exclusive_lock(path: Path) -> Iterator[None]:
 
     Raises:
         LockedError: Another process holds the lock; the message names it.
+        DataError: The lock is no regular file.
         StorageError: The directory cannot be written.
     """
-    is_new = not path.exists()
-    files.make_directory(path)
+    is_new = not path_exists(path)
+    with suppress(MissingFileError):
+        open_regular_file(path / LOCK_FILE).close()
     lock = filelock.FileLock(path / LOCK_FILE)
     with files.translate_os_errors("write", path / LOCK_FILE):
         try:
-            lock.acquire(timeout=PATIENCE)
+            while not lock.is_locked:
+                files.make_directory(path)
+                # A process that wrote nothing may have removed the directory meanwhile.
+                with suppress(FileNotFoundError):
+                    lock.acquire(timeout=PATIENCE)
         except filelock.Timeout:
-            owner = (path / LOCK_FILE).read_text(errors="replace")[:100] or "unknown"
+            owner = _read_start(path / LOCK_FILE, OWNER_BYTES).decode(errors="replace") or "unknown"
             raise LockedError(
                 f"cannot write {path}: it is being written by another process ({owner}). "
                 "Wait for it, or stop it"
             ) from None
     try:
-        (path / LOCK_FILE).write_text(f"process {os.getpid()} on {os.uname().nodename}")
+        _write_owner(path / LOCK_FILE)
         files.remove_stale_temporaries(path)
-        files.remove_stale_temporaries(path / "checkpoints")
+        for folder in CHECKPOINT_FOLDERS:
+            with suppress(DataError):  # missing, or a link, whose directory is not ours
+                check_plain_directory(path / folder)
+                files.remove_stale_temporaries(path / folder)
         yield
     finally:
         if is_new and [entry.name for entry in path.iterdir()] == [LOCK_FILE]:
             (path / LOCK_FILE).unlink()
-            path.rmdir()
+            with suppress(OSError):  # another process waits for it, and has a new lock in it
+                path.rmdir()
         lock.release()
+
+
+def _write_owner(path: Path) -> None:
+    """Write this process into a lock file, durably: it tells later what a creation left behind."""
+    data = f"process {os.getpid()} on {os.uname().nodename}".encode()[:OWNER_BYTES]
+    with files.translate_os_errors("write", path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            files.write_all(descriptor, data)  # over the old owner: it is never empty again
+            os.ftruncate(descriptor, len(data))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        files.sync_directory(path.parent)
 
 
 def is_locked(path: Path) -> bool:
@@ -74,9 +106,21 @@ def is_locked(path: Path) -> bool:
 
 def is_lock_file(path: Path) -> bool:
     """Return whether a file is a lock that `exclusive_lock` has written."""
-    with suppress(OSError):
-        return not path.is_symlink() and path.read_bytes()[:8] == b"process "
+    with suppress(DataError):
+        return _read_start(path, 8) == b"process "
     return False
+
+
+def is_unwritten_lock(path: Path) -> bool:
+    """Return whether a lock has no content yet: a kill leaves it empty, a power cut with zeros."""
+    with suppress(DataError):
+        return not _read_start(path, OWNER_BYTES + 1).strip(b"\0")
+    return False
+
+
+def _read_start(path: Path, size: int) -> bytes:
+    with open_regular_file(path) as file:
+        return file.read(size)
 
 
 @contextmanager

@@ -6,8 +6,9 @@ read. Opening a FIFO or a device neither waits nor has an effect.
 
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from charlm.errors import DataError, StorageError
 
@@ -58,6 +59,79 @@ def read_regular_file(path: Path, limit: int = RECORD_BYTES) -> bytes:
         try:
             # A file that grows meanwhile is cut off, so that the limit holds.
             return file.read(limit)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+
+
+class Tail(NamedTuple):
+    """End of a file."""
+
+    bytes: bytes
+    start: int  # position of its first byte
+
+
+def read_tail(path: Path, size: int) -> Tail:
+    """Return the last bytes of a regular file, see `open_regular_file`."""
+    with open_regular_file(path) as file:
+        try:
+            start = max(0, file.seek(0, os.SEEK_END) - size)
+            file.seek(start)
+            return Tail(file.read(size), start)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+
+
+def path_exists(path: Path) -> bool:
+    """Return whether there is anything under this name, if only a link to nothing.
+
+    Raises:
+        StorageError: This cannot be told now.
+    """
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return True
+
+
+def list_names(directory: Path) -> list[str]:
+    """Return the sorted names of the entries of a directory.
+
+    Raises:
+        MissingFileError: There is no such directory.
+        StorageError: It cannot be read now.
+    """
+    try:
+        return sorted(os.listdir(directory))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MissingFileError(f"cannot read {directory}: {error.strerror}") from error
+    except OSError as error:
+        raise _unreadable(directory, error) from error
+
+
+def iter_lines(path: Path, limit: int) -> Iterator[bytes]:
+    """Yield the lines of a regular file, each with its line end, which the last one may lack.
+
+    Args:
+        path: File, see `open_regular_file`.
+        limit: Largest length of a line in bytes.
+
+    Raises:
+        DataError: A line is longer; the message names it.
+    """
+    with open_regular_file(path) as file:
+        number = 0
+        try:
+            while line := file.readline(limit + 1):
+                number += 1
+                if len(line) > limit:
+                    raise DataError(
+                        f"cannot read {path}: line {number} is damaged: it has more than {limit:,} "
+                        "bytes. Try a copy of it"
+                    )
+                yield line
         except OSError as error:
             raise _unreadable(path, error) from error
 

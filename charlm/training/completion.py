@@ -6,12 +6,12 @@ import msgspec
 
 from charlm.config import FORMAT_VERSION, Config
 from charlm.data.corpus import Corpus
-from charlm.errors import DataError
 from charlm.evaluation.scoring import SUBSAMPLED_PROTOCOL, score_split
 from charlm.models.build import build_char_lm, load_weights
 from charlm.models.char_lm import CharLM
 from charlm.progress import NoProgress, Progress
 from charlm.results.run import RunReport
+from charlm.runs.metrics import check_metrics_before
 from charlm.runs.run import Run
 from charlm.training.distributed import SINGLE_PROCESS, ProcessGroup
 from charlm.training.planning import run_kernel
@@ -35,21 +35,17 @@ def restore_trainer(
     Raises:
         DataError: Every checkpoint is damaged, or lines of the metrics are missing.
     """
+    checkpoint = run.load_checkpoint("last") if run.checkpoints else None
+    if checkpoint:
+        check_metrics_before(run.path, checkpoint.progress)
     kernel, _ = run_kernel(run, config, device)
     model = build_char_lm(config, run.vocabulary.size, kernel, device)
     trainer = Trainer(model, config, run.record.max_steps, process_group)
-    if not run.checkpoints:
+    if checkpoint is None:
         return trainer, 0
-    checkpoint = run.load_checkpoint("last")
-    metrics = run.path / "metrics.jsonl"
-    if not metrics.exists() or metrics.stat().st_size < checkpoint.progress.metrics_bytes:
-        raise DataError(
-            f"cannot resume {run.path}: {metrics} has lost lines. Restore that file, or train a "
-            "new run"
-        )
     trainer.load_state(checkpoint.tensors, checkpoint.progress)
     if process_group.is_main:
-        run.remove_checkpoints_after(trainer.step)
+        run.set_later_checkpoints_aside(trainer.step)
     return trainer, checkpoint.progress.metrics_bytes
 
 
@@ -92,7 +88,7 @@ def score_and_report(
         characters_read=characters,
         seconds=last.seconds,
         cpu=msgspec.structs.replace(trainer.cpu_so_far(), score=time.process_time() - score_start),
-        chars_per_second=characters / last.seconds,
+        chars_per_second=characters / last.seconds if last.seconds else 0.0,
         best_step=best.progress.step,
         best_valid_bits=best.progress.valid_bits,
         validation_protocol=SUBSAMPLED_PROTOCOL,

@@ -16,17 +16,24 @@ import msgspec
 
 from charlm.config import BUDGETS, Config, option_name, validate_config
 from charlm.data.corpus import Corpus
-from charlm.errors import ConfigError, DataError
+from charlm.errors import ConfigError
 from charlm.recipes import apply_recipe
 from charlm.results.run import RunRecord
 from charlm.results.run_start import LongerBudget
-from charlm.results.training import BranchMetrics, Metrics, RunEvent, ValidationMetrics
+from charlm.results.training import (
+    BranchMetrics,
+    Metrics,
+    RunEvent,
+    TrainingProgress,
+    ValidationMetrics,
+)
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.checkpoint_files import BEFORE_DECAY, list_checkpoints
 from charlm.runs.creation import RunStart
-from charlm.runs.metrics import iter_events, iter_metrics
+from charlm.runs.metrics import check_metrics_before, iter_events, iter_metrics
 from charlm.runs.run import Run, is_run
 from charlm.settings.values import Setting, limit_warmup
+from charlm.storage.append_only_log import seal_line
 from charlm.training.budget import resolve_max_steps
 from charlm.training.estimates import measure_timings
 from charlm.training.schedule import branch_steps
@@ -141,7 +148,7 @@ def extend_run(
         remaining = 60 * config.minutes - (time.monotonic() - started)
         max_steps = start_step + timings.steps_within(remaining, config, corpus)
     else:
-        max_steps = resolve_max_steps(config, corpus.split("train"))
+        max_steps = resolve_max_steps(config, corpus.stored_split("train"))
     if max_steps <= run.record.max_steps:
         raise ConfigError(
             f"cannot train {run.path} with a budget of {max_steps:,} steps: it has "
@@ -166,7 +173,7 @@ def extend_run(
             redone_steps=steps_done(run) - start_step,
         ),
     )
-    metrics = metrics_before(run, start_step, max_steps, state.progress.metrics_bytes)
+    metrics = metrics_before(run, state.progress, max_steps)
     valid_bits = state.progress.valid_bits
     progress = msgspec.structs.replace(
         state.progress,
@@ -214,7 +221,7 @@ def load_state_before_decay(run: Run) -> Checkpoint:
     )
 
 
-def metrics_before(run: Run, start_step: int, max_steps: int, length: int) -> bytes:
+def metrics_before(run: Run, progress: TrainingProgress, max_steps: int) -> bytes:
     """Return the metrics of a run up to a step, as a longer run would have recorded them.
 
     What the run itself reached after its decay is a branch of the longer run, and parts of the
@@ -223,14 +230,9 @@ def metrics_before(run: Run, start_step: int, max_steps: int, length: int) -> by
     Raises:
         DataError: Lines are missing.
     """
-    path = run.path / "metrics.jsonl"
-    if not path.exists() or path.stat().st_size < length:
-        raise DataError(
-            f"cannot continue {run.path}: {path} has lost lines. Restore that file, or train a "
-            "new run"
-        )
+    check_metrics_before(run.path, progress)
     lines: list[Metrics] = []
-    budget = run.record.max_steps
+    start_step, budget = progress.step, run.record.max_steps
     last_bits = math.nan
     for metrics in iter_metrics(run.path):
         if isinstance(metrics, ValidationMetrics) and metrics.step == budget:
@@ -248,5 +250,5 @@ def metrics_before(run: Run, start_step: int, max_steps: int, length: int) -> by
 
 
 def encode_lines(items: Sequence[Metrics | RunEvent]) -> bytes:
-    """Return items as JSON, one per line."""
-    return b"".join(msgspec.json.encode(item) + b"\n" for item in items)
+    """Return items as lines of a log."""
+    return b"".join(seal_line(msgspec.json.encode(item)) for item in items)

@@ -8,13 +8,20 @@ from typing import Generic, Literal
 
 import msgspec
 import torch
-from torch import Tensor
 
 from charlm.config import Config
 from charlm.data.batches import Batch
-from charlm.errors import DataError, DivergedError
+from charlm.errors import DivergedError
 from charlm.models.build import load_weights
 from charlm.models.recurrent import Model, ModelState, autocast, detach_state
+from charlm.models.tensor_layout import (
+    MOMENTS,
+    STEP,
+    carried_name,
+    model_layout,
+    moment_name,
+    specs_of,
+)
 from charlm.results.training import CpuSeconds, StepMetrics, TrainingProgress
 from charlm.runs.checkpoint import Tensors
 from charlm.seeding import derive_seed
@@ -189,37 +196,35 @@ class Trainer(Generic[Model]):
         training = {}
         for name, parameter in self.model.named_parameters():
             for moment, value in self.optimizer.moments.get(parameter, {}).items():
-                training[f"{moment}/{name}"] = value
+                training[moment_name(moment, name)] = value
         for layer, state in enumerate(self.process_group.gather_state(self.carried or ())):
             for part, value in enumerate(state):
-                training[f"carried/{layer}/{part}"] = value
+                training[carried_name(layer, part)] = value
         return {"model": self.model.state_dict(), "training": training}
 
     def load_state(self, tensors: Tensors, progress: TrainingProgress) -> None:
         """Restore the state that a checkpoint holds.
 
         Raises:
-            DataError: The tensors do not belong to this model.
+            DataError: The tensors are not exactly those of this model. Nothing was changed.
         """
-        device = self.model.bias.device
+        device, training = self.model.bias.device, tensors["training"]
+        layout = model_layout(self.model, self.config.batch_size)
+        layout.check_weights(specs_of(tensors["model"]))
+        layout.check_training_state(specs_of(training), progress.step)
         load_weights(self.model, tensors)
-        carried: dict[int, list[Tensor]] = {}
-        parameters = dict(self.model.named_parameters())
-        for name, value in sorted(tensors["training"].items()):
-            kind, _, key = name.partition("/")
-            if kind == "carried":
-                layer, _, _ = key.partition("/")
-                carried.setdefault(int(layer), []).append(value.to(device))
-            elif key in parameters:
-                moments = self.optimizer.moments.setdefault(parameters[key], {})
-                moments[kind] = value.to(device)
-            else:
-                raise DataError(
-                    f"cannot restore the optimizer: the checkpoint has moments of {key}, which "
-                    "the model does not have"
-                )
-        state = tuple(tuple(carried[layer]) for layer in sorted(carried))
-        self.carried = self.process_group.local_state(state) or None
+        self.optimizer.moments = {
+            parameter: {kind: training[moment_name(kind, name)].to(device) for kind in MOMENTS}
+            for name, parameter in self.model.named_parameters()
+            if moment_name(STEP, name) in training
+        }
+        self.carried = None
+        if progress.step:
+            carried = tuple(
+                tuple(training[carried_name(layer, part)].to(device) for part in range(len(state)))
+                for layer, state in enumerate(self.model.initial_state(1))
+            )
+            self.carried = self.process_group.local_state(carried)
         self.step, self.seconds, self.cpu = progress.step, progress.seconds, progress.cpu
         if progress.best_step is not None and progress.best_bits is not None:
             self.best = progress.best_step, progress.best_bits

@@ -118,7 +118,7 @@ def test_files_of_two_checkpoints_cannot_be_mixed(run: Run) -> None:
 def test_manifest_lists_its_files_and_no_others(run: Run) -> None:
     path = run.checkpoints[6]
     original = (path / "manifest.json").read_bytes()
-    for change in ({}, {"../../secret": {"size": 0, "sha256": ""}}):
+    for change in ({}, {"../../secret": {"size": 0, "sha256": 64 * "0"}}):
         manifest = msgspec.json.decode(original, type=Manifest)
         digests = msgspec.convert(change, dict[str, FileDigest])
         forged = msgspec.structs.replace(manifest, files=digests)
@@ -188,6 +188,7 @@ def test_failed_disk_operation_loses_no_checkpoint(
 ) -> None:
     """As SQLite's tests: fail the 1st, 2nd, 3rd ... operation until saving succeeds."""
     before = run.load_checkpoint("last")
+    run.record = msgspec.structs.replace(run.record, max_steps=7)
     progress = msgspec.structs.replace(before.progress, step=7)
     for nth in range(1, 200):
         with monkeypatch.context() as patch:

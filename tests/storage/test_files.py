@@ -13,12 +13,12 @@ from charlm.storage import files
 from charlm.storage.append_only_log import AppendOnlyLog
 
 
-def test_incomplete_line_of_a_log_stays_alone(tmp_path: Path) -> None:
+def test_incomplete_line_of_a_log_is_removed(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"one\ntw")
     log = AppendOnlyLog(tmp_path / "log")
-    log.append(b"three")
+    log.append(b'{"three":3}')
     log.close()
-    assert (tmp_path / "log").read_bytes() == b"one\ntw\nthree\n"
+    assert (tmp_path / "log").read_bytes() == b'one\n{"three":3,"crc32":"d86956f5"}\n'
 
 
 def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
