@@ -293,6 +293,7 @@ def remove(path: Path) -> None:
         hidden = path if path.name.startswith(TEMP_PREFIX) else _temporary_path(path)
         if hidden != path:
             os.rename(path, hidden)
+            sync_directory(path.parent)  # else a power cut may leave half of it under its name
         shutil.rmtree(hidden)
 
 
