@@ -19,7 +19,6 @@ from pathlib import Path
 from unittest import mock
 
 import cog
-import msgspec
 from reference_cli import help_text
 from reference_parts import cells_table
 
@@ -29,6 +28,7 @@ from charlm.reporting.tables.render import render_report
 from charlm.reporting.terminal.comparison import print_comparison
 from charlm.results.comparison import ComparisonReport
 from charlm.results.timing import TimingReport
+from charlm.storage.json_files import read_sealed_json
 
 __all__ = ["cells_table", "command_help", "comparison", "eight_cells", "output", "paper", "step"]
 
@@ -94,8 +94,10 @@ def paper(format: ReportFormat, language: str = "text", first: str = "", lines: 
 
 def load_comparison(directory: Path) -> tuple[ComparisonReport, TimingReport]:
     """Return report and times of a comparison."""
-    report = msgspec.json.decode((directory / "report.json").read_bytes(), type=ComparisonReport)
-    return report, msgspec.json.decode((directory / "timing.json").read_bytes(), type=TimingReport)
+    return (
+        read_sealed_json(directory / "report.json", ComparisonReport),
+        read_sealed_json(directory / "timing.json", TimingReport),
+    )
 
 
 def printed_comparison(directory: Path) -> str:

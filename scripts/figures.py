@@ -23,6 +23,7 @@ from charlm.reporting.wording.text import token_noun
 from charlm.results.comparison import ComparisonReport
 from charlm.results.probes import ProbesReport
 from charlm.storage import files
+from charlm.storage.json_files import unseal_json
 
 TEMPLATES = Path(__file__).parent.parent / "charlm" / "reporting" / "html" / "templates"
 LEGEND_ROW_HEIGHT = 24  # pixels
@@ -90,7 +91,7 @@ def comparison_figures(report: ComparisonReport) -> Iterator[NamedFigure]:
 
 def write_figures(report: Path, directory: Path) -> list[Path]:
     """Write the figures of a report.json into a directory; return the files."""
-    decoded = msgspec.json.decode(report.read_bytes())
+    decoded = msgspec.json.decode(unseal_json(report.read_bytes(), report))
     memory = b""
     if "probes" in decoded:
         figures = probe_figures(msgspec.convert(decoded, ProbesReport))

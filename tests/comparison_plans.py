@@ -16,11 +16,11 @@ from charlm.results.text import CorpusRecord, TextDigest
 
 SETTINGS = {name: value for name, value in TINY.items() if name != "hidden_size"}
 TEXT = CorpusRecord(
-    sources=(),
+    sources=("book.txt",),
     digest=TextDigest("ab" * 32, (100,)),
     characters=100,
     split_by="position",
-    splits={"train": (0, 90)},
+    splits={"train": (0, 90), "valid": (90, 95), "test": (95, 100)},
     files={},
     rare_characters=0,
     notes=(),

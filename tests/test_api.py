@@ -26,6 +26,7 @@ from charlm.probes.base import PROBES
 from charlm.results import comparison, run
 from charlm.results.jobs import JobState
 from charlm.results.training import CheckpointSaved, StepMetrics, TrainingEvent
+from charlm.storage.json_files import read_sealed_json
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "guides" / "python.md").read_text()
@@ -207,8 +208,8 @@ def test_cells_are_listed_and_checked() -> None:
 
 def test_rows_of_report_are_flat_dicts() -> None:
     """As pandas and polars take them: every row has the same keys, and no nested dictionary."""
-    data = (ROOT / "docs" / "explanation" / "comparison" / "report.json").read_bytes()
-    rows = msgspec.json.decode(data, type=comparison.ComparisonReport).to_dicts()
+    path = ROOT / "docs" / "explanation" / "comparison" / "report.json"
+    rows = read_sealed_json(path, comparison.ComparisonReport).to_dicts()
     assert all(list(row) == list(rows[0]) for row in rows)
     columns = {key: [row[key] for row in rows] for key in rows[0]}
     assert columns["name"] == ["gru", "lstm", "rnn"]

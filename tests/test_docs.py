@@ -22,6 +22,7 @@ from charlm.config import Config, option_name
 from charlm.errors import InputNotFoundError
 from charlm.probes.base import PROBES
 from charlm.results import comparison, timing
+from charlm.storage.json_files import read_sealed_json, seal_json
 from charlm.tasks.base import TASKS
 
 ROOT = Path(__file__).parent.parent
@@ -233,8 +234,7 @@ def test_example_report_has_current_format() -> None:
         ("timing", timing.TimingReport),
     ):
         data = (EXAMPLE / f"{name}.json").read_bytes()
-        value = msgspec.json.decode(data, type=struct)
-        assert data == msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+        assert data == seal_json(read_sealed_json(EXAMPLE / f"{name}.json", struct))
 
 
 @pytest.mark.slow

@@ -759,7 +759,7 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         "it has format 1, this charlm reads format .*Compare again",
     ),
     "damaged report": (
-        lambda p: ["report", comparison(p, report='{"format": 5, "kind"'), "--out", p / "out"],
+        lambda p: ["report", comparison(p, report='{"format": 5}'), "--out", p / "out"],
         65,
         "report.json is damaged: .*Try a copy",
     ),

@@ -10,6 +10,7 @@ from conftest import charlm, prose
 from charlm.probes.base import MEMORY_PROBES, PROBES
 from charlm.probes.estimates import PROBED_TOKENS, REPORT_DISK_BYTES, estimate_seconds
 from charlm.results.probe_plan import ProbeEstimate
+from charlm.storage.json_files import unseal_json
 
 SETTINGS = [
     "--hidden-size=8",
@@ -42,7 +43,8 @@ def test_two_runs_are_probed_side_by_side(runs: Path, tmp_path: Path) -> None:
     done = charlm(*words)
     assert done.returncode == 0, done.stderr.decode()
     report = json.loads(done.stdout)
-    assert report == json.loads((out / "report.json").read_text())
+    written = unseal_json((out / "report.json").read_bytes(), out)
+    assert report == json.loads(written)
     assert b"</html>" in (out / "report.html").read_bytes()
     assert [run["name"] for run in report["runs"]] == ["gru", "lstm"]
     assert report["command"].startswith("charlm probe ")

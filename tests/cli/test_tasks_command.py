@@ -12,6 +12,7 @@ import pytest
 from conftest import charlm, start_charlm, wait_until
 
 from charlm.results.comparison_plan import CostEstimate
+from charlm.storage.json_files import unseal_json
 from charlm.tasks.base import TASKS
 
 COMPARE = ["tasks", "compare", "adding", "--seeds", 1, "--params", 2600, "--embedding-dim", 8]
@@ -48,7 +49,7 @@ def test_interrupted_comparison_continues_and_reuses_results(interrupted: Path) 
     first = charlm(*arguments, "--cells", "gru", "--json")
     assert first.returncode == 0, first.stderr
     report = json.loads(first.stdout)
-    assert report == json.loads((out / "report.json").read_text())
+    assert report == json.loads(unseal_json((out / "report.json").read_bytes(), out))
     assert json.loads((out / "comparison.json").read_text())["kind"] == "task"
     assert report["lengths"] == [2, 3] and report["chance"][0]["loss"] == 1 / 6
     (row,) = report["rows"]

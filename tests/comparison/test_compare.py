@@ -28,6 +28,7 @@ from charlm.errors import ConfigError
 from charlm.evaluation.baselines import BASELINES
 from charlm.execution.torchrun import TORCHRUN_VARIABLES
 from charlm.runs.run import Run
+from charlm.storage.json_files import unseal_json
 
 WORDS = ["--cells", "rnn,gru", "--seeds", 2, "--params", 30_000, "--embedding-dim", 8]
 WORDS += ["--batch-size", 4, "--seq-len", 16, "--log-every", 0.2, "--no-memory", "--lr", 0.006]
@@ -237,7 +238,8 @@ def done(tmp_path_factory: pytest.TempPathFactory, book: Path) -> Path:
 
     finished = charlm(*words)
     assert finished.returncode == 0, finished.stderr
-    assert json.loads(finished.stdout) == json.loads((out / "report.json").read_text())
+    written = unseal_json((out / "report.json").read_bytes(), out)
+    assert json.loads(finished.stdout) == json.loads(written)
     assert (
         before.items()
         <= {path: path.read_bytes() for path in out.glob("runs/*/report.json")}.items()

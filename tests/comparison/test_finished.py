@@ -18,6 +18,7 @@ from charlm.reporting.figure_files import KINDS, comparison_figures, render_file
 from charlm.reporting.tables.render import render_report
 from charlm.results.comparison import ComparisonMarker, ComparisonResult
 from charlm.results.tasks import TaskComparisonResult
+from charlm.storage.json_files import encode_json, seal_json
 
 FOREIGN = '<script>"=x\\input{a}'
 
@@ -26,12 +27,9 @@ def write(directory: Path, result: ComparisonResult | TaskComparisonResult, kind
     """Write a comparison as its command does, without its runs."""
     directory.mkdir(parents=True)
     marker = ComparisonMarker(format=FORMAT_VERSION, kind=kind)
-    for name, value in (
-        ("comparison", marker),
-        ("report", result.report),
-        ("timing", result.timing),
-    ):
-        (directory / f"{name}.json").write_bytes(msgspec.json.encode(value))
+    (directory / "comparison.json").write_bytes(encode_json(marker))
+    (directory / "report.json").write_bytes(seal_json(result.report))
+    (directory / "timing.json").write_bytes(seal_json(result.timing))
     return directory
 
 
@@ -48,17 +46,30 @@ def test_finished_comparison_is_what_was_written(tmp_path: Path) -> None:
 def test_curves_are_read_from_the_runs_and_from_nowhere_else(trained: Path, tmp_path: Path) -> None:
     result = comparison_result()
     first, *others = result.report.rows
-    rows = [msgspec.structs.replace(first, runs=("../a", "b", *first.runs[2:])), *others]
-    report = msgspec.structs.replace(result.report, rows=tuple(rows))
-    directory = write(tmp_path / "c", msgspec.structs.replace(result, report=report), "text")
-    for name in ("a", "runs/b"):
-        (directory / name).mkdir(parents=True)
-        for file in ("metrics.jsonl", "events.jsonl"):
-            (directory / name / file).write_bytes((trained / file).read_bytes())
+
+    def comparison(*runs: str) -> Path:
+        rows = [msgspec.structs.replace(first, runs=(*runs, *first.runs[len(runs) :])), *others]
+        report = msgspec.structs.replace(result.report, rows=tuple(rows))
+        directory = tmp_path / str(len(list(tmp_path.iterdir())))
+        return write(directory, msgspec.structs.replace(result, report=report), "text")
+
+    directory = comparison("b")
+    (directory / "runs" / "b").mkdir(parents=True)
+    for file in ("metrics.jsonl", "events.jsonl"):
+        (directory / "runs" / "b" / file).write_bytes((trained / file).read_bytes())
     loaded = load_comparison(directory)
     assert isinstance(loaded, ComparisonResult)
-    outside, inside, *missing = loaded.curves["gru"]
-    assert outside == () and inside and set(missing) == {()}
+    inside, *missing = loaded.curves["gru"]
+    assert inside and set(missing) == {()}
+
+    for name in ("../a", "..", ".", "/etc", "", "a/b", "a\0b"):
+        with pytest.raises(DataError, match="report.json is damaged: Expected `str` matching"):
+            load_comparison(comparison(name))
+    linked = comparison("b")
+    (linked / "runs").mkdir()
+    (linked / "runs" / "b").symlink_to(trained)
+    with pytest.raises(DataError, match="runs/b: it is a link"):
+        load_comparison(linked)
 
 
 def without_reference(report: dict[str, Any]) -> None:
@@ -100,7 +111,8 @@ def test_report_that_contradicts_itself_is_refused(problem: str, tmp_path: Path)
     directory = write(tmp_path / "c", comparison_result(), "text")
     report = json.loads((directory / "report.json").read_text())
     DAMAGE[problem](report)
-    (directory / "report.json").write_text(json.dumps(report))
+    del report["sha256"]
+    (directory / "report.json").write_bytes(seal_json(report))
     with pytest.raises(DataError, match=f"report.json is damaged: .*{problem}. Try a copy"):
         load_comparison(directory)
 
@@ -109,7 +121,8 @@ def test_report_on_a_task_that_contradicts_itself_is_refused(tmp_path: Path) -> 
     directory = write(tmp_path / "t", task_result(), "task")
     report = json.loads((directory / "report.json").read_text())
     report["rows"][0]["levels"].pop()
-    (directory / "report.json").write_text(json.dumps(report))
+    del report["sha256"]
+    (directory / "report.json").write_bytes(seal_json(report))
     with pytest.raises(DataError, match="gru has not one level for each length"):
         load_comparison(directory)
 

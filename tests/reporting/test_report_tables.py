@@ -29,6 +29,7 @@ from charlm.results.comparison import ComparisonReport
 from charlm.results.tasks import TaskReport
 from charlm.results.timing import TimingReport
 from charlm.settings.values import Setting
+from charlm.storage.json_files import read_sealed_json
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLE = ROOT / "docs" / "explanation" / "comparison"
@@ -40,8 +41,8 @@ HOSTILE = [comparison_result(FOREIGN), task_result(FOREIGN)]
 def real() -> tuple[ComparisonReport, TimingReport]:
     """Return the comparison of the docs."""
     return (
-        msgspec.json.decode((EXAMPLE / "report.json").read_bytes(), type=ComparisonReport),
-        msgspec.json.decode((EXAMPLE / "timing.json").read_bytes(), type=TimingReport),
+        read_sealed_json(EXAMPLE / "report.json", ComparisonReport),
+        read_sealed_json(EXAMPLE / "timing.json", TimingReport),
     )
 
 

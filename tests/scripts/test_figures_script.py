@@ -3,17 +3,18 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
-import msgspec
 import pytest
 from example_reports import comparison_result, probes_report
 from forked import run_script
+
+from charlm.storage.json_files import seal_json
 
 SCRIPT = Path(__file__).parent.parent.parent / "scripts" / "figures.py"
 
 
 def run_figures(report: object, directory: Path) -> list[Path]:
     """Return the files that the script writes of a report."""
-    (directory / "report.json").write_bytes(msgspec.json.encode(report))
+    (directory / "report.json").write_bytes(seal_json(report))
     done = run_script(SCRIPT, directory / "report.json", directory / "figures")
     assert done.returncode == 0, done.stderr
     return [Path(line) for line in done.stdout.decode().splitlines()]
