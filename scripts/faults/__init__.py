@@ -7,4 +7,9 @@ HAZARDS = (
     "power_cuts",
     "disk_errors",
     "damage",
+    "resume_to_the_bit",
+    "two_writers",
+    "live_readers",
+    "killed_comparisons",
+    "golden_runs",
 )
