@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from charlm.reporting.tables.render import render_report
     from charlm.runs.run import Run, load_run
     from charlm.runs.scalars import load_metrics
+    from charlm.runs.verification import verify
     from charlm.testing.check import check_cell
     from charlm.training.session import train
 
@@ -63,6 +64,7 @@ __all__ = [
     "register_cell",
     "render_report",
     "train",
+    "verify",
 ]
 
 _MODULES = {
@@ -91,6 +93,7 @@ _MODULES = {
     "register_cell": "cells.base",
     "render_report": "reporting.tables.render",
     "train": "training.session",
+    "verify": "runs.verification",
 }
 
 

@@ -31,6 +31,7 @@ from charlm.results import (
     text,
     timing,
     training,
+    verification,
 )
 
 StructClass = type[msgspec.Struct]
@@ -208,6 +209,7 @@ PRINTED: dict[str, StructClass] = {
     "charlm runs": run_list.RunList,
     "charlm metrics": metrics.RunsMetrics,
     "charlm metrics --tensorboard": metrics.EventFiles,
+    "charlm verify": verification.Verification,
     "charlm clean": cleanup.CleanupReport,
     "charlm doctor": doctor.Diagnosis,
     "charlm tasks list": tasks.TaskList,

@@ -17,7 +17,7 @@ GROUPS = (TRAIN, UNDERSTAND, COMPARE, CELLS_AND_TASKS, HOUSE)  # of commands, in
 COMMANDS = (
     *("train", "sample", "eval", "compress", "decompress", "export", "inspect", "diff", "probe"),
     *("compare-cells", "report", "cells", "tasks", "corpora", "config", "runs", "metrics"),
-    *("clean", "doctor", "exit-codes"),
+    *("verify", "clean", "doctor", "exit-codes"),
 )
 # Panel of options that a command accepts and that the page of `charlm train` describes.
 BY_REFERENCE = "see charlm train"

@@ -27,6 +27,7 @@ from charlm.cli import runs as runs
 from charlm.cli import sample as sample
 from charlm.cli import tasks as tasks
 from charlm.cli import train as train
+from charlm.cli import verify as verify
 from charlm.cli.app import app
 from charlm.cli.suggestions import did_you_mean, nearest, suggest_options
 from charlm.cli.values import describe_expected_value, typed_spelling, typed_value

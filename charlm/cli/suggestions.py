@@ -93,6 +93,7 @@ COMMAND_SYNONYMS = {
     "sample": "generate gen write infer predict complete",
     "tasks": "task curriculum synthetic",
     "train": "fit learn resume continue finetune run",
+    "verify": "fsck validate checksum integrity",
 }
 
 

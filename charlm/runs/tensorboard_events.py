@@ -37,7 +37,12 @@ def render_events(run: RunScalars) -> bytes:
 
 
 def _settings_summary(settings: Mapping[str, str]) -> Summary:
-    """Return the settings as a table of Markdown, which TensorBoard shows."""
-    rows = [f"| {name} | `{value}` |" for name, value in settings.items()]
+    """Return the settings as a table of Markdown, which TensorBoard shows with its images."""
+    rows = [f"| {name} | `{_code(value)}` |" for name, value in settings.items()]
     summary: Summary = text_pb(SETTINGS_TAG, "\n".join(["| setting | value |", "|---|---|", *rows]))
     return summary
+
+
+def _code(text: str) -> str:
+    """Return a text that stays inside of inline code, in a cell of a table."""
+    return "".join(c if c.isprintable() and c not in "`|" else "\ufffd" for c in text)

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ OWNER_BYTES = 100  # limit of the content of a lock
 CHECKPOINT_FOLDERS = ("checkpoints", "before-decay")
 # `is_locked` and `remove_lock` hold a lock for a moment, which is no other writer.
 PATIENCE = 0.2  # seconds
+CLEANING_ATTEMPTS, CLEANING_PAUSE = 200, 0.05  # seconds: a cleanup holds a file for a moment
 
 
 @contextmanager
@@ -133,6 +135,7 @@ def in_use(path: Path) -> Iterator[None]:
 
     Raises:
         FileNotFoundError: There is no such file.
+        LockedError: Another process, such as `charlm clean`, keeps it locked.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -143,9 +146,24 @@ def in_use(path: Path) -> Iterator[None]:
 
 
 def mark_in_use(descriptor: int) -> None:
-    """Mark an open file as in use until it is closed and no longer mapped into memory."""
-    with suppress(OSError):
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    """Mark an open file of the cache as in use until it is closed and no longer mapped into memory.
+
+    Raises:
+        LockedError: Another process, such as `charlm clean`, keeps it locked.
+    """
+    for _ in range(CLEANING_ATTEMPTS):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(CLEANING_PAUSE)
+        except OSError:
+            return  # a file system without locks
+        else:
+            return
+    raise LockedError(
+        f"cannot use {files.cache_directory()}: another process has locked it for "
+        f"{CLEANING_ATTEMPTS * CLEANING_PAUSE:.0f} s, such as charlm clean. Wait for it, or stop it"
+    )
 
 
 @contextmanager
