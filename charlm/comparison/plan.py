@@ -122,7 +122,9 @@ def plan_comparison(
             request, entries_with(DEFAULT_CHARACTERS), corpus, execution, writes=writes
         )
     else:
-        characters = budget_in_characters(settings, request.cells, len(corpus.split("train")))
+        characters = budget_in_characters(
+            settings, request.cells, len(corpus.stored_split("train"))
+        )
     entries = entries_with(characters)
     if isinstance(execution.executor, LocalExecutor):
         for entry in entries:

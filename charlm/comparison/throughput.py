@@ -40,7 +40,9 @@ def measure_speeds(
 
 def probe_seconds(speed: RunTimings, corpus: Corpus) -> float:
     """Return about how many seconds the memory probes of a run take."""
-    return memory_probe_seconds(speed.seconds_per_validation_token, len(corpus.split("test")))
+    return memory_probe_seconds(
+        speed.seconds_per_validation_token, len(corpus.stored_split("test"))
+    )
 
 
 def measure_startup_time(device: str) -> float:

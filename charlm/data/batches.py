@@ -5,11 +5,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from charlm.data.stored_ids import StoredIds, read_rows
 from charlm.data.vocabulary import TokenIds
 from charlm.errors import DataError
 from charlm.seeding import derive_seed
+
+TOKENS_READ_AHEAD = 1 << 20  # of all streams together: few long readings instead of many short ones
 
 
 class Batch(NamedTuple):
@@ -29,7 +33,12 @@ class BatchSampler:
     """
 
     def __init__(
-        self, ids: TokenIds, batch_size: int, seq_len: int, seed: int, device: str = "cpu"
+        self,
+        ids: TokenIds | StoredIds,
+        batch_size: int,
+        seq_len: int,
+        seed: int,
+        device: str = "cpu",
     ) -> None:
         """Create a sampler of ids, (length,).
 
@@ -45,14 +54,25 @@ class BatchSampler:
                 f"batch size × sequence length + 1 = {batch_size * seq_len + 1:,} are needed. "
                 "Try more text, or a smaller --batch-size or --seq-len"
             )
+        self._windows_ahead = max(1, TOKENS_READ_AHEAD // (batch_size * seq_len))
+        self._read = (-1, -1), np.empty((batch_size, 0), ids.dtype)  # epoch and first window; ids
 
     def __getitem__(self, step: int) -> Batch:
         """Return the batch of a step, counted from 0."""
         epoch, window = divmod(step, self.windows)
+        first = window - window % self._windows_ahead
+        if self._read[0] != (epoch, first):
+            self._read = (epoch, first), self._read_ahead(epoch, first)
+        start = (window - first) * self.seq_len
+        streams = self._read[1][:, start : start + self.seq_len + 1]
+        ids = torch.from_numpy(streams.T.astype(np.int64, order="C")).to(self.device)
+        return Batch(ids[:-1], ids[1:], is_epoch_start=window == 0)
+
+    def _read_ahead(self, epoch: int, first: int) -> NDArray[np.integer]:
+        """Return the tokens of a window and of those after it, (batch, windows × seq_len + 1)."""
         stream_length = self.windows * self.seq_len
         remainder = len(self.ids) - 1 - self.batch_size * stream_length
         offset = random.Random(derive_seed(self.seed, "epoch", epoch)).randint(0, remainder)
-        start = offset + window * self.seq_len + stream_length * np.arange(self.batch_size)
-        positions = start + np.arange(self.seq_len + 1)[:, None]
-        ids = torch.from_numpy(self.ids[positions].astype(np.int64)).to(self.device)
-        return Batch(ids[:-1], ids[1:], is_epoch_start=window == 0)
+        starts = offset + first * self.seq_len + stream_length * np.arange(self.batch_size)
+        windows = min(self._windows_ahead, self.windows - first)
+        return read_rows(self.ids, starts, windows * self.seq_len + 1)

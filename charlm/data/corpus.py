@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from charlm.config import Config
-from charlm.data.encoded_text import EncodedText, encode, load_cached
+from charlm.data.encoded_text import EncodedText, digest_sources, encode, load_cached
 from charlm.data.names import printable
+from charlm.data.recorded import resolve_run_sources
 from charlm.data.sources import SPLITS, absolute_name, make_paths_absolute, resolve_sources
 from charlm.data.splits import (
     cut_splits,
@@ -13,11 +14,12 @@ from charlm.data.splits import (
     too_short_error,
     vocabulary_rule,
 )
+from charlm.data.stored_ids import StoredIds
 from charlm.data.units import Edges, Units, text_units
 from charlm.data.vocabulary import BYTE_VOCABULARY, TokenIds, Vocabulary
 from charlm.errors import ConfigError, DataError, InputNotFoundError
 from charlm.progress import NoProgress, Progress
-from charlm.results.text import CorpusRecord, SplitBy, UnitKind, VocabularyRule
+from charlm.results.text import CorpusRecord, SplitBy, TextDigest, UnitKind, VocabularyRule
 
 SETTINGS = (  # of Config
     *("glob", "vocab", "split_ratios", "split_by", "test_chars", "min_char_frequency"),
@@ -52,6 +54,10 @@ class Corpus:
         """Return the ids of a split, (length,); an unknown character is `vocabulary.unk_id`."""
         start, end = self.record.splits[name]
         return self.encoding.ids[start:end]
+
+    def stored_split(self, name: str) -> StoredIds:
+        """Return the ids of a split, (length,), of which only what is sliced is read."""
+        return self.encoding.ids.span(*self.record.splits[name])
 
     def units(self, split: str, length: int | None = None) -> Units:
         """Return the units of a split that are resampled for an interval.
@@ -173,19 +179,24 @@ def reload_corpus(
             "cannot find the text of the run: it came from standard input. "
             "Try to pipe the same text in again"
         )
-    corpus = load_corpus(
-        names or record.sources, config, progress, first_tokens=record.first_tokens
+    resolved, separate = resolve_run_sources(config, record, names)
+    plan = plan_splits(resolved, separate, config)
+    with progress.counter(READING) as count:
+        digest = digest_sources(plan.parts, count)
+        if digest != record.digest:  # nothing of another text is kept
+            raise _other_text_error(names or record.sources, digest, record.digest)
+        encoding = encode(plan.parts, vocabulary, count, digest)
+    return Corpus(record, encoding, config)
+
+
+def _other_text_error(names: Sequence[str], found: TextDigest, wanted: TextDigest) -> DataError:
+    difference = f"SHA-256 {found.sha256[:12]}…, of the run {wanted.sha256[:12]}…"
+    if found.sha256 == wanted.sha256:
+        difference = "the same bytes in other files"
+    return DataError(
+        f"cannot use {printable(' '.join(names))}: it is not the text of the run ({difference}). "
+        "Try the text that the run read"
     )
-    if corpus.record.digest != record.digest:
-        found, wanted = corpus.record.digest.sha256[:12], record.digest.sha256[:12]
-        difference = f"SHA-256 {found}…, of the run {wanted}…"
-        if found == wanted:
-            difference = "the same bytes in other files"
-        raise DataError(
-            f"cannot use {printable(' '.join(names or record.sources))}: it is not the text of the "
-            f"run ({difference}). Try the text that the run read"
-        )
-    return Corpus(record, corpus.encoding, config)
 
 
 def _source_names(sources: Sources) -> list[str]:

@@ -25,6 +25,7 @@ from charlm.progress import NoProgress, Progress, ProgressCallback
 from charlm.results.corpora import FetchedCorpus, StoredCorpus, StoredDownload, StoredText
 from charlm.storage import files
 from charlm.storage.lock import exclusive_lock
+from charlm.storage.trust import make_private_directory
 
 CHUNK_BYTES = 1 << 16
 TIMEOUT_SECONDS = 30.0  # without a byte
@@ -53,6 +54,8 @@ def fetch_corpus(name: str, progress: Progress = NoProgress()) -> FetchedCorpus:
     """
     entry = find_corpus(name)
     directory = corpus_directory(name)
+    with files.translate_os_errors("create", directory):
+        make_private_directory(directory.parent)
     with exclusive_lock(directory):
         for temporary in directory.glob(TEMPORARY_FILES):
             temporary.unlink()

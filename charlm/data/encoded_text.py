@@ -5,16 +5,21 @@ unknown token. Which character that is stands beside the ids, so that no byte of
 """
 
 import hashlib
+import os
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from charlm.data.cache import check_free_space, private_cache, private_writer, write_private
 from charlm.data.encoder import StreamingEncoder, make_digest
-from charlm.data.sources import CHUNK_BYTES, TextSource
+from charlm.data.encoding_checks import is_intact, is_record_of
+from charlm.data.sources import TextSource
+from charlm.data.stored_ids import CHUNK_BYTES, CacheFile, StoredIds
 from charlm.data.vocabulary import BYTE_VOCABULARY, TokenIds, Vocabulary, VocabularyKind
 from charlm.data.vocabulary_ids import (
     CHARACTERS_TYPE,
@@ -27,45 +32,39 @@ from charlm.errors import DataError, StorageError
 from charlm.progress import ProgressCallback, ignore
 from charlm.results.text import EncodingMetadata, TextDigest, VocabularyRule
 from charlm.storage import files
+from charlm.storage.json_files import read_sealed_json, seal_json
 from charlm.storage.lock import in_use, mark_in_use
+from charlm.storage.reading import open_regular_file
 
-CACHE_VERSION = 4
+CACHE_VERSION = 5
+RECORD_LIMIT = 1 << 28  # bytes of a record: 16 MB with all of Unicode, more with a million files
 
 
 class EncodedText:
-    """Ids of a text, (length,), memory-mapped from the cache.
+    """Ids of a text, (length,), in an open file of the cache.
 
-    The file of the user may change or vanish meanwhile.
+    The file of the user may change or vanish meanwhile, and the cache may be emptied.
 
     Attributes:
         metadata: Tokens, lengths and digest.
-        path: File of the ids.
         size: Number of ids.
         ids: Ids, (size,); an unknown character is the id after the last token.
     """
 
-    def __init__(self, metadata: EncodingMetadata, path: Path) -> None:
-        """Map the ids in the file `path`."""
+    def __init__(self, metadata: EncodingMetadata, file: CacheFile) -> None:
+        """Describe the ids in an open file."""
         self.metadata = metadata
-        self.path = path
         self.size = sum(map(sum, metadata.sources))
-        with path.open("rb") as file:
-            mark_in_use(file.fileno())  # until it is unmapped
-            start = 0
-            self.ids: TokenIds = _map(file, start, f"<u{metadata.id_bytes}", self.size)
-            start += padded(self.size * metadata.id_bytes)
-            self._unknown_positions = _map(file, start, POSITIONS_TYPE, metadata.unknown)
-            start += self._unknown_positions.nbytes
-            self._unknown_characters = _map(file, start, CHARACTERS_TYPE, metadata.unknown)
+        mark_in_use(file.descriptor)  # until it is closed
+        self.ids = StoredIds(file, 0, f"<u{metadata.id_bytes}", self.size)
+        start = padded(self.size * metadata.id_bytes)
+        self._unknown_positions = StoredIds(file, start, POSITIONS_TYPE, metadata.unknown)
+        start += self._unknown_positions.num_bytes
+        self._unknown_characters = StoredIds(file, start, CHARACTERS_TYPE, metadata.unknown)
 
     def iter_chunks(self, start: int, end: int) -> Iterator[TokenIds]:
-        """Iterate over ids[start:end] in chunks; read, not mapped, to bound memory."""
-        id_bytes = self.metadata.id_bytes
-        with self.path.open("rb") as file:
-            file.seek(start * id_bytes)
-            for chunk_start in range(start, end, CHUNK_BYTES):
-                data = file.read(min(CHUNK_BYTES, end - chunk_start) * id_bytes)
-                yield np.frombuffer(data, dtype=f"<u{id_bytes}")
+        """Iterate over ids[start:end] in chunks."""
+        return self.ids.span(start, end).iter_chunks(CHUNK_BYTES)
 
     def token_offset(self, characters: int, kind: VocabularyKind, start: int = 0) -> int:
         """Return the index of the id that is `characters` characters after `start`.
@@ -102,14 +101,17 @@ class EncodedText:
 
     def count_unknown(self, start: int, end: int) -> int:
         """Return how many of ids[start:end] are the unknown token."""
-        first, last = np.searchsorted(self._unknown_positions, (start, end))
-        return int(last - first)
+        unknown = self._unknown_span(start, end)
+        return unknown.stop - unknown.start
 
     def unknown_characters(self) -> dict[str, int]:
         """Return how often each unknown character occurs; the most frequent first."""
-        points, counts = np.unique(self._unknown_characters, return_counts=True)
-        order = np.lexsort((points, -counts))
-        return {chr(points[index]): int(counts[index]) for index in order}
+        counts: Counter[int] = Counter()
+        for chunk in self._unknown_characters.iter_chunks(CHUNK_BYTES):
+            points, occurrences = np.unique(chunk, return_counts=True)
+            counts.update(dict(zip(points.tolist(), occurrences.tolist(), strict=True)))
+        ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        return {chr(point): count for point, count in ordered}
 
     def text(self, start: int, end: int) -> str:
         """Return the characters of ids[start:end] of a text in characters, also unknown ones."""
@@ -135,18 +137,25 @@ class EncodedText:
         tokens = np.array((*self.metadata.tokens, 0), dtype=CHARACTERS_TYPE)
         for chunk in self.iter_chunks(start, end):
             characters = tokens[chunk]
-            bounds = (start, start + len(chunk))
-            unknown = slice(*np.searchsorted(self._unknown_positions, bounds))
+            unknown = self._unknown_span(start, start + len(chunk))
             positions = self._unknown_positions[unknown].astype(np.int64) - start
             characters[positions] = self._unknown_characters[unknown]
             yield characters
             start += len(chunk)
+
+    def _unknown_span(self, start: int, end: int) -> slice:
+        """Return which unknown characters are in ids[start:end]."""
+        if not self.metadata.unknown:
+            return slice(0, 0)
+        first, last = (bisect_left(self._unknown_positions, edge) for edge in (start, end))
+        return slice(first, last)
 
 
 def encode(
     parts: Sequence[Sequence[TextSource]],
     vocabulary: Vocabulary | VocabularyRule,
     count: ProgressCallback = ignore,
+    digest: TextDigest | None = None,
 ) -> EncodedText:
     """Encode the concatenated sources of all parts, or load the result from the cache.
 
@@ -154,18 +163,19 @@ def encode(
         parts: Sources of each part of the text: a split, or splits that are cut by position.
         vocabulary: Vocabulary, or the rule that chooses one. A NUL is refused if it is a rule.
         count: Is called with numbers of bytes read; all bytes are read twice.
+        digest: Identity of the text, if it was just read.
 
     Raises:
         DataError: The text is not UTF-8, changes while it is read, or has no frequent character.
         StorageError: The cache cannot be read or written.
     """
-    digest = digest_sources(parts, count)
+    digest = digest or digest_sources(parts, count)
     if cached := load_cached(digest, vocabulary):
         return cached
-    path = _cache_path(digest, vocabulary)
-    files.make_directory(path.parent)
-    with in_use(path.parent):
-        return _encode(parts, vocabulary, digest, path, count)
+    with private_cache() as cache, in_use(cache):
+        copies = 1 if vocabulary == BYTE_VOCABULARY else 2
+        check_free_space(cache, copies * sum(digest.parts))
+        return _encode(parts, vocabulary, digest, cache / _cache_key(digest, vocabulary), count)
 
 
 def _encode(
@@ -177,12 +187,10 @@ def _encode(
 ) -> EncodedText:
     """Encode the parts of a text with this digest, and write the result to the cache."""
     files.remove_stale_temporaries(path.parent, older=86_400)
+    ids_path = path.with_suffix(".ids")
+    is_bytes, is_rule = vocabulary == BYTE_VOCABULARY, isinstance(vocabulary, VocabularyRule)
     for id_bytes in (1, 2, 4):  # ids get wider only if there are too many tokens
-        with files.AtomicFileWriter(path.with_suffix(".ids"), replace=True) as file:
-            is_bytes, is_rule = (
-                vocabulary == BYTE_VOCABULARY,
-                isinstance(vocabulary, VocabularyRule),
-            )
+        with private_writer(ids_path) as file:
             encoder = StreamingEncoder(file, is_bytes, is_rule, id_bytes)
             if not all(encoder.encode_part(part, count) for part in parts):
                 continue
@@ -190,16 +198,18 @@ def _encode(
                 raise DataError(
                     "cannot encode the text: it changed while it was read. Try the command again"
                 )
+            stored = CacheFile(os.dup(file.descriptor), ids_path)
+            tokens, unknown = BYTE_VOCABULARY.tokens, 0
             if is_bytes:
-                tokens, unknown = BYTE_VOCABULARY.tokens, 0
                 file.commit()
             else:
-                tokens, unknown, id_bytes = write_vocabulary_ids(
-                    file.temporary, encoder, vocabulary, path.with_suffix(".ids")
+                stored, tokens, unknown, id_bytes = write_vocabulary_ids(
+                    StoredIds(stored, 0, f"<u{id_bytes}", encoder.num_ids),
+                    encoder,
+                    vocabulary,
+                    ids_path,
                 )
             break
-    with path.with_suffix(".ids").open("rb") as stored:
-        ids_sha256 = hashlib.file_digest(stored, "sha256").hexdigest()
     metadata = EncodingMetadata(
         digest=digest,
         characters=encoder.characters,
@@ -207,33 +217,35 @@ def _encode(
         sources=tuple(encoder.sources),
         unknown=unknown,
         id_bytes=id_bytes,
-        ids_sha256=ids_sha256,
+        ids_sha256=stored.sha256(),
         notes=encoder.notes,
     )
-    files.write_atomic(path.with_suffix(".json"), msgspec.json.encode(metadata))
-    return EncodedText(metadata, path.with_suffix(".ids"))
+    write_private(path.with_suffix(".json"), seal_json(metadata))
+    return EncodedText(metadata, stored)
 
 
 def load_cached(digest: TextDigest, vocabulary: Vocabulary | VocabularyRule) -> EncodedText | None:
     """Return the cached encoding of a text; None if there is none or it is damaged.
 
     Raises:
-        StorageError: The cache cannot be read.
+        StorageError: The cache cannot be read, or others may write it.
     """
-    path = _cache_path(digest, vocabulary)
-    try:
-        with in_use(path.parent):
-            data = path.with_suffix(".json").read_bytes()
-            metadata = msgspec.json.decode(data, type=EncodingMetadata)
-            with path.with_suffix(".ids").open("rb") as file:
-                is_intact = hashlib.file_digest(file, "sha256").hexdigest() == metadata.ids_sha256
-            return EncodedText(metadata, path.with_suffix(".ids")) if is_intact else None
-    except (FileNotFoundError, msgspec.DecodeError):
-        return None
-    except OSError as error:
-        raise StorageError(
-            f"cannot read the cache {path.parent}: {error.strerror}. Try another CHARLM_CACHE"
-        ) from error
+    with private_cache() as cache:
+        path = cache / _cache_key(digest, vocabulary)
+        try:
+            with in_use(cache):
+                record = read_sealed_json(path.with_suffix(".json"), EncodingMetadata, RECORD_LIMIT)
+                with open_regular_file(path.with_suffix(".ids")) as opened:
+                    file = CacheFile(os.dup(opened.fileno()), path.with_suffix(".ids"))
+        except (FileNotFoundError, DataError):
+            return None
+        except OSError as error:
+            raise StorageError(
+                f"cannot read the cache {cache}: {error.strerror}. Try another CHARLM_CACHE"
+            ) from error
+        mark_in_use(file.descriptor)
+        is_sound = is_record_of(record, digest, vocabulary) and is_intact(record, file)
+        return EncodedText(record, file) if is_sound else None
 
 
 def digest_sources(
@@ -252,16 +264,10 @@ def digest_sources(
     return make_digest(digest.hexdigest(), lengths)
 
 
-def _cache_path(digest: TextDigest, vocabulary: Vocabulary | VocabularyRule) -> Path:
+def _cache_key(digest: TextDigest, vocabulary: Vocabulary | VocabularyRule) -> str:
     kind = type(vocabulary).__name__
     key = msgspec.json.encode((CACHE_VERSION, digest, kind, vocabulary))
-    return files.cache_directory() / hashlib.sha256(key).hexdigest()[:32]
-
-
-def _map(file: BinaryIO, start: int, dtype: str, length: int) -> NDArray[np.integer]:
-    if not length:  # an empty file cannot be mapped
-        return np.zeros(0, dtype=dtype)
-    return np.memmap(file, dtype=dtype, mode="r", offset=start, shape=(length,))
+    return hashlib.sha256(key).hexdigest()[:32]
 
 
 def _is_character_start(chunk: TokenIds) -> NDArray[np.bool_]:

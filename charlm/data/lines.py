@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -11,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charlm.data.encoder import Utf8Decoder
-from charlm.data.sources import TextSource, spool
+from charlm.data.readers import lay_aside, open_temporary
+from charlm.data.sources import TextSource
+from charlm.storage import files
 
 HASH_BYTES = 8
 HASHES = 1 << 64  # number of values
@@ -38,19 +39,19 @@ def split_lines(
     """
     hashes, lengths = array("Q"), array("Q")
     unterminated: list[int] = []
-    descriptor, path = tempfile.mkstemp()
-    os.unlink(path)
+    descriptor, directory = open_temporary()
     with os.fdopen(descriptor, "w+b") as copy:
-        for source in sources:
-            for line in _iter_lines(source, is_bytes):
-                body = line.removesuffix(b"\n")
-                if len(body) == len(line):
-                    unterminated.append(len(hashes))
-                digest = hashlib.blake2b(body, digest_size=HASH_BYTES, key=SEED).digest()
-                hashes.append(int.from_bytes(digest, "little"))
-                lengths.append(len(line))
-                copy.write(line)
-        copy.flush()
+        with files.translate_os_errors("lay the lines aside in", directory):
+            for source in sources:
+                for line in _iter_lines(source, is_bytes):
+                    body = line.removesuffix(b"\n")
+                    if len(body) == len(line):
+                        unterminated.append(len(hashes))
+                    digest = hashlib.blake2b(body, digest_size=HASH_BYTES, key=SEED).digest()
+                    hashes.append(int.from_bytes(digest, "little"))
+                    lengths.append(len(line))
+                    copy.write(line)
+            copy.flush()
         values = np.frombuffer(hashes, np.uint64) if hashes else np.zeros(0, np.uint64)
         starts = np.concatenate(([0], np.cumsum(np.frombuffer(lengths, np.uint64).astype(int))))
         order = _shuffled(values, unterminated)
@@ -59,9 +60,16 @@ def split_lines(
         name = sources[0].name
         text = np.memmap(copy, np.uint8, "r") if starts[-1] else np.zeros(0, np.uint8)
         return [
-            spool(name, (text[starts[i] : starts[i + 1]].tobytes() for i in order[split_of == n]))
+            TextSource(name, lay_aside(name, _lines_at(text, starts, order[split_of == n])), name)
             for n in range(len(shares))
         ]
+
+
+def _lines_at(
+    text: NDArray[np.uint8], starts: NDArray[np.int64], numbers: NDArray[np.int64]
+) -> Iterator[bytes]:
+    """Iterate over the lines with these numbers."""
+    return (text[starts[number] : starts[number + 1]].tobytes() for number in numbers)
 
 
 def _iter_lines(source: TextSource, is_bytes: bool) -> Iterator[bytes]:

@@ -3,31 +3,42 @@
 Nothing is rewritten: a corpus is exactly the concatenated bytes of its sources.
 """
 
-import bz2
 import gzip
 import io
 import lzma
 import os
 import sys
 import sysconfig
-import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import IO, NamedTuple, TypeVar, cast
+from typing import NamedTuple, TypeVar
 
 from charlm.data.catalog import catalog, corpus_names
 from charlm.data.corpus_cache import corpus_files
 from charlm.data.folders import matching_files, text_files
 from charlm.data.names import absolute, as_path, printable
+from charlm.data.readers import (
+    PIPE_LIMIT,
+    UNPACKERS,
+    Limit,
+    Opener,
+    compressed_limit,
+    lay_aside,
+    open_compressed,
+    open_plain,
+    read_pipe,
+    run_limit,
+    special_file_error,
+)
+from charlm.data.stored_ids import CHUNK_BYTES
 from charlm.errors import DataError, InputNotFoundError
 from charlm.results.text import TextNote
 
-CHUNK_BYTES = 1 << 22
 CONTINUATION_BYTES = bytes(range(0x80, 0xC0))  # of a character in UTF-8
 SPLITS = ("train", "valid", "test")
 T = TypeVar("T")
@@ -37,25 +48,16 @@ EXCLUDED_DIRECTORIES = frozenset(  # of python-source: tests, packages, and tabl
 )
 
 
-def _open_plain(path: Path) -> IO[bytes]:
-    return path.open("rb")
-
-
-OPENERS: dict[str, Callable[[Path], IO[bytes]]] = {
-    ".gz": cast(Callable[[Path], IO[bytes]], gzip.open),
-    ".bz2": cast(Callable[[Path], IO[bytes]], bz2.open),
-    ".xz": cast(Callable[[Path], IO[bytes]], lzma.open),
-}
-
-
 @dataclass(frozen=True)
 class TextSource:
     """Bytes that can be read from the start any number of times."""
 
     name: str  # for messages
-    open: Callable[[], IO[bytes]]
+    open: Opener
     path: str = ""  # relative to the directory or corpus that was named
     span: tuple[int, int] | None = None  # first byte that is read and one past the last; None: all
+    size: int | None = None  # of a plain file that was named, when it was found
+    limit: Limit | None = None  # of the bytes that it gives
 
     def excerpt(self, start: int, end: int) -> "TextSource":
         """Return the source of these of its bytes alone."""
@@ -66,7 +68,7 @@ class TextSource:
         """Iterate over the bytes in chunks.
 
         Raises:
-            DataError: A compressed file is damaged.
+            DataError: A compressed file is damaged, or it gives more bytes than its limit.
             InputNotFoundError: The source cannot be read.
         """
         try:
@@ -76,6 +78,8 @@ class TextSource:
                 remaining = end - start
                 while chunk := file.read(min(CHUNK_BYTES, remaining)):
                     remaining -= len(chunk)
+                    if self.limit:
+                        self.limit.check(self.name, end - remaining)
                     yield chunk
         except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
             raise _damaged_archive_error(self.name, error) from error
@@ -93,39 +97,31 @@ class ResolvedSources(NamedTuple):
     splits: Mapping[str, list[TextSource]] = {}  # of a corpus that is split by convention
 
 
-def resolve_sources(names: Sequence[str], glob: str = "", vocab: str = "chars") -> ResolvedSources:
+def resolve_sources(
+    names: Sequence[str], glob: str = "", vocab: str = "chars", run_bytes: int | None = None
+) -> ResolvedSources:
     """Return the sources that names stand for, in their order; files of a folder sorted.
 
     Args:
         names: Files, folders, "-" for standard input, or names of corpora.
         glob: Pattern of the files that are read in a folder; empty: all text files.
         vocab: "chars" if no split may begin within a character.
+        run_bytes: Bytes of the text of a run that has recorded these names: only regular files
+            are opened, none of more bytes, and a compressed one is read no further. None: a
+            person has given the names.
 
     Raises:
         InputNotFoundError: A source does not exist, is empty or cannot be read.
         ConfigError: The pattern is invalid.
-        DataError: A downloaded corpus is damaged.
+        DataError: A downloaded corpus is damaged, or a path leads to a device.
+        StorageError: Standard input or a pipe cannot be laid aside.
     """
-    resolved = [_resolve(name, glob, vocab) for name in names]
+    resolved = [_resolve(name, glob, vocab, run_bytes) for name in names]
     return ResolvedSources(
         [source for one in resolved for source in one.sources],
         tuple(note for one in resolved for note in one.notes),
         resolved[0].splits if len(resolved) == 1 else {},
     )
-
-
-def spool(name: str, pieces: Iterable[bytes]) -> TextSource:
-    """Write bytes that can be read only once to an unlinked temporary file."""
-    descriptor, path = tempfile.mkstemp()
-    os.unlink(path)
-    with os.fdopen(os.dup(descriptor), "wb") as copy:
-        copy.writelines(pieces)
-
-    def reopen() -> IO[bytes]:
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        return os.fdopen(os.dup(descriptor), "rb")
-
-    return TextSource(name, reopen, name)
 
 
 def absolute_name(name: str) -> str:
@@ -175,7 +171,7 @@ BUILT_IN_SOURCES: dict[str, Callable[[], list[TextSource]]] = {
 }
 
 
-def _resolve(name: str, glob: str, vocab: str) -> ResolvedSources:
+def _resolve(name: str, glob: str, vocab: str, run_bytes: int | None) -> ResolvedSources:
     path = as_path(name)
     try:
         if name == "-":
@@ -185,17 +181,16 @@ def _resolve(name: str, glob: str, vocab: str) -> ResolvedSources:
         if name in catalog():
             return _downloaded(name, vocab)
         if path.is_dir() and glob:
-            matching = matching_files(path, glob)
-            return ResolvedSources([_file_source(file, path) for file in matching])
+            matching = matching_files(path, glob, run_bytes)
+            return ResolvedSources([_file_source(file, path, run_bytes) for file in matching])
         if path.is_dir():
-            folder = text_files(path)
-            files = [_file_source(file, path, _open_plain) for file in folder.texts]
+            folder = text_files(path, run_bytes)
+            files = [_file_source(file, path, run_bytes, is_plain=True) for file in folder.texts]
             return ResolvedSources(files, folder.left_out)
         if path.is_file():
-            return ResolvedSources([_file_source(path, path.parent)])
+            return ResolvedSources([_file_source(path, path.parent, run_bytes)])
         if path.exists():
-            with path.open("rb") as pipe:
-                return ResolvedSources([spool(printable(name), _chunks(pipe))])
+            return ResolvedSources([_pipe(path, run_bytes)])
     except OSError as error:
         raise _unreadable_error(printable(name), error) from error
     raise _missing_error(name)
@@ -204,11 +199,17 @@ def _resolve(name: str, glob: str, vocab: str) -> ResolvedSources:
 def _standard_input() -> TextSource:
     if sys.stdin is None:
         raise InputNotFoundError("cannot read text: standard input is closed. Try a file")
-    return spool("-", _chunks(sys.stdin.buffer))
+    opener = lay_aside("standard input", read_pipe(sys.stdin.buffer), PIPE_LIMIT)
+    return TextSource("-", opener, "-")
 
 
-def _chunks(file: IO[bytes]) -> Iterator[bytes]:
-    return iter(partial(file.read, CHUNK_BYTES), b"")
+def _pipe(path: Path, run_bytes: int | None) -> TextSource:
+    """Return what a pipe gives that a person has named; other special files are refused."""
+    if run_bytes is not None or not path.is_fifo():
+        raise special_file_error(path)
+    name = printable(path)
+    with path.open("rb") as pipe:
+        return TextSource(name, lay_aside(name, read_pipe(pipe), PIPE_LIMIT), name)
 
 
 def _downloaded(name: str, vocab: str) -> ResolvedSources:
@@ -216,7 +217,7 @@ def _downloaded(name: str, vocab: str) -> ResolvedSources:
     sources: list[TextSource] = []
     splits: dict[str, list[TextSource]] = {}
     for path, split in corpus_files(name):
-        sources.append(_file_source(path, path.parent, _open_plain))
+        sources.append(_file_source(path, path.parent, None, is_plain=True))
         if split:
             splits.setdefault(split, []).append(sources[-1])
     if sizes := catalog()[name].split_bytes:
@@ -245,10 +246,21 @@ def _missing_error(name: str) -> InputNotFoundError:
 
 
 def _file_source(
-    path: Path, root: Path, opener: Callable[[Path], IO[bytes]] | None = None
+    path: Path, root: Path, run_bytes: int | None = None, *, is_plain: bool = False
 ) -> TextSource:
-    opener = opener or OPENERS.get(path.suffix, _open_plain)
-    return TextSource(printable(path), partial(opener, path), path.relative_to(root).as_posix())
+    """Return the text of a file, unpacked if its name says so and it is not read as it is."""
+    unpack = None if is_plain else UNPACKERS.get(path.suffix)
+    name, size = printable(path), path.stat().st_size
+    limit = compressed_limit(size) if unpack else None
+    if run_bytes is not None and (limit is None or run_bytes < limit.bytes):
+        limit = run_limit(run_bytes)
+    return TextSource(
+        name,
+        open_compressed(path, unpack) if unpack else partial(open_plain, path),
+        path.relative_to(root).as_posix(),
+        size=None if unpack else size,
+        limit=limit,
+    )
 
 
 def _damaged_archive_error(name: str, error: Exception) -> DataError:

@@ -14,13 +14,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from charlm.data.cache import private_cache, write_private
 from charlm.data.corpus import Corpus
 from charlm.data.encoded_text import EncodedText
+from charlm.data.stored_ids import StoredIds
 from charlm.data.vocabulary import TokenIds
+from charlm.errors import DataError
 from charlm.results.text import SourceOddity, TextNote, TextNotes
-from charlm.storage import files
+from charlm.storage.json_files import read_sealed_json, seal_json
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 VERBATIM_LENGTH = 32  # tokens of a match; a power of two
 # Of the test split: python-docs has 0.36, python-source 0.24, and the beginnings of its files 0.27.
 MIN_VERBATIM_SHARE = 0.2
@@ -46,17 +49,17 @@ def inspect_text(corpus: Corpus) -> tuple[TextNote, ...]:
     """Return the notes on a corpus: oddities of its sources, then what its splits share.
 
     Raises:
-        StorageError: The cache cannot be written.
+        StorageError: The cache cannot be read or written.
     """
     identity = (CACHE_VERSION, corpus.record, corpus.vocabulary)
     key = hashlib.sha256(msgspec.json.encode(identity)).hexdigest()
-    path = files.cache_directory() / f"{key[:32]}.json"
-    try:
-        cached = msgspec.json.decode(path.read_bytes(), type=TextNotes).notes
-    except (OSError, msgspec.DecodeError):
-        cached = tuple(_measure(corpus))
-        files.make_directory(path.parent)
-        files.write_atomic(path, msgspec.json.encode(TextNotes(cached)))
+    with private_cache() as cache:
+        path = cache / f"{key[:32]}.json"
+        try:
+            cached = read_sealed_json(path, TextNotes).notes
+        except DataError:
+            cached = tuple(_measure(corpus))
+            write_private(path, seal_json(TextNotes(cached)))
     return (*corpus.record.notes, *cached)
 
 
@@ -89,7 +92,9 @@ def compare_with_run(
     return tuple(compared)
 
 
-def verbatim_mask(train: TokenIds, text: TokenIds, length: int = VERBATIM_LENGTH) -> Mask:
+def verbatim_mask(
+    train: TokenIds | StoredIds, text: TokenIds, length: int = VERBATIM_LENGTH
+) -> Mask:
     """Return which tokens of a text are in a match with train of at least `length`, (text,).
 
     Windows are compared by hashes of 64 bits.
@@ -120,7 +125,9 @@ def verbatim_mask(train: TokenIds, text: TokenIds, length: int = VERBATIM_LENGTH
     return mask
 
 
-def unigram_costs(train: TokenIds, text: TokenIds, vocabulary_size: int) -> tuple[float, float]:
+def unigram_costs(
+    train: TokenIds | StoredIds, text: TokenIds, vocabulary_size: int
+) -> tuple[float, float]:
     """Return bits per token of a text by the frequencies of train, and by its own."""
     counts, own = np.zeros(vocabulary_size), np.bincount(text, minlength=vocabulary_size)
     for start in range(0, len(train), CHUNK):
@@ -147,7 +154,7 @@ def are_lines_items(text: bytes) -> bool:
 
 
 def _measure(corpus: Corpus) -> list[TextNote]:
-    train, test = corpus.split("train"), corpus.split("test")
+    train, test = corpus.stored_split("train"), corpus.split("test")
     notes: list[TextNote] = []
     if len(train) + len(test) > MAX_TOKENS:
         notes.append(TextNote("verbatim_unmeasured"))

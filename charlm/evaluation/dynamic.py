@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from charlm.data.stored_ids import StoredIds
 from charlm.data.vocabulary import TokenIds, Vocabulary
 from charlm.errors import DivergedError, InvalidValueError
 from charlm.evaluation.scoring import coded_nll
@@ -62,7 +63,7 @@ def check_dynamic_settings(settings: DynamicSettings) -> None:
 
 
 def measure_update_scales(
-    model: CharLM, train: TokenIds, vocabulary: Vocabulary, segment: int
+    model: CharLM, train: TokenIds | StoredIds, vocabulary: Vocabulary, segment: int
 ) -> UpdateScales:
     """Measure the gradients of a model on segments of its training split.
 
@@ -99,7 +100,7 @@ def measure_update_scales(
 
 def iter_dynamic_nll(
     model: CharLM,
-    ids: TokenIds,
+    ids: TokenIds | StoredIds,
     vocabulary: Vocabulary,
     scales: UpdateScales,
     settings: DynamicSettings,
@@ -155,7 +156,7 @@ def _diverged_run_error(problem: str) -> DivergedError:
     )
 
 
-def _segments(ids: TokenIds, length: int) -> Iterator[Tensor]:
+def _segments(ids: TokenIds | StoredIds, length: int) -> Iterator[Tensor]:
     """Yield consecutive segments of a text, (time, 1), int64."""
     for start in range(0, len(ids), length):
         yield torch.from_numpy(ids[start : start + length].astype(np.int64))[:, None]

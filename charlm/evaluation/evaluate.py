@@ -12,6 +12,7 @@ from typing import get_args
 import msgspec
 from torch import Tensor
 
+from charlm.data.cache import private_cache
 from charlm.data.corpus import Corpus, Sources, reload_corpus
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import ConfigError
@@ -38,7 +39,6 @@ from charlm.results.run import EvaluationReport, Score
 from charlm.runs.checkpoint import CheckpointName
 from charlm.runs.restore import load_model
 from charlm.runs.run import Run, open_run
-from charlm.storage.files import cache_directory, make_directory
 
 Watcher = Callable[[Tensor], object]  # is called with the nats of each window, (time, 1)
 
@@ -100,7 +100,7 @@ def evaluate(
     device, _ = select_device(device, threads)
     weights, model = load_model(run, checkpoint, kernel, device, threads)
     scored = open_scored_text(run, split, text, sources, progress)
-    ids = scored.encoding.ids[slice(*scored.span)]
+    ids = scored.encoding.ids.span(*scored.span)
     on_length(len(ids))
     if protocol:
         check_length(len(ids), protocol, scored.split)
@@ -122,7 +122,7 @@ def evaluate(
         if protocol:
             with progress.counter(f"scoring as {protocol} does") as count:
                 as_program = score_as_program(
-                    model, run.vocabulary, ids, protocol, scored.split, protocol_seed, count
+                    model, run.vocabulary, ids[:], protocol, scored.split, protocol_seed, count
                 )
         if dynamic and corpus:
             dynamic_score = _score_dynamically(model, corpus, scored, dynamic, progress)
@@ -162,7 +162,7 @@ def score_opened(
         watch: Is called with the nats of each window, (time, 1).
     """
     start, end = scored.span
-    ids = scored.encoding.ids[start:end, None]
+    ids = scored.encoding.ids.span(start, end).column()
     if sink is None:
         windows = iter_token_nll(model, ids, vocabulary, count)
     else:
@@ -212,10 +212,10 @@ def _score_dynamically(
     progress: Progress,
 ) -> DynamicScore:
     """Return the dynamic score of a text; the scales of updates are from the training split."""
-    train, vocabulary = corpus.split("train"), corpus.vocabulary
+    train, vocabulary = corpus.stored_split("train"), corpus.vocabulary
     scales = measure_update_scales(model, train, vocabulary, settings.segment)
     start, end = scored.span
-    ids = scored.encoding.ids[start:end]
+    ids = scored.encoding.ids.span(start, end)
     with progress.counter("scoring dynamically", end - start) as count:
         windows = iter_dynamic_nll(model, ids, vocabulary, scales, settings, count)
         score = score_windows(windows, vocabulary, scored.encoding, scored.span, scored.units)
@@ -232,6 +232,5 @@ def _measure_baselines(run: Run, corpus: Corpus) -> tuple[BaselineResult, ...]:
     """Return the baselines of the test split of a run, which are cached."""
     record = run.record
     read = record.max_steps * record.config.batch_size * record.config.seq_len
-    directory = cache_directory()
-    make_directory(directory)
-    return tuple(measure_baselines(corpus, directory, characters_read=read))
+    with private_cache() as cache:
+        return tuple(measure_baselines(corpus, cache, characters_read=read))

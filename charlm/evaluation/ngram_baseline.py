@@ -18,15 +18,15 @@ READ_SPANS = 8  # places that a run reads from, as in a batch of eight streams
 
 def ngram_training_ids(corpus: Corpus) -> tuple[TokenIds, BaselineDetails]:
     """Return the last ids of train, as many as can be counted."""
-    train = corpus.split("train")
-    counted = np.array(train[-ngram.MAX_TRAINING_TOKENS :])
+    train = corpus.stored_split("train")
+    counted = np.asarray(train[-ngram.MAX_TRAINING_TOKENS :])
     is_partial = len(counted) < len(train)
     return counted, BaselineDetails(training_tokens=len(counted), training_is_partial=is_partial)
 
 
 def read_training_ids(corpus: Corpus, tokens: int) -> tuple[TokenIds, BaselineDetails]:
     """Return as many ids of train as a run has read, from places spread evenly."""
-    train = corpus.split("train")
+    train = corpus.stored_split("train")
     counted = min(tokens, ngram.MAX_TRAINING_TOKENS)
     length = max(1, counted // READ_SPANS)
     pieces = [train[start : start + length] for start in _starts(len(train), READ_SPANS)]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from charlm.data.stored_ids import StoredIds
 from charlm.data.vocabulary import TokenIds, Vocabulary
 from charlm.evaluation.characters import display_character
 from charlm.evaluation.scored_text import ScoredText
@@ -39,7 +40,10 @@ class TokenPredictions(NamedTuple):
 
 @torch.inference_mode()  # in the generator only, not in the code that iterates over it
 def iter_predictions(
-    model: CharLM, ids: TokenIds, vocabulary: Vocabulary, count: ProgressCallback = ignore
+    model: CharLM,
+    ids: TokenIds | StoredIds,
+    vocabulary: Vocabulary,
+    count: ProgressCallback = ignore,
 ) -> Iterator[TokenPredictions]:
     """Iterate over the predictions of tokens in windows; the nats are those of `iter_token_nll`.
 

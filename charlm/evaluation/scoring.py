@@ -10,6 +10,7 @@ from torch import Tensor
 
 from charlm.data.corpus import Corpus
 from charlm.data.encoded_text import EncodedText
+from charlm.data.stored_ids import StoredIds, read_rows
 from charlm.data.units import Units, text_units
 from charlm.data.vocabulary import TokenIds, Vocabulary
 from charlm.errors import DataError, DivergedError
@@ -62,7 +63,7 @@ def score_text(
         DivergedError: The score is not finite.
     """
     start, end = span
-    windows = iter_token_nll(model, encoding.ids[start:end, None], vocabulary, count)
+    windows = iter_token_nll(model, encoding.ids.span(start, end).column(), vocabulary, count)
     return score_windows(windows, vocabulary, encoding, span, units)
 
 
@@ -122,19 +123,22 @@ def score_windows(
     )
 
 
-def validation_bpc(model: CharLM, ids: TokenIds, vocabulary: Vocabulary) -> float:
+def validation_bpc(model: CharLM, ids: TokenIds | StoredIds, vocabulary: Vocabulary) -> float:
     """Return bits per token of ids, (length,): of streams spread evenly over them."""
     tokens = min(len(ids), VALIDATION_TOKENS)
     streams = max(1, min(VALIDATION_STREAMS, tokens // MIN_VALIDATION_STREAM))
     starts = np.arange(streams) * len(ids) // streams
-    batch = ids[starts + np.arange(tokens // streams)[:, None]]
+    batch = read_rows(ids, starts, tokens // streams).T
     nats = math.fsum(float(window.sum()) for window in iter_token_nll(model, batch, vocabulary))
     return nats / math.log(2) / batch.size
 
 
 @torch.inference_mode()  # in the generator only, not in the code that iterates over it
 def iter_token_nll(
-    model: CharLM, ids: TokenIds, vocabulary: Vocabulary, count: ProgressCallback = ignore
+    model: CharLM,
+    ids: TokenIds | StoredIds,
+    vocabulary: Vocabulary,
+    count: ProgressCallback = ignore,
 ) -> Iterator[Tensor]:
     """Iterate over the negative log-likelihood of tokens in windows.
 
@@ -155,7 +159,7 @@ def iter_token_nll(
 
 
 def iter_target_logits(
-    model: CharLM, ids: TokenIds, count: ProgressCallback = ignore
+    model: CharLM, ids: TokenIds | StoredIds, count: ProgressCallback = ignore
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Iterate over tokens and the logits that predicted them; see `iter_token_nll`.
 
@@ -164,7 +168,7 @@ def iter_target_logits(
     """
     window = max(1, TOKENS_PER_FORWARD // ids.shape[1])
     windows = (
-        torch.from_numpy(ids[start : start + window].astype(np.int64))
+        torch.from_numpy(ids[start : start + window].astype(np.int64, order="C"))
         for start in range(0, len(ids), window)
     )
     was_training = model.training

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from charlm.data.corpus import Sources
 from charlm.data.encoded_text import EncodedText
-from charlm.data.sources import SPLITS, resolve_sources
+from charlm.data.recorded import resolve_run_sources, resolve_run_splits
+from charlm.data.sources import SPLITS
 from charlm.data.splits import plan_splits
 from charlm.errors import DataError
 from charlm.runs.run import Run
@@ -29,12 +30,9 @@ def source_names(run: Run, encoding: EncodedText, sources: Sources = ()) -> list
     config, record = run.record.config, run.record.text
     given = [sources] if isinstance(sources, str | Path) else sources
     names = [str(name) for name in given or record.sources]
-    files = {"valid": config.valid_file, "test": config.test_file}
-    separate = {
-        split: resolve_sources([file], config.glob).sources for split, file in files.items() if file
-    }
     lengths = encoding.metadata.sources
     if record.split_by == "line" or "-" in names:
+        separate = resolve_run_splits(config, record)
         shared = "-" if names == ["-"] else ""
         splits = ("train", *separate) if record.split_by == "position" else SPLITS
         parts = [
@@ -44,7 +42,7 @@ def source_names(run: Run, encoding: EncodedText, sources: Sources = ()) -> list
             for split, part in zip(splits, lengths, strict=True)
         ]
     else:
-        plan = plan_splits(resolve_sources(names, config.glob, config.vocab), separate, config)
+        plan = plan_splits(*resolve_run_sources(config, record, names if given else ()), config)
         parts = [[source.path or source.name for source in part] for part in plan.parts]
     found, read = list(map(len, parts)), list(map(len, lengths))
     if found != read:

@@ -23,7 +23,7 @@ def measure_reading_speed(model: CharLM, corpus: Corpus, split: str) -> float:
     On a CPU these are CPU seconds of one thread, as other programs may run meanwhile.
     """
     clock = process_time if model.bias.device.type == "cpu" else perf_counter
-    ids = corpus.split(split)[:TIMED_TOKENS]
+    ids = corpus.stored_split(split)[:TIMED_TOKENS]
     validation_bpc(model, ids[: TIMED_TOKENS // 16], corpus.vocabulary)  # includes one-time work
     start = clock()
     validation_bpc(model, ids, corpus.vocabulary)

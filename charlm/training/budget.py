@@ -11,6 +11,7 @@ import torch
 
 from charlm.config import DEFAULT_CHARACTERS, Config
 from charlm.data.batches import BatchSampler
+from charlm.data.stored_ids import StoredIds
 from charlm.data.vocabulary import TokenIds
 from charlm.errors import ConfigError, DivergedError
 from charlm.execution.device import available_memory
@@ -33,7 +34,7 @@ def check_fits_memory(config: Config, vocabulary_size: int, device: str) -> None
     check_memory(available_memory(device), needed)
 
 
-def resolve_max_steps(config: Config, ids: TokenIds) -> int:
+def resolve_max_steps(config: Config, ids: TokenIds | StoredIds) -> int:
     """Return the budget in steps on this training split, unless it is given in minutes.
 
     Raises:
@@ -60,7 +61,12 @@ def validation_interval(config: Config, max_steps: int) -> int:
 
 
 def iter_step_times(
-    config: Config, max_steps: int, vocabulary_size: int, kernel: str, device: str, ids: TokenIds
+    config: Config,
+    max_steps: int,
+    vocabulary_size: int,
+    kernel: str,
+    device: str,
+    ids: TokenIds | StoredIds,
 ) -> Iterator[float]:
     """Yield the seconds of each step of a new model."""
     trainer = Trainer(build_char_lm(config, vocabulary_size, kernel, device), config, max_steps)
@@ -77,7 +83,7 @@ def measure_step_time(
     vocabulary_size: int,
     kernel: str,
     device: str,
-    ids: TokenIds,
+    ids: TokenIds | StoredIds,
     budget: float = 1.0,
 ) -> float:
     """Return the median seconds of a step, measured with a new model.

@@ -91,13 +91,13 @@ class RunTimings(NamedTuple):
         return steps
 
     def _look_seconds(self, corpus: Corpus) -> float:
-        tokens = min(len(corpus.split("valid")), VALIDATION_TOKENS)
+        tokens = min(len(corpus.stored_split("valid")), VALIDATION_TOKENS)
         return tokens * self.seconds_per_validation_token
 
     def _score_seconds(self, config: Config, corpus: Corpus) -> float:
         if config.final_eval == "none":
             return 0.0
-        return len(corpus.split(config.final_eval)) * self.seconds_per_scored_token
+        return len(corpus.stored_split(config.final_eval)) * self.seconds_per_scored_token
 
 
 def measure_timings(
@@ -123,12 +123,12 @@ def measure_timings(
         vocabulary.size,
         kernel,
         device,
-        corpus.split("train"),
+        corpus.stored_split("train"),
         budget,
     )
     model = build_char_lm(local_config, vocabulary.size, kernel, device)
-    validated = corpus.split("valid")[:TIMED_VALIDATION_TOKENS]
-    scored = corpus.split("valid")[:TIMED_SCORE_TOKENS, None]
+    validated = corpus.stored_split("valid")[:TIMED_VALIDATION_TOKENS]
+    scored = corpus.stored_split("valid")[:TIMED_SCORE_TOKENS][:, None]
     validation_bpc(model, validated[:TIMED_SCORE_TOKENS], vocabulary)  # includes one-time work
     start = perf_counter()
     validation_bpc(model, validated, vocabulary)

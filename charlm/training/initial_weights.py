@@ -13,7 +13,7 @@ from charlm.cells.names import parse_custom_cell
 from charlm.config import LEFT_TO_RECIPE, Config, option_name, validate_config
 from charlm.config_file import load_settings, read_initial_run
 from charlm.data.corpus import Corpus
-from charlm.data.sources import CHUNK_BYTES
+from charlm.data.stored_ids import CHUNK_BYTES
 from charlm.errors import ConfigError, DataError
 from charlm.models.build import build_char_lm, load_weights
 from charlm.results.run import RunRecord
@@ -161,7 +161,7 @@ def describe_source(source: WeightSource, corpus: Corpus) -> InitialWeights:
     """Return the record of initial weights: their run, and what of its vocabulary is used."""
     vocabulary, record = corpus.vocabulary, source.run.record
     known = len(source.run.vocabulary.tokens)
-    train = corpus.split("train")
+    train = corpus.stored_split("train")
     is_used = np.zeros(vocabulary.size, np.bool_)
     for start in range(0, len(train), CHUNK_BYTES):
         is_used[np.unique(train[start : start + CHUNK_BYTES])] = True

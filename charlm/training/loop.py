@@ -12,7 +12,7 @@ import torch
 
 from charlm.data.batches import BatchSampler
 from charlm.data.corpus import Corpus
-from charlm.errors import DivergedError
+from charlm.errors import DivergedError, StorageError
 from charlm.evaluation.scoring import validation_bpc
 from charlm.models.char_lm import CharLM
 from charlm.results.training import (
@@ -63,7 +63,7 @@ def run_training_loop(
     keeps_state = config.keep != "weights" and config.lr_schedule == "wsd" and decay_start > 0
     device = str(trainer.model.bias.device)
     batches = BatchSampler(
-        corpus.split("train"), config.batch_size, config.seq_len, config.seed, device
+        corpus.stored_split("train"), config.batch_size, config.seq_len, config.seed, device
     )
     with (
         closing(_open_log(run, "metrics.jsonl", group.is_main)) as metrics_log,
@@ -92,6 +92,11 @@ def run_training_loop(
             event_log.append(msgspec.json.encode(_event("checkpointed", trainer)))
             return CheckpointSaved(trainer.step)
 
+        def save_before_error() -> Iterator[CheckpointSaved]:
+            # The cached text cannot be read. Other processes may wait for this one.
+            if trainer.step != saved_step and group.size == 1:
+                yield save()
+
         while trainer.step < max_steps:
             if keeps_state and trainer.step == decay_start:
                 tensors = trainer.state_tensors()
@@ -114,7 +119,12 @@ def run_training_loop(
                 yield result
 
             trainer.start_updates()
-            metrics = trainer.train_step(batches[trainer.step])
+            try:
+                batch = batches[trainer.step]
+            except StorageError:
+                yield from save_before_error()
+                raise
+            metrics = trainer.train_step(batch)
             metrics_log.append(msgspec.json.encode(metrics))
             yield metrics
 
@@ -122,7 +132,11 @@ def run_training_loop(
             valid_bits, is_best = None, False
             if metrics.step % interval == 0 or is_last:
                 trainer.stop_updates()
-                valid_bits = _validate(trainer, corpus)
+                try:
+                    valid_bits = _validate(trainer, corpus)
+                except StorageError:
+                    yield from save_before_error()
+                    raise
                 is_best = trainer.best is None or valid_bits < trainer.best[1]
                 if is_best:
                     trainer.best = metrics.step, valid_bits
@@ -172,7 +186,7 @@ def _validate(trainer: Trainer[CharLM], corpus: Corpus) -> float:
     group = trainer.process_group
     bits, start = None, time.process_time()
     if group.is_main:
-        bits = validation_bpc(trainer.model, corpus.split("valid"), corpus.vocabulary)
+        bits = validation_bpc(trainer.model, corpus.stored_split("valid"), corpus.vocabulary)
     bits = group.broadcast_value(bits)
     trainer.add_cpu("looks", time.process_time() - start)
     if not math.isfinite(bits):

@@ -81,7 +81,7 @@ def plan_run(config: Config, corpus: Corpus, device: str, started: float | None 
         remaining = 60 * config.minutes - (time.monotonic() - started)
         max_steps = timings.steps_within(remaining, config, corpus)
     else:
-        max_steps = resolve_max_steps(config, corpus.split("train"))
+        max_steps = resolve_max_steps(config, corpus.stored_split("train"))
     config = apply_recipe(requested, parameters, max_steps * config.batch_size * config.seq_len)
     plan_branches(config, max_steps)  # raises if they do not fit
     record = RunRecord(

@@ -40,7 +40,7 @@ def time_threads(config: Config, corpus: Corpus, device: str) -> tuple[ThreadTim
             corpus.vocabulary.size,
             select_kernel(timed, device).name,
             device,
-            corpus.split("train"),
+            corpus.stored_split("train"),
             TIMING_SECONDS,
         )
         timings.append(ThreadTiming(threads, seconds))

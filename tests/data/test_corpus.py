@@ -46,15 +46,18 @@ def test_progress_counts_bytes_of_both_passes(tmp_path: Path) -> None:
     assert sum(counts) == 2 * 190
 
 
-def test_cache_is_keyed_by_content_and_repairs_itself(tmp_path: Path) -> None:
+def test_cache_is_keyed_by_content_and_repairs_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHARLM_CACHE", str(tmp_path / "cache"))
     file = tmp_path / "a.txt"
     file.write_text("first" * 20)
     first = load_corpus([str(file)], validate_config({}))
     file.write_text("other" * 20)  # same name, same length
     other = load_corpus([str(file)], validate_config({}))
     assert decode(first, "train") == "first" * 18 and decode(other, "train") == "other" * 18
-    path = other.encoding.path
-    path.write_bytes(b"\1" * path.stat().st_size)
+    for path in (tmp_path / "cache").glob("*.ids"):
+        path.write_bytes(b"\1" * path.stat().st_size)
     assert decode(load_corpus([str(file)], validate_config({})), "train") == "other" * 18
 
 
