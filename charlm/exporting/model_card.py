@@ -92,7 +92,7 @@ def model_card(facts: CardFacts) -> str:
         f"# {cell}, {config.num_layers} × {config.hidden_size}, trained on {inline(texts)}",
         f"A character language model: {layers} of {config.hidden_size} units of the cell {cell} "
         f"({describe_block(config.block)}), {facts.record.parameters:,} parameters. Trained by "
-        f"charlm {facts.record.environment.charlm}.",
+        f"charlm {inline(facts.record.environment.charlm)}.",
         f"## Score\n\n{describe_score(facts)}",
         f"## Use\n\n{usage(facts)}",
         f"## Training\n\n{training_table(facts)}",
@@ -138,7 +138,7 @@ def yaml(value: Any) -> str:
 
 def inline(text: str) -> str:
     """Return a foreign text as inline code, on one line, which Markdown does not interpret."""
-    printable = "".join(c if c.isprintable() and c != "`" else "�" for c in text)
+    printable = "".join(c if c.isprintable() and c not in "`|" else "�" for c in text)
     return f"`{printable}`"
 
 
@@ -154,7 +154,7 @@ def describe_score(facts: CardFacts) -> str:
         return (
             f"**{score.bits_per_char:.4f} bits per character** on {score.characters:,} characters "
             f"of {part}, {score.unknown_tokens:,} of them unknown: each is read once, as "
-            f"one stream (protocol `{score.protocol}`).\n\n"
+            f"one stream (protocol {inline(score.protocol)}).\n\n"
             f"SHA-256 of these characters: `{score.text_sha256}`"
         )
     if score:
@@ -186,7 +186,7 @@ def known_prompt(vocabulary: Vocabulary) -> str:
 def training_table(facts: CardFacts) -> str:
     """Return text, budget, seed and all settings that determine the weights."""
     record = facts.record
-    config, text = record.config, record.text
+    config, text, made = record.config, record.text, record.environment
     size = (
         f"{text.characters:,} characters"
         if text.characters
@@ -202,8 +202,8 @@ def training_table(facts: CardFacts) -> str:
         ("budget", f"{record.max_steps:,} steps of {per_step:,} tokens"),
         ("weights of step", f"{facts.step:,}"),
         ("SHA-256 of the weights", f"`{facts.weights_sha256}`"),
-        *((name, f"`{value}`") for name, value in shown_settings(config)),
-        ("made with", f"charlm {record.environment.charlm}, PyTorch {record.environment.torch}"),
+        *((name, inline(value)) for name, value in shown_settings(config)),
+        ("made with", f"charlm {inline(made.charlm)}, PyTorch {inline(made.torch)}"),
     ]
     lines = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
     return "\n".join(line.replace("\n", " ") for line in lines)

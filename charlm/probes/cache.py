@@ -13,6 +13,7 @@ from charlm.errors import DataError
 from charlm.probes.base import Artifacts
 from charlm.results.probes import (
     Measured,
+    Outcome,
     ProbeAnswer,
     ProbeCacheKey,
     ProbedRun,
@@ -60,7 +61,7 @@ def read_answer(directory: Path, name: str) -> ProbeAnswer:
     """
     path = directory / f"{name}.json"
     answer = read_sealed_json(path, ProbeAnswer)
-    if isinstance(answer.outcome, Measured) and not is_consistent(answer.outcome.result):
+    if not is_consistent(answer.outcome):
         raise DataError(f"cannot read {path}: a curve has not one value for each x. Try a copy")
     return answer
 
@@ -86,11 +87,17 @@ def read_artifacts(directory: Path, name: str) -> Artifacts:
         ) from error
 
 
-def is_consistent(result: ProbeResult) -> bool:
-    """Return whether every curve of a result has one value for each x, and is not empty."""
+def is_consistent(outcome: Outcome) -> bool:
+    """Return whether every curve of an outcome has one value for each x."""
+    return not isinstance(outcome, Measured) or _has_whole_curves(outcome.result)
+
+
+def _has_whole_curves(result: ProbeResult) -> bool:
     lengths = (
         (len(curve.y), len(curve.y if part is None else part), len(curve.x))
         for curve in result.curves
         for part in (curve.error, curve.count)
     )
-    return all(len(set(each)) == 1 for each in lengths) and all(map(is_consistent, result.panels))
+    return all(len(set(each)) == 1 for each in lengths) and all(
+        map(_has_whole_curves, result.panels)
+    )

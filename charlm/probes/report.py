@@ -5,8 +5,9 @@ from pathlib import Path
 
 from charlm import __version__
 from charlm.config import FORMAT_VERSION
+from charlm.errors import DataError
 from charlm.probes.base import Probe
-from charlm.probes.cache import read_answer
+from charlm.probes.cache import is_consistent, read_answer
 from charlm.results.probes import ProbedRun, ProbesReport, ProbeSummary
 from charlm.storage.json_files import read_sealed_json
 
@@ -47,6 +48,20 @@ def summarize_probe(probe: Probe, directories: Mapping[str, Path]) -> ProbeSumma
 
 
 def read_report(directory: Path) -> ProbesReport:
-    """Read the `report.json` of probes."""
+    """Read the `report.json` of probes.
+
+    Raises:
+        DataError: It is missing or damaged, or contradicts itself.
+    """
     path = directory / "report.json"
-    return read_sealed_json(path, ProbesReport)
+    report = read_sealed_json(path, ProbesReport)
+    names = {run.name for run in report.runs}
+    outcomes = [summary.outcomes for summary in report.probes.values()]
+    if (
+        not names
+        or len(names) < len(report.runs)
+        or any(each.keys() != names for each in outcomes)
+        or not all(is_consistent(outcome) for each in outcomes for outcome in each.values())
+    ):
+        raise DataError(f"cannot read {directory}: its report.json contradicts itself. Try a copy")
+    return report

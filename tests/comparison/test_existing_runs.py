@@ -1,5 +1,6 @@
 """Existing runs: which may be compared, and what the report tells of them."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,8 @@ def finished(
     run_score = msgspec.structs.replace(run_score, **(score or {}))
     if config.final_eval == "none":
         run_score = None
-    run.write_report(run_report(run.record, run_score, f"those of {bits}"))
+    weights = hashlib.sha256(f"weights with {bits} bits".encode()).hexdigest()
+    run.write_report(run_report(run.record, run_score, weights))
     return run
 
 

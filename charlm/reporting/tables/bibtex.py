@@ -20,8 +20,13 @@ def render_bibtex(cells: Sequence[str]) -> str:
     """Return an entry of charlm, and one of each paper of these cells; notes on other cells."""
     papers = cited_papers(cells)
     own = [cell for cell in cells if cell not in PAPERS]
-    notes = [f"% {escape_latex(cell)}: charlm knows no paper of this cell." for cell in own]
+    notes = [f"% {_comment(cell)}: charlm knows no paper of this cell." for cell in own]
     return "\n\n".join([CHARLM, *map(render_entry, papers), *notes]) + "\n"
+
+
+def _comment(text: str) -> str:
+    """Return text between entries, where BibTeX reads an entry after each @, % or not."""
+    return escape_latex(text).replace("@", r"{\char64}")
 
 
 def cited_papers(cells: Iterable[str]) -> list[Paper]:

@@ -2,11 +2,14 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 
 from charlm.console import escape_control_characters
 
-FORMULA = ("=", "+", "-", "@")  # first characters of a formula of a spreadsheet
+# Start of a formula, which some spreadsheets read also in wide characters, and where they are set
+# to another separator, after that.
+FORMULA = re.compile("(^|;)(?=\\s*[=+@\\-\uff1d\uff0b\uff20\uff0d])")
 CsvValue = str | float | int | None
 
 
@@ -25,5 +28,4 @@ def _format_cell(value: CsvValue) -> str:
         return ""
     if not isinstance(value, str):
         return repr(value)
-    text = escape_control_characters(value)
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return FORMULA.sub(r"\1'", escape_control_characters(value))

@@ -13,7 +13,7 @@ from charlm.console import escape_control_characters
 from charlm.reporting.tables.table import Table
 
 WIDTH = 80  # columns of a paragraph
-SPECIAL = re.compile(r"[\\`*|~<>&]|\](?=[(\[])|(?<![^\W_])_|_(?![^\W_])")
+SPECIAL = re.compile(r"[\\`*|~<>&]|\](?=[(\[:])|(?<![^\W_])_|_(?![^\W_])")
 BLOCK_START = re.compile(r"^([-+#=:])")  # of a line, which Markdown may read as a block
 
 

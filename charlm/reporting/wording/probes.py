@@ -166,7 +166,7 @@ def _word_part(numbers: Sequence[ScalarResult], noun: str) -> list[str]:
 def _order_part(numbers: Sequence[ScalarResult], noun: str) -> list[str]:
     if not numbers:
         return []
-    (number,) = numbers
+    number = numbers[0]
     if number.value is None:
         beyond = format_number(number.lower_bound)
         return [f"uses the order of words more than {beyond} {noun}s back"]
