@@ -15,7 +15,15 @@ from charlm.cells.names import parse_custom_cell
 from charlm.errors import ConfigError, InvalidValueError
 from charlm.settings.expected import describe_expected
 from charlm.settings.model import ModelSettings
-from charlm.settings.options import MACHINE, TRAINING, OptionMetadata, PositiveInt, option
+from charlm.settings.options import (
+    MACHINE,
+    TRAINING,
+    Name,
+    OptionMetadata,
+    PositiveInt,
+    Word,
+    option,
+)
 from charlm.settings.values import (
     DECAY_FRACTION,
     parse_branches,
@@ -23,7 +31,7 @@ from charlm.settings.values import (
     parse_split_ratios,
 )
 
-FORMAT_VERSION = 5  # of run directories: raised when an older charlm cannot read a newer run
+FORMAT_VERSION = 6  # of run directories: raised when an older charlm cannot read a newer run
 DEFAULT_CHARACTERS = 2_000_000  # budget of a run on a text if none is given
 DEFAULT_MAX_STEPS = 2000  # budget on a task if none is given
 MEASURED_THREADS = 0  # `threads` that are to be measured
@@ -91,7 +99,7 @@ class Config(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         ),
     ] = "wsd"
     branches: Annotated[
-        str,
+        Name,
         option(
             TRAINING,
             "Parts of the budget, such as 1/8,1/3, at which a copy is decayed and validated (wsd).",
@@ -135,7 +143,7 @@ class Config(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     # machine
     device: Annotated[
-        str,
+        Word,
         option(
             MACHINE, "Where: auto, cpu, cuda, cuda:N or mps.", metavar="DEVICE", can_change=True
         ),

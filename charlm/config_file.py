@@ -107,7 +107,7 @@ def read_config_file(path: Path) -> ConfigFile:
         ) from error
     try:
         values = tomllib.loads(f"{text}\n")  # errors at the very end would have no line
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(
             f"cannot read {path}: it is not TOML: {error}. Try lines such as hidden_size = 256"
         ) from error
@@ -146,7 +146,7 @@ def find_lines(text: str, keys: Mapping[str, Any]) -> dict[str, int]:
 def _is_toml(text: str) -> bool:
     try:
         tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return False
     return True
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from charlm.results.values import Count, OptionalSha256, Sha256
+from charlm.results.values import Count, Number, OptionalSha256, Sha256
 
 UNICODE_CODE_POINTS = 0x110000  # 1,114,112 possible values of a character
 SplitBy = Literal["position", "file", "line", "corpus"]
@@ -36,9 +36,9 @@ class TextNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     kind: TextOddity  # which oddity
     source: str = ""  # name of the first file; empty: the whole text
-    files: int = 1  # with this oddity
-    value: float = 0.0  # verbatim: share of test; unlike_train: its bits by train; unseen: number
-    reference: float = 0.0  # unlike_train: its bits by its own unigram; unseen: all characters
+    files: Count = 1  # with this oddity
+    value: Number = 0.0  # verbatim: share of test; unlike_train: its bits by train; unseen: number
+    reference: Number = 0.0  # unlike_train: its bits by its own unigram; unseen: all characters
     reason: LeftOut | None = None  # left_out: why
     compared: Literal["", "added", "lacking"] = ""  # with the text of the run, if another is scored
     characters: str = ""  # unseen: the most frequent ones

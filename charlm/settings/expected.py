@@ -16,6 +16,8 @@ def describe_expected(annotation: Any) -> str:
         return f"a whole number {describe_range(kind.ge, kind.le, kind.gt, kind.lt)}".rstrip()
     if isinstance(kind, schema.FloatType):
         return f"a number {describe_range(kind.ge, kind.le, kind.gt, kind.lt)}".rstrip()
+    if isinstance(kind, schema.StrType) and kind.max_length:
+        return f"a text of at most {kind.max_length:,} characters"
     return "true or false" if isinstance(kind, schema.BoolType) else "a text"
 
 

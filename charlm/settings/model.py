@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from charlm.settings.options import MODEL, TEXT, PositiveInt, option
+from charlm.settings.options import MODEL, TEXT, Name, PositiveInt, Word, option
 
 TEST_CHARS_PER_MINUTE = 100_000  # that are scored at most if the budget is in minutes
 
@@ -15,7 +15,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     # text
     glob: Annotated[
-        str,
+        Name,
         option(TEXT, "Files of a directory to read.", metavar="GLOB", default="all text files"),
     ] = ""
     vocab: Annotated[
@@ -23,7 +23,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         option(TEXT, "Tokens: Unicode code points or bytes."),
     ] = "chars"
     split_ratios: Annotated[
-        str,
+        Word,
         option(TEXT, "Parts of train, valid and test.", metavar="A/B/C"),
     ] = "90/5/5"
     split_by: Annotated[
@@ -51,16 +51,16 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ),
     ] = 1e-5
     valid_file: Annotated[
-        str,
+        Name,
         option(TEXT, "File to validate on instead of a split.", metavar="PATH", can_change=True),
     ] = ""
     test_file: Annotated[
-        str, option(TEXT, "File to test on instead of a split.", metavar="PATH", can_change=True)
+        Name, option(TEXT, "File to test on instead of a split.", metavar="PATH", can_change=True)
     ] = ""
 
     # model
     cell: Annotated[
-        str,
+        Name,
         option(MODEL, "Cell (charlm cells) or FILE.py:CLASS.", metavar="CELL"),
     ] = "lstm"
     hidden_size: Annotated[PositiveInt, option(MODEL, "Units per layer.")] = 256
@@ -81,7 +81,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Literal["zero", "learned"], option(MODEL, "First state: zero or learned.")
     ] = "zero"
     forget_bias: Annotated[
-        str,
+        Word,
         option(
             MODEL,
             "Bias of forget and update gates: default, a number, chrono or chrono:N (tokens).",
@@ -100,7 +100,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         option(MODEL, "Block around each cell."),
     ] = "none"
     kernel: Annotated[
-        str,
+        Word,
         option(
             MODEL,
             "Kernel of the recurrence, or auto.",

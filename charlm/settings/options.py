@@ -7,6 +7,8 @@ import msgspec
 from msgspec import Meta
 
 TEXT, MODEL, TRAINING, MACHINE = "Text", "Model", "Training", "Machine"
+Word = Annotated[str, Meta(max_length=100)]
+Name = Annotated[str, Meta(max_length=4096)]  # path, pattern or list
 PositiveInt = Annotated[int, Meta(ge=1, le=2**20)]
 
 

@@ -11,6 +11,7 @@ from charlm.errors import InvalidValueError
 Setting = bool | int | float | str  # value of a field of `Config`
 FINAL_LR_FRACTION = 0.02  # final learning rate as a fraction of the peak
 DECAY_FRACTION = 0.3  # last part of a run in which wsd decays
+LARGEST_BIAS = 10_000  # beyond it a gate is closed or open for good
 MIN_CHRONO_LENGTH = 3  # the shortest memory that chrono initialization is defined for
 
 
@@ -79,7 +80,7 @@ def parse_forget_bias(text: str, seq_len: int) -> ForgetBias:
         seq_len: Longest memory in tokens, where chrono names none.
 
     Raises:
-        InvalidValueError: The text is none of these, or N is below 3.
+        InvalidValueError: The text is none of these, the number is too large, or N is below 3.
     """
     if text == "default":
         return ForgetBias()
@@ -95,9 +96,9 @@ def parse_forget_bias(text: str, seq_len: int) -> ForgetBias:
         bias = float(text)
     except ValueError:
         bias = math.nan
-    if not math.isfinite(bias):
+    if not -LARGEST_BIAS <= bias <= LARGEST_BIAS:  # also NaN
         raise InvalidValueError(
-            f"cannot use --forget-bias {text}: it must be default, a number, chrono or chrono:N. "
-            "Try --forget-bias 2"
+            f"cannot use --forget-bias {text}: it must be default, a number, chrono or chrono:N "
+            f"(numbers from -{LARGEST_BIAS:,} to {LARGEST_BIAS:,}). Try --forget-bias 2"
         )
     return ForgetBias(bias=bias)

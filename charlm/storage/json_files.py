@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from charlm.errors import DataError
+from charlm.errors import ConfigError, DataError
 from charlm.storage.reading import RECORD_BYTES, read_regular_file
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ def decode_json(data: bytes, kind: type[T], path: Path) -> T:
     """
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ConfigError) as error:
         raise _damaged(path, str(error)) from error
 
 

@@ -129,7 +129,7 @@ def foreign_directory(path: Path) -> list[object]:
 def comparison(path: Path, report: str | None) -> Path:
     """Write a directory with the marker of a comparison, and this report."""
     (path / "c").mkdir()
-    write(path / "c", "comparison.json", '{"format": 5, "kind": "text"}')
+    write(path / "c", "comparison.json", '{"format": 6, "kind": "text"}')
     if report is not None:
         write(path / "c", "report.json", report)
     return path / "c"
@@ -759,7 +759,7 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         "it has format 1, this charlm reads format .*Compare again",
     ),
     "damaged report": (
-        lambda p: ["report", comparison(p, report='{"format": 5}'), "--out", p / "out"],
+        lambda p: ["report", comparison(p, report='{"format": 6}'), "--out", p / "out"],
         65,
         "report.json is damaged: .*Try a copy",
     ),

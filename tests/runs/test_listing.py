@@ -29,7 +29,7 @@ def directory(trained: Path, book: Path, tmp_path: Path) -> Path:
     diverged, _, _ = make_run(runs / "diverged", book, cell="rnn")
     diverged.mark_diverged("the loss is nan after step 3")
     make_run(runs / "damaged", book)
-    (runs / "damaged" / "run.json").write_text('{"format": 5, "config"')
+    (runs / "damaged" / "run.json").write_text('{"format": 6, "config"')
     shutil.copytree(trained, runs / "old")
     (runs / "old" / "run.json").write_text('{"format": 1}')
     shutil.copytree(trained, runs / "empty")

@@ -38,7 +38,7 @@ def test_run_of_another_format_is_refused_in_one_line(run: Run) -> None:
 def test_run_of_format_3_is_refused_before_other_files_are_read(run: Run) -> None:
     (run.path / "run.json").write_text('{"format": 3, "config": {"hidden": 9}}')
     (run.path / "vocabulary.json").unlink()  # format 3 had alphabet.json
-    with pytest.raises(ConfigError, match="it has format 3, this charlm reads format 5"):
+    with pytest.raises(ConfigError, match="it has format 3, this charlm reads format 6"):
         Run(run.path)
 
 
