@@ -200,12 +200,16 @@ def write_directory_atomic(
             if replace and path.exists():
                 os.rename(path, replaced)
             _rename_new_directory(temporary, path)
+            try:
+                sync_directory(path.parent)
+            except BaseException:
+                os.rename(path, temporary)  # so that the same command can be run again
+                raise
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             if replaced.exists():
                 os.rename(replaced, path)
             raise
-        sync_directory(path.parent)
         if replaced.exists():  # only now, since the new one is on the disk
             shutil.rmtree(replaced)
 
@@ -263,7 +267,12 @@ class AtomicFileWriter:
                 os.rename(self.temporary, self.path)
             else:
                 self._link()
-            sync_directory(self.path.parent)
+            try:
+                sync_directory(self.path.parent)
+            except BaseException:
+                if not self.replace:  # so that the same command can be run again
+                    self.path.unlink()
+                raise
 
     def _link(self) -> None:
         """Give the file its name, unless another has it: a link never replaces, a rename does."""

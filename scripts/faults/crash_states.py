@@ -1,7 +1,8 @@
 """States of a file system after a power cut, made from a log of the operations before it.
 
 Model: what an fsync of a file has returned for is on the disk. Of bytes written since, each block
-of 4 KiB may be there, missing, or zero, and the length may be any in between. A new, moved or
+of 4 KiB may be there, as before, or zero where nothing was before, and the length may be any in
+between. A new, moved or
 removed name is on the disk once its directory was synced; before, each may be there or not,
 whatever the order. Truncation is data of its file.
 """
@@ -67,14 +68,17 @@ class Node:
         self.changes: list[dict[str, Node | None]] = []  # since the last fsync
 
     def write(self, content: bytes) -> None:
+        """Change the content, not yet durably."""
         self.content = content
         self.versions.append(content)
 
     def change(self, entries: dict[str, "Node | None"]) -> None:
+        """Change names in a directory, not yet durably."""
         self.changes.append(entries)
         _apply(self.entries, entries)
 
     def sync(self) -> None:
+        """Make all of it durable."""
         self.durable, self.versions = self.content, []
         self.durable_entries, self.changes = dict(self.entries), []
 
@@ -183,9 +187,7 @@ def _torn(node: Node, rng: random.Random, chance: float) -> bytes:
     if kind < 0.6 and len(versions[-1]) > len(versions[0]):  # a part of the new bytes
         return versions[-1][: rng.randint(len(versions[0]), len(versions[-1]))]
     blocks: Iterable[bytes] = (
-        (
-            rng.choice((*versions, b""))[start : start + BLOCK].ljust(BLOCK, b"\0")
-            for start in range(0, length, BLOCK)
-        )
+        rng.choice((*versions, versions[0]))[start : start + BLOCK].ljust(BLOCK, b"\0")
+        for start in range(0, length, BLOCK)
     )
     return b"".join(blocks)[:length]

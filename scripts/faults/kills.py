@@ -29,13 +29,24 @@ KINDS: tuple[tuple[str, ...], ...] = (
     ("--cell", "lstm", "--vocab", "bytes", "--lr-schedule", "cosine"),
 )
 # System calls that change files.
-CALLS = ("openat", "write", "fsync", "rename", "link", "unlink", "unlinkat", "mkdir", "rmdir")
+CALLS: tuple[str, ...] = (
+    "openat",
+    "write",
+    "fsync",
+    "rename",
+    "link",
+    "unlink",
+    "unlinkat",
+    "mkdir",
+    "rmdir",
+)
 CALLS += ("ftruncate", "close")
 
 
 def run(scale: float) -> Hazard:
     """Kill runs before each operation and system call, and at random moments."""
-    started, trials, failures = processes.cpu_seconds(), 0, []
+    started, trials = processes.cpu_seconds(), 0
+    failures: list[str] = []
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         processes.warm_up(directory)
@@ -73,15 +84,14 @@ def spread(count: int, scale: float) -> list[int]:
     return [index * count // chosen for index in range(chosen)]
 
 
-def count_of(command: list[str], directory: Path, path: Path, name: str = "") -> int:
+def count_of(command: list[str], directory: Path, path: Path, name: str = "all") -> int:
     """Return the number of operations, or those of a name, of a command below a path."""
     record = directory / "count"
 
     def prepare() -> None:
         counts: dict[str, int] = {}
         intercept(str(path), count_operations(counts))
-        text = lambda: str(counts[name] if name else sum(counts.values()))  # noqa: E731
-        processes.at_exit(lambda: record.write_text(text()))
+        processes.at_exit(lambda: record.write_text(str(counts.get(name, 0))))
 
     processes.run(command, directory, prepare)
     return int(record.read_text())

@@ -1,16 +1,16 @@
 """Interception of the operations by which a process changes files, to inject faults into them.
 
-Functions of `os` are replaced in a forked process; files that Python's `open` writes are intercepted
-as well. Only operations below one directory count.
+Functions of `os` are replaced in a forked process; files that Python's `open` writes are
+intercepted as well. Only operations below one directory count.
 """
 
-import builtins
-import io
 import os
 import random
 import signal
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+from faults.python_files import intercept_python_files
 
 CHANGING = ("mkdir", "rename", "replace", "link", "unlink", "remove", "rmdir", "truncate")
 WRITING_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
@@ -70,7 +70,10 @@ def intercept(directory: str, hook: Hook) -> None:
     def close(descriptor: int) -> None:
         name = paths.pop(descriptor, "")
         if is_inside(name):
-            hook(Operation("close", name), lambda: ORIGINAL["close"](descriptor))
+            hook(
+                Operation("close", name, descriptor=descriptor),
+                lambda: ORIGINAL["close"](descriptor),
+            )
         else:
             ORIGINAL["close"](descriptor)
 
@@ -116,76 +119,8 @@ def intercept(directory: str, hook: Hook) -> None:
         # These sets decide how `shutil.rmtree` works.
         for supported in (os.supports_dir_fd, os.supports_fd):
             if ORIGINAL[name] in supported:
-                supported.add(fake)
-    _intercept_python_files(open_, close, write)
-
-
-def _intercept_python_files(
-    open_: Callable[..., int], close: Callable[[int], None], write: Callable[[int, Any], int]
-) -> None:
-    """Let files that Python's `open` writes go through the same functions."""
-    original = io.open
-
-    class RawFile(io.RawIOBase):
-        """File of which each write is one operation."""
-
-        def __init__(self, descriptor: int) -> None:
-            self.descriptor = descriptor
-
-        def fileno(self) -> int:
-            return self.descriptor
-
-        def readable(self) -> bool:
-            return True
-
-        def writable(self) -> bool:
-            return True
-
-        def seekable(self) -> bool:
-            return True
-
-        def seek(self, offset: int, whence: int = 0) -> int:
-            return os.lseek(self.descriptor, offset, whence)
-
-        def readinto(self, buffer: Any) -> int:
-            return os.readv(self.descriptor, [buffer])
-
-        def write(self, data: Any) -> int:
-            return write(self.descriptor, data)
-
-        def truncate(self, size: int | None = None) -> int:
-            size = self.tell() if size is None else size
-            os.ftruncate(self.descriptor, size)
-            return size
-
-        def close(self) -> None:
-            if not self.closed:
-                try:
-                    super().close()
-                finally:
-                    close(self.descriptor)
-
-    def opened(file: Any, mode: str = "r", *more: Any, **named: Any) -> Any:
-        is_read = not set(mode) & set("wax+")
-        if is_read or isinstance(file, int) or named.get("opener") or more[:1] == (0,):
-            return original(file, mode, *more, **named)
-        flags = os.O_RDWR if "+" in mode else os.O_WRONLY
-        flags |= os.O_CLOEXEC
-        flags |= os.O_CREAT if "r" not in mode else 0
-        flags |= os.O_TRUNC if "w" in mode else 0
-        flags |= os.O_APPEND if "a" in mode else 0
-        flags |= os.O_EXCL if "x" in mode else 0
-        raw = RawFile(open_(file, flags, 0o666))
-        if named.get("buffering") == 0:
-            return raw
-        binary: Any = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)
-        if "b" in mode:
-            return binary
-        words = {k: v for k, v in named.items() if k in ("encoding", "errors", "newline")}
-        words.setdefault("encoding", "utf-8")
-        return io.TextIOWrapper(binary, **words)
-
-    builtins.open = io.open = opened
+                supported.add(fake)  # type: ignore[arg-type]
+    intercept_python_files(open_, close, write)
 
 
 def die() -> None:
@@ -239,36 +174,61 @@ def shorten_writes(seed: int) -> Hook:
 def fail(number: int, code: int, *, for_good: bool) -> Hook:
     """Return a hook that lets an operation fail.
 
+    A file whose synchronization has failed must not be synchronized again, since the kernel has
+    forgotten the error: a process that does so is aborted.
+
     Args:
-        number: Which one; the first is 0. Removing and closing do not count.
+        number: Which one; the first is 0. See `can_fail`.
         code: Number of the error.
         for_good: Whether all later writes fail, too, as on a full disk.
     """
     count = -1
-    synced: set[int] = set()
+    written: set[int] = set()
+    unsynced: set[int] = set()
 
     def hook(operation: Operation, perform: Perform) -> Any:
         nonlocal count
-        if operation.name in ("close", "unlink", "remove", "rmdir"):
-            synced.discard(operation.descriptor)
-            return perform()
-        count += 1
-        if operation.name == "fsync" and operation.descriptor in synced:
-            os.abort()  # a failed fsync must not be retried: the kernel forgets the error
-        if count == number or (for_good and count > number):
+        descriptor = operation.descriptor
+        counts = can_fail(operation, written)
+        count += counts
+        fails = counts and (count == number or (for_good and count > number))
+        if operation.name == "fsync" and descriptor in unsynced:
+            os.abort()
+        if operation.name == "close":
+            unsynced.discard(descriptor)
+            perform()
+        if fails:
             if operation.name == "fsync":
-                synced.add(operation.descriptor)
+                unsynced.add(descriptor)
             raise OSError(code, os.strerror(code), operation.path)
-        return perform()
+        return None if operation.name == "close" else perform()
 
     return hook
 
 
+def can_fail(operation: Operation, written: set[int]) -> bool:
+    """Return whether an operation is one that fails: all but removing, and closing what was read.
+
+    Args:
+        operation: Operation.
+        written: Descriptors that were written to, which this function keeps.
+    """
+    if operation.name == "write":
+        written.add(operation.descriptor)
+    if operation.name == "close":
+        was_written = operation.descriptor in written
+        written.discard(operation.descriptor)
+        return was_written
+    return operation.name not in ("unlink", "remove", "rmdir")
+
+
 def count_operations(counts: dict[str, int]) -> Hook:
-    """Return a hook that counts operations by name."""
+    """Return a hook that counts operations by name, and as "faults" those that `fail` counts."""
+    written: set[int] = set()
 
     def hook(operation: Operation, perform: Perform) -> Any:
-        counts[operation.name] = counts.get(operation.name, 0) + 1
+        for name in (operation.name, "all", *["faults"] * can_fail(operation, written)):
+            counts[name] = counts.get(name, 0) + 1
         return perform()
 
     return hook

@@ -1,6 +1,5 @@
-"""Power cuts: the recorded operations of real commands, replayed into states that a cut may leave."""
+"""Power cuts: recorded operations, replayed into every kind of state that a cut may leave."""
 
-import hashlib
 import os
 import random
 import shutil
@@ -22,18 +21,15 @@ from faults import processes
 from faults.crash_states import Disk, Step, record_operations
 from faults.hazard import Hazard
 from faults.operations import intercept
+from faults.replay import RESUMED, STATES, Replay, materialize
 
 STEPS = 4
-STATES = 12_000  # of runs, about; of other files a tenth
-RESUMED = 24
 KINDS: tuple[tuple[str, ...], ...] = (
     ("--cell", "lstm", "--eval-every", "2"),
     ("--cell", "gru", "--num-layers", "2", "--hidden-size", "24", "--keep", "state"),
     ("--cell", "mingru", "--block", "residual", "--hidden-size", "20", "--keep", "weights"),
     ("--cell", "lstm", "--hidden-size", "32", "--initial-state", "learned", "--eval-every", "1"),
 )
-State = dict[str, bytes | None]
-Check = Callable[[Path, Step | None], str]  # what does not hold of a state, given the last mark
 MEMORY = "/dev/shm"
 
 
@@ -53,86 +49,16 @@ def run(scale: float) -> Hazard:
         "power cut",
         f"operations of {len(kinds)} kinds of runs, of new and replaced files and directories and "
         "of the cache of texts, recorded with their data; distinct states in which unsynced blocks "
-        "and names are there, missing or zero, in any order; each opened and verified, some resumed",
+        "and names are there, missing or zero, in any order; each is verified, some are resumed",
         replay.trials,
         tuple(replay.failures),
         processes.cpu_seconds() - started,
     )
 
 
-class Replay:
-    """Replays of recorded operations, in which the power is cut again and again."""
-
-    def __init__(self, path: Path, rng: random.Random) -> None:
-        """Create it; states are written to a path."""
-        self.path, self.rng = path, rng
-        self.trials = 0
-        self.failures: list[str] = []
-        self.seen: set[bytes] = set()
-
-    def cut(
-        self, root: Path, steps: list[Step], states: int, check: Check, before: list[Step] = []
-    ) -> list[State]:
-        """Cut the power after each step, and check each distinct state.
-
-        Args:
-            root: Directory below which the steps were recorded.
-            steps: Operations and marks, in order.
-            states: How many states to make.
-            check: Is given the directory of a state and the last mark before the cut.
-            before: Operations that were on the disk before.
-
-        Returns:
-            Some of the states.
-        """
-        disk, mark, sample = Disk(str(root)), None, []
-        for step in before:
-            if step.name != "mark":
-                disk.apply(step)
-        for number, step in enumerate(steps):
-            if step.name == "mark":
-                mark = step
-            else:
-                disk.apply(step)
-            for _ in range(-(-states // len(steps))):
-                state = disk.cut_power(self.rng)
-                if not self._is_new(root, state, mark):
-                    continue
-                self.trials += 1
-                materialize(state, self.path)
-                if problem := check(self.path, mark):
-                    self.failures.append(f"after {number} ({step.name} {step.path}): {problem}")
-                elif self.rng.random() < 4 * RESUMED / states:
-                    sample.append(state)
-        return sample
-
-    def _is_new(self, root: Path, state: State, mark: Step | None) -> bool:
-        """Return whether a state was not seen; the log of times and the lock make no difference."""
-        digest = hashlib.sha256(f"{root}\0{mark}".encode())
-        for path, content in sorted(state.items()):
-            if not path.endswith(("events.jsonl", "lock")):
-                digest.update(f"\0{path}\0{content is None}".encode())
-                digest.update(hashlib.sha256(content or b"").digest())
-        is_new = digest.digest() not in self.seen
-        self.seen.add(digest.digest())
-        return is_new
-
-
-def materialize(state: State, path: Path) -> None:
-    """Write a state to a directory, in place of what is there."""
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(mode=0o700)
-    for name, content in state.items():
-        place = path / name
-        if content is None:
-            place.mkdir(mode=0o700)
-        else:
-            descriptor = os.open(place, os.O_WRONLY | os.O_CREAT, 0o600)
-            os.write(descriptor, content)
-            os.close(descriptor)
-
-
-def record(directory: Path, root: Path, words: list[str], prepare: Callable[..., None]) -> list[Step]:
+def record(
+    directory: Path, root: Path, words: list[str], prepare: Callable[..., None]
+) -> list[Step]:
     """Return the operations of a command below a directory, and the marks that `prepare` sets."""
     steps: list[Step] = []
     log = directory / "steps.json"
@@ -230,7 +156,8 @@ def _check_run(
         check_not_existing(path)  # what was left behind must not be in the way
         return ""
     run = Run(path)
-    for folder, name in ((folder, p) for folder in ("checkpoints", "before-decay") for p in _names(path / folder)):
+    saved = [(f, name) for f in ("checkpoints", "before-decay") for name in _names(path / f)]
+    for folder, name in saved:
         manifest = path / folder / name / "manifest.json"
         content = manifest.read_bytes() if manifest.exists() else None
         if content is None or content != manifests.get((folder, name)):
@@ -248,7 +175,10 @@ def _check_run(
     log = path / "metrics.jsonl"
     if (log.stat().st_size if log.exists() else 0) < progress.metrics_bytes:
         return "metrics.jsonl is shorter than at the checkpoint"
-    if log.exists() and log.read_bytes()[: progress.metrics_bytes] != metrics[: progress.metrics_bytes]:
+    if (
+        log.exists()
+        and log.read_bytes()[: progress.metrics_bytes] != metrics[: progress.metrics_bytes]
+    ):
         return "metrics.jsonl has other lines"
     return ""
 

@@ -101,7 +101,9 @@ def wait(process: int, directory: Path) -> Ended:
             os.kill(process, signal.SIGKILL)
         time.sleep(pause)
         pause = min(2 * pause, 0.01)
-    texts = [Path(f"{directory}{suffix}").read_text(errors="replace") for suffix in (".out", ".err")]
+    texts = [
+        Path(f"{directory}{suffix}").read_text(errors="replace") for suffix in (".out", ".err")
+    ]
     return Ended(os.waitstatus_to_exitcode(status), *texts)
 
 
@@ -158,12 +160,11 @@ def digest_outcome(path: Path) -> str:
     report = msgspec.json.decode((path / "report.json").read_bytes())
     for key in ("seconds", "cpu", "chars_per_second", "sha256"):
         report.pop(key, None)
-    last = max(run_.checkpoints)
+    keeps_all = run_.record.config.keep == "all"
+    step = max(run_.checkpoints) if keeps_all else report["best_step"]
+    names = ["model.safetensors", *["training.safetensors"] * keeps_all]
     parts = [msgspec.json.encode(report), (path / "metrics.jsonl").read_bytes()]
-    parts += [
-        (run_.checkpoints[last] / name).read_bytes()
-        for name in ("model.safetensors", "training.safetensors")
-    ]
+    parts += [(run_.checkpoints[step] / name).read_bytes() for name in names]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 

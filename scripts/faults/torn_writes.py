@@ -15,7 +15,8 @@ SHORTENED = 10  # runs
 
 def run(scale: float) -> Hazard:
     """Tear each write of a run that saves every step, and shorten all writes of whole runs."""
-    started, trials, failures = processes.cpu_seconds(), 0, []
+    started, trials = processes.cpu_seconds(), 0
+    failures: list[str] = []
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         processes.warm_up(directory)
