@@ -95,4 +95,5 @@ class AppendOnlyLog:
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self.descriptor)
+        with translate_os_errors("write", self.path):
+            os.close(self.descriptor)

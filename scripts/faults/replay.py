@@ -11,7 +11,7 @@ from faults.crash_states import Disk, Step
 
 State = dict[str, bytes | None]
 Check = Callable[[Path, Step | None], str]  # what does not hold of a state, given the last mark
-STATES = 30_000  # of runs, of which two fifths are distinct
+STATES = 10_000  # distinct ones of runs
 RESUMED = 24
 
 
@@ -31,22 +31,27 @@ class Replay:
         Args:
             root: Directory below which the steps were recorded.
             steps: Operations and marks, in order.
-            states: How many states to make.
+            states: How many distinct states to make, at most.
             check: Is given the directory of a state and the last mark before the cut.
 
         Returns:
             Some of the states.
         """
-        disk, mark, sample = Disk(str(root)), None, []
+        disk, owed = Disk(str(root)), 0.0
+        sample: list[State] = []
+        mark: Step | None = None
         for number, step in enumerate(steps):
             if step.name == "mark":
                 mark = step
             else:
                 disk.apply(step)
-            for _ in range(-(-states // len(steps))):
+            # Where few states differ, more are made at the next steps.
+            owed += states / len(steps)
+            for _ in range(8 * -(-states // len(steps))):
                 state = disk.cut_power(self.rng)
-                if not self._is_new(root, state, mark):
+                if owed < 1 or not self._is_new(root, state, mark):
                     continue
+                owed -= 1
                 self.trials += 1
                 materialize(state, self.path)
                 if problem := check(self.path, mark):
