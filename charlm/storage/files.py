@@ -121,7 +121,12 @@ def make_directory(path: Path) -> None:
     with translate_os_errors("create", path):
         missing = [place for place in (path, *path.parents) if not place.is_dir()]
         for directory in reversed(missing):
-            directory.mkdir(exist_ok=True)
+            try:
+                directory.mkdir()
+            except FileExistsError:
+                with suppress(FileNotFoundError):  # another process made and removed it
+                    if not stat.S_ISDIR(os.stat(directory).st_mode):
+                        raise
             sync_directory(directory.parent)
 
 
