@@ -1,0 +1,227 @@
+"""Texts that a saved run names, special files, and compressed files without end."""
+
+import bz2
+import errno
+import gzip
+import io
+import lzma
+import os
+import socket
+import threading
+from pathlib import Path
+
+import msgspec
+import pytest
+from conftest import prose
+
+from charlm.config import Config, validate_config
+from charlm.data import folders, readers
+from charlm.data.corpus import load_corpus, reload_corpus
+from charlm.data.recorded import logger
+from charlm.data.sources import TextSource, resolve_sources
+from charlm.errors import CharlmError, ConfigError, DataError, InputNotFoundError, StorageError
+from charlm.results.text import CorpusRecord
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CHARLM_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def record(tmp_path: Path, store: Path) -> CorpusRecord:
+    """Return the record of a run whose text is neither in the cache nor where it was."""
+    (tmp_path / "a.txt").write_text(prose(600))
+    found = load_corpus(tmp_path / "a.txt").record
+    for path in (tmp_path / "a.txt", *store.iterdir()):
+        path.unlink()
+    return found
+
+
+def reload(record: CorpusRecord, *sources: Path | str, **settings: object) -> str:
+    """Return the text of a run that names these sources."""
+    named = msgspec.structs.replace(record, sources=tuple(map(str, sources)))
+    encoding = reload_corpus(validate_config(settings), named).encoding
+    return encoding.text(0, encoding.size)
+
+
+def test_run_names_only_regular_files_as_large_as_its_text(
+    tmp_path: Path, store: Path, record: CorpusRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(tmp_path / "socket"))
+    (tmp_path / "secret").write_text("s" * 300)
+    (tmp_path / "long").write_text(prose(601))
+    (tmp_path / "link").symlink_to("/dev/zero")
+    opened: list[object] = []
+    monkeypatch.setattr("charlm.data.sources.open_plain", opened.append)
+    specials = [tmp_path / name for name in ("pipe", "socket", "link")]
+    devices = [Path(name) for name in ("/dev/zero", "/dev/urandom", "/dev/null", "/dev/stdin")]
+    for path in (*specials, *devices):
+        if not path.is_file():
+            with pytest.raises(DataError, match="is no regular file. Try"):
+                reload(record, path)
+    proc = [Path(name) for name in ("/proc/kmsg", "/proc/self/environ") if Path(name).exists()]
+    for path in (tmp_path / "secret", tmp_path / "long", *proc):
+        with pytest.raises(DataError, match="not the text of the run .*of the run 600"):
+            reload(record, path)
+    with pytest.raises(DataError, match="no regular file"):
+        reload(record, tmp_path / "secret", valid_file="/dev/zero")
+    with pytest.raises(DataError, match="standard input"):
+        reload(record, tmp_path / "secret", valid_file="-")
+    assert not opened
+
+
+def test_nothing_of_another_text_is_kept(tmp_path: Path, store: Path, record: CorpusRecord) -> None:
+    (tmp_path / "same-size").write_text("s" * 600)
+    with pytest.raises(DataError, match="SHA-256"):
+        reload(record, tmp_path / "same-size")
+    (tmp_path / "bomb.xz").write_bytes(lzma.compress(bytes(10**6)))
+    with pytest.raises(DataError, match="more than 600 bytes, all that the text of the run has"):
+        reload(record, tmp_path / "bomb.xz")
+    assert [*store.iterdir()] == []
+
+
+def test_text_of_a_run_is_found_and_the_person_told(
+    tmp_path: Path,
+    record: CorpusRecord,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logger, "propagate", True)
+    caplog.set_level("INFO")
+    (tmp_path / "a.txt").write_text(prose(600))
+    (tmp_path / "link").symlink_to("a.txt")
+    assert reload(record, tmp_path / "link") == prose(600)
+    assert caplog.messages == [f"note: reading the text of the run from {tmp_path / 'link'}"]
+    assert reload(record, tmp_path / "link") == prose(600)  # from the cache
+    named = reload_corpus(Config(), record, tmp_path / "a.txt")  # by the person
+    assert named.record == record and len(caplog.messages) == 1
+
+
+def test_folder_that_a_run_names_is_searched_within_limits(
+    tmp_path: Path, record: CorpusRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "a.txt").write_text(prose(600))
+    (tmp_path / "d" / "long.txt").write_text(prose(700))  # cannot be part of it
+    assert reload(record, tmp_path / "d") == prose(600)
+    for glob in ("../*", "*/../../*", "/etc/*"):
+        with pytest.raises(ConfigError, match="cannot use --glob"):
+            reload(record, tmp_path / "d", glob=glob, vocab="bytes")
+        with pytest.raises(ConfigError, match="cannot use --glob"):
+            resolve_sources([str(tmp_path / "d")], glob)
+    monkeypatch.setattr(folders, "MAX_FILES", 1)
+    for settings in ({}, {"glob": "*.txt"}):
+        with pytest.raises(DataError, match="it has more than 1 files. Try --corpus"):
+            reload(record, tmp_path / "d", vocab="bytes", **settings)
+
+
+def test_empty_file_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of the kernel have no size, and opening one may wait or have an effect."""
+    (tmp_path / "a").write_bytes(b"")
+    monkeypatch.setattr(folders, "open_plain", lambda path: pytest.fail(f"opened {path}"))
+    with pytest.raises(InputNotFoundError, match="1 empty"):
+        resolve_sources([str(tmp_path)])
+
+
+def test_person_names_pipes_but_no_devices(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=("from a pipe",))
+    writer.start()
+    (source,) = resolve_sources([str(tmp_path / "pipe")]).sources
+    writer.join()
+    assert b"".join(source.chunks()) == b"".join(source.chunks()) == b"from a pipe"
+    for name in ("/dev/zero", "/dev/null"):
+        with pytest.raises(DataError, match=f"{name} is no regular file. Try a file, or - for"):
+            resolve_sources([name])
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
+def test_compressed_file_is_unpacked_up_to_a_limit(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack = {"gz": gzip, "bz2": bz2, "xz": lzma}[kind].compress
+    (tmp_path / f"bomb.{kind}").write_bytes(packed := pack(bytes(300_000)))
+    monkeypatch.setattr(readers, "UNLIMITED_BYTES", 1000)
+    (source,) = resolve_sources([str(tmp_path / f"bomb.{kind}")]).sources
+    message = f"more than {max(1000, 200 * len(packed)):,} bytes, unpacked from {len(packed):,}. "
+    with pytest.raises(DataError, match=message + "Try to unpack it"):
+        read_to_end(source)
+    monkeypatch.setattr(readers, "MAX_BYTES", 10)
+    (source,) = resolve_sources([str(tmp_path / f"bomb.{kind}")]).sources
+    with pytest.raises(DataError, match="more than 10 bytes"):
+        read_to_end(source)
+    monkeypatch.undo()
+    (tmp_path / f"text.{kind}").write_bytes(pack(prose(9000).encode()))
+    (source,) = resolve_sources([str(tmp_path / f"text.{kind}")]).sources
+    assert b"".join(source.chunks()).decode() == prose(9000)
+
+
+def test_limits_of_compressed_files_are_the_documented_ones() -> None:
+    assert readers.compressed_limit(100).bytes == 64 * 2**20
+    assert readers.compressed_limit(10**6).bytes == 200 * 10**6
+    assert readers.compressed_limit(10**9).bytes == 4 * 2**30
+
+
+def test_standard_input_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = readers.PIPE_LIMIT._replace(bytes=100)
+    monkeypatch.setattr("charlm.data.sources.PIPE_LIMIT", limit)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(bytes(101))))
+    with pytest.raises(DataError, match="standard input gives more than 100 bytes.*Try to save"):
+        resolve_sources(["-"])
+
+
+def test_full_temporary_directory_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(readers.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"text")))
+    with monkeypatch.context() as patch:
+        patch.setattr(readers.files, "write_all", fail)
+        with pytest.raises(StorageError, match=f"aside in {tmp_path}: No space left on device; "):
+            resolve_sources(["-"])
+    monkeypatch.setattr(readers.tempfile, "tempdir", str(tmp_path / "none"))
+    (tmp_path / "a.txt").write_text(prose(900))
+    for read in (
+        lambda: resolve_sources(["-"]),
+        lambda: load_corpus(tmp_path / "a.txt", validate_config({"split_by": "line"})),
+    ):
+        with pytest.raises(StorageError, match=str(tmp_path / "none")):
+            read()
+
+
+@pytest.mark.parametrize("change", ["shrinks", "grows", "differs", "vanishes", "becomes a pipe"])
+def test_text_that_changes_between_the_passes_is_found(
+    tmp_path: Path, store: Path, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(prose(900))
+    read, passes = TextSource.chunks, []
+
+    def chunks(self: TextSource):  # type: ignore[no-untyped-def]
+        if passes:
+            {
+                "shrinks": lambda: os.truncate(path, 800),
+                "grows": lambda: path.write_text(prose(901)),
+                "differs": lambda: path.write_text(prose(900, seed=1)),
+                "vanishes": path.unlink,
+                "becomes a pipe": lambda: (path.unlink(), os.mkfifo(path)),
+            }[change]()
+        passes.append(change)
+        return read(self)
+
+    monkeypatch.setattr(TextSource, "chunks", chunks)
+    with pytest.raises(CharlmError) as caught:
+        load_corpus(path)
+    assert caught.value.code in (65, 66) and len(passes) == 2
+    assert [*store.iterdir()] == []
+
+
+def read_to_end(source: TextSource) -> None:
+    """Read a source to its end."""
+    for _ in source.chunks():
+        pass
