@@ -165,10 +165,10 @@ def read_places(entries: Sequence[Entry], directory: Path, probe: str) -> Places
         reasons = [found for found in artifacts.values() if isinstance(found, NoPlaces)]
         return next((found for found in reasons if found.cause != "diverged"), reasons[0])
     first = measured[0]
-    for found in measured:
+    for other in measured:
         if any(
-            not np.array_equal(found[name], first[name])
-            or found["sums"].shape != first["sums"].shape
+            not np.array_equal(other[name], first[name])
+            or other["sums"].shape != first["sums"].shape
             for name in ("lengths", "counts")
         ):
             raise DataError(

@@ -31,6 +31,7 @@ VERSION = 1
 START = struct.Struct("<4sB8s")  # magic, version, checksum
 IDENTITY = struct.Struct("<32s32s8s8sQB")
 SHORT_HASH = 8  # bytes
+PIECE_BYTES = 1 << 20  # that are read at once
 WORD_TYPE = "<u4"
 WORD_BYTES = 4
 # The rarest token is coded in 63 levels of at most 24 bits, an unknown character has 21 more.
@@ -99,7 +100,10 @@ class Container(NamedTuple):
             if rest or count > MAX_WORDS_PER_BYTE * length + SPARE_WORDS:
                 raise _damaged_error(path, "its size does not fit its header")
             file.seek(START.size)
-            if hashlib.file_digest(file, "sha256").digest()[:SHORT_HASH] != start[-SHORT_HASH:]:
+            digest = hashlib.sha256()
+            while piece := file.read(PIECE_BYTES):
+                digest.update(piece)
+            if digest.digest()[:SHORT_HASH] != start[-SHORT_HASH:]:
                 raise _damaged_error(path, "its checksum does not fit its content")
             file.seek(code_start)
             words = np.fromfile(file, WORD_TYPE, count).astype(np.uint32, copy=False)

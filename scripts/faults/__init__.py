@@ -12,4 +12,10 @@ HAZARDS = (
     "live_readers",
     "killed_comparisons",
     "golden_runs",
+    "hostile",
+    "hostile_reports",
+    "hostile_outputs",
+    "hostile_archives",
+    "kernel_cache",
+    "sanitizer",
 )
