@@ -154,7 +154,7 @@ def _call(folder: Path, words: list[str]) -> tuple[object, str]:
     with (
         mock.patch.object(sys, "argv", ["char_lm.py", *words, "--length", "5"]),
         mock.patch.object(numpy_reader.CharLM.__init__, "__defaults__", (folder, "float32")),
-        mock.patch.object(numpy_reader.signal, "signal"),
+        mock.patch("signal.signal"),
         contextlib.redirect_stdout(output),
         contextlib.redirect_stderr(errors),
     ):

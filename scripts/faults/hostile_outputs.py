@@ -6,7 +6,9 @@ import re
 import resource
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from html.parser import HTMLParser
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -175,20 +177,17 @@ def make_sinks() -> list[Sink]:
     """Return all outputs."""
     if str(TESTS) not in sys.path:
         sys.path.append(str(TESTS))
-    import example_reports as example  # noqa: PLC0415
+    example: Any = import_module("example_reports")
 
     def comparison(text: str) -> Any:
         return _everywhere(example.comparison_result("", ("gru", "lstm")), text)
-
-    def task(text: str) -> Any:
-        return example.task_result(text)
 
     def page(render: Callable[[Any], bytes], make: Callable[[str], Any]) -> Callable[[str], str]:
         return lambda text: render(make(text)).decode()
 
     sinks = [
         Sink("page of a comparison", page(render_comparison, comparison), active),
-        Sink("page of a task", page(render_tasks, task), active),
+        Sink("page of a task", page(render_tasks, example.task_result), active),
         Sink("page of probes", page(render_probes, example.probes_report), active),
         Sink("page of an inspection", page(render_inspection, example.inspection_report), active),
         Sink("figure of memory", lambda text: _svg(comparison(text)), active),
@@ -205,14 +204,16 @@ def make_sinks() -> list[Sink]:
         "bibtex": entries,
     }
     for name, problem in problems.items():
-        for made, make in (("comparison", comparison), ("task", task)):
-            sinks.append(
-                Sink(f"{made} as {name}", lambda t, m=make, n=name: _report(m(t), n), problem)
-            )
+        sinks += [
+            Sink(f"comparison as {name}", partial(_report, comparison, name), problem),
+            Sink(f"task as {name}", partial(_report, example.task_result, name), problem),
+        ]
     return sinks
 
 
-def _report(result: Any, name: Any) -> str:
+def _report(make: Callable[[str], Any], name: Any, text: str) -> str:
+    """Return the report of a result with this text, in a format."""
+    result = make(text)
     if name == "methods as LaTeX":
         return methods_latex(result.report, result.timing)
     return render_report(result.report, name, result.timing)

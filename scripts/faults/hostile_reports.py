@@ -6,9 +6,10 @@ import resource
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 
@@ -26,6 +27,7 @@ from charlm.reporting.html.comparison import render_comparison
 from charlm.reporting.html.probes import render_probes
 from charlm.reporting.html.tasks import render_tasks
 from charlm.reporting.paper_files import render_paper_files
+from charlm.reporting.tables.formats import ReportFormat
 from charlm.reporting.tables.render import render_report
 from charlm.results.baselines import BaselineCache
 from charlm.results.comparison import ComparisonMarker, ComparisonResult
@@ -41,7 +43,7 @@ from faults.hostile_values import mutate_json
 TESTS = Path(__file__).parents[2] / "tests"
 TRIALS = 4_000
 PAGES_EVERY, FIGURES_EVERY = 4, 100  # reports: figures as SVG, PDF and PNG take a second
-FORMATS = ("markdown", "latex", "csv", "methods", "bibtex")
+FORMATS: tuple[ReportFormat, ...] = get_args(ReportFormat)
 LENGTHS = (10, 20)
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
@@ -133,7 +135,7 @@ def make_targets(folder: Path) -> list[Target]:
     """Write sound directories of each kind."""
     if str(TESTS) not in sys.path:
         sys.path.append(str(TESTS))
-    import example_reports  # noqa: PLC0415
+    example_reports: Any = import_module("example_reports")
 
     text = write(folder / "text", example_reports.comparison_result("a", ("gru", "lstm")), "text")
     task = write(folder / "task", example_reports.task_result("a"), "task")

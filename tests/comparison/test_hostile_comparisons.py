@@ -1,7 +1,9 @@
 """Comparisons from a stranger: links, damaged records and other weights are refused or named."""
 
+import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -13,6 +15,7 @@ from charlm.comparison.curricula import last_validation
 from charlm.comparison.directory import check_no_links, initialize_comparison_dir
 from charlm.comparison.memory import _are_places
 from charlm.comparison.time_budget import _read
+from charlm.config import FORMAT_VERSION
 from charlm.errors import DataError
 from charlm.probes import cache
 from charlm.results.comparison_plan import PlannedBudget
@@ -82,7 +85,7 @@ TEXT = ProbedText(
     characters=90,
     vocabulary_kind="chars",
 )
-KEY = ProbeCacheKey(format=5, charlm="0", weights_sha256="ef" * 32, text=TEXT, seed=0)
+KEY = ProbeCacheKey(format=FORMAT_VERSION, charlm="0", weights_sha256="ef" * 32, text=TEXT, seed=0)
 
 
 def test_damaged_probe_result_is_measured_again_and_named(
@@ -92,7 +95,7 @@ def test_damaged_probe_result_is_measured_again_and_named(
     answer = ProbeAnswer(
         cache_key=KEY,
         seconds=1.5,
-        artifacts_sha256=cache.hashlib.sha256(tensors).hexdigest(),
+        artifacts_sha256=hashlib.sha256(tensors).hexdigest(),
         outcome=NotApplicable(NotFinite()),
     )
     record, artifacts = tmp_path / "a.json", tmp_path / "a.safetensors"
@@ -113,7 +116,7 @@ def test_damaged_probe_result_is_measured_again_and_named(
 
 
 def test_only_finite_sums_at_ascending_lengths_are_places() -> None:
-    sound = {
+    sound: dict[str, Any] = {
         "lengths": np.array([64, 128]),
         "sums": np.array([[1.0, 2.0], [0.5, 0.0]]),
         "counts": np.ones((2, 2)),
