@@ -6,11 +6,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import charlm
+from conftest import charlm, make_run
 
 from charlm import console
 from charlm.cli.train import print_next_commands
 from charlm.console import shell_command
+from charlm.probes.batch import equivalent_command, probe_job
+from charlm.probes.runner import select_probes
 
 CELL = """
 from charlm.cells.base import CELLS
@@ -63,3 +65,18 @@ def test_next_commands_of_built_in_cells_need_no_file(capsys: pytest.CaptureFixt
     assert capsys.readouterr().err == (
         "next: charlm sample $'runs/\\xe9'\n      charlm inspect $'runs/\\xe9'\n"
     )
+
+
+def test_name_like_an_option_is_never_taken_for_one(
+    tmp_path: Path, book: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = make_run(Path("-x"), book)[0]
+    print_next_commands(run.path, "gru")
+    assert capsys.readouterr().err.startswith("next: charlm sample ./-x\n")
+    probes = select_probes(["context-shuffle"])
+    words = probe_job(run, Path("-out"), [], probes).argv
+    assert words[:3] == ["probe", "./-x", "--out=-out/-x"]
+    assert "charlm probe ./-x " in equivalent_command([run], probes, [], Path("-out"))
+    done = charlm(*words[:3], "--dry-run", "--max-chars", 100)
+    assert done.returncode == 0, done.stderr

@@ -3,14 +3,16 @@
 import os
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from conftest import wait_until
 
-from charlm.errors import CharlmError
+from charlm.errors import CharlmError, DataError
 from charlm.execution import forked_workers
 from charlm.execution.forked_workers import running_server, start_local_worker
+from charlm.execution.jobs import start_worker
 
 pytestmark = pytest.mark.skipif(
     not forked_workers.CAN_FORK, reason="workers are new processes here"
@@ -76,6 +78,41 @@ def test_killed_worker_and_killed_server_are_noticed(tmp_path: Path) -> None:
     assert any((tmp_path / "other" / "run" / "checkpoints").glob("step-*"))
     assert start_local_worker(["train", "--nothing"], tmp_path / "log", tmp_path).wait() == 2
     assert running_server() is not server
+
+
+def test_worker_that_does_not_train_yet_ends_with_the_server(tmp_path: Path) -> None:
+    """It waits for a text, and only the kernel can tell it that its parent was killed."""
+    fifo, log = tmp_path / "fifo", tmp_path / "log"
+    os.mkfifo(fifo)
+    worker = start_local_worker(["train", str(fifo), "--run", str(tmp_path / "r")], log, tmp_path)
+    writers: list[int] = []
+
+    def is_read() -> bool:
+        with suppress(OSError):  # ENXIO: nobody reads
+            writers.append(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+        return bool(writers)
+
+    wait_until(is_read)
+    running_server().process.kill()
+    assert worker.wait() == -signal.SIGKILL  # its own code is lost; and it is gone by then:
+    assert log.read_text() == "charlm: interrupted\n"
+    os.close(writers[0])
+
+
+def test_log_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    """A comparison may come from somebody who wants a file elsewhere to be written."""
+    (tmp_path / "victim").write_text("as it was")
+    (tmp_path / "link").symlink_to("victim")
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "logs").symlink_to("elsewhere")
+    for log in ("link", "fifo", "elsewhere", "logs/new"):
+        with pytest.raises(DataError):
+            start_local_worker(["runs"], tmp_path / log, tmp_path)
+        with pytest.raises(DataError):
+            start_worker(["runs"], tmp_path / log, tmp_path)
+    assert (tmp_path / "victim").read_text() == "as it was"
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_process_that_nobody_waits_for_has_ended() -> None:
