@@ -7,6 +7,7 @@ import platform
 import shutil
 import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -65,8 +66,10 @@ def _run(
         folder: Its working directory, in which it also writes temporary files.
     """
     environment = {**os.environ, "TMPDIR": str(folder)} if folder else None
-    try:
-        with subprocess.Popen(
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        process = subprocess.Popen(
             [*compiler(), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -74,18 +77,27 @@ def _run(
             cwd=folder,
             env=environment,
             start_new_session=True,
-        ) as process:
-            try:
-                output, errors = process.communicate(timeout=timeout)
-            except BaseException:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                raise
-    except subprocess.TimeoutExpired as error:
-        raise KernelBuildError(f"no answer for {timeout} s") from error
-    except OSError as error:
-        raise KernelBuildError(str(error.strerror)) from error
-    return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
+        )
+        started.append(process)
+
+    # Signals interrupt the main thread only: in another one, no process starts without its number.
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            pool.submit(start).result()
+            output, errors = started[0].communicate(timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            raise KernelBuildError(f"no answer for {timeout} s") from error
+        except OSError as error:
+            raise KernelBuildError(str(error.strerror)) from error
+        finally:
+            pool.shutdown()
+            for process in started:
+                if process.returncode is None:
+                    with suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
+                with process:  # closes its pipes and waits for it
+                    pass
+    return subprocess.CompletedProcess(arguments, started[0].returncode, output, errors)
 
 
 @cache
