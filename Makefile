@@ -7,7 +7,7 @@ READY = $(VENV)/.ready
 export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := check
-.PHONY: setup compare stability recipes test test-fast check lint types reference docs tutorial site fix golden bench race memory coverage faults dist pythons
+.PHONY: setup compare stability recipes test test-fast check lint types reference docs tutorial site fix golden bench race memory coverage faults soak dist pythons
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -85,6 +85,9 @@ coverage: $(READY)  ## how often intervals hold the truth: simulation, minutes
 
 faults: $(READY)  ## inject every fault and record docs/reference/reliability/faults.json: 40 minutes
 	$(BIN)/python scripts/run_faults.py
+
+soak: $(READY)  ## memory and descriptors of an hour of training
+	PYTHONPATH=scripts $(BIN)/python scripts/faults/soak.py 60
 
 dist: $(READY)  ## dist/: the wheel and the source distribution that it is built from
 	$(BIN)/python -m build --no-isolation --outdir dist

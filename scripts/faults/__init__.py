@@ -2,6 +2,7 @@
 
 # Each is a module of this package. `make faults` runs all of them, in this order.
 HAZARDS = (
+    "soak",  # it takes its 20 minutes, and comes first
     "kills",
     "torn_writes",
     "power_cuts",
@@ -18,4 +19,6 @@ HAZARDS = (
     "hostile_archives",
     "kernel_cache",
     "sanitizer",
+    "command_lines",
+    "terminals",
 )

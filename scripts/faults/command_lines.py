@@ -156,7 +156,8 @@ def command_line(rng: random.Random, command: Command) -> list[str]:
 def with_configuration(rng: random.Random, command: Command, directory: Path) -> list[str]:
     """Return a cheap call of a command with an odd configuration file."""
     (directory / "odd.toml").write_bytes(odd_toml(rng))
-    name = "odd.toml" if rng.random() < 0.9 else rng.choice(("missing", "directory", "link", "null"))
+    others = ("missing", "directory", "link", "null")
+    name = "odd.toml" if rng.random() < 0.9 else rng.choice(others)
     return [*command.words, *CALLS[" ".join(command.words)], "--config", name]
 
 
