@@ -108,8 +108,8 @@ DIRECTORIES = (
             File("timing.json", "Everything that a clock decides.", (timing.TimingReport,)),
             File(
                 "time_matching.json",
-                "Hidden sizes found by timing (`--match time`): an array of these.",
-                (comparison_plan.TimedSize,),
+                "Hidden sizes found by timing (`--match time`).",
+                (comparison_plan.TimedSizes,),
             ),
             File(
                 "budget.json",

@@ -73,6 +73,9 @@ def files_page() -> str:
         "Every JSON file that charlm writes, and every key. Each struct below is a class of "
         "`charlm.results`. Numbers are in the unit that the last column states. JSONL files have "
         f"one object per line. The format is {FORMAT_VERSION}; other formats are refused.",
+        "Reports, times, results of probes and of lengths of a task, and what a comparison "
+        "measures once, have a last key `sha256`: the SHA-256 of the file without it. So a changed "
+        "digit is found.",
         "## Files",
     ]
     for directory in DIRECTORIES:

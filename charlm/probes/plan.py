@@ -7,7 +7,7 @@ from typing import NamedTuple
 from charlm.cells.names import cell_label
 from charlm.config import FORMAT_VERSION
 from charlm.data.corpus import Sources
-from charlm.errors import ConfigError, OutputExistsError
+from charlm.errors import ConfigError, DataError, OutputExistsError
 from charlm.execution.device import available_cores, select_device
 from charlm.execution.executor import LocalExecutor
 from charlm.probes.base import Probe
@@ -19,6 +19,7 @@ from charlm.runs.run import Run, open_run
 from charlm.storage.json_files import read_json
 
 MARKER_FILE = "probes.json"
+DEFAULT_DIRECTORY = "probes"  # in the directory of a run
 
 
 class ProbePlan(NamedTuple):
@@ -67,8 +68,15 @@ class ProbePlan(NamedTuple):
 
         Raises:
             OutputExistsError: It has other files, or results of other settings.
+            DataError: It is in the run, and a link.
         """
         path = self.directory / MARKER_FILE
+        run = self.runs[0].path
+        if self.directory == run / DEFAULT_DIRECTORY and self.directory.is_symlink():
+            raise DataError(
+                f"cannot write to {self.directory}: it is a link, which a run that was sent may "
+                "have. Choose another --out"
+            )
         if not path.exists():
             check_not_existing(self.directory)
             return False
@@ -116,7 +124,7 @@ def plan_probing(
         runs=opened,
         probes=selected,
         request=ProbeRequest(split=split, max_chars=max_chars, seed=seed, checkpoint=checkpoint),
-        directory=opened[0].path / "probes" if out is None else Path(out),
+        directory=opened[0].path / DEFAULT_DIRECTORY if out is None else Path(out),
         sources=sources,
         kernel=kernel,
         executor=LocalExecutor(jobs or (available_cores() if device == "cpu" else 1), device),

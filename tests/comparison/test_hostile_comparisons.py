@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from charlm.comparison.time_budget import _read
 from charlm.config import FORMAT_VERSION
 from charlm.errors import DataError
 from charlm.probes import cache
+from charlm.probes.batch import run_probing
+from charlm.probes.plan import plan_probing
 from charlm.results.comparison_plan import PlannedBudget
 from charlm.results.probe_limits import NotFinite
 from charlm.results.probes import NotApplicable, ProbeAnswer, ProbeCacheKey, ProbedText
@@ -76,6 +79,20 @@ def test_result_at_a_length_is_verified_and_is_that_of_its_length(tmp_path: Path
     os.mkfifo(log)
     with pytest.raises(DataError, match="no regular file"):
         last_validation(log)
+
+
+def test_results_of_probes_are_not_written_through_a_link_in_a_run(
+    trained: Path, tmp_path: Path
+) -> None:
+    run, outside = tmp_path / "run", tmp_path / "outside"
+    shutil.copytree(trained, run, ignore=shutil.ignore_patterns("probes"))
+    outside.mkdir()
+    (run / "probes").symlink_to(outside)
+    with pytest.raises(DataError, match="probes: it is a link"):
+        run_probing(plan_probing(run))
+    assert list(outside.iterdir()) == []
+    (tmp_path / "chosen").symlink_to(outside)
+    assert not plan_probing(run, out=tmp_path / "chosen").check_directory()
 
 
 TEXT = ProbedText(
