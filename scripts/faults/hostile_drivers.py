@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import torch
 import typer  # noqa: TID251  -- the parser is built once
 
 import charlm
@@ -24,22 +25,36 @@ from charlm.comparison.loaded_runs import load_runs
 from charlm.comparison.memory import no_memory
 from charlm.comparison.outcomes import load_outcomes
 from charlm.comparison.report import Findings, build_report
+from charlm.data.batches import Batch
 from charlm.errors import EXIT_CODES
 from charlm.reporting.tables.metrics import render_metrics_csv
 from charlm.reporting.tables.render import render_report
 from charlm.runs.cleanup import clean
 from charlm.runs.listing import list_runs
 from charlm.runs.metrics import load_branches, load_validation_curve
+from charlm.runs.restore import load_model
+from charlm.runs.run import load_run
 from charlm.runs.scalars import load_metrics
 from charlm.runs.verification import verify
-from charlm.training.session import resume_training
+from charlm.training.budget import check_fits_memory
+from charlm.training.completion import restore_trainer
 
 BUG = 70
 OUTPUT = "out"  # in the sandbox: what commands may write, beside the directory itself
 
 
+def _batch(symbols: int, size: int, time: int) -> Batch:
+    """Return a batch of symbols in turn."""
+    ids = (torch.arange(size * (time + 1)) % symbols).view(size, time + 1).t()
+    return Batch(ids[:-1], ids[1:], is_epoch_start=False)
+
+
 def _score(path: Path, _: Path) -> None:
-    charlm.evaluate(path)
+    run = load_run(path)
+    model = load_model(run)[1]
+    batch = _batch(run.vocabulary.size, 1, 8)
+    with torch.no_grad():
+        model.eval().loss(batch.x, batch.y, model.initial_state(1))
 
 
 def _sample(path: Path, _: Path) -> None:
@@ -55,7 +70,13 @@ def _export(path: Path, out: Path) -> None:
 
 
 def _resume(path: Path, _: Path) -> None:
-    resume_training(path)
+    """Restore a trainer and do a step, as `charlm train --resume` does."""
+    run = load_run(path)
+    config = run.record.config
+    check_fits_memory(config, run.vocabulary.size, "cpu")
+    trainer = restore_trainer(run, "cpu", config)[0]
+    if trainer.step:
+        trainer.train_step(_batch(run.vocabulary.size, config.batch_size, config.seq_len))
 
 
 def _init(path: Path, out: Path) -> None:

@@ -85,7 +85,8 @@ class Sandbox:
                 parameters=15_000,
                 memory=False,
                 out=made / "comparison",
-                config=charlm.Config(**SETTINGS | {"learning_rate": 0, "grad_clip": 0}),
+                baselines="none",
+                config=charlm.Config(**SETTINGS),
                 jobs=1,
             )
 

@@ -42,7 +42,7 @@ READ = (
 )
 DRIVERS = {  # kind -> functions that read its files; the first ones more often
     "training": (*["resume"] * 6, "verify", "score"),
-    "model": (*READ, "score", "score", "resume", "sample", "verify"),
+    "model": (*READ, "score", "score", "resume", "export", "diff", "verify"),
     "run": (*READ, "score", "resume", "list", "verify"),
     "vocabulary": ("score", "sample", "resume", "init", "inspect", "list", "export", "verify"),
     "progress": ("resume", "score", "list", "resume", "verify"),
