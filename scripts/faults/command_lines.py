@@ -9,6 +9,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -210,6 +211,17 @@ def snapshot(directory: Path) -> list[tuple[str, int, int]]:
     )
 
 
+@contextmanager
+def shared_parser(parser: object) -> Iterator[None]:
+    """Let forked processes share a parser, which takes longer to build than most commands."""
+    build = typer.main.get_command
+    typer.main.get_command = lambda _: parser  # type: ignore[assignment,return-value]
+    try:
+        yield
+    finally:
+        typer.main.get_command = build
+
+
 def invocations(
     top: Path, rng: random.Random, number: int
 ) -> Iterator[tuple[list[str], processes.Ended, str]]:
@@ -220,7 +232,7 @@ def invocations(
         rng: Source of choices.
         number: Number of calls.
     """
-    work, known = top / "work", commands()
+    work, known, parser = top / "work", commands(), typer.main.get_command(app)
     configured = [c for c in known if any("--config" in p.spellings for p in c.parameters)]
     gc.freeze()  # forked processes then share the pages of all these objects
     often = [c for c in known if " ".join(c.words) not in EXPENSIVE]
@@ -234,7 +246,8 @@ def invocations(
             words = command_line(rng, rng.choice(known))
         else:
             words = command_line(rng, rng.choice(often))
-        ended = processes.run(words, work, limit_process)
+        with shared_parser(parser):
+            ended = processes.run(words, work, limit_process)
         yield words, ended, problem(words, ended)
 
 
