@@ -21,4 +21,7 @@ HAZARDS = (
     "sanitizer",
     "command_lines",
     "terminals",
+    "odd_texts",
+    "text_cache",
+    "texts",
 )

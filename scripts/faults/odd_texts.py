@@ -5,7 +5,6 @@ import hashlib
 import io
 import os
 import random
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -27,6 +26,7 @@ from faults.processes import cpu_seconds
 
 ROUND_TRIPS = 10_000
 CHANGES = 2000
+ALL_OF_UNICODE = 0.1  # scale from which on it is encoded: seconds
 ODD = ("", "\0", "\ufeff", "\r", "\r\n", "\n", "\x85", "\u2028", "e\u0301", "\U0010ffff", "\x1b[2J")
 ODD_BYTES = (b"\xff", b"\xed\xa0\x80", b"\xc0\x80", b"\xff\xfea\0", b"\xef\xbb\xbf", b"\x1f\x8b")
 KNOWN = Vocabulary("chars", (ord("e"), ord("a"), 0x10FFFF))
@@ -48,16 +48,17 @@ def run(scale: float) -> Hazard:
         try:
             _encode_generated(round_trips)
         except AssertionError as error:
-            failures.append(f"round trip: {error}")
+            failures.append(f"round trip: {str(error)[:300]}")
         draw = random.Random(1)
         for number in range(changes):
             failures += _change(directory, CHANGED[number % len(CHANGED)], draw)
-        failures += _encode_all_of_unicode()
+        if scale >= ALL_OF_UNICODE:
+            failures += _encode_all_of_unicode()
     return Hazard(
         "odd text, or one that changes while it is read",
         "texts of Hypothesis in four vocabularies and with short chunks, decoded again; files that "
         "shrink, grow, differ, vanish or are replaced before any chunk; all of Unicode",
-        round_trips + changes + 1,
+        round_trips + changes + (scale >= ALL_OF_UNICODE),
         tuple(failures[:50]),
         cpu_seconds() - started,
     )
@@ -95,6 +96,7 @@ def _encode_generated(count: int) -> None:
         database=None,
         deadline=None,
         derandomize=True,
+        phases=[hypothesis.Phase.generate],
         suppress_health_check=list(hypothesis.HealthCheck),
     )
     @hypothesis.given(
@@ -161,13 +163,13 @@ def _encode_all_of_unicode() -> list[str]:
 
 def _change(directory: Path, kind: str, draw: random.Random) -> list[str]:
     """Encode a file that changes before one of its chunks; it is refused or read whole."""
-    path = Path(tempfile.mkstemp(dir=directory)[1])
+    path = directory / "changing"
     data = "".join(draw.choices("abcdé\n", k=60)).encode()
     path.write_bytes(data)
     waiting = draw.randrange(2 * len(data) // 16 + 2)  # chunks until the change
     acts: dict[str, Callable[[], object]] = {
         "shrinks": lambda: os.truncate(path, draw.randrange(len(data))),
-        "grows": lambda: path.open("ab").write(b"more"),
+        "grows": lambda: path.write_bytes(path.read_bytes() + b"more"),
         "differs": lambda: path.write_bytes(data[::-1]),
         "vanishes": lambda: path.unlink(missing_ok=True),
         "pipe": lambda: (path.unlink(missing_ok=True), os.mkfifo(path)),
@@ -202,4 +204,5 @@ def _change(directory: Path, kind: str, draw: random.Random) -> list[str]:
     finally:
         TextSource.chunks = read  # type: ignore[method-assign]
         path.unlink(missing_ok=True)
+        Path(f"{path}-old").unlink(missing_ok=True)
     return []
