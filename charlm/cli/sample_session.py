@@ -4,6 +4,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import TextIO
 
 from charlm import console
 from charlm.cli.values import standard_input
@@ -20,8 +21,9 @@ def run_session(session: WritingSession) -> None:
     Raises:
         Interrupted: SIGINT while no text is being written, SIGTERM or SIGHUP.
     """
+    lines = _lines(standard_input())
     print_session_start()
-    for line in _lines():
+    for line in lines:
         try:
             if line.startswith("/") and not line.startswith("//"):
                 _run_command(session, line)
@@ -31,9 +33,8 @@ def run_session(session: WritingSession) -> None:
             console.print_error(f"charlm: {error}")
 
 
-def _lines() -> Iterator[str]:
+def _lines(stdin: TextIO) -> Iterator[str]:
     """Yield the lines of standard input; on a terminal with a prompt, and with readline."""
-    stdin = standard_input()
     if hasattr(stdin, "reconfigure"):
         stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
     if not (stdin.isatty() and sys.stdout.isatty()):

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import typer  # noqa: TID251
 
-from charlm.cli.main import app
+import charlm.cli.main  # noqa: F401  (defines the commands)
+from charlm.cli.app import app
 from charlm.errors import EXIT_CODES
 from faults import processes
 from faults.hazard import Hazard
