@@ -20,6 +20,7 @@ from charlm.results.doctor import (
     Problem,
 )
 from charlm.storage import files
+from charlm.storage.usage import measure_usage
 
 LIBRARIES = ("torch", "numpy", "scipy", "safetensors", "msgspec", "matplotlib", "typer", "rich")
 EXTRAS = {  # extra -> its package
@@ -155,10 +156,10 @@ def _check_cache(problems: list[Problem]) -> CacheDetails:
     free = files.free_bytes(existing)
     if free < MIN_FREE_BYTES:
         problems.append(Problem("disk_full", shorten(path)))
-    downloads = files.measure_usage(path / "corpora").size
+    downloads = measure_usage(path / "corpora").size
     return CacheDetails(
         path=shorten(path),
-        size=files.measure_usage(path).size - downloads,
+        size=measure_usage(path).size - downloads,
         downloads=downloads,
         is_writable=is_writable,
         open_to_others=open_to_others,

@@ -26,6 +26,7 @@ from charlm.storage import files
 from charlm.storage.json_files import read_json
 from charlm.storage.lock import LOCK_FILE, exclusive_lock, is_lock_file, is_locked, unused
 from charlm.storage.reading import path_exists
+from charlm.storage.usage import measure_usage
 
 RUN_MARKER, COMPARISON_MARKER, PROBES_MARKER = "run.json", "comparison.json", "probes.json"
 MARKERS = (RUN_MARKER, COMPARISON_MARKER, PROBES_MARKER, "curriculum.json")
@@ -212,7 +213,7 @@ def _clean_cached_files(directory: Path, remove: bool) -> Iterator[Found]:
 
 
 def _surplus(kind: SurplusKind, path: Path) -> Surplus:
-    size = files.measure_usage(path).size if path.is_dir() else path.lstat().st_size
+    size = measure_usage(path).size if path.is_dir() else path.lstat().st_size
     return Surplus(kind=kind, path=str(path), size=size)
 
 

@@ -18,10 +18,10 @@ from charlm.results.run_list import BitsKind, ListedRun, RunList, RunState, Star
 from charlm.results.text import CorpusRecord
 from charlm.results.training import TrainingProgress
 from charlm.runs.checkpoint_files import REPORT_FILE, list_checkpoints, read_manifest
-from charlm.storage import files
 from charlm.storage.json_files import read_json, read_sealed_json
 from charlm.storage.lock import is_locked
 from charlm.storage.reading import MissingFileError, path_exists
+from charlm.storage.usage import measure_usage
 
 DIGITS = re.compile(r"(\d+)")
 DIVERGED_FILE = "diverged.json"
@@ -87,7 +87,7 @@ def check_directory(directory: Path) -> None:
 
 def describe_run(path: Path) -> ListedRun:
     """Return what the small files of a run tell; what is wrong with them is a result, too."""
-    usage = files.measure_usage(path)
+    usage = measure_usage(path)
     listed = ListedRun(path=str(path), state="damaged", size=usage.size, modified=usage.modified)
     record = None
     try:

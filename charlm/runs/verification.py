@@ -39,6 +39,7 @@ from charlm.storage import files
 from charlm.storage.json_files import read_json
 from charlm.storage.lock import LOCK_FILE
 from charlm.storage.reading import list_names, path_exists
+from charlm.storage.usage import measure_usage
 
 FOLDERS = ("checkpoints", BEFORE_DECAY)
 RUN_FILES = {*RUN_METADATA_FILES, METRICS_FILE, EVENTS_FILE, REPORT_FILE, DIVERGED_FILE, LOCK_FILE}
@@ -104,7 +105,7 @@ class RunVerifier:
         return RunVerification(
             path=str(self.path),
             files=number,
-            size=files.measure_usage(self.path).size,
+            size=measure_usage(self.path).size,
             problems=tuple(dict.fromkeys(self.problems)),
             checkpoints=tuple(
                 VerifiedCheckpoint(

@@ -14,20 +14,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from charlm.errors import OutputExistsError, StorageError
 
 TEMP_PREFIX = ".tmp-"
 TEMP_NAME = re.compile(re.escape(TEMP_PREFIX) + r".+-\d+-[0-9a-f]{8}")
 NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK}
-
-
-class Usage(NamedTuple):
-    """Files of a directory."""
-
-    size: int = 0  # bytes
-    modified: float = 0.0  # last write: seconds since the epoch
 
 
 @contextmanager
@@ -53,29 +45,13 @@ def translate_os_errors(verb: str, path: Path, needed: int = 0) -> Iterator[None
 
 def free_bytes(path: Path) -> int:
     """Return the free bytes of the file system of a path, which need not exist."""
-    existing = next(p for p in (path, *path.absolute().parents) if p.exists())
-    return shutil.disk_usage(existing).free
-
-
-def measure_usage(directory: Path) -> Usage:
-    """Return size and last write of the files of a directory; links are not followed."""
-    size, modified = 0, 0.0
-    for path, _, names in os.walk(directory):
-        for name in names:
-            try:
-                status = os.lstat(os.path.join(path, name))
-            except FileNotFoundError:
-                continue  # a live process has just replaced it
-            size += status.st_size
-            modified = max(modified, status.st_mtime)
-    return Usage(size, modified)
+    return shutil.disk_usage(next(p for p in (path, *path.absolute().parents) if p.exists())).free
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
     """Write all bytes; a nearly full disk writes fewer at once without an error."""
-    remaining = memoryview(data)
-    while remaining:
-        remaining = remaining[os.write(descriptor, remaining) :]
+    while data:
+        data = memoryview(data)[os.write(descriptor, data) :]
 
 
 def sync_directory(path: Path) -> None:
@@ -112,8 +88,7 @@ def cache_directory() -> Path:
     """
     if override := os.environ.get("CHARLM_CACHE"):
         return Path(override)
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(base) / "charlm"
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "charlm")
 
 
 def make_directory(path: Path) -> None:
@@ -121,13 +96,11 @@ def make_directory(path: Path) -> None:
     with translate_os_errors("create", path):
         missing = [place for place in (path, *path.parents) if not place.is_dir()]
         for directory in reversed(missing):
-            try:
+            with suppress(FileExistsError):  # another process may remove it again
                 directory.mkdir()
-            except FileExistsError:
-                with suppress(FileNotFoundError):  # another process made and removed it
-                    if not stat.S_ISDIR(os.stat(directory).st_mode):
-                        raise
             sync_directory(directory.parent)
+        if path.exists() and not path.is_dir():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
 
 def check_new(path: Path, option: str = "path") -> None:
@@ -241,8 +214,7 @@ class AtomicFileWriter:
             path: File.
             replace: Whether a file of this name is replaced.
         """
-        self.path = path
-        self.replace = replace
+        self.path, self.replace = path, replace
         self.temporary = _temporary_path(path)
         self.size = 0
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -274,7 +246,7 @@ class AtomicFileWriter:
                 self._link()
             try:
                 sync_directory(self.path.parent)
-            except BaseException:
+            except OSError:
                 if not self.replace:  # so that the same command can be run again
                     self.path.unlink()
                 raise
@@ -304,8 +276,9 @@ class AtomicFileWriter:
 def remove(path: Path) -> None:
     """Remove a directory: rename it first, so that it disappears in one step."""
     with translate_os_errors("remove", path):
-        hidden = path if path.name.startswith(TEMP_PREFIX) else _temporary_path(path)
-        if hidden != path:
+        hidden = path
+        if not path.name.startswith(TEMP_PREFIX):
+            hidden = _temporary_path(path)
             os.rename(path, hidden)
             sync_directory(path.parent)  # else a power cut may leave half of it under its name
         shutil.rmtree(hidden)

@@ -32,6 +32,7 @@ FAULTS: tuple[tuple[int, bool], ...] = (
     (errno.EIO, True),
 )
 TINY_MODELS = ["--params", "700", "--seeds", "1", "--embedding-dim", "4", "--jobs", "1"]
+TINY_TEXT = ["--batch-size", "2", "--seq-len", "8"]
 
 
 class Command(NamedTuple):
@@ -102,8 +103,8 @@ class Bench:
         (examples / "stopped" / "report.json").unlink()
         self._make(["compress", "text.txt", "--run", "run", "--out", "file.clm"])
         if with_comparisons:
-            text = ["compare-cells", "text.txt", "--cells", "gru,rnn", "--characters", "400"]
-            self._make([*text, *TINY_MODELS, "--no-memory", "--out", "comparison"])
+            text = ["compare-cells", "text.txt", "--cells", "gru,rnn", "--characters", "1024"]
+            self._make([*text, *TINY_MODELS, *TINY_TEXT, "--no-memory", "--out", "comparison"])
             task = ["tasks", "compare", "copy", "--cells", "gru,rnn", "--distances", "1,2"]
             self._make([*task, *TINY_MODELS, "--max-steps", "4", "--out", "tasks"])
         (examples / "out").mkdir()
@@ -138,7 +139,15 @@ class Bench:
         if command.name == "train":
             return processes.train_command(Path("new"), 2)
         if command.name == "compare-cells":
-            words += ["--cells", "gru,rnn", "--characters", "400", *TINY_MODELS, "--no-memory"]
+            words += [
+                "--cells",
+                "gru,rnn",
+                "--characters",
+                "1024",
+                *TINY_MODELS,
+                *TINY_TEXT,
+                "--no-memory",
+            ]
         if command.name == "tasks compare":
             words += ["--cells", "gru,rnn", "--distances", "1,2", *TINY_MODELS, "--max-steps", "4"]
         return words

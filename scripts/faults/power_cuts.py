@@ -211,7 +211,8 @@ def _cut_files(directory: Path, replay: Replay, scale: float) -> None:
         path = state / "comparison" / "deep" / "x"
         found = [b"", b""]
         if path.is_dir():
-            found = [(path / name).read_bytes() for name in ("a", "b/c")]
+            names = [path / name for name in ("a", "b/c")]
+            found = [name.read_bytes() if name.exists() else b"lost" for name in names]
         elif path.exists():
             found = [path.read_bytes()] * 2
         allowed = {None: (b"", old), "old": (old, new), "new": (new,)}[mark and mark.path]

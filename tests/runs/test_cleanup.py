@@ -14,9 +14,9 @@ from charlm.results.cleanup import CleanupReport
 from charlm.results.comparison import ComparisonKind, ComparisonMarker
 from charlm.runs.cleanup import clean
 from charlm.runs.run import Run
-from charlm.storage.files import measure_usage
 from charlm.storage.json_files import encode_json
 from charlm.storage.lock import exclusive_lock, is_locked
+from charlm.storage.usage import measure_usage
 from charlm.training.session import train
 
 KEPT = ["events.jsonl", "metrics.jsonl", "report.json", "run.json", "vocabulary.json"]

@@ -19,8 +19,8 @@ from charlm.runs.cleanup import clean
 from charlm.runs.listing import describe_run
 from charlm.runs.metrics import iter_events, iter_metrics, load_branches, load_validation_curve
 from charlm.runs.run import Run
-from charlm.storage.files import measure_usage
 from charlm.storage.lock import exclusive_lock
+from charlm.storage.usage import measure_usage
 from charlm.training import longer_budget
 from charlm.training.completion import restore_trainer
 from charlm.training.estimates import EXIT_SECONDS, RunTimings
