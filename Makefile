@@ -7,7 +7,7 @@ READY = $(VENV)/.ready
 export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := check
-.PHONY: setup compare stability recipes test test-fast check lint types reference docs tutorial site fix golden bench race memory coverage faults soak dist pythons
+.PHONY: setup compare stability recipes test test-fast check lint types reference docs tutorial site fix golden golden-run bench race memory coverage faults soak dist pythons
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -66,6 +66,9 @@ fix: $(READY)
 
 golden: $(READY)  ## record the golden losses again: never in CI, and the commit says why
 	CHARLM_GOLDEN=write $(BIN)/python -m pytest tests/models/test_golden.py
+
+golden-run: $(READY)  ## golden runs of a new format of run directories, once per released format
+	$(BIN)/python scripts/golden_run.py
 
 bench: $(READY)  ## speed against the plain torch.nn loop; encoding of 2 GB: minutes
 	$(BIN)/python scripts/bench.py

@@ -16,8 +16,8 @@ from faults.places import memory_directory
 from faults.processes import cpu_seconds
 
 KILLS = 200
-STEPS = 500
-OPTIONS = ["--seeds", 1, "--params", 20_000, "--embedding-dim", 8, "--batch-size", 4]
+STEPS = 250
+OPTIONS = ["--seeds", 1, "--params", 4000, "--embedding-dim", 8, "--batch-size", 2]
 OPTIONS += ["--seq-len", 16, "--reference", "rnn", "--max-steps", STEPS, "--save-every", 0.1]
 OPTIONS += ["--trials", 2, "--baselines", "none", "--no-memory", "--json"]
 OPTIONS += ["--log-every", 0.2]

@@ -22,6 +22,7 @@ from charlm.results.training import StepMetrics, TrainingEvent
 from charlm.runs.checkpoint_files import list_checkpoints
 from charlm.runs.listing import list_runs
 from charlm.runs.run import Run
+from charlm.runs.verification import verify
 from charlm.training.session import train
 from faults.hazard import Hazard
 from faults.places import memory_directory
@@ -153,6 +154,15 @@ def _list(path: Path) -> int:
     return listed.step
 
 
+def _verify(path: Path) -> int:
+    """Return the newest step that is intact; what the run removes meanwhile is no problem."""
+    (found,) = verify(path).runs
+    if found.problems:
+        raise CharlmError(f"verify: {found.problems}")
+    assert found.last_step is not None
+    return found.last_step
+
+
 READINGS: tuple[tuple[str, Callable[[Path], int]], ...] = (
     ("last", _load_last),
     ("best", _load_best),
@@ -160,4 +170,5 @@ READINGS: tuple[tuple[str, Callable[[Path], int]], ...] = (
     ("sample", _generate),
     ("runs", _list),
     ("inspect", _inspect),
+    ("verify", _verify),
 )

@@ -15,7 +15,9 @@ def memory_directory() -> Iterator[Path]:
     """Create a directory in which a sync takes no time, where the system has one."""
     parent = MEMORY if os.access(MEMORY, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="faults-", dir=parent) as directory:
-        yield Path(directory)
+        work = Path(directory) / "work"  # what a process prints lies beside its directory
+        work.mkdir()
+        yield work
 
 
 @contextmanager

@@ -81,7 +81,7 @@ def race_for_lock(folder: Path, rng: random.Random) -> str:
     The holder leaves a file, fails at once, or is killed. Another file, whose lock the system
     releases with the process, shows whether two are in the block.
     """
-    path, canary = folder / "shared", folder / "canary"
+    path, canary, said = folder / "shared", folder / "canary", folder / "said"
     canary.touch()
     is_new, end = rng.random() < 0.5, rng.choice(("leave", "fail", "die"))
     # Sometimes longer than others are ready to wait.
@@ -104,6 +104,7 @@ def race_for_lock(folder: Path, rng: random.Random) -> str:
                 if end == "leave":
                     (path / "run.json").touch()
         except (LockedError, StorageError) as error:
+            said.write_text(str(error))
             return error.code
         return 0
 
@@ -114,7 +115,8 @@ def race_for_lock(folder: Path, rng: random.Random) -> str:
     codes = [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in racers]
     allowed = {0, LockedError.code} if end != "die" else {-signal.SIGKILL, LockedError.code}
     if not set(codes) <= allowed or codes.count(LockedError.code) == RACERS:
-        return f"{end}: processes ended with {codes}"
+        message = said.read_text() if said.exists() else ""
+        return f"{end}: processes ended with {codes}: {message}"
     if is_locked(path):
         return f"{end}: the lock is held, though every process has ended"
     with exclusive_lock(path):
