@@ -21,6 +21,7 @@ from faults import processes
 from faults.hazard import Hazard
 
 TRIALS = 300
+SINKS_PER_TEXT = 15  # of all, at random
 # What a terminal obeys or a reader cannot see. What charlm's own colours and bars need is taken out
 # before: SGR, cursor movement, erasure, and hiding of the cursor.
 OWN = re.compile(rb"\x1b\[[0-9;]*[mKJABCDGH]|\x1b\[\?25[lh]|\r|\x07(?!.)")
@@ -183,18 +184,17 @@ def problem(data: bytes) -> str:
 def run(scale: float) -> Hazard:
     """Show hostile text on a terminal by every command that shows foreign text."""
     start, failures, trials = processes.cpu_seconds(), [], 0
-    rng, number = random.Random(15), max(20, round(scale * TRIALS))
-    texts = [rng.choice(HOSTILE), *rng.sample(HOSTILE, len(HOSTILE))]
+    rng, number = random.Random(15), max(12, round(scale * TRIALS))
     with tempfile.TemporaryDirectory(prefix="terminals-") as name:
         top = Path(name)
         os.environ.setdefault("CHARLM_CACHE", f"{top}/cache")
         processes.warm_up(top)
-        for text in texts:
+        for text in rng.sample(HOSTILE, len(HOSTILE)):
             work = top / "work"
             build(work, text, top / "warm")
             commands = list(sinks(text).items())
             rng.shuffle(commands)
-            for sink, words in commands[: max(1, round(number / len(texts)))]:
+            for sink, words in commands[: min(SINKS_PER_TEXT, number - trials)]:
                 trials += 1
                 data = on_terminal(words, work)
                 if not data:

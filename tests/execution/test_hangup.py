@@ -49,6 +49,7 @@ PHASES = {  # function, and which call of it
     "a file is written": ("charlm.storage.files:write_all", 5),
     "the final score": ("charlm.training.process:score_and_report", 1),
 }
+OFTEN_THE_SAME = {"the text is read", "the run is created", "before the first step", "validation"}
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,13 @@ def files_of(path: Path) -> list[bytes]:
     return [(path / name).read_bytes() for name in names]
 
 
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize(
+    "phase",
+    [
+        pytest.param(phase, marks=pytest.mark.slow if phase in OFTEN_THE_SAME else ())
+        for phase in PHASES
+    ],
+)
 def test_hangup_saves_and_the_run_goes_on(
     phase: str, receiver: Path, whole: Path, tmp_path: Path, book: Path
 ) -> None:

@@ -13,10 +13,10 @@ from charlm.cli import main
 
 @pytest.mark.slow
 def test_odd_command_lines_end_as_documented(monkeypatch: pytest.MonkeyPatch) -> None:
-    hazard = command_lines.run(0.02)
-    assert hazard.trials == 100 and hazard.failures == ()
+    hazard = command_lines.run(0.01)
+    assert hazard.trials == 50 and hazard.failures == ()
     monkeypatch.setattr(main, "describe_usage_error", lambda error: {}[error])
-    hazard = command_lines.run(0.004)
+    hazard = command_lines.run(0)
     assert any("exit code 70" in failure for failure in hazard.failures)
 
 
