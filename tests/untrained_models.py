@@ -14,7 +14,9 @@ from charlm.data.vocabulary import Vocabulary
 from charlm.evaluation.scoring import score_text
 from charlm.models.build import build_char_lm
 from charlm.models.char_lm import CharLM
+from charlm.models.tensor_layout import carried_name
 from charlm.results.run import Score
+from charlm.runs.checkpoint import Tensors
 
 
 def score_untrained(
@@ -30,6 +32,18 @@ def score_untrained(
     torch.nn.init.normal_(model.bias)
     encoding = encode_file(directory / "text.txt", vocabulary)
     return score_text(model, vocabulary, encoding, (0, encoding.size)), model, vocabulary
+
+
+def checkpoint_tensors(model: CharLM, batch_size: int) -> Tensors:
+    """Return what a checkpoint of a model has, whose optimizer has no averages yet."""
+    with torch.no_grad():
+        states = model.initial_state(batch_size)
+    carried = {
+        carried_name(layer, part): value
+        for layer, state in enumerate(states)
+        for part, value in enumerate(state)
+    }
+    return {"model": model.state_dict(), "training": carried}
 
 
 def encode_file(path: Path, vocabulary: Vocabulary) -> EncodedText:

@@ -21,6 +21,7 @@ from charlm.comparison.task_report import (
 )
 from charlm.execution.executor import Execution, LocalExecutor
 from charlm.results.tasks import LevelResult, TaskRow, TaskScore
+from charlm.storage.json_files import seal_json
 
 
 def make_level(length: int, accuracy: float | None, steps: int = 0) -> LevelResult:
@@ -77,7 +78,7 @@ def plan(directory: Path, *cells: str) -> TaskComparisonPlan:
 def save(directory: Path, *levels: LevelResult) -> None:
     directory.mkdir(parents=True)
     for level in levels:
-        (directory / f"length-{level.length}.json").write_bytes(msgspec.json.encode(level))
+        (directory / f"length-{level.length}.json").write_bytes(seal_json(level))
 
 
 def test_median_of_even_seeds_is_length_of_curriculum(tmp_path: Path) -> None:

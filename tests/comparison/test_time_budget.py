@@ -17,7 +17,7 @@ from charlm.training.estimates import RunTimings
 
 TOKENS = 64  # of a step: 4 streams of 16
 SPEED = RunTimings(0.01, 1e-5, 1e-5)
-CORPUS: Any = SimpleNamespace(split=lambda name: range(1000))
+CORPUS: Any = SimpleNamespace(stored_split=lambda name: range(1000))
 WITHOUT_STEPS = {**{k: v for k, v in SETTINGS.items() if k != "max_steps"}, "branches": ""}
 BARE = {"settings": {**SETTINGS, "max_steps": 100, "branches": ""}, "memory": False, "seeds": 2}
 

@@ -16,6 +16,7 @@ import pytest
 import torch
 from conftest import charlm, make_run
 from lossless_files import FILES
+from untrained_models import checkpoint_tensors
 
 import charlm as api
 from charlm.compression import coder
@@ -71,7 +72,7 @@ def models(
     progress = TrainingProgress(
         step=12, seconds=1, metrics_bytes=0, valid_bits=2.5, best_step=12, best_bits=2.5
     )
-    run.save_checkpoint(progress, {"model": model.state_dict(), "training": {}})
+    run.save_checkpoint(progress, checkpoint_tensors(model, config.batch_size))
     runs = {"chars": load_run(trained), "bytes": run}
     return {name: (run, run.model()) for name, run in runs.items()}
 

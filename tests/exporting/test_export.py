@@ -23,6 +23,7 @@ from safetensors.numpy import load_file
 from test_docs import load_script
 from torch import Tensor, nn, tanh
 from torch.nn import functional
+from untrained_models import checkpoint_tensors
 
 from charlm.cells.base import Cell, State
 from charlm.cells.loader import loaded_class
@@ -53,7 +54,7 @@ def save_untrained(path: Path, book: Path, **settings: object) -> Run:
     progress = TrainingProgress(
         step=12, seconds=1, metrics_bytes=0, valid_bits=2.5, best_step=12, best_bits=2.5
     )
-    run.save_checkpoint(progress, {"model": model.state_dict(), "training": {}})
+    run.save_checkpoint(progress, checkpoint_tensors(model, config.batch_size))
     return run
 
 

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 import torch
 from conftest import make_run, prose
+from untrained_models import checkpoint_tensors
 
 import charlm.probes
 from charlm.data.corpus import reload_corpus
@@ -69,7 +70,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         progress = TrainingProgress(
             step=1, seconds=0.0, metrics_bytes=0, valid_bits=None, best_step=None, best_bits=None
         )
-        run.save_checkpoint(progress, {"model": weights, "training": {}})
+        tensors = checkpoint_tensors(model, config.batch_size)
+        run.save_checkpoint(progress, {**tensors, "model": weights})
     return directory
 
 
@@ -240,8 +242,16 @@ def test_no_run_is_refused() -> None:
 
 
 def test_every_module_of_a_probe_is_registered_under_its_name() -> None:
-    infrastructure = {*("base", "batch", "order_reach", "places", "rare_words", "report", "runner")}
-    infrastructure |= {"dry_run", "estimates", "plan", "true_context", "unit_sums", "windows"}
+    infrastructure = {*("base", "batch", "cache", "order_reach", "places", "rare_words", "report")}
+    infrastructure |= {
+        "runner",
+        "dry_run",
+        "estimates",
+        "plan",
+        "true_context",
+        "unit_sums",
+        "windows",
+    }
     modules = {path.stem for path in Path(charlm.probes.__path__[0]).glob("[!_]*.py")}
     assert {name.replace("_", "-") for name in modules - infrastructure} == set(PROBES)
 

@@ -22,6 +22,7 @@ from charlm.models.build import build_model
 from charlm.progress import NoProgress
 from charlm.reporting.wording.tasks import describe_level
 from charlm.results.tasks import CurriculumReport, LevelResult, TaskScore
+from charlm.storage.json_files import seal_json
 from charlm.tasks import curriculum
 from charlm.tasks.base import TASKS, Task
 from charlm.tasks.curriculum import (
@@ -159,7 +160,7 @@ def save_level(directory: Path, length: int, is_solved: bool) -> None:
         test=TaskScore(0.5, 0.5),
         extrapolation={},
     )
-    (directory / f"length-{length}.json").write_bytes(msgspec.json.encode(level))
+    (directory / f"length-{length}.json").write_bytes(seal_json(level))
 
 
 def test_curriculum_continues_only_above_solved_lengths(tmp_path: Path) -> None:
