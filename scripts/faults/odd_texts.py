@@ -17,7 +17,7 @@ from charlm.data import encoded_text, sources, stored_ids
 from charlm.data.encoded_text import EncodedText
 from charlm.data.formats import identify
 from charlm.data.sources import TextSource, resolve_sources
-from charlm.data.vocabulary import BYTE_VOCABULARY, Vocabulary
+from charlm.data.vocabulary import BYTE_VOCABULARY, Vocabulary, VocabularyKind
 from charlm.errors import CharlmError, DataError
 from charlm.results.text import VocabularyRule
 from faults.hazard import Hazard
@@ -80,14 +80,14 @@ def _cache(directory: Path) -> Iterator[None]:
 def _chunks(length: int) -> Iterator[None]:
     """Read and write chunks of this length."""
     modules = (sources, encoded_text, stored_ids)
-    before = [module.CHUNK_BYTES for module in modules]
+    before = [vars(module)["CHUNK_BYTES"] for module in modules]
     for module in modules:
-        module.CHUNK_BYTES = length
+        vars(module)["CHUNK_BYTES"] = length
     try:
         yield
     finally:
         for module, value in zip(modules, before, strict=True):
-            module.CHUNK_BYTES = value
+            vars(module)["CHUNK_BYTES"] = value
 
 
 def _encode_generated(count: int) -> None:
@@ -131,7 +131,7 @@ def _check_round_trip(
 def _check_encoding(
     encoding: EncodedText, data: bytes, vocabulary: Vocabulary | VocabularyRule
 ) -> None:
-    kind = "bytes" if vocabulary == BYTE_VOCABULARY else "chars"
+    kind: VocabularyKind = "bytes" if vocabulary == BYTE_VOCABULARY else "chars"
     decoded = b"".join(encoding.iter_bytes(0, encoding.size, kind))
     assert decoded == data, f"{data!r} in {vocabulary} became {decoded!r}"
     digest = hashlib.sha256(data).hexdigest()
@@ -161,6 +161,11 @@ def _encode_all_of_unicode() -> list[str]:
     return []
 
 
+def _become_pipe(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
 def _change(directory: Path, kind: str, draw: random.Random) -> list[str]:
     """Encode a file that changes before one of its chunks; it is refused or read whole."""
     path = directory / "changing"
@@ -172,7 +177,7 @@ def _change(directory: Path, kind: str, draw: random.Random) -> list[str]:
         "grows": lambda: path.write_bytes(path.read_bytes() + b"more"),
         "differs": lambda: path.write_bytes(data[::-1]),
         "vanishes": lambda: path.unlink(missing_ok=True),
-        "pipe": lambda: (path.unlink(missing_ok=True), os.mkfifo(path)),
+        "pipe": lambda: _become_pipe(path),
         "replaced": lambda: (path.rename(f"{path}-old"), path.write_bytes(b"o" * len(data))),
     }
     read = TextSource.chunks

@@ -43,11 +43,8 @@ def run(scale: float) -> Hazard:
         work = directory / "work"
         work.mkdir()
         processes.warm_up(work)
-        for run_name, command in (
-            ("sound", processes.train_command(work / "sound", 4)),
-            ("other", processes.train_command(work / "other", 4, "--seed", "2")),
-        ):
-            ended = processes.run(command, work)
+        for run_name in ("sound", "other"):
+            ended = processes.run(processes.train_command(work / run_name, 4), work)
             if ended.code:
                 raise RuntimeError(f"{run_name}: {ended.errors}")
         sound = read_tree(work / "sound")
@@ -89,23 +86,24 @@ def _changes(outside: Path) -> Mapping[str, Change]:
     paths += ["/etc/hostname", "/proc/self/mem", "/sys", "python-source", "-", "", "\0", "/"]
     names = ("secret", "same-size", "bomb.xz", "pipe", "socket", "link", "folder", "missing")
     paths += [str(outside / name) for name in names]
-    changes: dict[str, Change] = {}
-    for path in paths:
-        changes[f"source {path!r}"] = lambda text, _, path=path: text.update(sources=[path])
+    changes: dict[str, Change] = {f"source {path!r}": _change(sources=[path]) for path in paths}
     for path in ("/dev/zero", "/etc/hostname", "-", str(outside / "pipe")):
-        changes[f"valid_file {path!r}"] = lambda _, settings, path=path: settings.update(
-            valid_file=path
-        )
+        changes[f"valid_file {path!r}"] = _change({"valid_file": path})
     for glob in ("../*", "/etc/*", "**/../../*"):
-        changes[f"glob {glob!r}"] = lambda text, settings, glob=glob: (
-            text.update(sources=[str(outside / "folder")]),
-            settings.update(glob=glob),
-        )
-    changes["excerpts"] = lambda text, settings: (
-        text.update(sources=[str(outside)], split_by="file"),
-        settings.update(test_chars=10, split_by="file"),
-    )
+        changes[f"glob {glob!r}"] = _change({"glob": glob}, sources=[str(outside / "folder")])
+    settings = {"test_chars": 10, "split_by": "file"}
+    changes["excerpts"] = _change(settings, sources=[str(outside)], split_by="file")
     return changes
+
+
+def _change(settings: Mapping[str, object] | None = None, **text: object) -> Change:
+    """Return a function that sets these settings of a run, and these keys of its text."""
+
+    def change(recorded_text: dict[str, Any], recorded_settings: dict[str, Any]) -> None:
+        recorded_text.update(text)
+        recorded_settings.update(settings or {})
+
+    return change
 
 
 def _trial(work: Path, sound: Files, outside: Path, change: str, command: str) -> list[str]:
