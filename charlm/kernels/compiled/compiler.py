@@ -12,7 +12,6 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from charlm.console import escape_control_characters
 from charlm.kernels.compiled.kernel_cache import (
     HASH_LENGTH,
     KernelCacheError,
@@ -38,9 +37,8 @@ class KernelBuildError(UnavailableKernelError):
     """A kernel that the C compiler cannot build here."""
 
     def __init__(self, cause: str) -> None:
-        shown = escape_control_characters(cause[:MAX_CAUSE_LENGTH])
         super().__init__(
-            f"the C compiler {compiler()[0]} cannot build the kernel: {shown}",
+            f"the C compiler {compiler()[0]} cannot build the kernel: {cause[:MAX_CAUSE_LENGTH]}",
             "another compiler in the environment variable CC",
         )
 
