@@ -8,6 +8,7 @@ from typing import Any
 
 import charlm
 from charlm.errors import CharlmError, DataError
+from charlm.runs.checkpoint_files import read_checkpoint_files
 from charlm.runs.metrics import iter_events, iter_metrics
 from charlm.runs.run import Run
 from faults import processes
@@ -79,7 +80,7 @@ def _read(run_: Run, path: Path) -> None:
         found = Run(run_dir)
         found.reader.read(max(found.checkpoints.values()))
     else:
-        run_.reader.read(path.parent)
+        read_checkpoint_files(path.parent, run_dir)
 
 
 class Damage:
@@ -108,9 +109,12 @@ class Damage:
         self._try(path, data, changed, read, f"byte {position}, bit {bit}")
 
     def cut(self, run_dir: Path, path: Path, length: int) -> None:
-        """Cut a file, and verify the run."""
+        """Cut a file, and read it; of a log, verify the run."""
         data = path.read_bytes()
-        self._try(path, data, data[:length], lambda: _verify(run_dir), f"cut to {length} bytes")
+        read: Callable[[], None] = lambda: _read(self.runs[run_dir], path)  # noqa: E731
+        if path.suffix == ".jsonl":  # whole lines may be missing
+            read = lambda: _verify(run_dir)  # noqa: E731
+        self._try(path, data, data[:length], read, f"cut to {length} bytes")
 
     def fall_back(self, run_dir: Path, path: Path) -> None:
         """Damage a file of the newest checkpoint; the one before must be used."""
