@@ -33,7 +33,7 @@ from faults.hostile_monitor import HANG_SECONDS, Monitor
 INPUTS = 100_000
 BATCH = 500  # inputs of a process
 CHECK = 20  # inputs between two looks at what must stay untouched
-WHOLE_COMMAND = 25  # every such input goes through the whole command line
+WHOLE_COMMAND = 50  # every such input goes through the whole command line
 DIRECTORY = "run"  # of the sandbox: the hostile one
 SOURCE = Path(charlm.__file__).resolve().parent.parent
 METHOD = (
@@ -171,12 +171,19 @@ def _run_input(one: Input, sandbox: Sandbox, terminal: CommandLine, monitor: Mon
     path, out = sandbox.root / DIRECTORY, sandbox.root / OUTPUT
     one.place(path, sandbox.root / "outside")
     clear(out)
+    named: tuple[str, ...] = ()
     if is_whole_command(one.number):
         variants = COMMANDS[one.driver]
         words = variants[one.number // WHOLE_COMMAND % len(variants)]
         named = tuple(DIRECTORY if word == RUN else word for word in words)
-        return monitor.watch(lambda: terminal.run(named), _named_sources(one))
-    return monitor.watch(lambda: call(one.driver, path, out), _named_sources(one))
+
+    def action() -> str:
+        code, problem = terminal.run(named) if named else call(one.driver, path, out)
+        if one.is_refused and code == 0:
+            return f"{problem}; it was accepted, though its tensors are not those of the run"
+        return problem
+
+    return monitor.watch(action, _named_sources(one))
 
 
 def _named_sources(one: Input) -> tuple[str, ...]:
@@ -197,9 +204,11 @@ def _warm_up(sandbox: Sandbox, terminal: CommandLine) -> Iterator[str]:
     for driver, variants in COMMANDS.items():
         write_tree(path, _sound(driver, sandbox))
         clear(out)
-        problem = terminal.run(tuple(DIRECTORY if word == RUN else word for word in variants[0]))
-        if problem or terminal.code:
-            yield f"{' '.join(variants[0])}: exit code {terminal.code}: {terminal.output()}"
+        code, problem = terminal.run(
+            tuple(DIRECTORY if word == RUN else word for word in variants[0])
+        )
+        if problem or code:
+            yield f"{' '.join(variants[0])}: exit code {code}: {terminal.output()!r}"
         write_tree(path, _sound(driver, sandbox))
         clear(out)
         FUNCTIONS[driver](path, out)

@@ -176,7 +176,6 @@ class CommandLine:
     def __init__(self, log: Path) -> None:
         """Redirect the standard streams of this process, and build the parser once."""
         self.log = log
-        self.code = 0  # of the last command
         for number, mode in enumerate(("r", "w", "w")):
             path = os.devnull if number == 0 else log
             os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND), number)
@@ -193,11 +192,11 @@ class CommandLine:
         """Return what the last command wrote."""
         return self.log.read_text(errors="replace")
 
-    def run(self, words: tuple[str, ...]) -> str:
-        """Run `charlm WORDS`, and return what is wrong with its end, or ""."""
+    def run(self, words: tuple[str, ...]) -> tuple[int, str]:
+        """Run `charlm WORDS`; return its exit code, and what is wrong with its end, or ""."""
         os.truncate(self.log, 0)
         sys.argv = ["charlm", *words]
-        self.code = code = program.run()
+        code = program.run()
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError):
                 stream.flush()
@@ -207,18 +206,19 @@ class CommandLine:
             problems.append(f"exit code {code}: {text[-300:]!r}")
         if "Traceback (most recent call last)" in text:
             problems.append(f"a traceback: {text[-300:]!r}")
-        return "; ".join(problems)
+        return code, "; ".join(problems)
 
 
-def call(driver: str, path: Path, out: Path) -> str:
-    """Call what a command calls, and return what is wrong with its end, or ""."""
+def call(driver: str, path: Path, out: Path) -> tuple[int, str]:
+    """Call what a command calls; return its exit code, and what is wrong with its end, or ""."""
     try:
         FUNCTIONS[driver](path, out)
     except BaseException as error:
         code, message = program.describe_error(error)
         if code == BUG or code not in EXIT_CODES:
-            return f"exit code {code}: {message[:300]!r}"
-    return ""
+            return code, f"exit code {code}: {message[:300]!r}"
+        return code, ""
+    return 0, ""
 
 
 def clear(out: Path) -> None:

@@ -17,7 +17,7 @@ from faults.hostile_files import (
     sealed_like,
     write_tree,
 )
-from faults.hostile_tensors import mutate_tensors, with_other_size
+from faults.hostile_tensors import describe, mutate_tensors, with_other_size
 from faults.hostile_values import mutate_bytes, mutate_json
 
 Mutation = Callable[[bytes, int, random.Random], bytes]
@@ -42,12 +42,12 @@ READ = (
 )
 DRIVERS = {  # kind -> functions that read its files; the first ones more often
     "training": (*["resume"] * 6, "verify", "score"),
-    "model": (*READ, "score", "score", "resume", "export", "diff", "verify"),
+    "model": (*READ * 2, "export", "diff", "verify"),
     "run": (*READ, "score", "resume", "list", "verify"),
     "vocabulary": ("score", "sample", "resume", "init", "inspect", "list", "export", "verify"),
     "progress": ("resume", "score", "list", "resume", "verify"),
     "manifest": ("resume", "score", "list", "clean", "verify"),
-    "report": ("compare", "list", "resume", "clean", "export", "verify"),
+    "report": ("compare", "list", "compare", "clean", "list", "verify"),
     "metrics": ("metrics", "compare", "resume", "list", "verify"),
     "comparison": ("report", "report", "compare_again", "metrics", "list", "clean"),
     "node": (*READ, "metrics", "report", "compare_again", "verify"),
@@ -69,6 +69,7 @@ class Input(NamedTuple):
         files: Content of the directory.
         changed: Name of the hostile file.
         node: What stands in its place; empty: its content is hostile.
+        is_refused: Whether the command must refuse it, since the run has no other checkpoint.
     """
 
     number: int
@@ -77,6 +78,7 @@ class Input(NamedTuple):
     files: Files
     changed: str
     node: str = ""
+    is_refused: bool = False
 
     def place(self, directory: Path, outside: Path) -> None:
         """Write the directory."""
@@ -165,15 +167,24 @@ def _make_named(number: int, sandbox: Sandbox) -> Input:
     place = number + NAMED
     if place < len(SIZES):
         name, prefix = SIZES[place]
-        files, target = sandbox.runs[name], f"{NEWEST}/training.safetensors"
+        files, target = _newest_alone(sandbox.runs[name]), f"{NEWEST}/training.safetensors"
         changed = {**files, target: with_other_size(files[target], prefix)}
-        return Input(number, "training", "resume", seal(changed), target)
+        return Input(number, "training", "resume", seal(changed), target, is_refused=True)
     target, node = (LINKS + SPECIAL_FILES)[place - len(SIZES)]
     files = {**sandbox.runs["lstm"], "lock": b""}
     if place < len(SIZES) + len(LINKS):
         return Input(number, "node", "resume", files, target.rstrip("/"), node)
     files["report.json"] = sandbox.finished["lstm"]["report.json"]
     return Input(number, "node", ("score", "list", "resume")[number % 3], files, target, node)
+
+
+def _newest_alone(files: Files) -> Files:
+    """Return a run without its other checkpoints, which a damaged newest one would fall back to."""
+    return {
+        name: data
+        for name, data in files.items()
+        if name.startswith(NEWEST) or not name.startswith(("checkpoints/", "before-decay/"))
+    }
 
 
 def make_input(number: int, sandbox: Sandbox) -> Input:
@@ -187,6 +198,9 @@ def make_input(number: int, sandbox: Sandbox) -> Input:
     index = number // len(KINDS) * len(slots) + slots.index(number % len(KINDS))
     driver = rng.choice(DRIVERS[kind])
     files = _base(kind, driver, sandbox, index)
+    is_alone = kind == "training" and driver == "resume" and index % 2 == 0
+    if is_alone:
+        files = _newest_alone(files)
     target = _target(kind, files, index, rng)
     if kind == "node":
         return Input(number, kind, driver, files, target, NODES[index % len(NODES)])
@@ -195,4 +209,6 @@ def make_input(number: int, sandbox: Sandbox) -> Input:
         changed = seal(changed)
         if kind == "report":  # sealing names the right weights; this input may name others
             changed["report.json"] = _json(files["report.json"], index, rng)
-    return Input(number, kind, driver, changed, target)
+    # Bytes of another name, type or shape than the settings imply must never reach a kernel.
+    is_refused = is_alone and describe(changed[target]) != describe(files[target])
+    return Input(number, kind, driver, changed, target, is_refused=is_refused)

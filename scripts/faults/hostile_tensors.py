@@ -45,6 +45,12 @@ def join(header: bytes, body: bytes, length: int | None = None) -> bytes:
     return struct.pack("<Q", len(header) if length is None else length) + header + body
 
 
+def encode(header: Header) -> bytes:
+    """Return a header in the form that safetensors writes; charlm refuses any other."""
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "surrogatepass")
+
+
 def pack(tensors: dict[str, tuple[str, list[Any], bytes]]) -> bytes:
     """Return a well-formed file of tensors: name -> dtype, shape, bytes."""
     header, body = {}, b""
@@ -52,7 +58,7 @@ def pack(tensors: dict[str, tuple[str, list[Any], bytes]]) -> bytes:
         offsets = [len(body), len(body) + len(data)]
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": offsets}
         body += data
-    return join(json.dumps(header).encode("utf-8", "surrogatepass"), body)
+    return join(encode(header), body)
 
 
 def unpack(data: bytes) -> dict[str, tuple[str, list[Any], bytes]]:
@@ -163,7 +169,7 @@ def _other_offsets(data: bytes, rng: random.Random) -> bytes:
             [0, 0],
         )
     )
-    return join(json.dumps(header).encode(), body)
+    return join(encode(header), body)
 
 
 def _other_length(data: bytes, rng: random.Random) -> bytes:
@@ -180,7 +186,7 @@ def _doubled_name(data: bytes, rng: random.Random) -> bytes:
     entry = dict(header[name]) if name != "__metadata__" else {}
     if rng.random() < 0.5 and entry:
         entry["shape"] = [rng.choice(DIMENSIONS)]
-    pair = msgspec.json.encode(name) + b":" + json.dumps(entry).encode()
+    pair = msgspec.json.encode(name) + b":" + encode(entry)
     return join(text[:-1] + b"," + pair + b"}", body)
 
 
@@ -210,3 +216,16 @@ def with_other_size(data: bytes, prefix: str) -> bytes:
         if name.startswith(prefix):
             tensors[name] = "F32", [1], bytes(4)
     return pack(tensors)
+
+
+def describe(data: bytes) -> Header | None:
+    """Return name -> dtype and shape of a file of tensors; None if it cannot be read."""
+    try:
+        header, _ = split(data)
+        return {
+            name: (entry["dtype"], entry["shape"])
+            for name, entry in header.items()
+            if name != "__metadata__"
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, struct.error, RecursionError):
+        return None
