@@ -55,9 +55,9 @@ class Handler(BaseHTTPRequestHandler):
         if fault in ("404", "503"):
             self.send_error(int(fault))
             return
-        if fault == "loop":
+        if fault in ("loop", "file"):
             self.send_response(302)
-            self.send_header("Location", self.path)
+            self.send_header("Location", self.path if fault == "loop" else "file:///etc/hostname")
             self.end_headers()
             return
         if fault == "other":

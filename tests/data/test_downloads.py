@@ -3,6 +3,7 @@
 import gc
 import hashlib
 import os
+import tarfile
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -91,6 +92,7 @@ FAULTS: dict[str, tuple[type[CharlmError], str]] = {
     "404": (InputNotFoundError, "the server answers 404 Not Found. Try to save it as .*book.txt"),
     "503": (InputNotFoundError, "the server answers 503 Service Unavailable. Try to save it as"),
     "loop": (InputNotFoundError, "the server redirects without end. Try to save it as"),
+    "file": (InputNotFoundError, "the server cannot be reached. Try to save it as"),
     "hang": (InputNotFoundError, "the server sends nothing for 0.5 seconds. Try to save it as"),
     "cut": (InputNotFoundError, "the connection broke before the end. Try to save it as"),
     "other": (DataError, "what was downloaded has not the hash sha256:.*Try"),
@@ -201,6 +203,28 @@ def test_archive_without_the_text_is_bad_data(
         with pytest.raises(DataError, match=f"cannot unpack .*{archive}: .*damaged. Try"):
             fetch_corpus(name)
         assert load_stored(name) is None and names_in(path.parent) == {archive}
+
+
+@pytest.mark.parametrize("kind", ["symbolic link", "hard link", "device", "folder", "no such"])
+def test_member_that_is_no_file_is_not_unpacked(
+    kind: str, address: str, use, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use(f"{address}/ok")
+    types = {"symbolic link": tarfile.SYMTYPE, "hard link": tarfile.LNKTYPE}
+    types |= {"device": tarfile.CHRTYPE, "folder": tarfile.DIRTYPE}
+    (tmp_path / "secret").write_text("secret")
+    path = corpus_directory("parts") / "parts.tar.gz"
+    path.parent.mkdir(parents=True)
+    with tarfile.open(path, "w:gz") as archive:
+        for text in catalog.find_corpus("parts").downloads[0].texts:
+            member = tarfile.TarInfo(f"../{text.file}" if kind == "no such" else text.file)
+            member.type = types.get(kind, tarfile.REGTYPE)
+            member.linkname = str(tmp_path / "secret")
+            archive.addfile(member)
+    monkeypatch.setattr(downloads, "_check_own_file", lambda path, download: None)
+    with pytest.raises(DataError, match="cannot unpack .*parts.tar.gz: .*damaged. Try"):
+        fetch_corpus("parts")
+    assert load_stored("parts") is None and names_in(path.parent) == {"parts.tar.gz"}
 
 
 # splits
