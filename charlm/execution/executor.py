@@ -4,8 +4,8 @@ import heapq
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -103,21 +103,28 @@ def run_jobs(jobs: Sequence[Job], execution: Execution) -> None:
     """
     if not jobs:
         return
-    with (
-        defer_signals("stopping: running jobs save their state") as received,
-        execution.progress.jobs() as show,
-    ):
-        for states in iter_job_states(
-            jobs, execution.directory, execution.executor, lambda: bool(received)
+    try:
+        with (
+            defer_signals("stopping: running jobs save their state") as received,
+            closing(
+                iter_job_states(
+                    jobs, execution.directory, execution.executor, lambda: bool(received)
+                )
+            ) as updates,
+            execution.progress.jobs() as show,
         ):
-            show(states)
+            for states in updates:
+                show(states)
+    except OSError:
+        if not received:  # else the terminal is gone, and the display with it
+            raise
     if received:
         raise Interrupted(received[0], "all is saved; run the same command again to continue")
 
 
 def iter_job_states(
     jobs: Sequence[Job], directory: Path, executor: Executor, stop: Callable[[], bool]
-) -> Iterator[list[JobState]]:
+) -> Generator[list[JobState], None, None]:
     """Run all jobs that are not finished, as many side by side as the executor can take.
 
     A job whose process was killed from outside, or stopped by somebody else, is started again and

@@ -1,8 +1,11 @@
 """Tests of a closed terminal: SIGHUP saves and exits with 129, in every phase of a command."""
 
+import errno
 import os
 import pty
 import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,11 @@ from forked import Forked, run, run_script
 
 from charlm.errors import EXIT_CODES, Interrupted
 from charlm.execution import signals
+from charlm.execution.executor import Execution, run_jobs
+from charlm.execution.jobs import Job
 from charlm.execution.signals import defer_signals, raise_interrupted
+from charlm.progress import NoProgress
+from charlm.results.jobs import JobProgress, JobState
 
 RUN = ["--hidden-size", 8, "--embedding-dim", 4, "--batch-size", 4, "--seq-len", 16]
 RUN += ["--max-steps", 30, "--eval-every", 10, "--kernel", "loop"]
@@ -179,3 +186,45 @@ def test_second_hangup_is_no_second_request(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(Interrupted):
         raise_interrupted(signal.SIGHUP, None)
     raise_interrupted(signal.SIGHUP, None)  # ignored from then on
+
+
+class Endless:
+    """A worker that works until it is told to stop, and the place where it runs."""
+
+    description, has_ended = "here", False
+
+    def capacity(self) -> int:
+        return 1
+
+    def start(self, *_: object) -> "Endless":
+        return self
+
+    def poll(self) -> int | None:
+        return 143 if self.has_ended else None
+
+    def terminate(self) -> None:
+        self.has_ended = True
+
+    def wait(self) -> int:
+        assert self.has_ended
+        return 143
+
+
+class GoneTerminal(NoProgress):
+    """A display on a terminal that is closed while it shows something."""
+
+    @contextmanager
+    def jobs(self) -> Iterator[Callable[[Sequence[JobState]], object]]:
+        def show(_: object) -> None:
+            signal.raise_signal(signal.SIGHUP)
+            raise OSError(errno.EIO, "Input/output error")
+
+        yield show
+
+
+def test_jobs_stop_and_save_with_their_terminal_gone(tmp_path: Path) -> None:
+    executor = Endless()
+    job = Job("endless", tmp_path / "job", ["train"], JobProgress)
+    with pytest.raises(Interrupted, match="all is saved") as raised:
+        run_jobs([job], Execution(tmp_path, executor, GoneTerminal()))
+    assert raised.value.signal == signal.SIGHUP and executor.has_ended
