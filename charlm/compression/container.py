@@ -31,7 +31,7 @@ VERSION = 1
 START = struct.Struct("<4sB8s")  # magic, version, checksum
 IDENTITY = struct.Struct("<32s32s8s8sQB")
 SHORT_HASH = 8  # bytes
-PIECE_BYTES = 1 << 20  # that are read at once
+PIECE_BYTES = 1 << 16  # that are read at once
 WORD_TYPE = "<u4"
 WORD_BYTES = 4
 # The rarest token is coded in 63 levels of at most 24 bits, an unknown character has 21 more.
