@@ -13,9 +13,9 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "run_faults.py"
 # Module, share of its trials and how many trials these are at least.
 SAMPLES = [
     ("kills", 0.01, 4),
-    ("torn_writes", 0.05, 3),
-    ("power_cuts", 0.02, 80),
-    ("disk_errors", 0.01, 20),
+    ("torn_writes", 0.03, 2),
+    ("power_cuts", 0.01, 60),
+    ("disk_errors", 0.01, 5),
     ("damage", 0.003, 100),
 ]
 
