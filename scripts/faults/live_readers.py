@@ -84,7 +84,11 @@ def writer(directory: Path) -> Iterator[Path]:
     text = write_prose(directory / "text.txt")
     rng = random.Random(1)
 
+    parent = os.getpid()
+
     def pause(event: TrainingEvent) -> None:
+        if os.getppid() != parent:  # which was killed
+            os._exit(1)
         if isinstance(event, StepMetrics):
             time.sleep(rng.random() * WRITER_PAUSE)
 
