@@ -207,7 +207,7 @@ class Run:
         """Rename damaged checkpoints of later steps, which will be trained again."""
         for later_step, path in self.checkpoints.items():
             if later_step > step:
-                logger.warning("damaged, kept as %s", set_aside(path))
+                logger.warning("the damaged checkpoint is kept as %s", set_aside(path))
 
     def load_checkpoint(self, which: CheckpointName) -> Checkpoint:
         """Read the best or the last checkpoint, and verify it.

@@ -123,8 +123,9 @@ def test_training_resumes_from_the_newest_intact_checkpoint(
     corpus = reload_corpus(damaged.record.config, damaged.record.text)
     trainer, metrics_bytes = restore_trainer(damaged, "cpu", damaged.record.config)
     assert trainer.step == older[0] < newer[0] == 9
-    (message,) = caplog.messages
+    message, aside = caplog.messages
     assert "progress.json is damaged" in message and f"using step {older[0]}" in message
+    assert aside == f"the damaged checkpoint is kept as {newer[1].parent}/damaged-{newer[1].name}"
     assert newer[0] not in damaged.checkpoints
     list(run_training_loop(damaged, trainer, corpus, metrics_bytes))
     assert result_of(damaged) == result_of(run)
