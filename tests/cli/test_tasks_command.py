@@ -78,7 +78,8 @@ def test_train_prints_levels_and_continues(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["task"] == "parity" and [level["length"] for level in report["levels"]] == [4]
-    assert json.loads((tmp_path / "run/length-4.json").read_text()) == report["levels"][0]
+    written = unseal_json((tmp_path / "run/length-4.json").read_bytes(), tmp_path)
+    assert json.loads(written) == report["levels"][0]
     printed = charlm(*arguments)
     assert printed.returncode == 0 and b"length 4" in printed.stdout
     other = charlm(*arguments, "--lr", 0.5)
