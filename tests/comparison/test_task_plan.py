@@ -16,6 +16,7 @@ from charlm.execution.executor import Execution, LocalExecutor
 from charlm.models.build import build_model
 from charlm.results.jobs import JobProgress
 from charlm.results.tasks import LevelResult, TaskScore, TaskValidation
+from charlm.storage.json_files import seal_json
 from charlm.tasks.base import TASKS
 
 
@@ -104,10 +105,10 @@ def test_progress_reads_directory_of_curriculum(tmp_path: Path) -> None:
         test=TaskScore(0.0, 1.0),
         extrapolation={},
     )
-    (curriculum.path / "length-10.json").write_bytes(msgspec.json.encode(level))
+    (curriculum.path / "length-10.json").write_bytes(seal_json(level))
     assert curriculum.progress() == JobProgress(done=100, total=200, length=20)
     failed = msgspec.structs.replace(level, length=20, is_solved=False)
-    (curriculum.path / "length-20.json").write_bytes(msgspec.json.encode(failed))
+    (curriculum.path / "length-20.json").write_bytes(seal_json(failed))
     assert curriculum.progress() == JobProgress("finished", 200, 200)
 
 
@@ -131,8 +132,8 @@ def test_each_cell_has_the_rate_that_got_furthest(tmp_path: Path) -> None:
         )
         failed = msgspec.structs.replace(level, length=20, is_solved=False)
         curriculum.path.mkdir(parents=True)
-        (curriculum.path / "length-10.json").write_bytes(msgspec.json.encode(level))
-        (curriculum.path / "length-20.json").write_bytes(msgspec.json.encode(failed))
+        (curriculum.path / "length-10.json").write_bytes(seal_json(level))
+        (curriculum.path / "length-20.json").write_bytes(seal_json(failed))
     chosen = plan.with_chosen_rates()
     rates = {c.config.cell: c.config.learning_rate for c in chosen.curricula}
     assert rates == {"gru": pytest.approx(2 * recipe["gru"], rel=0.01), "rnn": recipe["rnn"]}
