@@ -3,8 +3,8 @@
     python scripts/run_faults.py [NAME ...] [--scale 1] [--out FILE]
 
 Each hazard is a module of scripts/faults with `run(scale)`. Two run at once, each in a process of
-its own. The table goes to standard output, the record to docs/reference/reliability/faults.json
-where all hazards are run at scale 1, or to --out. Exits with 1 if anything failed or is missing.
+its own. The table goes to standard output. At scale 1 the outcomes replace those of the same
+hazards in docs/reference/reliability/faults.json, or in --out. Exits with 1 if anything failed.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -34,8 +35,9 @@ PROCESSES = 2
 def measure(name: str, scale: float) -> Measured:
     """Run a hazard in a process of its own."""
     command = f"python scripts/run_faults.py {name} --scale {scale:g}"
+    measured = partial(Measured, name, command, datetime.date.today().isoformat(), commit())
     if importlib.util.find_spec(f"faults.{name}") is None:
-        return Measured(name, command, None, "there is no such module")
+        return measured(None, "there is no such module")
     with tempfile.TemporaryDirectory(prefix="faults-") as directory:
         result = Path(directory) / "hazard.json"
         words = [sys.executable, __file__, name, "--scale", str(scale), "--result", str(result)]
@@ -55,13 +57,33 @@ def measure(name: str, scale: float) -> Measured:
                     os.killpg(process.pid, signal.SIGKILL)
                     process.wait()
             if result.exists():
-                return Measured(
-                    name, command, msgspec.json.decode(result.read_bytes(), type=Hazard)
-                )
+                return measured(msgspec.json.decode(result.read_bytes(), type=Hazard))
             log.seek(0)
             lines = log.read().decode(errors="replace").splitlines() or [""]
             print(f"{name}: {problem}", *lines[-20:], sep="\n  ", file=sys.stderr)
-            return Measured(name, command, None, problem)
+            return measured(None, problem)
+
+
+def commit() -> str:
+    """Return the commit of this repository, and whether files differ from it."""
+    words = ["git", "describe", "--always", "--dirty"]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+
+def record(path: Path, measured: tuple[Measured, ...]) -> None:
+    """Write outcomes to a record, in place of those that it has of the same hazards."""
+    rows = {one.module: one for one in measured}
+    if path.exists():
+        kept = msgspec.json.decode(path.read_bytes(), type=Faults).measured
+        rows = {one.module: one for one in kept} | rows
+    names = ("charlm", "torch", "safetensors", "msgspec")
+    faults = Faults(
+        machine=describe_machine(),
+        versions={"python": platform.python_version()} | {name: version(name) for name in names},
+        measured=tuple(rows[name] for name in HAZARDS if name in rows),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(faults), indent=2) + b"\n")
 
 
 def describe_machine() -> str:
@@ -101,23 +123,8 @@ def main() -> None:
         return
     with ThreadPoolExecutor(PROCESSES) as pool:
         measured = tuple(pool.map(lambda name: measure(name, options.scale), names))
-    faults = Faults(
-        date=datetime.date.today().isoformat(),
-        commit=subprocess.run(
-            ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
-        ).stdout.strip(),
-        scale=options.scale,
-        machine=describe_machine(),
-        versions={
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("charlm", "torch", "safetensors", "msgspec")},
-        },
-        measured=measured,
-    )
-    is_record = not options.names and options.scale == 1
-    if path := options.out or (RECORD if is_record else None):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(faults), indent=2) + b"\n")
+    if path := options.out or (RECORD if options.scale == 1 else None):
+        record(path, measured)
     print_table(measured)
     if not all(one.hazard and not one.hazard.failures for one in measured):
         sys.exit(1)

@@ -18,6 +18,8 @@ class Measured(msgspec.Struct, frozen=True):
 
     module: str
     command: str
+    date: str
+    commit: str
     hazard: Hazard | None  # None: it did not end as it should
     problem: str = ""  # why there is no outcome
 
@@ -25,9 +27,6 @@ class Measured(msgspec.Struct, frozen=True):
 class Faults(msgspec.Struct, frozen=True):
     """File docs/reference/reliability/faults.json."""
 
-    date: str
-    commit: str
-    scale: float
     machine: str
     versions: dict[str, str]
     measured: tuple[Measured, ...]
