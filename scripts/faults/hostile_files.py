@@ -235,7 +235,7 @@ def place_node(path: Path, kind: str, outside: Path) -> None:
         os.link(outside / "victim", path)
     elif kind == "sparse":
         with open(path, "wb") as file:
-            file.truncate(2**36)
+            file.truncate(2**28)
     elif kind in ("empty", "file"):
         path.write_bytes(b"" if kind == "empty" else b"x")
     elif kind == "unreadable":
