@@ -63,7 +63,7 @@ class TensorLayout(NamedTuple):
         parameters = {name.partition("/")[2] for name in self.moments}
         groups = [frozenset(moment_name(kind, name) for kind in MOMENTS) for name in parameters]
         expected = {**self.carried, **self.moments} if step else {}
-        check_specs(found, expected, "its training state", groups)
+        check_specs(found, expected, "tensors of its training state", groups)
 
 
 def moment_name(kind: str, parameter: str) -> str:

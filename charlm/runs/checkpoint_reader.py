@@ -75,9 +75,10 @@ class CheckpointReader:
             # Another process may be writing the run: so the list is read anew each time.
             steps = [step for step in self._list() if step not in self.problems]
             if not steps:
+                first = next(iter(self.problems.values()), "")
                 raise DataError(
-                    f"{next(iter(self.problems.values()))}, and no other checkpoint is intact. "
-                    "Train the run again"
+                    f"{first.removesuffix('. Train the run again')}, and no other checkpoint is "
+                    "intact. Train the run again"
                     if self.problems
                     else f"cannot read {self.path}: it has no checkpoint yet. Let charlm train "
                     "reach its first"
