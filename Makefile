@@ -47,7 +47,7 @@ reference: $(READY)  ## docs/reference, from the code
 	$(BIN)/python scripts/reference.py
 
 COG = $(BIN)/python -m cogapp -I scripts -p "from docs_blocks import *"
-GENERATED = README.md docs/tutorial/*.md docs/guides/publish.md docs/explanation/comparison.md docs/explanation/eight-cells.md
+GENERATED = README.md docs/tutorial/*.md docs/guides/publish.md docs/explanation/comparison.md docs/explanation/eight-cells.md docs/reference/reliability.md
 
 docs: reference  ## the generated parts of README and docs
 	$(COG) -r $(GENERATED)

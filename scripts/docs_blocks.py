@@ -19,6 +19,8 @@ from pathlib import Path
 from unittest import mock
 
 import cog
+import msgspec
+from faults.hazard import Faults
 from reference_cli import help_text
 from reference_parts import cells_table
 
@@ -30,11 +32,21 @@ from charlm.results.comparison import ComparisonReport
 from charlm.results.timing import TimingReport
 from charlm.storage.json_files import read_sealed_json
 
-__all__ = ["cells_table", "command_help", "comparison", "eight_cells", "output", "paper", "step"]
+__all__ = [
+    "cells_table",
+    "command_help",
+    "comparison",
+    "eight_cells",
+    "faults",
+    "output",
+    "paper",
+    "step",
+]
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "docs" / "explanation" / "comparison"
 EIGHT_CELLS = ROOT / "docs" / "explanation" / "eight-cells"
+FAULTS = ROOT / "docs" / "reference" / "reliability" / "faults.json"
 TRANSCRIPT = ROOT / "docs" / "tutorial" / "transcript.json"
 COLUMNS = "83"  # of the printed comparison
 
@@ -75,6 +87,29 @@ def comparison(first: str = "", last: str = "") -> None:
 def eight_cells() -> None:
     """Write the printed comparison of eight cells."""
     fence(printed_comparison(EIGHT_CELLS))
+
+
+def faults() -> None:
+    """Write the table of injected faults."""
+    record = msgspec.json.decode(FAULTS.read_bytes(), type=Faults)
+    versions = ", ".join(f"{name} {number}" for name, number in record.versions.items())
+    cog.outl(f"Machine: {record.machine}; {versions}.\n")
+    cog.outl("| hazard | method | trials | failures | CPU s | date, commit | command |")
+    cog.outl("|---|---|---|---|---|---|---|")
+    for row in record.measured:
+        hazard = row.hazard
+        cells = ("", row.problem, "0", "1", "")
+        if hazard:
+            cells = (
+                hazard.name,
+                hazard.method,
+                f"{hazard.trials:,}",
+                f"{len(hazard.failures):,}",
+                f"{hazard.seconds:,.0f}",
+            )
+        command = row.command.removeprefix("python scripts/run_faults.py ").split()[0]
+        escaped = " | ".join(cell.replace("|", "\\|") for cell in cells)
+        cog.outl(f"| {escaped} | {row.date}, {row.commit} | `{command}` |")
 
 
 def paper(format: ReportFormat, language: str = "text", first: str = "", lines: int = 0) -> None:
