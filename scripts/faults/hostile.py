@@ -79,7 +79,6 @@ def run_inputs(numbers: Sequence[int], directory: Path) -> tuple[str, ...]:
     """
     _import_everything()
     sandbox = Sandbox(directory)
-    os.environ["CHARLM_CACHE"] = str(sandbox.root / "cache")
     if not sandbox.is_trained and (code := _in_fork(sandbox.train)):
         raise RuntimeError(f"the sound runs cannot be trained: exit code {code}")
     sandbox.load()
@@ -92,6 +91,7 @@ def run_inputs(numbers: Sequence[int], directory: Path) -> tuple[str, ...]:
 def _serve(numbers: Sequence[int], sandbox: Sandbox, log: Path) -> None:
     """Run inputs in forks of this process, which has called everything once."""
     os.environ["TMPDIR"] = str(sandbox.root / "tmp")
+    sandbox.use_cache()
     os.chdir(sandbox.root)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     terminal = CommandLine(sandbox.root / "tmp" / "output")

@@ -67,6 +67,7 @@ class Sandbox:
 
     def train(self) -> None:
         """Train the runs and the comparison, in a process that may be thrown away."""
+        self.use_cache()
         made = self.root / "made"
         shutil.rmtree(made, ignore_errors=True)
         (made / "comparison").mkdir(parents=True)
@@ -89,6 +90,10 @@ class Sandbox:
                 config=charlm.Config(**SETTINGS),
                 jobs=1,
             )
+
+    def use_cache(self) -> None:
+        """Give this process, which may be thrown away, a cache of its own."""
+        os.environ["CHARLM_CACHE"] = str(self.root / "cache")
 
     @property
     def is_trained(self) -> bool:
