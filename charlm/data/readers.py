@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import IO, BinaryIO, NamedTuple, cast
 
 from charlm.data.names import printable
-from charlm.data.stored_ids import CHUNK_BYTES
 from charlm.errors import DataError, StorageError
 from charlm.storage import files, reading
 
+CHUNK_BYTES = 1 << 22
 MAX_BYTES = 4 << 30  # that a compressed file or a pipe gives
 MAX_RATIO = 200  # of the bytes that a compressed file gives to its own; text has 3 to 10
 UNLIMITED_BYTES = 64 << 20  # that a compressed file may give at any ratio

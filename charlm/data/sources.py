@@ -23,6 +23,7 @@ from charlm.data.corpus_cache import corpus_files
 from charlm.data.folders import matching_files, text_files
 from charlm.data.names import absolute, as_path, printable
 from charlm.data.readers import (
+    CHUNK_BYTES,
     PIPE_LIMIT,
     UNPACKERS,
     Limit,
@@ -35,7 +36,6 @@ from charlm.data.readers import (
     run_limit,
     special_file_error,
 )
-from charlm.data.stored_ids import CHUNK_BYTES
 from charlm.errors import DataError, InputNotFoundError
 from charlm.results.text import TextNote
 

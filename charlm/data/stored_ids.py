@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from charlm.data.readers import CHUNK_BYTES
 from charlm.errors import StorageError
-
-CHUNK_BYTES = 1 << 22
 
 
 class CacheFile:
