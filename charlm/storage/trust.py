@@ -1,8 +1,11 @@
 """Trust in directories whose files are executed or believed: nobody else may write into them."""
 
+import grp
 import os
+import pwd
 import stat
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 
@@ -10,9 +13,10 @@ def distrust_reason(path: Path) -> str:
     """Return why others may change a file or directory, or what it names; "" if they may not.
 
     It must be no link, and belong to this user. It and every directory above it must not be
-    writable by group or others. Above it root may be the owner. A directory with the sticky bit,
-    such as /tmp, may be writable: others cannot rename in it what is not theirs. Links above it
-    are followed, if they and the directories that they lead through pass the same test.
+    writable by others, nor by a group with anybody else in it. Above it root may be the owner. A
+    directory with the sticky bit, such as /tmp, may be writable: others cannot rename in it what is
+    not theirs. Links above it are followed, if they and the directories that they lead through
+    pass the same test.
 
     Raises:
         OSError: It does not exist, or cannot be looked at.
@@ -30,7 +34,29 @@ def distrust_status(status: os.stat_result, path: Path) -> str:
         return f"{path} is a link"
     if status.st_uid != os.getuid():
         return f"{path} belongs to another user"
-    return f"others may write into {path}" if status.st_mode & 0o022 else ""
+    return f"others may write into {path}" if _others_may_write(status) else ""
+
+
+def _others_may_write(status: os.stat_result) -> bool:
+    is_shared = status.st_mode & 0o020 and not is_own_group(status.st_gid)
+    return bool(status.st_mode & 0o002 or is_shared)
+
+
+@cache
+def is_own_group(group: int) -> bool:
+    """Return whether a group has nobody but this user in it.
+
+    Where each user has such a group, directories are often writable by it (umask 002).
+    """
+    user = os.getuid()
+    try:
+        members = set(grp.getgrgid(group).gr_mem)
+        if pwd.getpwuid(user).pw_gid != group:
+            return False
+        others = {entry.pw_uid for entry in pwd.getpwall() if entry.pw_gid == group} - {user}
+        return not others and members <= {pwd.getpwuid(user).pw_name}
+    except KeyError:  # without an entry, its members are unknown
+        return False
 
 
 def _distrust_parents(path: Path) -> str:
@@ -42,7 +68,7 @@ def _distrust_parents(path: Path) -> str:
             in_target = parent.parent / os.readlink(parent) / "any"
             if reason := _distrust_parents(in_target):
                 return reason
-        elif status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX:
+        elif _others_may_write(status) and not status.st_mode & stat.S_ISVTX:
             return f"others may write into {parent}"
     return ""
 

@@ -141,8 +141,9 @@ def rename(path: Path) -> None:
 
 
 def write_by_group(path: Path) -> None:
-    """Let a group write a file or directory."""
+    """Let a group of others write a file or directory; only root can."""
     path.chmod(0o770)
+    os.chown(path, -1, NOBODY)
 
 
 def write_by_all(path: Path) -> None:
@@ -225,7 +226,9 @@ def run(scale: float) -> Hazard:
     """Run a share of the trials."""
     start = time.process_time() + sum(os.times()[2:4])
     rng = random.Random(0)
-    plants = [plant for plant in PLANTS if plant[0] is not give_away or os.getuid() == 0]
+    plants = [
+        plant for plant in PLANTS if plant[0] not in (give_away, write_by_group) or os.getuid() == 0
+    ]
     checks: list[Callable[[Path], Iterator[str]]] = [check_hanging_compiler]
     checks += [check_builders] * max(1, round(20 * scale))
     for _ in range(max(2, round(200 * scale))):

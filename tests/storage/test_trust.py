@@ -1,10 +1,13 @@
 """Tests of the trust in directories: owners, permissions, links."""
 
+import grp
 import os
+import pwd
 from pathlib import Path
 
 import pytest
 
+from charlm.storage import trust
 from charlm.storage.trust import distrust_reason, make_private_directory
 
 NOBODY = 65534
@@ -24,12 +27,35 @@ def test_private_directory_below_a_sticky_one_is_trusted(private: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o720, 0o702])
-def test_directory_that_others_can_write_is_named(private: Path, mode: int) -> None:
+def test_directory_that_others_can_write_is_named(
+    private: Path, mode: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trust, "is_own_group", lambda group: False)
     private.parent.chmod(mode)
     assert distrust_reason(private) == f"others may write into {private.parent}"
     private.parent.chmod(0o700)
     private.chmod(mode)
     assert distrust_reason(private) == f"others may write into {private}"
+
+
+def test_group_of_this_user_alone_may_write(private: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    private.chmod(0o770)
+    group = private.stat().st_gid
+    own = pwd.struct_passwd(("me", "", os.getuid(), group, "", "", ""))
+    other = pwd.struct_passwd(("you", "", os.getuid() + 1, group, "", "", ""))
+    monkeypatch.setattr(pwd, "getpwuid", lambda user: own)
+    for entries, members, is_trusted in [
+        ([own], [], True),
+        ([own], ["me"], True),
+        ([own], ["me", "you"], False),
+        ([own, other], [], False),
+    ]:
+        monkeypatch.setattr(pwd, "getpwall", lambda entries=entries: entries)
+        found = grp.struct_group(("me", "", group, members))
+        monkeypatch.setattr(grp, "getgrgid", lambda group, found=found: found)
+        trust.is_own_group.cache_clear()
+        assert (distrust_reason(private) == "") == is_trusted
+    trust.is_own_group.cache_clear()
 
 
 def test_link_is_refused_and_followed_above(private: Path, tmp_path: Path) -> None:
