@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from charlm.config import FORMAT_VERSION
-from charlm.data.stored_ids import CHUNK_BYTES
+from charlm.data.readers import CHUNK_BYTES
 from charlm.errors import DataError, OutputExistsError, StorageError
 from charlm.execution.device import available_cores, select_device
 from charlm.execution.executor import Execution, ExecutorKind, make_executor

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from charlm.data.cache import check_free_space, private_cache, private_writer, write_private
 from charlm.data.encoder import StreamingEncoder, make_digest
 from charlm.data.encoding_checks import is_intact, is_record_of
+from charlm.data.readers import CHUNK_BYTES
 from charlm.data.sources import TextSource
-from charlm.data.stored_ids import CHUNK_BYTES, CacheFile, StoredIds
+from charlm.data.stored_ids import CacheFile, StoredIds
 from charlm.data.vocabulary import BYTE_VOCABULARY, TokenIds, Vocabulary, VocabularyKind
 from charlm.data.vocabulary_ids import (
     CHARACTERS_TYPE,

@@ -4,7 +4,8 @@ import hashlib
 
 import numpy as np
 
-from charlm.data.stored_ids import CHUNK_BYTES, CacheFile, StoredIds
+from charlm.data.readers import CHUNK_BYTES
+from charlm.data.stored_ids import CacheFile, StoredIds
 from charlm.data.vocabulary import BYTE_VOCABULARY, Vocabulary
 from charlm.data.vocabulary_ids import CHARACTERS_TYPE, POSITIONS_TYPE, id_width, padded
 from charlm.results.text import EncodingMetadata, TextDigest, VocabularyRule

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from charlm.data.cache import private_writer
 from charlm.data.encoder import StreamingEncoder
-from charlm.data.stored_ids import CHUNK_BYTES, CacheFile, StoredIds
+from charlm.data.readers import CHUNK_BYTES
+from charlm.data.stored_ids import CacheFile, StoredIds
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import DataError
 from charlm.results.text import VocabularyRule

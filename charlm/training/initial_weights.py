@@ -13,7 +13,7 @@ from charlm.cells.names import parse_custom_cell
 from charlm.config import LEFT_TO_RECIPE, Config, option_name, validate_config
 from charlm.config_file import load_settings, read_initial_run
 from charlm.data.corpus import Corpus
-from charlm.data.stored_ids import CHUNK_BYTES
+from charlm.data.readers import CHUNK_BYTES
 from charlm.errors import ConfigError, DataError
 from charlm.models.build import build_char_lm, load_weights
 from charlm.results.run import RunRecord
