@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+from charlm.storage.paths import path_word
+
 # C0 and C1 controls, DEL, soft hyphen, bidirectional and zero-width formatting, line and paragraph
 # separators, byte order mark, interlinear annotations, lone surrogates, tag characters.
 CONTROL_CHARACTERS = re.compile(
@@ -153,11 +155,6 @@ def shell_command(words: Iterable[str | Path]) -> str:
     """
     plain = (path_word(word) if isinstance(word, Path) else word for word in words)
     return " ".join(map(_shell_word, plain))
-
-
-def path_word(path: Path) -> str:
-    """Return a path as a word of a command line that nobody takes for an option, as -x is one."""
-    return f"./{path}" if str(path).startswith("-") else str(path)
 
 
 def _shell_word(word: str) -> str:

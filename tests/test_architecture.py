@@ -18,9 +18,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A package imports packages of lower rank, and itself.
 RANKS = {
-    **dict.fromkeys(("errors", "console", "seeding"), 0),
+    **dict.fromkeys(("errors", "seeding"), 0),
     **dict.fromkeys(("registry", "storage"), 1),
-    **dict.fromkeys(("cells", "settings"), 2),
+    **dict.fromkeys(("cells", "console", "settings"), 2),
     **dict.fromkeys(("config", "kernels"), 3),
     **dict.fromkeys(("results", "recipes", "presets"), 4),
     **dict.fromkeys(("progress", "config_file"), 5),
@@ -182,7 +182,17 @@ INFRASTRUCTURE = {
     },
     "kernels": {"registry", "loop"},
     "probes": {
-        *("base", "runner", "batch", "estimates", "order_reach", "places", "plan", "rare_words"),
+        *(
+            "base",
+            "runner",
+            "batch",
+            "cache",
+            "estimates",
+            "order_reach",
+            "places",
+            "plan",
+            "rare_words",
+        ),
         *("dry_run", "true_context", "unit_sums", "windows"),
     },
     "tasks": {"base", "curriculum", "estimates", "scoring"},

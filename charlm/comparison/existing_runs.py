@@ -14,12 +14,12 @@ from charlm.comparison.entries import (
     shared_settings,
 )
 from charlm.config import option_metadata, to_argv
-from charlm.console import path_word
 from charlm.errors import ConfigError
 from charlm.models.cost import flops_per_character
 from charlm.results.comparison_plan import Matching, Quantity, QuantityRange
 from charlm.runs.run import Run
 from charlm.settings.values import Setting
+from charlm.storage.paths import path_word
 
 # Quantity that runs may have in common -> its value for a run.
 COMPARABLE_QUANTITIES: dict[Quantity, Callable[[PlannedRun, Run], int]] = {

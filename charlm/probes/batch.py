@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from charlm.cells.names import parse_custom_cell
-from charlm.console import path_word
 from charlm.data.corpus import Sources, reload_corpus
 from charlm.execution.executor import Execution, LocalExecutor, run_jobs
 from charlm.execution.jobs import Job
@@ -23,6 +22,7 @@ from charlm.runs.run import Run
 from charlm.storage import files
 from charlm.storage.json_files import encode_json, seal_json
 from charlm.storage.lock import exclusive_lock
+from charlm.storage.paths import path_word
 
 WORKER_LOG_EVERY = 60  # seconds between progress lines in the log of a worker
 
