@@ -3,6 +3,7 @@
 They are made once for each released format and never again: tests hold later versions to them.
 """
 
+import argparse
 import signal
 import sys
 import tempfile
@@ -38,6 +39,7 @@ STOPPED_AFTER = 30  # steps, of the second run
 
 def main() -> None:
     """Train a run to its end and stop another one, and record what both score."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     folder = GOLDEN / f"format-{FORMAT_VERSION}"
     if folder.exists():
         sys.exit(f"{folder} exists: golden runs of a format are made once")

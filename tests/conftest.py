@@ -49,8 +49,8 @@ def prose(characters: int, seed: int = 0) -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give each worker a cache of its own."""
+def worker_kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give each worker a cache of its own, and return where its kernels lie."""
     directory = tmp_path_factory.mktemp("cache")
     (directory / "kernels").mkdir(mode=0o700)
     os.environ["CHARLM_CACHE"] = str(directory)
@@ -58,12 +58,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def shared_kernels(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def shared_kernels(worker_kernels: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Exchange compiled kernels with the other workers, by links to the same files."""
     base = tmp_path_factory.getbasetemp()
     shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "kernels"
     shared.mkdir(mode=0o700, exist_ok=True)
-    for source, target in ((cache, shared), (shared, cache)):
+    for source, target in ((worker_kernels, shared), (shared, worker_kernels)):
         for name in {*os.listdir(source)} - {*os.listdir(target)}:
             if name.endswith(".so"):
                 with suppress(FileExistsError, FileNotFoundError):

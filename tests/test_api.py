@@ -37,6 +37,7 @@ NAMES = {
         "Corpus",
         "load_corpus",
         "train",
+        "verify",
         "Run",
         "load_run",
         "evaluate",
@@ -306,4 +307,4 @@ def has_exact_keys(data: bytes, struct: type[msgspec.Struct]) -> bool:
     except msgspec.ValidationError:
         return False
     keys = json.loads(data).keys()
-    return set(keys) <= {*value.__struct_encode_fields__, "status"}
+    return set(keys) <= {*value.__struct_encode_fields__, "status", "sha256", "crc32"}

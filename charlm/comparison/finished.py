@@ -46,11 +46,12 @@ def load_comparison(directory: str | Path) -> ComparisonResult | TaskComparisonR
             f"cannot read {path}: the comparison is not finished. Try the {COMMANDS[kind]} that "
             "began it again: it continues"
         )
-    timing = read_sealed_json(path / TIMING_FILE, TimingReport)
     if kind == "task":
         task_report = read_task_report(path)
+        timing = read_sealed_json(path / TIMING_FILE, TimingReport)
         return TaskComparisonResult(report=task_report, timing=timing)
     report = read_report(path)
+    timing = read_sealed_json(path / TIMING_FILE, TimingReport)
     return ComparisonResult(
         report=report, timing=timing, curves=_load_curves(path, report), samples={}
     )

@@ -1,8 +1,4 @@
-"""Atomic and durable file writes: temporary file, fsync, rename, fsync of the directory.
-
-After a kill or a power cut at any moment, a reader sees the old content or the new one, never a
-mixture. No other module writes files that must survive.
-"""
+"""Atomic and durable writes: after a kill or power cut, a file is the old or the new one."""
 
 import errno
 import os
@@ -16,15 +12,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from charlm.errors import OutputExistsError, StorageError
+from charlm.storage.usage import describe_space
 
 TEMP_PREFIX = ".tmp-"
 TEMP_NAME = re.compile(re.escape(TEMP_PREFIX) + r".+-\d+-[0-9a-f]{8}")
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK}
 
 
 @contextmanager
 def translate_os_errors(verb: str, path: Path, needed: int = 0) -> Iterator[None]:
-    """Raise an OSError of the block as StorageError, with path, needed and free space.
+    """Raise an OSError of the block as StorageError: with its path, and the space that lacks.
 
     Args:
         verb: What the block does, such as "write".
@@ -34,17 +32,17 @@ def translate_os_errors(verb: str, path: Path, needed: int = 0) -> Iterator[None
     try:
         yield
     except OSError as error:
-        space = f"; {needed:,} bytes are needed" if needed else ""
-        with suppress(OSError):
-            space += f"; {free_bytes(path) / 1e6:,.1f} MB are free there"
-        raise StorageError(
-            f"cannot {verb} {path}: {error.strerror or error}{space}. "
-            "Fix that, then run the same command again"
-        ) from error
+        cause, remedy = error.strerror or str(error), "Fix that, then run the same command again"
+        if error.errno in FULL:
+            with suppress(OSError):
+                cause += f"; {describe_space(needed, free_bytes(path))} there"
+        elif error.errno == errno.EROFS:
+            remedy = "Copy the run to a directory that you can write, or choose another one"
+        raise StorageError(f"cannot {verb} {path}: {cause}. {remedy}") from error
 
 
 def free_bytes(path: Path) -> int:
-    """Return the free bytes of the file system of a path, which need not exist."""
+    """Return the bytes of the file system of a path, which need not exist, that are free to us."""
     return shutil.disk_usage(next(p for p in (path, *path.absolute().parents) if p.exists())).free
 
 
@@ -280,8 +278,12 @@ def remove(path: Path) -> None:
         if not path.name.startswith(TEMP_PREFIX):
             hidden = _temporary_path(path)
             os.rename(path, hidden)
-            sync_directory(path.parent)  # else a power cut may leave half of it under its name
-        shutil.rmtree(hidden)
+        try:
+            if hidden != path:
+                # Else a power cut may leave half of it under its name.
+                sync_directory(path.parent)
+        finally:
+            shutil.rmtree(hidden)
 
 
 def remove_stale_temporaries(directory: Path, older: float = 0) -> None:

@@ -761,7 +761,7 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     "damaged report": (
         lambda p: ["report", comparison(p, report='{"format": 6}'), "--out", p / "out"],
         65,
-        "report.json is damaged: .*Try a copy",
+        "report.json is damaged: .*Restore it from a backup",
     ),
     "unknown format of a report": (
         lambda p: ["report", p, "--format", "html"],
@@ -925,7 +925,7 @@ def test_error_is_one_line_with_cause_and_remedy(
 
 def test_every_exit_code_is_documented() -> None:
     codes = {kind.code for kind in CharlmError.__subclasses__()}
-    assert codes | {0, 2, 70, 130, 141, 143} == set(EXIT_CODES)
+    assert codes | {0, 2, 70, 129, 130, 141, 143} == set(EXIT_CODES)
     listed = json.loads(charlm("exit-codes", "--json").stdout)["exit_codes"]
     assert {code["exit_code"]: (code["code"], code["meaning"]) for code in listed} == EXIT_CODES
     lines = charlm("exit-codes").stdout.decode().splitlines()

@@ -81,8 +81,8 @@ SCORE: dict[str, object] = {
     "tokens": 500,
     "unknown_tokens": 3,
     "protocol": "one-stream",
-    "corpus_sha256": "ab",
-    "text_sha256": "cd",
+    "corpus_sha256": "ab" * 32,
+    "text_sha256": "cd" * 32,
     "unit_kind": "block",
     "block_bits": (1000.0,),
     "block_lengths": (500,),
@@ -204,8 +204,8 @@ def test_run_report_and_score(capsys: pytest.CaptureFixture[str]) -> None:
         "2.0000 bits/char  1.5000 bits/byte  - nats/char",
         "scored     500 characters of test, 3 unknown",
         "protocol   one-stream",
-        "corpus     ab",
-        "text       cd",
+        f"corpus     {'ab' * 32}",
+        f"text       {'cd' * 32}",
     ]
     print_run_report(msgspec.structs.replace(report, score=None, scored_split="none"))
     out = capsys.readouterr().out
