@@ -84,7 +84,7 @@ def group_by_config(
 ) -> dict[str, list[Run]]:
     """Return name -> runs that differ only in their seed and what was tuned, sorted by seed.
 
-    All groups have the same seeds. A run that is given twice, as by two comparisons, counts once.
+    All groups have the same seeds. A run that two comparisons share counts once.
     A group is named after its cell if that is unique, else after the directory of its first run.
 
     Args:
@@ -92,7 +92,8 @@ def group_by_config(
         tuned: Directory of a run -> settings that were tuned for each seed by itself.
 
     Raises:
-        ConfigError: Groups have different seeds, or two runs should be the same but are not.
+        ConfigError: Groups have different seeds, two runs should be the same but are not, or a
+            run is named twice.
     """
     groups: dict[tuple[str, ...], dict[int, Run]] = {}
     for run in runs:
@@ -107,6 +108,11 @@ def group_by_config(
             raise ConfigError(
                 f"cannot compare {other.path} and {run.path}: they have identical settings but "
                 "different weights. Try only one of them"
+            )
+        if other is not run and not (run.path in tuned and other.path in tuned):
+            raise ConfigError(
+                f"cannot compare {other.path} and {run.path}: they are the same run, with "
+                "identical settings, seed and weights. Try only one of them"
             )
     sorted_groups = [[group[seed] for seed in sorted(group)] for group in groups.values()]
     names = _unique_names([group[0] for group in sorted_groups])

@@ -75,7 +75,7 @@ class Places(NamedTuple):
 
 
 class NoPlaces(NamedTuple):
-    """Why a probe measured nothing."""
+    """Cause for which a probe measured nothing."""
 
     cause: UnmeasuredCause
     reason: NotApplicableReason | None = None

@@ -10,7 +10,8 @@ from charlm.config import FORMAT_VERSION
 from charlm.errors import DataError
 from charlm.results.comparison import ComparisonReport
 from charlm.results.tasks import TaskReport
-from charlm.results.verdicts import JudgedQuantity
+from charlm.results.tuning import TuningReport
+from charlm.results.verdicts import JudgedQuantity, MemoryCurve
 from charlm.runs.listing import FormatHeader
 from charlm.storage.json_files import decode_json, unseal_json
 from charlm.storage.reading import read_regular_file
@@ -66,30 +67,60 @@ def contradiction(report: ComparisonReport) -> str:
         return "a pair names a cell that has no row"
     if {*QUANTITIES} - report.statistics.margins.keys():
         return "a quantity has no margin"
+    if report.tuning and (problem := _tuning_contradiction(report.tuning)):
+        return problem
     for row in report.rows:
-        memory = row.memory
+        memory, seeds = row.memory, len(row.seeds)
+        if not seeds or len(row.runs) != seeds:
+            return f"{row.name} has not one run for each seed"
         judged = [
             row.quality,
             *((memory.beyond_64, memory.word_again, memory.order_reach) if memory else ()),
         ]
-        if any(each and len(each.value.per_seed) != len(row.seeds) for each in judged):
+        summaries = [row.bits_per_char, row.bits_per_byte, *(each.value for each in judged if each)]
+        if any(len(summary.per_seed) != seeds for summary in summaries):
             return f"{row.name} has not one value for each seed"
         curve = memory.curve if memory else None
-        if (
-            curve
-            and len({len(curve.k), len(curve.mean), len(curve.ci_low), len(curve.ci_high)}) > 1
-        ):
+        if curve and not _is_whole(curve, seeds):
             return f"{row.name} has not one value for each k"
+    return ""
+
+
+def _is_whole(curve: MemoryCurve, seeds: int) -> bool:
+    """Return whether a curve of so many seeds has all its values."""
+    values = (curve.mean, curve.ci_low, curve.ci_high, *curve.per_seed)
+    has_all = {len(curve.k)} == {*map(len, values)} and len(curve.per_seed) == seeds
+    return has_all and min(curve.k, default=0) > 0
+
+
+def _tuning_contradiction(tuning: TuningReport) -> str:
+    """Return what contradicts itself in a report of a search; "" if nothing does."""
+    search, seeds = tuning.search, [seed for cell in tuning.cells.values() for seed in cell.seeds]
+    rates = search.space.get("learning_rate")
+    if rates is not None and [*map(type, rates)] != [float, float]:
+        return "its range of learning rates has not two ends"
+    if rates is None and any(seed.at_boundary for seed in seeds):
+        return "a learning rate is at the end of no range"
+    if not search.rungs or not tuning.cells:
+        return "its search has no trials"
+    for name, cell in tuning.cells.items():
+        if not cell.seeds:
+            return f"the search of {name} has no seeds"
+        if any(len(trial.bits) > len(search.rungs) for s in cell.seeds for trial in s.trials):
+            return f"the search of {name} has more results than rungs"
     return ""
 
 
 def task_contradiction(report: TaskReport) -> str:
     """Return what contradicts itself in a report on a task; "" if nothing does."""
-    if not report.rows:
+    if not report.rows or not report.lengths:
         return "it has no rows"
     names = {row.name for row in report.rows}
     if any({pair.cell, pair.other} - names for pair in report.pairs):
         return "a pair names a cell that has no row"
+    if {pair.length for pair in report.pairs} - {*report.lengths}:
+        return "a pair names a length that was not tried"
+    factors = report.rows[0].levels[0].extrapolation.keys() if report.rows[0].levels else set()
     for row in report.rows:
         lengths = tuple(level.length for level in row.levels)
         if lengths != report.lengths or len(report.chance) != len(lengths):
@@ -97,6 +128,8 @@ def task_contradiction(report: TaskReport) -> str:
         if len(row.max_solved_length_per_seed) != len(row.seeds) or not row.seeds:
             return f"{row.name} has not one length for each seed"
         for level in row.levels:
+            if level.extrapolation.keys() != factors:
+                return f"{row.name} has not the same tests at each length"
             values = (level.steps, level.accuracy, level.loss, *level.extrapolation.values())
             if {level.num_seeds, *map(len, values)} != {len(row.seeds)}:
                 return f"{row.name} has not one result for each seed"

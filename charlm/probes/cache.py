@@ -5,7 +5,6 @@ import logging
 from pathlib import Path
 
 import safetensors.torch
-from safetensors import SafetensorError
 
 from charlm import __version__
 from charlm.config import FORMAT_VERSION
@@ -22,10 +21,13 @@ from charlm.results.probes import (
 )
 from charlm.storage.json_files import read_sealed_json
 from charlm.storage.reading import read_regular_file
+from charlm.storage.tensor_header import read_header
 
 logger = logging.getLogger("charlm")
 
-ARTIFACT_BYTES = 2**31  # limit of the numbers that a probe keeps for figures
+# Limit of a probe's artifacts: sums and counts of each unit of the text, at 16 lengths of context.
+BYTES_PER_CHARACTER = 2 * 8 * 16
+BYTES_BESIDES = 2**16
 
 
 def probe_cache_key(description: ProbedRun, request: ProbeRequest) -> ProbeCacheKey:
@@ -73,18 +75,21 @@ def read_artifacts(directory: Path, name: str) -> Artifacts:
         DataError: They are missing or damaged.
     """
     path = directory / f"{name}.safetensors"
-    data = read_regular_file(path, ARTIFACT_BYTES)
-    if hashlib.sha256(data).hexdigest() != read_answer(directory, name).artifacts_sha256:
-        raise DataError(
-            f"cannot read {directory}: {path.name} is damaged: it does not have the SHA-256 that "
-            f"{name}.json names. Try a copy of it"
-        )
-    try:
-        return safetensors.torch.load(data)
-    except (SafetensorError, ValueError, KeyError, RecursionError) as error:
-        raise DataError(
-            f"cannot read {directory}: {path.name} is damaged: {error}. Try a copy of it"
-        ) from error
+    answer = read_answer(directory, name)
+    size = answer.artifacts_bytes
+    if size > BYTES_BESIDES + BYTES_PER_CHARACTER * answer.cache_key.text.characters:
+        raise _damaged(path, f"{size:,} bytes are more than a probe of this text writes")
+    data = read_regular_file(path, size)  # refuses a larger file before it reads any of it
+    if hashlib.sha256(data).hexdigest() != answer.artifacts_sha256:
+        raise _damaged(path, f"it does not have the SHA-256 that {name}.json names")
+    read_header(data, path)
+    return safetensors.torch.load(data)
+
+
+def _damaged(path: Path, cause: str) -> DataError:
+    return DataError(
+        f"cannot read {path.parent}: {path.name} is damaged: {cause}. Try a copy of it"
+    )
 
 
 def is_consistent(outcome: Outcome) -> bool:

@@ -97,6 +97,7 @@ def probe_run(
                 cache_key=key,
                 seconds=round(time.process_time() - start_time, 3),
                 artifacts_sha256=hashlib.sha256(tensors).hexdigest(),
+                artifacts_bytes=len(tensors),
                 outcome=outcome,
             )
             files.write_atomic(directory / f"{probe.name}.safetensors", tensors)

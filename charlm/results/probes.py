@@ -68,6 +68,7 @@ class ProbeAnswer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     cache_key: "ProbeCacheKey"
     seconds: Number  # processor time of the probe
     artifacts_sha256: Sha256  # of PROBE.safetensors
+    artifacts_bytes: Count  # its size
     outcome: Outcome
 
 

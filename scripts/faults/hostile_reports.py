@@ -190,7 +190,13 @@ def write_probes(directory: Path, report: Any) -> Path:
     key = ProbeCacheKey(
         format=FORMAT_VERSION, charlm="0", weights_sha256="ab" * 32, text=report.text, seed=0
     )
-    answer = ProbeAnswer(cache_key=key, seconds=1.0, artifacts_sha256="ab" * 32, outcome=outcome)
+    answer = ProbeAnswer(
+        cache_key=key,
+        seconds=1.0,
+        artifacts_sha256="ab" * 32,
+        artifacts_bytes=900,
+        outcome=outcome,
+    )
     (directory / "places.json").write_bytes(seal_json(answer))
     return directory
 

@@ -1,4 +1,4 @@
-"""Hostile JSON: each value of a document replaced by bad ones of every type, and damaged bytes."""
+"""Hostile JSON: each value replaced by bad ones, lists of other lengths, and damaged bytes."""
 
 import random
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+Json = Any  # a document of any shape, as decoded from JSON: mutations leave it no type
 Path = tuple[str | int, ...]  # keys and indices from the top of a document
 
 # A number as raw text, since JSON has numbers that Python's encoder does not write.
@@ -47,6 +48,8 @@ OTHERS = (
     *('"\xff"', "\x00", "// x", "1 2", '{"a":1,"a":2}'),
 )
 ODD_KEYS = ("", "x", "../x", "__class__", "\0", "format", "sha256", "x" * 5000)
+LIST_LENGTHS = (0, 1, 2, 2000)
+MAX_LIST_BYTES = 2**21
 MARK = "\ue000replaced\ue000"  # where raw text is put in: no file has it
 ENCODED_MARK = msgspec.json.encode(MARK)
 
@@ -63,7 +66,7 @@ class Field(NamedTuple):
     action: str  # replace, delete, add, rename, double
 
 
-def walk(value: Any, path: Path = ()) -> Iterator[Path]:
+def walk(value: Json, path: Path = ()) -> Iterator[Path]:
     """Yield the paths of all values of a document; of long lists only those of three items."""
     yield path
     if isinstance(value, dict):
@@ -74,7 +77,7 @@ def walk(value: Any, path: Path = ()) -> Iterator[Path]:
             yield from walk(value[index], (*path, index))
 
 
-def replace(document: Any, path: Path, raw: bytes) -> bytes:
+def replace(document: Json, path: Path, raw: bytes) -> bytes:
     """Return a document with raw text in place of one value."""
     if not path:
         return raw
@@ -83,13 +86,22 @@ def replace(document: Any, path: Path, raw: bytes) -> bytes:
     return msgspec.json.encode(changed).replace(ENCODED_MARK, raw, 1)
 
 
-def _parent(document: Any, path: Path) -> Any:
+def resize_list(document: Json, path: Path, length: int) -> bytes:
+    """Return a document whose list at a path has another length: its items, cut or repeated."""
+    items = _parent(document, (*path, 0))
+    repeated = items * (length // max(1, len(items)) + 1)
+    raw = [msgspec.json.encode(item) for item in repeated[:length]]
+    kept = MAX_LIST_BYTES // max(1, *map(len, raw)) if raw else 0
+    return replace(document, path, b"[" + b",".join(raw[: max(1, kept)]) + b"]")
+
+
+def _parent(document: Json, path: Path) -> Json:
     for key in path[:-1]:
         document = document[key]
     return document
 
 
-def _restructure(document: Any, path: Path, rng: random.Random) -> bytes:
+def _restructure(document: Json, path: Path, rng: random.Random) -> bytes:
     """Delete, add, rename or double a key or an item."""
     changed = msgspec.json.decode(msgspec.json.encode(document))
     if not path:
@@ -119,6 +131,8 @@ def _restructure(document: Any, path: Path, rng: random.Random) -> bytes:
 def mutate_json(data: bytes, index: int, rng: random.Random) -> bytes:
     """Return hostile JSON: first every place with every bad value, then random changes.
 
+    Every fourth is a list of another length instead, as long as there are any.
+
     Args:
         data: Sound document.
         index: Which of its changes.
@@ -126,7 +140,12 @@ def mutate_json(data: bytes, index: int, rng: random.Random) -> bytes:
     """
     document = msgspec.json.decode(data)
     places = list(walk(document))
+    lists = [path for path in places if isinstance(_parent(document, (*path, 0)), list)]
     table = len(places) * len(VALUES)
+    quarter, remainder = divmod(index, 4)
+    if remainder == 0 and quarter < len(lists) * len(LIST_LENGTHS):
+        which = quarter * 7919 % (len(lists) * len(LIST_LENGTHS))
+        return resize_list(document, lists[which % len(lists)], LIST_LENGTHS[which // len(lists)])
     if index < table:
         # Neighbouring numbers change far apart places, so that a small sample has all of them.
         number = index * 7919 % table

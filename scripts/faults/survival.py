@@ -1,4 +1,4 @@
-"""What must hold of a run after its process has died: sound, at most a step lost, the same bits."""
+"""Judgement of a run whose process has died: sound, at most a step lost, the same bits."""
 
 import hashlib
 import os

@@ -129,9 +129,13 @@ def test_different_seeds_and_contradicting_duplicates_are_refused(
     ):
         group_by_config([one, other])
     again = finished(tmp_path / "again", book, seed=1, save_every=9.0)
-    assert group_by_config([one, again, one]) == {
-        "lstm": [one]
-    }  # as where two comparisons share a run
+    shared = {one.path: (), again.path: ()}  # by two comparisons
+    assert group_by_config([one, again], shared) == {"lstm": [one]}
+    for tuned in ({}, {one.path: ()}):
+        with pytest.raises(ConfigError, match="one and .*/again: they are the same run, with iden"):
+            group_by_config([one, again], tuned)
+    with pytest.raises(ConfigError, match="one and .*/one: they are the same run"):
+        group_by_config([one, Run(one.path)])
     other = finished(tmp_path / "better", book, 1.9, seed=1)
     with pytest.raises(
         ConfigError, match="one and .*/better: they have identical settings but different"

@@ -84,8 +84,16 @@ def same_names(report: dict[str, Any]) -> None:
     report["rows"][1]["name"] = report["rows"][0]["name"]
 
 
-def missing_seed(report: dict[str, Any]) -> None:
-    report["rows"][1]["seeds"].pop()
+def missing_value(report: dict[str, Any]) -> None:
+    report["rows"][1]["bits_per_byte"]["per_seed"].pop()
+
+
+def no_runs(report: dict[str, Any]) -> None:
+    report["rows"][1]["runs"] = []
+
+
+def no_seeds(report: dict[str, Any]) -> None:
+    report["rows"][0] |= {"seeds": [], "runs": []}
 
 
 def missing_margin(report: dict[str, Any]) -> None:
@@ -96,13 +104,40 @@ def short_curve(report: dict[str, Any]) -> None:
     report["rows"][0]["memory"]["curve"]["mean"].pop()
 
 
+def short_seed_curve(report: dict[str, Any]) -> None:
+    report["rows"][0]["memory"]["curve"]["per_seed"][0] = []
+
+
+def range_without_end(report: dict[str, Any]) -> None:
+    report["tuning"]["search"]["space"]["learning_rate"].pop()
+
+
+def no_range(report: dict[str, Any]) -> None:
+    del report["tuning"]["search"]["space"]["learning_rate"]
+
+
+def no_rungs(report: dict[str, Any]) -> None:
+    report["tuning"]["search"]["rungs"] = []
+
+
+def untuned_seeds(report: dict[str, Any]) -> None:
+    report["tuning"]["cells"]["gru"]["seeds"] = []
+
+
 DAMAGE: dict[str, Callable[[dict[str, Any]], None]] = {
     "the reference has no row": without_reference,
     "a pair names a cell that has no row": pair_of_nobody,
     "two rows have the same name": same_names,
-    "has not one value for each seed": missing_seed,
+    "has not one value for each seed": missing_value,
+    "has not one run for each seed": no_runs,
+    "gru has not one run for each seed": no_seeds,
     "a quantity has no margin": missing_margin,
     "has not one value for each k": short_curve,
+    "gru has not one value for each k": short_seed_curve,
+    "its range of learning rates has not two ends": range_without_end,
+    "a learning rate is at the end of no range": no_range,
+    "its search has no trials": no_rungs,
+    "the search of gru has no seeds": untuned_seeds,
 }
 
 
@@ -120,11 +155,21 @@ def test_report_that_contradicts_itself_is_refused(problem: str, tmp_path: Path)
 def test_report_on_a_task_that_contradicts_itself_is_refused(tmp_path: Path) -> None:
     directory = write(tmp_path / "t", task_result(), "task")
     report = json.loads((directory / "report.json").read_text())
-    report["rows"][0]["levels"].pop()
     del report["sha256"]
-    (directory / "report.json").write_bytes(seal_json(report))
-    with pytest.raises(DataError, match="gru has not one level for each length"):
-        load_comparison(directory)
+
+    def refused(problem: str, **changes: Any) -> None:
+        (directory / "report.json").write_bytes(seal_json(report | changes))
+        with pytest.raises(DataError, match=problem):
+            load_comparison(directory)
+
+    refused("it has no rows", lengths=[])
+    pairs = [{"length": 7, "cell": "gru", "other": "gru", "p": 0.5, "p_holm": 0.5}]
+    refused("a pair names a length that was not tried", pairs=pairs)
+    levels = report["rows"][0]["levels"]
+    levels[-1]["extrapolation"] = {}
+    refused("gru has not the same tests at each length")
+    levels.pop()
+    refused("gru has not one level for each length")
 
 
 def test_command_prints_a_format_or_its_json(tmp_path: Path) -> None:

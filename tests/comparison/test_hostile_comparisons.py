@@ -77,7 +77,7 @@ def test_result_at_a_length_is_verified_and_is_that_of_its_length(tmp_path: Path
         last_validation(log)
     log.unlink()
     os.mkfifo(log)
-    with pytest.raises(DataError, match="no regular file"):
+    with pytest.raises(DataError, match="it is a FIFO"):
         last_validation(log)
 
 
@@ -113,6 +113,7 @@ def test_damaged_probe_result_is_measured_again_and_named(
         cache_key=KEY,
         seconds=1.5,
         artifacts_sha256=hashlib.sha256(tensors).hexdigest(),
+        artifacts_bytes=len(tensors),
         outcome=NotApplicable(NotFinite()),
     )
     record, artifacts = tmp_path / "a.json", tmp_path / "a.safetensors"
@@ -121,6 +122,12 @@ def test_damaged_probe_result_is_measured_again_and_named(
     assert cache.is_cached(tmp_path, "a", KEY)
     assert not cache.is_cached(tmp_path, "a", msgspec.structs.replace(KEY, seed=1))
     assert not caplog.records
+    os.truncate(artifacts, 2**34)  # nothing of it is read
+    assert not cache.is_cached(tmp_path, "a", KEY) and "has 17,179,869,184 bytes" in caplog.text
+    huge = msgspec.structs.replace(answer, artifacts_bytes=2**34)
+    record.write_bytes(seal_json(huge))
+    assert not cache.is_cached(tmp_path, "a", KEY) and "than a probe of this text" in caplog.text
+    record.write_bytes(seal_json(answer))
     artifacts.write_bytes(tensors[:-1] + b"\1")
     assert not cache.is_cached(tmp_path, "a", KEY)
     assert "a.safetensors is damaged" in caplog.text and "measuring a again" in caplog.text
@@ -130,6 +137,21 @@ def test_damaged_probe_result_is_measured_again_and_named(
     record.write_bytes(record.read_bytes().replace(b"1.5", b"2.5"))
     caplog.clear()
     assert not cache.is_cached(tmp_path, "a", KEY) and "a.json is damaged" in caplog.text
+
+
+def test_tensors_of_a_probe_that_charlm_does_not_write_are_refused(tmp_path: Path) -> None:
+    data = safetensors.numpy.save({"sums": np.ones((1, 2))}, {"note": "foreign"})
+    answer = ProbeAnswer(
+        cache_key=KEY,
+        seconds=1.5,
+        artifacts_sha256=hashlib.sha256(data).hexdigest(),
+        artifacts_bytes=len(data),
+        outcome=NotApplicable(NotFinite()),
+    )
+    (tmp_path / "a.json").write_bytes(seal_json(answer))
+    (tmp_path / "a.safetensors").write_bytes(data)
+    with pytest.raises(DataError, match="it is damaged: its header"):
+        cache.read_artifacts(tmp_path, "a")
 
 
 def test_only_finite_sums_at_ascending_lengths_are_places() -> None:

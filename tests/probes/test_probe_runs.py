@@ -76,7 +76,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def probe_one_run(path: Path, directory: Path, *probes: Probe, seed: int = 0) -> None:
-    """What `charlm probe` does with one run, but with other probes."""
+    """Do as `charlm probe` does with one run, but with other probes."""
     run = Run(path)
     corpus = reload_corpus(run.record.config, run.record.text)
     weights = run.load_checkpoint("best")

@@ -113,7 +113,10 @@ def expected_best_figure(tuning: TuningReport, legend: Sequence[LegendEntry]) ->
     """Draw the expected best validation of each run against the number of trials."""
     lines = [
         Series(
-            f"{cell} seed {seed.seed}", cell, range(1, tuning.search.trials + 1), seed.expected_best
+            f"{cell} seed {seed.seed}",
+            cell,
+            range(1, len(seed.expected_best) + 1),
+            seed.expected_best,
         )
         for cell, found in tuning.cells.items()
         for seed in found.seeds
