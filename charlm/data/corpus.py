@@ -5,8 +5,8 @@ from pathlib import Path
 
 from charlm.config import Config
 from charlm.data.encoded_text import EncodedText, digest_sources, encode, load_cached
-from charlm.data.names import printable
-from charlm.data.recorded import resolve_run_sources
+from charlm.data.names import printable, printable_names
+from charlm.data.recorded import measure_sources, resolve_run_sources
 from charlm.data.sources import SPLITS, absolute_name, make_paths_absolute, resolve_sources
 from charlm.data.splits import (
     cut_splits,
@@ -19,7 +19,15 @@ from charlm.data.units import Edges, Units, text_units
 from charlm.data.vocabulary import BYTE_VOCABULARY, TokenIds, Vocabulary
 from charlm.errors import ConfigError, DataError, InputNotFoundError
 from charlm.progress import NoProgress, Progress
-from charlm.results.text import CorpusRecord, SplitBy, TextDigest, UnitKind, VocabularyRule
+from charlm.results.text import (
+    MAX_NAME_LENGTH,
+    MAX_SOURCES,
+    CorpusRecord,
+    SplitBy,
+    TextDigest,
+    UnitKind,
+    VocabularyRule,
+)
 
 SETTINGS = (  # of Config
     *("glob", "vocab", "split_ratios", "split_by", "test_chars", "min_char_frequency"),
@@ -107,10 +115,17 @@ def load_corpus(
     Raises:
         InputNotFoundError: A source does not exist or cannot be read.
         DataError: The text is not UTF-8 (unless `config.vocab` is "bytes") or too short.
-        ConfigError: Standard input is given as a validation or test file.
+        ConfigError: Standard input is given as a validation or test file, or there are too many
+            sources.
     """
     config = config or Config()
     names = _source_names(sources)
+    recorded = tuple(map(absolute_name, names))
+    if len(names) > MAX_SOURCES or any(len(name) > MAX_NAME_LENGTH for name in recorded):
+        raise ConfigError(
+            f"cannot read {len(names):,} sources: a run records at most {MAX_SOURCES:,}, each of "
+            f"at most {MAX_NAME_LENGTH:,} characters. Try a folder, with --glob for some files"
+        )
     split_files = {"valid": config.valid_file, "test": config.test_file}
     separate = {name: file for name, file in split_files.items() if file}
     if "-" in separate.values():
@@ -121,7 +136,7 @@ def load_corpus(
     given = {split: resolve_sources([file], config.glob) for split, file in separate.items()}
     resolved = resolve_sources(names, config.glob, config.vocab)
     plan = plan_splits(resolved, {split: one.sources for split, one in given.items()}, config)
-    shown = "standard input" if names == ["-"] else printable(" ".join(names))
+    shown = "standard input" if names == ["-"] else printable_names(names)
     with progress.counter(READING) as count:
         encoding = encode(plan.parts, _vocabulary(config, plan.split_by, first_tokens), count)
     if not encoding.size:
@@ -138,7 +153,7 @@ def load_corpus(
     metadata = encoding.metadata
     left_out = (*resolved.notes, *(note for one in given.values() for note in one.notes))
     record = CorpusRecord(
-        sources=tuple(map(absolute_name, names)),
+        sources=recorded,
         digest=metadata.digest,
         characters=metadata.characters,
         split_by=plan.split_by,
@@ -147,6 +162,7 @@ def load_corpus(
         rare_characters=encoding.count_unknown(*splits["train"]),
         notes=(*metadata.notes, *left_out),
         first_tokens=first_tokens,
+        sizes=measure_sources((*names, *separate.values()), config.glob),
     )
     return Corpus(record, encoding, config)
 
@@ -194,7 +210,7 @@ def _other_text_error(names: Sequence[str], found: TextDigest, wanted: TextDiges
     if found.sha256 == wanted.sha256:
         difference = "the same bytes in other files"
     return DataError(
-        f"cannot use {printable(' '.join(names))}: it is not the text of the run ({difference}). "
+        f"cannot use {printable_names(names)}: it is not the text of the run ({difference}). "
         "Try the text that the run read"
     )
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from charlm.data.encoder import Utf8Decoder
 from charlm.data.readers import lay_aside, open_temporary
 from charlm.data.sources import TextSource
+from charlm.data.stored_ids import CacheFile
 from charlm.storage import files
 
 HASH_BYTES = 8
@@ -58,7 +59,7 @@ def split_lines(
         bounds = [min(int(HASHES * share), HASHES - 1) for share in shares[:-1]]
         split_of = np.searchsorted(np.array(bounds, np.uint64), values, side="right")[order]
         name = sources[0].name
-        text = np.memmap(copy, np.uint8, "r") if starts[-1] else np.zeros(0, np.uint8)
+        text = CacheFile(os.dup(copy.fileno()), directory)
         return [
             TextSource(name, lay_aside(name, _lines_at(text, starts, order[split_of == n])), name)
             for n in range(len(shares))
@@ -66,10 +67,12 @@ def split_lines(
 
 
 def _lines_at(
-    text: NDArray[np.uint8], starts: NDArray[np.int64], numbers: NDArray[np.int64]
+    text: CacheFile, starts: NDArray[np.int64], numbers: NDArray[np.int64]
 ) -> Iterator[bytes]:
-    """Iterate over the lines with these numbers."""
-    return (text[starts[number] : starts[number + 1]].tobytes() for number in numbers)
+    """Iterate over the lines with these numbers, in an order in which they do not lie."""
+    for number in numbers.tolist():
+        start, end = starts[number : number + 2].tolist()
+        yield text.read(start, end - start)
 
 
 def _iter_lines(source: TextSource, is_bytes: bool) -> Iterator[bytes]:

@@ -1,15 +1,24 @@
 """Names of files in records and messages, also of files whose names are not UTF-8."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 URI = "file:///"
+SHOWN_NAMES = 3  # in a message
 
 
 def printable(name: str | Path) -> str:
     r"""Return a name for messages and reports: \x and two digits for bytes that are not UTF-8."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def printable_names(names: Sequence[str]) -> str:
+    """Return names for messages: the first ones, and the number of the others."""
+    shown = " ".join(map(printable, names[:SHOWN_NAMES]))
+    others = len(names) - SHOWN_NAMES
+    return f"{shown} and {others:,} more" if others > 0 else shown
 
 
 def absolute(name: str | Path) -> str:

@@ -83,7 +83,7 @@ def open_compressed(path: Path, unpack: Callable[[BinaryIO], IO[bytes]]) -> Open
 def compressed_limit(size: int) -> Limit:
     """Return the limit of a compressed file of this size."""
     largest = min(MAX_BYTES, max(UNLIMITED_BYTES, MAX_RATIO * size))
-    return Limit(largest, f", unpacked from {size:,}", "to unpack it, and name the file")
+    return Limit(largest, f", unpacked from {size:,}", "to unpack it by hand, if you trust it")
 
 
 def run_limit(size: int) -> Limit:

@@ -56,7 +56,6 @@ class TextSource:
     open: Opener
     path: str = ""  # relative to the directory or corpus that was named
     span: tuple[int, int] | None = None  # first byte that is read and one past the last; None: all
-    size: int | None = None  # of a plain file that was named, when it was found
     limit: Limit | None = None  # of the bytes that it gives
 
     def excerpt(self, start: int, end: int) -> "TextSource":
@@ -86,7 +85,7 @@ class TextSource:
         except OSError as error:
             if error.errno is None:  # bz2 reports invalid data as a bare OSError
                 raise _damaged_archive_error(self.name, error) from error
-            raise _unreadable_error(self.name, error) from error
+            raise unreadable_error(self.name, error) from error
 
 
 class ResolvedSources(NamedTuple):
@@ -107,8 +106,8 @@ def resolve_sources(
         glob: Pattern of the files that are read in a folder; empty: all text files.
         vocab: "chars" if no split may begin within a character.
         run_bytes: Bytes of the text of a run that has recorded these names: only regular files
-            are opened, none of more bytes, and a compressed one is read no further. None: a
-            person has given the names.
+            are opened, in a folder none of more bytes, and a compressed one is read no further.
+            None: a person has given the names.
 
     Raises:
         InputNotFoundError: A source does not exist, is empty or cannot be read.
@@ -181,7 +180,7 @@ def _resolve(name: str, glob: str, vocab: str, run_bytes: int | None) -> Resolve
         if name in catalog():
             return _downloaded(name, vocab)
         if path.is_dir() and glob:
-            matching = matching_files(path, glob, run_bytes)
+            matching = matching_files(path, glob, run_bytes is not None)
             return ResolvedSources([_file_source(file, path, run_bytes) for file in matching])
         if path.is_dir():
             folder = text_files(path, run_bytes)
@@ -192,13 +191,15 @@ def _resolve(name: str, glob: str, vocab: str, run_bytes: int | None) -> Resolve
         if path.exists():
             return ResolvedSources([_pipe(path, run_bytes)])
     except OSError as error:
-        raise _unreadable_error(printable(name), error) from error
+        raise unreadable_error(printable(name), error) from error
     raise _missing_error(name)
 
 
 def _standard_input() -> TextSource:
     if sys.stdin is None:
-        raise InputNotFoundError("cannot read text: standard input is closed. Try a file")
+        raise InputNotFoundError(
+            "cannot read text: standard input is closed. Try charlm train FILE, or a pipe"
+        )
     opener = lay_aside("standard input", read_pipe(sys.stdin.buffer), PIPE_LIMIT)
     return TextSource("-", opener, "-")
 
@@ -250,15 +251,15 @@ def _file_source(
 ) -> TextSource:
     """Return the text of a file, unpacked if its name says so and it is not read as it is."""
     unpack = None if is_plain else UNPACKERS.get(path.suffix)
-    name, size = printable(path), path.stat().st_size
-    limit = compressed_limit(size) if unpack else None
-    if run_bytes is not None and (limit is None or run_bytes < limit.bytes):
-        limit = run_limit(run_bytes)
+    name, limit = printable(path), None
+    if unpack:
+        limit = compressed_limit(path.stat().st_size)
+        if run_bytes is not None and run_bytes < limit.bytes:
+            limit = run_limit(run_bytes)
     return TextSource(
         name,
         open_compressed(path, unpack) if unpack else partial(open_plain, path),
         path.relative_to(root).as_posix(),
-        size=None if unpack else size,
         limit=limit,
     )
 
@@ -267,7 +268,8 @@ def _damaged_archive_error(name: str, error: Exception) -> DataError:
     return DataError(f"cannot read text: {name} cannot be unpacked: {error}. Try to pack it again")
 
 
-def _unreadable_error(name: str, error: OSError) -> InputNotFoundError:
+def unreadable_error(name: str, error: OSError) -> InputNotFoundError:
+    """Return the error of a source that the system does not let us read."""
     return InputNotFoundError(
         f"cannot read {name}: {error.strerror}. Try another path or check its permissions"
     )

@@ -22,7 +22,7 @@ class CacheFile:
     """File of the cache that is open for reading, until it is no longer used.
 
     Attributes:
-        path: Its name, for messages.
+        path: Its name for messages, or its directory if it has no name.
         descriptor: Descriptor, which this object closes.
     """
 
@@ -67,8 +67,8 @@ class CacheFile:
 
     def _error(self, cause: str) -> StorageError:
         return StorageError(
-            f"cannot read the encoded text {self.path}: {cause}. Try the same command again, which "
-            "encodes the text anew"
+            f"cannot read the text that was laid aside in {self.path}: {cause}. Try the same "
+            "command again, which encodes the text anew"
         )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charlm.data.encoded_text import EncodedText
+from charlm.data.readers import CHUNK_BYTES
 from charlm.results.text import UnitKind
 
 MAX_BLOCKS = 50
@@ -62,6 +63,11 @@ def _line_edges(encoding: EncodedText, start: int, end: int) -> Edges:
     edges = block_edges(length)
     tokens = np.array(encoding.metadata.tokens)
     (newline,) = np.flatnonzero(tokens == NEWLINE) if NEWLINE in tokens else (-1,)
-    line_ends = np.append(np.flatnonzero(encoding.ids[start:end] == newline) + 1, length)
+    chunks = encoding.iter_chunks(start, end)
+    offsets = range(1, length + 1, CHUNK_BYTES)  # of what follows the first token of each chunk
+    ends = [
+        np.flatnonzero(ids == newline) + offset for ids, offset in zip(chunks, offsets, strict=True)
+    ]
+    line_ends = np.concatenate((*ends, [length]))
     moved = line_ends[np.searchsorted(line_ends, edges[1:])]
     return np.unique(np.concatenate(([0], moved))).astype(np.int64)

@@ -145,7 +145,12 @@ def summarize_run(
         device_reason=device_reason,
         thread_timings=plan.thread_timings,
         steps_done=steps_done,
-        notes=inspect_text(corpus),
+        # To whom continues a run, how its text might be split is of no use.
+        notes=tuple(
+            note
+            for note in inspect_text(corpus)
+            if note.kind != "independent_lines" or not steps_done
+        ),
     )
 
 

@@ -1,5 +1,6 @@
 """Hostile inputs by number: the same number is always the same files and the same command."""
 
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -154,7 +155,14 @@ LINKS += [("metrics.jsonl", "link"), ("events.jsonl", "link"), ("run.json", "lin
 PLACES = ["run.json", "vocabulary.json", "metrics.jsonl", "events.jsonl", "report.json", NEWEST]
 PLACES += [f"{NEWEST}/{file}" for file in CHECKPOINTED.values()]
 SPECIAL_FILES = [(place, node) for place in PLACES for node in ("fifo", "device_zero", "socket")]
-NAMED = len(SIZES) + len(LINKS) + len(SPECIAL_FILES)
+TEXTS: dict[str, dict[str, str]] = {  # file that a run names -> its settings
+    "a very long list of sources": {},
+    "a pattern with many ways to match": {"glob": "/".join(["**/*"] * 40)},
+    "a folder": {},
+    "a sparse file": {},
+    "a folder of the kernel": {},
+}
+NAMED = len(SIZES) + len(LINKS) + len(SPECIAL_FILES) + len(TEXTS)
 
 
 def _make_named(number: int, sandbox: Sandbox) -> Input:
@@ -170,12 +178,36 @@ def _make_named(number: int, sandbox: Sandbox) -> Input:
         files, target = _newest_alone(sandbox.runs[name]), f"{NEWEST}/training.safetensors"
         changed = {**files, target: with_other_size(files[target], prefix)}
         return Input(number, "training", "resume", seal(changed), target, is_refused=True)
+    if place >= NAMED - len(TEXTS):
+        return _make_text(number, list(TEXTS)[place - NAMED], sandbox)
     target, node = (LINKS + SPECIAL_FILES)[place - len(SIZES)]
     files = {**sandbox.runs["lstm"], "lock": b""}
     if place < len(SIZES) + len(LINKS):
         return Input(number, "node", "resume", files, target.rstrip("/"), node)
     files["report.json"] = sandbox.finished["lstm"]["report.json"]
     return Input(number, "node", ("score", "list", "resume")[number % 3], files, target, node)
+
+
+def _make_text(number: int, kind: str, sandbox: Sandbox) -> Input:
+    """Return a run whose text is not in the cache, and which names another in its place."""
+    root = sandbox.root / "texts"
+    deep = root.joinpath(*["d"] * 60)
+    deep.mkdir(parents=True, exist_ok=True)
+    (deep / "x").write_text("x")
+    with open(root / "sparse", "wb") as file:
+        file.truncate(2**40)
+    names = {
+        "a very long list of sources": ["/etc/hostname"] * 200_000,
+        "a sparse file": [str(root / "sparse")],
+        "a folder of the kernel": ["/sys"],
+    }
+    files = _newest_alone(sandbox.runs["lstm"])
+    record = json.loads(bare(files["run.json"]))
+    record["text"]["sources"] = names.get(kind, [str(root)])
+    record["text"]["digest"]["sha256"] = "0" * 64
+    record["config"] |= TEXTS[kind]
+    changed = {**files, "run.json": sealed_like(files["run.json"], json.dumps(record).encode())}
+    return Input(number, "run", "resume", seal(changed), "run.json", is_refused=True)
 
 
 def _newest_alone(files: Files) -> Files:

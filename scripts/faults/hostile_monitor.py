@@ -74,7 +74,8 @@ class Monitor:
             ),
             *(
                 "/proc/meminfo",
-                "/sys/",
+                "/sys/fs/cgroup/memory.",  # limits of a container
+                "/sys/devices/system/cpu/",
                 "/dev/null",
                 "/dev/urandom",
                 "/etc/ld.so",

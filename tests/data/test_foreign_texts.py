@@ -20,7 +20,7 @@ from charlm.data.corpus import load_corpus, reload_corpus
 from charlm.data.recorded import logger
 from charlm.data.sources import TextSource, resolve_sources
 from charlm.errors import CharlmError, ConfigError, DataError, InputNotFoundError, StorageError
-from charlm.results.text import CorpusRecord
+from charlm.results.text import CorpusRecord, SourceSize
 
 
 @pytest.fixture(autouse=True)
@@ -39,9 +39,13 @@ def record(tmp_path: Path, store: Path) -> CorpusRecord:
     return found
 
 
-def reload(record: CorpusRecord, *sources: Path | str, **settings: object) -> str:
-    """Return the text of a run that names these sources."""
-    named = msgspec.structs.replace(record, sources=tuple(map(str, sources)))
+def reload(
+    record: CorpusRecord, *sources: Path | str, size: SourceSize | None = None, **settings: object
+) -> str:
+    """Return the text of a run that names these sources, each of the size of its text."""
+    names = tuple(map(str, sources))
+    sizes = dict.fromkeys(names, size or SourceSize(1, 600))
+    named = msgspec.structs.replace(record, sources=names, sizes=sizes)
     encoding = reload_corpus(validate_config(settings), named).encoding
     return encoding.text(0, encoding.size)
 
@@ -55,22 +59,36 @@ def test_run_names_only_regular_files_as_large_as_its_text(
     (tmp_path / "secret").write_text("s" * 300)
     (tmp_path / "long").write_text(prose(601))
     (tmp_path / "link").symlink_to("/dev/zero")
+    (tmp_path / "d").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "d" / name).write_text("s" * 300)
+    with open(tmp_path / "sparse", "wb") as file:
+        file.truncate(2**40)
+    (tmp_path / "x.gz").write_bytes(gzip.compress(b"s" * 600))
     opened: list[object] = []
-    monkeypatch.setattr("charlm.data.sources.open_plain", opened.append)
+    for module in ("sources", "folders", "readers"):
+        monkeypatch.setattr(f"charlm.data.{module}.open_plain", opened.append)
     specials = [tmp_path / name for name in ("pipe", "socket", "link")]
     devices = [Path(name) for name in ("/dev/zero", "/dev/urandom", "/dev/null", "/dev/stdin")]
-    for path in (*specials, *devices):
-        if not path.is_file():
-            with pytest.raises(DataError, match="is no regular file. Try"):
-                reload(record, path)
-    proc = [Path(name) for name in ("/proc/kmsg", "/proc/self/environ") if Path(name).exists()]
-    for path in (tmp_path / "secret", tmp_path / "long", *proc):
-        with pytest.raises(DataError, match="not the text of the run .*of the run 600"):
+    kernel = [Path(name) for name in ("/proc/kmsg", "/proc/self/environ", "/proc", "/sys", "/dev")]
+    for path in (*specials, *devices, *(path for path in kernel if path.exists())):
+        with pytest.raises(DataError, match="is no regular file.* Try"):
             reload(record, path)
-    with pytest.raises(DataError, match="no regular file"):
-        reload(record, tmp_path / "secret", valid_file="/dev/zero")
-    with pytest.raises(DataError, match="standard input"):
-        reload(record, tmp_path / "secret", valid_file="-")
+    files = [tmp_path / name for name in ("secret", "long", "d", "sparse", "x.gz")]
+    for sources in (*([path] for path in files), files):
+        for settings in ({}, {"glob": "*"}, {"test_chars": 10}):
+            with pytest.raises(DataError, match="not the text of the run .*of the run 600"):
+                reload(record, *sources, **settings)
+    with pytest.raises(DataError, match="not the text of the run .*the run has recorded none"):
+        reload_corpus(Config(), msgspec.structs.replace(record, sources=(str(files[0]),), sizes={}))
+    right = SourceSize(1, 300)
+    for name, message in (
+        ("/dev/zero", "no regular file"),
+        (str(tmp_path / "long"), "not the text"),
+        ("-", "standard input"),
+    ):
+        with pytest.raises(DataError, match=message):
+            reload(record, tmp_path / "secret", size=right, valid_file=name)
     assert not opened
 
 
@@ -80,7 +98,8 @@ def test_nothing_of_another_text_is_kept(tmp_path: Path, store: Path, record: Co
         reload(record, tmp_path / "same-size")
     (tmp_path / "bomb.xz").write_bytes(lzma.compress(bytes(10**6)))
     with pytest.raises(DataError, match="more than 600 bytes, all that the text of the run has"):
-        reload(record, tmp_path / "bomb.xz")
+        packed = SourceSize(1, (tmp_path / "bomb.xz").stat().st_size)
+        reload(record, tmp_path / "bomb.xz", size=packed)
     assert [*store.iterdir()] == []
 
 
@@ -107,16 +126,72 @@ def test_folder_that_a_run_names_is_searched_within_limits(
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "a.txt").write_text(prose(600))
     (tmp_path / "d" / "long.txt").write_text(prose(700))  # cannot be part of it
-    assert reload(record, tmp_path / "d") == prose(600)
+    both = SourceSize(2, 1300)
+    (tmp_path / "d" / "kernel").symlink_to("/proc/self/environ")
+    for settings in ({}, {"glob": "*.txt"}):
+        with pytest.raises(
+            DataError, match="d/kernel: it is no regular file or folder of the same"
+        ):
+            reload(record, tmp_path / "d", size=both, **settings)
+    (tmp_path / "d" / "kernel").unlink()
+    assert reload(record, tmp_path / "d", size=both) == prose(600)
     for glob in ("../*", "*/../../*", "/etc/*"):
         with pytest.raises(ConfigError, match="cannot use --glob"):
             reload(record, tmp_path / "d", glob=glob, vocab="bytes")
         with pytest.raises(ConfigError, match="cannot use --glob"):
             resolve_sources([str(tmp_path / "d")], glob)
-    monkeypatch.setattr(folders, "MAX_FILES", 1)
+    monkeypatch.setattr(folders, "MAX_ENTRIES", 1)
     for settings in ({}, {"glob": "*.txt"}):
-        with pytest.raises(DataError, match="it has more than 1 files. Try --corpus"):
+        with pytest.raises(DataError, match="it has more than 1 files and folders. Try --corpus"):
             reload(record, tmp_path / "d", vocab="bytes", **settings)
+
+
+def test_long_list_of_sources_is_refused(
+    tmp_path: Path,
+    record: CorpusRecord,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logger, "propagate", True)
+    caplog.set_level("INFO")
+    for names in (("a",) * 1001, ("a" * 4097,)):
+        changed = msgspec.json.encode(msgspec.structs.replace(record, sources=names))
+        with pytest.raises(msgspec.ValidationError, match="Expected .* length <="):
+            msgspec.json.decode(changed, type=CorpusRecord)
+        with pytest.raises(ConfigError, match="at most 1,000, each of at most 4,096 characters"):
+            load_corpus(names)
+    with pytest.raises(DataError, match="cannot use /etc/hostname"):
+        reload(record, *["/etc/hostname"] * 1000)
+    (note,) = caplog.messages
+    assert note.endswith("from /etc/hostname /etc/hostname /etc/hostname and 997 more")
+
+
+GLOBS = ("*.txt", "**/*.txt", "**/*", "*", "*/*", "a/**/c.txt", "**/b/**/*.txt", "./a/[bc]*/?.txt")
+
+
+@pytest.mark.parametrize("glob", [*GLOBS, "**/**/*.md", "A/*", "**/.*", ".h/*", "a/*/c.txt"])
+def test_pattern_matches_the_files_that_path_glob_does(tmp_path: Path, glob: str) -> None:
+    names = ["a/b/c.txt", "a/c.txt", "a/b/b/d.txt", "b/x.txt", "e.txt", "e.md", ".h/f.txt", ".g"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    wanted = sorted(path for path in set(tmp_path.glob(glob)) if path.is_file())
+    try:
+        assert folders.matching_files(tmp_path, glob) == wanted
+    except InputNotFoundError:
+        assert wanted == []
+
+
+def test_pattern_with_many_ways_to_match_takes_no_time(tmp_path: Path) -> None:
+    """Path.glob follows each way on its own: more than there are seconds in a year."""
+    deep = tmp_path.joinpath(*["d"] * 1200)  # deeper than Python recurses
+    os.makedirs(tmp_path.joinpath(*["d"] * 600))
+    os.makedirs(deep)
+    (deep / "x").touch()
+    assert folders.matching_files(tmp_path, "/".join(["**/*"] * 40)) == [deep / "x"]
+    for glob in ("/".join(["**/*"] * 60), "*" * 5000, "a**"):
+        with pytest.raises(ConfigError, match="cannot use --glob"):
+            folders.matching_files(tmp_path, glob)
 
 
 def test_empty_file_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +223,7 @@ def test_compressed_file_is_unpacked_up_to_a_limit(
     monkeypatch.setattr(readers, "UNLIMITED_BYTES", 1000)
     (source,) = resolve_sources([str(tmp_path / f"bomb.{kind}")]).sources
     message = f"more than {max(1000, 200 * len(packed)):,} bytes, unpacked from {len(packed):,}. "
-    with pytest.raises(DataError, match=message + "Try to unpack it"):
+    with pytest.raises(DataError, match=message + "Try to unpack it by hand, if you trust it"):
         read_to_end(source)
     monkeypatch.setattr(readers, "MAX_BYTES", 10)
     (source,) = resolve_sources([str(tmp_path / f"bomb.{kind}")]).sources

@@ -140,7 +140,7 @@ def test_long_text_may_be_cut_within_a_character(tmp_path: Path) -> None:
 
 
 def test_folder_without_text_says_what_it_has(tmp_path: Path) -> None:
-    with pytest.raises(InputNotFoundError, match="it is empty. Try"):
+    with pytest.raises(InputNotFoundError, match="it is an empty folder. Try another$"):
         resolve_sources([str(tmp_path)])
     (tmp_path / "a.zip").write_bytes(b"PK\x03\x04" + bytes(600))
     (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n")
