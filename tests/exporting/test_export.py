@@ -397,7 +397,7 @@ def test_unfinished_run_has_no_exact_score(tmp_path: Path, book: Path) -> None:
     assert "Not scored exactly. Validation on a sample: 2.5000 bits per token" in text
     assert report.bits_per_char is None
     title = next(line for line in text.splitlines() if line.startswith("# "))
-    assert title.endswith("trained on `a�b�| # [x](y): '\"é🐈.txt`")
+    assert title.endswith("trained on `a�b�� # [x](y): '\"é🐈.txt`")
 
 
 def test_folder_that_exists_is_left_as_it_is(trained: Path, tmp_path: Path) -> None:
