@@ -168,8 +168,8 @@ def test_run_summary_has_budget_device_and_notes(capsys: pytest.CaptureFixture[s
         "recurrent matrices"
     )
     assert fields["estimate"] == (
-        "0:55 for all, the score included; training reads 200 characters/s; 3 MB of memory, 0.7 MB "
-        "on disk"
+        "0:55 for all, the score included; training reads 200 characters/s; 3 MB of memory "
+        "beyond PyTorch's own, 0.7 MB on disk"
     )
     assert fields["device"] == "cpu (no GPU is available), 1 thread"
     assert fields["run"] == "runs/first"

@@ -50,8 +50,8 @@ def print_run_summary(summary: RunSummary) -> None:
             (
                 "estimate",
                 f"{format_duration(summary.seconds)} for all, the score included; training reads "
-                f"{speed} characters/s; {summary.memory_bytes / 1e6:,.0f} MB of memory, "
-                f"{summary.disk_bytes / 1e6:.1f} MB on disk",
+                f"{speed} characters/s; {summary.memory_bytes / 1e6:,.0f} MB of memory beyond "
+                f"PyTorch's own, {summary.disk_bytes / 1e6:.1f} MB on disk",
             ),
             (
                 "device",
