@@ -11,7 +11,7 @@ from charlm import console
 from charlm.cli.app import app
 from charlm.cli.help import HOUSE
 from charlm.cli.options import JSON
-from charlm.errors import DataError
+from charlm.errors import ConfigError, DataError
 
 
 @app.command(name="verify", rich_help_panel=HOUSE)
@@ -25,7 +25,7 @@ def verify_command(
     """Check every file of runs, such as runs that somebody sent.
 
     Hashes, tensors, metrics and reports are checked. No code is executed, and no text is opened.
-    The exit code is 65 if something is wrong.
+    The exit code is 65 if something is wrong, and 78 if only the format of a run is another.
 
     Examples:
         $ charlm verify runs/first
@@ -40,4 +40,5 @@ def verify_command(
     else:
         print_verification(verification)
     if not verification.intact:
-        raise Exit(DataError.code)
+        kinds = {problem.kind for run in verification.runs for problem in run.problems}
+        raise Exit(ConfigError.code if kinds == {"format"} else DataError.code)

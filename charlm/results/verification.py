@@ -1,13 +1,21 @@
-"""Verification of runs: result of `charlm verify`."""
+"""Results of `charlm verify`: problems of the files of runs, and what would be used of the runs."""
+
+from typing import Literal
 
 import msgspec
 
+# damaged: its content is wrong, or contradicts another file. special: a FIFO, socket or device, or
+# a directory in place of a file, or the reverse. format: it is that of another charlm. foreign: it
+# is no part of a run.
+FileNoteKind = Literal["damaged", "missing", "link", "special", "format", "foreign"]
 
-class FileProblem(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that is wrong with a file or directory of a run."""
 
-    file: str  # its path in the run; empty: the run itself
-    problem: str  # what is wrong, and what to try
+class FileNote(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was found about a file or directory."""
+
+    file: str  # path in the run; of a note on no run: the path itself
+    kind: FileNoteKind  # damaged, missing, link, special, format or foreign
+    text: str  # what is wrong, or harmless
 
 
 class VerifiedCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,10 +33,12 @@ class RunVerification(msgspec.Struct, frozen=True, kw_only=True):
     path: str  # its directory
     files: int  # that were read
     size: int  # bytes of all files
-    problems: tuple[FileProblem, ...]  # empty: the run is intact
+    problems: tuple[FileNote, ...]  # empty: the run is intact
+    notes: tuple[FileNote, ...]  # what is harmless, such as a file of another program
     checkpoints: tuple[VerifiedCheckpoint, ...]  # by folder and step
     best_step: int | None  # of the weights that charlm would use now; None: there are none
     last_step: int | None  # that charlm would continue from now; None: it cannot be continued
+    longer_step: int | None  # that a longer budget would go on from; None: it is not possible
     custom_cell: bool  # names and shapes of tensors are unknown: its cell was not executed
 
 
@@ -38,3 +48,4 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     format: int
     intact: bool  # whether nothing is wrong with any run
     runs: tuple[RunVerification, ...]
+    notes: tuple[FileNote, ...]  # links below the directories, which are not followed

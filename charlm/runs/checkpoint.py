@@ -15,10 +15,18 @@ from safetensors import torch as safetensors
 from torch import Tensor
 
 from charlm.config import FORMAT_VERSION
-from charlm.errors import DataError, DivergedError
+from charlm.errors import DivergedError
+from charlm.execution.device import available_memory
+from charlm.models.cost import check_memory
 from charlm.models.tensor_layout import SECOND_MOMENT, STEP, TensorLayout, moment_name
 from charlm.results.training import FileDigest, Manifest, TrainingProgress
-from charlm.runs.checkpoint_files import TRAINING_FILE, checkpoint_name, read_checkpoint_files
+from charlm.runs.checkpoint_files import (
+    TRAINING_FILE,
+    checkpoint_name,
+    damaged,
+    read_checkpoint_files,
+    read_manifest,
+)
 from charlm.storage import files
 from charlm.storage.json_files import encode_json
 from charlm.storage.tensor_header import file_limit, read_header
@@ -97,10 +105,17 @@ def load_checkpoint(
 
     Raises:
         DataError: A file is missing or damaged, or its tensors are not exactly those of the run.
+        InsufficientMemoryError: Its layout cannot be told, and it does not fit in memory.
         StorageError: A file cannot be read now, which says nothing about its content.
     """
+    if layout is None:
+        limits = _check_size(path)
+        # What does not match is not loaded.
+        read_checkpoint_files(path, run_directory, weights_suffice=weights_suffice)
+    else:
+        limits = file_limits(layout)
     verified = read_checkpoint_files(
-        path, run_directory, weights_suffice=weights_suffice, limits=layout and file_limits(layout)
+        path, run_directory, weights_suffice=weights_suffice, limits=limits
     )
     contents = {
         file: verified.contents[f"{file}.safetensors"]
@@ -117,7 +132,7 @@ def load_checkpoint(
     try:
         tensors = {file: safetensors.load(data) for file, data in contents.items()}
     except (SafetensorError, ValueError, KeyError) as error:
-        raise DataError(f"{path} is damaged: {error}") from error
+        raise damaged(path, str(error)) from error
     _check_numbers(tensors, verified.progress.step, path)
     return Checkpoint(
         verified.progress, tensors, verified.manifest.files["model.safetensors"].sha256
@@ -132,6 +147,19 @@ def file_limits(layout: TensorLayout) -> dict[str, int]:
     }
 
 
+def _check_size(path: Path) -> dict[str, int]:
+    """Return the sizes in bytes of the files of a checkpoint, which fit in memory.
+
+    Raises:
+        InsufficientMemoryError: They do not.
+    """
+    sizes = {name: digest.size for name, digest in read_manifest(path).files.items()}
+    present = [name for name in sizes if (path / name).is_file()]
+    size = sum(min(sizes[name], (path / name).stat().st_size) for name in present)
+    check_memory(available_memory("cpu"), 2 * size, "load")  # bytes of the files, and tensors
+    return sizes
+
+
 def _check_numbers(tensors: Tensors, step: int, path: Path) -> None:
     """Check that training can go on from these numbers.
 
@@ -141,9 +169,9 @@ def _check_numbers(tensors: Tensors, step: int, path: Path) -> None:
     for named in tensors.values():
         for name, tensor in named.items():
             if not torch.isfinite(tensor).all():
-                raise DataError(f"{path} is damaged: {name} is not finite")
+                raise damaged(path, f"{name} is not finite")
     for name, tensor in tensors.get("training", {}).items():
         if name.startswith(moment_name(SECOND_MOMENT, "")) and (tensor < 0).any():
-            raise DataError(f"{path} is damaged: {name} is negative")
+            raise damaged(path, f"{name} is negative")
         if name.startswith(moment_name(STEP, "")) and not ((tensor > 0) & (tensor <= step)).all():
-            raise DataError(f"{path} is damaged: {name} is not a step of the run")
+            raise damaged(path, f"{name} is not a step of the run")

@@ -1,19 +1,21 @@
 """Files of checkpoints: listed, verified by their SHA-256, and removed; without PyTorch."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from charlm.errors import DataError
 from charlm.results.training import FileDigest, Manifest, TrainingProgress
 from charlm.storage import files
 from charlm.storage.json_files import decode_json
 from charlm.storage.reading import (
     RECORD_BYTES,
+    FileError,
     MissingFileError,
     check_plain_directory,
+    iter_pieces,
     list_names,
     path_exists,
     read_regular_file,
@@ -33,7 +35,7 @@ class VerifiedFiles(NamedTuple):
     """Files of a checkpoint whose hashes agree with its manifest."""
 
     manifest: Manifest
-    contents: dict[str, bytes]  # name -> bytes; also of the run's metadata
+    contents: dict[str, bytes]  # name -> bytes of those that were kept; also of the metadata
     progress: TrainingProgress
 
 
@@ -65,13 +67,14 @@ def read_checkpoint_files(
     weights_suffice: bool = False,
     limits: Mapping[str, int] | None = None,
 ) -> VerifiedFiles:
-    """Read the bytes of a checkpoint, and verify them and those of the run's metadata.
+    """Verify the files of a checkpoint and those of the run's metadata.
 
     Args:
         path: Directory of the checkpoint.
         run_directory: Directory of its run.
         weights_suffice: Whether the state of the optimizer may be missing.
-        limits: Largest size in bytes of files with tensors, by name; None: any.
+        limits: Largest size in bytes of files with tensors, by name; None: those files are read in
+            pieces, so that any size fits in memory, and their bytes are not returned.
 
     Raises:
         DataError: A file is missing or damaged.
@@ -81,29 +84,39 @@ def read_checkpoint_files(
     contents = {}
     for directory, digests in ((run_directory, manifest.run), (path, manifest.files)):
         for name, expected in digests.items():
+            is_kept = limits is not None or name.endswith(".json")
             limit = (limits or {}).get(name, expected.size)
             limit = RECORD_BYTES if name.endswith(".json") else limit
             if expected.size > limit:
-                raise DataError(
-                    f"{path} is damaged: {name} has {expected.size:,} bytes, and its settings "
-                    f"imply at most {limit:,}"
-                )
+                cause = f"it has {expected.size:,} bytes, and its settings imply at most {limit:,}"
+                raise damaged(path / name, cause)
             try:
-                contents[name] = read_regular_file(directory / name, limit)
+                if is_kept:
+                    contents[name] = read_regular_file(directory / name, limit)
+                    actual = FileDigest.of(contents[name])
+                else:
+                    actual = _hash_in_pieces(directory / name, limit)
             except MissingFileError:
                 if weights_suffice and name == TRAINING_FILE:
                     continue
                 raise
-            actual = FileDigest.of(contents[name])
             if actual != expected:
-                raise DataError(
-                    f"{directory / name} is damaged: its SHA-256 is {actual.sha256[:12]}…, "
-                    f"not {expected.sha256[:12]}…"
+                raise damaged(
+                    directory / name,
+                    f"its SHA-256 is {actual.sha256[:12]}…, not {expected.sha256[:12]}…",
                 )
     progress = decode_json(contents["progress.json"], TrainingProgress, path / "progress.json")
     if progress.step != manifest.step:
-        raise DataError(f"{path} is damaged: its progress is that of another step")
+        raise damaged(path, "its progress is that of another step")
     return VerifiedFiles(manifest, contents, progress)
+
+
+def _hash_in_pieces(path: Path, limit: int) -> FileDigest:
+    size, digest = 0, hashlib.sha256()
+    for piece in iter_pieces(path, limit):
+        size += len(piece)
+        digest.update(piece)
+    return FileDigest(size, digest.hexdigest())
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -116,11 +129,18 @@ def read_manifest(path: Path) -> Manifest:
     manifest_path = path / "manifest.json"
     data = read_regular_file(manifest_path)
     manifest = decode_json(data, Manifest, manifest_path)
-    if data != manifest.canonical_bytes() or path.name != checkpoint_name(manifest.step):
-        raise DataError(f"{manifest_path} is damaged")
+    if data != manifest.canonical_bytes():
+        raise damaged(manifest_path, "its content does not have the SHA-256 at its end")
+    if path.name != checkpoint_name(manifest.step):
+        raise damaged(manifest_path, f"it is that of step {manifest.step:,}")
     if set(manifest.files) != CHECKPOINT_FILES or set(manifest.run) != RUN_METADATA_FILES:
-        raise DataError(f"{manifest_path} does not list the files of a checkpoint")
+        raise damaged(manifest_path, "it does not list the files of a checkpoint")
     return manifest
+
+
+def damaged(path: Path, cause: str) -> FileError:
+    """Return the error of a file of a checkpoint, or of a checkpoint."""
+    return FileError(f"{path} is damaged: {cause}", path, cause)
 
 
 def checkpoint_name(step: int) -> str:

@@ -1,14 +1,17 @@
 """Choice of a checkpoint: the best or the newest that is intact, also while the run is written."""
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 
-from charlm.errors import ConfigError, DataError
+from charlm.errors import CharlmError, ConfigError, DataError
 from charlm.models.tensor_layout import TensorLayout
 from charlm.runs.checkpoint import Checkpoint, CheckpointName, load_checkpoint
-from charlm.runs.checkpoint_files import REPORT_FILE, list_checkpoints
+from charlm.runs.checkpoint_files import BEFORE_DECAY, REPORT_FILE, damaged, list_checkpoints
+from charlm.storage.paths import path_word
 from charlm.storage.reading import MissingFileError, path_exists
 
+REMEDIES = (". Train the run again", ". Restore it from a backup")
 logger = logging.getLogger("charlm")
 
 
@@ -42,7 +45,7 @@ class CheckpointReader:
         )
         step, best_step = found.progress.step, found.progress.best_step
         if not (best_step or 0) <= step <= self.max_steps:
-            raise DataError(f"{path} is damaged: its step is none of the run")
+            raise damaged(path, "its step is none of the run")
         return found
 
     def load(self, which: CheckpointName) -> Checkpoint:
@@ -75,16 +78,33 @@ class CheckpointReader:
             # Another process may be writing the run: so the list is read anew each time.
             steps = [step for step in self._list() if step not in self.problems]
             if not steps:
-                first = next(iter(self.problems.values()), "")
-                raise DataError(
-                    f"{first.removesuffix('. Train the run again')}, and no other checkpoint is "
-                    "intact. Train the run again"
-                    if self.problems
-                    else f"cannot read {self.path}: it has no checkpoint yet. Let charlm train "
-                    "reach its first"
-                )
+                raise self._nothing_intact()
             if found := self._try(max(steps)):
                 return found
+
+    def _nothing_intact(self) -> DataError:
+        """Return the error of a run without an intact checkpoint."""
+        if self.problems:
+            first = next(iter(self.problems.values()))
+            problem = f"{first}, and no other checkpoint is intact"
+        elif path_exists(self.path / REPORT_FILE):
+            problem = f"cannot read {self.path}: it has finished, but its weights are missing"
+        else:
+            return DataError(
+                f"cannot read {self.path}: it has no checkpoint yet. Let charlm train reach its "
+                "first"
+            )
+        remedy = "Train the run again"
+        with suppress(CharlmError):
+            states = list_checkpoints(self.path, BEFORE_DECAY)
+            if states:
+                self.read(states[max(states)])
+                remedy = (
+                    "Its state before the decay is intact. Go on from it with a larger budget, "
+                    f"such as charlm train --resume {path_word(self.path)} --max-steps "
+                    f"{2 * self.max_steps} --run NEW"
+                )
+        return DataError(f"{problem}. {remedy}")
 
     def _load_best(self, newest: Checkpoint) -> Checkpoint:
         """Return the best checkpoint; the newest one if it is damaged."""
@@ -112,7 +132,10 @@ class CheckpointReader:
         except DataError as error:
             is_changed = not path_exists(path) or path_exists(report) > was_finished
             if not (isinstance(error, MissingFileError) and is_changed):
-                self.problems[step] = str(error)
+                problem = str(error)
+                for remedy in REMEDIES:  # there may be another one
+                    problem = problem.removesuffix(remedy)
+                self.problems[step] = problem
             return None
 
     def _list(self) -> dict[int, Path]:

@@ -12,7 +12,7 @@ import msgspec
 
 from charlm.cells.names import cell_label
 from charlm.config import FORMAT_VERSION
-from charlm.errors import DataError, InputNotFoundError, StorageError
+from charlm.errors import ConfigError, DataError, InputNotFoundError, StorageError
 from charlm.results.run import Divergence, RunRecord, RunReport
 from charlm.results.run_list import BitsKind, ListedRun, RunList, RunState, StartKind
 from charlm.results.text import CorpusRecord
@@ -20,7 +20,7 @@ from charlm.results.training import TrainingProgress
 from charlm.runs.checkpoint_files import REPORT_FILE, list_checkpoints, read_manifest
 from charlm.storage.json_files import read_json, read_sealed_json
 from charlm.storage.lock import is_locked
-from charlm.storage.reading import MissingFileError, path_exists
+from charlm.storage.reading import FileError, MissingFileError, damaged_file, path_exists
 from charlm.storage.usage import measure_usage
 
 DIGITS = re.compile(r"(\d+)")
@@ -28,10 +28,17 @@ DIVERGED_FILE = "diverged.json"
 logger = logging.getLogger("charlm")
 
 
+class Program(msgspec.Struct, frozen=True):
+    """Program that made a run."""
+
+    charlm: str = ""  # version
+
+
 class FormatHeader(msgspec.Struct, frozen=True):
-    """The one key of `run.json` that every format has."""
+    """The keys of `run.json` that are read in every format."""
 
     format: int = 0
+    environment: Program = Program()
 
 
 class Outcome(NamedTuple):
@@ -70,7 +77,7 @@ def find_runs(directory: Path) -> Iterator[Path]:
         InputNotFoundError: There is no such directory.
     """
     check_directory(directory)
-    for path, folders, names in os.walk(directory, onerror=_log_unreadable):
+    for path, folders, names in os.walk(directory, onerror=log_unreadable):
         if "run.json" in names:
             folders.clear()  # a run has no runs in it
             yield Path(path)
@@ -98,7 +105,8 @@ def describe_run(path: Path) -> ListedRun:
         else:
             outcome = Outcome("incompatible", problem=f"format {number}")
     except (DataError, StorageError) as error:
-        outcome = Outcome("damaged", problem=str(error))
+        is_link = isinstance(error, FileError) and error.kind == "link"
+        outcome = Outcome("link" if is_link else "damaged", problem=str(error))
     if record is not None:
         listed = msgspec.structs.replace(
             listed,
@@ -128,6 +136,17 @@ def read_format(path: Path) -> int:
     return read_json(file, FormatHeader).format
 
 
+def format_error(path: Path, header: FormatHeader) -> ConfigError:
+    """Return the error of a run whose format this charlm does not read."""
+    version = header.environment.charlm
+    older = f"Train it again{version and f', or use charlm {version}, which made it'}"
+    remedy = "Use a newer charlm" if header.format > FORMAT_VERSION else older
+    return ConfigError(
+        f"cannot open {path}: it has format {header.format}, this charlm reads format "
+        f"{FORMAT_VERSION}. {remedy}"
+    )
+
+
 def read_report(path: Path) -> RunReport | None:
     """Return the report of a run; None while the run is not finished.
 
@@ -141,10 +160,11 @@ def read_report(path: Path) -> RunReport | None:
         return None
     weights = _recorded_weights(path, report.best_step)
     if weights not in ("", report.weights_sha256):
-        raise DataError(
-            f"cannot read {path}: report.json is that of the weights "
-            f"{report.weights_sha256[:12]}…, and the run has {weights[:12]}…. Try a copy of it"
+        cause = (
+            f"it is that of the weights {report.weights_sha256[:12]}…, and the run has "
+            f"{weights[:12]}…"
         )
+        raise damaged_file(path / REPORT_FILE, cause)
     return report
 
 
@@ -210,5 +230,6 @@ def _describe_text(text: CorpusRecord) -> str:
     return f"{Path(first).name or first}{f' +{len(others)}' if others else ''}"
 
 
-def _log_unreadable(error: OSError) -> None:
+def log_unreadable(error: OSError) -> None:
+    """Log that a directory is left out."""
     logger.warning("cannot read %s: %s; it is left out", error.filename, error.strerror)

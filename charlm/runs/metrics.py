@@ -7,7 +7,6 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from charlm.errors import DataError
 from charlm.results.comparison import ValidationCurve, ValidationPoint
 from charlm.results.training import (
     BranchMetrics,
@@ -18,7 +17,7 @@ from charlm.results.training import (
     ValidationMetrics,
 )
 from charlm.storage.append_only_log import damaged_line, iter_log_lines, unseal_line
-from charlm.storage.reading import MissingFileError, read_tail
+from charlm.storage.reading import FileError, MissingFileError, read_tail
 
 T = TypeVar("T")
 METRICS_FILE, EVENTS_FILE = "metrics.jsonl", "events.jsonl"
@@ -90,9 +89,11 @@ def check_metrics_before(run_dir: Path, progress: TrainingProgress) -> None:
             length += line.size
             step = step if isinstance(metrics, BranchMetrics) else metrics.step
     if length != progress.metrics_bytes or step != progress.step:
-        raise DataError(
+        raise FileError(
             f"cannot continue {run_dir}: {path} has lost lines. Restore that file, or train a new "
-            "run"
+            "run",
+            path,
+            "it has lost lines",
         )
 
 

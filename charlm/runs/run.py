@@ -37,11 +37,12 @@ from charlm.runs.checkpoint_files import (
     set_aside,
 )
 from charlm.runs.checkpoint_reader import CheckpointReader
-from charlm.runs.listing import DIVERGED_FILE, FormatHeader, read_report
+from charlm.runs.listing import DIVERGED_FILE, FormatHeader, format_error, read_report
 from charlm.runs.restore import load_model
 from charlm.storage import files
 from charlm.storage.json_files import decode_json, encode_json, seal_json
-from charlm.storage.reading import MissingFileError, path_exists, read_regular_file
+from charlm.storage.paths import path_word
+from charlm.storage.reading import FileError, MissingFileError, path_exists, read_regular_file
 
 logger = logging.getLogger("charlm")
 
@@ -83,10 +84,7 @@ class Run:
             ) from None
         header = decode_json(data, FormatHeader, record_path)
         if header.format != FORMAT_VERSION:
-            raise ConfigError(
-                f"cannot open {path}: it has format {header.format}, this charlm reads format "
-                f"{FORMAT_VERSION}. Train it again"
-            )
+            raise format_error(path, header)
         vocabulary_path = path / "vocabulary.json"
         self.metadata = {
             "run.json": data,
@@ -95,9 +93,12 @@ class Run:
         self.record = decode_json(data, RunRecord, record_path)
         self.vocabulary = decode_json(self.metadata["vocabulary.json"], Vocabulary, vocabulary_path)
         if self.vocabulary.kind != self.record.config.vocab:
-            raise DataError(
-                f"cannot open {path}: vocabulary.json is damaged: it has {self.vocabulary.kind}, "
-                f"and run.json {self.record.config.vocab}. Try a copy of it"
+            cause = f"it has {self.vocabulary.kind}, and run.json {self.record.config.vocab}"
+            raise FileError(
+                f"cannot open {path}: vocabulary.json is damaged: {cause}. Restore it from a "
+                "backup",
+                vocabulary_path,
+                cause,
             )
 
     def __repr__(self) -> str:
@@ -192,7 +193,13 @@ class Run:
             DataError: It is damaged.
         """
         saved = list_checkpoints(self.path, BEFORE_DECAY)
-        return self.reader.read(saved[max(saved)]) if saved else None
+        try:
+            return self.reader.read(saved[max(saved)]) if saved else None
+        except FileError as error:
+            raise DataError(
+                f"cannot continue {self.path}: {error.path}: {error.cause}. Restore it from a "
+                f"backup, or start a new run from its weights: --init-from {path_word(self.path)}"
+            ) from error
 
     def keep_best_weights_alone(self, *, keeps_state: bool = False) -> None:
         """Remove what a finished run needs no longer: all but the best weights.

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from charlm.config import FORMAT_VERSION
-from charlm.errors import ConfigError, DataError, InputNotFoundError
+from charlm.errors import ConfigError, DataError
 from charlm.results.run import Divergence, RunReport
 from charlm.results.training import StepMetrics, TrainingProgress
 from charlm.results.verification import (
-    FileProblem,
+    FileNote,
+    FileNoteKind,
     RunVerification,
     Verification,
     VerifiedCheckpoint,
@@ -26,7 +27,7 @@ from charlm.runs.checkpoint_files import (
     is_damaged,
     list_checkpoints,
 )
-from charlm.runs.listing import DIVERGED_FILE, find_runs, natural_order
+from charlm.runs.listing import DIVERGED_FILE
 from charlm.runs.metrics import (
     EVENTS_FILE,
     METRICS_FILE,
@@ -35,10 +36,11 @@ from charlm.runs.metrics import (
     iter_metrics,
 )
 from charlm.runs.run import Run
+from charlm.runs.verification_search import search_runs
 from charlm.storage import files
 from charlm.storage.json_files import read_json
 from charlm.storage.lock import LOCK_FILE
-from charlm.storage.reading import list_names, path_exists
+from charlm.storage.reading import FileError, file_type, list_names, path_exists
 from charlm.storage.usage import measure_usage
 
 FOLDERS = ("checkpoints", BEFORE_DECAY)
@@ -56,18 +58,14 @@ def verify(directories: str | Path | Sequence[str | Path]) -> Verification:
         StorageError: A file cannot be read now, which says nothing about its content.
     """
     given = [directories] if isinstance(directories, str | Path) else directories
-    found: dict[str, Path] = {}
-    for directory in map(Path, given):
-        for path in find_runs(directory):
-            found.setdefault(os.path.realpath(path), path)
-    if not found:
-        raise InputNotFoundError(
-            f"cannot verify {', '.join(map(str, given))}: there is no run in it. Try charlm runs "
-            "for a list"
-        )
-    runs = tuple(RunVerifier(path).verify() for path in sorted(found.values(), key=natural_order))
+    found = search_runs([Path(directory) for directory in given])
+    runs = tuple(RunVerifier(path).verify() for path in found.runs)
     intact = not any(run.problems for run in runs)
-    return Verification(format=FORMAT_VERSION, intact=intact, runs=runs)
+    notes = tuple(
+        FileNote(file=str(path), kind="link", text="it is a symbolic link, which is not followed")
+        for path in found.links
+    )
+    return Verification(format=FORMAT_VERSION, intact=intact, runs=runs, notes=notes)
 
 
 class RunVerifier:
@@ -76,28 +74,30 @@ class RunVerifier:
     Attributes:
         path: Its directory.
         problems: What is wrong so far.
+        notes: What is harmless so far.
         intact: Intact checkpoints by folder and step.
-        damaged: Folder and step of the others.
+        resumable: Folder and step of those that training can go on from.
+        damaged: Folder and step of checkpoints that are not intact.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.problems: list[FileProblem] = []
+        self.problems: list[FileNote] = []
+        self.notes: list[FileNote] = []
         self.intact: dict[tuple[str, int], TrainingProgress] = {}
         self.resumable: set[tuple[str, int]] = set()
         self.damaged: list[tuple[str, int]] = []
 
     def verify(self) -> RunVerification:
         """Return what is wrong with the run."""
-        run: Run | None = None
-        with self._noted(""):
-            run = Run(self.path)
-        number = self._check_entries(self.path, "", self._is_run_entry)
-        for folder in FOLDERS:
-            if path_exists(self.path / folder):
-                number += self._check_entries(
-                    self.path / folder, folder, lambda name: bool(STEP_NAME.fullmatch(name))
-                )
+        run, number = self._open(), 0
+        if not any(problem.kind == "format" for problem in self.problems):
+            number = self._check_entries(self.path, "", self._is_run_entry)
+            for folder in FOLDERS:
+                if path_exists(self.path / folder):
+                    number += self._check_entries(
+                        self.path / folder, folder, lambda name: bool(STEP_NAME.fullmatch(name))
+                    )
         if run:
             self._check_run(run)
         weights, last = self._usable(run)
@@ -107,6 +107,7 @@ class RunVerifier:
             files=number,
             size=measure_usage(self.path).size,
             problems=tuple(dict.fromkeys(self.problems)),
+            notes=tuple(self.notes),
             checkpoints=tuple(
                 VerifiedCheckpoint(
                     folder=folder,
@@ -118,19 +119,39 @@ class RunVerifier:
             ),
             best_step=weights,
             last_step=last,
+            longer_step=self._longer_step(run),
             custom_cell=run is not None and run.reader.layout is None,
         )
 
     @contextmanager
     def _noted(self, file: str) -> Iterator[None]:
-        """Note what is wrong with a file instead of raising it."""
+        """Note what is wrong with a file instead of raising it.
+
+        Args:
+            file: Its path in the run, unless the error names another.
+        """
         try:
             yield
+        except FileError as error:
+            self._note(os.path.relpath(error.path, self.path), error.cause, error.kind)
         except (DataError, ConfigError) as error:
             self._note(file, str(error))
 
-    def _note(self, file: str, problem: str) -> None:
-        self.problems.append(FileProblem(file=file, problem=problem))
+    def _note(self, file: str, text: str, kind: FileNoteKind = "damaged") -> None:
+        self.problems.append(FileNote(file=file, kind=kind, text=text))
+
+    def _open(self) -> Run | None:
+        """Return the run; None if what never changes in it cannot be used."""
+        if not path_exists(self.path / "run.json"):
+            self._note("run.json", "it is missing, but checkpoints/ is there", "missing")
+            return None
+        with self._noted("run.json"):
+            try:
+                return Run(self.path)
+            except ConfigError as error:
+                cause = str(error).removeprefix(f"cannot open {self.path}: ")
+                self._note("run.json", cause, "format")
+        return None
 
     def _check_entries(self, directory: Path, name: str, belongs: Callable[[str], bool]) -> int:
         """Note what in a directory is no part of a run; return the number of its files."""
@@ -147,11 +168,13 @@ class RunVerifier:
             except FileNotFoundError:
                 continue  # another process has just removed it
             is_folder = bool(STEP_NAME.fullmatch(entry)) or entry in FOLDERS
-            if not belongs(entry):
-                self._note(shown, "it is no part of a run. Try to move it elsewhere")
-            elif not (stat.S_ISDIR(mode) if is_folder else stat.S_ISREG(mode)):
-                kind = "directory" if is_folder else "regular file"
-                self._note(shown, f"it is no {kind}. Try a copy of the run with its real content")
+            is_plain = stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+            if is_plain and not belongs(entry):
+                text = f"it is {file_type(mode)} that is no part of a run"
+                self.notes.append(FileNote(file=shown, kind="foreign", text=text))
+            elif not is_plain or stat.S_ISDIR(mode) != is_folder:
+                kind: FileNoteKind = "link" if stat.S_ISLNK(mode) else "special"
+                self._note(shown, f"it is {file_type(mode)}", kind)
             elif not is_folder:
                 number += 1
             elif entry not in FOLDERS:
@@ -188,12 +211,14 @@ class RunVerifier:
         report: RunReport | None = None
         with self._noted(REPORT_FILE):
             report = run.report
-        if report:
+        # Checkpoints contradict settings that were changed; whatever else does is no news.
+        is_changed = any(problem.file in RUN_METADATA_FILES for problem in self.problems)
+        if report and not is_changed:
             self._check_report(run, report)
         if run.diverged:
             with self._noted(DIVERGED_FILE):
                 read_json(run.path / DIVERGED_FILE, Divergence)
-        self._check_logs(run, is_finished=report is not None)
+        self._check_logs(run, is_finished=report is not None and not is_changed)
 
     def _check_report(self, run: Run, report: RunReport) -> None:
         """Note where the report contradicts the settings or the weights."""
@@ -211,13 +236,12 @@ class RunVerifier:
         for name, value in expected.items():
             if getattr(report, name) != value:
                 self._note(
-                    REPORT_FILE,
-                    f"{name} is {getattr(report, name)}, and {value} in run.json. Try a copy of it",
+                    REPORT_FILE, f"its {name} is {getattr(report, name)}, and {value} in run.json"
                 )
         if report.best_step is not None and not path_exists(
             run.path / "checkpoints" / f"step-{report.best_step:08d}"
         ):
-            self._note("checkpoints", "the weights of the report are missing. Train the run again")
+            self._note("checkpoints", "the weights of the report are missing", "missing")
 
     def _check_logs(self, run: Run, *, is_finished: bool) -> None:
         """Note where metrics or events are damaged or incomplete."""
@@ -226,17 +250,21 @@ class RunVerifier:
             for metrics in iter_metrics(run.path):
                 if isinstance(metrics, StepMetrics):
                     if metrics.step != step + 1:
-                        self._note(METRICS_FILE, f"step {step + 1} is missing. Try a copy of it")
+                        self._note(METRICS_FILE, f"step {step + 1} is missing")
                     step = metrics.step
             if is_finished and step != budget:
-                self._note(METRICS_FILE, f"it ends at step {step}, not {budget}. Try a copy of it")
-            for (folder, _), progress in self.intact.items():
-                if folder == "checkpoints":
+                self._note(METRICS_FILE, f"it ends at step {step}, not {budget}")
+        for found, progress in self.intact.items():
+            if found[0] == "checkpoints":
+                number = len(self.problems)
+                with self._noted(METRICS_FILE):
                     check_metrics_before(run.path, progress)
+                if len(self.problems) > number:
+                    self.resumable.discard(found)
         with self._noted(EVENTS_FILE):
             saved = {e.step for e in iter_events(run.path) if e.event == "checkpointed"}
             if is_finished and budget not in saved:
-                self._note(EVENTS_FILE, "its last lines are missing. Try a copy of it")
+                self._note(EVENTS_FILE, "its last lines are missing")
 
     def _usable(self, run: Run | None) -> tuple[int | None, int | None]:
         """Return the steps whose weights would be used, and that would be continued from."""
@@ -247,3 +275,15 @@ class RunVerifier:
         best = self.intact["checkpoints", newest].best_step
         is_resumable = ("checkpoints", newest) in self.resumable
         return best if best in steps else newest, newest if is_resumable else None
+
+    def _longer_step(self, run: Run | None) -> int | None:
+        """Return the step of before-decay that a longer budget would go on from."""
+        steps = [step for folder, step in self.resumable if folder == BEFORE_DECAY]
+        # Its logs and its report are read then; only checkpoints may be damaged.
+        is_usable = all(
+            problem.file.startswith("checkpoints") and problem.kind in ("damaged", "missing")
+            for problem in self.problems
+        )
+        if run is None or run.diverged or run.record.config.lr_schedule != "wsd":
+            return None
+        return max(steps) if steps and is_usable else None

@@ -4,12 +4,12 @@ import os
 import re
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from charlm.errors import DataError
 from charlm.storage.files import sync_directory, translate_os_errors, write_all
-from charlm.storage.reading import iter_lines
+from charlm.storage.reading import FileError, check_regular, damaged_file, iter_lines
 
 LINE_BYTES = 2**16  # limit of a line: far more than charlm writes into one
 CHECKSUM = re.compile(rb',"crc32":"([0-9a-f]{8})"\}\n\Z')  # last key of a line
@@ -52,21 +52,30 @@ def iter_log_lines(path: Path) -> Iterator[LogLine]:
             yield LogLine(unsealed, len(line))
 
 
-def damaged_line(path: Path, line: str, cause: str = "its checksum is another") -> DataError:
+def damaged_line(path: Path, line: str, cause: str = "its checksum does not match") -> FileError:
     """Return the error of a line of a log."""
-    return DataError(f"cannot read {path}: {line} is damaged: {cause}. Try a copy of it")
+    return damaged_file(path, f"{line} is damaged: {cause}")
 
 
 class AppendOnlyLog:
     """Log of JSON lines; each is one write, so that a kill can cut off only the last."""
 
     def __init__(self, path: Path) -> None:
-        """Open a log for appending; create it if needed. A line that was cut off is removed."""
+        """Open a log for appending; create it if needed. A line that was cut off is removed.
+
+        Raises:
+            DataError: It is a link, a directory, a device, a FIFO or a socket.
+            StorageError: It cannot be written now.
+        """
         self.path = path
         self.has_durable_name = False
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+        flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         with translate_os_errors("write", path):
+            with suppress(FileNotFoundError):
+                check_regular(path, os.lstat(path))  # opening some devices has an effect
             self.descriptor = os.open(path, flags, 0o666)
+            check_regular(path, os.fstat(self.descriptor))  # it may have been replaced meanwhile
             size = os.fstat(self.descriptor).st_size
             tail = os.pread(self.descriptor, LINE_BYTES, max(0, size - LINE_BYTES))
             cut_off = len(tail) - 1 - tail.rfind(b"\n")

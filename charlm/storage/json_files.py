@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from charlm.errors import ConfigError, DataError
-from charlm.storage.reading import RECORD_BYTES, read_regular_file
+from charlm.errors import ConfigError
+from charlm.storage.reading import RECORD_BYTES, FileError, read_regular_file
 
 T = TypeVar("T")
 SEAL = re.compile(rb',\n  "sha256": "([0-9a-f]{64})"\n}\n\Z')  # last key of a sealed object
@@ -76,7 +76,9 @@ def read_sealed_json(path: Path, kind: type[T], limit: int = RECORD_BYTES) -> T:
     return decode_json(unseal_json(read_regular_file(path, limit), path), kind, path)
 
 
-def _damaged(path: Path, cause: str) -> DataError:
-    return DataError(
-        f"cannot read {path.parent}: {path.name} is damaged: {cause}. Try a copy of it"
+def _damaged(path: Path, cause: str) -> FileError:
+    return FileError(
+        f"cannot read {path.parent}: {path.name} is damaged: {cause}. Restore it from a backup",
+        path,
+        cause,
     )

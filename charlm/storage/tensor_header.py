@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from charlm.errors import DataError
+from charlm.storage.reading import FileError, damaged_file
 
 ITEM_BYTES = {
     "F64": 8,
@@ -132,5 +133,5 @@ def _describe(spec: TensorSpec) -> str:
     return f"{spec.dtype} {list(spec.shape)}"
 
 
-def _damaged(path: Path, cause: str) -> DataError:
-    return DataError(f"cannot read {path}: it is damaged: {cause}. Try a copy of it")
+def _damaged(path: Path, cause: str) -> FileError:
+    return damaged_file(path, f"it is damaged: {cause}")

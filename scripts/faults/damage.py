@@ -148,4 +148,4 @@ def _verify(run_dir: Path) -> None:
     """Raise what `charlm verify` finds wrong with a run."""
     found = charlm.verify(run_dir)
     if not found.intact:
-        raise DataError(" ".join(f"{p.file}: {p.problem}" for p in found.runs[0].problems))
+        raise DataError(" ".join(f"{p.file}: {p.text}" for p in found.runs[0].problems))

@@ -68,7 +68,7 @@ def test_curves_are_read_from_the_runs_and_from_nowhere_else(trained: Path, tmp_
     linked = comparison("b")
     (linked / "runs").mkdir()
     (linked / "runs" / "b").symlink_to(trained)
-    with pytest.raises(DataError, match="runs/b: it is a link"):
+    with pytest.raises(DataError, match="runs/b: it is a symbolic link"):
         load_comparison(linked)
 
 

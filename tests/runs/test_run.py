@@ -28,11 +28,15 @@ def test_run_of_another_format_is_refused_in_one_line(run: Run) -> None:
     path.write_text(path.read_text().replace(f'"format": {FORMAT_VERSION}', '"format": 99'))
     expected = (
         f"cannot open {run.path}: it has format 99, this charlm reads format {FORMAT_VERSION}. "
-        "Train it again"
+        "Use a newer charlm"
     )
     with pytest.raises(ConfigError) as raised:
         Run(run.path)
     assert str(raised.value) == expected
+    older = '{"format": 5, "environment": {"charlm": "0.2.0", "gpus": 9}}'
+    path.write_text(older)
+    with pytest.raises(ConfigError, match="Train it again, or use charlm 0.2.0, which made it$"):
+        Run(run.path)
 
 
 def test_run_of_format_3_is_refused_before_other_files_are_read(run: Run) -> None:

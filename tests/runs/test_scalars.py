@@ -91,7 +91,7 @@ def test_missing_runs_and_damaged_metrics_are_refused(trained: Path, tmp_path: P
     run.mkdir()
     (run / "run.json").write_bytes((trained / "run.json").read_bytes())
     (run / "metrics.jsonl").write_text('{"step":"one"}\n')
-    with pytest.raises(DataError, match="metrics.jsonl: line 1 is damaged: .*Try a copy"):
+    with pytest.raises(DataError, match="metrics.jsonl: line 1 is damaged: .*Restore it"):
         load_metrics([run])
     (run / "run.json").write_text('{"format": 1}')
     with pytest.raises(DataError, match="it has format 1, this charlm reads format"):

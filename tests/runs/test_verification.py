@@ -50,7 +50,13 @@ def test_intact_run_has_no_problems(kept: Path, tmp_path: Path) -> None:
     }
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputNotFoundError, match="there is no run in it"):
-        api.verify([tmp_path / "empty"])
+        api.verify([tmp_path])
+    for name, problem in {"empty": "is empty", "r.zip": "Unpack it", "b.txt": "is a file"}.items():
+        path = tmp_path / name
+        if name != "empty":
+            path.write_text("a")
+        with pytest.raises(InputNotFoundError, match=f"cannot verify {path}: .*{problem}"):
+            api.verify(path)
 
 
 def test_every_flipped_byte_and_every_cut_is_found(kept: Path) -> None:
@@ -81,19 +87,34 @@ def replace_by_fifo(path: Path) -> None:
     os.mkfifo(path)
 
 
+LINK = "link: it is a symbolic link"
+
+
 @pytest.mark.parametrize(
     ("name", "change", "problem"),
     [
-        ("notes.txt", lambda path: path.write_text("mine"), "no part of a run"),
-        ("checkpoints", replace_by_link, "no directory"),
-        ("before-decay", replace_by_link, "no directory"),
-        ("checkpoints/step-00000006", replace_by_link, "no directory"),
-        ("checkpoints/step-00000006/model.safetensors", replace_by_link, "no regular file"),
-        ("metrics.jsonl", replace_by_fifo, "no regular file"),
-        ("report.json", replace_by_fifo, "no regular file"),
-        ("events.jsonl", lambda path: path.unlink(), "last lines are missing"),
-        ("metrics.jsonl", lambda path: path.unlink(), "lost lines"),
-        ("vocabulary.json", lambda path: path.unlink(), "No such file"),
+        ("notes.txt", os.mkfifo, "special: it is a FIFO"),
+        ("mine", lambda path: path.symlink_to("report.json"), LINK),
+        ("checkpoints", replace_by_link, LINK),
+        ("before-decay", replace_by_link, LINK),
+        ("checkpoints/step-00000006", replace_by_link, LINK),
+        ("checkpoints/step-00000006/model.safetensors", replace_by_link, LINK),
+        ("run.json", replace_by_fifo, "special: it is a FIFO"),
+        ("metrics.jsonl", replace_by_fifo, "special: it is a FIFO"),
+        ("report.json", replace_by_fifo, "special: it is a FIFO"),
+        ("events.jsonl", Path.unlink, "damaged: its last lines are missing"),
+        ("vocabulary.json", Path.unlink, "missing: it is missing"),
+        (
+            "checkpoints/step-00000006/manifest.json",
+            lambda path: path.write_bytes(path.read_bytes().replace(b'"step":6', b'"step":5')),
+            "damaged: its content does not have the SHA-256 at its end",
+        ),
+        ("run.json", Path.unlink, "missing: it is missing, but checkpoints/ is there"),
+        (
+            "run.json",
+            lambda path: path.write_text('{"format": 7}'),
+            "format: it has format 7, this charlm reads format 6. Use a newer charlm",
+        ),
     ],
 )
 def test_what_is_foreign_or_missing_is_named(
@@ -102,9 +123,43 @@ def test_what_is_foreign_or_missing_is_named(
     run = tmp_path / "run"
     shutil.copytree(kept, run)
     change(run / name)
-    found = [(one.file, one.problem) for one in verified(run).problems]
-    assert any(problem in text for _, text in found), found
-    assert {Path(name).parts[0], ""} & {Path(file).parts[0] if file else "" for file, _ in found}
+    found = [(one.file, f"{one.kind}: {one.text}") for one in verified(run).problems]
+    assert (name, problem) in found and [file for file, _ in found].count(name) == 1, found
+
+
+def test_changed_settings_are_one_problem_and_lost_lines_name_their_file(
+    kept: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(kept, run)
+    original = (run / "run.json").read_bytes()
+    (run / "run.json").write_bytes(original.replace(b'"seed": ', b'"seed": 1'))
+    (problem,) = verified(run).problems
+    assert problem.file == "run.json" and "its SHA-256 is" in problem.text
+    (run / "run.json").write_bytes(original)
+    lines = (run / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_bytes(b"".join(lines[:-1]))
+    found = verified(run)
+    assert ("metrics.jsonl", "it has lost lines") in [(p.file, p.text) for p in found.problems]
+    assert found.last_step is None
+    (run / "metrics.jsonl").write_bytes(b"".join([lines[0].replace(b"1", b"2"), *lines[1:]]))
+    (problem,) = verified(run).problems
+    assert problem.text == "line 1 is damaged: its checksum does not match"
+
+
+def test_files_of_other_programs_and_links_to_runs_are_notes(kept: Path, tmp_path: Path) -> None:
+    run, step = tmp_path / "many" / "run", "checkpoints/step-00000006"
+    shutil.copytree(kept, run)
+    (tmp_path / "many/link").symlink_to(kept)
+    names = [".DS_Store", f"{step}/.nfs01", f"{step}/.model.safetensors.aB2", "checkpoints/n.txt"]
+    for name in names:
+        (run / name).write_text("mine")
+    (run / "plots").mkdir()
+    found = api.verify(tmp_path / "many")
+    assert found.intact and [one.file for one in found.notes] == [str(tmp_path / "many/link")]
+    assert {one.file for one in found.runs[0].notes} == {*names, "plots"}
+    done = charlm("verify", tmp_path / "many")
+    assert done.returncode == 0 and done.stdout.count(b"note: ") == 6, done.stdout
 
 
 def test_report_of_other_weights_is_found(kept: Path, tmp_path: Path) -> None:
@@ -114,10 +169,10 @@ def test_report_of_other_weights_is_found(kept: Path, tmp_path: Path) -> None:
     assert opened.report
     changed = msgspec.structs.replace(opened.report, weights_sha256="0" * 64)
     opened.write_report(changed)
-    assert "that of the weights 000000000000" in verified(run).problems[0].problem
+    assert "that of the weights 000000000000" in verified(run).problems[0].text
     text = (kept / "report.json").read_text()
     (run / "report.json").write_text(text.replace('"characters": ', '"characters": 1'))
-    assert "does not have the SHA-256 at its end" in verified(run).problems[0].problem
+    assert "does not have the SHA-256 at its end" in verified(run).problems[0].text
 
 
 def test_command_says_what_is_wrong_and_used_instead(kept: Path, tmp_path: Path) -> None:
@@ -129,5 +184,14 @@ def test_command_says_what_is_wrong_and_used_instead(kept: Path, tmp_path: Path)
     done = charlm("verify", run, "--json")
     found = msgspec.json.decode(done.stdout, type=Verification)
     assert done.returncode == 65 and not found.intact and found.runs[0].last_step != 6
+    assert found.runs[0].problems[0].file == "checkpoints/step-00000006/model.safetensors"
     shown = charlm("verify", tmp_path).stdout.decode()
     assert "charlm would use the weights of step" in shown and "continue from step" in shown
+    for weights in run.glob("checkpoints/*/model.safetensors"):
+        weights.write_bytes(b"junk")
+    shown = charlm("verify", run).stdout.decode()
+    assert "no weights can be used, and training cannot continue" in shown
+    assert f"    charlm train --resume {run} --max-steps N --run NEW\n" in shown
+    (run / "run.json").write_text('{"format": 5}')
+    done = charlm("verify", run)
+    assert done.returncode == 78 and b"run: not checked\n" in done.stdout

@@ -41,5 +41,7 @@ def test_every_flipped_bit_and_every_truncation_is_found() -> None:
     )
     cut = (data[:length] for length in range(len(data)))
     for damaged in (*flipped, *cut, data + b"\n", data.replace(b"3.4552", b"1.0000"), b"{}\n"):
-        with pytest.raises(DataError, match=r"cannot read out: report.json is damaged: .*Try a"):
+        with pytest.raises(
+            DataError, match=r"cannot read out: report.json is damaged: .*Restore it"
+        ):
             unseal_json(damaged, PATH)
