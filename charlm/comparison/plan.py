@@ -169,7 +169,7 @@ def _match_cells(
             request.cells,
             request.params,
             vocabulary_size,
-            corpus.split("train"),
+            corpus.stored_split("train"),
             execution.executor.description,
             execution.directory,
             count,

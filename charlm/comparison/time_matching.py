@@ -26,7 +26,7 @@ from charlm.comparison.budget_matching import (
 )
 from charlm.comparison.directory import TIMED_SIZES_FILE
 from charlm.config import DEFAULT_CHARACTERS, Config, validate_config
-from charlm.data.vocabulary import TokenIds
+from charlm.data.stored_ids import StoredIds
 from charlm.execution.device import available_memory
 from charlm.models.build import select_kernel
 from charlm.models.char_lm import CharLM
@@ -70,7 +70,7 @@ def match_step_time(
     cells: Sequence[str],
     parameters: int,
     vocabulary_size: int,
-    ids: TokenIds,
+    ids: StoredIds,
     device: str,
     directory: Path,
     count: ProgressCallback = ignore,
@@ -197,7 +197,7 @@ def secant_search(
 
 
 def relative_step_time(
-    config: Config, lstm: Config, vocabulary_size: int, ids: TokenIds, device: str, pairs: int
+    config: Config, lstm: Config, vocabulary_size: int, ids: StoredIds, device: str, pairs: int
 ) -> float:
     """Return the time that a model takes per character, relative to the LSTM.
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charlm.data.sorting import count_unique, find_sorted, sorted_unique
+from charlm.data.stored_ids import StoredIds
 from charlm.data.vocabulary import TokenIds
 from charlm.evaluation.discounts import Discounts, estimate_discounts
 
@@ -94,7 +95,7 @@ def token_nll_by_order(
     return np.stack(nats)
 
 
-def token_counts(train: TokenIds, vocabulary_size: int) -> Counts:
+def token_counts(train: TokenIds | StoredIds, vocabulary_size: int) -> Counts:
     """Return how often each token occurs, (vocabulary size,), in a text of any length."""
     counts = np.zeros(vocabulary_size, np.int64)
     for start in range(0, len(train), BLOCK):

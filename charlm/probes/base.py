@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from charlm.data.stored_ids import StoredIds
 from charlm.data.vocabulary import TokenIds, Vocabulary
 from charlm.evaluation.scoring import TOKENS_PER_FORWARD
 from charlm.evaluation.streaming import LanguageModel, iter_logits
@@ -38,7 +39,7 @@ class ProbeContext:
     model: LanguageModel
     ids: TokenIds  # (length,), held-out text; an unknown character has the id `unk_id`
     vocabulary: Vocabulary
-    train_ids: TokenIds  # (length,), training split: source of n-gram and word counts
+    train_ids: TokenIds | StoredIds  # (length,), training split: source of n-gram and word counts
     unit_edges: NDArray[np.int64]  # (units + 1,), first tokens of the text's units; may pass `ids`
     unit_kind: Literal["file", "line", "block"] = "block"
     seed: int = 0  # of every random choice

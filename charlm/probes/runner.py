@@ -218,7 +218,7 @@ def build_probe_context(
         model=model,
         ids=corpus.encoding.ids[start:end],
         vocabulary=run.vocabulary,
-        train_ids=corpus.split("train"),
+        train_ids=corpus.stored_split("train"),
         unit_edges=units.edges,
         unit_kind=units.kind,
         seed=request.seed,

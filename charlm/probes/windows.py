@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from charlm.data.stored_ids import StoredIds, read_rows
 from charlm.data.vocabulary import TokenIds
 from charlm.evaluation.scoring import token_nll
 
@@ -19,9 +20,9 @@ def evenly_spaced(start: int, end: int, count: int) -> Positions:
     return np.linspace(start, end - 1, min(count, end - start)).astype(np.int64)
 
 
-def gather_windows(ids: TokenIds, start: Positions, length: int) -> Tensor:
+def gather_windows(ids: TokenIds | StoredIds, start: Positions, length: int) -> Tensor:
     """Return the text of this length from each start, (length, len(start)), int64."""
-    return torch.from_numpy(ids[start + np.arange(length)[:, None]].astype(np.int64))
+    return torch.from_numpy(read_rows(ids, start, length).T.astype(np.int64))
 
 
 def token_bits(logits: Tensor, targets: Tensor) -> Bits:

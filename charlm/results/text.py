@@ -10,6 +10,9 @@ from charlm.results.values import Count, Number, OptionalSha256, Sha256
 
 MAX_SOURCES, MAX_NAME_LENGTH = 1000, 4096  # of a text; a system takes no longer paths
 UNICODE_CODE_POINTS = 0x110000  # 1,114,112 possible values of a character
+SourceNames = Annotated[
+    tuple[Annotated[str, Meta(max_length=MAX_NAME_LENGTH)], ...], Meta(max_length=MAX_SOURCES)
+]
 SplitBy = Literal["position", "file", "line", "corpus"]
 UnitKind = Literal["file", "line", "block"]
 SourceOddity = Literal["bom", "crlf", "cr", "glued", "not_utf8", "no_text"]
@@ -86,7 +89,7 @@ class TextNotes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class SourceSize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Size of a file, or of the files of a folder that are looked at, on disk."""
 
-    files: Count
+    files: Count  # number of them
     bytes: Count  # of all of them, packed if they are compressed
 
 
@@ -96,10 +99,7 @@ class CorpusRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     It is used to reload the same text and to verify it.
     """
 
-    # Absolute paths or names of built-in corpora.
-    sources: Annotated[
-        tuple[Annotated[str, Meta(max_length=MAX_NAME_LENGTH)], ...], Meta(max_length=MAX_SOURCES)
-    ]
+    sources: SourceNames  # absolute paths or names of built-in corpora
     digest: TextDigest
     characters: Count | None  # None if the bytes are not UTF-8
     split_by: SplitBy  # what a split is made of; corpus: a named corpus has splits of its own
@@ -108,9 +108,7 @@ class CorpusRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     rare_characters: Count  # characters of the training split that are too rare for the vocabulary
     notes: tuple[TextNote, ...]  # oddities of the sources
     first_tokens: tuple[int, ...] = ()  # of a run whose weights were taken; first in the vocabulary
-    # Of each source that is a file or folder, also of those of single splits: a run that names
-    # another file does not have it read.
-    sizes: dict[str, SourceSize] = {}
+    sizes: dict[str, SourceSize] = {}  # of the files and folders: others are not read for the run
 
     def __post_init__(self) -> None:
         """Validate tokens and splits, since a run may come from another person."""

@@ -82,9 +82,9 @@ def test_nothing_is_written_by_a_dry_run(tmp_path: Path, monkeypatch: pytest.Mon
         ["rnn"],
         30_000,
         SYMBOLS,
-        None,
+        None,  # type: ignore[arg-type]
         "cpu",
         tmp_path,
-        writes=False,  # type: ignore[arg-type]
+        writes=False,
     )
     assert not list(tmp_path.iterdir())
