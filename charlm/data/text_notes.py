@@ -126,16 +126,22 @@ def verbatim_mask(
 
 
 def unigram_costs(
-    train: TokenIds | StoredIds, text: TokenIds, vocabulary_size: int
+    train: TokenIds | StoredIds, text: TokenIds | StoredIds, vocabulary_size: int
 ) -> tuple[float, float]:
     """Return bits per token of a text by the frequencies of train, and by its own."""
-    counts, own = np.zeros(vocabulary_size), np.bincount(text, minlength=vocabulary_size)
-    for start in range(0, len(train), CHUNK):
-        counts += np.bincount(train[start : start + CHUNK], minlength=vocabulary_size)
+    counts, own = (token_counts(ids, vocabulary_size) for ids in (train, text))
     counts += 0.5  # nothing is impossible
     shares = own[own > 0] / len(text)
     by_train = -float(shares @ np.log2(counts[own > 0] / counts.sum()))
     return by_train, -float(shares @ np.log2(shares))
+
+
+def token_counts(ids: TokenIds | StoredIds, vocabulary_size: int) -> NDArray[np.float64]:
+    """Return how often each token occurs, (vocabulary,)."""
+    counts = np.zeros(vocabulary_size)
+    for start in range(0, len(ids), CHUNK):
+        counts += np.bincount(ids[start : start + CHUNK], minlength=vocabulary_size)
+    return counts
 
 
 def are_lines_items(text: bytes) -> bool:
@@ -154,16 +160,16 @@ def are_lines_items(text: bytes) -> bool:
 
 
 def _measure(corpus: Corpus) -> list[TextNote]:
-    train, test = corpus.stored_split("train"), corpus.split("test")
+    train, test = corpus.stored_split("train"), corpus.stored_split("test")
     notes: list[TextNote] = []
     if len(train) + len(test) > MAX_TOKENS:
         notes.append(TextNote("verbatim_unmeasured"))
     else:
-        share = float(verbatim_mask(train, test).mean())
+        share = float(verbatim_mask(train, test[:]).mean())
         if share >= MIN_VERBATIM_SHARE:
             notes.append(TextNote("verbatim", value=share))
     by_train, by_itself = unigram_costs(train, test, corpus.vocabulary.size)
-    different = np.count_nonzero(np.bincount(test))
+    different = np.count_nonzero(token_counts(test, corpus.vocabulary.size))
     by_chance = (different - 1) / (2 * math.log(2) * len(test))  # Miller (1955)
     if by_train - by_itself - by_chance > MAX_FREQUENCY_LOSS:
         notes.append(TextNote("unlike_train", value=by_train, reference=by_itself))

@@ -27,6 +27,7 @@ from charlm.progress import NoProgress
 from charlm.results.text import VocabularyRule
 from charlm.results.training import StepMetrics, TrainingEvent
 from charlm.runs.run import open_run
+from charlm.storage import private_cache
 from charlm.training.session import train
 
 TEXT = "abcabcabc" * 3 + "x"
@@ -131,7 +132,8 @@ def test_cache_is_readable_by_the_user_alone(tmp_path: Path, store: Path) -> Non
 def test_cache_that_others_may_write_is_neither_read_nor_written(
     tmp_path: Path, store: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_module.logger, "propagate", True)
+    monkeypatch.setattr(private_cache.logger, "propagate", True)
+    private_cache._say_once.cache_clear()
     (tmp_path / "a.txt").write_text(prose(300))
     digest = encode_file(tmp_path / "a.txt").metadata.digest
     before = {*store.iterdir()}
@@ -141,7 +143,8 @@ def test_cache_that_others_may_write_is_neither_read_nor_written(
     assert encoding.text(0, encoding.size) == prose(300)
     assert {*store.iterdir()} == before
     (message,) = {record.getMessage() for record in caplog.records}
-    assert f"the cache {store} is not used" in message and "others may write" in message
+    assert f"the cache {store} is not used" in message
+    assert message.endswith(f"others may write into {store}. Try chmod go-w {store}")
 
 
 def test_text_stays_readable_once_the_cache_is_emptied(tmp_path: Path, store: Path) -> None:
@@ -175,7 +178,9 @@ def test_too_small_a_disk_is_found_before_the_cache_grows(
 ) -> None:
     (tmp_path / "a.txt").write_text(prose(3000))
     monkeypatch.setattr(cache_module.files, "free_bytes", lambda _: 5000)
-    with pytest.raises(StorageError, match=r"0.0 MB are needed in .*cache, and 0.0 MB are free"):
+    with pytest.raises(
+        StorageError, match=r"cannot encode the text in .*cache: 6.0 kB are needed, 5.0 kB are free"
+    ):
         encode_file(tmp_path / "a.txt")
     assert [*store.iterdir()] == []
     encode_file(tmp_path / "a.txt", BYTE_VOCABULARY)
