@@ -111,8 +111,10 @@ EXIT_CODES = {  # shown by charlm exit-codes
     78: ExitCode("settings", "settings contradict each other, the run, or this machine"),
     79: ExitCode("memory", "not enough memory"),
     80: ExitCode("cell-check", "a cell fails a conformance check"),
-    129: ExitCode("hangup", "the terminal was closed (SIGHUP), after saving"),
-    130: ExitCode("interrupted", "interrupted (SIGINT), after saving"),
+    129: ExitCode(
+        "hangup", "the terminal was closed (SIGHUP), after saving what there was to save"
+    ),
+    130: ExitCode("interrupted", "interrupted (SIGINT), after saving what there was to save"),
     141: ExitCode("pipe", "the reader of the output is gone"),
-    143: ExitCode("terminated", "terminated (SIGTERM), after saving"),
+    143: ExitCode("terminated", "terminated (SIGTERM), after saving what there was to save"),
 }

@@ -1,51 +1,13 @@
-"""Cache of encoded texts: readable by the user alone, and not used where others may write it."""
+"""Files in the cache of encoded texts, which the user alone can read."""
 
-import logging
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
-from charlm.data.names import printable
 from charlm.errors import StorageError
 from charlm.storage import files
-from charlm.storage.trust import distrust_reason, make_private_directory
-
-logger = logging.getLogger("charlm")
-
-
-@contextmanager
-def private_cache() -> Iterator[Path]:
-    """Yield the directory of the cache, which is created if there is none.
-
-    Where others may write the cache, it is neither read nor written. A temporary directory takes
-    its place: an open file stays readable after the block.
-
-    Raises:
-        StorageError: It cannot be created.
-    """
-    directory = files.cache_directory()
-    with files.translate_os_errors("create", directory):
-        make_private_directory(directory)
-        reason = distrust_reason(directory)
-    if not reason:
-        yield directory
-        return
-    _warn(directory, reason)
-    with tempfile.TemporaryDirectory() as temporary:
-        yield Path(temporary)
-
-
-@cache  # once
-def _warn(directory: Path, reason: str) -> None:
-    logger.warning(
-        "note: the cache %s is not used, so texts are encoded anew: %s. Try chmod 700, or another "
-        "$CHARLM_CACHE",
-        printable(directory),
-        reason,
-    )
+from charlm.storage.usage import describe_space
 
 
 def check_free_space(directory: Path, needed: int) -> None:
@@ -58,8 +20,8 @@ def check_free_space(directory: Path, needed: int) -> None:
         free = files.free_bytes(directory)
     if free < needed:
         raise StorageError(
-            f"cannot encode the text: {needed / 1e6:,.1f} MB are needed in {directory}, and "
-            f"{free / 1e6:,.1f} MB are free. Try another $CHARLM_CACHE, or make room"
+            f"cannot encode the text in {directory}: {describe_space(needed, free)}. "
+            "Try another $CHARLM_CACHE, or make room"
         )
 
 

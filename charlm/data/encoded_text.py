@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from charlm.data.cache import check_free_space, private_cache, private_writer, write_private
+from charlm.data.cache import check_free_space, private_writer, write_private
 from charlm.data.encoder import StreamingEncoder, make_digest
 from charlm.data.encoding_checks import is_intact, is_record_of
 from charlm.data.readers import CHUNK_BYTES
@@ -35,6 +35,7 @@ from charlm.results.text import EncodingMetadata, TextDigest, VocabularyRule
 from charlm.storage import files
 from charlm.storage.json_files import read_sealed_json, seal_json
 from charlm.storage.lock import in_use, mark_in_use
+from charlm.storage.private_cache import open_private_cache
 from charlm.storage.reading import open_regular_file
 
 CACHE_VERSION = 5
@@ -173,7 +174,7 @@ def encode(
     digest = digest or digest_sources(parts, count)
     if cached := load_cached(digest, vocabulary):
         return cached
-    with private_cache() as cache, in_use(cache):
+    with open_private_cache() as cache, in_use(cache):
         copies = 1 if vocabulary == BYTE_VOCABULARY else 2
         check_free_space(cache, copies * sum(digest.parts))
         return _encode(parts, vocabulary, digest, cache / _cache_key(digest, vocabulary), count)
@@ -229,9 +230,9 @@ def load_cached(digest: TextDigest, vocabulary: Vocabulary | VocabularyRule) -> 
     """Return the cached encoding of a text; None if there is none or it is damaged.
 
     Raises:
-        StorageError: The cache cannot be read, or others may write it.
+        StorageError: The cache cannot be read.
     """
-    with private_cache() as cache:
+    with open_private_cache() as cache:
         path = cache / _cache_key(digest, vocabulary)
         try:
             with in_use(cache):

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from charlm.data.cache import private_cache, write_private
+from charlm.data.cache import write_private
 from charlm.data.corpus import Corpus
 from charlm.data.encoded_text import EncodedText
 from charlm.data.stored_ids import StoredIds
@@ -22,6 +22,7 @@ from charlm.data.vocabulary import TokenIds
 from charlm.errors import DataError
 from charlm.results.text import SourceOddity, TextNote, TextNotes
 from charlm.storage.json_files import read_sealed_json, seal_json
+from charlm.storage.private_cache import open_private_cache
 
 CACHE_VERSION = 3
 VERBATIM_LENGTH = 32  # tokens of a match; a power of two
@@ -53,7 +54,7 @@ def inspect_text(corpus: Corpus) -> tuple[TextNote, ...]:
     """
     identity = (CACHE_VERSION, corpus.record, corpus.vocabulary)
     key = hashlib.sha256(msgspec.json.encode(identity)).hexdigest()
-    with private_cache() as cache:
+    with open_private_cache() as cache:
         path = cache / f"{key[:32]}.json"
         try:
             cached = read_sealed_json(path, TextNotes).notes

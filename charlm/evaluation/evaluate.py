@@ -12,7 +12,6 @@ from typing import get_args
 import msgspec
 from torch import Tensor
 
-from charlm.data.cache import private_cache
 from charlm.data.corpus import Corpus, Sources, reload_corpus
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import ConfigError
@@ -39,6 +38,7 @@ from charlm.results.run import EvaluationReport, Score
 from charlm.runs.checkpoint import CheckpointName
 from charlm.runs.restore import load_model
 from charlm.runs.run import Run, open_run
+from charlm.storage.private_cache import open_private_cache
 
 Watcher = Callable[[Tensor], object]  # is called with the nats of each window, (time, 1)
 
@@ -232,5 +232,5 @@ def _measure_baselines(run: Run, corpus: Corpus) -> tuple[BaselineResult, ...]:
     """Return the baselines of the test split of a run, which are cached."""
     record = run.record
     read = record.max_steps * record.config.batch_size * record.config.seq_len
-    with private_cache() as cache:
+    with open_private_cache("baselines") as cache:
         return tuple(measure_baselines(corpus, cache, characters_read=read))

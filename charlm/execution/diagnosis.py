@@ -20,6 +20,7 @@ from charlm.results.doctor import (
     Problem,
 )
 from charlm.storage import files
+from charlm.storage.private_cache import find_cache_problem
 from charlm.storage.usage import measure_usage
 
 LIBRARIES = ("torch", "numpy", "scipy", "safetensors", "msgspec", "matplotlib", "typer", "rich")
@@ -37,7 +38,8 @@ MIN_FREE_BYTES = 1_000_000_000  # less than this is a problem
 def diagnose() -> Diagnosis:
     """Return versions, devices, compiler, cache and disk, and what is wrong with them.
 
-    A small library is compiled, unless the cache has it. Nothing else is written.
+    A small library is compiled, unless the cache has it. Nothing else but the directory of the
+    cache is written.
     """
     problems: list[Problem] = []
     libraries = {name: installed for name in LIBRARIES if (installed := _version(name))}
@@ -144,16 +146,12 @@ def _check_compiler(problems: list[Problem]) -> CompilerDetails:
 
 
 def _check_cache(problems: list[Problem]) -> CacheDetails:
-    """Return the cache, whose directory need not exist, and add what is wrong with it."""
+    """Return the cache, and add what is wrong with it."""
     path = files.cache_directory()
-    existing = next(p for p in (path, *path.absolute().parents) if p.exists())
-    is_writable = existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
-    open_to_others = path.is_dir() and bool(path.stat().st_mode & 0o002)
-    if not is_writable:
-        problems.append(Problem("cache_not_writable", shorten(path)))
-    if open_to_others:
-        problems.append(Problem("cache_open_to_others", shorten(path)))
-    free = files.free_bytes(existing)
+    if problem := find_cache_problem(path.absolute() / "kernels"):
+        detail = f"{shorten(path)} is not used: {_shorten_all(problem)}"
+        problems.append(Problem("cache_not_used", detail))
+    free = files.free_bytes(path)
     if free < MIN_FREE_BYTES:
         problems.append(Problem("disk_full", shorten(path)))
     downloads = measure_usage(path / "corpora").size
@@ -161,8 +159,7 @@ def _check_cache(problems: list[Problem]) -> CacheDetails:
         path=shorten(path),
         size=measure_usage(path).size - downloads,
         downloads=downloads,
-        is_writable=is_writable,
-        open_to_others=open_to_others,
+        is_used=not problem,
         free_bytes=free,
     )
 

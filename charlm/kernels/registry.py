@@ -144,7 +144,7 @@ def supported_kernels(cell: Cell, device: str, *, build: bool = True) -> list[st
         if kernel.unsupported_reason(cell, device_kind(device)):
             continue
         if problem := kernel.build(cell if build else None):
-            _warn_once(f"the kernel {name} is not used: {problem}")
+            _warn_once(f"note: kernel {name} is not used: {problem}")
         else:
             supported.append(name)
     return supported

@@ -69,7 +69,7 @@ def single_step_kernel(kernel: str, cell: Cell) -> StepKernel:
     cells that are compiled in parts only.
     """
     if kernel != "compiled":
-        return StepKernel("loop", f"{kernel} is for whole sequences")
+        return StepKernel("loop", f"{kernel} reads whole texts only")
     problem = single_token_problem(cell)
     return StepKernel("loop", problem) if problem else StepKernel("compiled")
 

@@ -9,8 +9,7 @@ ProblemKind = Literal[
     "library_missing",
     "compiler_missing",
     "kernel_fails",
-    "cache_not_writable",
-    "cache_open_to_others",
+    "cache_not_used",
     "disk_full",
     "encoding",
 ]
@@ -45,8 +44,7 @@ class CacheDetails(msgspec.Struct, frozen=True, kw_only=True):
     path: str  # ~ is the home directory
     size: int  # bytes, without downloads
     downloads: int  # bytes of downloaded corpora
-    is_writable: bool  # whether charlm can write into it
-    open_to_others: bool  # whether every user may write into it
+    is_used: bool  # whether charlm can write into it, and nobody else can
     free_bytes: int  # of its disk
 
 

@@ -4,12 +4,23 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+UNITS = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
+
 
 class Usage(NamedTuple):
     """Files of a directory."""
 
     size: int = 0  # bytes
     modified: float = 0.0  # last write: seconds since the epoch
+
+
+def describe_space(needed: int, free: int) -> str:
+    """Return needed and free bytes, in the unit that suits what is needed; needed 0: unknown."""
+    size = needed or free
+    unit, scale = next(((unit, scale) for unit, scale in UNITS if size >= scale), ("bytes", 1))
+    digits = 1 if scale > 1 else 0
+    start = f"{needed / scale:,.{digits}f} {unit} are needed, " if needed else ""
+    return f"{start}{free / scale:,.{digits}f} {unit} are free"
 
 
 def measure_usage(directory: Path) -> Usage:

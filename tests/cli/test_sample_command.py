@@ -78,7 +78,7 @@ def test_session_on_a_terminal_ends_with_the_input(trained: Path) -> None:
 
 
 def test_kernel_is_the_one_that_wrote_the_text(trained: Path) -> None:
-    note = b"note: kernel loop writes the text, by the cells' own steps: "
+    note = b"note: the text is written by kernel loop: "
     texts = set()
     for kernel, message in (("compiled", b""), ("loop", note)):
         done = charlm("sample", trained, "--length", 20, "--kernel", kernel, "--json")

@@ -1,6 +1,7 @@
 """Tests of the C compiler: what is built and cached, and what is reported when it fails."""
 
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from charlm.kernels.compiled import compiler, linear, runtime, single_token
 from charlm.kernels.registry import get_kernel, supported_kernels
 from charlm.kernels.single_step import single_step_kernel
 from charlm.models.catalog import list_cells
+from charlm.storage import private_cache
+from charlm.storage.private_cache import open_private_cache
 
 needs_compiler = pytest.mark.skipif(
     bool(compiler.unavailable_reason()), reason=compiler.unavailable_reason() or "-"
@@ -32,6 +35,7 @@ def empty_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pyt
         linear.load_linear_library,
         single_token._load_advance,
         registry._warn_once,
+        private_cache._say_once,
     )
     for function in cached:
         function.cache_clear()
@@ -103,35 +107,54 @@ def test_failure_is_remembered_and_its_first_error_shown(
 
 
 @needs_compiler
-def test_refused_cache_is_named_and_another_kernel_is_used(
-    empty_cache: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("is_missing", [False, True])
+def test_kernels_are_built_privately_where_the_cache_is_not_used(
+    empty_cache: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    is_missing: bool,
 ) -> None:
-    directory, cell = tmp_path / "cache" / "kernels", LSTM(3, 4)
-    compiler.load_library("int seven(void) { return 7; }\n")
-    assert directory.stat().st_mode & 0o777 == 0o700
-    directory.chmod(0o777)
+    cache, cell = tmp_path / "cache", LSTM(3, 4)
+    if is_missing:
+        cache.touch()
+        cause = "Not a directory. Try another directory in the environment variable CHARLM_CACHE"
+    else:
+        compiler.load_library("int seven(void) { return 7; }\n")
+        assert (cache / "kernels").stat().st_mode & 0o777 == 0o700
+        cache.chmod(0o777)
+        cause = f"others may write into {cache}. Try chmod go-w {cache}"
+    known = {*cache.rglob("*")}
+    (tmp_path / "private").mkdir(mode=0o700)
+    empty_cache.setattr(tempfile, "tempdir", str(tmp_path / "private"))
     compiler._load_once.cache_clear()
-    assert supported_kernels(cell, "cpu")[0] == "native"
-    assert supported_kernels(cell, "cpu", build=False)[0] == "native"
-    (warning,) = caplog.messages  # once
-    reason = rf"kernels {directory} \(set by CHARLM_CACHE\) .*: others may write into {directory}"
-    assert re.search(f"the kernel compiled is not used: the cache of {reason}", warning)
-    caplog.clear()
-    with pytest.raises(ConfigError, match=f"cannot use --kernel compiled: .*{reason}. Try native"):
-        get_kernel("compiled", cell, "cpu")
-    assert single_step_kernel("compiled", cell).name == "loop"
-    assert "others may write" in single_step_kernel("compiled", cell).reason
-    assert not caplog.messages
+    assert compiler.load_library("int seven(void) { return 7; }\n").seven() == 7
+    assert supported_kernels(cell, "cpu")[0] == "compiled"
+    get_kernel("compiled", cell, "cpu")
+    with open_private_cache() as texts:
+        assert texts.parent == tmp_path / "private"
+    (warning,) = caplog.messages  # once, for texts and kernels
+    assert warning.startswith(f"note: the cache {cache} is not used") and warning.endswith(cause)
+    assert {*cache.rglob("*")} == known and not [*(tmp_path / "private").iterdir()]
 
 
 @needs_compiler
-def test_cache_that_cannot_be_written_is_a_reason(
-    empty_cache: pytest.MonkeyPatch, tmp_path: Path
+def test_no_kernel_is_built_where_others_may_write_everywhere(
+    empty_cache: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "file").touch()
-    empty_cache.setenv("CHARLM_CACHE", str(tmp_path / "file" / "cache"))
-    assert "(set by CHARLM_CACHE) cannot be used: Not a directory" in compiler.unavailable_reason()
-    assert "loop" in supported_kernels(LSTM(3, 4), "cpu")
+    cell, directory = LSTM(3, 4), tmp_path / "shared"
+    directory.mkdir()
+    directory.chmod(0o777)
+    empty_cache.setenv("CHARLM_CACHE", str(directory))
+    empty_cache.setattr(tempfile, "tempdir", str(directory))
+    assert supported_kernels(cell, "cpu")[0] == "native"
+    assert supported_kernels(cell, "cpu", build=False)[0] == "native"
+    reason = f"kernels cannot be kept in {directory}: others may write into {directory}"
+    assert len(caplog.messages) == 2  # of the cache, and of kernels
+    assert re.match(f"note: kernel compiled is not used: {reason}", caplog.messages[1])
+    with pytest.raises(ConfigError, match=f"cannot use --kernel compiled: {reason}. Try native"):
+        get_kernel("compiled", cell, "cpu")
+    assert single_step_kernel("compiled", cell).name == "loop"
+    assert "others may write" in single_step_kernel("compiled", cell).reason
 
 
 @needs_compiler
@@ -164,4 +187,6 @@ def test_library_is_built_once_and_again_if_damaged(
     shortened.rename(library)
     assert count_builds() == 2
     (warning,) = caplog.messages
-    assert warning.startswith(f"the compiled kernel {library} is not used: it is damaged. It is")
+    assert warning.startswith(
+        f"note: the compiled kernel {library} is not used: it is damaged. It is"
+    )

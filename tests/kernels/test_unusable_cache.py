@@ -1,4 +1,4 @@
-"""Tests of commands where the cache of compiled kernels cannot be used."""
+"""Tests of commands where the cache cannot be used."""
 
 import json
 from pathlib import Path
@@ -11,24 +11,24 @@ from charlm.kernels.compiled import compiler
 pytestmark = pytest.mark.skipif(not compiler.compiler(), reason="no C compiler")
 
 
-def test_commands_go_on_with_another_kernel_and_name_the_variable(
+def test_commands_go_on_without_the_cache_and_say_so_once(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "kernels").touch()  # in place of a directory
-    monkeypatch.setenv("CHARLM_CACHE", str(tmp_path))
-    commands = (["sample", trained, "--length", 5], ["cells", "--json"], ["eval", trained])
-    for words in commands:
+    shared = tmp_path / "cache"
+    shared.mkdir()
+    shared.chmod(0o777)
+    for cache, words, remedy in (
+        (shared, ["train", "--resume", trained, "--dry-run"], f"chmod go-w {shared}"),
+        (shared, ["cells", "--json"], f"chmod go-w {shared}"),
+        (Path("/proc/nothing"), ["eval", trained], "variable CHARLM_CACHE"),
+    ):
+        monkeypatch.setenv("CHARLM_CACHE", str(cache))
         done = charlm(*words)
         messages = done.stderr.decode()
         assert done.returncode == 0, messages
-        assert messages.count("(set by CHARLM_CACHE) cannot be used: Not a directory") == 1
-        assert "the kernel compiled is not used" in messages
+        assert messages.count("not used") == 1 and "are free" not in messages, messages
+        assert f"note: the cache {cache} is not used" in messages and remedy in messages
         if words[0] == "cells":
-            kernels = {
-                kernel for cell in json.loads(done.stdout)["cells"] for kernel in cell["kernels"]
-            }
-            assert "loop" in kernels and "compiled" not in kernels
-    refused = charlm("sample", trained, "--length", 5, "--kernel", "compiled")
-    assert refused.returncode == 78
-    (line,) = refused.stderr.decode().splitlines()
-    assert "cannot use --kernel compiled: the cache of kernels" in line and "Try native" in line
+            (cell,) = (cell for cell in json.loads(done.stdout)["cells"] if cell["name"] == "lstm")
+            assert cell["kernels"][0] == "compiled"
+    assert not [*shared.iterdir()]

@@ -12,6 +12,7 @@ from pathlib import Path
 from charlm.errors import ConfigError, DataError, LockedError, StorageError
 from charlm.storage import files, trust
 from charlm.storage.lock import in_use
+from charlm.storage.private_cache import OTHER_CACHE, open_private_cache
 from charlm.storage.reading import MissingFileError, open_regular_file
 
 MAX_LIBRARY_BYTES = 2**26
@@ -32,29 +33,25 @@ class KernelCacheError(UnavailableKernelError):
     """A cache from which compiled kernels cannot be loaded, or that cannot keep them."""
 
     def __init__(self, directory: Path, cause: str) -> None:
-        super().__init__(
-            f"the cache of kernels {directory} (set by CHARLM_CACHE) cannot be used: {cause}",
-            "set the environment variable CHARLM_CACHE to another directory",
-        )
+        super().__init__(f"kernels cannot be kept in {directory}: {cause}", OTHER_CACHE)
 
 
 @contextmanager
 def open_kernel_cache() -> Iterator[Path]:
     """Yield the directory of the libraries; it is not cleaned until the block ends.
 
+    Where others may write the cache, or this process cannot, it is a temporary one.
+
     Raises:
-        KernelCacheError: Others may write into it or a directory above it; it or the cache is a
-            link; or it cannot be read or written.
+        KernelCacheError: Others may write the temporary one, too; or it cannot be read or written.
     """
-    cache = files.cache_directory().absolute()
-    directory = cache / "kernels"
+    directory = files.cache_directory().absolute() / "kernels"
     try:
-        trust.make_private_directory(directory)
-        cause = trust.distrust_reason(cache) or trust.distrust_reason(directory)
-        if cause:
-            raise KernelCacheError(directory, cause)
-        with in_use(directory):
-            yield directory
+        with open_private_cache("kernels") as directory:
+            if distrust := trust.distrust_reason(directory):
+                raise KernelCacheError(directory.parent, distrust.cause)
+            with in_use(directory):
+                yield directory
     except OSError as error:
         raise KernelCacheError(directory, error.strerror or str(error)) from error
     except StorageError as error:
@@ -76,7 +73,7 @@ def find_library(directory: Path, key: str) -> Path | None:
         if not problem:
             return path
         logger.warning(
-            "the compiled kernel %s is not used: %s. It is compiled again", path, problem
+            "note: the compiled kernel %s is not used: %s. It is compiled again", path, problem
         )
         with suppress(OSError):
             path.unlink()
@@ -87,8 +84,8 @@ def _find_problem(path: Path) -> str:
     """Return why a file is not a library that this user has built, or ""."""
     try:
         with open_regular_file(path, MAX_LIBRARY_BYTES) as file:
-            if reason := trust.distrust_status(os.fstat(file.fileno()), path):
-                return reason
+            if distrust := trust.distrust_status(os.fstat(file.fileno()), path):
+                return distrust.cause
             digest = hashlib.sha256(file.read()).hexdigest()
     except MissingFileError:
         raise

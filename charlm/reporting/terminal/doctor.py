@@ -49,7 +49,7 @@ def _describe_compiler(compiler: CompilerDetails) -> str:
 
 
 def _describe_cache(cache: CacheDetails) -> str:
-    access = "writable" if cache.is_writable else "not writable"
+    access = "used" if cache.is_used else "not used"
     return (
         f"{cache.path}: {access}, {format_size(cache.size)}, "
         f"{format_size(cache.downloads)} of downloads, {format_size(cache.free_bytes)} free"

@@ -16,6 +16,7 @@ from charlm.reporting.wording.text import describe_job
 from charlm.results.jobs import JobState
 from charlm.results.training import BranchStep, StepMetrics, TrainingEvent, ValidationMetrics
 
+WIDE_COLUMNS = 104  # of a terminal that has room for a bar beside the figures
 REFRESH_SECONDS = 0.1  # between changes of a bar whose count stands still
 
 
@@ -97,6 +98,7 @@ class TrainingDisplay:
         self.train_bits: float | None = None
         self.valid_bits: float | None = None
         self.learning_rate = self.gradient_norm = 0.0
+        bar = "|{bar:20}|" if Console(stderr=True).width >= WIDE_COLUMNS else ""
         self.bar = tqdm(
             total=max_steps,
             file=sys.stderr,
@@ -104,7 +106,7 @@ class TrainingDisplay:
             mininterval=0.1,
             leave=True,
             dynamic_ncols=True,
-            bar_format="{percentage:3.0f}%|{bar:3}|{desc}",  # within 80 columns
+            bar_format=f"{{percentage:3.0f}}%{bar}{{desc}}",
         )
 
     def update(self, event: TrainingEvent) -> None:
@@ -153,10 +155,8 @@ class TrainingDisplay:
         speed = format_count(self._tokens_per_second(step))
         is_best = self.valid_bits is not None and self.valid_bits == self.best_bits
         best = "" if is_best or self.best_bits is None else f" best {self.best_bits:.3f}"
-        return (
-            f"step {step}/{self.max_steps} {remaining} left {speed} ch/s "
-            f"train {format_bits(self.train_bits, 2)} valid {format_bits(self.valid_bits)}{best}"
-        )
+        bits = f"train {format_bits(self.train_bits, 2)} valid {format_bits(self.valid_bits)}{best}"
+        return f"step {step}/{self.max_steps} {remaining} left {speed} ch/s {bits} bits"
 
     def _print_line(self, step: int) -> None:
         line = self._short_line(step)

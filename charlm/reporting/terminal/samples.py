@@ -24,7 +24,7 @@ def print_sampling_notes(stop: Sequence[str], temperature: float, num_samples: i
 
 def print_step_kernel(kernel: str, reason: str) -> None:
     """Print which kernel writes the text, and why it is not a compiled one."""
-    print_message(f"note: kernel {kernel} writes the text, by the cells' own steps: {reason}")
+    print_message(f"note: the text is written by kernel {kernel}: {reason}")
 
 
 def print_novelty(novelty: Novelty, vocabulary_kind: str) -> None:

@@ -9,10 +9,8 @@ SENTENCES: dict[ProblemKind, str] = {
     "compiler_missing": "no C compiler was found, so that most cells train slower. "
     "Try to install gcc or clang, or name one in the environment variable CC",
     "kernel_fails": "no kernel can be compiled: {detail}. Try another compiler in the environment "
-    "variable CC, or another CHARLM_CACHE",
-    "cache_not_writable": "the cache {detail} cannot be written. "
-    "Try another directory in the environment variable CHARLM_CACHE",
-    "cache_open_to_others": "every user may write into the cache {detail}. Try chmod go-w {detail}",
+    "variable CC",
+    "cache_not_used": "the cache {detail}",
     "disk_full": "less than 1 GB is free on the disk of {detail}. "
     "Try charlm clean runs, or charlm clean --cache",
     "encoding": "the locale has the encoding {detail}, so that a terminal may show other "
