@@ -5,6 +5,7 @@ import os
 import pty
 import random
 import select
+import shutil
 import struct
 import subprocess
 import sys
@@ -27,6 +28,8 @@ from charlm.models.cost import count_parameters_and_state
 from charlm.results.run import Environment, RunRecord
 from charlm.runs.creation import create_run
 from charlm.runs.run import Run
+from charlm.training.completion import restore_trainer
+from charlm.training.loop import run_training_loop
 
 sys.path.append(str(Path(__file__).parent.parent / "scripts"))  # the package `faults`
 
@@ -179,6 +182,31 @@ def trained(tmp_path_factory: pytest.TempPathFactory, book: Path) -> Path:
     done = charlm("train", book, *options, "--run", path)
     assert done.returncode == 0, done.stderr.decode()
     return path
+
+
+@pytest.fixture(scope="session")
+def stopped(tmp_path_factory: pytest.TempPathFactory, book: Path) -> tuple[Path, Corpus]:
+    """Train a run to step 5 of 6, which has a checkpoint of each step; return it and its text."""
+    path = tmp_path_factory.mktemp("stopped") / "run"
+    settings: dict[str, object] = {
+        "hidden_size": 3,
+        "embedding_dim": 2,
+        "batch_size": 2,
+        "seq_len": 4,
+        "max_steps": 6,
+    }
+    settings |= {"eval_every": 2, "save_every": 1e-9, "initial_state": "learned"}
+    run, corpus, config = make_run(path, book, **settings)
+    trainer, _ = restore_trainer(run, "cpu", config)
+    for _ in run_training_loop(run, trainer, corpus, stop=lambda: trainer.step == 5):
+        pass
+    return path, corpus
+
+
+@pytest.fixture
+def stopped_run(tmp_path: Path, stopped: tuple[Path, Corpus]) -> Run:
+    """Return a copy of this run."""
+    return Run(shutil.copytree(stopped[0], tmp_path / "run"))
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ def runs_command(
 ) -> None:
     """List runs: cell, text, bits, state, size and age.
 
-    Without DIR, those in `runs` are listed.
+    Without DIR, those in `runs` are listed. Weights are not hashed: `charlm verify` does that.
 
     Examples:
         $ charlm runs                     # those in runs/

@@ -4,9 +4,11 @@ from typing import Literal
 
 import msgspec
 
-# locked: another process writes it. unfinished: it can be resumed. incompatible: its format is
-# another than that of this charlm.
-RunState = Literal["finished", "locked", "unfinished", "diverged", "damaged", "incompatible"]
+# locked: another process writes it. unfinished: it can be resumed. link: a directory in it is a
+# link, which is not followed. incompatible: its format is another than that of this charlm.
+RunState = Literal[
+    "finished", "locked", "unfinished", "diverged", "damaged", "link", "incompatible"
+]
 # init_from: the weights of another run. longer: the state of a run with a smaller budget.
 StartKind = Literal["new", "init_from", "longer"]
 BitsKind = Literal["test", "valid", "subsampled"]
@@ -18,7 +20,7 @@ class ListedRun(msgspec.Struct, frozen=True, kw_only=True):
     path: str  # its directory
     state: RunState  # locked: being written now; unfinished: can be resumed
     start: StartKind = "new"  # what it began with
-    problem: str = ""  # damaged: why; diverged: what is not finite; incompatible: its format
+    problem: str = ""  # damaged, link: why; diverged: what is not finite; incompatible: its format
     cell: str = ""  # "" if run.json cannot be read, as for the fields below
     text: str = ""  # name of the first source, and the number of further ones
     bits: float | None = None  # per character, or per byte of a vocabulary of bytes

@@ -150,9 +150,10 @@ def extend_run(
     else:
         max_steps = resolve_max_steps(config, corpus.stored_split("train"))
     if max_steps <= run.record.max_steps:
+        rest = "" if run.report else ", or no budget, with which the stopped run goes on"
         raise ConfigError(
             f"cannot train {run.path} with a budget of {max_steps:,} steps: it has "
-            f"{run.record.max_steps:,}, and a budget can only be raised. Try a larger one"
+            f"{run.record.max_steps:,}, and a budget can only be raised. Try a larger one{rest}"
         )
     record = msgspec.structs.replace(
         run.record,

@@ -194,6 +194,7 @@ def resume_training(
     else:
         config = resume_config(run.record.config, overrides)
     if run.report:
+        run.load_checkpoint("best")  # what is damaged is not finished
         check_corpus(run, config, corpus, progress)
         if is_main_process():
             logger.info(

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import msgspec
 import pytest
 from conftest import make_run
 
-from charlm.errors import DataError, StorageError
+from charlm.errors import DataError, InsufficientMemoryError, StorageError
 from charlm.results.training import FileDigest, Manifest
 from charlm.runs import checkpoint
 from charlm.runs.run import Run
@@ -123,6 +124,29 @@ def test_manifest_lists_its_files_and_no_others(run: Run) -> None:
         (path / "manifest.json").write_bytes(forged.canonical_bytes())
         with pytest.raises(DataError, match="does not list the files"):
             checkpoint.load_checkpoint(path, run.path)
+
+
+def test_checkpoint_of_unknown_tensors_is_loaded_if_it_matches_and_fits(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So is one of a custom cell whose file was not executed."""
+    path = run.checkpoints[6]
+    assert checkpoint.load_checkpoint(path, run.path).progress.step == 6
+    manifest = msgspec.json.decode((path / "manifest.json").read_bytes(), type=Manifest)
+    with (path / "model.safetensors").open("ab") as file:
+        file.truncate(2**25)  # a hole: it takes no space on the disk
+    digests = {**manifest.files, "model.safetensors": FileDigest(2**25, 64 * "0")}
+    forged = msgspec.structs.replace(manifest, files=digests)
+    (path / "manifest.json").write_bytes(forged.canonical_bytes())
+    tracemalloc.start()
+    with pytest.raises(DataError, match="SHA-256"):
+        checkpoint.load_checkpoint(path, run.path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**23
+    monkeypatch.setattr(checkpoint, "available_memory", lambda _: 2**25)
+    with pytest.raises(InsufficientMemoryError, match="cannot load"):
+        checkpoint.load_checkpoint(path, run.path)
 
 
 def test_best_and_last_two_checkpoints_are_kept(

@@ -12,10 +12,12 @@ from charlm.config import validate_config
 from charlm.data.corpus import load_corpus
 from charlm.results.cleanup import CleanupReport
 from charlm.results.comparison import ComparisonKind, ComparisonMarker
+from charlm.runs import checkpoint_files
 from charlm.runs.cleanup import clean
 from charlm.runs.run import Run
 from charlm.storage.json_files import encode_json
 from charlm.storage.lock import exclusive_lock, is_locked
+from charlm.storage.reading import read_regular_file
 from charlm.storage.usage import measure_usage
 from charlm.training.session import train
 
@@ -59,13 +61,22 @@ def comparison_at(path: Path, kind: ComparisonKind = "text") -> Path:
     return path
 
 
-def test_cleanup_lists_first_then_keeps_best_weights_alone(run: Path) -> None:
+def test_cleanup_lists_first_then_keeps_best_weights_alone(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before, usage = digests(run), measure_usage(run)
     best = Run(run).load_checkpoint("best")
+
+    def read_record(path: Path, *limit: int) -> bytes:
+        assert path.suffix == ".json"  # weights may be larger than the memory
+        return read_regular_file(path, *limit)
+
+    monkeypatch.setattr(checkpoint_files, "read_regular_file", read_record)
     plan = clean([run.parent])
     assert digests(run) == before and not plan.removed
     assert kinds(plan) == {"training_state", "checkpoint", "lock"}
     done = clean([run.parent], remove=True)
+    monkeypatch.undo()
     assert (done.surplus, done.size, done.removed) == (plan.surplus, plan.size, True)
     assert usage.size - measure_usage(run).size == done.size > 0
     after = digests(run)

@@ -62,6 +62,10 @@ def test_every_run_is_listed_with_its_state(directory: Path, trained: Path) -> N
     assert by_name["old"].state == "incompatible" and by_name["old"].problem == "format 1"
     assert "run.json is damaged" in by_name["damaged"].problem
     assert by_name["empty"].state == "damaged" and by_name["empty"].cell == "lstm"
+    (directory / "empty" / "checkpoints").symlink_to(trained / "checkpoints")
+    (linked,) = list_runs([directory / "empty"]).runs
+    assert linked.state == "link" and "the directory around it may be a link" in linked.problem
+    assert describe_state(linked) == "has a link"
     with exclusive_lock(directory / "lstm-10"), exclusive_lock(directory / "lstm-2"):
         states = [list_runs([directory / name]).runs[0].state for name in ("lstm-10", "lstm-2")]
     assert states == ["locked", "finished"]

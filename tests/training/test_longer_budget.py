@@ -135,6 +135,8 @@ def test_stopped_run_goes_on_from_before_its_decay(
         on_start=summaries.append,
     )
     assert summaries[0].steps_done == min(stop_after, START)
+    with pytest.raises(ConfigError, match="or no budget, with which the stopped run goes on"):
+        resume_training(run.path, overrides={"max_steps": 19}, longer_dir=tmp_path / "s")
     assert weights(extended) == weights(longer)
     with exclusive_lock(run.path), pytest.raises(LockedError):
         resume_training(run.path, overrides={"max_steps": 60})
@@ -179,6 +181,26 @@ def test_budget_can_only_be_raised(
     with pytest.raises(ConfigError, match=message):
         resume_training(short.path, overrides=overrides, longer_dir=tmp_path / "l")
     assert not (tmp_path / "l" / "run.json").exists()
+
+
+def test_finished_run_without_intact_weights_names_a_larger_budget(
+    tmp_path: Path, short: Run
+) -> None:
+    run = Run(shutil.copytree(short.path, tmp_path / "first"))
+    (path,) = run.checkpoints.values()
+    (path / "model.safetensors").write_bytes(b"junk")
+    remedy = rf"before the decay is intact.* --resume {run.path} --max-steps 40 --run NEW"
+    with pytest.raises(DataError, match=f"no other checkpoint is intact.*{remedy}"):
+        resume_training(run.path)
+    shutil.rmtree(run.path / "checkpoints")
+    with pytest.raises(DataError, match=f"has finished, but its weights are missing.*{remedy}"):
+        resume_training(run.path)
+    (state,) = (run.path / "before-decay").iterdir()
+    (state / "training.safetensors").write_bytes(b"junk")
+    with pytest.raises(DataError, match="weights are missing. Train the run again"):
+        resume_training(run.path)
+    with pytest.raises(DataError, match=r"training.safetensors: .*\. Restore it from a backup, or"):
+        resume_training(run.path, overrides={"max_steps": LONGER})
 
 
 def test_run_without_the_state_before_its_decay_is_refused(

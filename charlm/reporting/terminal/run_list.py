@@ -48,5 +48,5 @@ def print_runs(runs: RunList, now: float) -> None:
         notes.append("valid*: best subsampled validation, not an exact score.")
     if any(run.state == "incompatible" for run in runs.runs):
         notes.append(f"This charlm reads runs of format {runs.format}: train others again.")
-    problems = [run.problem for run in runs.runs if run.state in ("damaged", "diverged")]
+    problems = [run.problem for run in runs.runs if run.state in ("damaged", "diverged", "link")]
     print_paragraphs([" ".join(notes), *problems])

@@ -21,4 +21,6 @@ def _describe_progress(run: ListedRun) -> str:
             return f"stopped, {reached}"
         case "incompatible":
             return run.problem
+        case "link":
+            return "has a link"
     return run.state
