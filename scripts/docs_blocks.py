@@ -107,7 +107,8 @@ def faults() -> None:
                 f"{len(hazard.failures):,}",
                 f"{hazard.seconds:,.0f}",
             )
-        command = row.command.removeprefix("python scripts/run_faults.py ").split()[0]
+        command = row.command.removeprefix("python scripts/run_faults.py ")
+        command = command.removesuffix(" --scale 1")
         escaped = " | ".join(cell.replace("|", "\\|") for cell in cells)
         cog.outl(f"| {escaped} | {row.date}, {row.commit} | `{command}` |")
 
