@@ -190,7 +190,7 @@ def _make_named(number: int, sandbox: Sandbox) -> Input:
 
 def _make_text(number: int, kind: str, sandbox: Sandbox) -> Input:
     """Return a run whose text is not in the cache, and which names another in its place."""
-    root = sandbox.root / "texts"
+    root = sandbox.root / "named"
     deep = root.joinpath(*["d"] * 60)
     deep.mkdir(parents=True, exist_ok=True)
     (deep / "x").write_text("x")
