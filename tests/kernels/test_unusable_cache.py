@@ -12,13 +12,13 @@ pytestmark = pytest.mark.skipif(not compiler.compiler(), reason="no C compiler")
 
 
 def test_commands_go_on_without_the_cache_and_say_so_once(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    book: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shared = tmp_path / "cache"
     shared.mkdir()
     shared.chmod(0o777)
     for cache, words, remedy in (
-        (shared, ["train", "--resume", trained, "--dry-run"], f"chmod go-w {shared}"),
+        (shared, ["train", book, "--max-steps", 3, "--dry-run"], f"chmod go-w {shared}"),
         (shared, ["cells", "--json"], f"chmod go-w {shared}"),
         (Path("/proc/nothing"), ["eval", trained], "variable CHARLM_CACHE"),
     ):
