@@ -29,6 +29,5 @@ def test_commands_go_on_without_the_cache_and_say_so_once(
         assert messages.count("not used") == 1 and "are free" not in messages, messages
         assert f"note: the cache {cache} is not used" in messages and remedy in messages
         if words[0] == "cells":
-            (cell,) = (cell for cell in json.loads(done.stdout)["cells"] if cell["name"] == "lstm")
-            assert cell["kernels"][0] == "compiled"
+            assert "compiled" in json.loads(done.stdout)["cells"][0]["kernels"]
     assert not [*shared.iterdir()]

@@ -1,5 +1,6 @@
 """Tests of the trust in directories: owners, permissions, links."""
 
+import errno
 import grp
 import os
 import pwd
@@ -7,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from charlm.storage import trust
+from charlm.errors import StorageError
+from charlm.storage import files, trust
 from charlm.storage.trust import distrust_reason, make_private_directory
 
 NOBODY = 65534
@@ -105,3 +107,20 @@ def test_directory_or_link_of_another_user_is_named(
     assert distrust_reason(private) is None
     private.parent.chmod(0o777)
     assert distrust_reason(private) == (f"others may write into {private.parent}", "")
+
+
+def test_message_of_a_failed_write_names_space_only_where_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "free_bytes", lambda _: 61_400)
+    for code, expected in (
+        (errno.ENOSPC, "; 72.0 kB are needed, 61.4 kB are free there. "),
+        (errno.EROFS, ". Copy the run to a directory that you can write"),
+        (errno.EIO, ". Fix that"),
+    ):
+        with (
+            pytest.raises(StorageError) as caught,
+            files.translate_os_errors("write", tmp_path, 72_000),
+        ):
+            raise OSError(code, os.strerror(code))
+        assert f"{os.strerror(code)}{expected}" in str(caught.value)
