@@ -7,30 +7,35 @@ import socket
 from collections.abc import Mapping
 from contextlib import chdir
 from pathlib import Path
-from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 import charlm
+from charlm.config import Config
 from charlm.results.training import FileDigest, Manifest
 from charlm.storage.json_files import SEAL
 
 Files = dict[str, bytes]  # path in a directory -> content
 
 TEXT = "The old dog sees a cat.\nA new house hears the tree or not.\nEvery cat runs.\n" * 24
-SETTINGS: dict[str, Any] = {
-    "embedding_dim": 3,
-    "hidden_size": 4,
-    "batch_size": 2,
-    "seq_len": 8,
-    "max_steps": 4,
-}
-SETTINGS |= {"learning_rate": 0.01, "grad_clip": 1.0, "eval_every": 1, "save_every": 1e-6}
-RUNS: dict[str, dict[str, Any]] = {  # kinds of state and of kernels
-    "lstm": {"cell": "lstm"},
-    "gru": {"cell": "gru", "kernel": "loop", "num_layers": 2, "initial_state": "learned"},
-    "mingru": {"cell": "mingru", "block": "residual", "dropout": 0.1},
-    "native": {"cell": "lstm", "kernel": "native", "tie_weights": True, "embedding_dim": 4},
+COMPARED = Config(
+    embedding_dim=3,
+    hidden_size=4,
+    batch_size=2,
+    seq_len=8,
+    max_steps=4,
+    learning_rate=0.01,
+    grad_clip=1.0,
+    eval_every=1,
+    save_every=1e-6,
+)
+LSTM = replace(COMPARED, cell="lstm", keep="all")
+RUNS = {  # kinds of state and of kernels
+    "lstm": LSTM,
+    "gru": replace(LSTM, cell="gru", kernel="loop", num_layers=2, initial_state="learned"),
+    "mingru": replace(LSTM, cell="mingru", block="residual", dropout=0.1),
+    "native": replace(LSTM, kernel="native", tie_weights=True, embedding_dim=4),
 }
 PLANTED_CELL = """from pathlib import Path
 Path(__file__).with_name("planted").write_text("code of the run was executed")
@@ -72,8 +77,7 @@ class Sandbox:
         shutil.rmtree(made, ignore_errors=True)
         (made / "comparison").mkdir(parents=True)
         with chdir(self.root):
-            for name, more in RUNS.items():
-                config = charlm.Config(**{**SETTINGS, **more, "keep": "all"})
+            for name, config in RUNS.items():
                 run = charlm.train(str(self.text), config, made / name).path
                 shutil.copytree(run, made / f"{name}-finished")
                 (run / "report.json").unlink()
@@ -87,7 +91,7 @@ class Sandbox:
                 memory=False,
                 out=made / "comparison",
                 baselines="none",
-                config=charlm.Config(**SETTINGS),
+                config=COMPARED,
                 jobs=1,
             )
 
@@ -162,7 +166,7 @@ def seal(files: Files) -> Files:
             continue
         folder = name.removesuffix("manifest.json")
         manifest = msgspec.json.decode(files[name], type=Manifest)
-        changed = msgspec.structs.replace(
+        changed = replace(
             manifest,
             files={n: FileDigest.of(files.get(folder + n, b"")) for n in manifest.files},
             run={n: FileDigest.of(files.get(n, b"")) for n in manifest.run},

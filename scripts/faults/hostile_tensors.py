@@ -4,13 +4,13 @@ import json
 import random
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import NamedTuple
 
 import msgspec
 
-from .hostile_values import mutate_bytes, replace, walk
+from .hostile_values import Json, mutate_bytes, replace, walk
 
-Header = dict[str, Any]
+Header = dict[str, Json]  # as it is in the file: entries may have any form
 SIZES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "BF16": 2, "F16": 2, "I8": 1, "BOOL": 1}
 DTYPES = (*SIZES, "F8_E4M3", "F8_E8M0", "F4", "C64", "X32", "", "f32", "F32\0", "float32")
 DIMENSIONS = (0, 1, 2, 3, 5, 8, 63, 4096, 2**31, 2**32, 2**40, 2**62, 2**63, 2**64, 2**80, -1)
@@ -34,6 +34,14 @@ RAW += [
 ]
 
 
+class Tensor(NamedTuple):
+    """A tensor of a file, whose parts need not fit each other."""
+
+    dtype: str
+    shape: list[int]
+    data: bytes
+
+
 def split(data: bytes) -> tuple[Header, bytes]:
     """Return header and body of a safetensors file."""
     (length,) = struct.unpack("<Q", data[:8])
@@ -51,8 +59,8 @@ def encode(header: Header) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def pack(tensors: dict[str, tuple[str, list[Any], bytes]]) -> bytes:
-    """Return a well-formed file of tensors: name -> dtype, shape, bytes."""
+def pack(tensors: dict[str, Tensor]) -> bytes:
+    """Return a well-formed file of tensors."""
     header, body = {}, b""
     for name, (dtype, shape, data) in tensors.items():
         offsets = [len(body), len(body) + len(data)]
@@ -61,11 +69,11 @@ def pack(tensors: dict[str, tuple[str, list[Any], bytes]]) -> bytes:
     return join(encode(header), body)
 
 
-def unpack(data: bytes) -> dict[str, tuple[str, list[Any], bytes]]:
+def unpack(data: bytes) -> dict[str, Tensor]:
     """Return the tensors of a sound file."""
     header, body = split(data)
     return {
-        name: (entry["dtype"], entry["shape"], body[slice(*entry["data_offsets"])])
+        name: Tensor(entry["dtype"], entry["shape"], body[slice(*entry["data_offsets"])])
         for name, entry in header.items()
         if name != "__metadata__"
     }
@@ -94,7 +102,7 @@ def _other_shape(data: bytes, rng: random.Random) -> bytes:
             needed = int(needed * size) if abs(size) < 2**20 else 0
         if rng.random() < 0.8 and 0 <= needed <= 2**18:
             content = (content * (needed // max(1, len(content)) + 1))[:needed].ljust(needed, b"\0")
-        tensors[name] = dtype, shape, content
+        tensors[name] = Tensor(dtype, shape, content)
     return pack(tensors)
 
 
@@ -106,7 +114,7 @@ def _other_dtype(data: bytes, rng: random.Random) -> bytes:
         size = len(content) * SIZES.get(new, 4) // SIZES[dtype]
         if rng.random() < 0.8:
             content = (content * 2)[:size]
-        tensors[name] = new, shape, content
+        tensors[name] = Tensor(new, shape, content)
     return pack(tensors)
 
 
@@ -124,7 +132,8 @@ def _other_name(data: bytes, rng: random.Random) -> bytes:
         other = rng.choice(names)
         tensors[name], tensors[other] = tensors[other], tensors[name]
     else:
-        tensors |= {f"{name}{number}": ("F32", [0], b"") for number in range(rng.choice((3, 3000)))}
+        empty = Tensor("F32", [0], b"")
+        tensors |= {f"{name}{number}": empty for number in range(rng.choice((3, 3000)))}
     return pack(tensors)
 
 
@@ -138,7 +147,7 @@ def _other_values(data: bytes, rng: random.Random) -> bytes:
             if len(numbers) >= 4:
                 place = 4 * rng.randrange(len(numbers) // 4)
                 numbers[place : place + 4] = struct.pack("<I", rng.choice(SPECIAL))
-        tensors[name] = dtype, shape, bytes(numbers)
+        tensors[name] = Tensor(dtype, shape, bytes(numbers))
     return pack(tensors)
 
 
@@ -214,11 +223,11 @@ def with_other_size(data: bytes, prefix: str) -> bytes:
     tensors = unpack(data)
     for name in tensors:
         if name.startswith(prefix):
-            tensors[name] = "F32", [1], bytes(4)
+            tensors[name] = Tensor("F32", [1], bytes(4))
     return pack(tensors)
 
 
-def describe(data: bytes) -> Header | None:
+def describe(data: bytes) -> dict[str, tuple[Json, Json]] | None:
     """Return name -> dtype and shape of a file of tensors; None if it cannot be read."""
     try:
         header, _ = split(data)

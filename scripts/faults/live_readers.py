@@ -9,11 +9,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from charlm.config import validate_config
+from charlm.config import Config
 from charlm.errors import CharlmError
 from charlm.evaluation.evaluate import evaluate
 from charlm.evaluation.generation import generate
@@ -73,14 +72,18 @@ def run(scale: float) -> Hazard:
 def writer(directory: Path) -> Iterator[Path]:
     """Train a run in another process, which saves at each step, until the block ends."""
     path = directory / "run"
-    settings: dict[str, Any] = {"hidden_size": 8, "embedding_dim": 4, "batch_size": 2, "seq_len": 8}
-    settings |= {
-        "learning_rate": 0.01,
-        "max_steps": 10**8,
-        "eval_every": VALIDATED - 1,
-        "save_every": 1e-9,
-    }
-    config = validate_config({**settings, "kernel": "loop", "test_chars": 40})
+    config = Config(
+        hidden_size=8,
+        embedding_dim=4,
+        batch_size=2,
+        seq_len=8,
+        learning_rate=0.01,
+        max_steps=10**8,
+        eval_every=VALIDATED - 1,
+        save_every=1e-9,
+        kernel="loop",
+        test_chars=40,
+    )
     text = write_prose(directory / "text.txt")
     rng = random.Random(1)
 

@@ -10,19 +10,19 @@ import tempfile
 from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from faults import processes
 from faults.hazard import Hazard
 from faults.hostile_files import Files, read_tree, seal, write_tree
+from faults.hostile_values import Json
 
 LIMIT_SECONDS = 120  # of the clock, for a command that waits, however busy the machine is
 CPU_SECONDS = 30
 WRITTEN_BYTES = 1 << 24
 REFUSED = (65, 66, 78)
-Change = Callable[[dict[str, Any], dict[str, Any]], object]  # of the text and the settings of a run
+Change = Callable[[Json, Json], object]  # of the text and the settings in a run's record
 COMMANDS: dict[str, tuple[str, ...]] = {
     "eval": ("eval", "RUN"),
     "baselines": ("eval", "RUN", "--baselines"),
@@ -99,7 +99,7 @@ def _changes(outside: Path) -> Mapping[str, Change]:
 def _change(settings: Mapping[str, object] | None = None, **text: object) -> Change:
     """Return a function that sets these settings of a run, and these keys of its text."""
 
-    def change(recorded_text: dict[str, Any], recorded_settings: dict[str, Any]) -> None:
+    def change(recorded_text: Json, recorded_settings: Json) -> None:
         recorded_text.update(text)
         recorded_settings.update(settings or {})
 

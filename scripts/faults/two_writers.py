@@ -10,9 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from charlm.config import validate_config
+from charlm.config import Config
 from charlm.errors import Interrupted, LockedError, OutputExistsError, StorageError
 from charlm.results.training import RunEvent
 from charlm.runs.metrics import iter_events
@@ -224,9 +223,17 @@ def judge_directory(path: Path) -> str:
 
 def make_interrupted_run(directory: Path) -> Path:
     """Return a run that was stopped half-way."""
-    settings: dict[str, Any] = {"hidden_size": 8, "embedding_dim": 4, "batch_size": 2, "seq_len": 8}
-    settings |= {"learning_rate": 0.01, "warmup_steps": 1, "max_steps": STEPS, "keep": "all"}
-    config = validate_config({**settings, "save_every": 1e-9})
+    config = Config(
+        hidden_size=8,
+        embedding_dim=4,
+        batch_size=2,
+        seq_len=8,
+        learning_rate=0.01,
+        warmup_steps=1,
+        max_steps=STEPS,
+        keep="all",
+        save_every=1e-9,
+    )
     stop = Watcher(stop_after(STEPS // 2, signal.SIGTERM))
     with suppress(Interrupted):
         train(str(directory / "text.txt"), config, directory / "half", progress=stop)
