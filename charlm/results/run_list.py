@@ -4,8 +4,8 @@ from typing import Literal
 
 import msgspec
 
-# locked: another process writes it. unfinished: it can be resumed. link: a file or directory
-# in it is a link, which is not followed. incompatible: its format is another than that of this charlm.
+# locked: another process writes it. unfinished: it can be resumed. link: a file or directory in it
+# is a link, which is not followed. incompatible: its format is another than that of this charlm.
 RunState = Literal[
     "finished", "locked", "unfinished", "diverged", "damaged", "link", "incompatible"
 ]
