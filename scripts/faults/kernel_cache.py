@@ -48,6 +48,8 @@ def load(cache: Path, command: str = "cc") -> Callable[[], int]:
 
     def work() -> int:
         os.environ |= {"CHARLM_CACHE": str(cache), "CC": command}
+        for found_before in (compiler.compiler, compiler._identity, compiler._load_once):
+            found_before.cache_clear()
         try:
             return LOADED if compiler.load_library(SOURCE).seven() == 7 else WRONG
         except kernel_cache.UnavailableKernelError:
@@ -191,6 +193,10 @@ def check_hanging_compiler(folder: Path) -> Iterator[str]:
 
     process = fork(work)
     while not (started.exists() and started.read_text().strip()):
+        ended, status = os.waitpid(process, os.WNOHANG)
+        if ended:
+            yield f"hanging compiler: exit code {os.waitstatus_to_exitcode(status)} at once"
+            return
         time.sleep(0.01)
     os.kill(process, signal.SIGINT)
     code, sleeper = wait(process), int(started.read_text())
