@@ -26,6 +26,7 @@ from charlm.comparison.memory import no_memory
 from charlm.comparison.outcomes import load_outcomes
 from charlm.comparison.report import Findings, build_report
 from charlm.data.batches import Batch
+from charlm.data.corpus import reload_corpus
 from charlm.errors import EXIT_CODES
 from charlm.reporting.tables.metrics import render_metrics_csv
 from charlm.reporting.tables.render import render_report
@@ -55,6 +56,11 @@ def _score(path: Path, _: Path) -> None:
     batch = _batch(run.vocabulary.size, 1, 8)
     with torch.no_grad():
         model.eval().loss(batch.x, batch.y, model.initial_state(1))
+
+
+def _text(path: Path, _: Path) -> None:
+    record = load_run(path).record
+    reload_corpus(record.config, record.text)
 
 
 def _sample(path: Path, _: Path) -> None:
@@ -137,6 +143,7 @@ FUNCTIONS: dict[str, Callable[[Path, Path], None]] = {
     "inspect": _inspect,
     "export": _export,
     "resume": _resume,
+    "text": _text,
     "init": _init,
     "diff": _diff,
     "list": _list,
@@ -158,6 +165,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "export": (("export", RUN, "out/exported"),),
     "resume": (("train", "--resume", RUN),),
+    "text": (("train", "--resume", RUN), ("eval", RUN)),
     "init": (("train", "texts/book.txt", "--init-from", RUN, "--run", "out/new", "--steps", "1"),),
     "diff": (("diff", RUN, RUN, "--out", "out/diff.html"),),
     "list": (("runs", RUN), ("runs", RUN, "--json"), ("config", "show", "--config", RUN)),

@@ -207,7 +207,7 @@ def _make_text(number: int, kind: str, sandbox: Sandbox) -> Input:
     record["text"]["digest"]["sha256"] = "0" * 64
     record["config"] |= TEXTS[kind]
     changed = {**files, "run.json": sealed_like(files["run.json"], json.dumps(record).encode())}
-    return Input(number, "run", "score", seal(changed), "run.json", is_refused=True)
+    return Input(number, "run", "text", seal(changed), "run.json", is_refused=True)
 
 
 def _newest_alone(files: Files) -> Files:
