@@ -50,8 +50,8 @@ def find_cache_problem(directory: Path) -> str:
     It is created if there is none.
     """
     try:
-        trust.make_private_directory(directory)
         for path in (files.cache_directory(), directory):
+            trust.make_private_directory(path)  # nothing is made in one that others may write
             if distrust := trust.distrust_reason(path):
                 return f"{distrust.cause}. Try {distrust.remedy or OTHER_CACHE}"
         if not directory.is_dir():
