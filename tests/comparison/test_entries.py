@@ -44,7 +44,8 @@ def test_plan_is_a_pure_function_of_its_arguments(tmp_path: Path) -> None:
     assert not planned & paths(settings={"max_steps": 11})
     other = msgspec.structs.replace(TEXT, digest=TextDigest("cd" * 32, (100,)))
     assert not planned & paths(corpus=other)
-    cut = msgspec.structs.replace(TEXT, splits={**TEXT.splits, "train": (0, 80)})  # as with another --test-file
+    # As with another --test-file.
+    cut = msgspec.structs.replace(TEXT, splits={**TEXT.splits, "train": (0, 80)})
     assert not planned & paths(corpus=cut)
     moved = msgspec.structs.replace(TEXT, sources=("/elsewhere",))
     assert planned == paths(corpus=moved)
