@@ -94,7 +94,7 @@ def test_training_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Non
         update(CheckpointSaved(6))
         update(step(7))
     shown = terminal.getvalue()
-    assert re.search(r" 70%\|..\s*.?\| step 7/10 0:0\d left \S+ ch/s train 2.00 valid 2.500", shown)
+    assert re.search(r" 70% step 7/10 0:0\d left \S+ ch/s train 2.00 valid 2.500 bits", shown)
     assert "best" not in shown  # the last validation is the best
 
 
@@ -129,7 +129,9 @@ def test_training_is_plain_lines_without_a_terminal(capsys: pytest.CaptureFixtur
         update(step(7))
     first, copy, second = capsys.readouterr().err.splitlines()
     assert copy == "decayed copy: step 2 of 7"
-    assert re.match(r"step 6/10 \S+ left \S+ ch/s train 2.00 valid - best 2.250 lr 6e-03", first)
+    assert re.match(
+        r"step 6/10 \S+ left \S+ ch/s train 2.00 valid - best 2.250 bits lr 6e-03", first
+    )
     assert "train 2.00 valid 2.500 best 2.250" in second and second.endswith(" grad 0.5")
 
 
