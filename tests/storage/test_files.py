@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from charlm.errors import OutputExistsError, StorageError
+from charlm.errors import DataError, OutputExistsError, StorageError
 from charlm.storage import files
 from charlm.storage.append_only_log import AppendOnlyLog
 
@@ -76,7 +76,7 @@ def test_data_is_on_the_disk_before_it_gets_its_name(
 def test_links_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("kept")
     (tmp_path / "metrics.jsonl").symlink_to(tmp_path / "secret")
-    with pytest.raises(StorageError):
+    with pytest.raises(DataError, match="it is a symbolic link"):
         AppendOnlyLog(tmp_path / "metrics.jsonl")
     assert (tmp_path / "secret").read_text() == "kept"
 
