@@ -306,7 +306,7 @@ def has_exact_keys(data: bytes, struct: type[msgspec.Struct]) -> bool:
     """Return whether these bytes are a struct, with no key that the struct does not have."""
     with suppress(DataError):
         data = unseal_json(data, Path("file"))
-    data = unseal_line(data) or data
+    data = unseal_line(data + b"\n") or data
     try:
         value = msgspec.json.decode(data, type=struct)
     except msgspec.ValidationError:
