@@ -197,8 +197,8 @@ class Run:
             return self.reader.read(saved[max(saved)]) if saved else None
         except FileError as error:
             raise DataError(
-                f"cannot continue {self.path}: {error.path}: {error.cause}. Restore it from a "
-                f"backup, or start a new run from its weights: --init-from {path_word(self.path)}"
+                f"cannot continue {self.path}: {error.path} is damaged: {error.cause}. Restore it "
+                f"from a backup, or start a new run from its weights: --init-from {path_word(self.path)}"
             ) from error
 
     def keep_best_weights_alone(self, *, keeps_state: bool = False) -> None:

@@ -199,7 +199,7 @@ def test_finished_run_without_intact_weights_names_a_larger_budget(
     (state / "training.safetensors").write_bytes(b"junk")
     with pytest.raises(DataError, match="weights are missing. Train the run again"):
         resume_training(run.path)
-    with pytest.raises(DataError, match=r"training.safetensors: .*\. Restore it from a backup, or"):
+    with pytest.raises(DataError, match="training.safetensors is damaged: .*from a backup, or"):
         resume_training(run.path, overrides={"max_steps": LONGER})
 
 
