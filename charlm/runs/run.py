@@ -198,7 +198,8 @@ class Run:
         except FileError as error:
             raise DataError(
                 f"cannot continue {self.path}: {error.path} is damaged: {error.cause}. Restore it "
-                f"from a backup, or start a new run from its weights: --init-from {path_word(self.path)}"
+                "from a backup, or start a new run from its weights: --init-from "
+                f"{path_word(self.path)}"
             ) from error
 
     def keep_best_weights_alone(self, *, keeps_state: bool = False) -> None:
