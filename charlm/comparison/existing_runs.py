@@ -109,7 +109,7 @@ def group_by_config(
                 f"cannot compare {other.path} and {run.path}: they have identical settings but "
                 "different weights. Try only one of them"
             )
-        if other is not run and not (run.path in tuned and other.path in tuned):
+        if other is not run and other.path.parent == run.path.parent:
             raise ConfigError(
                 f"cannot compare {other.path} and {run.path}: they are the same run, with "
                 "identical settings, seed and weights. Try only one of them"

@@ -106,3 +106,23 @@ class AppendOnlyLog:
         """Close the file."""
         with translate_os_errors("write", self.path):
             os.close(self.descriptor)
+
+
+class DiscardedLog(AppendOnlyLog):
+    """Log that is not written: that of a process which is not the first."""
+
+    def __init__(self) -> None:
+        """Open nothing."""
+
+    def append(self, line: bytes) -> None:
+        """Ignore a line."""
+
+    def sync(self) -> int:
+        """Return a length of zero."""
+        return 0
+
+    def truncate(self, length: int) -> None:
+        """Remove nothing."""
+
+    def close(self) -> None:
+        """Close nothing."""

@@ -1,11 +1,9 @@
 """Training loop: a generator of events, which the caller shows or ignores."""
 
 import math
-import os
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
-from pathlib import Path
 
 import msgspec
 import torch
@@ -25,7 +23,7 @@ from charlm.results.training import (
     ValidationMetrics,
 )
 from charlm.runs.run import Run
-from charlm.storage.append_only_log import AppendOnlyLog
+from charlm.storage.append_only_log import AppendOnlyLog, DiscardedLog
 from charlm.training.branches import Branch, plan_branches
 from charlm.training.budget import validation_interval
 from charlm.training.schedule import branch_steps
@@ -199,7 +197,7 @@ def _validate(trainer: Trainer[CharLM], corpus: Corpus) -> float:
 
 def _open_log(run: Run, name: str, is_main: bool) -> AppendOnlyLog:
     """Open a log of the run; only rank 0 writes it."""
-    return AppendOnlyLog(run.path / name if is_main else Path(os.devnull))
+    return AppendOnlyLog(run.path / name) if is_main else DiscardedLog()
 
 
 def _event(name: EventName, trainer: Trainer[CharLM]) -> RunEvent:
