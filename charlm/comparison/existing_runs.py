@@ -84,12 +84,14 @@ def group_by_config(
 ) -> dict[str, list[Run]]:
     """Return name -> runs that differ only in their seed and what was tuned, sorted by seed.
 
-    All groups have the same seeds. A run that two comparisons share counts once.
+    All groups have the same seeds. A run that two comparisons share counts once; one that is
+    named twice by itself is refused.
     A group is named after its cell if that is unique, else after the directory of its first run.
 
     Args:
         runs: All runs.
-        tuned: Directory of a run -> settings that were tuned for each seed by itself.
+        tuned: Directory of a run of a comparison -> settings that were tuned for each seed by
+            itself.
 
     Raises:
         ConfigError: Groups have different seeds, two runs should be the same but are not, or a
@@ -109,7 +111,7 @@ def group_by_config(
                 f"cannot compare {other.path} and {run.path}: they have identical settings but "
                 "different weights. Try only one of them"
             )
-        if other is not run and other.path.parent == run.path.parent:
+        if other is not run and not {run.path, other.path} <= tuned.keys():
             raise ConfigError(
                 f"cannot compare {other.path} and {run.path}: they are the same run, with "
                 "identical settings, seed and weights. Try only one of them"

@@ -75,6 +75,11 @@ class Score(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     block_bits: tuple[Number, ...]  # bits of each of these units
     block_lengths: tuple[Count, ...]  # characters (bytes if not UTF-8) of each unit
 
+    def __post_init__(self) -> None:
+        """Check that each unit has bits and a length."""
+        if not 0 < len(self.block_bits) == len(self.block_lengths):
+            raise ValueError("block_bits and block_lengths need one entry for each unit")
+
 
 class RunReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`report.json` of a finished run."""

@@ -125,12 +125,19 @@ def _gain(
 
 
 def _resolve(settings: dict[str, Any]) -> Config:
-    """Return the config, with a hidden size and a kernel that the cell has."""
-    cell = get_cell(settings["cell"])
-    multiple = cell.hidden_size_multiple
+    """Return the config, without what the cell does not have."""
+    cell_type = get_cell(settings["cell"])
+    multiple = cell_type.hidden_size_multiple
     settings["hidden_size"] = -(-settings["hidden_size"] // multiple) * multiple
     if settings.get("tie_weights"):
         settings["embedding_dim"] = settings["hidden_size"]
-    kernels = supported_kernels(cell(4, settings["hidden_size"]), "cpu")
+    cell = cell_type(4, settings["hidden_size"])
+    if not cell.forget_gate:
+        settings.pop("forget_bias", None)
+    if not list(cell.recurrent_matrices()):
+        settings |= {"recurrent_init": "default", "weight_dropout": 0.0}
+    if cell.output_size != cell.hidden_size:
+        settings["block"] = "none"
+    kernels = supported_kernels(cell, "cpu")
     settings["kernel"] = kernels[settings["kernel"] % len(kernels)]
     return validate_config(settings)

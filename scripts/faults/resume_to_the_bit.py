@@ -124,7 +124,7 @@ def check_chain(config: Config, text: Path, folder: Path, steps: Sequence[int]) 
 def check_kills(config: Config, text: Path, folder: Path, rng: random.Random) -> list[str]:
     """Resume a copy that was taken at a random event, as a kill at that moment leaves it."""
     events = 0
-    last = rng.randrange(1, STEPS)
+    last = rng.randrange(1, config.max_steps)
     killed = folder / "killed"
 
     def copy(_: TrainingEvent) -> None:

@@ -154,7 +154,7 @@ def test_different_seeds_and_contradicting_duplicates_are_refused(
         ({"score": {"protocol": "windows"}}, "the protocol is windows, not one-stream"),
         ({"score": {"text_sha256": "ab" * 32}}, "the SHA-256 of the scored text is abab.*, not "),
         (
-            {"score": {"block_lengths": (9,) * 5}},
+            {"score": {"block_bits": (9.0,) * 5, "block_lengths": (9,) * 5}},
             r"blocks is 9 to 9 \(5 blocks\), not 1,000",
         ),
     ],
@@ -226,9 +226,9 @@ def test_comparison_expands_to_runs_of_its_report(tmp_path: Path, book: Path) ->
 
     one = comparison(tmp_path / "a", {"gru": 2.0, "lstm": 2.1}, "lstm")
     two = comparison(tmp_path / "b", {"lstm": 2.1, "rnn": 2.3}, "rnn")
-    runs, base, _ = load_runs([one, two])
+    runs, base, tuned = load_runs([one, two])
     assert [run.path.parent.parent.name for run in runs] == ["a", "a", "b", "b"]
-    assert {name: len(of) for name, of in group_by_config(runs).items()} == {
+    assert {name: len(of) for name, of in group_by_config(runs, tuned).items()} == {
         "gru": 1,
         "lstm": 1,
         "rnn": 1,

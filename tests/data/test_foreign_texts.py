@@ -110,7 +110,7 @@ def test_text_of_a_run_is_found_and_the_person_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(logger, "propagate", True)
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger.name)
     (tmp_path / "a.txt").write_text(prose(600))
     (tmp_path / "link").symlink_to("a.txt")
     assert reload(record, tmp_path / "link") == prose(600)
@@ -153,7 +153,7 @@ def test_long_list_of_sources_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(logger, "propagate", True)
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger.name)
     for names in (("a",) * 1001, ("a" * 4097,)):
         changed = msgspec.json.encode(msgspec.structs.replace(record, sources=names))
         with pytest.raises(msgspec.ValidationError, match="Expected .* length <="):

@@ -62,7 +62,7 @@ def test_all_layers_are_one_compiled_function(cell: str, block: str, is_compiled
     writes = generation_kernel(model)
     assert (writes.name, not writes.reason) == (("loop", "compiled")[is_compiled], is_compiled)
     model.kernel = "native"
-    assert generation_kernel(model) == ("loop", "native is for whole sequences")
+    assert generation_kernel(model) == ("loop", "native reads whole texts only")
 
 
 def test_token_that_is_not_in_the_table_is_an_error() -> None:

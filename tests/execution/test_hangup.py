@@ -51,7 +51,7 @@ PHASES = {  # function, and which call of it
     "the text is read": ("charlm.training.process:load_given_corpus", 1),
     "the run is created": ("charlm.training.process:create_run", 1),
     "before the first step": ("charlm.training.process:restore_trainer", 1),
-    "a step": ("charlm.training.trainer:Trainer.train_step", 17),
+    "a step": ("charlm.training.trainer:Trainer.start_updates", 17),
     "validation": ("charlm.training.loop:_validate", 2),
     "a file is written": ("charlm.storage.files:write_all", 5),
     "the final score": ("charlm.training.process:score_and_report", 1),

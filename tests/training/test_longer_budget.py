@@ -229,7 +229,7 @@ def test_damaged_state_is_refused(tmp_path: Path, short: Run) -> None:
     path = Path(shutil.copytree(short.path, tmp_path / "first"))
     (file,) = (path / "before-decay").glob("*/training.safetensors")
     file.write_bytes(file.read_bytes()[:-9])
-    with pytest.raises(DataError, match=r"training.safetensors: its SHA-256 is"):
+    with pytest.raises(DataError, match=r"training.safetensors is damaged: its SHA-256 is"):
         resume_training(path, overrides={"max_steps": 40})
     assert not (tmp_path / "first-40-steps" / "run.json").exists()
 
