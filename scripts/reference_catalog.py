@@ -173,6 +173,11 @@ DIRECTORIES = (
             File("*.json", "Facts about an encoded text.", (text.EncodingMetadata,)),
             File("*.json", "Notes on a text and its splits.", (text.TextNotes,)),
             File(
+                "baselines/baselines-*.json",
+                "Scores of baselines that `charlm eval` shows.",
+                (baselines.BaselineCache,),
+            ),
+            File(
                 "corpora/*/corpus.json",
                 "A standard corpus that was downloaded.",
                 (corpora.StoredCorpus,),

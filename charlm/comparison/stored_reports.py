@@ -53,7 +53,9 @@ def _read(file: Path) -> bytes:
 
 def _check(path: Path, problem: str) -> None:
     if problem:
-        raise DataError(f"cannot read {path}: report.json is damaged: {problem}. Try a copy of it")
+        raise DataError(
+            f"cannot read {path}: report.json is damaged: {problem}. Restore it from a backup"
+        )
 
 
 def contradiction(report: ComparisonReport) -> str:

@@ -88,7 +88,7 @@ def read_artifacts(directory: Path, name: str) -> Artifacts:
 
 def _damaged(path: Path, cause: str) -> DataError:
     return DataError(
-        f"cannot read {path.parent}: {path.name} is damaged: {cause}. Try a copy of it"
+        f"cannot read {path.parent}: {path.name} is damaged: {cause}. Restore it from a backup"
     )
 
 

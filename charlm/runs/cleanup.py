@@ -21,7 +21,7 @@ from charlm.runs.checkpoint_files import (
     read_checkpoint_files,
     surplus_files,
 )
-from charlm.runs.listing import check_directory, read_format, read_report
+from charlm.runs.listing import check_directory, read_format_header, read_report
 from charlm.storage import files
 from charlm.storage.json_files import read_json
 from charlm.storage.lock import LOCK_FILE, exclusive_lock, is_lock_file, is_locked, unused
@@ -123,7 +123,7 @@ def _surplus_of_run(run: Path) -> Iterator[Found]:
     try:
         if not path_exists(run / REPORT_FILE):
             return
-        if read_format(run) != FORMAT_VERSION:
+        if read_format_header(run).format != FORMAT_VERSION:
             yield Skipped(path=str(run), reason="incompatible")
             return
         if any(map(_has_link, (run / "checkpoints", run / BEFORE_DECAY))):

@@ -98,7 +98,7 @@ def describe_run(path: Path) -> ListedRun:
     listed = ListedRun(path=str(path), state="damaged", size=usage.size, modified=usage.modified)
     record = None
     try:
-        if (number := read_format(path)) == FORMAT_VERSION:
+        if (number := read_format_header(path).format) == FORMAT_VERSION:
             file = path / "run.json"
             record = read_json(file, RunRecord)
             outcome = read_outcome(path, record)
@@ -126,14 +126,13 @@ def start_kind(record: RunRecord) -> StartKind:
     return "init_from" if record.initial_weights else "new"
 
 
-def read_format(path: Path) -> int:
-    """Return the format of a run.
+def read_format_header(path: Path) -> FormatHeader:
+    """Return the format of a run, and the versions that made it.
 
     Raises:
         DataError: Its `run.json` is damaged.
     """
-    file = path / "run.json"
-    return read_json(file, FormatHeader).format
+    return read_json(path / "run.json", FormatHeader)
 
 
 def format_error(path: Path, header: FormatHeader) -> ConfigError:

@@ -7,11 +7,11 @@ from pathlib import Path
 import msgspec
 
 from charlm.config import FORMAT_VERSION
-from charlm.errors import DataError, InputNotFoundError
+from charlm.errors import InputNotFoundError
 from charlm.results.metrics import RunScalars, RunsMetrics, Scalar
 from charlm.results.run import RunRecord
 from charlm.results.training import BranchMetrics, Metrics, StepMetrics, ValidationMetrics
-from charlm.runs.listing import find_runs, natural_order, read_format
+from charlm.runs.listing import find_runs, format_error, natural_order, read_format_header
 from charlm.runs.metrics import iter_events, iter_metrics
 from charlm.storage.json_files import read_json
 
@@ -32,7 +32,8 @@ def load_metrics(directories: Sequence[str | Path]) -> RunsMetrics:
 
     Raises:
         InputNotFoundError: A directory does not exist, or none has a run.
-        DataError: A file of a run is damaged, or of another format.
+        ConfigError: A run has another format.
+        DataError: A file of a run is damaged.
     """
     found: dict[str, tuple[Path, Path]] = {}
     for directory in map(Path, directories):
@@ -62,13 +63,12 @@ def load_run_scalars(path: Path, name: str) -> RunScalars:
         name: Name that the run gets.
 
     Raises:
-        DataError: A file of the run is damaged, or of another format.
+        ConfigError: The run has another format.
+        DataError: A file of the run is damaged.
     """
-    if (number := read_format(path)) != FORMAT_VERSION:
-        raise DataError(
-            f"cannot read {path}: it has format {number}, this charlm reads format "
-            f"{FORMAT_VERSION}. Train it again"
-        )
+    header = read_format_header(path)
+    if header.format != FORMAT_VERSION:
+        raise format_error(path, header)
     file = path / "run.json"
     record = read_json(file, RunRecord)
     events = list(iter_events(path))

@@ -280,8 +280,7 @@ def remove(path: Path) -> None:
             os.rename(path, hidden)
         try:
             if hidden != path:
-                # Else a power cut may leave half of it under its name.
-                sync_directory(path.parent)
+                sync_directory(path.parent)  # a power cut leaves no half of it under its name
         finally:
             shutil.rmtree(hidden)
 

@@ -63,7 +63,7 @@ def load_level_results(path: Path, lengths: Sequence[int]) -> list[LevelResult]:
         if level.length != length:
             raise DataError(
                 f"cannot read {path}: {level_path.name} has the result at another length, "
-                f"{level.length}. Try a copy of it"
+                f"{level.length}. Restore it from a backup"
             )
         levels.append(level)
     return levels

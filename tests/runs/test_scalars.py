@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import charlm
 
-from charlm.errors import DataError, InputNotFoundError
+from charlm.errors import ConfigError, DataError, InputNotFoundError
 from charlm.results.training import BranchMetrics, StepMetrics, ValidationMetrics
 from charlm.runs.metrics import iter_events, iter_metrics
 from charlm.runs.scalars import load_metrics, scalars_of
@@ -94,5 +94,5 @@ def test_missing_runs_and_damaged_metrics_are_refused(trained: Path, tmp_path: P
     with pytest.raises(DataError, match="metrics.jsonl: line 1 is damaged: .*Restore it"):
         load_metrics([run])
     (run / "run.json").write_text('{"format": 1}')
-    with pytest.raises(DataError, match="it has format 1, this charlm reads format"):
+    with pytest.raises(ConfigError, match="it has format 1, this charlm reads format"):
         load_metrics([run])
