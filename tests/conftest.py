@@ -6,6 +6,7 @@ import pty
 import random
 import select
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -34,6 +35,8 @@ from charlm.training.loop import run_training_loop
 sys.path.append(str(Path(__file__).parent.parent / "scripts"))  # the package `faults`
 
 torch.set_num_threads(1)
+# Processes inherit it. Under nohup it is ignored, and a run whose terminal closes would go on.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 WORDS = ["the", "a", "cat", "dog", "sees", "hears", "old", "new", "house", "tree", "and", "or"]
 WORDS += ["not", "runs", "sleeps", "under", "over", "every"]
