@@ -39,8 +39,6 @@ RECIPES = {
     "layernorm-lstm": Recipe(learning_rate=0.012, recurrent_init="orthogonal"),
     "lru": Recipe(learning_rate=0.0052),
     "lstm": Recipe(learning_rate=0.0125, block_learning_rate=0.0056, recurrent_init="orthogonal"),
-    "mamba": Recipe(learning_rate=0.004),
-    "mamba3": Recipe(learning_rate=0.004),
     "matrix-lstm": Recipe(learning_rate=0.002),
     "mingru": Recipe(learning_rate=0.0042),
     "minlstm": Recipe(learning_rate=0.0054),
