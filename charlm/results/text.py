@@ -115,6 +115,8 @@ class CorpusRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         check_code_points(self.first_tokens)
         if not self.sources:
             raise ValueError("a text has no source")
+        if any("\0" in source for source in self.sources):
+            raise ValueError("a source has a null character, which no path has")
         if (
             self.splits.keys() != {"train", "valid", "test"}
             or not self.files.keys() <= self.splits.keys()

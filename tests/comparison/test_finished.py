@@ -148,7 +148,7 @@ def test_report_that_contradicts_itself_is_refused(problem: str, tmp_path: Path)
     DAMAGE[problem](report)
     del report["sha256"]
     (directory / "report.json").write_bytes(seal_json(report))
-    with pytest.raises(DataError, match=f"report.json is damaged: .*{problem}. Try a copy"):
+    with pytest.raises(DataError, match=f"report.json is damaged: .*{problem}. Restore it"):
         load_comparison(directory)
 
 

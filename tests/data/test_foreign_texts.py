@@ -4,6 +4,7 @@ import bz2
 import errno
 import gzip
 import io
+import logging
 import lzma
 import os
 import socket
@@ -37,6 +38,18 @@ def record(tmp_path: Path, store: Path) -> CorpusRecord:
     for path in (tmp_path / "a.txt", *store.iterdir()):
         path.unlink()
     return found
+
+
+@pytest.fixture
+def notes(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the list that receives the notes, whatever handlers an earlier test left behind."""
+    messages: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda line: messages.append(line.getMessage())  # type: ignore[method-assign]
+    monkeypatch.setattr(logger, "handlers", [handler])
+    monkeypatch.setattr(logger, "propagate", False)
+    caplog.set_level("INFO", logger.name)
+    return messages
 
 
 def reload(
@@ -106,18 +119,15 @@ def test_nothing_of_another_text_is_kept(tmp_path: Path, store: Path, record: Co
 def test_text_of_a_run_is_found_and_the_person_told(
     tmp_path: Path,
     record: CorpusRecord,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+    notes: list[str],
 ) -> None:
-    monkeypatch.setattr(logger, "propagate", True)
-    caplog.set_level("INFO", logger.name)
     (tmp_path / "a.txt").write_text(prose(600))
     (tmp_path / "link").symlink_to("a.txt")
     assert reload(record, tmp_path / "link") == prose(600)
-    assert caplog.messages == [f"note: reading the text of the run from {tmp_path / 'link'}"]
+    assert notes == [f"note: reading the text of the run from {tmp_path / 'link'}"]
     assert reload(record, tmp_path / "link") == prose(600)  # from the cache
     named = reload_corpus(Config(), record, tmp_path / "a.txt")  # by the person
-    assert named.record == record and len(caplog.messages) == 1
+    assert named.record == record and len(notes) == 1
 
 
 def test_folder_that_a_run_names_is_searched_within_limits(
@@ -149,11 +159,8 @@ def test_folder_that_a_run_names_is_searched_within_limits(
 def test_long_list_of_sources_is_refused(
     tmp_path: Path,
     record: CorpusRecord,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+    notes: list[str],
 ) -> None:
-    monkeypatch.setattr(logger, "propagate", True)
-    caplog.set_level("INFO", logger.name)
     for names in (("a",) * 1001, ("a" * 4097,)):
         changed = msgspec.json.encode(msgspec.structs.replace(record, sources=names))
         with pytest.raises(msgspec.ValidationError, match="Expected .* length <="):
@@ -162,7 +169,7 @@ def test_long_list_of_sources_is_refused(
             load_corpus(names)
     with pytest.raises(DataError, match="cannot use /etc/hostname"):
         reload(record, *["/etc/hostname"] * 1000)
-    (note,) = caplog.messages
+    (note,) = notes
     assert note.endswith("from /etc/hostname /etc/hostname /etc/hostname and 997 more")
 
 
