@@ -28,7 +28,7 @@ class VerifiedCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunVerification(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found in the directory of a run."""
+    """Findings of `charlm verify` in the directory of a run."""
 
     path: str  # its directory
     files: int  # that were read

@@ -1,7 +1,9 @@
 """Tests of settings, reports and logs that a stranger wrote: impossible values are refused."""
 
 import json
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,7 +16,7 @@ from charlm.runs.listing import list_runs
 from charlm.runs.metrics import load_latest_metrics, load_validation_curve
 from charlm.runs.run import Run
 from charlm.storage.append_only_log import seal_line
-from charlm.storage.json_files import read_json
+from charlm.storage.json_files import read_json, seal_json
 from charlm.training.completion import restore_trainer
 
 
@@ -30,6 +32,7 @@ def run(stopped_run: Run) -> Run:
         lambda d: d.update(max_steps=10**12),
         lambda d: d.update(parameters=-1),
         lambda d: d["text"].update(sources=[]),
+        lambda d: d["text"].update(sources=["a\0b"]),
         lambda d: d["text"].update(splits={}),
         lambda d: d["text"]["splits"].update(train=[0, 0]),
         lambda d: d["text"]["splits"].update(train=[5, 2]),
@@ -59,6 +62,20 @@ def test_vocabulary_of_another_kind_is_refused(run: Run) -> None:
     (run.path / "vocabulary.json").write_bytes(msgspec.json.encode(vocabulary))
     with pytest.raises(DataError, match="vocabulary.json is damaged: it has bytes"):
         Run(run.path)
+
+
+@pytest.mark.parametrize("change", [lambda blocks: blocks[:-1], lambda blocks: []])
+@pytest.mark.parametrize("name", ["block_bits", "block_lengths"])
+def test_score_needs_bits_and_a_length_for_each_unit(
+    trained: Path, tmp_path: Path, name: str, change: Callable[[list[float]], list[float]]
+) -> None:
+    path = Path(shutil.copytree(trained, tmp_path / "run"))
+    report = json.loads((path / "report.json").read_text())
+    report["score"][name] = change(report["score"][name])
+    del report["sha256"]
+    (path / "report.json").write_bytes(seal_json(report))
+    with pytest.raises(DataError, match="report.json is damaged: .*one entry for each unit"):
+        _ = Run(path).report
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"format":' + "9" * 5000 + "}", "{}", "\xff"])

@@ -39,15 +39,16 @@ def test_script_answers_help(
 @pytest.mark.slow
 @pytest.mark.parametrize("vocab", ["chars", "bytes"])
 def test_encoding_is_fast_in_bounded_memory(vocab: str) -> None:
-    """Hold CPU time to half of the target, since machines are busy.
+    """Hold CPU time to a fifth of the target: two busy cores may be one physical core.
 
+    A loop over characters in Python is ten times slower than that. `make bench` measures the speed.
     In a fresh Python: a child inherits the peak memory of a forked process.
     """
     words = [sys.executable, SCRIPTS / "measure_encoding.py", "--megabytes", "64", "--vocab", vocab]
     output = subprocess.run(words, capture_output=True, text=True, check=False).stdout
     speed = re.search(r"(\d+) MB per second", output)
     memory = re.search(r"memory (\d+) MB", output)
-    assert speed and float(speed[1]) > 25, output
+    assert speed and float(speed[1]) > 10, output
     assert memory and float(memory[1]) < 300, output
 
 
