@@ -56,20 +56,11 @@ class Config(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     characters: Annotated[
         int,
         Meta(ge=0, le=10**12),
-        option(
-            TRAINING,
-            "Budget: characters to read.",
-            default=str(DEFAULT_CHARACTERS),
-        ),
+        option(TRAINING, "Budget: characters to read.", default=str(DEFAULT_CHARACTERS)),
     ] = 0
     max_steps: Annotated[
         NonNegativeInt,
-        option(
-            TRAINING,
-            "Budget: optimizer steps.",
-            "--steps",
-            default="none",
-        ),
+        option(TRAINING, "Budget: optimizer steps.", "--steps", default="none"),
     ] = 0
     epochs: Annotated[
         float,
@@ -79,11 +70,7 @@ class Config(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     minutes: Annotated[
         float,
         Meta(ge=0, le=1e6),
-        option(
-            TRAINING,
-            "Budget: minutes of the whole command.",
-            default="none",
-        ),
+        option(TRAINING, "Budget: minutes of the whole command.", default="none"),
     ] = 0.0
     learning_rate: Annotated[
         float,
@@ -125,12 +112,7 @@ class Config(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = 0
     eval_every: Annotated[
         NonNegativeInt,
-        option(
-            TRAINING,
-            "Validation interval.",
-            metavar="STEPS",
-            default="a 10th; of a task: 50",
-        ),
+        option(TRAINING, "Validation interval.", metavar="STEPS", default="a 10th; of a task: 50"),
     ] = 0
     final_eval: Annotated[
         Literal["test", "valid", "none"], option(TRAINING, "Final score: test, valid or none.")
