@@ -97,8 +97,9 @@ def make_directory(path: Path) -> None:
             with suppress(FileExistsError):  # another process may remove it again
                 directory.mkdir()
             sync_directory(directory.parent)
-        if path.exists() and not path.is_dir():
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        with suppress(FileNotFoundError):  # another process may remove it again
+            if not stat.S_ISDIR(os.stat(path).st_mode):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
 
 def check_new(path: Path, option: str = "path") -> None:

@@ -46,8 +46,9 @@ def exclusive_lock(path: Path) -> Iterator[None]:
         try:
             while not lock.is_locked:
                 files.make_directory(path)
-                # A process that wrote nothing may have removed the directory meanwhile.
-                with suppress(FileNotFoundError):
+                # A process that wrote nothing may remove the directory meanwhile: filelock, which
+                # creates it, too, then finds that it exists, or that it does not.
+                with suppress(FileNotFoundError, FileExistsError):
                     lock.acquire(timeout=PATIENCE)
         except filelock.Timeout:
             owner = _read_start(path / LOCK_FILE, OWNER_BYTES).decode(errors="replace") or "unknown"

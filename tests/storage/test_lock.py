@@ -1,5 +1,6 @@
 """Tests of the lock of a directory."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from conftest import charlm
 
 from charlm.errors import LockedError
+from charlm.storage.files import make_directory
 from charlm.storage.lock import exclusive_lock
 
 
@@ -42,3 +44,40 @@ def test_foreign_directory_is_left_unchanged(tmp_path: Path, book: Path) -> None
 def test_failed_start_leaves_nothing(tmp_path: Path) -> None:
     assert charlm("train", tmp_path / "none.txt", "--run", tmp_path / "r").returncode == 66
     assert not (tmp_path / "r").exists()
+
+
+def test_directory_that_vanishes_while_it_is_locked_is_created_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer that left nothing removes its directory while another one is about to lock it."""
+    path, calls = tmp_path / "shared", 0
+    create = os.mkdir
+
+    def race(name: str | Path, *mode: int) -> None:
+        nonlocal calls
+        calls += Path(name) == path
+        if Path(name) == path and calls == 2:  # that of filelock, which looks once more after it
+            path.rmdir()
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        create(name, *mode)
+
+    monkeypatch.setattr(os, "mkdir", race)
+    with exclusive_lock(path):
+        assert (path / "lock").read_bytes().startswith(b"process ")
+    assert calls == 4  # twice by each of the two
+
+
+def test_directory_that_vanishes_while_it_is_created_is_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "shared"
+    exists = Path.exists
+
+    def race(self: Path) -> bool:
+        found = exists(self)
+        if self == path and found:
+            path.rmdir()
+        return found
+
+    monkeypatch.setattr(Path, "exists", race)
+    make_directory(path)
