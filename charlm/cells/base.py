@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from torch import Tensor, nn
 
-from charlm.cells.names import CELL_NAMES, INFRASTRUCTURE, REGISTERED_NAMES
+from charlm.cells.names import CELL_NAMES, FILE_OF, INFRASTRUCTURE, REGISTERED_NAMES
 from charlm.cells.recorded_names import recorded_names
 from charlm.errors import ConfigError
 from charlm.registry import Registry
@@ -282,7 +282,7 @@ def register_cell(name: str) -> Callable[[type[CellType]], type[CellType]]:
 def cell_name(cell_type: type[Cell]) -> str:
     """Return the name of a registered cell, as options take it; of another, that of its class."""
     module = cell_type.__module__.rpartition(".")[2].replace("_", "-")
-    for name in (module, *REGISTERED_NAMES):
+    for name in (module, *FILE_OF, *REGISTERED_NAMES):
         if name in (*CELL_NAMES, *REGISTERED_NAMES) and CELLS[name] is cell_type:
             return name
     return cell_type.__name__

@@ -8,15 +8,24 @@ from charlm.registry import unknown_name_error
 
 INFRASTRUCTURE = {  # modules that define no cell
     *("base", "linear_cell", "loader", "lstm_variant", "names", "papers", "products"),
-    *("recorded_names", "source_listing"),
+    *("recorded_names", "source_listing", "delta_cell", "matrix_memory"),
 }
+FILE_OF = dict.fromkeys(("gla", "hgrn2", "mamba2", "retnet"), "gated_linear_attention")
 REGISTERED_NAMES: list[str] = []  # cells that this process registered besides
-# One file per cell, with its name: so they can be listed without importing torch.
+# One file per cell, with its name, or one of `FILE_OF`: so they are listed without importing torch.
 CELL_NAMES = sorted(
-    file.stem.replace("_", "-")
-    for file in Path(__file__).parent.glob("*.py")
-    if file.stem not in {"__init__", *INFRASTRUCTURE}
+    {
+        file.stem.replace("_", "-")
+        for file in Path(__file__).parent.glob("*.py")
+        if file.stem not in {"__init__", *INFRASTRUCTURE, *FILE_OF.values()}
+    }
+    | set(FILE_OF)
 )
+
+
+def cell_file(name: str) -> Path:
+    """Return the file of a built-in cell."""
+    return Path(__file__).parent / f"{FILE_OF.get(name, name.replace('-', '_'))}.py"
 
 
 def parse_custom_cell(cell: str) -> tuple[Path, str] | None:

@@ -1,10 +1,12 @@
 """Source listing of a cell: citation, equations and code, read without importing the file."""
 
 import ast
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from charlm.cells.names import parse_custom_cell
+from charlm.cells.names import cell_file, parse_custom_cell
 from charlm.errors import ConfigError, DataError, InputNotFoundError
 
 
@@ -26,7 +28,7 @@ def read_cell_source(name: str) -> CellSource:
         ConfigError: The file has no such class.
     """
     custom = parse_custom_cell(name)
-    file, class_name = custom or (Path(__file__).parent / f"{name.replace('-', '_')}.py", "")
+    file, class_name = custom or (cell_file(name), "")
     try:
         code = file.read_text(encoding="utf-8")
         module = ast.parse(code)
@@ -38,9 +40,19 @@ def read_cell_source(name: str) -> CellSource:
     if custom and class_name not in classes:
         available = ", ".join(classes) or "none"
         raise ConfigError(f"cannot find the class {class_name}: {file} defines {available}")
-    node = classes[class_name] if custom else next(c for c in classes.values() if c.decorator_list)
-    citation = " ".join((ast.get_docstring(module) or "").split("\n\n")[0].split())
+    node = classes[class_name] if custom else _registered_class(classes.values(), name)
+    citation = (ast.get_docstring(module) or "").partition("\n\n")[0]
+    equations = ast.get_docstring(node) or ""
+    if source := re.search(r"^Source: (.+?)(?:\n\n|\Z)", equations, re.M | re.S):
+        citation = source[1]  # one of several cells of a file
+        equations = equations.replace(source[0], "").rstrip()
     if custom:
         first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
         code = "\n".join(code.splitlines()[first - 1 : node.end_lineno]) + "\n"
-    return CellSource(citation, ast.get_docstring(node) or "", file, code)
+    return CellSource(" ".join(citation.split()), equations, file, code)
+
+
+def _registered_class(classes: Iterable[ast.ClassDef], name: str) -> ast.ClassDef:
+    """Return the class that is registered under this name."""
+    decorator = ast.dump(ast.parse(f"register_cell({name!r})", mode="eval").body)
+    return next(node for node in classes if decorator in map(ast.dump, node.decorator_list))

@@ -13,7 +13,8 @@ import yaml
 from example_reports import comparison_report, comparison_result, entry_row, task_result
 
 from charlm.cells.names import CELL_NAMES
-from charlm.cells.papers import PAPERS, Paper
+from charlm.cells.papers.catalog import PAPERS
+from charlm.cells.papers.paper import Paper
 from charlm.cells.source_listing import read_cell_source
 from charlm.errors import InvalidValueError
 from charlm.reporting.tables.bibtex import render_bibtex

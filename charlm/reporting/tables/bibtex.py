@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from charlm import __version__
-from charlm.cells.papers import PAPERS, Paper
+from charlm.cells.papers.catalog import PAPERS
+from charlm.cells.papers.paper import Paper
 from charlm.reporting.tables.latex import escape_latex
 
 FIELDS = ("journal", "booktitle", "volume", "number", "pages", "doi")

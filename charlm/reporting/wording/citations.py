@@ -1,6 +1,7 @@
 """Papers of cells in a sentence."""
 
-from charlm.cells.papers import PAPERS, Paper
+from charlm.cells.papers.catalog import PAPERS
+from charlm.cells.papers.paper import Paper
 
 
 def short_citation(paper: Paper) -> str:

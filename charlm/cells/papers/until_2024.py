@@ -1,23 +1,6 @@
-"""Papers of the built-in cells, as a bibliography needs them, without importing PyTorch."""
+"""Papers of the cells up to the xLSTM of 2024."""
 
-from typing import NamedTuple
-
-
-class Paper(NamedTuple):
-    """A paper; a field is empty if the paper has no such thing."""
-
-    key: str  # in a bibliography
-    authors: str  # each as "Last, First", with " and " between them
-    title: str
-    year: int
-    journal: str = ""
-    booktitle: str = ""  # of a conference; a preprint has neither
-    volume: str = ""
-    number: str = ""
-    pages: str = ""
-    doi: str = ""
-    arxiv: str = ""  # identifier of the preprint
-
+from charlm.cells.papers.paper import Paper
 
 CHO = Paper(
     "cho2014gru",
@@ -49,7 +32,7 @@ FENG = Paper(
     2024,
     arxiv="2410.01201",
 )
-PAPERS: dict[str, tuple[Paper, ...]] = {  # cell -> its papers, that of its docstring first
+PAPERS: dict[str, tuple[Paper, ...]] = {
     "attention": (
         Paper(
             "vaswani2017attention",

@@ -1,0 +1,1 @@
+"""Papers of the built-in cells, as a bibliography needs them, without importing PyTorch."""
