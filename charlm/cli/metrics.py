@@ -13,7 +13,7 @@ from charlm.cli.completion import complete_run
 from charlm.cli.help import HOUSE
 from charlm.cli.options import JSON, check_directories_exist
 from charlm.errors import ConfigError
-from charlm.storage import files
+from charlm.storage import directories, files
 
 if TYPE_CHECKING:
     from charlm.results.metrics import EventFiles, RunsMetrics
@@ -80,7 +80,7 @@ def write_event_files(metrics: "RunsMetrics", out: Path) -> "EventFiles":
 
     contents = {f"{run.run}/{FILE_NAME}": render_events(run) for run in metrics.runs}
     files.make_directory(out.absolute().parent)
-    files.write_directory_atomic(out.absolute(), contents)
+    directories.write_directory_atomic(out.absolute(), contents)
     return EventFiles(
         out=str(out),
         runs=tuple(run.run for run in metrics.runs),

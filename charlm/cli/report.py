@@ -13,7 +13,7 @@ from charlm.cli.options import JSON, check_directories_exist
 from charlm.errors import ConfigError
 from charlm.reporting.tables.formats import ReportFormat
 from charlm.results.report_text import ReportFiles, ReportText
-from charlm.storage import files
+from charlm.storage import directories, files
 
 if TYPE_CHECKING:
     from charlm.results.comparison import ComparisonResult
@@ -92,5 +92,5 @@ def write_paper_files(result: "ComparisonResult | TaskComparisonResult", out: Pa
 
     contents = render_paper_files(result)
     files.make_directory(out.absolute().parent)
-    files.write_directory_atomic(out.absolute(), contents)
+    directories.write_directory_atomic(out.absolute(), contents)
     return ReportFiles(out=str(out), files=tuple(sorted(contents)))

@@ -64,8 +64,9 @@ def write_vocabulary_ids(
                     file.write((start + positions).astype(POSITIONS_TYPE).tobytes())
                 else:
                     file.write(points[chunk[positions]].tobytes())
-        file.commit()
-        return CacheFile(os.dup(file.descriptor), path), tokens, unknown, id_bytes
+        stored = CacheFile(os.dup(file.descriptor), path)
+        file.commit()  # which closes it
+        return stored, tokens, unknown, id_bytes
 
 
 def _frequent_tokens(train: StoredIds, points: Characters, min_frequency: float) -> tuple[int, ...]:

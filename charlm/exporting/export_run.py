@@ -2,15 +2,15 @@
 
 import hashlib
 import tempfile
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
 from safetensors import torch as safetensors
 
 from charlm.cells.names import parse_custom_cell
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, StorageError
 from charlm.exporting import onnx_file
 from charlm.exporting.graph_builder import UnsupportedStep
 from charlm.exporting.model_card import CardFacts, model_card
@@ -31,7 +31,7 @@ from charlm.results.export import (
 from charlm.runs.checkpoint import Checkpoint, CheckpointName
 from charlm.runs.restore import load_model
 from charlm.runs.run import Run, open_run
-from charlm.storage import files
+from charlm.storage import directories, files
 from charlm.storage.json_files import encode_json
 
 READER_SOURCE = Path(__file__).with_name("numpy_reader.py")
@@ -84,7 +84,7 @@ def export(
     facts = _card_facts(run, loaded, has_onnx=onnx)
     contents["README.md"] = model_card(facts).encode()
     files.make_directory(directory.absolute().parent)
-    files.write_directory_atomic(directory, contents)
+    directories.write_directory_atomic(directory, contents)
     return ExportReport(
         run=str(run.path),
         directory=str(directory),
@@ -137,10 +137,10 @@ def verify(model: CharLM, contents: Mapping[str, bytes]) -> tuple[ParityCheck, .
 
     Raises:
         ConfigError: The logits differ.
-        StorageError: The temporary directory has no room.
+        StorageError: The temporary directory has no room, or there is none.
     """
     with ExitStack() as stack:
-        with files.translate_os_errors("write", Path(tempfile.gettempdir())):
+        with _name_temporary_directory():
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             for file, data in contents.items():
                 (folder / file).write_bytes(data)
@@ -155,6 +155,21 @@ def verify(model: CharLM, contents: Mapping[str, bytes]) -> tuple[ParityCheck, .
             read_tokens = OnnxReader(folder).read_tokens
             checks.append(check_parity(references, read_tokens, "onnxruntime", "float32"))
     return tuple(checks)
+
+
+@contextmanager
+def _name_temporary_directory() -> Iterator[None]:
+    """Raise an OSError of the block as StorageError: with the directory for temporary files."""
+    try:
+        yield
+    except OSError as error:
+        try:
+            place = f"to {tempfile.gettempdir()}"
+        except FileNotFoundError:  # all were tried
+            place = "to any directory for temporary files"
+        raise StorageError(
+            f"cannot write the model {place}, to verify it: {error.strerror}. Try another $TMPDIR"
+        ) from error
 
 
 def _exported_config(run: Run, weights_sha256: str) -> ExportedConfig:

@@ -27,7 +27,7 @@ from charlm.runs.checkpoint_files import (
     read_checkpoint_files,
     read_manifest,
 )
-from charlm.storage import files
+from charlm.storage import directories
 from charlm.storage.json_files import encode_json
 from charlm.storage.tensor_header import file_limit, read_header
 
@@ -83,7 +83,7 @@ def save_checkpoint(
     )
     contents["manifest.json"] = manifest.canonical_bytes()
     path = directory / checkpoint_name(progress.step)
-    files.write_directory_atomic(path, contents, replace=True)
+    directories.write_directory_atomic(path, contents, replace=True)
     return path
 
 

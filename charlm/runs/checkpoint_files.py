@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from charlm.results.training import FileDigest, Manifest, TrainingProgress
-from charlm.storage import files
+from charlm.storage import directories, files
 from charlm.storage.json_files import decode_json
 from charlm.storage.reading import (
     RECORD_BYTES,
@@ -155,7 +155,7 @@ def set_aside(path: Path) -> Path:
     """
     target = path.with_name(f"{DAMAGED}{path.name}")
     if path_exists(target):
-        files.remove(target)
+        directories.remove(target)
     with files.translate_os_errors("rename", path):
         path.rename(target)
     return target
@@ -200,4 +200,4 @@ def remove_surplus_files(run_directory: Path, best_step: int, *, keeps_state: bo
         if path.name == TRAINING_FILE:
             path.unlink(missing_ok=True)
         else:
-            files.remove(path)
+            directories.remove(path)

@@ -22,7 +22,7 @@ from charlm.runs.checkpoint_files import (
     surplus_files,
 )
 from charlm.runs.listing import check_directory, read_format_header, read_report
-from charlm.storage import files
+from charlm.storage import directories, files
 from charlm.storage.json_files import read_json
 from charlm.storage.lock import LOCK_FILE, exclusive_lock, is_lock_file, is_locked, unused
 from charlm.storage.reading import path_exists
@@ -220,7 +220,7 @@ def _surplus(kind: SurplusKind, path: Path) -> Surplus:
 def _remove(path: Path) -> None:
     with files.translate_os_errors("remove", path):
         if path.is_dir():
-            files.remove(path)
+            directories.remove(path)
         else:
             path.unlink(missing_ok=True)
 

@@ -14,7 +14,7 @@ from charlm.results.training import TrainingProgress
 from charlm.runs.checkpoint import Tensors, save_checkpoint
 from charlm.runs.checkpoint_files import CHECKPOINT_FILES, STEP_NAME, list_checkpoints
 from charlm.runs.run import LOGS, Run, is_run
-from charlm.storage import files
+from charlm.storage import directories, files
 from charlm.storage.json_files import encode_json
 from charlm.storage.lock import LOCK_FILE, is_lock_file, is_unwritten_lock
 
@@ -44,7 +44,7 @@ def create_run(
     check_not_existing(path)
     metadata = {"vocabulary.json": encode_json(vocabulary), "run.json": encode_json(record)}
     for leftover in list_checkpoints(path).values():
-        files.remove(leftover)
+        directories.remove(leftover)
     for name in LOGS:
         (path / name).unlink(missing_ok=True)
     files.make_directory(path / "checkpoints")

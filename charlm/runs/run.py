@@ -39,7 +39,7 @@ from charlm.runs.checkpoint_files import (
 from charlm.runs.checkpoint_reader import CheckpointReader
 from charlm.runs.listing import DIVERGED_FILE, FormatHeader, format_error, read_report
 from charlm.runs.restore import load_model
-from charlm.storage import files
+from charlm.storage import directories, files
 from charlm.storage.json_files import decode_json, encode_json, seal_json
 from charlm.storage.paths import path_word
 from charlm.storage.reading import FileError, MissingFileError, path_exists, read_regular_file
@@ -174,7 +174,7 @@ class Run:
         needed = {progress.best_step, *list(self.checkpoints)[-RECENT_CHECKPOINTS:]}
         for step, path in self.checkpoints.items():
             if step not in needed:
-                files.remove(path)
+                directories.remove(path)
 
     def save_before_decay(self, progress: TrainingProgress, tensors: Tensors) -> None:
         """Write the state that a longer budget goes on from, in place of an earlier one."""
@@ -184,7 +184,7 @@ class Run:
         kept = checkpoint.save_checkpoint(directory, progress, tensors, self.metadata)
         for path in earlier.values():
             if path != kept:
-                files.remove(path)
+                directories.remove(path)
 
     def load_before_decay(self) -> Checkpoint | None:
         """Return the state before the learning rate decayed; None if it was not kept.

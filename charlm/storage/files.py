@@ -7,7 +7,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -61,7 +61,7 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def _create(path: Path, data: bytes | memoryview, mode: int = 0o666) -> None:
+def create_file(path: Path, data: bytes | memoryview, mode: int = 0o666) -> None:
     """Create a file with these bytes, which are on the disk when this returns."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, mode)
@@ -74,7 +74,7 @@ def _create(path: Path, data: bytes | memoryview, mode: int = 0o666) -> None:
         os.close(descriptor)
 
 
-def _temporary_path(path: Path) -> Path:
+def temporary_path(path: Path) -> Path:
     """Return a new name in the same directory, so that a rename stays in one file system."""
     return path.parent / f"{TEMP_PREFIX}{path.name}-{os.getpid()}-{secrets.token_hex(4)}"
 
@@ -114,14 +114,15 @@ def check_new(path: Path, option: str = "path") -> None:
         StorageError: Its directory cannot be created or written.
     """
     if os.path.lexists(path):
-        raise _exists_error(path, option)
+        raise exists_error(path, option)
     parent = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         problem = "permission denied" if parent.is_dir() else "it is not a directory"
         raise StorageError(f"cannot write {path} in {parent}: {problem}. Try another {option}")
 
 
-def _exists_error(path: Path, option: str = "path") -> OutputExistsError:
+def exists_error(path: Path, option: str = "path") -> OutputExistsError:
+    """Return the error of a new output whose name is taken; `option` is what to try another of."""
     return OutputExistsError(f"cannot write {path}: it exists. Try another {option}")
 
 
@@ -138,69 +139,15 @@ def write_new(path: Path, data: bytes) -> None:
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Write a file, or replace it, atomically; `mode` is its permissions before the umask."""
-    temporary = _temporary_path(path)
+    temporary = temporary_path(path)
     with translate_os_errors("write", path, len(data)):
         try:
-            _create(temporary, data, mode)
+            create_file(temporary, data, mode)
             os.rename(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
         sync_directory(path.parent)
-
-
-def write_directory_atomic(
-    path: Path, files: Mapping[str, bytes], *, replace: bool = False
-) -> None:
-    """Write a directory with exactly these files, atomically.
-
-    Args:
-        path: Directory.
-        files: Name, or path with slashes, of a file in the directory -> content.
-        replace: Whether a directory of this name is replaced.
-
-    Raises:
-        OutputExistsError: It exists, also if it appeared while the files were written.
-    """
-    temporary, replaced = _temporary_path(path), _temporary_path(path)
-    with translate_os_errors("write", path, sum(map(len, files.values()))):
-        try:
-            os.mkdir(temporary)
-            directories = {temporary}
-            for name, data in files.items():
-                file = temporary / name
-                file.parent.mkdir(parents=True, exist_ok=True)
-                _create(file, data)
-                directories |= {parent for parent in file.parents if temporary in parent.parents}
-            for directory in directories:
-                sync_directory(directory)
-            if replace and path.exists():
-                os.rename(path, replaced)
-            _rename_new_directory(temporary, path)
-            try:
-                sync_directory(path.parent)
-            except BaseException:
-                os.rename(path, temporary)  # so that the same command can be run again
-                raise
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            if replaced.exists():
-                os.rename(replaced, path)
-            raise
-        if replaced.exists():  # only now, since the new one is on the disk
-            shutil.rmtree(replaced)
-
-
-def _rename_new_directory(temporary: Path, path: Path) -> None:
-    """Rename a directory; the system itself refuses to replace a file or a full directory."""
-    if os.path.lexists(path):
-        raise _exists_error(path)
-    try:
-        os.rename(temporary, path)
-    except OSError as error:
-        if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
-            raise _exists_error(path) from error
-        raise
 
 
 class AtomicFileWriter:
@@ -214,8 +161,8 @@ class AtomicFileWriter:
             replace: Whether a file of this name is replaced.
         """
         self.path, self.replace = path, replace
-        self.temporary = _temporary_path(path)
-        self.size = 0
+        self.temporary = temporary_path(path)
+        self.size, self.is_closed = 0, False
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with translate_os_errors("write", path):
             self.descriptor = os.open(self.temporary, flags, 0o666)
@@ -230,7 +177,7 @@ class AtomicFileWriter:
         self.size += len(data)
 
     def commit(self) -> None:
-        """Make the file durable and give it its name.
+        """Make the file durable, close it and give it its name.
 
         Raises:
             OutputExistsError: A file has this name, and is not to be replaced.
@@ -239,6 +186,7 @@ class AtomicFileWriter:
             os.fsync(self.descriptor)
             if os.fstat(self.descriptor).st_size != self.size:
                 raise OSError(f"fewer than {self.size} bytes were stored")
+            self._close()  # which may fail: then there must be no file of this name
             if self.replace:
                 os.rename(self.temporary, self.path)
             else:
@@ -255,7 +203,7 @@ class AtomicFileWriter:
         try:
             os.link(self.temporary, self.path)
         except FileExistsError as error:
-            raise _exists_error(self.path) from error
+            raise exists_error(self.path) from error
         except OSError as error:
             if error.errno not in NO_LINKS:
                 raise
@@ -264,26 +212,17 @@ class AtomicFileWriter:
         else:
             os.unlink(self.temporary)
 
+    def _close(self) -> None:
+        if not self.is_closed:
+            self.is_closed = True  # also if that fails: the system has closed it all the same
+            os.close(self.descriptor)
+
     def __exit__(self, *_: object) -> None:
         with translate_os_errors("write", self.path, self.size):
             try:
-                os.close(self.descriptor)
+                self._close()
             finally:
                 self.temporary.unlink(missing_ok=True)
-
-
-def remove(path: Path) -> None:
-    """Remove a directory: rename it first, so that it disappears in one step."""
-    with translate_os_errors("remove", path):
-        hidden = path
-        if not path.name.startswith(TEMP_PREFIX):
-            hidden = _temporary_path(path)
-            os.rename(path, hidden)
-        try:
-            if hidden != path:
-                sync_directory(path.parent)  # a power cut leaves no half of it under its name
-        finally:
-            shutil.rmtree(hidden)
 
 
 def remove_stale_temporaries(directory: Path, older: float = 0) -> None:

@@ -16,7 +16,7 @@ from charlm.data.corpus import load_corpus
 from charlm.errors import CharlmError
 from charlm.runs.creation import check_not_existing
 from charlm.runs.run import Run, is_run
-from charlm.storage import files
+from charlm.storage import directories, files
 from faults import processes
 from faults.crash_states import Disk, Step, record_operations
 from faults.hazard import Hazard
@@ -200,7 +200,7 @@ def _cut_files(directory: Path, replay: Replay, scale: float) -> None:
         if kind == "file":
             files.write_atomic(folder / "x", data)
         elif kind == "directory":
-            files.write_directory_atomic(folder / "x", {"a": data, "b/c": data}, replace=True)
+            directories.write_directory_atomic(folder / "x", {"a": data, "b/c": data}, replace=True)
         else:
             with files.AtomicFileWriter(folder / "x", replace=kind == "replace") as file:
                 file.write(data[:5000])

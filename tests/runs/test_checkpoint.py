@@ -18,7 +18,7 @@ from charlm.errors import DataError, InsufficientMemoryError, StorageError
 from charlm.results.training import FileDigest, Manifest
 from charlm.runs import checkpoint
 from charlm.runs.run import Run
-from charlm.storage import files
+from charlm.storage import directories, files
 from charlm.training import loop
 from charlm.training.completion import restore_trainer
 from charlm.training.loop import run_training_loop
@@ -213,8 +213,10 @@ def test_failed_disk_operation_loses_no_checkpoint(
     run.record = msgspec.structs.replace(run.record, max_steps=7)
     progress = msgspec.structs.replace(before.progress, step=7)
     for nth in range(1, 200):
+        faulty = FaultyOs(nth, error)
         with monkeypatch.context() as patch:
-            patch.setattr(files, "os", FaultyOs(nth, error))
+            for module in (files, directories):
+                patch.setattr(module, "os", faulty)
             try:
                 run.save_checkpoint(progress, before.tensors)
                 failed = False
@@ -228,5 +230,5 @@ def test_failed_disk_operation_loses_no_checkpoint(
             assert nth > 15
             return
         if 7 in run.checkpoints:
-            files.remove(run.checkpoints[7])
+            directories.remove(run.checkpoints[7])
     pytest.fail("saving never succeeded")
