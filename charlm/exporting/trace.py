@@ -36,6 +36,11 @@ class OperatorRecorder(TorchDispatchMode):
         for name, tensor in known.items():
             self.bind(tensor, Value(name, kind_of(tensor.dtype), tuple(tensor.shape)))
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return False: else PyTorch imports its compiler, which makes a directory in $TMPDIR."""
+        return False
+
     def bind(self, tensor: Tensor, value: Value) -> None:
         """Note the value of a tensor."""
         if (value.kind, value.shape) != (kind_of(tensor.dtype), tuple(tensor.shape)):

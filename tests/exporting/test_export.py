@@ -419,10 +419,30 @@ def test_full_temporary_directory_is_named(
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     monkeypatch.setattr(Path, "write_bytes", fail)
-    with pytest.raises(StorageError, match=f"cannot write {temporary}: No space left") as error:
+    told = f"cannot write the model to {temporary}, to verify it: No space left on device. Try"
+    with pytest.raises(StorageError, match=told) as error:
         export(trained, tmp_path / "m")
     assert "\n" not in str(error.value) and not list(temporary.iterdir())
     assert [path.name for path in tmp_path.iterdir()] == ["temporary"]
+
+
+def test_system_without_a_temporary_directory_is_named(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a read-only system: Python has tried all of them."""
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("tempfile._candidate_tempdir_list", list)
+    with pytest.raises(StorageError, match="any directory for temporary files.*another .TMPDIR"):
+        export(trained, tmp_path / "m")
+    assert not list(tmp_path.iterdir())
+
+
+def test_export_leaves_no_temporary_file_of_others(trained: Path, tmp_path: Path) -> None:
+    """PyTorch's compiler makes a directory once it is imported, as nothing of charlm needs."""
+    (tmp_path / "tmp").mkdir()
+    words = [sys.executable, "-m", "charlm", "export", trained, tmp_path / "m", "--quiet"]
+    subprocess.run(words, env={**os.environ, "TMPDIR": str(tmp_path / "tmp")}, check=True)
+    assert not list((tmp_path / "tmp").iterdir())
 
 
 def test_missing_package_is_named(
