@@ -36,7 +36,7 @@ def cells_table() -> str:
 def portable_kernels(name: str) -> list[str]:
     """Return the kernels of a cell on a CPU with a C compiler, fastest first."""
     cell_type = get_cell(name)
-    cell = cell_type(cell_type.hidden_size_multiple, cell_type.hidden_size_multiple)
+    cell = cell_type(cell_type.size_multiple(), cell_type.size_multiple())
     names = []
     for kernel in kernels_by_priority(cell, "cpu"):
         if kernel == "compiled":  # whether there is a compiler here is no property of the cell

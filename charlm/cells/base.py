@@ -1,5 +1,6 @@
 """Base class for recurrent cells: parameters in the module, time in a pure `step`."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -10,6 +11,7 @@ from charlm.cells.recorded_names import recorded_names
 from charlm.errors import ConfigError
 from charlm.registry import Registry
 
+DEFAULT_NUM_HEADS = 4
 State = tuple[Tensor, ...]  # each (batch, ...); state[0] is the output (batch, output_size)
 
 
@@ -75,7 +77,10 @@ class Cell(nn.Module):
             `initial_state="learned"`.
         output_is_readout: Whether `step` ignores the previous state[0], which is only computed from
             the other parts.
-        hidden_size_multiple: Hidden_size must be a multiple of this.
+        hidden_size_multiple: Hidden_size must be a multiple of this, and of the number of heads.
+        options: Settings that the cell has besides its sizes, of "num_heads" (heads of a matrix
+            state) and "eigenvalues" ("positive" or "signed", of a linear transition). Each is a
+            keyword argument of `__init__` with a default, and an attribute.
         gate_descriptions: Gate name -> description. A recorded gate has values in [0, 1], per unit
             or per head.
         candidate_name: Name of the recorded candidate: the new content that a gate lets in.
@@ -95,6 +100,7 @@ class Cell(nn.Module):
     fixed_initial_states: ClassVar[tuple[str, ...]] = ()
     output_is_readout: ClassVar[bool] = False
     hidden_size_multiple: ClassVar[int] = 1
+    options: ClassVar[tuple[str, ...]] = ()
 
     gate_descriptions: ClassVar[dict[str, str]] = {}
     candidate_name: ClassVar[str] = ""
@@ -135,18 +141,19 @@ class Cell(nn.Module):
                 f"Call self.record({keywords}) in step"
             )
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
+    def __init__(self, input_size: int, hidden_size: int, *, num_heads: int = 1) -> None:
         """Create the cell's parameters.
 
         Args:
             input_size: Width of the input x.
             hidden_size: Number of units.
+            num_heads: Number of heads, between which the units are divided.
 
         Raises:
-            ConfigError: Hidden_size is not a multiple of `hidden_size_multiple`.
+            ConfigError: Hidden_size is not a multiple of `size_multiple(num_heads)`.
         """
         super().__init__()
-        multiple = self.hidden_size_multiple
+        multiple = self.size_multiple(num_heads)
         if hidden_size % multiple:
             raise ConfigError(
                 f"cannot use {hidden_size} units: {cell_name(type(self))} needs a multiple of "
@@ -154,6 +161,13 @@ class Cell(nn.Module):
             )
         self.input_size = input_size
         self.hidden_size = hidden_size
+        self.num_heads = num_heads
+
+    @classmethod
+    def size_multiple(cls, num_heads: int = DEFAULT_NUM_HEADS) -> int:
+        """Return the number of which hidden_size must be a multiple."""
+        heads = num_heads if "num_heads" in cls.options else 1
+        return math.lcm(cls.hidden_size_multiple, heads)
 
     @property
     def output_size(self) -> int:
@@ -180,8 +194,9 @@ class Cell(nn.Module):
 
     @classmethod
     def make_upper_layer(cls, below: Self) -> "Cell":
-        """Return a new cell of this kind that reads the output of `below`."""
-        return cls(below.output_size, below.hidden_size)
+        """Return a new cell of this kind and options that reads the output of `below`."""
+        options = {name: getattr(below, name) for name in cls.options}
+        return cls(below.output_size, below.hidden_size, **options)
 
     def project_inputs(self, x: Tensor) -> Tensor:
         """Compute what needs no state, for all time steps at once.

@@ -6,14 +6,12 @@ from torch.nn.functional import logsigmoid
 
 from charlm.cells.base import Cell, State, register_cell
 
-NUM_HEADS = 4
-
 
 @register_cell("matrix-lstm")
 class MatrixLSTM(Cell):
     """LSTM whose memory is a matrix for each head, read by a query.
 
-    q, k, v = W x + b, k / sqrt(H / 4)      query, key and value of each of 4 heads
+    q, k, v = W x + b, k / sqrt(H / N)      query, key and value of each of N heads
     i = exp(W_i x + b_i)                    input gate of a head, exponential
     f = sigmoid(W_f x + b_f)                forget gate of a head: 1 retains, 0 forgets
     o = sigmoid(W_o x + b_o)                output gate of a unit
@@ -27,26 +25,26 @@ class MatrixLSTM(Cell):
     The published layer has a convolution before q and k and a norm after h, which are left out. Its
     gates read q, k and v instead of x.
 
-    Parameters: 4H(X + 1) + 8(X + 1) for X inputs and H units. As in the authors' code W_f and W_i
-    start at 0, b_f from 3 to 6 over the heads, so that they retain 0.953 to 0.998 of the memory in
-    a step, and b_i normal with a standard deviation of 0.1.
+    Parameters: 4H(X + 1) + 2N(X + 1) for X inputs, H units and N heads. As in the authors' code W_f
+    and W_i start at 0, b_f from 3 to 6 over the heads, so that they retain 0.953 to 0.998 of the
+    memory in a step, and b_i normal with a standard deviation of 0.1.
     """
 
     states = ("h", "C", "n", "m")
-    hidden_size_multiple = NUM_HEADS
+    options = ("num_heads",)
     output_is_readout = True
     gate_descriptions = {"i": "input gate of the head, divided by exp(m')", "o": "output gate"}
     candidate_name = "v"
     retention_expression = "f"
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__(input_size, hidden_size)
-        self.head_size = hidden_size // NUM_HEADS
-        self.W = nn.Linear(input_size, 4 * hidden_size + 2 * NUM_HEADS)
+    def __init__(self, input_size: int, hidden_size: int, *, num_heads: int = 4) -> None:
+        super().__init__(input_size, hidden_size, num_heads=num_heads)
+        self.head_size = hidden_size // num_heads
+        self.W = nn.Linear(input_size, 4 * hidden_size + 2 * num_heads)
         i, f = self.W.bias.data[4 * hidden_size :].chunk(2)
         nn.init.zeros_(self.W.weight.data[4 * hidden_size :])
         nn.init.normal_(i, std=0.1)
-        f.copy_(torch.linspace(3, 6, NUM_HEADS))
+        f.copy_(torch.linspace(3, 6, num_heads))
 
     @property
     def flops(self) -> int:
@@ -55,14 +53,14 @@ class MatrixLSTM(Cell):
 
     def initial_state(self, batch_size: int) -> State:
         """Return zeros: h (batch, hidden_size), C, n and m (batch, heads, ...)."""
-        zeros = self.W.weight.new_zeros
-        C = zeros(batch_size, NUM_HEADS, self.head_size, self.head_size)
-        n = zeros(batch_size, NUM_HEADS, self.head_size)
-        return zeros(batch_size, self.hidden_size), C, n, zeros(batch_size, NUM_HEADS)
+        zeros, heads = self.W.weight.new_zeros, (batch_size, self.num_heads)
+        C = zeros(*heads, self.head_size, self.head_size)
+        n = zeros(*heads, self.head_size)
+        return zeros(batch_size, self.hidden_size), C, n, zeros(*heads)
 
     def vectors(self, Wx: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return q, k and v, each (..., heads, head_size), from Wx (..., any)."""
-        qkv = Wx[..., : 3 * self.hidden_size].unflatten(-1, (3, NUM_HEADS, self.head_size))
+        qkv = Wx[..., : 3 * self.hidden_size].unflatten(-1, (3, self.num_heads, self.head_size))
         q, k, v = qkv.unbind(-3)
         return q, k / self.head_size**0.5, v
 

@@ -97,7 +97,7 @@ class SizeSearch:
         model_class: ModelFactory[RecurrentModel] = CharLM,
     ) -> None:
         self.cell = config.cell
-        self.multiple = get_cell(config.cell).hidden_size_multiple
+        self.multiple = get_cell(config.cell).size_multiple(config.num_heads)
         count = BUDGET_MEASURES[measure]
         self.amount_at: Callable[[int], int] = cache(
             lambda hidden_size: count(

@@ -155,7 +155,7 @@ def find_matching_size(
     """
     flops = BUDGET_MEASURES["flops"](lstm, vocabulary_size, CharLM)
     hidden_size = SizeSearch(config, vocabulary_size, "flops", CharLM).nearest(flops)
-    multiple = get_cell(config.cell).hidden_size_multiple
+    multiple = get_cell(config.cell).size_multiple(config.num_heads)
     for stage in (COARSE_SEARCH, FINE_SEARCH):
 
         def measure_size(size: int, pairs: int = stage.pairs) -> float:

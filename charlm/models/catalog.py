@@ -30,7 +30,7 @@ def cell_summary(name: str, hidden_size: int = 256, device: str = "cpu") -> Cell
     cell_type = get_cell(name)
     with torch.device("meta"):
         cell = cell_type(hidden_size, hidden_size)
-    smallest = cell_type.hidden_size_multiple
+    smallest = cell_type.size_multiple()
     kernels = tuple(supported_kernels(cell_type(smallest, smallest), device, build=False))
     cited = re.match(r"(.+?) \((\d{4})\)", citation(cell_type))
     authors, year = cited.groups() if cited else ("", 0)

@@ -146,22 +146,33 @@ Model = TypeVar("Model", bound=RecurrentModel)
 ModelFactory = Callable[[Config, int, str, str], Model]  # config, input size, kernel, device
 
 
+def build_cell(config: Config, input_size: int) -> Cell:
+    """Return a new cell that reads `input_size` numbers, with the options that it has.
+
+    Raises:
+        ConfigError: The number of units is not a multiple of what the cell needs.
+    """
+    cell_type = get_cell(config.cell)
+    options = {name: getattr(config, name) for name in cell_type.options}
+    return cell_type(input_size, config.hidden_size, **options)
+
+
 def build_cells(config: Config) -> list[Cell]:
     """Return new cells, first layer first.
 
     Raises:
         ConfigError: The cell does not fit into a residual block.
     """
-    cell_type, size = get_cell(config.cell), config.hidden_size
+    size = config.hidden_size
     if config.block == "residual":
-        cells = [cell_type(size, size) for _ in range(config.num_layers)]
+        cells = [build_cell(config, size) for _ in range(config.num_layers)]
         if cells[0].output_size != size:
             raise ConfigError(
                 f"cannot use --block residual: {config.cell} reads {size} numbers and outputs "
                 f"{cells[0].output_size}, which cannot be added. Try --block none"
             )
         return cells
-    cells = [cell_type(config.embedding_dim, size)]
+    cells = [build_cell(config, config.embedding_dim)]
     while len(cells) < config.num_layers:
         cells.append(cells[-1].make_upper_layer(cells[-1]))
     return cells

@@ -7,6 +7,8 @@ from msgspec import Meta
 
 from charlm.settings.options import MODEL, TEXT, Name, PositiveInt, Word, option
 
+# Settings that only some cells have: `Cell.options` names them.
+CELL_OPTIONS = ("num_heads", "eigenvalues")
 TEST_CHARS_PER_MINUTE = 100_000  # that are scored at most if the budget is in minutes
 
 
@@ -95,6 +97,13 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             "Initial recurrent weights: recipe, default or orthogonal.",
         ),
     ] = "recipe"
+    num_heads: Annotated[
+        int, Meta(ge=1, le=1024), option(MODEL, "Heads of a cell whose state is a matrix.")
+    ] = 4
+    eigenvalues: Annotated[
+        Literal["positive", "signed"],
+        option(MODEL, "Of a cell's linear transition: from 0 or from -1 (signed) to 1."),
+    ] = "positive"
     block: Annotated[
         Literal["none", "residual"],
         option(MODEL, "Block around each cell."),

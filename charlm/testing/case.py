@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
@@ -11,8 +11,10 @@ from charlm.cells.base import Cell, State
 from charlm.cells.loader import get_cell
 from charlm.errors import CellCheckError
 from charlm.kernels.loop import unroll_loop
+from charlm.settings.values import Setting
 
 TIME, BATCH, VOCABULARY, LONG_SEQUENCE = 11, 3, 9, 200
+OTHER_OPTIONS: dict[str, Setting] = {"num_heads": 2, "eigenvalues": "signed"}  # than the defaults
 FLOAT64_TOLERANCE = 1e-9  # two ways to the same number, whatever the order of their sums
 
 
@@ -23,14 +25,17 @@ class CellCase(NamedTuple):
     input_size: int
     hidden_size: int
     upper_layer: bool = False
+    options: tuple[tuple[str, Setting], ...] = ()  # of the cell, that are not its defaults
 
     def __str__(self) -> str:
+        options = "".join(f", {name} {value}" for name, value in self.options)
         layer = ", in an upper layer" if self.upper_layer else ""
-        return f"{self.input_size} inputs and {self.hidden_size} units{layer}"
+        return f"{self.input_size} inputs and {self.hidden_size} units{options}{layer}"
 
     def make(self) -> Cell:
         """Return a new cell."""
-        cell = get_cell(self.name)(self.input_size, self.hidden_size)
+        options: dict[str, Any] = dict(self.options)
+        cell = get_cell(self.name)(self.input_size, self.hidden_size, **options)
         return cell.make_upper_layer(cell) if self.upper_layer else cell
 
     def randomized(self, deviation: float = 0.5) -> Cell:
@@ -43,15 +48,17 @@ class CellCase(NamedTuple):
 
 
 def cell_cases(name: str) -> list[CellCase]:
-    """Return the cases of a cell: inputs narrower than the units, and as wide.
+    """Return the cases of a cell: inputs narrower than the units, and as wide with other options.
 
     If the layer above is another cell, it is a case too. There are 9 units, or the next multiple
     that the cell allows: kernels process eight at once.
     """
     cell_type = get_cell(name)
-    multiple = cell_type.hidden_size_multiple
+    multiple = cell_type.size_multiple()
     hidden_size = 9 if multiple == 1 else -(-8 // multiple) * multiple
-    cases = [CellCase(name, 5, hidden_size), CellCase(name, hidden_size, hidden_size)]
+    options = tuple((option, OTHER_OPTIONS[option]) for option in cell_type.options)
+    cases = [CellCase(name, 5, hidden_size)]
+    cases.append(CellCase(name, hidden_size, hidden_size, options=options))
     cell = cases[0].make()
     if type(cell.make_upper_layer(cell)) is not cell_type:
         cases.append(CellCase(name, 5, hidden_size, upper_layer=True))

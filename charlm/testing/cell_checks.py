@@ -203,13 +203,14 @@ def check_parameter_count(case: CellCase) -> None:
         if count != sum(parameter.numel() for parameter in case.make().parameters()):
             fail("the parameters on the meta device are others")
     doc = type(cell).__doc__ or ""
-    formula = re.search(r"Parameters: (.+?) for X inputs and H units", doc, re.S)
+    formula = re.search(r"Parameters: (.+?) for X inputs(?: and|,) H units", doc, re.S)
     if not formula:
         sentence = "Parameters: ... for X inputs and H units."
         fail(f"it states none, and there are {count}: add `{sentence}`")
     # X of an upper layer is the output that predicts, whatever else the layer below hands on.
     X = cell.hidden_size if case.upper_layer else cell.input_size
-    value = evaluate_parameter_formula(formula[1], {"X": X, "H": cell.hidden_size})
+    sizes = {"X": X, "H": cell.hidden_size, "N": cell.num_heads}
+    value = evaluate_parameter_formula(formula[1], sizes)
     if count != value:
         fail(f"{formula[1]} is {value:g}, and there are {count}")
 

@@ -34,9 +34,9 @@ def evaluate_parameter_formula(formula: str, sizes: dict[str, int]) -> float:
             return sizes[node.id]
         if isinstance(node, ast.Constant) and isinstance(node.value, int):
             return node.value
-        return fail(f"{formula} is not a sum of products of X, H and integers")
+        return fail(f"{formula} is not a sum of products of X, H, N and integers")
 
-    explicit = re.sub(r"(?<=[\dXH)])\s*(?=[XH(])", "*", formula.replace("^", "**"))
+    explicit = re.sub(r"(?<=[\dXHN)])\s*(?=[XHN(])", "*", formula.replace("^", "**"))
     try:
         return value(ast.parse(" ".join(explicit.split()), mode="eval").body)
     except SyntaxError:

@@ -27,7 +27,7 @@ Log = Callable[[str], object]
 def run_cell(name: str, inputs: int, units: int, dtype: torch.dtype, log: Log) -> None:
     """Call everything that is compiled for a cell."""
     cell_type = get_cell(name)
-    multiple = cell_type.hidden_size_multiple
+    multiple = cell_type.size_multiple()
     cell = cell_type(inputs, -(-units // multiple) * multiple).to(dtype)
     if isinstance(runtime.generated_code(cell), str):  # it has no compiled kernel anywhere
         return

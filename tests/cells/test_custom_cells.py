@@ -100,7 +100,8 @@ def test_flops_are_two_per_weight_of_a_matrix() -> None:
     }.items():
         assert cell_summary(name, 8, "cpu").flops == int(2 * weights), name
     assert {name for name in CELLS if cell_summary(name, 8, "cpu").is_linear} == {
-        *("lru", "matrix-lstm", "mingru", "minlstm", "qrnn", "rg-lru")
+        *("lru", "matrix-lstm", "mingru", "minlstm", "qrnn", "rg-lru", "mamba", "mamba2", "gla"),
+        *("hgrn2", "retnet", "deltanet", "gated-deltanet", "deltaproduct"),
     }
 
 

@@ -46,7 +46,7 @@ def test_hidden_size_is_nearest_to_budget(
         return
     amount = {"params": 3000, "flops": 200_000, "state": 150}[measure]
     sizes = SizeSearch(config, SYMBOLS, measure, CharLM)
-    hidden, step = sizes.nearest(amount), CELLS[cell].hidden_size_multiple
+    hidden, step = sizes.nearest(amount), CELLS[cell].size_multiple()
 
     def missed(units: int) -> int:
         return abs(

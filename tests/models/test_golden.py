@@ -30,7 +30,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_first_losses_equal_golden_ones(cell: str, corpus: Corpus) -> None:
-    multiple = CELLS[cell].hidden_size_multiple
+    multiple = CELLS[cell].size_multiple()
     shape = {"num_layers": 2, "hidden_size": -(-12 // multiple) * multiple, "embedding_dim": 6}
     training = {"batch_size": 4, "seq_len": 16, "dropout": 0.1, "initial_state": "learned"}
     training |= {"learning_rate": 0.02, "warmup_steps": 5, "grad_clip": 1.0}

@@ -25,10 +25,15 @@ def describe_comparison(report: ComparisonReport) -> str:
 
 
 def describe_timing_minutes(timing: TimingReport, environment: Mapping[str, str]) -> str:
-    """Return the minutes per run of each entry, fastest first, and the machine."""
+    """Return the minutes per run of each entry, fastest first, and the machine.
+
+    In seconds if no run took a minute.
+    """
     minutes = sorted(
         (entry.minutes, name) for name, entry in timing.cells.items() if entry.minutes is not None
     )
-    entries = ", ".join(f"{name} {each:.1f}" for each, name in minutes)
+    is_short = bool(minutes) and minutes[-1][0] < 1
+    scale, unit = (60, "Seconds") if is_short else (1, "Minutes")
+    entries = ", ".join(f"{name} {scale * each:.1f}" for each, name in minutes)
     machine = describe_machine(environment)
-    return f"Minutes of training per seed: {entries or '-'}; on {machine}."
+    return f"{unit} of training per seed: {entries or '-'}; on {machine}."
