@@ -9,7 +9,14 @@ import pytest
 from faults import resume_to_the_bit as resume
 from faults.places import memory_directory, place
 from faults.processes import write_prose
-from faults.resume_design import FACTORS, base_settings, cover_pairs, covering_settings
+from faults.resume_design import (
+    COMMON,
+    FACTORS,
+    base_settings,
+    cover_pairs,
+    covering_settings,
+    resolve,
+)
 
 from charlm.cells.names import CELL_NAMES
 from charlm.config import Config
@@ -17,6 +24,7 @@ from charlm.data.batches import Batch, BatchSampler
 from charlm.models.recurrent import detach_state
 from charlm.storage.append_only_log import AppendOnlyLog
 from charlm.training import trainer as trainer_module
+from charlm.training.session import train
 from charlm.training.trainer import Trainer
 
 # The second epoch begins after 5 steps.
@@ -52,6 +60,15 @@ def test_rows_of_the_design_end_in_the_same_bits(text: Path) -> None:
             assert resume.check_initial_weights(base_settings("gru"), text, folder, rng) == []
         with place(directory) as folder:
             assert resume.check_longer_budget(base_settings("slstm"), text, folder, rng) == []
+
+
+def test_cell_without_a_bound_stays_finite_with_weight_dropout(text: Path) -> None:
+    """The state of ReLU units may grow in every step; a run that diverges tries nothing."""
+    row = {"cell": "irnn", "weight_dropout": 0.3, "num_layers": 2, "block": "residual"}
+    row |= {"dropout": 0.3, "tie_weights": True, "weight_decay": 0.5, "beta1": 0.0, "seq_len": 48}
+    with memory_directory() as directory:
+        config = resolve({**COMMON, **row, "kernel": 0, "max_steps": 12, "final_eval": "none"})
+        assert not train(str(text), config, directory / "run").diverged
 
 
 def forget_random_state(monkeypatch: pytest.MonkeyPatch) -> None:
