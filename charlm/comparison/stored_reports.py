@@ -69,6 +69,9 @@ def contradiction(report: ComparisonReport) -> str:
         return "a pair names a cell that has no row"
     if {*QUANTITIES} - report.statistics.margins.keys():
         return "a quantity has no margin"
+    brackets = report.budget.bracket if report.budget else ()
+    if len({tuple(point.factor for point in bracket.points) for bracket in brackets}) > 1:
+        return "two cells were tried at other multiples of their learning rates"
     if report.tuning and (problem := _tuning_contradiction(report.tuning)):
         return problem
     for row in report.rows:

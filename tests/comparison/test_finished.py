@@ -124,6 +124,10 @@ def untuned_seeds(report: dict[str, Any]) -> None:
     report["tuning"]["cells"]["gru"]["seeds"] = []
 
 
+def fewer_rates(report: dict[str, Any]) -> None:
+    report["budget"]["bracket"][0]["points"].pop()
+
+
 DAMAGE: dict[str, Callable[[dict[str, Any]], None]] = {
     "the reference has no row": without_reference,
     "a pair names a cell that has no row": pair_of_nobody,
@@ -138,6 +142,7 @@ DAMAGE: dict[str, Callable[[dict[str, Any]], None]] = {
     "a learning rate is at the end of no range": no_range,
     "its search has no trials": no_rungs,
     "the search of gru has no seeds": untuned_seeds,
+    "two cells were tried at other multiples of their learning rates": fewer_rates,
 }
 
 
