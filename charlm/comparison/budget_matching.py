@@ -16,6 +16,7 @@ from charlm.cells.loader import get_cell
 from charlm.cells.names import cell_label
 from charlm.config import Config, validate_config
 from charlm.errors import ConfigError
+from charlm.models.cell_options import check_shared_options, settings_for
 from charlm.models.char_lm import CharLM
 from charlm.models.cost import count_parameters_and_state, flops_per_character
 from charlm.models.recurrent import ModelFactory, RecurrentModel
@@ -136,7 +137,7 @@ def budget_config(
     model_class: ModelFactory[RecurrentModel] = CharLM,
 ) -> Callable[[int], Config]:
     """Return a function: parameters -> config of the LSTM that is nearest to them."""
-    config = validate_config({**settings, "cell": BUDGET_CELL})
+    config = validate_config(settings_for(BUDGET_CELL, settings))
     sizes = SizeSearch(config, vocabulary_size, "params", model_class)
     return lambda parameters: with_hidden_size(config, sizes.nearest(parameters))
 
@@ -168,9 +169,10 @@ def match_budget(
         adjust: Whether another number of parameters may be taken.
 
     Raises:
-        ConfigError: No budget near suits all cells, or `parameters` does not and may not be
-            adjusted.
+        ConfigError: No cell has an option that is given; or no budget near suits all cells, or
+            `parameters` does not and may not be adjusted.
     """
+    check_shared_options(settings, cells)
     budget: Callable[[int], int] = int
     if measure != "params":
         lstm_with = budget_config(settings, vocabulary_size, model_class)
@@ -179,7 +181,7 @@ def match_budget(
         )
     searches = [
         SizeSearch(
-            validate_config({**settings, "cell": cell}), vocabulary_size, measure, model_class
+            validate_config(settings_for(cell, settings)), vocabulary_size, measure, model_class
         )
         for cell in dict.fromkeys(cells)
     ]
@@ -262,7 +264,7 @@ def cell_configs(
     if settings.get("tie_weights"):
         width["embedding_dim"] = hidden_size
     return [
-        validate_config({**settings, **width, "cell": cell, "seed": first_seed + number})
+        validate_config({**settings_for(cell, settings), **width, "seed": first_seed + number})
         for number in range(seeds)
     ]
 

@@ -14,6 +14,7 @@ from charlm.comparison.transformer_baseline import PARAMETER_TOLERANCE
 from charlm.config import Config, option_metadata, to_argv
 from charlm.errors import DataError
 from charlm.execution.jobs import Job
+from charlm.models.cell_options import may_have_option
 from charlm.models.cost import count_parameters_and_state, flops_per_character
 from charlm.results.comparison_plan import PlannedEntry, Role
 from charlm.results.jobs import JobProgress
@@ -21,6 +22,7 @@ from charlm.results.text import CorpusRecord
 from charlm.results.tuning import Settings
 from charlm.runs.metrics import load_latest_metrics
 from charlm.runs.run import Run, is_run
+from charlm.settings.model import CELL_OPTIONS
 from charlm.settings.values import Setting
 
 WORKER_LOG_EVERY = 60  # seconds between lines in the log of a worker
@@ -181,19 +183,25 @@ def shared_settings(configs: Sequence[Config], without: Sequence[str] = ()) -> d
     """Return the settings that all configs share and that determine the result of a run.
 
     Cell, sizes and seed, by which the runs of a comparison differ, are left out. So are those that
-    decide what is observed of a run, not the run itself.
+    decide what is observed of a run, not the run itself. An option of cells is shared if those
+    that have it agree.
     """
     first, *others = map(msgspec.to_builtins, configs)
     varying = {"cell", "hidden_size", "seed", *OBSERVING_SETTINGS, *without}
     if first["tie_weights"]:
         varying.add("embedding_dim")
-    return {
+    shared = {
         name: value
         for name, value in first.items()
-        if name not in varying
+        if name not in (*varying, *CELL_OPTIONS)
         and not option_metadata(name).can_change
         and all(other[name] == value for other in others)
     }
+    for name in CELL_OPTIONS:
+        values = {getattr(each, name) for each in configs if may_have_option(each.cell, name)}
+        if len(values) == 1:
+            shared[name] = values.pop()
+    return shared
 
 
 def directory_name(config: Config, key: Any) -> str:

@@ -6,6 +6,7 @@ from charlm.cells.names import cell_label
 from charlm.comparison.budget_matching import BudgetMatch, with_hidden_size
 from charlm.config import validate_config
 from charlm.errors import ConfigError
+from charlm.models.cell_options import settings_for
 from charlm.models.cost import count_parameters_and_state
 from charlm.settings.values import Setting
 
@@ -17,7 +18,7 @@ def check_sizes(match: BudgetMatch, settings: Mapping[str, Setting], vocabulary_
     smallest = min(match.hidden_sizes, key=lambda cell: match.hidden_sizes[cell])
     if match.hidden_sizes[smallest] >= MIN_HIDDEN_SIZE:
         return
-    configs = [validate_config({**settings, "cell": cell}) for cell in match.hidden_sizes]
+    configs = [validate_config(settings_for(cell, settings)) for cell in match.hidden_sizes]
     needed = max(
         count_parameters_and_state(with_hidden_size(config, USEFUL_HIDDEN_SIZE), vocabulary_size)[0]
         for config in configs

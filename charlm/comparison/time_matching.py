@@ -29,6 +29,7 @@ from charlm.config import DEFAULT_CHARACTERS, Config, validate_config
 from charlm.data.stored_ids import StoredIds
 from charlm.execution.device import available_memory
 from charlm.models.build import select_kernel
+from charlm.models.cell_options import check_shared_options, settings_for
 from charlm.models.char_lm import CharLM
 from charlm.models.cost import check_memory, estimate_training_memory
 from charlm.progress import ProgressCallback, ignore
@@ -89,7 +90,11 @@ def match_step_time(
         directory: Directory of the comparison, where measured sizes are cached.
         count: Is called after each size that was timed.
         writes: Whether measured sizes may be written there.
+
+    Raises:
+        ConfigError: No cell has an option that is given.
     """
+    check_shared_options(settings, cells)
     path = directory / TIMED_SIZES_FILE
     cached = list(read_sealed_json(path, TimedSizes).sizes) if path.exists() else []
     lstm = _with_recipe(budget_config(settings, vocabulary_size)(parameters), parameters)
@@ -100,7 +105,7 @@ def match_step_time(
 
     timed: dict[str, TimedSize] = {}
     for cell in cells:
-        config = _with_recipe(validate_config({**settings, "cell": cell}), parameters)
+        config = _with_recipe(validate_config(settings_for(cell, settings)), parameters)
         conditions = _timing_conditions(config, device, vocabulary_size, parameters)
         size = next((size for size in cached if size.conditions == conditions), None)
         if cell == BUDGET_CELL:

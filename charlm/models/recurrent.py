@@ -181,3 +181,20 @@ def build_cells(config: Config) -> list[Cell]:
 def detach_state(state: ModelState) -> ModelState:
     """Return the state without its graph: truncated backpropagation stops here."""
     return tuple(tuple(part.detach() for part in layer) for layer in state)
+
+
+def reset_streams(state: ModelState, initial: ModelState, is_reset: Tensor) -> ModelState:
+    """Return the state in which some streams start afresh; no gradient flows into their old one.
+
+    Args:
+        state: State of all streams.
+        initial: Their initial state.
+        is_reset: Which streams start afresh, (batch,), booleans.
+    """
+    return tuple(
+        tuple(
+            torch.where(is_reset.view(-1, *(1,) * (part.dim() - 1)), first, part)
+            for part, first in zip(*layers, strict=True)
+        )
+        for layers in zip(state, initial, strict=True)
+    )

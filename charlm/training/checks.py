@@ -14,6 +14,7 @@ from charlm.data.corpus import Corpus, Sources, load_corpus, reload_corpus
 from charlm.data.names import printable
 from charlm.errors import ConfigError, DataError, InputNotFoundError
 from charlm.execution.torchrun import world_size
+from charlm.models.cell_options import check_cell_options
 from charlm.progress import Progress
 from charlm.runs.run import Run
 from charlm.settings.model import TEST_CHARS_PER_MINUTE
@@ -22,10 +23,15 @@ from charlm.training.planning import run_kernel
 logger = logging.getLogger("charlm")
 
 
-def import_custom_cell(cell: str) -> None:
-    """Import the file of a custom cell, which the caller of `train` has named."""
-    if parse_custom_cell(cell) and cell not in loader.CUSTOM_CELLS:
-        loader.load_custom_cell(cell)
+def import_cell(config: Config) -> None:
+    """Import the file of a custom cell, which the caller of `train` has named.
+
+    Raises:
+        ConfigError: The cell does not have a setting that has been changed.
+    """
+    if parse_custom_cell(config.cell) and config.cell not in loader.CUSTOM_CELLS:
+        loader.load_custom_cell(config.cell)
+    check_cell_options(config)
 
 
 def check_config(config: Config | str | Path | None, corpus: Corpus | Sources) -> Config:

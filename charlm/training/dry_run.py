@@ -10,7 +10,7 @@ from charlm.progress import NoProgress, Progress
 from charlm.results.run import DeviceReason, RunRecord, RunSummary
 from charlm.runs.creation import check_not_existing
 from charlm.runs.run import Run
-from charlm.training.checks import check_config, import_custom_cell, load_given_corpus
+from charlm.training.checks import check_config, import_cell, load_given_corpus
 from charlm.training.clock import Clock
 from charlm.training.initial_weights import WeightSource, find_weight_source, plan_run_from
 from charlm.training.planning import RunPlan, plan_run, summarize_run
@@ -88,7 +88,7 @@ def _plan(
     progress: Progress,
     clock: Clock,
 ) -> _Planned:
-    import_custom_cell(config.cell)
+    import_cell(config)
     device, device_reason = select_device(config.device, config.threads, config.dtype)
     if source is None:
         text = load_given_corpus(corpus, config, progress)

@@ -25,7 +25,7 @@ from charlm.runs.run import Run, is_run
 from charlm.storage.lock import exclusive_lock
 from charlm.training.budget import check_fits_memory
 from charlm.training.checks import (
-    import_custom_cell,
+    import_cell,
     load_given_corpus,
     reload_run_corpus,
     warn_of_changes,
@@ -92,7 +92,7 @@ class TrainingProcess:
                 raise
 
     def _train(self) -> Run:
-        import_custom_cell(self.config.cell)
+        import_cell(self.config)
         device, device_reason = select_device(
             self.config.device, self.config.threads, self.config.dtype
         )
