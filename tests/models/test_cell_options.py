@@ -14,6 +14,7 @@ from charlm.config import Config, validate_config
 from charlm.errors import ConfigError
 from charlm.models.build import build_char_lm
 from charlm.models.cell_options import check_cell_options, settings_for
+from charlm.models.recurrent import build_cell
 from charlm.settings.model import CELL_OPTIONS
 
 OTHERS = {"num_heads": 2, "eigenvalues": "signed"}
@@ -43,10 +44,10 @@ def test_signed_eigenvalues_change_what_a_cell_computes() -> None:
     for name in WITH_OPTIONS:
         if "eigenvalues" not in CELLS[name].options:
             continue
-        states = []
+        small, states = {"cell": name, "hidden_size": 8}, []
         for eigenvalues in ("positive", "signed"):
             torch.manual_seed(3)
-            cell = CELLS[name](4, 8, eigenvalues=eigenvalues).double()
+            cell = build_cell(validate_config({**small, "eigenvalues": eigenvalues}), 4).double()
             state = cell.initial_state(2)
             for x in torch.linspace(-1, 1, 24).double().view(3, 2, 4):
                 state = cell.step(cell.project_inputs(x), state)
