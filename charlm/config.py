@@ -14,13 +14,11 @@ from msgspec import Meta
 from charlm.cells.names import parse_custom_cell
 from charlm.errors import ConfigError, InvalidValueError
 from charlm.settings.expected import describe_expected
-from charlm.settings.model import ModelSettings
 from charlm.settings.options import (
     MACHINE,
     TRAINING,
     Name,
     OptionMetadata,
-    PositiveInt,
     Word,
     option,
 )
@@ -30,6 +28,7 @@ from charlm.settings.values import (
     parse_forget_bias,
     parse_split_ratios,
 )
+from charlm.settings.windows import WindowSettings
 
 FORMAT_VERSION = 6  # of run directories: raised when an older charlm cannot read a newer run
 DEFAULT_CHARACTERS = 2_000_000  # budget of a run on a text if none is given
@@ -40,19 +39,10 @@ BUDGETS = ("characters", "max_steps", "epochs", "minutes")
 NonNegativeInt = Annotated[int, Meta(ge=0, le=10**9)]
 
 
-class Config(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Config(WindowSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings that determine what a run computes, and how it is executed."""
 
     # training
-    batch_size: Annotated[
-        int,
-        Meta(ge=0, le=2**20),
-        option(TRAINING, "Streams per batch.", default="the cell's recipe"),
-    ] = 0
-    seq_len: Annotated[
-        PositiveInt,
-        option(TRAINING, "Tokens per step (truncated BPTT).", "--bptt"),
-    ] = 64
     characters: Annotated[
         int,
         Meta(ge=0, le=10**12),
@@ -197,7 +187,7 @@ LEFT_OPEN = {**LEFT_TO_RECIPE, "threads": MEASURED_THREADS}
 TEXT_ONLY_FIELDS = (
     *("glob", "vocab", "split_ratios", "split_by", "test_chars", "min_char_frequency"),
     *("valid_file", "test_file", "seq_len", "characters", "epochs", "minutes", "branches"),
-    *("final_eval", "save_every", "keep"),
+    *("final_eval", "save_every", "keep", "reset_prob"),
 )
 
 

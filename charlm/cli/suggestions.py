@@ -52,6 +52,7 @@ OPTION_SYNONYMS = {
     "prompt text file": "start start-text primetext prime prefix seed-text input",
     "quiet": "silent verbose no-progress",
     "recurrent-init": "init initializer recurrent-initializer",
+    "reset-prob": "reset reset-state reset-states reset-probability",
     "resume checkpoint": "continue init-from resume-from resume-from-checkpoint load restore",
     "run out": "out-dir output-dir output out save save-dir savefile checkpoint-dir "
     "checkpoint-name name run-dir run",

@@ -35,6 +35,7 @@ from charlm.models.cost import check_memory, estimate_training_memory
 from charlm.progress import ProgressCallback, ignore
 from charlm.recipes import apply_recipe
 from charlm.results.comparison_plan import TimedSize, TimedSizes, TimingConditions
+from charlm.settings.model import CELL_OPTIONS
 from charlm.settings.values import Setting
 from charlm.storage import files
 from charlm.storage.json_files import read_sealed_json, seal_json
@@ -60,9 +61,12 @@ TIMING_FIELDS = (  # settings that the step time depends on
     "tie_weights",
     "initial_state",
     "block",
+    "conv",
+    *CELL_OPTIONS,
     "kernel",
     "batch_size",
     "seq_len",
+    "reset_prob",
 )
 
 

@@ -37,14 +37,15 @@ class ProcessGroup:
         """Return the streams of this process."""
         if self.size == 1:
             return batch
-        x, y = self._local_part(batch.x, 1), self._local_part(batch.y, 1)
+        x, y = self.local_streams(batch.x, 1), self.local_streams(batch.y, 1)
         return Batch(x, y, batch.is_epoch_start)
 
     def local_state(self, state: tuple[State, ...]) -> tuple[State, ...]:
         """Return the states of the streams of this process."""
-        return tuple(tuple(self._local_part(part, 0) for part in layer) for layer in state)
+        return tuple(tuple(self.local_streams(part, 0) for part in layer) for layer in state)
 
-    def _local_part(self, all_streams: Tensor, dim: int) -> Tensor:
+    def local_streams(self, all_streams: Tensor, dim: int) -> Tensor:
+        """Return the part of a tensor that belongs to the streams of this process."""
         return all_streams.chunk(self.size, dim)[self.rank]
 
     def gather_state(self, state: tuple[State, ...]) -> tuple[State, ...]:

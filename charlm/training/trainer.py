@@ -13,7 +13,13 @@ from charlm.config import Config
 from charlm.data.batches import Batch
 from charlm.errors import DivergedError
 from charlm.models.build import load_weights
-from charlm.models.recurrent import Model, ModelState, autocast, detach_state
+from charlm.models.recurrent import (
+    Model,
+    ModelState,
+    autocast,
+    detach_state,
+    reset_streams,
+)
 from charlm.models.tensor_layout import (
     MOMENTS,
     STEP,
@@ -99,11 +105,7 @@ class Trainer(Generic[Model]):
         elif batch.x.device.type == "mps":
             torch.mps.manual_seed(seed)
         local = self.process_group.local_batch(batch)
-        if batch.is_epoch_start:
-            state: ModelState | None = self.model.initial_state(local.x.shape[1])
-        else:
-            state = self.carried
-        assert state is not None, "a window that continues a stream needs the state before it"
+        state = self._start_state(batch)
 
         self.optimizer.zero_grad()
         with drop_weights(self.recurrent_weights, self.config.weight_dropout):
@@ -134,6 +136,25 @@ class Trainer(Generic[Model]):
             gradient_norm=gradient_norm,
             learning_rate=rate,
         )
+
+    def _start_state(self, batch: Batch) -> ModelState:
+        """Return the state before a batch: carried, but initial in streams that start afresh."""
+        streams = batch.x.shape[1]
+        local_streams = streams // self.process_group.size
+        if batch.is_epoch_start:
+            return self.model.initial_state(local_streams)
+        assert self.carried is not None, "a window that continues a stream needs the state before"
+        if not self.config.reset_prob:
+            return self.carried
+        # Drawn for the streams of all processes, as one process would. It depends on (seed, step)
+        # alone, as dropout does.
+        seed = derive_seed(self.config.seed, "reset", self.step)
+        numbers = torch.rand(streams, generator=torch.Generator().manual_seed(seed))
+        is_reset = numbers < self.config.reset_prob
+        if not is_reset.any():  # in no process: all have gradients of the same parameters
+            return self.carried
+        is_reset = self.process_group.local_streams(is_reset, 0).to(batch.x.device)
+        return reset_streams(self.carried, self.model.initial_state(local_streams), is_reset)
 
     def add_cpu(self, purpose: Literal["updates", "branches", "looks"], seconds: float) -> None:
         """Add CPU seconds that were spent for a purpose."""

@@ -45,6 +45,7 @@ FACTORS: dict[str, tuple[Settings, ...]] = {
     "layers": ({"num_layers": 1}, {"num_layers": 2}),
     "block": ({"block": "none"}, {"block": "residual"}),
     "initial_state": ({"initial_state": "zero"}, {"initial_state": "learned"}),
+    "reset_prob": ({}, {"reset_prob": 0.3}),
     "vocab": ({"vocab": "chars"}, {"vocab": "bytes"}),
     "embedding": ({}, {"tie_weights": True, "embedding_dim": 8}),
     "clipping": ({"grad_clip": 1e9}, {"grad_clip": 0.1}),
