@@ -42,6 +42,7 @@ class ProbeContext:
     train_ids: TokenIds | StoredIds  # (length,), training split: source of n-gram and word counts
     unit_edges: NDArray[np.int64]  # (units + 1,), first tokens of the text's units; may pass `ids`
     unit_kind: Literal["file", "line", "block"] = "block"
+    window: int = 128  # tokens that training propagated gradients through
     seed: int = 0  # of every random choice
     expect: ProgressCallback = ignore  # gets the number of tokens that will be read
     tick: ProgressCallback = ignore  # gets the number of tokens read since

@@ -221,6 +221,7 @@ def build_probe_context(
         train_ids=corpus.stored_split("train"),
         unit_edges=units.edges,
         unit_kind=units.kind,
+        window=run.record.config.seq_len,
         seed=request.seed,
         expect=work.expect,
         tick=work.advance,

@@ -1,0 +1,305 @@
+"""Position: bits, size and saturation of the state by the characters since a fresh start."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from charlm.evaluation.streaming import iter_logits, stream_batches
+from charlm.execution.device import to_float64
+from charlm.models.activation_capture import capture_activations
+from charlm.models.char_lm import CharLM
+from charlm.probes.base import ProbeContext, ProbeNotApplicableError, ProbeOutput, register_probe
+from charlm.probes.true_context import States
+from charlm.probes.unit_sums import UnitSums, Z, sum_by_unit
+from charlm.probes.windows import (
+    Bits,
+    Positions,
+    evenly_spaced,
+    gather_windows,
+    token_bits,
+)
+from charlm.results.probe_limits import TextTooShort
+from charlm.results.probes import Curve, ProbeResult, ScalarResult
+
+MAX_WINDOWS = 64  # windows of training that a long stream reads
+MIN_WINDOWS = 4  # fewer say nothing about what is beyond the window
+LONG_TOKENS = 1 << 17  # of all long streams together
+NUM_STREAMS = (4, 16)  # of the long streams, at least and at most
+PIECE = 256  # tokens whose logits are in memory at once
+TOLERANCE = 0.01  # rise of the bits, as a share, that counts as a failure beyond the window
+SATURATED_STATE = 0.9  # size of an output beyond which a unit counts as saturated,
+SATURATED_GATE = 0.1  # and distance from 0 or 1 of a gate within which it does
+
+
+class Scores(NamedTuple):
+    """Costs of tokens, one entry each, by the position in the stream that read them."""
+
+    target: Positions  # index of the token in the text
+    position: Positions  # tokens that the stream has read before it
+    bits: Bits
+
+
+class Snapshot(NamedTuple):
+    """The state of all streams after so many characters."""
+
+    position: int
+    size: dict[str, float]  # root mean square by part of the state
+    saturation: dict[str, float]  # share of units by output or gate
+
+
+@register_probe("position", cost=5)
+@torch.inference_mode()
+def position(context: ProbeContext, max_windows: int = MAX_WINDOWS) -> ProbeOutput:
+    """Does the model survive beyond the window that it was trained with?
+
+    Question: How do the bits of a character, the size of the state and its saturation change with
+    the number of characters since a fresh start, up to 64 windows of training?
+
+    Protocol: A window is the number of characters that training sends gradients through. Fresh
+    streams begin with the initial state at every window of the text, and read two windows each. So
+    each character is read one to two windows after a start: its cost there is the control. Up to 16
+    long streams begin with the initial state at evenly spaced places, and read 64 windows, or half
+    of a shorter text. The cost of each character at each position is compared with the control of
+    the same character, so that it does not count that some passages are harder. Positions from d to
+    2d share a point, at their end. In mid-text, the same characters are read with a state carried
+    over at least 2,048 characters, or all that there are. The size of a state is its root mean
+    square over streams and units. A unit is saturated if its output is beyond 0.9 in size, or its
+    gate below 0.1 or above 0.9. The position of failure is the first one beyond a window from which
+    on the bits are 1 % higher, with an interval above 0.
+
+    Unit: Bits per character (or byte) more than one to two windows after a start, by position.
+    Errors are standard errors over the files, groups of lines or blocks of the text.
+
+    Chance: The line is 0: no change since the first windows. Above it in the first window is what a
+    fresh start costs; above it at the end is a model that does not survive; below it is one that
+    uses characters further back than two windows.
+
+    Source: Chen et al. (2024), "Stuffed Mamba: State Collapse and State Capacity of RNN-Based
+    Long-Context Modeling", who show states that fail beyond the training length. Gates count as
+    saturated as in Karpathy, Johnson & Fei-Fei (2015). The paired control is an addition.
+    """
+    length, window = len(context.ids), context.window
+    if length < 2 * MIN_WINDOWS * window:
+        raise ProbeNotApplicableError(TextTooShort("probed", length, 2 * MIN_WINDOWS * window))
+    windows = min(max_windows, 1 << (length // 2 // window).bit_length() - 1)
+    longest = windows * window
+    least, most = NUM_STREAMS
+    num_streams = min(most, max(least, LONG_TOKENS // longest))
+    long_starts = evenly_spaced(0, length - longest, num_streams)
+    starts = np.arange(length // window - 1) * window
+    carried = context.true_context
+    context.expect(carried.tokens_left + 2 * window * len(starts) + longest * len(long_starts))
+    restarts = read_restarts(context, starts)
+    control = np.full(length, np.nan)
+    is_control = restarts.position >= window
+    control[restarts.target[is_control]] = restarts.bits[is_control]
+    long, snapshots = read_long_streams(context, long_starts, longest)
+    is_beyond = long.position >= 2 * window
+    scores = Scores(
+        *(
+            np.concatenate((first, then[is_beyond]))
+            for first, then in zip(restarts, long, strict=True)
+        )
+    )
+    edges = position_edges(window, longest)
+    sums = sum_by_position(context, scores, control, edges)
+    raw = sum_by_position(context, scores, np.zeros(length), edges)
+    in_text = np.flatnonzero(~np.isnan(control))
+    mid_text = sum_by_position(
+        context, Scores(in_text, 0 * in_text, carried.bits[in_text]), control, [0, 1]
+    )
+    unit = f"bits per {context.unit}"
+    x = f"{context.unit}s since the start"
+    panels = [
+        ProbeResult(title="bits", x=x, y=unit, curves=[raw.curve()]),
+        ProbeResult(
+            title="size of the state",
+            x=x,
+            y="root mean square",
+            log_y=True,
+            curves=snapshot_curves(snapshots, lambda snapshot: snapshot.size),
+        ),
+    ]
+    if context.char_lm is not None:
+        panels.append(
+            ProbeResult(
+                title="saturation",
+                x=x,
+                y="share of units",
+                curves=snapshot_curves(snapshots, lambda snapshot: snapshot.saturation),
+            )
+        )
+    first_window = sum_by_position(context, scores, control, [0, window])
+    result = ProbeResult(
+        x=x,
+        y=f"more {unit} than in the second window",
+        chance=0.0,
+        curves=[sums.curve()],
+        panels=panels,
+        numbers=[
+            sums.number(len(edges) - 2, f"lost after {windows // 2} to {windows} windows", unit),
+            first_window.number(0, "lost in the first window", unit),
+            mid_text.number(0, "lost in mid-text", unit),
+            breakdown(sums, raw, window, longest, f"{context.unit}s"),
+            *growth(snapshots, window),
+        ],
+    )
+    return ProbeOutput(result, sums.artifacts())
+
+
+def position_edges(window: int, longest: int) -> list[int]:
+    """Return the edges of the bins of positions: powers of two, then window times powers of two."""
+    within = [1 << n for n in range((window - 1).bit_length())]
+    beyond = [window << n for n in range((longest // window).bit_length())]
+    return [0, *within, *beyond]
+
+
+def read_restarts(context: ProbeContext, starts: Positions) -> Scores:
+    """Score two windows from each start, with the initial state."""
+    model, window = context.model, context.window
+    position = np.arange(2 * window)[:, None]
+    parts = []
+    for batch in stream_batches(model, len(starts)):
+        text = gather_windows(context.ids, starts[batch], 2 * window)
+        state = model.initial_state(text.shape[1])
+        pieces = iter_logits(model, text.split(PIECE), state)
+        bits = [token_bits(logits, ids) for ids, logits in pieces]
+        target = starts[batch] + position
+        at = np.broadcast_to(position, target.shape)
+        parts.append(Scores(target.ravel(), at.ravel(), np.concatenate(bits).ravel()))
+        context.tick(text.numel())
+    return Scores(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def read_long_streams(
+    context: ProbeContext, starts: Positions, longest: int
+) -> tuple[Scores, list[Snapshot]]:
+    """Score so many tokens from each start, and take the states at the edges of the bins."""
+    model = context.model
+    edges = position_edges(context.window, longest)
+    state = model.initial_state(len(starts))
+    logits = model.next_token_logits(state)[None]
+    bits, snapshots = [], []
+    for begin, end in pairwise(edges):
+        for start in range(begin, end, PIECE):
+            text = gather_windows(context.ids, starts + start, min(PIECE, end - start))
+            ids = text.to(logits.device)
+            following, state = model(ids, state)
+            bits.append(token_bits(torch.cat((logits, following[:-1])), ids))
+            logits = following[-1:]
+            context.tick(ids.numel())
+        following_token = gather_windows(context.ids, starts + end, 1).to(logits.device)
+        whole = context.char_lm
+        shares = saturated_shares(whole, following_token, state) if whole else {}
+        snapshots.append(Snapshot(end, state_sizes(whole, state), shares))
+    position = np.arange(longest)[:, None]
+    target = starts + position
+    at = np.broadcast_to(position, target.shape)
+    return Scores(target.ravel(), at.ravel(), np.concatenate(bits).ravel()), snapshots
+
+
+def state_sizes(model: CharLM | None, state: States) -> dict[str, float]:
+    """Return the root mean square of each part of the state, over streams and units.
+
+    Parts such as clocks, whose initial value is fixed, are left out.
+    """
+    sizes = {}
+    for layer, parts in enumerate(state):
+        cell = model.cells[layer] if model and layer < len(model.cells) else None
+        if model and cell is None:  # of residual blocks: the last output, which is no memory
+            continue
+        names = cell.states if cell else [f"part {n}" for n in range(1, len(parts) + 1)]
+        for name, part in zip(names, parts, strict=True):
+            if cell is None or name not in cell.fixed_initial_states:
+                square = to_float64(part).square().mean()
+                sizes[f"layer {layer + 1}, {name}"] = float(square.sqrt())
+    return sizes
+
+
+def saturated_shares(model: CharLM, ids: Tensor, state: States) -> dict[str, float]:
+    """Return the share of saturated units by output or gate, while the model reads ids (1, batch).
+
+    An output is saturated beyond SATURATED_STATE, a gate within SATURATED_GATE of 0 or 1.
+    """
+    with capture_activations(model) as activations:
+        model(ids, state)
+    shares = {}
+    for layer, (cell, seen) in enumerate(zip(model.cells, activations, strict=True), start=1):
+        name, output = next(iter(seen.states.items()))
+        is_saturated = {name: output.abs() > SATURATED_STATE}
+        for gate in cell.gate_descriptions:
+            is_saturated[gate] = (seen.gates[gate] - 0.5).abs() > 0.5 - SATURATED_GATE
+        for part, is_beyond in is_saturated.items():
+            shares[f"layer {layer}, {part}"] = float(is_beyond.double().mean())
+    return shares
+
+
+def sum_by_position(
+    context: ProbeContext, scores: Scores, control: Bits, edges: Sequence[int]
+) -> UnitSums:
+    """Return sums of the costs, less the control, by bin of positions and unit of the text.
+
+    Args:
+        context: Supplies the units.
+        scores: Costs of tokens.
+        control: Cost to compare with, of each token of the text; NaN: the token is left out.
+        edges: Edges of the bins; a bin has the name of its end.
+    """
+    more = scores.bits - control[scores.target]
+    bins = np.digitize(scores.position, edges) - 1
+    is_counted = ~np.isnan(more) & (bins < len(edges) - 1)
+    rows = [np.flatnonzero(is_counted & (bins == n)) for n in range(len(edges) - 1)]
+    targets = [scores.target[row] for row in rows]
+    return sum_by_unit(context, edges[1:], targets, [more[row] for row in rows])
+
+
+def breakdown(more: UnitSums, bits: UnitSums, window: int, longest: int, unit: str) -> ScalarResult:
+    """Return the first position beyond the window at which the bits have risen by TOLERANCE.
+
+    The rise counts from where its 95 % interval is above 0.
+    """
+    rise = more.mean > TOLERANCE * (bits.mean - more.mean)
+    certain = more.mean - Z * more.error > 0
+    failed = [
+        start
+        for start, fails in zip(more.lengths, (rise & certain)[1:], strict=False)
+        if fails and start >= window
+    ]
+    return ScalarResult(
+        name="fails after",
+        value=float(failed[0]) if failed else None,
+        unit=unit,
+        lower_bound=None if failed else float(longest),
+    )
+
+
+def growth(snapshots: Sequence[Snapshot], window: int) -> list[ScalarResult]:
+    """Return how much each part of the state is larger at the end than after one window."""
+    (first,) = [snapshot for snapshot in snapshots if snapshot.position == window]
+    last = snapshots[-1]
+    return [
+        ScalarResult(
+            name=f"size at the end / after a window, {name}",
+            value=last.size[name] / size if size else None,
+            unit="times",
+        )
+        for name, size in first.size.items()
+    ]
+
+
+def snapshot_curves(
+    snapshots: Sequence[Snapshot], values: Callable[[Snapshot], dict[str, float]]
+) -> list[Curve]:
+    """Return a curve by position for each name."""
+    return [
+        Curve(
+            name=name,
+            x=[snapshot.position for snapshot in snapshots],
+            y=[values(snapshot)[name] for snapshot in snapshots],
+        )
+        for name in values(snapshots[0])
+    ]
