@@ -19,6 +19,7 @@ WITHOUT_FORGET_GATE = {"rnn", "irnn", "attention"}
 WITH_OWN_TIME_CONSTANTS = {
     *("indrnn", "clockwork", "lru", "rg-lru", "slstm", "matrix-lstm", "retnet", "mamba2", "gla"),
     *("hgrn2", "mamba", "mamba3", "deltanet", "gated-deltanet", "deltaproduct", "rwkv7", "m2rnn"),
+    "cornn",
 }
 WITH_FORGET_BIAS = [
     name for name in CELLS if name not in WITHOUT_FORGET_GATE | WITH_OWN_TIME_CONSTANTS

@@ -1,0 +1,62 @@
+"""Rusch & Mishra (2021), "Coupled oscillatory recurrent neural network (coRNN)": oscillators."""
+
+import math
+from collections.abc import Iterator
+
+from torch import Tensor, nn, tanh
+
+from charlm.cells.base import Cell, State, register_cell
+
+TIME_STEP = 0.054
+STIFFNESS = 4.9  # the paper's gamma
+DAMPING = 4.8  # its epsilon
+
+
+def slowest_decay() -> float:
+    """Return the larger eigenvalue of one step of an oscillator that nothing drives."""
+    determinant = 1 - TIME_STEP * DAMPING
+    trace = 1 + determinant - TIME_STEP**2 * STIFFNESS
+    return (trace + math.sqrt(trace**2 - 4 * determinant)) / 2  # real: it is overdamped
+
+
+@register_cell("cornn")
+class CoRNN(Cell):
+    """Damped oscillators, each driven by the input and by position and velocity of all.
+
+    z' = z + 0.054 (tanh(W x + U h + V z + b) - 4.9 h - 4.8 z)      velocity
+    h' = h + 0.054 z'                                               position: the paper's y
+
+    The constants are time step, stiffness and damping of the authors' script for IMDB, their one
+    task on text; they tune them for each task. Damping acts on the old velocity, as in their code;
+    the paper also has an implicit form.
+
+    Parameters: H(X + 2H + 1) for X inputs and H units. What an oscillator retains in a step without
+    a drive is 0.93, the slower of its two modes.
+    """
+
+    states = ("h", "z")
+    retention_expression = "slowest mode"
+    retention_is_constant = True
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.W = nn.Linear(input_size, hidden_size)
+        self.U = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.V = nn.Linear(hidden_size, hidden_size, bias=False)
+
+    def step(self, Wx: Tensor, state: State) -> State:
+        """Return (h, z)."""
+        h, z = state
+        drive = tanh(Wx + self.U(h) + self.V(z))
+        z = z + TIME_STEP * (drive - STIFFNESS * h - DAMPING * z)
+        return h + TIME_STEP * z, z
+
+    def retention(self, recorded: dict[str, Tensor]) -> Tensor:
+        """Return the decay of the slower mode, (hidden_size,)."""
+        del recorded
+        return self.W.bias.detach().new_full((self.hidden_size,), slowest_decay())
+
+    def recurrent_matrices(self) -> Iterator[Tensor]:
+        """Yield U, then V."""
+        yield self.U.weight.data
+        yield self.V.weight.data
