@@ -193,6 +193,7 @@ INFRASTRUCTURE = {
             "places",
             "plan",
             "rare_words",
+            "linear_readout",
         ),
         *("dry_run", "true_context", "unit_sums", "windows"),
     },

@@ -110,7 +110,16 @@ PROBES: Registry[Probe] = Registry(
     "probe",
     "charlm.probes",
     {
-        *("base", "batch", "dry_run", "estimates", "order_reach", "places", "plan"),
+        *(
+            "base",
+            "batch",
+            "dry_run",
+            "estimates",
+            "linear_readout",
+            "order_reach",
+            "places",
+            "plan",
+        ),
         *("rare_words", "report", "runner", "true_context", "unit_sums", "windows"),
     },
 )

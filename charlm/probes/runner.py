@@ -155,7 +155,7 @@ def evaluate_probe(probe: Probe, context: ProbeContext) -> tuple[Outcome, Artifa
 
 def is_finite(result: ProbeResult) -> bool:
     """Return whether all numbers of a result are finite or None."""
-    values = [result.chance]
+    values = [result.chance, result.ceiling]
     for curve in result.curves:
         values += [*curve.x, *curve.y, *(curve.error or ())]
     for number in result.numbers:

@@ -64,6 +64,13 @@ class ConstantUnits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
     units: Count  # number of these units
 
 
+class Projected(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
+    """A state of more numbers than a readout has features, projected on random directions."""
+
+    numbers: Count  # of the state
+    features: Count  # of the readout
+
+
 Note = (
     NoPlaces
     | PlacesLeftOut
@@ -74,6 +81,7 @@ Note = (
     | NoGate
     | ShareKept
     | ConstantUnits
+    | Projected
 )
 
 

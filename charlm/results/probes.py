@@ -41,6 +41,7 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
     log_x: bool = True  # True for a logarithmic axis
     log_y: bool = False  # True for a logarithmic axis
     chance: Number | None = None  # y without any memory
+    ceiling: Number | None = None  # y of a memory that holds all
     curves: Sequence[Curve] = ()
     panels: Sequence["ProbeResult"] = ()  # further figures with other axes or curves
     numbers: Sequence[ScalarResult] = ()

@@ -163,22 +163,27 @@ def probe_figures(
     figure, in which the runs of a cell share a color.
     """
     curves_by_panel: dict[tuple[str, str, str], list[tuple[str, Curve]]] = {}
-    axes: dict[tuple[str, str, str], tuple[bool, bool, float | None]] = {}
+    axes: dict[tuple[str, str, str], tuple[bool, bool, list[Reference]]] = {}
     for run, result in results.items():
         for part in (result, *result.panels):
             panel = part.title, part.x, part.y
-            axes.setdefault(panel, (part.log_x, part.log_y, part.chance))
+            axes.setdefault(panel, (part.log_x, part.log_y, reference_lines(part)))
             curves_by_panel.setdefault(panel, []).extend((run, curve) for curve in part.curves)
     figures: list[Figure] = []
     for (title, x, y), curves in curves_by_panel.items():
         split = split_by_curve(curves, has_several_runs=len(results) > 1)
         for curve_name, lines in split.items():
             full_title = ": ".join(part for part in (title, curve_name) if part)
-            log_x, log_y, chance = axes[title, x, y]
-            references = () if chance is None else (Reference("chance", chance),)
+            log_x, log_y, references = axes[title, x, y]
             spec = FigureSpec(full_title, x, y, log_x, log_y, references)
             figures += make_figure(f"{name}-{len(figures)}", spec, lines, cells)
     return figures
+
+
+def reference_lines(result: ProbeResult) -> list[Reference]:
+    """Return the lines of a model without memory and of one that holds all, if it has them."""
+    lines = ("chance", result.chance), ("ceiling", result.ceiling)
+    return [Reference(name, value) for name, value in lines if value is not None]
 
 
 def split_by_curve(

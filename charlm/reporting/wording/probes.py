@@ -20,6 +20,7 @@ from charlm.results.probe_limits import (
     Note,
     NotFinite,
     PlacesLeftOut,
+    Projected,
     ShareKept,
     TextTooShort,
     TooFewClosers,
@@ -108,6 +109,8 @@ def describe_note(note: Note, noun: str = "character") -> str:
             return f"layer {layer}: the share kept is {expression}"
         case ConstantUnits(layer, units):
             return f"layer {layer}: {units:,} units never change"
+        case Projected(numbers, features):
+            return f"the {numbers:,} numbers of a state are projected on {features:,} features"
 
 
 def describe_memory(report: ProbesReport) -> list[tuple[str, str]]:
