@@ -61,6 +61,11 @@ PAYLOADS = (
 )
 ACTIVE_TAGS = {"script", "iframe", "object", "embed", "form", "base", "img", "video", "audio"}
 ACTIVE_TAGS |= {"input", "button", "foreignobject", "image", "animate", "set", "link"}
+# Attributes that are shown or read aloud as they are. Whatever else may be a style or an address,
+# where url() is loaded. Styles show data-head; they could also load it, see `ATTRIBUTE_USE`.
+TEXT_ATTRIBUTES = {"aria-label", "title", "alt", "content", "data-head"}
+ATTRIBUTE_USE = re.compile(r"([\w-]+)\s*:([^;{}]*\battr\([^;{}]*)")  # a property, and its value
+SHOWN = re.compile(r"\s*attr\([\w-]+\)(\s+\"[^\"]*\")*\s*")  # an attribute as text
 LATEX_COMMANDS = re.compile(r"\\(input|write|immediate|openout|def|catcode|end\{tabular\}\\)")
 RAW = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e]")
 FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r")
@@ -75,6 +80,7 @@ class Tags(HTMLParser):
         self.names: list[str] = []
         self.problems: list[str] = []
         self.feed(text)
+        self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Note an element."""
@@ -83,10 +89,17 @@ class Tags(HTMLParser):
             self.problems.append(f"<{tag}>")
         for name, value in attrs:
             is_address = name in ("src", "href", "xlink:href", "action", "srcset")
-            is_text = name in ("aria-label", "title", "alt", "content")
+            is_text = name in TEXT_ATTRIBUTES
             is_loaded = not is_text and re.search(r"url\((?!#)", value or "")
             if name.startswith("on") or is_loaded or (is_address and value and value[0] != "#"):
                 self.problems.append(f"{tag} {name}={value}")
+
+    def handle_data(self, data: str) -> None:
+        """Note a style that uses an attribute otherwise than as text."""
+        if self.cdata_elem == "style":
+            for name, value in ATTRIBUTE_USE.findall(data):
+                if name != "content" or not SHOWN.fullmatch(value):
+                    self.problems.append(f"style {name}:{value}")
 
 
 class Sink(NamedTuple):
