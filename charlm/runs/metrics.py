@@ -16,7 +16,12 @@ from charlm.results.training import (
     TrainingProgress,
     ValidationMetrics,
 )
-from charlm.storage.append_only_log import damaged_line, iter_log_lines, unseal_line
+from charlm.storage.append_only_log import (
+    damaged_line,
+    has_damaged_end,
+    iter_log_lines,
+    unseal_line,
+)
 from charlm.storage.reading import FileError, MissingFileError, read_tail
 
 T = TypeVar("T")
@@ -56,9 +61,11 @@ def load_latest_metrics(run_dir: Path) -> LatestMetrics:
     lines = tail.bytes.splitlines(keepends=True)[bool(tail.start) :]
     step = 0
     for number, line in enumerate(reversed(lines), 1):
+        where = f"line {number} from the end"
+        if has_damaged_end(line):
+            raise damaged_line(path, where, "its line end was changed")
         if not line.endswith(b"\n"):
             continue  # cut off by a kill, or being written
-        where = f"line {number} from the end"
         unsealed = unseal_line(line)
         if unsealed is None:
             raise damaged_line(path, where)

@@ -1,5 +1,6 @@
 """Logs of JSON lines, each with a checksum, of which a kill can damage the last line alone."""
 
+import logging
 import os
 import re
 import zlib
@@ -10,6 +11,8 @@ from typing import NamedTuple
 
 from charlm.storage.files import sync_directory, translate_os_errors, write_all
 from charlm.storage.reading import FileError, check_regular, damaged_file, iter_lines
+
+logger = logging.getLogger("charlm")
 
 LINE_BYTES = 2**16  # limit of a line: far more than charlm writes into one
 CHECKSUM = re.compile(rb',"crc32":"([0-9a-f]{8})"\}\n\Z')  # last key of a line
@@ -27,6 +30,14 @@ def unseal_line(line: bytes) -> bytes | None:
         return None
     unsealed = line[: seal.start()] + b"}"
     return unsealed if b"%08x" % zlib.crc32(unsealed) == seal[1] else None
+
+
+def has_damaged_end(line: bytes) -> bool:
+    """Return whether a line without a line end is whole but for that one byte.
+
+    A kill cuts a line off, and a power cut may leave zeros: neither puts another byte in its place.
+    """
+    return not line.endswith((b"\n", b"\0")) and unseal_line(line[:-1] + b"\n") is not None
 
 
 class LogLine(NamedTuple):
@@ -50,6 +61,8 @@ def iter_log_lines(path: Path) -> Iterator[LogLine]:
             if unsealed is None:
                 raise damaged_line(path, f"line {number}")
             yield LogLine(unsealed, len(line))
+        elif has_damaged_end(line):
+            raise damaged_line(path, f"line {number}", "its line end was changed")
 
 
 def damaged_line(path: Path, line: str, cause: str = "its checksum does not match") -> FileError:
@@ -61,7 +74,7 @@ class AppendOnlyLog:
     """Log of JSON lines; each is one write, so that a kill can cut off only the last."""
 
     def __init__(self, path: Path) -> None:
-        """Open a log for appending; create it if needed. A line that was cut off is removed.
+        """Open a log for appending; create it if needed. A last line without its end is removed.
 
         Raises:
             DataError: It is a link, a directory, a device, a FIFO or a socket.
@@ -79,6 +92,8 @@ class AppendOnlyLog:
             size = os.fstat(self.descriptor).st_size
             tail = os.pread(self.descriptor, LINE_BYTES, max(0, size - LINE_BYTES))
             cut_off = len(tail) - 1 - tail.rfind(b"\n")
+        if has_damaged_end(tail[len(tail) - cut_off :]):
+            logger.warning("the last line of %s was damaged, and is removed", path)
         self.truncate(size - cut_off)
 
     def append(self, line: bytes) -> None:

@@ -10,9 +10,11 @@ import pytest
 from conftest import charlm, make_run
 
 import charlm as api
-from charlm.errors import InputNotFoundError
+from charlm.errors import DataError, InputNotFoundError
 from charlm.results.verification import RunVerification, Verification
+from charlm.runs.metrics import iter_events, iter_metrics, load_latest_metrics
 from charlm.runs.run import Run
+from charlm.storage.append_only_log import AppendOnlyLog
 from charlm.training.completion import restore_trainer, score_and_report
 from charlm.training.loop import run_training_loop
 
@@ -145,6 +147,42 @@ def test_changed_settings_are_one_problem_and_lost_lines_name_their_file(
     (run / "metrics.jsonl").write_bytes(b"".join([lines[0].replace(b"1", b"2"), *lines[1:]]))
     (problem,) = verified(run).problems
     assert problem.text == "line 1 is damaged: its checksum does not match"
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "events.jsonl"])
+def test_every_bit_of_the_last_line_end_is_covered(kept: Path, tmp_path: Path, name: str) -> None:
+    """Also where no later line shows that it was changed; a cut and a power cut are no damage."""
+    run = Path(shutil.copytree(kept, tmp_path / "r"))
+    (run / "report.json").unlink()  # the run goes on: its last lines may be missing
+    data = (run / name).read_bytes()
+    last = data.splitlines(keepends=True)[-1]
+    for bit in range(8):
+        (run / name).write_bytes(data[:-1] + bytes([data[-1] ^ 1 << bit]))
+        problems = [p for p in verified(run).problems if "its line end was changed" in p.text]
+        assert [problem.file for problem in problems] == [name]
+        with pytest.raises(DataError, match=f"{name}: line .* its line end was changed"):
+            list(iter_metrics(run) if name == "metrics.jsonl" else iter_events(run))
+        if name == "metrics.jsonl":
+            with pytest.raises(DataError, match="line 1 from the end is damaged"):
+                load_latest_metrics(run)
+    for kept_bytes in (*range(len(last)), None):
+        torn = last[:-1] + b"\0" if kept_bytes is None else last[:kept_bytes]
+        (run / name).write_bytes(data[: -len(last)] + torn)
+        assert len(list(iter_metrics(run) if name == "metrics.jsonl" else iter_events(run)))
+
+
+def test_damaged_end_of_a_log_is_removed_with_a_warning(
+    kept: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = Path(shutil.copy(kept / "events.jsonl", tmp_path))
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines)[:-1])
+    AppendOnlyLog(path).close()
+    assert path.read_bytes() == b"".join(lines[:-1]) and not caplog.messages
+    path.write_bytes(b"".join(lines)[:-1] + b"*")
+    AppendOnlyLog(path).close()
+    assert path.read_bytes() == b"".join(lines[:-1])
+    assert caplog.messages == [f"the last line of {path} was damaged, and is removed"]
 
 
 def test_files_of_other_programs_and_links_to_runs_are_notes(kept: Path, tmp_path: Path) -> None:
