@@ -5,7 +5,8 @@ import random
 import resource
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple, get_args
 
 import msgspec
 
-from charlm.__main__ import describe_error
+from charlm.__main__ import describe_error, is_out_of_memory
 from charlm.comparison.curricula import PlannedCurriculum, best_rate
 from charlm.comparison.directory import MARKER, REPORT_FILE, TIMING_FILE
 from charlm.comparison.finished import load_comparison
@@ -42,6 +43,7 @@ from faults.hostile_values import mutate_json
 
 TESTS = Path(__file__).parents[2] / "tests"
 TRIALS = 4_000
+MEMORY_BYTES = 2**31  # that all trials may need at most: figures of 1,700 rows need 0.1 GiB
 PAGES_EVERY, FIGURES_EVERY = 4, 100  # reports: figures as SVG, PDF and PNG take a second
 FORMATS: tuple[ReportFormat, ...] = get_args(ReportFormat)
 LENGTHS = (10, 20)
@@ -83,7 +85,7 @@ def run(scale: float) -> Hazard:
     warnings.simplefilter("ignore")  # as the command line does
     failures: list[str] = []
     trials = max(10, round(TRIALS * scale))
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, limited_memory():
         targets = make_targets(Path(folder))
         watch = Watch(Path(folder))
         for number in range(trials):
@@ -105,6 +107,19 @@ def run(scale: float) -> Hazard:
     )
 
 
+@contextmanager
+def limited_memory() -> Iterator[None]:
+    """Let what would fill the memory fail in the block: the system would end this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = pages * resource.getpagesize() + MEMORY_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
 def attempt(target: Target, number: int, watch: Watch) -> str:
     """Change a file of a target, read it, and put the file back; return what did not hold."""
     path = target.directory / target.files[number % len(target.files)]
@@ -119,7 +134,9 @@ def attempt(target: Target, number: int, watch: Watch) -> str:
         target.read(target.directory, number)
     except BaseException as error:
         code, message = describe_error(error)
-        if code == CharlmError.code or "\n" in message:
+        # A size that is refused is no failure; memory that was asked for, and not there, is one.
+        fills = is_out_of_memory(error) and not isinstance(error, CharlmError)
+        if code == CharlmError.code or fills or "\n" in message:
             problem = f"{path.name}: {type(error).__name__}: {message}"[:300]
     watch.is_on = False
     path.write_bytes(sound)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from faults.hostile_reports import Target, Watch, attempt, run
+from faults.hostile_reports import Target, Watch, attempt, limited_memory, run
 
 from charlm.storage.json_files import seal_json
 
@@ -26,5 +26,8 @@ def test_bug_and_a_write_outside_are_found(tmp_path: Path) -> None:
     assert "KeyError" in attempt(target, 0, watch)
     outside = target._replace(read=lambda *_: (tmp_path / "x").write_text("x"))
     assert "open" in attempt(outside, 0, watch)
+    full = target._replace(read=lambda *_: bytearray(3 * 2**30))
+    with limited_memory():
+        assert "not enough memory" in attempt(full, 0, watch)
     assert attempt(target._replace(read=lambda *_: None), 0, watch) == ""
     watch.is_on = False
