@@ -18,6 +18,7 @@ from charlm.probes.closing_delimiters import closing_delimiters
 from charlm.probes.context_replacement import context_replacement
 from charlm.probes.context_shuffle import context_shuffle
 from charlm.probes.gradient_norm import gradient_norm
+from charlm.probes.lyapunov import lyapunov
 from charlm.probes.position import position
 from charlm.probes.readout import readout
 from charlm.probes.repeated_words import repeated_words
@@ -32,6 +33,7 @@ SMALL_PROBES = {
     ),
     "context-shuffle": partial(context_shuffle, context_lengths=(1, 4, 16), num_places=90),
     "gradient-norm": partial(gradient_norm, max_lag=64, num_positions=4),
+    "lyapunov": partial(lyapunov, measured_length=8),
     "position": partial(position, max_windows=4),
     "readout": partial(readout, distances=(1, 4), num_places=500),
     "repeated-words": partial(repeated_words, min_events=3),
