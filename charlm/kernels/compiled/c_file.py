@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from charlm.kernels.compiled.autodiff import ProductGradient
 from charlm.kernels.compiled.c_text import product_call
@@ -10,6 +11,7 @@ from charlm.kernels.compiled.layout import GeneratedCode
 from charlm.kernels.compiled.trace import TracedStep
 
 RUNTIME_SOURCE = Path(__file__).with_name("runtime.c")
+MEMORY_SOURCE = Path(__file__).with_name("memory.c")
 ARRAYS = "real *x, void **states, void **vectors, void **matrices, real *v, real *workspace"
 UNUSED = "(void)vectors; (void)matrices; (void)v; (void)workspace;"
 
@@ -33,12 +35,15 @@ def _workspace(products: list[Product], source: GeneratedCode) -> list[str]:
     lines, at = [], "workspace"
     for product in products:
         lines.append(f"real *p{product.number} = {at};")
-        at = f"p{product.number} + B * P{product.number}"
+        rows = "B" if source.memory_part is None else "T * B"
+        at = f"p{product.number} + {rows} * P{product.number}"
     for product in products:
         lines.append(f"real *k{product.number} = {at};")
         kind, shape = product_call(product)
         weight = f"m{source.matrices.index(product.weight)}"
         at = f"pack_{kind}(B, {shape}, {weight}, k{product.number})"
+    if source.memory_part is not None:
+        return [*lines, f"real *core = {at};"]
     return [*lines, f"{at};"] if products else []
 
 
@@ -76,13 +81,21 @@ def single_token_file(source: GeneratedCode, forwards: list[Product], step: list
     return "\n".join(lines)
 
 
+class MemoryFunctions(NamedTuple):
+    """Lines of a step's memory: its sizes and its functions."""
+
+    defines: list[str]
+    functions: list[str]
+
+
 def unroll_file(
     source: GeneratedCode,
     step: TracedStep,
     forwards: list[Product],
     gradients_of_products: list[ProductGradient],
-    forward: list[str],
-    backward: list[str],
+    forward: tuple[list[str], list[str]],
+    backward: tuple[list[str], list[str]],
+    memory: MemoryFunctions | None,
 ) -> str:
     """Return the file with both functions; runtime.py passes their arguments in this order."""
     parts = range(len(step.widths))
@@ -93,18 +106,37 @@ def unroll_file(
     more = "real *o, real *d, real *dx, void **gradients, void **next, void **grad_vectors, real *c"
     more_names = "o, d, dx, gradients, next, grad_vectors, c"
     unused = f"{UNUSED} (void)ids; (void)saved_stride;"
+    matrix = source.memory_part
+    memory_unroll: tuple[list[str], list[str]] = [], []
+    if memory:
+        memory_unroll = (
+            [
+                f"memory_forward(T, B, v, h{matrix}, core);",
+                "for (long t = 0; t < T; t++) {",
+                *forward[1],
+                "}",
+            ],
+            [
+                "}",
+                f"memory_backward(T, B, v, h{matrix}, c, a{matrix}, core);",
+                "for (long t = T - 1; t >= 0; t--) {",
+                *backward[1],
+            ],
+        )
     lines = [
         RUNTIME_SOURCE.read_text(),
         *widths,
         f"#define SAVED {source.saved_size}",
         f"#define SCRATCH {source.scratch}",
+        *([*memory.defines, MEMORY_SOURCE.read_text(), *memory.functions] if memory else []),
         f"INLINE void unroll_forward({signature}, const int indexed) {{",
         unused,
         *_unpack_common(source),
         *_workspace(forwards, source),
         "for (long t = 0; t < T; t++) {",
-        *forward,
+        *forward[0],
         "}",
+        *memory_unroll[0],
         "}",
         f"void forward({signature}) {{",
         f"if (ids) unroll_forward({names}, 1); else unroll_forward({names}, 0);",
@@ -117,8 +149,9 @@ def unroll_file(
         *_unpack("grad_vectors", (f"dw{i}" for i in range(len(source.vectors)))),
         *_workspace([p.back for p in gradients_of_products], source),
         "for (long t = T - 1; t >= 0; t--) {",
-        *backward,
-        *(f"{{ real *swap = a{k}; a{k} = e{k}; e{k} = swap; }}" for k in parts),
+        *backward[0],
+        *memory_unroll[1],
+        *(f"{{ real *swap = a{k}; a{k} = e{k}; e{k} = swap; }}" for k in parts if k != matrix),
         "}",
         "}",
         f"void backward({signature}, {more}) {{",

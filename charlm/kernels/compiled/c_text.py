@@ -81,17 +81,20 @@ def step_body(
     source: GeneratedCode,
     locations: dict[str, ProductLocation],
     first: set[str],
-) -> list[str]:
-    """Return the lines of one step: level by level products, then loops.
+) -> tuple[list[str], list[str]]:
+    """Return the lines of one step before and after its memory.
 
-    Products that add to a state's gradient come last; `first` are those that initialize it.
+    Level by level there are products, then loops. Without a memory all lines come before. Products
+    that add to a state's gradient come last; `first` are those that initialize it.
     """
     plan = loops.plan()
-    lines: list[str] = []
+    before: list[str] = []
+    after: list[str] = []
     last: list[str] = []
     levels = {level for level, _ in plan}
     levels |= {loops.product_level(p) for p in loops.products.values()}
     for level in sorted(levels):
+        lines = before if loops.memory_level is None or level < loops.memory_level else after
         for product in loops.products.values():
             if loops.product_level(product) != level:
                 continue
@@ -102,7 +105,7 @@ def step_body(
             if key[0] == level:
                 lines += _loop(key, sinks, loops, source)
     last.sort(key=lambda line: " 0, e" not in line)  # those that initialize a gradient first
-    return lines + last
+    return before + last, after
 
 
 def _product(
@@ -119,6 +122,8 @@ def _product(
     base = row_address(buffer, source).replace(" + b)", ")").replace(" + b *", " + 0 *")
     if target is None:
         out, out_stride, add = product.buffer, f"P{product.number}", "0"
+        if source.memory_part is not None:
+            out += f" + t * B * P{product.number}"
     else:
         part, at = target
         out, out_stride = f"e{part} + {at}", str(source.widths[part])

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from charlm.kernels.compiled.autodiff import ProductGradient, contiguous_slice, differentiate
-from charlm.kernels.compiled.c_file import single_token_file, unroll_file
+from charlm.kernels.compiled.c_file import MemoryFunctions, single_token_file, unroll_file
 from charlm.kernels.compiled.c_text import packed_size, step_body
-from charlm.kernels.compiled.graph import OPS, Node, Product, leaf_of
+from charlm.kernels.compiled.graph import OPS, Node, Product, UnsupportedOperation, leaf_of
 from charlm.kernels.compiled.layout import GeneratedCode, ProductLocation, ProductUse
+from charlm.kernels.compiled.memory import GRADIENTS, READS
+from charlm.kernels.compiled.memory_c import MemoryText, scratch_size
 from charlm.kernels.compiled.schedule import LoopSchedule
 from charlm.kernels.compiled.trace import TracedStep
 
@@ -25,9 +27,13 @@ class ForwardPlan:
     products: list[Product]
     reads: dict[Product, tuple[str, int]]
     after: dict[Node, tuple[str, int]]
+    memory_inputs: int = 0  # where they are saved
 
-    def body(self, source: GeneratedCode) -> list[str]:
-        """Return the C of a step; only then it is known what the loops save."""
+    def body(self, source: GeneratedCode) -> tuple[list[str], list[str]]:
+        """Return the C of a step, before and after the memory.
+
+        Only then it is known what the loops save.
+        """
         locations: dict[str, ProductLocation] = {
             p.buffer: (self.reads[p], None) for p in self.products
         }
@@ -37,8 +43,8 @@ class ForwardPlan:
 
 
 def _plan_forward(step: TracedStep) -> ForwardPlan:
-    """Store the next state and what products read."""
-    loops = LoopSchedule("v")
+    """Store the next state, and what products and the memory read."""
+    loops = LoopSchedule("v", (READS,) if step.memory else ())
     products = [p for p in step.graph.products if not p.backwards]
     loops.products = {p.buffer: p for p in products}
     after: dict[Node, tuple[str, int]] = {}
@@ -54,7 +60,8 @@ def _plan_forward(step: TracedStep) -> ForwardPlan:
         if location is None or not location[0].startswith("s"):
             location = ("v", loops.save_adjacent(product.inputs))
         reads[product] = location
-    return ForwardPlan(loops, products, reads, after)
+    memory_inputs = loops.save_adjacent(step.memory.inputs) if step.memory else 0
+    return ForwardPlan(loops, products, reads, after, memory_inputs)
 
 
 def _start_source(step: TracedStep) -> GeneratedCode:
@@ -70,14 +77,23 @@ def _start_source(step: TracedStep) -> GeneratedCode:
         matrices=matrices,
         vector_shapes=[step.shapes[name] for name in vectors],
         matrix_shapes=[step.shapes[name] for name in matrices],
+        state_dims=step.state_dims or tuple((width,) for width in step.widths),
+        memory_part=step.memory.part if step.memory else None,
+        memory_scratch=scratch_size(step.memory) if step.memory else 0,
     )
 
 
 def generate_single_token(step: TracedStep) -> GeneratedCode:
-    """Generate the C of a traced step for one token of one stream, without its gradient."""
+    """Generate the C of a traced step for one token of one stream, without its gradient.
+
+    Raises:
+        UnsupportedOperation: The state has a matrix, which is unrolled over many tokens.
+    """
+    if step.memory:
+        raise UnsupportedOperation("a part of its state is not a vector")
     source = _start_source(step)
     plan = _plan_forward(step)
-    body = plan.body(source)
+    body, _ = plan.body(source)
     source.workspace_size = max(1, sum(p.width for p in plan.products))
     source.text = single_token_file(source, plan.products, body)
     return source
@@ -93,7 +109,7 @@ def generate_c(step: TracedStep, needs_gradient: Callable[[str], bool]) -> Gener
     adjoint = differentiate(step)
     graph = step.graph
     source, plan = _start_source(step), _plan_forward(step)
-    forward, backward = plan.loops, LoopSchedule("c")
+    forward, backward = plan.loops, LoopSchedule("c", (GRADIENTS, "a") if step.memory else ())
 
     # Backward: nodes of the forward pass are loaded, or recomputed if that is cheap.
     available: dict[Node, Node] = {}
@@ -137,6 +153,7 @@ def generate_c(step: TracedStep, needs_gradient: Callable[[str], bool]) -> Gener
         )  # fmt: skip
         source.deltas += p.product.rows
 
+    gradients_of_reads = backward.save_adjacent(tuple(reload(g) for g in adjoint.reads))
     of_x = graph.leaves("x", step.inputs)
     x_gradients = tuple(reload(adjoint.leaves.get(leaf, graph.const(0))) for leaf in of_x)
     deltas = [g for p in gradients_of_products for g in p.gradients]
@@ -150,6 +167,8 @@ def generate_c(step: TracedStep, needs_gradient: Callable[[str], bool]) -> Gener
     # State parts whose gradient starts as a product of their full width.
     initialized_by: dict[int, ProductGradient] = {}
     for k, width in enumerate(step.widths):
+        if step.memory and k in (0, step.memory.part):  # no step needs s0; the memory does its own
+            continue
         leaves = graph.leaves(f"s{k}", width)
         gradients = [reload(adjoint.leaves.get(leaf, graph.const(0))) for leaf in leaves]
         full = [
@@ -169,10 +188,27 @@ def generate_c(step: TracedStep, needs_gradient: Callable[[str], bool]) -> Gener
             first.add(p.back.buffer)
     backward_text = step_body(backward, source, locations, first)
     source.scratch = max(1, backward.saved_size)
+    memory_text: MemoryFunctions | None = None
+    if step.memory:
+        text, sizes = MemoryText(step.memory), (forward.saved_size, backward.saved_size)
+        source.saved_size += step.memory.reads_size
+        source.scratch += sum(column.width for column in step.memory.inputs)
+        memory_text = MemoryFunctions(
+            [
+                *text.defines(),
+                f"#define READS_AT {sizes[0]}",
+                f"#define GRADIENTS_AT {sizes[1]}",
+            ],
+            [
+                *text.forward(plan.memory_inputs),
+                *text.backward(plan.memory_inputs, gradients_of_reads),
+            ],
+        )
     passes = (plan.products, [p.back for p in gradients_of_products])
     source.workspace_size = max(1, *(sum(p.width for p in products) for products in passes))
     source.packed = max(sum(map(packed_size, products)) for products in passes)
     source.text = unroll_file(
-        source, step, plan.products, gradients_of_products, forward_text, backward_text
-    )
+        source, step, plan.products, gradients_of_products, forward_text, backward_text,
+        memory_text,
+    )  # fmt: skip
     return source

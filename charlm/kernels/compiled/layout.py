@@ -38,11 +38,16 @@ class GeneratedCode:
     deltas: int = 0  # gradients of products, per time step and row
     input_gradient_is_deltas: bool = False  # whether the gradient of x equals the deltas
     products: list[ProductUse] = field(default_factory=list)
+    state_dims: tuple[tuple[int, ...], ...] = ()  # of the parts of the state, without the batch
+    memory_part: int | None = None  # of the state: a matrix, of which every SEGMENT steps is kept
+    memory_scratch: int = 0  # of its unroll, in all
 
 
 def row_address(buffer: str, source: GeneratedCode) -> str:
     """Return the C address of a buffer's row b at time t."""
     kind, rest = buffer[0], buffer[1:]
+    if source.memory_part is not None and (row := _row_over_time(kind, rest)):
+        return row
     if buffer in ("x", "dx"):
         return f"{buffer} + (indexed ? ids[t * B + b] : t * B + b) * {source.inputs}"
     if buffer == "v":
@@ -63,6 +68,18 @@ def row_address(buffer: str, source: GeneratedCode) -> str:
         return f"p{rest} + b * P{rest}"
     name = buffer.partition(":")[2]
     return f"{buffer.partition(':')[0]}{source.vectors.index(name)}"
+
+
+def _row_over_time(kind: str, rest: str) -> str:
+    """Return the address of a row that a step with a memory keeps for all of time, or ""."""
+    row = "(t * B + b)"
+    addresses = {
+        "c": f"c + {row} * SCRATCH",
+        "g": f"c + {row} * SCRATCH + GRADIENTS_AT",
+        "r": f"v + {row} * SAVED + READS_AT",
+        "p": f"p{rest} + {row} * P{rest}",
+    }
+    return addresses.get(kind, "")
 
 
 def row_name(buffer: str) -> str:

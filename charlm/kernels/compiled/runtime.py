@@ -16,6 +16,7 @@ from charlm.kernels.compiled.codegen import generate_c
 from charlm.kernels.compiled.kernel_cache import UnavailableKernelError
 from charlm.kernels.compiled.layout import GeneratedCode
 from charlm.kernels.compiled.linear import CompiledLinearMode, load_linear_library
+from charlm.kernels.compiled.memory_c import SEGMENT
 from charlm.kernels.compiled.pointers import (
     NULL,
     check_count,
@@ -82,7 +83,7 @@ class CompiledUnroll:
     ids: Tensor | None
     vectors: list[Tensor]
     matrices: list[Tensor]
-    states: list[Tensor]  # each (time + 1, batch, width)
+    states: list[Tensor]  # each (time + 1, batch, width); a matrix (kept + 1, batch, width)
     saved: Tensor  # what the backward pass needs (time, batch, saved_size)
 
     @classmethod
@@ -97,12 +98,13 @@ class CompiledUnroll:
         """
         time, batch = (x if ids is None else ids).shape[:2]
         check_count(initial_state, len(source.widths), "the state")
-        states = [x.new_empty(time + 1, batch, width) for width in source.widths]
-        for history, part in zip(states, initial_state, strict=True):
-            check_tensor(part, x.dtype, tuple(history.shape[1:]), "the state", any_strides=True)
-            history[0] = part
+        states = [x.new_empty(shape) for shape in history_shapes(source, time, batch)]
+        for history, part, dims in zip(states, initial_state, source.state_dims, strict=True):
+            check_tensor(part, x.dtype, (batch, *dims), "the state", any_strides=True)
+            history[0].view(part.shape).copy_(part)
         vectors, matrices = weights[: len(source.vectors)], weights[len(source.vectors) :]
-        saved = x.new_empty(time if needs_backward else 1, batch, source.saved_size)
+        keeps_all = needs_backward or source.memory_part is not None
+        saved = x.new_empty(time if keeps_all else 1, batch, source.saved_size)
         return cls(source, x, ids, vectors, matrices, states, saved)
 
     def forward(self) -> Self:
@@ -112,7 +114,8 @@ class CompiledUnroll:
 
     def results(self) -> tuple[Tensor, ...]:
         """Return the outputs (time, batch, width), and each part of the last state."""
-        return self.states[0][1:], *(history[-1].clone() for history in self.states)
+        last = zip(self.states, self.source.state_dims, strict=True)
+        return self.states[0][1:], *(each[-1].clone().unflatten(1, dims) for each, dims in last)
 
     def arguments(self) -> tuple[Any, ...]:
         """Return what both C functions take, in the order of their signature in c_file.py.
@@ -123,10 +126,12 @@ class CompiledUnroll:
         source, x, ids, dtype = self.source, self.x, self.ids, self.x.dtype
         time, batch = (x if ids is None else ids).shape[:2]
         x_shape = (time, batch, source.inputs) if ids is None else (len(x), source.inputs)
-        histories = [(time + 1, batch, width) for width in source.widths]
+        histories = history_shapes(source, time, batch)
         saved_shape = (1 if len(self.saved) == 1 else time, batch, source.saved_size)
         stride = 0 if len(self.saved) == 1 else batch * source.saved_size
-        workspace_shape = (batch * source.workspace_size + source.packed,)
+        steps = 1 if source.memory_part is None else time
+        numbers = steps * batch * source.workspace_size + source.packed + source.memory_scratch
+        workspace_shape = (numbers,)
         self.workspace = x.new_empty(workspace_shape)
         return (
             ctypes.c_long(time), ctypes.c_long(batch),
@@ -151,19 +156,24 @@ class CompiledUnroll:
         """
         source, x, dtype = self.source, self.x, self.x.dtype
         time, batch = (x if self.ids is None else self.ids).shape[:2]
+        part = source.memory_part
         deltas_shape, scratch_shape = (time, batch, source.deltas), (batch, source.scratch)
+        if part is not None:
+            scratch_shape = (time * batch, source.scratch)
+            grad_outputs = grad_outputs.clone(memory_format=torch.contiguous_format)
+            grad_outputs[-1] += grad_last_state[0]
         deltas = x.new_empty(deltas_shape)
         if self.ids is not None:
             grad_x = torch.zeros_like(x)
         else:
             grad_x = deltas if source.input_gradient_is_deltas else torch.empty_like(x)
         grad_state = [part.clone(memory_format=torch.contiguous_format) for part in grad_last_state]
-        grad_previous = [torch.empty_like(part) for part in grad_state]
+        grad_previous = [torch.empty_like(each) for each in grad_state]
         grad_vectors = [torch.zeros_like(vector) for vector in self.vectors]
         scratch = x.new_empty(scratch_shape)
         grad_outputs = grad_outputs.contiguous()
         outputs_shape = (time, batch, source.widths[0])
-        parts, vectors = [(batch, width) for width in source.widths], source.vector_shapes
+        parts, vectors = [(batch, *dims) for dims in source.state_dims], source.vector_shapes
         load_functions(source.text, dtype)[1](
             *self.arguments(),
             data_pointer(grad_outputs, dtype, outputs_shape, "the gradient of the outputs"),
@@ -175,8 +185,12 @@ class CompiledUnroll:
             data_pointer(scratch, dtype, scratch_shape, "the scratch memory"),
         )  # fmt: skip
         grad_weights = [*grad_vectors, *self._matrix_gradients(deltas)]
-        # The C function swaps the two buffers at each step.
-        return grad_x, grad_weights, grad_previous if time % 2 else grad_state
+        # The C function swaps the two buffers at each step, but not those of a matrix.
+        grad_initial = grad_previous if time % 2 else grad_state
+        if part is not None:
+            grad_initial[part] = grad_state[part]
+            grad_initial[0] = torch.zeros_like(grad_state[0])  # only the output, which none reads
+        return grad_x, grad_weights, grad_initial
 
     def _matrix_gradients(self, deltas: Tensor) -> list[Tensor]:
         """Return the gradient of every matrix: one product over all of time for each use."""
@@ -192,6 +206,15 @@ class CompiledUnroll:
             gradients[name] if name in gradients else torch.zeros_like(matrix)
             for name, matrix in zip(self.source.matrices, self.matrices, strict=True)
         ]
+
+
+def history_shapes(source: GeneratedCode, time: int, batch: int) -> list[tuple[int, int, int]]:
+    """Return the shapes of the kept states: every step, of a matrix every SEGMENT steps."""
+    kept = -(-time // SEGMENT)
+    return [
+        (1 + (kept if k == source.memory_part else time), batch, width)
+        for k, width in enumerate(source.widths)
+    ]
 
 
 def weight_gradient(blocks: tuple[int, ...], deltas: Tensor, inputs: Tensor) -> Tensor:

@@ -21,10 +21,22 @@ class LoopSchedule:
 
     A level's products read what the loops below it have stored. A loop leaves what a later one
     needs in the buffer `saved_buffer`.
+
+    Attributes:
+        memory_level: Level of the matrix memory, above all that needs no buffer of `late`; None:
+            there is none. It is unrolled over all of time between the levels below and the others.
     """
 
-    def __init__(self, saved_buffer: str) -> None:
+    def __init__(self, saved_buffer: str, late: tuple[str, ...] = ()) -> None:
+        """Start without loops.
+
+        Args:
+            saved_buffer: Name of the buffer of what later loops need.
+            late: Initials of the buffers that are filled when the memory has been unrolled.
+        """
         self.saved_buffer, self.saved_size = saved_buffer, 0
+        self.late = late
+        self.memory_level: int | None = None
         self.sinks: list[Store] = []
         self.products: dict[str, Product] = {}
         self.saved: dict[Node, int] = {}  # offset in the saved buffer
@@ -36,6 +48,8 @@ class LoopSchedule:
             product = self.products.get(leaf_of(node))
             if product is not None:
                 self.levels[node] = self.product_level(product)
+            elif self.memory_level is not None and leaf_of(node).startswith(self.late):
+                self.levels[node] = self.memory_level
             else:
                 below = max((self.level(arg) for arg in node.args), default=0)
                 self.levels[node] = below + (node.op == "sum")
@@ -82,12 +96,17 @@ class LoopSchedule:
                 todo += node.args
                 if node.op == "sum":
                     sums.append(node)
+        if self.late:
+            self._find_memory_level(seen)
         for node in sums:
             (arg,) = node.args
             key = (self.level(arg), arg.width)
             loops.setdefault(key, []).append(Store(node, self.saved_buffer, self.save(node), 1))
         for sink in self.sinks:
-            loops.setdefault((self.level(sink.node), sink.width), []).append(sink)
+            level = self.level(sink.node)
+            if self.memory_level is not None and sink.buffer[0] == "e":
+                level = max(level, self.memory_level)  # where the buffers a and e are exchanged
+            loops.setdefault((level, sink.width), []).append(sink)
         for node, offset in self.saved.items():
             if node.op != "sum":
                 level = self.level(node)
@@ -95,6 +114,21 @@ class LoopSchedule:
                 loops.setdefault((level, node.width), []).append(sink)
         self._save_shared(loops)
         return dict(sorted(loops.items()))
+
+    def _find_memory_level(self, nodes: set[Node]) -> None:
+        """Set the level of the memory, which depends on `nodes` that do not depend on it."""
+        late: dict[Node, bool] = {}
+
+        def is_late(node: Node) -> bool:
+            if node not in late:
+                product = self.products.get(leaf_of(node))
+                below = product.inputs if product else node.args
+                late[node] = leaf_of(node).startswith(self.late) or any([*map(is_late, below)])
+            return late[node]
+
+        early = {node for node in nodes if not is_late(node)}
+        early |= {c for p in self.products.values() for c in p.inputs if not is_late(c)}
+        self.memory_level = 2 + max(map(self.level, early), default=0)
 
     def _save_shared(self, loops: dict[tuple[int, int], list[Store]]) -> None:
         """Save what is expensive and needed in several loops in the first of them."""

@@ -1,5 +1,6 @@
 """Symbols for tensors and matrices: what is done with them is recorded as a graph."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,14 +13,24 @@ from charlm.kernels.compiled.graph import Graph, Node, UnsupportedOperation
 
 
 class TracedTensor:
-    """Symbol for a tensor (batch, width): the columns that will hold its numbers."""
+    """Symbol for a tensor (batch, *dims): the columns that will hold its numbers.
 
-    def __init__(self, graph: Graph, columns: tuple[Node, ...]) -> None:
-        self.graph, self.columns = graph, columns
+    dims is (width,), or for example (heads, size): then the columns of the heads are side by side.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        columns: tuple[Node, ...],
+        dims: tuple[int, ...] | None = None,
+        has_batch: bool = True,  # a weight has none
+    ) -> None:
+        self.graph, self.columns, self.has_batch = graph, columns, has_batch
+        self.dims = dims or (self.width,)
 
     @property
     def width(self) -> int:
-        """Size of the last dimension."""
+        """Count of the numbers of a row of the batch."""
         return sum(column.width for column in self.columns)
 
     @classmethod
@@ -46,6 +57,8 @@ class TracedTensor:
         )
 
     def __getitem__(self, key: Any) -> "TracedTensor":
+        if METHODS["has_new_dimensions"](self, key):
+            return METHODS["index"](self, key)
         if not (isinstance(key, tuple) and len(key) == 2 and key[0] in (..., slice(None))):
             raise UnsupportedOperation(
                 "its step indexes a tensor in another than its last dimension"
@@ -66,10 +79,15 @@ Operand = TracedTensor | float
 
 @dataclass(frozen=True, eq=False)
 class TracedWeight:
-    """Symbol for a matrix of the cell, which can only be multiplied with."""
+    """Symbol for a matrix of the cell; elementwise it is a tensor without a batch."""
 
     name: str
     shape: tuple[int, ...]
+
+    def tensor(self, graph: Graph) -> TracedTensor:
+        """Return the numbers of the matrix, which a product leaves where they are."""
+        columns = graph.leaves(f"w:{self.name}", math.prod(self.shape))
+        return TracedTensor(graph, columns, self.shape, has_batch=False)
 
     @classmethod
     def __torch_function__(
@@ -100,6 +118,8 @@ def align_columns(*operands: Operand) -> list[tuple[Node | float, ...]]:
     for operand in operands:
         if isinstance(operand, UnsupportedBuffer):
             raise UnsupportedOperation(operand.__dict__["reason"])
+        if hasattr(type(operand), "unsupported_operand"):
+            raise UnsupportedOperation(operand.unsupported_operand)
         if not isinstance(operand, TracedTensor | float | int):
             raise UnsupportedOperation(
                 f"its step mixes a {type(operand).__name__} with traced tensors"
@@ -133,11 +153,16 @@ def elementwise(op: str) -> Callable[..., TracedTensor]:
 
     def apply(*operands: Operand) -> TracedTensor:
         graph = next(s.graph for s in operands if isinstance(s, TracedTensor))
+        operands = tuple(s.tensor(graph) if isinstance(s, TracedWeight) else s for s in operands)
+        if any(isinstance(s, TracedTensor) and len(s.dims) > 1 for s in operands):
+            return METHODS["broadcast"](apply, operands)
         rows = align_columns(*operands)
         is_truth = [isinstance(a, Node) and a.op in COMPARISONS for a in rows[0]]
         if op not in ("where", *COMPARISONS) and all(is_truth):
             raise UnsupportedOperation("its step computes with boolean values")
-        return TracedTensor(graph, tuple(graph.of(op, *row) for row in rows))
+        has_batch = any(isinstance(s, TracedTensor) and s.has_batch for s in operands)
+        columns = tuple(graph.of(op, *row) for row in rows)
+        return TracedTensor(graph, columns, has_batch=has_batch)
 
     return apply
 
@@ -156,7 +181,7 @@ def split(x: TracedTensor, sizes: list[int] | int, dim: int = 0) -> list[TracedT
                 left[:1] = x.graph.split(left[0], size)
             size -= left[0].width
             part.append(left.pop(0))
-        parts.append(TracedTensor(x.graph, tuple(part)))
+        parts.append(TracedTensor(x.graph, tuple(part), has_batch=x.has_batch))
     return parts
 
 
@@ -216,8 +241,12 @@ def layer_norm(
     return normed if bias is None else add(normed, bias)
 
 
-def rms_norm(x: TracedTensor, shape: Any, weight: TracedTensor | None, eps: float) -> TracedTensor:
+def rms_norm(
+    x: TracedTensor, shape: Any, weight: TracedTensor | None = None, eps: float | None = None
+) -> TracedTensor:
     """Trace functional.rms_norm."""
+    if eps is None:
+        raise UnsupportedOperation("its step uses rms_norm without eps")
     if list(shape) != [x.width]:
         raise UnsupportedOperation("its step normalizes a part of a tensor")
     mul = elementwise("mul")

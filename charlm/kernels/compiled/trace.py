@@ -1,5 +1,6 @@
 """Tracing: run a cell's `step` on symbols and record its operations as a graph."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 
 from charlm.cells.base import Cell
 from charlm.cells.products import projection_size
-from charlm.kernels.compiled.graph import Graph, Node, UnsupportedOperation
+from charlm.kernels.compiled.graph import Graph, Node, UnsupportedOperation, leaf_of
+from charlm.kernels.compiled.memory import Memory, TracedMemory
 from charlm.kernels.compiled.symbols import TracedTensor, TracedWeight, UnsupportedBuffer
 
 
@@ -49,6 +51,8 @@ class TracedStep:
     widths: tuple[int, ...]  # of the parts of the state
     inputs: int  # width of Wx
     shapes: Mapping[str, tuple[int, ...]]  # of the cell's weights, by name
+    state_dims: tuple[tuple[int, ...], ...] = ()  # of the parts of the state, without the batch
+    memory: Memory | None = None  # a matrix in the state; its columns in `after` are ()
 
 
 Result = TypeVar("Result")
@@ -83,16 +87,27 @@ def trace_step(cell: Cell) -> TracedStep:
     with torch.no_grad():
         parts = cell.initial_state(1)
     inputs = projection_size(cell)
-    if any(part.dim() != 2 for part in parts):
-        raise UnsupportedOperation("a part of its state is not a vector")
-    widths = tuple(part.shape[1] for part in parts)
+    dims = tuple(tuple(part.shape[1:]) for part in parts)
+    matrices = [k for k, each in enumerate(dims) if len(each) == 3]
+    if any(not 1 <= len(each) <= 3 for each in dims):
+        raise UnsupportedOperation("a part of its state has more than three dimensions")
+    if len(matrices) > 1:
+        raise UnsupportedOperation("more than one part of its state is a matrix for each head")
+    widths = tuple(math.prod(each) for each in dims)
     cuts: dict[str, set[int]] = {}
     while True:  # until every buffer is split everywhere at the same offsets
         known = {buffer: set(at) for buffer, at in cuts.items()}
         graph = Graph(cuts=cuts)
         traced = traced_module(cell, graph)
+        memory = None
+        if matrices:
+            heads, keys, values = dims[matrices[0]]
+            memory = Memory(graph, matrices[0], heads, keys, values)
         state = tuple(
-            TracedTensor(graph, graph.leaves(f"s{k}", width)) for k, width in enumerate(widths)
+            TracedMemory(memory, 0)
+            if memory and k == memory.part
+            else TracedTensor(graph, graph.leaves(f"s{k}", width), dims[k])
+            for k, width in enumerate(widths)
         )
         try:
             after = traced.step(TracedTensor(graph, graph.leaves("x", inputs)), state)  # type: ignore[operator]
@@ -104,10 +119,46 @@ def trace_step(cell: Cell) -> TracedStep:
             ) from error
         if known == cuts:
             break
-    if [part.width for part in after] != list(widths):
+    columns = tuple(
+        _next_columns(part, each, memory) for part, each in zip(after, dims, strict=True)
+    )
+    step = TracedStep(graph, columns, widths, inputs, _weight_shapes(cell), dims, memory)
+    if memory:
+        _check_memory(step, memory)
+    return step
+
+
+def _next_columns(
+    part: TracedTensor | TracedMemory, dims: tuple[int, ...], memory: Memory | None
+) -> tuple[Node, ...]:
+    """Return the columns of a part of the next state; of a memory there are none."""
+    if isinstance(part, TracedMemory):
+        if memory is None or part.version != len(memory.changes) or dims != memory.dims:
+            raise UnsupportedOperation("its step changes one memory in two ways")
+        return ()
+    if part.dims != dims:
         raise UnsupportedOperation("its step returns a state of other widths")
-    columns = tuple(part.columns for part in after)
-    return TracedStep(graph, columns, widths, inputs, _weight_shapes(cell))
+    return part.columns
+
+
+def _check_memory(step: TracedStep, memory: Memory) -> None:
+    """Check that the memory can be unrolled by itself: what is read does not return to it.
+
+    Raises:
+        UnsupportedOperation: The next step needs what this one reads, or the output is not read.
+    """
+    graph = step.graph
+    used = {arg for node in graph.nodes.values() for arg in node.args}
+    used |= {column for p in graph.products for column in p.inputs} | {*memory.inputs}
+    for k, columns in enumerate(step.after):
+        is_read = any(memory.depends_on_reads(column) for column in columns)
+        returns = any(leaf_of(node) == f"s{k}" for node in used)
+        if is_read and (k > 0 or returns):
+            raise UnsupportedOperation("its step needs what the step before has read in its memory")
+        if k == 0 and not is_read:
+            raise UnsupportedOperation("its output does not depend on what it reads in its memory")
+    if any(leaf_of(column) == "s0" for columns in step.after for column in columns):
+        raise UnsupportedOperation("its step needs what the step before has read in its memory")
 
 
 def _weight_shapes(cell: Cell) -> dict[str, tuple[int, ...]]:
