@@ -86,7 +86,7 @@ def test_exponents_follow_the_states_that_the_text_drives() -> None:
     torch.manual_seed(0)
     config = validate_config({"cell": "rnn", "hidden_size": 4, "embedding_dim": 5})
     model = CharLM(config, VOCABULARY.size).eval()
-    weights = 0.95 * 0.6 ** torch.arange(4)
+    weights = 0.95 * 0.2 ** torch.arange(4)
     model.cells[0].U.weight.data.copy_(torch.diag(weights))
     model.cells[0].W.weight.data.mul_(2)
     context = random_context(model)
