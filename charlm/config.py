@@ -24,6 +24,7 @@ from charlm.settings.options import (
 )
 from charlm.settings.values import (
     DECAY_FRACTION,
+    Setting,
     parse_branches,
     parse_forget_bias,
     parse_split_ratios,
@@ -191,9 +192,15 @@ TEXT_ONLY_FIELDS = (
 )
 
 
-def describe_block(block: str) -> str:
-    """Return the name of a block, for tables."""
-    return "bare cells" if block == "none" else "residual blocks"
+def describe_block(block: str, conv: int = 0) -> str:
+    """Return the name of a block, and the width of its convolution, for tables."""
+    name = "bare cells" if block == "none" else "residual blocks"
+    return f"{name} with a convolution of {conv} tokens" if conv else name
+
+
+def describe_blocks(settings: Mapping[str, Setting]) -> str:
+    """Return the name of the block of settings that several runs share."""
+    return describe_block(str(settings["block"]), int(settings.get("conv", 0)))
 
 
 def option_name(name: str) -> str:

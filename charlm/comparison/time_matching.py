@@ -66,6 +66,7 @@ TIMING_FIELDS = (  # settings that the step time depends on
     "kernel",
     "batch_size",
     "seq_len",
+    "recompute",
     "reset_prob",
 )
 

@@ -14,6 +14,7 @@ NUM_LAYERS = 4
 PARAMETER_TOLERANCE = 0.02  # relative error of its parameters: so many layers grow in big steps
 TRANSFORMER_OVERRIDES: Mapping[str, Setting] = {
     "block": "residual",
+    "conv": 0,
     "num_layers": NUM_LAYERS,
     "branches": "",
     # attention has no such gate, kernel or recurrent matrix

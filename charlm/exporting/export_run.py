@@ -185,6 +185,9 @@ def _exported_config(run: Run, weights_sha256: str) -> ExportedConfig:
         tie_weights=config.tie_weights,
         initial_state=config.initial_state,
         block=config.block,
+        conv=config.conv,
+        num_heads=config.num_heads,
+        eigenvalues=config.eigenvalues,
         parameters=run.record.parameters,
         weights_sha256=weights_sha256,
     )

@@ -13,6 +13,7 @@ from charlm.cells.names import cell_label, parse_custom_cell
 from charlm.config import BUDGETS, Config, describe_block, option_metadata
 from charlm.data.vocabulary import Vocabulary
 from charlm.results.run import RunRecord, Score, ScoredSplit
+from charlm.settings.model import CELL_OPTIONS
 from charlm.settings.options import MACHINE
 
 TAGS = ("character-language-model", "text-generation", "recurrent-neural-network")
@@ -60,7 +61,7 @@ the next token and each state as `next.` and its name.
 """
 # Fields of config.json that determine the modules of a CharLM.
 SETTINGS = ["cell", "hidden_size", "num_layers", "embedding_dim"]
-SETTINGS += ["tie_weights", "initial_state", "block"]
+SETTINGS += ["tie_weights", "initial_state", "block", "conv", *CELL_OPTIONS]
 LIMITS = """\
 The model knows text of the kind it was trained on, and no other. It writes character by character
 what is probable, not what is true, and may repeat passages of its training text word for word. What
@@ -91,8 +92,8 @@ def model_card(facts: CardFacts) -> str:
         f"---\n{front_matter(facts)}---",
         f"# {cell}, {config.num_layers} × {config.hidden_size}, trained on {inline(texts)}",
         f"A character language model: {layers} of {config.hidden_size} units of the cell {cell} "
-        f"({describe_block(config.block)}), {facts.record.parameters:,} parameters. Trained by "
-        f"charlm {inline(facts.record.environment.charlm)}.",
+        f"({describe_block(config.block, config.conv)}), {facts.record.parameters:,} parameters. "
+        f"Trained by charlm {inline(facts.record.environment.charlm)}.",
         f"## Score\n\n{describe_score(facts)}",
         f"## Use\n\n{usage(facts)}",
         f"## Training\n\n{training_table(facts)}",

@@ -82,6 +82,11 @@ def _clamp(
     return x if largest is None else b.apply("minimum", x, largest)
 
 
+@rule("clamp_min")
+def _clamp_min(b: GraphBuilder, x: Value, smallest: Operand) -> Value:
+    return b.apply("maximum", x, smallest)
+
+
 @rule("elu")
 def _elu(b: GraphBuilder, x: Value, alpha: float = 1, scale: float = 1, slope: float = 1) -> Value:
     below = b.apply("mul", b.apply("expm1", _scaled(b, x, slope)), float(alpha))

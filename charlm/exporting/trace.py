@@ -150,4 +150,12 @@ def _program(recorder: OperatorRecorder, outputs: Sequence[Tensor]) -> Program:
 
 
 def _state_names(model: CharLM) -> list[tuple[int, str]]:
-    return [(number, name) for number, cell in enumerate(model.cells) for name in cell.states]
+    layers = enumerate(zip(model.cells, model.layer_convolutions, strict=True))
+    return [
+        (number, name)
+        for number, (cell, convolution) in layers
+        for name in (
+            *cell.states,
+            *(f"x{lag}" for lag in range(1, len(convolution.taps) if convolution else 0)),
+        )
+    ]

@@ -6,7 +6,7 @@ from torch.nn.functional import cross_entropy, linear
 
 from charlm.config import Config
 from charlm.kernels.loop import embed_if_shorter
-from charlm.models.recurrent import ModelState, RecurrentModel
+from charlm.models.recurrent import NO_TARGET, ModelState, RecurrentModel, Reduction
 
 
 class CharLM(RecurrentModel):
@@ -57,6 +57,8 @@ class CharLM(RecurrentModel):
         _, last = self.unroll(*embed_if_shorter(self.embed.weight, ids), state)
         return last
 
-    def loss_fn(self, predictions: Tensor, y: Tensor) -> Tensor:
-        """Return the mean cross-entropy in nats per token."""
-        return cross_entropy(predictions.flatten(0, 1), y.flatten())
+    def loss_fn(self, predictions: Tensor, y: Tensor, reduction: Reduction = "mean") -> Tensor:
+        """Return the cross-entropy in nats: the mean per token, or the sum."""
+        return cross_entropy(
+            predictions.flatten(0, 1), y.flatten(), ignore_index=NO_TARGET, reduction=reduction
+        )

@@ -63,12 +63,14 @@ def estimate_training_memory(config: Config, vocabulary_size: int) -> int:
     parameters, state_size = count_parameters_and_state(config, vocabulary_size)
     with meta_device():
         cell, *_ = build_cells(config)
-    tokens = config.batch_size * config.seq_len
+    length = min(config.recompute or config.seq_len, config.seq_len)
+    kept_states = config.seq_len // length - 1  # between pieces
+    tokens = config.batch_size * length
     block = 12 if config.block == "residual" else 0  # two norms, a gated MLP, two sums
     per_layer = 2 * projection_size(cell) + (4 + block) * config.hidden_size
     per_token = config.num_layers * per_layer + config.embedding_dim + 3 * vocabulary_size
     # A state is joined with the inputs, copied contiguously, and has a gradient.
-    state = 8 * config.batch_size * state_size
+    state = (8 + kept_states) * config.batch_size * state_size
     return BYTES_PER_NUMBER * (4 * parameters + state + tokens * per_token)
 
 
@@ -80,7 +82,7 @@ def check_memory(available: int, needed: int, purpose: Literal["train", "load"] 
     """
     if needed > available:
         remedy = (
-            "a smaller --hidden-size, --num-layers, --batch-size or --seq-len"
+            "a smaller --hidden-size, --num-layers, --batch-size or --seq-len, or --recompute"
             if purpose == "train"
             else "to free memory, or another machine"
         )
@@ -104,5 +106,5 @@ def flops_per_character(
     if isinstance(model.embed, nn.Embedding) and not config.tie_weights:
         excluded.append(model.embed.weight)
     others = {*model.parameters()}.difference(excluded)
-    cells = sum(cell.flops for cell in model.cells)
+    cells = sum(layer.flops for layer in (*model.cells, *model.layer_convolutions) if layer)
     return cells + 2 * sum(weight.numel() for weight in others if weight.dim() > 1)

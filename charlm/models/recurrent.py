@@ -6,6 +6,7 @@ from typing import Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding
 
 from charlm.cells.base import Cell, State
 from charlm.cells.loader import get_cell
@@ -13,11 +14,15 @@ from charlm.config import Config
 from charlm.errors import ConfigError
 from charlm.kernels.registry import get_kernel
 from charlm.models.blocks import IdentityBlock, ResidualBlock
+from charlm.models.convolution import CausalConvolution
 from charlm.models.initialization import initialize_cell
 
-# One per layer; with residual blocks also the last output, which predicts the first token.
+# One per layer, with what its convolution has read; with residual blocks also the last output,
+# which predicts the first token.
 ModelState = tuple[State, ...]
 AutocastContext = AbstractContextManager[object]
+Reduction = Literal["mean", "sum"]
+NO_TARGET = -100  # in targets
 
 
 class RecurrentModel(nn.Module):
@@ -54,6 +59,9 @@ class RecurrentModel(nn.Module):
                 self.input_projection = nn.Linear(config.embedding_dim, size, bias=False)
             self.norm = nn.RMSNorm(size, eps=1e-6)
             self.blocks = nn.ModuleList(ResidualBlock(size, config.dropout) for _ in cells)
+        self.convolutions = nn.ModuleList(
+            CausalConvolution(cell.input_size, config.conv) for cell in cells if config.conv
+        )
         self.unrolls = [get_kernel(kernel, cell, device) for cell in cells]
 
     @property
@@ -65,6 +73,13 @@ class RecurrentModel(nn.Module):
     def layer_blocks(self) -> list[IdentityBlock]:
         """The block around each cell."""
         return cast(list[IdentityBlock], list(self.blocks))
+
+    @property
+    def layer_convolutions(self) -> list[CausalConvolution | None]:
+        """The convolution before each cell, if there is one."""
+        if not len(self.convolutions):
+            return [None] * len(self.layers)
+        return cast(list[CausalConvolution | None], list(self.convolutions))
 
     def initial_state(self, batch_size: int) -> ModelState:
         """Return the state before the first token of each stream."""
@@ -78,6 +93,10 @@ class RecurrentModel(nn.Module):
                 )
                 for cell, state in zip(self.cells, states, strict=True)
             )
+        states = tuple(
+            (*state, *(convolution.initial_state(batch_size) if convolution else ()))
+            for state, convolution in zip(states, self.layer_convolutions, strict=True)
+        )
         if not self.residual:
             return states
         return (*states, (self.bias.new_zeros(batch_size, self.hidden_size),))
@@ -95,38 +114,53 @@ class RecurrentModel(nn.Module):
         """
         h = self.input_projection(x).to(x.dtype)  # under autocast it is bfloat16
         last_states = []
-        layers = zip(self.unrolls, self.cells, self.layer_blocks, state, strict=False)
-        for unroll, cell, block, layer_state in layers:
-            inputs = block.pre_cell(h)
+        layers = zip(
+            self.unrolls,
+            self.cells,
+            self.layer_blocks,
+            self.layer_convolutions,
+            state,
+            strict=False,
+        )
+        for unroll, cell, block, convolution, layer_state in layers:
+            inputs, input_ids = block.pre_cell(h), ids
+            before, past = layer_state[: len(cell.states)], layer_state[len(cell.states) :]
             # Never in bfloat16: its rounding would add up from step to step.
             with autocast(self.dtype, h.device.type, enabled=False):
-                outputs, last = unroll(cell, inputs, layer_state, ids)
-            last_states.append(last)
+                if convolution is not None:
+                    inputs = inputs if ids is None else embedding(ids, inputs)
+                    (inputs, past), input_ids = convolution(inputs, past), None
+                outputs, last = unroll(cell, inputs, before, input_ids)
+            last_states.append((*last, *past))
             h, ids = block.post_cell(h, ids, outputs), None
         h = self.norm(h)
         if self.residual:
             last_states.append((h[-1],))
         return h, tuple(last_states)
 
-    def loss_fn(self, predictions: Tensor, y: Tensor) -> Tensor:
-        """Return the mean loss per target.
+    def loss_fn(self, predictions: Tensor, y: Tensor, reduction: Reduction = "mean") -> Tensor:
+        """Return the mean loss per target, or the sum.
 
         Args:
             predictions: What `forward` returned.
             y: Targets (time, batch); -100 is no target.
+            reduction: "mean" or "sum".
         """
         raise NotImplementedError
 
-    def loss(self, x: Tensor, y: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
-        """Return the mean loss per target of a batch, and the state after it.
+    def loss(
+        self, x: Tensor, y: Tensor, state: ModelState, reduction: Reduction = "mean"
+    ) -> tuple[Tensor, ModelState]:
+        """Return the loss of a batch, and the state after it.
 
         Args:
             x: Inputs (time, batch, ...), as `forward` takes them.
             y: Targets (time, batch); -100 is no target.
             state: The state before the first step.
+            reduction: "mean" per target, or "sum".
         """
         predictions, last = self(x, state)
-        return self.loss_fn(predictions, y), last
+        return self.loss_fn(predictions, y, reduction), last
 
 
 def autocast(dtype: Literal["fp32", "bf16"], device_type: str, *, enabled: bool) -> AutocastContext:

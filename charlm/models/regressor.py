@@ -6,7 +6,7 @@ from torch.nn.functional import linear, mse_loss
 
 from charlm.config import Config
 from charlm.errors import ConfigError
-from charlm.models.recurrent import ModelState, RecurrentModel
+from charlm.models.recurrent import NO_TARGET, ModelState, RecurrentModel, Reduction
 
 
 class RecurrentRegressor(RecurrentModel):
@@ -40,7 +40,7 @@ class RecurrentRegressor(RecurrentModel):
         h, last = self.unroll(self.embed(x), None, state)
         return linear(h[..., : self.hidden_size], self.weight, self.bias)[..., 0], last
 
-    def loss_fn(self, predictions: Tensor, y: Tensor) -> Tensor:
-        """Return the mean squared error."""
-        targets = y != -100
-        return mse_loss(predictions[targets], y[targets])
+    def loss_fn(self, predictions: Tensor, y: Tensor, reduction: Reduction = "mean") -> Tensor:
+        """Return the mean squared error, or the sum of squared errors."""
+        targets = y != NO_TARGET
+        return mse_loss(predictions[targets], y[targets], reduction=reduction)

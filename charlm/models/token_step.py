@@ -11,11 +11,13 @@ from charlm.models.char_lm import CharLM
 def project_embeddings(model: CharLM, embeddings: Tensor) -> Tensor:
     """Return what depends on a token alone (..., any), given its embedding (..., embedding_dim).
 
-    It is the projected input of the first layer, after the input itself where a residual block adds
-    to it.
+    It is the projected input of the first layer, or what a convolution before it reads; after the
+    input itself where a residual block adds to it.
     """
     h = model.input_projection(embeddings)
-    projected = model.cells[0].project_inputs(model.layer_blocks[0].pre_cell(h))
+    projected = model.layer_blocks[0].pre_cell(h)
+    if not len(model.convolutions):
+        projected = model.cells[0].project_inputs(projected)
     return torch.cat((h, projected), dim=-1) if model.residual else projected
 
 
@@ -50,13 +52,21 @@ class TokenStep(Cell):
         if model.residual:
             h, Wx = Wx.split([model.hidden_size, self.input_size - model.hidden_size], dim=-1)
         _, *parts = state
-        for index, (cell, block) in enumerate(zip(model.cells, model.layer_blocks, strict=True)):
-            if index:
-                Wx = cell.project_inputs(block.pre_cell(h))
+        layers = zip(model.cells, model.layer_blocks, model.layer_convolutions, strict=True)
+        for index, (cell, block, convolution) in enumerate(layers):
             last, parts = tuple(parts[: len(cell.states)]), parts[len(cell.states) :]
+            past: State = ()
+            if index:
+                Wx = block.pre_cell(h)
+            if convolution is not None:
+                number = len(convolution.taps) - 1
+                past, parts = tuple(parts[:number]), parts[number:]
+                Wx, past = convolution.step(Wx, past)
+            if index or convolution is not None:
+                Wx = cell.project_inputs(Wx)
             new = cell.step(Wx, last)
             h = block.post_cell(h, None, new[0])
-            after += new
+            after += (*new, *past)
         return model.predict(model.norm(h)), *after
 
 

@@ -62,6 +62,9 @@ class ExportedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     tie_weights: bool  # whether input embedding and output share weights
     initial_state: Literal["zero", "learned"]  # state before the first token
     block: Literal["none", "residual"]  # around each cell
+    conv: int  # width of the convolution before each cell; 0: none
+    num_heads: int  # of a cell whose state is a matrix
+    eigenvalues: Literal["positive", "signed"]  # of the transition of a linear cell
     dtype: str = "float32"  # of the weights
     parameters: int  # number of weights
     weights_sha256: str  # of model.safetensors

@@ -108,6 +108,11 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Literal["none", "residual"],
         option(MODEL, "Block around each cell."),
     ] = "none"
+    conv: Annotated[
+        int,
+        Meta(ge=0, le=64),
+        option(MODEL, "Width of a causal convolution before each cell.", default="none"),
+    ] = 0
     kernel: Annotated[
         Word,
         option(

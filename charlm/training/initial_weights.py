@@ -22,12 +22,14 @@ from charlm.results.training import TrainingProgress
 from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.creation import RunStart
 from charlm.runs.run import Run, is_run, open_run
+from charlm.settings.model import CELL_OPTIONS
 from charlm.training.planning import RunPlan, plan_run
 
 # Settings that the weights determine, or that only concern new weights.
 FIXED = (
     *("vocab", "cell", "hidden_size", "num_layers", "embedding_dim", "tie_weights"),
-    *("initial_state", "forget_bias", "recurrent_init", "block"),
+    *("initial_state", "forget_bias", "recurrent_init", "block", "conv"),
+    *CELL_OPTIONS,
 )
 INHERITED = (*FIXED, "dropout", "weight_dropout")  # the last two may be given others
 VOCABULARY_ROWS = ("embed.weight", "weight", "bias")  # tensors with one row per token

@@ -5,10 +5,12 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from charlm.cells.base import DEFAULT_NUM_HEADS
 from charlm.cells.loader import get_cell
 from charlm.cells.names import CELL_NAMES
 from charlm.config import Config, validate_config
 from charlm.kernels.registry import supported_kernels
+from charlm.settings.model import CELL_OPTIONS
 
 STEPS = 50
 # 1,350 characters to train on: an epoch has 42, 28 or 7 steps.
@@ -45,6 +47,9 @@ FACTORS: dict[str, tuple[Settings, ...]] = {
     "layers": ({"num_layers": 1}, {"num_layers": 2}),
     "block": ({"block": "none"}, {"block": "residual"}),
     "initial_state": ({"initial_state": "zero"}, {"initial_state": "learned"}),
+    "convolution": ({}, {"conv": 3}),
+    "options": ({}, {"num_heads": 2, "eigenvalues": "signed"}),
+    "recompute": ({}, {"recompute": 5}),
     "reset_prob": ({}, {"reset_prob": 0.3}),
     "vocab": ({"vocab": "chars"}, {"vocab": "bytes"}),
     "embedding": ({}, {"tie_weights": True, "embedding_dim": 8}),
@@ -128,7 +133,9 @@ def _gain(
 def resolve(settings: dict[str, Any]) -> Config:
     """Return the config, without what the cell does not have."""
     cell_type = get_cell(settings["cell"])
-    multiple = cell_type.hidden_size_multiple
+    for option in {*CELL_OPTIONS}.difference(cell_type.options):
+        settings.pop(option, None)
+    multiple = cell_type.size_multiple(settings.get("num_heads", DEFAULT_NUM_HEADS))
     settings["hidden_size"] = -(-settings["hidden_size"] // multiple) * multiple
     if settings.get("tie_weights"):
         settings["embedding_dim"] = settings["hidden_size"]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from charlm.config import describe_block, option_name
+from charlm.config import describe_blocks, option_name
 from charlm.reporting.figures import make_legend
 from charlm.reporting.formatting import format_count, format_number
 from charlm.reporting.html.answer_table import make_answer_table, memory_table
@@ -100,7 +100,7 @@ def _describe_protocol(report: ComparisonReport) -> str:
         return f"{matching}{describe_differences(report)}."
     return (
         f"{matching}. All read the same {report.matching.characters:,} characters in the same "
-        f"order; {describe_block(str(settings['block']))}; {describe_tuning(report)}."
+        f"order; {describe_blocks(settings)}; {describe_tuning(report)}."
     )
 
 

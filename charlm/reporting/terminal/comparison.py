@@ -36,7 +36,7 @@ def print_comparison_overview(overview: ComparisonOverview) -> None:
             vocabulary_field(overview.vocabulary_kind, overview.vocabulary_size),
             ("runs", f"{overview.runs}, {parallel}; {_describe_rates(overview)}"),
             ("reference", overview.reference),
-            ("layers", f"{config.num_layers}; {describe_block(config.block)}"),
+            ("layers", f"{config.num_layers}; {describe_block(config.block, config.conv)}"),
             ("output", overview.out),
         ]
     )

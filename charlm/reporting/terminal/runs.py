@@ -32,7 +32,7 @@ def print_run_summary(summary: RunSummary) -> None:
                 "cell",
                 f"{cell_label(config.cell)}, {config.num_layers} × {config.hidden_size} units",
             ),
-            ("block", describe_block(config.block)),
+            ("block", describe_block(config.block, config.conv)),
             *[("dtype", BF16_NOTE) for _ in range(config.dtype == "bf16")],
             ("kernel", f"{summary.kernel}: {kernel_reason}"),
             ("parameters", f"{record.parameters:,}; {record.state_size:,} floats of state"),

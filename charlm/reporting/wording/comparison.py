@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from charlm.config import describe_block
+from charlm.config import describe_blocks
 from charlm.reporting.wording.machine import describe_machine
 from charlm.reporting.wording.matching import describe_differences, describe_matching
 from charlm.reporting.wording.rows import cell_rows, format_error
@@ -18,7 +18,7 @@ def describe_comparison(report: ComparisonReport) -> str:
     if report.differing_settings is not None:
         return f"{scored[0].upper()}{scored[1:]}. {matching}{describe_differences(report)}"
     errors = ", ".join(f"{row.name} {format_error(row)}" for row in cell_rows(report))
-    block = describe_block(str(report.settings["block"]))
+    block = describe_blocks(report.settings)
     read = f"{report.matching.characters:,} characters read by each run"
     protocol = f"{block}, {scored}, {read}, {describe_tuning(report)}"
     return f"{matching}: {errors}. {protocol[0].upper()}{protocol[1:]}"

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from charlm.config import describe_block, option_name
+from charlm.config import describe_blocks, option_name
 from charlm.reporting.formatting import pluralize
 from charlm.reporting.wording.citations import cite_cell
 from charlm.reporting.wording.machine import describe_machine
@@ -97,7 +97,7 @@ def _describe_models(report: ComparisonReport) -> str:
     sizes = list_names([f"{row.hidden_size:,} ({row.name})" for row in rows])
     layers = {row.num_layers for row in rows}
     parts = [
-        f"{pluralize(layers.pop(), 'layer')} of {describe_block(str(settings['block']))}"
+        f"{pluralize(layers.pop(), 'layer')} of {describe_blocks(settings)}"
         if len(layers) == 1 and "block" in settings
         else "",
         _setting(settings, "embedding_dim", "embeddings of {}"),

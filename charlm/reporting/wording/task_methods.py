@@ -1,6 +1,6 @@
 """Methods of a comparison on a task in plain sentences, for a paper to take."""
 
-from charlm.config import describe_block
+from charlm.config import describe_blocks
 from charlm.reporting.formatting import pluralize
 from charlm.reporting.wording.citations import cite_cell
 from charlm.reporting.wording.machine import describe_machine
@@ -27,7 +27,7 @@ def describe_task_methods(report: TaskReport, timing: TimingReport | None) -> li
         f"{task.name} ({task.source.rstrip('.')}). {task.protocol} Length: {task.distance} "
         f"Chance: {task.chance}",
         f"{describe_matching(report.matching)}. Hidden sizes are {sizes}; "
-        f"{pluralize(rows[0].num_layers, 'layer')} of {describe_block(str(settings['block']))}. "
+        f"{pluralize(rows[0].num_layers, 'layer')} of {describe_blocks(settings)}. "
         f"Each cell and seed trains a new model at each of the lengths {lengths} in turn, for at "
         f"most {steps:,} steps of {settings['batch_size']} sequences, until one is not solved. "
         f"Solved means: {describe_criterion(report)}, on {report.test_sequences:,} sequences that "
