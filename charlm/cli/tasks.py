@@ -115,9 +115,14 @@ def show_task(
     """
     from charlm.reporting.terminal.tasks import print_task
     from charlm.tasks.base import TASKS, make_example
+    from charlm.tasks.lengths import check_length
+    from charlm.tasks.scoring import TEST_SEQUENCES, score_oracle
 
     raise_pending()
-    example = make_example(TASKS[name], length, seed)
+    task = TASKS[name]
+    check_length(length, f"--length {length}", task.min_length, task.max_length)
+    oracle = score_oracle(task, length, "test", TEST_SEQUENCES)
+    example = make_example(task, length, seed, oracle)
     if json:
         console.print_json(to_builtins(example))
     else:
@@ -147,12 +152,14 @@ def train_task(
     """
     config = validate_config({"max_steps": DEFAULT_MAX_STEPS, **settings})
     from charlm.reporting.terminal.tasks import print_level
-    from charlm.tasks.base import TASKS, parse_distances
+    from charlm.tasks.base import TASKS
     from charlm.tasks.curriculum import train_curriculum
+    from charlm.tasks.lengths import parse_distances
     from charlm.testing.trusted_cells import load_and_check_custom_cells
 
     raise_pending()
-    lengths = parse_distances(distances, TASKS[name].min_length)
+    task = TASKS[name]
+    lengths = parse_distances(distances, task.min_length, task.max_length)
     load_and_check_custom_cells([config.cell])
     report = train_curriculum(name, lengths, config, run, make_progress(log_every))
     if json:
@@ -209,12 +216,14 @@ def compare_tasks(
     """
     validate_executor(executor, ray_address, times_cells=dry_run)
     from charlm.comparison.task_plan import TaskComparisonRequest
-    from charlm.tasks.base import TASKS, parse_distances
+    from charlm.tasks.base import TASKS
+    from charlm.tasks.lengths import parse_distances
 
     raise_pending()
+    task = TASKS[name]
     request = TaskComparisonRequest(
         task=name,
-        lengths=tuple(parse_distances(distances, TASKS[name].min_length)),
+        lengths=tuple(parse_distances(distances, task.min_length, task.max_length)),
         cells=tuple(split_names(cells)),
         settings=settings,
         params=params,

@@ -126,6 +126,7 @@ def task_contradiction(report: TaskReport) -> str:
     if {pair.length for pair in report.pairs} - {*report.lengths}:
         return "a pair names a length that was not tried"
     factors = report.rows[0].levels[0].extrapolation.keys() if report.rows[0].levels else set()
+    measures = {measure.name for measure in report.measures}
     for row in report.rows:
         lengths = tuple(level.length for level in row.levels)
         if lengths != report.lengths or len(report.chance) != len(lengths):
@@ -133,9 +134,12 @@ def task_contradiction(report: TaskReport) -> str:
         if len(row.max_solved_length_per_seed) != len(row.seeds) or not row.seeds:
             return f"{row.name} has not one length for each seed"
         for level in row.levels:
-            if level.extrapolation.keys() != factors:
+            if level.extrapolation.keys() != factors or level.measures.keys() != measures:
                 return f"{row.name} has not the same tests at each length"
-            values = (level.steps, level.accuracy, level.loss, *level.extrapolation.values())
+            values = [level.steps, level.accuracy, level.loss, *level.extrapolation.values()]
+            values += level.measures.values()
+            for position in level.by_position:
+                values += position.accuracy, position.excess_loss
             if {level.num_seeds, *map(len, values)} != {len(row.seeds)}:
                 return f"{row.name} has not one result for each seed"
     return ""

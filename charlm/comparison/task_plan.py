@@ -39,8 +39,9 @@ from charlm.execution.executor import Execution, LocalExecutor
 from charlm.results.comparison_plan import PlannedEntry
 from charlm.results.tasks import TaskComparisonOverview
 from charlm.settings.values import Setting
-from charlm.tasks.base import TASKS, Task, check_length
+from charlm.tasks.base import TASKS, Task
 from charlm.tasks.curriculum import check_length_fits_memory
+from charlm.tasks.lengths import check_length
 from charlm.testing.trusted_cells import load_and_check_custom_cells
 
 BRACKET_FACTORS = (1.0, 0.5, 2.0)  # of the recipe's rate; the first of equally good ones is taken
@@ -73,10 +74,11 @@ class TaskComparisonRequest:
         """Raise ConfigError if the request cannot be satisfied."""
         object.__setattr__(self, "cells", tuple(dict.fromkeys(self.cells)))
         object.__setattr__(self, "lengths", tuple(sorted(set(self.lengths))))
-        min_length = TASKS[self.task].min_length
+        task = TASKS[self.task]
         if not self.lengths:
             raise ConfigError("cannot compare at no length. Try --distances 10..100")
-        check_length(self.lengths[0], min_length, f"--distances {self.lengths[0]}")
+        for length in (self.lengths[0], self.lengths[-1]):
+            check_length(length, f"--distances {length}", task.min_length, task.max_length)
         for name in ("cell", "hidden_size", "seed", *TEXT_ONLY_FIELDS):
             if name in self.settings:
                 raise ConfigError(

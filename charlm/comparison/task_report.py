@@ -21,20 +21,20 @@ from charlm.results.tasks import (
     LengthChance,
     LevelResult,
     LevelSummary,
+    PositionSummary,
     TaskPair,
     TaskReport,
     TaskRow,
 )
 from charlm.results.timing import CellTiming, TimingReport
 from charlm.results.verdicts import MAX_PAIRED_CELLS
-from charlm.tasks.base import Task
-from charlm.tasks.curriculum import EXTRAPOLATION_FACTORS
+from charlm.tasks.base import TASKS, Task
 from charlm.tasks.curriculum_files import load_level_results
 from charlm.tasks.scoring import (
     SOLVED_ACCURACY,
-    SOLVED_RELATIVE_LOSS,
     TEST_SEQUENCES,
     VALIDATION_SEQUENCES,
+    score_oracle,
 )
 
 SECONDS_PER_MINUTE = 60
@@ -58,8 +58,8 @@ def build_task_report(plan: TaskComparisonPlan) -> TaskReport:
         charlm=__version__,
         task=task.documentation,
         chance=tuple(length_chance(task, length) for length in plan.lengths),
-        solved_accuracy=SOLVED_ACCURACY,
-        solved_relative_loss=None if task.has_auxiliary_targets else SOLVED_RELATIVE_LOSS,
+        solved_accuracy=SOLVED_ACCURACY if task.is_deterministic else None,
+        solved_relative_loss=None if task.has_auxiliary_targets else task.solved_relative_loss,
         validation_sequences=VALIDATION_SEQUENCES,
         test_sequences=TEST_SEQUENCES,
         lengths=plan.lengths,
@@ -68,6 +68,7 @@ def build_task_report(plan: TaskComparisonPlan) -> TaskReport:
         rows=tuple(sorted(rows, key=ranking_key, reverse=True)),
         pairs=compare_survival(rows),
         smallest_p=fisher_p(0, seeds, seeds),
+        measures=task.measures,
         environment=merge_environments(
             level.environment
             for curriculum in plan.curricula
@@ -150,11 +151,15 @@ def summarize_cell(
         # The lower median is a length of the curriculum for an even number of seeds, too.
         max_solved_length=median_low(longest),
         max_solved_length_per_seed=longest,
-        levels=tuple(summarize_level(length, results) for length in first.lengths),
+        levels=tuple(
+            summarize_level(length, results, TASKS[first.task]) for length in first.lengths
+        ),
     )
 
 
-def summarize_level(length: int, results: Sequence[Sequence[LevelResult]]) -> LevelSummary:
+def summarize_level(
+    length: int, results: Sequence[Sequence[LevelResult]], task: Task
+) -> LevelSummary:
     """Return the results of all seeds of a cell at one length.
 
     A seed that stopped at a shorter length has not survived to this one.
@@ -162,6 +167,7 @@ def summarize_level(length: int, results: Sequence[Sequence[LevelResult]]) -> Le
     Args:
         length: The length.
         results: Levels of each seed.
+        task: The task.
     """
     levels = [
         next((level for level in seed_levels if level.length == length), None)
@@ -185,19 +191,47 @@ def summarize_level(length: int, results: Sequence[Sequence[LevelResult]]) -> Le
             str(factor): tuple(
                 level.extrapolation.get(str(factor)) if level else None for level in levels
             )
-            for factor in EXTRAPOLATION_FACTORS
+            for factor in task.test_multiples
         },
+        measures={
+            measure.name: tuple(
+                level.measures.get(measure.name) if level else None for level in levels
+            )
+            for measure in task.measures
+        },
+        by_position=summarize_positions(levels),
+    )
+
+
+def summarize_positions(levels: Sequence[LevelResult | None]) -> tuple[PositionSummary, ...]:
+    """Return the results by position of all seeds of a cell at one length; None: not attempted."""
+    by_seed = [
+        {score.position: score for score in level.by_position} if level else {} for level in levels
+    ]
+    return tuple(
+        PositionSummary(
+            position=position,
+            accuracy=tuple(
+                scores[position].accuracy if position in scores else None for scores in by_seed
+            ),
+            excess_loss=tuple(
+                scores[position].loss - scores[position].oracle_loss if position in scores else None
+                for scores in by_seed
+            ),
+        )
+        for position in sorted({position for scores in by_seed for position in scores})
     )
 
 
 def length_chance(task: Task, length: int) -> LengthChance:
-    """Return the best score without memory at this length."""
+    """Return the best scores without memory and with perfect memory at this length."""
     score = task.chance_score(length)
     return LengthChance(
         length=length,
         loss=score.loss,
         accuracy=score.accuracy,
-        unbound_accuracy=task.unbound_accuracy(),
+        unbound_accuracy=task.unbound_accuracy(length),
+        oracle=score_oracle(task, length, "test", TEST_SEQUENCES),
     )
 
 

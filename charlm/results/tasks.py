@@ -1,6 +1,6 @@
 """Task results: curricula of one model, and the comparison of cells on a task."""
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -17,6 +17,27 @@ class TaskScore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     loss: Number  # nats per target, or mean squared error
     accuracy: Number  # fraction of correct answers
+
+
+PERFECT = TaskScore(0.0, 1.0)  # of the oracle where the answers follow from what was read
+
+
+class TaskMeasure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A number beside the accuracy that a task measures at every length."""
+
+    name: str  # key of `measures` in the results
+    unit: Literal["share", "nats", "steps"]  # share: from 0 to 1
+    description: str  # with its value by chance
+
+
+class PositionScore(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Score of the answers at the positions from the one after the last entry's to this one."""
+
+    position: Count  # last of these positions; the first of a sequence is 1
+    loss: Number  # nats per target
+    oracle_loss: Number  # on the same sequences
+    accuracy: Number
+    correct_so_far: Number  # fraction of sequences without a wrong answer up to this position
 
 
 class CurriculumRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,6 +69,9 @@ class LevelResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     chance: TaskScore
     test: TaskScore | None  # of the last weights; None if training diverged
     extrapolation: dict[str, Number]  # multiple of the length -> accuracy; 0 if it diverges there
+    oracle: TaskScore = PERFECT  # on the same sequences
+    measures: dict[str, Number] = {}  # of the task, by name; empty if a test diverges
+    by_position: tuple[PositionScore, ...] = ()  # at the largest multiple of the length
     divergence: str = ""  # reason
     environment: Environment | None = None  # software and machine
 
@@ -83,12 +107,21 @@ class TaskExample(msgspec.Struct, frozen=True, kw_only=True):
 
     task: TaskDocumentation
     length: Count
-    symbol_names: str  # one character for each token id
+    symbol_names: tuple[str, ...]  # one for each token id, or input feature
     x: list[Any]  # token ids, or rows of numbers
     y: list[Any]  # answers; None where there is none
     is_answer: list[bool]  # True where an answer is scored
     chance: TaskScore
     unbound_accuracy: Number | None  # knowing what was read, without a look-up; None if none is due
+    oracle: TaskScore = PERFECT  # on the test sequences of this length
+
+
+class PositionSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All seeds of a cell at the positions from the one after the last entry's to this one."""
+
+    position: Count  # last of these positions
+    accuracy: tuple[Number | None, ...]  # None for a seed that was not tested there
+    excess_loss: tuple[Number | None, ...]  # nats per target above the oracle's
 
 
 class LevelSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -110,6 +143,8 @@ class LevelSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     accuracy: tuple[Number | None, ...]
     loss: tuple[Number | None, ...]
     extrapolation: dict[str, tuple[Number | None, ...]]  # multiple of the length -> accuracies
+    measures: dict[str, tuple[Number | None, ...]] = {}  # of the task, by name
+    by_position: tuple[PositionSummary, ...] = ()  # at the largest multiple of the length
 
 
 class TaskPair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -140,12 +175,13 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class LengthChance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Best possible score without memory."""
+    """Best possible score without memory, and with perfect memory."""
 
     length: Count
     loss: Number
     accuracy: Number
     unbound_accuracy: Number | None  # knowing what was read, without a look-up; None if none is due
+    oracle: TaskScore = PERFECT  # on the test sequences
 
 
 class TaskReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -155,8 +191,8 @@ class TaskReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     charlm: str  # version
     task: TaskDocumentation
     chance: tuple[LengthChance, ...]
-    solved_accuracy: Number  # a length is solved from this accuracy on
-    solved_relative_loss: Number | None  # or up to this fraction of chance's loss
+    solved_accuracy: Number | None  # a length is solved from this accuracy on
+    solved_relative_loss: Number | None  # or up to this fraction of chance's loss above the oracle
     validation_sequences: Count  # sequences per validation
     test_sequences: Count  # sequences of the test
     lengths: tuple[Count, ...]  # of the curriculum, increasing
@@ -165,6 +201,7 @@ class TaskReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     rows: tuple[TaskRow, ...]  # best first
     pairs: tuple[TaskPair, ...]  # where both all and none of the seeds survived, there is no test
     smallest_p: Number  # of a pair at a length, that this number of seeds allows
+    measures: tuple[TaskMeasure, ...] = ()  # beside the accuracy
     environment: dict[str, str] = {}  # software and machine; values that differ are joined by "or"
 
     def to_dicts(self) -> list[dict[str, Any]]:
@@ -175,9 +212,12 @@ class TaskReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             del own["levels"]
             for level in row.levels:
                 columns = flatten(level)
-                del columns["extrapolation"]
+                for name in ("extrapolation", "measures", "by_position"):
+                    del columns[name]
                 for factor, accuracies in level.extrapolation.items():
                     columns[f"extrapolation.{factor}"] = accuracies
+                for name, values in level.measures.items():
+                    columns[f"measures.{name}"] = values
                 dicts.append({**own, **columns})
         return dicts
 

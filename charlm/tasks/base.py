@@ -4,24 +4,29 @@ A task draws random sequences, has an oracle that solves them, and knows the exa
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from charlm.errors import ConfigError
 from charlm.models.char_lm import CharLM
 from charlm.models.recurrent import ModelFactory
 from charlm.registry import Registry, docstring_sections
-from charlm.results.tasks import TaskDocumentation, TaskExample, TaskScore
+from charlm.results.tasks import (
+    PERFECT,
+    TaskDocumentation,
+    TaskExample,
+    TaskMeasure,
+    TaskScore,
+)
 from charlm.seeding import derive_seed
+from charlm.tasks.lengths import check_length
 
 IGNORE_INDEX = -100  # target of a step without a prediction
 TaskSplit = Literal["train", "valid", "test"]
 TASK_SPLITS: tuple[TaskSplit, ...] = ("train", "valid", "test")
 DOCUMENTED_SECTIONS = ("source", "question", "protocol", "distance", "oracle", "chance")
-STEPS_PER_DECADE = (1, 2, 5)  # lengths of a range
 
 
 class TaskBatch(NamedTuple):
@@ -32,30 +37,70 @@ class TaskBatch(NamedTuple):
     answer_mask: Tensor  # booleans (time, batch): where the prediction counts as an answer
 
 
+class AnsweredBatch(NamedTuple):
+    """Sequences with the answers of a model; all are (time, batch)."""
+
+    x: Tensor  # token ids, or numbers with a further axis
+    y: Tensor
+    answer_mask: Tensor
+    guesses: Tensor  # most likely tokens, or predicted numbers
+
+
+class PositionMeans(NamedTuple):
+    """Means over sequences at each position, (time,)."""
+
+    loss: Tensor  # nats
+    accuracy: Tensor
+    correct_so_far: Tensor  # share of sequences without a wrong answer up to the position
+
+
+class TaskAnswers(NamedTuple):
+    """Answers of a model to all sequences of a test."""
+
+    score: TaskScore
+    batches: tuple[AnsweredBatch, ...] = ()  # where they are kept
+    positions: PositionMeans | None = None  # in a test, if the task scores positions
+
+
 class Task:
     """Generator of sequences whose targets follow from what was read.
 
     A subclass draws sequences in `sample_batch` and describes them in its docstring. Targets are
-    deterministic, so the oracle's loss is 0 and all its answers are correct. Chance is the best
+    deterministic, so the oracle's loss is 0 and all its answers are correct; a task whose targets
+    are random says so, and `predict_optimally` returns the best prediction. Chance is the best
     score without memory: that of a model that knows the task and the time step, but no input.
 
     Attributes:
         name: Name in the registry.
         documentation: The sections of the class docstring.
-        symbol_names: One character per token, or per input feature, for display.
+        symbol_names: Name of each token, or input feature, for display; all equally long.
         model: Factory of the model that is trained on the task.
         score_whole_sequence: Whether all answers of a sequence count as one.
         has_auxiliary_targets: Whether chance loses at targets that are no answers, too.
+        is_deterministic: Whether the targets follow from what was read.
+        solved_relative_loss: A length is solved up to this fraction of chance's loss above the
+            oracle's.
         min_length: Smallest length that the task is defined for.
+        max_length: Largest length that the task is defined for; None: there is no bound.
+        test_multiples: Multiples of the training length that a model is tested at, increasing.
+        measures: Numbers beside the accuracy that `measure` returns.
+        scores_positions: Whether the score is reported by position. Then each time step has a
+            target.
     """
 
     name: str
     documentation: TaskDocumentation
-    symbol_names: ClassVar[str]
+    symbol_names: Sequence[str]
     model: ModelFactory[Any] = CharLM
     score_whole_sequence: ClassVar[bool] = False
     has_auxiliary_targets: ClassVar[bool] = False
+    is_deterministic: ClassVar[bool] = True
+    solved_relative_loss: ClassVar[float] = 0.01
     min_length: ClassVar[int] = 1
+    max_length: ClassVar[int | None] = None
+    test_multiples: ClassVar[tuple[int, ...]] = (2, 4)
+    measures: ClassVar[tuple[TaskMeasure, ...]] = ()
+    scores_positions: ClassVar[bool] = False
 
     @property
     def input_size(self) -> int:
@@ -81,16 +126,54 @@ class Task:
         """
         raise NotImplementedError
 
+    def predict_optimally(self, x: Tensor) -> Tensor:
+        """Return the best prediction of random targets.
+
+        Args:
+            x: Token ids, (time, batch).
+
+        Returns:
+            Log-probabilities, (time, batch, vocabulary).
+        """
+        raise NotImplementedError
+
     def chance_score(self, length: int) -> TaskScore:
         """Return the exact best score without memory."""
         raise NotImplementedError
 
-    def unbound_accuracy(self) -> float | None:
+    def unbound_accuracy(self, length: int) -> float | None:
         """Return the accuracy of a model that knows what was read, but not what belongs together.
 
         None if the task asks for no such thing.
         """
+        del length
         return None
+
+    def variants(self) -> Mapping[str, "Task"]:
+        """Return tasks with other sequences that a model is tested on at its training length.
+
+        They have names of their own, which their random sequences depend on.
+        """
+        return {}
+
+    def measure(
+        self, length: int, answers: Mapping[str, TaskAnswers], oracle: TaskScore
+    ) -> dict[str, float]:
+        """Return a value for each of `measures`.
+
+        Args:
+            length: Length that the model was trained at.
+            answers: Answers of the model to the tests, by the multiple of the length ("1" is the
+                length itself), and by the name of the variant. Only "1" has batches.
+            oracle: Score of the oracle at the length itself.
+        """
+        del length, answers, oracle
+        return {}
+
+    def multiples(self, length: int) -> tuple[int, ...]:
+        """Return the multiples of a length that the task is defined for, of those tested."""
+        limit = self.max_length
+        return tuple(one for one in self.test_multiples if not limit or one * length <= limit)
 
     def is_correct(self, predictions: Tensor, y: Tensor) -> Tensor:
         """Return which predictions are correct.
@@ -106,7 +189,12 @@ class Task:
 
 
 TASKS: Registry[Task] = Registry(
-    "task", "charlm.tasks", {"base", "curriculum", "estimates", "scoring", "settings"}
+    "task",
+    "charlm.tasks",
+    {
+        *("base", "curriculum", "curriculum_files", "estimates", "formal_language", "lengths"),
+        *("level_tests", "scoring", "settings"),
+    },
 )
 
 
@@ -114,17 +202,27 @@ def register_task(name: str) -> Callable[[type[Task]], type[Task]]:
     """Return a decorator that registers an instance of a task class under this name."""
 
     def register(task_class: type[Task]) -> type[Task]:
-        docstring = task_class.__doc__ or ""
         task = TASKS.register(name)(task_class())
         task.name = name
         task.documentation = TaskDocumentation(
             name=name,
-            summary=docstring.partition("\n")[0],
-            **docstring_sections(docstring, DOCUMENTED_SECTIONS),
+            summary=(task_class.__doc__ or "").partition("\n")[0],
+            **documented_sections(task_class),
         )
         return task_class
 
     return register
+
+
+def documented_sections(task_class: type[Task]) -> dict[str, str]:
+    """Return the sections of a class docstring; where it has none, those of the base class."""
+    docstrings = [base.__doc__ or "" for base in task_class.__mro__]
+    sections: dict[str, str] = {}
+    for name in DOCUMENTED_SECTIONS:
+        heading = re.compile(rf"^\s*{name.capitalize()}: ", re.M)
+        own = next(filter(heading.search, docstrings), docstrings[0])
+        sections |= docstring_sections(own, (name,))
+    return sections
 
 
 def batch_generator(
@@ -146,13 +244,21 @@ def batch_generator(
     return torch.Generator().manual_seed(derived - derived % 4 + TASK_SPLITS.index(split))
 
 
-def make_example(task: Task, length: int, seed: int = 0) -> TaskExample:
+def make_example(
+    task: Task, length: int, seed: int = 0, oracle: TaskScore = PERFECT
+) -> TaskExample:
     """Return a training sequence of a task, with its answers.
+
+    Args:
+        task: The task.
+        length: Length of the sequence.
+        seed: Seed of the sequence.
+        oracle: Score of the oracle at this length.
 
     Raises:
         ConfigError: The task is not defined for this length.
     """
-    check_length(length, task.min_length, f"--length {length}")
+    check_length(length, f"--length {length}", task.min_length, task.max_length)
     x, _, answer_mask = task.sample_batch(
         length, 1, batch_generator(task.name, length, "train", seed, 0)
     )
@@ -160,49 +266,11 @@ def make_example(task: Task, length: int, seed: int = 0) -> TaskExample:
     return TaskExample(
         task=task.documentation,
         length=length,
-        symbol_names=task.symbol_names,
+        symbol_names=tuple(task.symbol_names),
         x=sequence,
         y=[None if target == IGNORE_INDEX else target for target in task.solve(sequence)],
         is_answer=answer_mask[:, 0].tolist(),
         chance=task.chance_score(length),
-        unbound_accuracy=task.unbound_accuracy(),
+        unbound_accuracy=task.unbound_accuracy(length),
+        oracle=oracle,
     )
-
-
-def parse_distances(text: str, min_length: int = 1) -> list[int]:
-    """Return the lengths that `--distances` names, in increasing order.
-
-    Args:
-        text: A range such as "10..100" (10, 20, 50, 100), or a list such as "10,30".
-        min_length: Smallest length of the task.
-
-    Raises:
-        ConfigError: The text is neither, contains no length, or one that is too small.
-    """
-    problem = f"cannot use --distances {text}"
-    bounds = re.fullmatch(r"(\d{1,7})\.\.(\d{1,7})", text)
-    if bounds:
-        low, high = int(bounds[1]), int(bounds[2])
-        steps = [step * 10**exponent for exponent in range(7) for step in STEPS_PER_DECADE]
-        lengths = [step for step in steps if low <= step <= high]
-    elif re.fullmatch(r"\d{1,7}(,\d{1,7})*", text):
-        lengths = sorted({int(number) for number in text.split(",")})
-        low = lengths[0]
-    else:
-        raise ConfigError(
-            f"{problem}: it is neither a range nor a list. Try a range such as 10..1000, or a list "
-            "such as 10,30,100"
-        )
-    check_length(low, min_length, f"--distances {text}")
-    if not lengths:
-        raise ConfigError(
-            f"{problem}: it contains none of 1, 2, 5, 10, 20, 50 … Try a range such as 10..1000 "
-            "or a list"
-        )
-    return lengths
-
-
-def check_length(length: int, min_length: int, option: str) -> None:
-    """Raise ConfigError if the length is too small for the task; option: for the message."""
-    if length < min_length:
-        raise ConfigError(f"cannot use {option}: the smallest length of this task is {min_length}")

@@ -39,19 +39,14 @@ from charlm.tasks.curriculum_files import (
     is_finished,
     load_level_results,
 )
-from charlm.tasks.scoring import (
-    TEST_SEQUENCES,
-    VALIDATION_SEQUENCES,
-    evaluate_task,
-    is_solved,
-)
+from charlm.tasks.level_tests import LevelTests, run_level_tests
+from charlm.tasks.scoring import VALIDATION_SEQUENCES, evaluate_task, is_solved, score_oracle
 from charlm.tasks.settings import resolve_task_settings
 from charlm.training.trainer import Trainer
 
 logger = logging.getLogger("charlm")
 
 VALIDATION_INTERVAL = 50  # steps between validations, unless --eval-every sets it
-EXTRAPOLATION_FACTORS = (2, 4)  # multiples of the training length
 SOLVED_VALIDATIONS = 2  # in a row: training stops
 
 
@@ -156,33 +151,28 @@ def train_level(
     model = build_model(task.model, config, task.input_size, kernel, device)
     trainer = Trainer(model, config, config.max_steps)
     chance = task.chance_score(length)
-    test, divergence = None, ""
-    extrapolation: dict[str, float] = {}
     with closing(AppendOnlyLog(path / f"length-{length}.jsonl")) as log:
         log.truncate(0)
         try:
             for validation in train_on_task(task, trainer, length, progress):
                 log.append(msgspec.json.encode(validation))
-            test = evaluate_task(model, task, length, "test", TEST_SEQUENCES)
+            tests = run_level_tests(model, task, length)
         except DivergedError as error:
-            divergence = str(error)
+            tests = LevelTests(divergence=str(error))
         log.sync()
-    for factor in EXTRAPOLATION_FACTORS if test else ():
-        try:
-            score = evaluate_task(model, task, factor * length, "test", TEST_SEQUENCES)
-            extrapolation[str(factor)] = score.accuracy
-        except DivergedError as error:
-            extrapolation[str(factor)], divergence = 0.0, str(error)
     return LevelResult(
         length=length,
-        is_solved=test is not None and is_solved(task, test, chance),
+        is_solved=tests.test is not None and is_solved(task, tests.test, chance, tests.oracle),
         steps=trainer.step,
         seconds=round(trainer.seconds, 3),
         kernel=kernel,
         chance=chance,
-        test=test,
-        extrapolation=extrapolation,
-        divergence=divergence,
+        test=tests.test,
+        extrapolation=tests.extrapolation,
+        oracle=tests.oracle,
+        measures=tests.measures,
+        by_position=tests.by_position,
+        divergence=tests.divergence,
         environment=current_environment(device, config.threads),
     )
 
@@ -199,6 +189,7 @@ def train_on_task(
         DivergedError: The loss is not finite.
     """
     config, chance = trainer.config, task.chance_score(length)
+    oracle = score_oracle(task, length, "valid", VALIDATION_SEQUENCES)
     device = trainer.model.bias.device
     interval = config.eval_every or VALIDATION_INTERVAL
     solved_in_a_row = 0
@@ -209,7 +200,8 @@ def train_on_task(
         progress(1)
         if trainer.step % interval == 0:
             score = evaluate_task(trainer.model, task, length, "valid", VALIDATION_SEQUENCES)
-            solved_in_a_row = solved_in_a_row + 1 if is_solved(task, score, chance) else 0
+            is_enough = is_solved(task, score, chance, oracle)
+            solved_in_a_row = solved_in_a_row + 1 if is_enough else 0
             yield TaskValidation(
                 trainer.step, round(trainer.seconds, 3), score.loss, score.accuracy
             )

@@ -14,7 +14,7 @@ from charlm.data.batches import Batch
 from charlm.errors import DivergedError
 from charlm.models.build import build_model, select_kernel
 from charlm.tasks.base import Task, batch_generator
-from charlm.tasks.curriculum import EXTRAPOLATION_FACTORS, VALIDATION_INTERVAL
+from charlm.tasks.curriculum import VALIDATION_INTERVAL
 from charlm.tasks.scoring import (
     EVAL_BATCH_SIZE,
     TEST_SEQUENCES,
@@ -34,15 +34,16 @@ class LevelTimings(NamedTuple):
 
     seconds_per_step: float
     seconds_per_sequence: float  # that is read without being trained on
+    tested_lengths: float = 1.0  # sum over the tests, in lengths of a sequence
 
     def seconds(self, config: Config) -> float:
         """Return the seconds of training for the whole budget, validations and tests.
 
-        A test at a multiple of the length takes as many times as long.
+        A test of sequences that are several times as long takes as many times as long.
         """
         validations = config.max_steps // (config.eval_every or VALIDATION_INTERVAL)
-        sequences = validations * VALIDATION_SEQUENCES
-        sequences += TEST_SEQUENCES * (1 + sum(EXTRAPOLATION_FACTORS))
+        sequences: float = validations * VALIDATION_SEQUENCES
+        sequences += TEST_SEQUENCES * self.tested_lengths
         return config.max_steps * self.seconds_per_step + sequences * self.seconds_per_sequence
 
 
@@ -76,7 +77,15 @@ def measure_level(config: Config, task: Task, length: int, device: str) -> Level
     start = perf_counter()
     with suppress(DivergedError):
         evaluate_task(model, task, length, "valid", EVAL_BATCH_SIZE)
-    return LevelTimings(seconds_per_step, (perf_counter() - start) / EVAL_BATCH_SIZE)
+    seconds_per_sequence = (perf_counter() - start) / EVAL_BATCH_SIZE
+    return LevelTimings(seconds_per_step, seconds_per_sequence, count_tested_lengths(task, length))
+
+
+def count_tested_lengths(task: Task, length: int) -> float:
+    """Return the time steps of all tests of a model, in those of a sequence of its length."""
+    steps = [task.sequence_length(factor * length) for factor in (1, *task.multiples(length))]
+    steps += [variant.sequence_length(length) for variant in task.variants().values()]
+    return sum(steps) / task.sequence_length(length)
 
 
 def estimate_curriculum_disk(config: Config, lengths: Sequence[int]) -> int:

@@ -79,6 +79,7 @@ class Induction(Task):
         del length
         return TaskScore(math.log(NUM_LETTERS), 1 / NUM_LETTERS)
 
-    def unbound_accuracy(self) -> float:
+    def unbound_accuracy(self, length: int) -> float:
         """Return the accuracy of naming the letter at a fixed place of the string."""
+        del length
         return 1 / (STRING_LENGTH - CONTINUATION)

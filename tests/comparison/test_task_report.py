@@ -22,6 +22,7 @@ from charlm.comparison.task_report import (
 from charlm.execution.executor import Execution, LocalExecutor
 from charlm.results.tasks import LevelResult, TaskRow, TaskScore
 from charlm.storage.json_files import seal_json
+from charlm.tasks.base import TASKS
 
 
 def make_level(length: int, accuracy: float | None, steps: int = 0) -> LevelResult:
@@ -44,7 +45,7 @@ def test_seed_that_stopped_below_has_not_solved_level() -> None:
         [make_level(1, 1.0), make_level(2, None)],
         [make_level(1, 0.5)],
     ]
-    first, second = (summarize_level(length, results) for length in (1, 2))
+    first, second = (summarize_level(length, results, TASKS["copy"]) for length in (1, 2))
     assert (first.num_survived, first.num_seeds) == (2, 3)
     assert (first.num_attempted, first.num_diverged) == (3, 0)
     assert (second.num_survived, second.num_seeds) == (1, 3)
@@ -60,7 +61,7 @@ def test_seed_that_stopped_below_has_not_solved_level() -> None:
 
 def test_divergence_beyond_training_length_is_no_diverged_seed() -> None:
     level = msgspec.structs.replace(make_level(3, 1.0), divergence="the loss at length 6 is inf")
-    assert summarize_level(3, [[level]]).num_diverged == 0
+    assert summarize_level(3, [[level]], TASKS["copy"]).num_diverged == 0
 
 
 def plan(directory: Path, *cells: str) -> TaskComparisonPlan:
@@ -108,7 +109,7 @@ def test_rows_are_ordered_by_longest_solved_length(tmp_path: Path) -> None:
 
 def survivors(name: str, numbers: tuple[int, ...], seeds: int = 6) -> TaskRow:
     levels = tuple(
-        summarize_level(length, [[make_level(length, 1.0)]] * n + [[]] * (seeds - n))
+        summarize_level(length, [[make_level(length, 1.0)]] * n + [[]] * (seeds - n), TASKS["copy"])
         for length, n in zip((1, 2), numbers, strict=True)
     )
     return TaskRow(

@@ -507,7 +507,7 @@ def test_task_list_and_example(capsys: pytest.CaptureFixture[str]) -> None:
     example = TaskExample(
         task=COPY,
         length=4,
-        symbol_names="ab.?",
+        symbol_names=("a", "b", ".", "?"),
         x=[0, 1, 2, 3, 3],
         y=[2, 2, None, 0, 1],
         is_answer=[False, False, False, True, True],
@@ -520,7 +520,11 @@ def test_task_list_and_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[-7:-3] == ["", "input    ab.??", "answer   .. ab", "            ^^"][-4:]
     assert lines[-2] == "chance   loss 1.500000, 12.50% correct"
     numbers = msgspec.structs.replace(
-        example, symbol_names=" *", x=[[0.25, 1], [0.5, 0]], y=[None, 0.25], is_answer=[False, True]
+        example,
+        symbol_names=(" ", "*"),
+        x=[[0.25, 1], [0.5, 0]],
+        y=[None, 0.25],
+        is_answer=[False, True],
     )
     print_task(numbers)
     lines = capsys.readouterr().out.splitlines()

@@ -23,14 +23,15 @@ from charlm.progress import NoProgress
 from charlm.reporting.wording.tasks import describe_level
 from charlm.results.tasks import CurriculumReport, LevelResult, TaskScore
 from charlm.storage.json_files import seal_json
-from charlm.tasks import curriculum
-from charlm.tasks.base import TASKS, Task
+from charlm.tasks import curriculum, level_tests
+from charlm.tasks.base import TASKS, Task, TaskAnswers
 from charlm.tasks.curriculum import (
     train_curriculum,
     train_level,
     train_on_task,
 )
 from charlm.tasks.curriculum_files import initialize_curriculum_dir, is_finished, load_level_results
+from charlm.tasks.level_tests import LevelTests
 from charlm.training.trainer import Trainer
 
 SMALL = {
@@ -103,7 +104,7 @@ def test_chrono_bias_uses_sequence_length(tmp_path: Path, monkeypatch: Any) -> N
         return build_model(model_class, config, *arguments)
 
     monkeypatch.setattr(curriculum, "build_model", build)
-    monkeypatch.setattr(curriculum, "evaluate_task", lambda *_: TaskScore(1.0, 0.5))
+    monkeypatch.setattr(curriculum, "run_level_tests", lambda *_: LevelTests())
     config = validate_config({**SMALL, "forget_bias": "chrono", "max_steps": 1})
     train_level(tmp_path, TASKS["copy"], config, 7, "cpu", ignore)
     assert lengths == [TASKS["copy"].sequence_length(7)]
@@ -135,12 +136,13 @@ def test_divergence_in_test_is_recorded(tmp_path: Path) -> None:
 def test_divergence_beyond_training_length_has_zero_accuracy(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
-    def evaluate(model: Any, task: Task, length: int, *arguments: Any) -> TaskScore:
+    def answer(model: Any, task: Task, length: int, *_: Any, **__: Any) -> TaskAnswers:
         if length == 6:
             raise DivergedError("the loss at length 6 is inf")
-        return TaskScore(0.0, 1.0)
+        return TaskAnswers(TaskScore(0.0, 1.0))
 
-    monkeypatch.setattr(curriculum, "evaluate_task", evaluate)
+    monkeypatch.setattr(level_tests, "answer_task", answer)
+    monkeypatch.setattr(curriculum, "evaluate_task", lambda *_: TaskScore(0.0, 1.0))
     config = validate_config({**SMALL, "max_steps": 2, "eval_every": 1})
     level = train_level(tmp_path, TASKS["parity"], config, 3, "cpu", ignore)
     assert level.is_solved and level.extrapolation == {"2": 0.0, "4": 1.0}

@@ -42,9 +42,9 @@ class OracleModel(nn.Module):
         return loss
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", [name for name, task in TASKS.items() if task.is_deterministic])
 def test_oracle_has_zero_loss_and_full_accuracy(name: str) -> None:
-    score = evaluate_task(OracleModel(TASKS[name], False), TASKS[name], 5, "test", 64)  # type: ignore[arg-type]
+    score = evaluate_task(OracleModel(TASKS[name], False), TASKS[name], 6, "test", 64)  # type: ignore[arg-type]
     assert score.accuracy == 1 and score.loss == pytest.approx(0, abs=1e-9)
 
 

@@ -1,8 +1,8 @@
 """Page of a comparison of cells on a task: the longest length that each solves."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from charlm.config import describe_block, option_name
+from charlm.config import describe_blocks, option_name
 from charlm.reporting.figures import (
     Figure,
     FigureSpec,
@@ -20,12 +20,14 @@ from charlm.reporting.wording.tasks import (
     describe_criterion,
     describe_pairs,
     describe_rates,
+    format_measure,
     format_solved_length,
     summarize_task_comparison,
 )
 from charlm.results.tasks import (
     LengthChance,
     LevelSummary,
+    PositionSummary,
     TaskComparisonResult,
     TaskReport,
     TaskRow,
@@ -52,6 +54,8 @@ def render_tasks(result: TaskComparisonResult) -> bytes:
         heads=HEADS,
         rows=[_table_row(row, result.timing) for row in report.rows],
         by_length=length_table(report),
+        measures=measure_table(report),
+        measure_notes=[(measure.name, measure.description) for measure in report.measures],
         figures_by_length=task_figures(report, legend),
         documentation=[
             ("protocol", task.protocol),
@@ -69,7 +73,7 @@ def _describe_protocol(report: TaskReport) -> str:
     return (
         f"{describe_matching(report.matching)}. Each cell and seed trains a new model at each "
         f"length in increasing order, for at most {steps:,} steps of {settings['batch_size']} "
-        f"sequences, until it does not solve one; {describe_block(str(settings['block']))}; "
+        f"sequences, until it does not solve one; {describe_blocks(settings)}; "
         f"{describe_rates(report)}."
     )
 
@@ -107,6 +111,24 @@ def length_table(report: TaskReport) -> tuple[list[str], list[list[str]]]:
     ]
 
 
+def measure_table(report: TaskReport) -> tuple[list[str], list[list[str]]]:
+    """Return heads and rows: a row per measure and length, a column per cell."""
+    return ["", *(row.name for row in report.rows)], [
+        [
+            f"{measure.name.replace('_', ' ')}, length {length:,}",
+            *(
+                " ".join(
+                    "–" if value is None else format_measure(value, measure.unit)
+                    for value in row.levels[number].measures[measure.name]
+                )
+                for row in report.rows
+            ),
+        ]
+        for measure in report.measures
+        for number, length in enumerate(report.lengths)
+    ]
+
+
 def _format_chance(chance: LengthChance) -> str:
     if chance.unbound_accuracy is None:
         return f"{chance.accuracy:.1%}"
@@ -136,7 +158,48 @@ def task_figures(report: TaskReport, legend: Sequence[LegendEntry]) -> list[Figu
     if lines := seed_series(report, lambda level: level.steps):
         spec = FigureSpec("Training until solved", X, "steps", log_x=True)
         figures.append(draw_figure("steps", spec, lines, legend))
-    return figures
+    return [*figures, *_measure_figures(report, legend), *_position_figures(report, legend)]
+
+
+def _measure_figures(report: TaskReport, legend: Sequence[LegendEntry]) -> Iterator[Figure]:
+    for measure in report.measures:
+
+        def values(level: LevelSummary, name: str = measure.name) -> Sequence[float | None]:
+            return level.measures[name]
+
+        if lines := seed_series(report, values):
+            title = measure.name.replace("_", " ").capitalize()
+            spec = FigureSpec(title, X, measure.unit, log_x=True)
+            yield draw_figure(f"measure-{measure.name}", spec, lines, legend)
+
+
+def _position_figures(report: TaskReport, legend: Sequence[LegendEntry]) -> Iterator[Figure]:
+    """Draw the score by position after the longest length that every cell attempted."""
+    levels = [[row.levels[number] for row in report.rows] for number in range(len(report.lengths))]
+    complete = [each for each in levels if all(level.by_position for level in each)]
+    if not complete:
+        return
+    length = complete[-1][0].length
+    is_random = any(chance.oracle.loss for chance in report.chance)
+
+    def values(position: PositionSummary) -> Sequence[float | None]:
+        return position.excess_loss if is_random else position.accuracy
+
+    lines = [
+        Series(
+            f"{row.name} seed {seed}",
+            row.name,
+            [position.position for position in level.by_position],
+            [values(position)[number] for position in level.by_position],
+        )
+        for row, level in zip(report.rows, complete[-1], strict=True)
+        for number, seed in enumerate(row.seeds)
+    ]
+    lines = [line for line in lines if any(y is not None for y in line.y)]
+    title = f"By position, trained at length {length:,}"
+    y = "nats above the oracle" if is_random else "share of correct answers"
+    spec = FigureSpec(title, "position", y, log_x=True, y_range=None if is_random else (0, 1))
+    yield draw_figure("positions", spec, lines, legend)
 
 
 def _accuracy_figure(report: TaskReport, legend: Sequence[LegendEntry]) -> Figure:

@@ -152,6 +152,15 @@ def task_records(report: TaskReport, timing: TimingReport | None) -> Iterator[Re
             yield Record("seed", "longest_solved", "length", row.name, seed=seed, value=length)
         for level in row.levels:
             yield from _level_records(row, level)
+            for measure in report.measures:
+                for seed, value in zip(row.seeds, level.measures[measure.name], strict=True):
+                    if value is not None:
+                        yield Record(
+                            *("seed", measure.name, measure.unit, row.name),
+                            seed=seed,
+                            at=level.length,
+                            value=value,
+                        )
     for pair in report.pairs:
         yield Record(
             "difference",

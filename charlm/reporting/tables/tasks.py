@@ -8,6 +8,7 @@ from charlm.reporting.wording.machine import describe_machine
 from charlm.reporting.wording.tasks import (
     describe_criterion,
     describe_pairs,
+    format_measure,
     format_solved_length,
 )
 from charlm.results.tasks import LevelSummary, TaskReport, TaskRow
@@ -21,7 +22,8 @@ def task_tables(report: TaskReport, timing: TimingReport | None) -> list[Table]:
         report: Report of the comparison.
         timing: Its times; without them, there are none in the tables.
     """
-    return [_longest(report, timing), _lengths(report)]
+    measures = [_measures(report)] if report.measures else []
+    return [_longest(report, timing), _lengths(report), *measures]
 
 
 def _longest(report: TaskReport, timing: TimingReport | None) -> Table:
@@ -76,6 +78,30 @@ def _lengths(report: TaskReport) -> Table:
                 ],
             )
         ],
+    )
+
+
+def _measures(report: TaskReport) -> Table:
+    described = " ".join(
+        f"{measure.name.replace('_', ' ')}: {measure.description}." for measure in report.measures
+    )
+    rows = []
+    for row in report.rows:
+        for level in row.levels:
+            values = []
+            for measure in report.measures:
+                known = [one for one in level.measures[measure.name] if one is not None]
+                values.append(format_measure(fmean(known), measure.unit) if known else "-")
+            rows.append((row.name, f"{level.length:,}", *values))
+    return Table(
+        name="measures",
+        caption=f"Means of the seeds that attempted a length. {described}",
+        heads=(
+            "cell",
+            "length",
+            *(measure.name.replace("_", " ") for measure in report.measures),
+        ),
+        groups=[Group("", rows)],
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean, median_low
 
-from charlm.config import describe_block
+from charlm.config import describe_block, describe_blocks
 from charlm.console import fold, print_result
 from charlm.reporting.formatting import format_count, pluralize
 from charlm.reporting.terminal.tables import (
@@ -17,11 +17,13 @@ from charlm.reporting.terminal.tables import (
 )
 from charlm.reporting.wording.comparison import describe_timing_minutes
 from charlm.reporting.wording.matching import describe_parallel_runs
+from charlm.reporting.wording.quantities import list_names
 from charlm.reporting.wording.tasks import (
     describe_criterion,
     describe_level,
     describe_pairs,
     describe_rates,
+    format_measure,
 )
 from charlm.results.tasks import (
     LevelResult,
@@ -64,7 +66,10 @@ def print_task(example: TaskExample) -> None:
     _print_sections(example.task, SHOWN_SECTIONS)
     inputs, answers = _example_cells(example)
     width = max(map(len, inputs))
-    marks = ["^" * width if is_answer else "" for is_answer in example.is_answer]
+    marks = [
+        "^" * len(answer.rstrip()) if is_answer else ""
+        for answer, is_answer in zip(answers, example.is_answer, strict=True)
+    ]
     print_result(f"\nA sequence of length {example.length} (^ marks the scored answers):\n")
     per_line = max(1, (text_width() - 10) // width)
     for start in range(0, len(inputs), per_line):
@@ -75,7 +80,11 @@ def print_task(example: TaskExample) -> None:
     print_result(f"\nchance   loss {chance.loss:.6f}, {chance.accuracy:.2%} correct")
     if example.unbound_accuracy is not None:
         print_result(f"memory   {example.unbound_accuracy:.2%} correct, without a look-up")
-    print_result("oracle   loss 0, 100 % correct")
+    oracle = example.oracle
+    if oracle.loss:
+        print_result(f"oracle   loss {oracle.loss:.6f}, {oracle.accuracy:.2%} correct")
+    else:
+        print_result("oracle   loss 0, 100 % correct")
 
 
 def _example_cells(example: TaskExample) -> tuple[list[str], list[str]]:
@@ -85,8 +94,9 @@ def _example_cells(example: TaskExample) -> tuple[list[str], list[str]]:
         inputs = [f"{number:.2f}{names[1] if mark else ' '}" for number, mark in example.x]
         answers = ["" if answer is None else f"{answer:.2f} " for answer in example.y]
     else:
-        inputs = [names[symbol] for symbol in example.x]
-        answers = ["" if answer is None else names[answer] for answer in example.y]
+        gap = " " if len(names[0]) > 1 else ""
+        inputs = [names[symbol] + gap for symbol in example.x]
+        answers = ["" if answer is None else names[answer] + gap for answer in example.y]
     return inputs, answers
 
 
@@ -115,7 +125,7 @@ def print_task_plan(overview: TaskComparisonOverview) -> None:
                     else f"--lr {config.learning_rate:g} for every cell"
                 ),
             ),
-            ("layers", f"{config.num_layers}; {describe_block(config.block)}"),
+            ("layers", f"{config.num_layers}; {describe_block(config.block, config.conv)}"),
             ("output", overview.out),
         ]
     )
@@ -145,6 +155,9 @@ def print_task_report(report: TaskReport, timing: TimingReport) -> None:
     print_table(table)
     print_result("")
     _print_levels(report)
+    if report.measures:
+        print_result("")
+        _print_measures(report)
     paragraphs = [
         describe_pairs(report),
         _describe_task_report(report),
@@ -179,17 +192,37 @@ def _print_levels(report: TaskReport) -> None:
     print_table(table)
 
 
+def _print_measures(report: TaskReport) -> None:
+    heads = ("cell", "length", *(measure.name.replace("_", " ") for measure in report.measures))
+    table = make_table(heads, ("cell",))
+    for row in report.rows:
+        for level in row.levels:
+            if level.num_attempted:
+                values = []
+                for measure in report.measures:
+                    known = [one for one in level.measures[measure.name] if one is not None]
+                    values.append(format_measure(fmean(known), measure.unit) if known else "-")
+                add_row(table, (row.name, f"{level.length}", *values))
+    print_table(table)
+
+
 def _describe_task_report(report: TaskReport) -> str:
     settings = report.settings
+    factors = list_names([f"{factor}×" for factor in report.rows[0].levels[0].extrapolation])
+    measures = "".join(
+        f" {measure.name.replace('_', ' ')}: {measure.description}, mean of the seeds."
+        for measure in report.measures
+    )
     return (
-        f"{report.task.name}, {describe_block(str(settings['block']))}, "
+        f"{report.task.name}, {describe_blocks(settings)}, "
         f"{pluralize(len(report.rows[0].seeds), 'seed')}, at most "
         f"{report.matching.max_steps:,} steps of {settings['batch_size']} sequences per length, "
         f"{describe_rates(report)}. longest: lower median of the longest solved length. to here: "
         "seeds that solved this length and every shorter one (survival), with Wilson's interval. "
         "steps: lower median of the "
-        "seeds that solved the length. correct: mean of the seeds that attempted it; at 2× and 4× "
-        f"the length without further training. Solved means: {describe_criterion(report)}."
+        "seeds that solved the length. correct: mean of the seeds that attempted it; at "
+        f"{factors} the length without further training.{measures} Solved means: "
+        f"{describe_criterion(report)}."
     )
 
 

@@ -1,5 +1,7 @@
 """Task results in words."""
 
+from typing import Literal
+
 from charlm.results.tasks import LevelResult, TaskReport
 
 
@@ -11,19 +13,33 @@ def describe_level(level: LevelResult) -> str:
     longer = ", ".join(
         f"{accuracy:.1%} at {factor} × length" for factor, accuracy in level.extrapolation.items()
     )
-    return (
+    measures = ", ".join(f"{name} {value:.4g}" for name, value in level.measures.items())
+    oracle = f" (oracle {level.oracle.loss:.2g})" if level.oracle.loss else ""
+    parts = [
         f"length {level.length}: {verdict} after {level.steps:,} steps, "
-        f"{level.test.accuracy:.1%} correct, loss {level.test.loss:.2g}; {longer}"
-        + (f"; {level.divergence}" if level.divergence else "")
-    )
+        f"{level.test.accuracy:.1%} correct, loss {level.test.loss:.2g}{oracle}",
+        *(longer, measures, level.divergence),
+    ]
+    return "; ".join(part for part in parts if part)
+
+
+def format_measure(value: float, unit: Literal["share", "nats", "steps"]) -> str:
+    """Return the value of a task's measure: a percentage, nats, or time steps."""
+    return {"share": f"{value:.1%}", "nats": f"{value:.3f}", "steps": f"{value:,.0f}"}[unit]
 
 
 def describe_criterion(report: TaskReport) -> str:
     """Return when a length counts as solved."""
-    text = f"at least {100 * report.solved_accuracy:g} % of the answers are correct"
+    criteria = []
+    if report.solved_accuracy is not None:
+        criteria.append(f"at least {100 * report.solved_accuracy:g} % of the answers are correct")
     if report.solved_relative_loss is not None:
-        text += f", or the loss is at most {100 * report.solved_relative_loss:g} % of chance's"
-    return text
+        limit = f"at most {100 * report.solved_relative_loss:g} % of chance's"
+        if any(chance.oracle.loss for chance in report.chance):
+            criteria.append(f"the loss above the oracle's is {limit}")
+        else:
+            criteria.append(f"the loss is {limit}")
+    return ", or ".join(criteria)
 
 
 def format_solved_length(length: int) -> str:
