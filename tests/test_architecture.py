@@ -197,7 +197,10 @@ INFRASTRUCTURE = {
         ),
         *("dry_run", "true_context", "unit_sums", "windows"),
     },
-    "tasks": {"base", "curriculum", "estimates", "scoring"},
+    "tasks": {
+        *("base", "curriculum", "estimates", "formal_language", "lengths", "level_tests"),
+        "scoring",
+    },
 }
 
 
