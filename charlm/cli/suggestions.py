@@ -51,6 +51,7 @@ OPTION_SYNONYMS = {
     "probes memory": "probe tests measurements only",
     "prompt text file": "start start-text primetext prime prefix seed-text input",
     "quiet": "silent verbose no-progress",
+    "recompute": "checkpointing gradient-checkpointing activation-checkpointing remat",
     "recurrent-init": "init initializer recurrent-initializer",
     "reset-prob": "reset reset-state reset-states reset-probability",
     "resume checkpoint": "continue init-from resume-from resume-from-checkpoint load restore",

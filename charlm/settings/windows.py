@@ -20,6 +20,16 @@ class WindowSettings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fi
         PositiveInt,
         option(TRAINING, "Tokens per step (truncated BPTT).", "--bptt"),
     ] = 64
+    recompute: Annotated[
+        int,
+        Meta(ge=0, le=2**20),
+        option(
+            TRAINING,
+            "Keep N steps for the gradient at a time and compute the others again: less memory.",
+            metavar="N",
+            default="all",
+        ),
+    ] = 0
     reset_prob: Annotated[
         float,
         Meta(ge=0, le=1),

@@ -35,6 +35,7 @@ from charlm.training.distributed import SINGLE_PROCESS, ProcessGroup
 from charlm.training.optimizer import AdamW, clip_gradients
 from charlm.training.schedule import learning_rate
 from charlm.training.weight_dropout import drop_weights, recurrent_weights
+from charlm.training.window_loss import window_loss
 
 BETA2 = 0.95  # of AdamW; the recipes were searched with it: docs/explanation/recipes.md
 
@@ -114,7 +115,7 @@ class Trainer(Generic[Model]):
                 torch.manual_seed(derive_seed(seed, "rank", self.process_group.rank))
             # Weights, gradients and moments stay in float32 with bf16, too.
             with autocast(self.config.dtype, batch.x.device.type, enabled=True):
-                loss, state = self.model.loss(local.x, local.y, state)
+                loss, state = window_loss(self.model, local, state, self.config.recompute)
             loss.backward()
             self.process_group.all_reduce_gradients(self.model.parameters())
         norm = clip_gradients(self.model.parameters(), self.config.grad_clip)
