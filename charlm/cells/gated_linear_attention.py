@@ -7,10 +7,11 @@ import math
 from typing import ClassVar, NamedTuple
 
 import torch
-from torch import Tensor, cat, einsum, exp, nn, sigmoid
+from torch import Tensor, cat, exp, nn, sigmoid
 from torch.nn.functional import logsigmoid, rms_norm, silu, softplus
 
 from charlm.cells.base import Cell, State, register_cell
+from charlm.cells.matrix_memory import decay, read, write
 
 STATE_SIZE = 16  # keys of Mamba-2, which all heads share
 RANK = 16  # of the decay of GLA
@@ -73,9 +74,8 @@ class GatedLinearAttention(Cell):
         q, k, v, log_a = token
         a = exp(log_a)
         self.record(a=a.flatten(-2), v=v.flatten(-2))
-        S = a[..., None] * state[1] + k[..., None] * v[..., None, :]
-        o = einsum("bhkv,bhk->bhv", S, q)
-        return self.read_out(Wx, token, o), S
+        S = write(decay(state[1], a), k, v)
+        return self.read_out(Wx, token, read(S, q)), S
 
 
 @register_cell("retnet")
@@ -103,8 +103,8 @@ class RetNet(GatedLinearAttention):
     def token(self, Wx: Tensor) -> Token:
         """Return q, k, v and log a."""
         q, k, v, _ = (self.heads(part) for part in Wx.chunk(4, dim=-1))
-        powers = 2.0 ** -torch.arange(5, 5 + self.num_heads, dtype=Wx.dtype, device=Wx.device)
-        log_a = torch.log1p(-powers)[:, None].expand(*v.shape[:-1], 1)
+        logarithms = [math.log1p(-(2.0 ** -(5 + head))) for head in range(self.num_heads)]
+        log_a = Wx.new_tensor(logarithms)[:, None].expand_as(v[..., :1])
         return Token(q, k / self.head_size**0.5, v, log_a)
 
     def read_out(self, Wx: Tensor, token: Token, o: Tensor) -> Tensor:  # noqa: ARG002

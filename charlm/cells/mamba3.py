@@ -4,10 +4,11 @@ import math
 from typing import ClassVar
 
 import torch
-from torch import Tensor, cat, cos, einsum, exp, nn, sigmoid, sin, tanh
+from torch import Tensor, cat, cos, exp, nn, sigmoid, sin, tanh
 from torch.nn.functional import rms_norm, silu, softplus
 
 from charlm.cells.base import Cell, State, register_cell
+from charlm.cells.matrix_memory import decay, read, write
 
 STATE_SIZE = 16  # numbers of state per unit
 NUM_ANGLES = STATE_SIZE // 4  # half of the numbers are rotated, in pairs
@@ -82,21 +83,20 @@ class Mamba3(Cell):
         k = rotate(rms_norm(B, (STATE_SIZE,), self.norm_B, EPSILON)[..., None, :] + self.b_k, t)
         q = rotate(rms_norm(C, (STATE_SIZE,), self.norm_C, EPSILON)[..., None, :] + self.b_q, t)
         last_weight, weight = (1 - m) * d * a, m * d
-        S = a[..., None, None] * S
-        S = S + (last_weight[..., None] * last_k)[..., None] * last_v[..., None, :]
-        S = S + (weight[..., None] * k)[..., None] * v[..., None, :]
-        y = einsum("bhkv,bhk->bhv", S, q) + self.D[:, None] * v
+        S = write(decay(S, a), last_weight[..., None] * last_k, last_v)
+        S = write(S, weight[..., None] * k, v)
+        y = read(S, q) + self.D[:, None] * v
         return y.flatten(-2) * silu(z), S, t, k, v
 
 
 def rotate(x: Tensor, angles: Tensor) -> Tensor:
-    """Rotate pairs of numbers: of the first `angles` numbers and of as many that follow them.
+    """Rotate pairs of numbers: of the first NUM_ANGLES numbers and of as many that follow them.
 
     Args:
-        x: (..., size); what follows the pairs is returned as it is.
-        angles: (..., angles), in radians.
+        x: (..., STATE_SIZE); what follows the pairs is returned as it is.
+        angles: (..., NUM_ANGLES), in radians.
     """
-    size = angles.shape[-1]
-    first, second, rest = x.split((size, size, x.shape[-1] - 2 * size), dim=-1)
+    sizes = NUM_ANGLES, NUM_ANGLES, STATE_SIZE - 2 * NUM_ANGLES
+    first, second, rest = x.split(sizes, dim=-1)
     c, s = cos(angles), sin(angles)
     return cat((first * c - second * s, first * s + second * c, rest), dim=-1)

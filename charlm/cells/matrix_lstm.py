@@ -1,10 +1,11 @@
 """Beck et al. (2024), "xLSTM: extended long short-term memory": mLSTM, the matrix memory."""
 
 import torch
-from torch import Tensor, einsum, exp, maximum, nn, sigmoid
+from torch import Tensor, exp, maximum, nn, sigmoid
 from torch.nn.functional import logsigmoid
 
 from charlm.cells.base import Cell, State, register_cell
+from charlm.cells.matrix_memory import decay, read, write
 
 
 @register_cell("matrix-lstm")
@@ -15,9 +16,9 @@ class MatrixLSTM(Cell):
     i = exp(W_i x + b_i)                    input gate of a head, exponential
     f = sigmoid(W_f x + b_f)                forget gate of a head: 1 retains, 0 forgets
     o = sigmoid(W_o x + b_o)                output gate of a unit
-    C' = f C + i v k^T                      matrix memory
+    C' = f C + i k v^T                      matrix memory
     n' = f n + i k                          normalizer
-    h' = o (C' q) / max(|n' q|, 1)
+    h' = o (C'^T q) / max(|n' q|, 1)
 
     C and n are carried divided by exp(m), m' = max(log f + m, log i, 0), so that no exponential
     overflows, nor exp(-m'), which the 1 becomes. Only C, n and m come from the past.
@@ -48,7 +49,7 @@ class MatrixLSTM(Cell):
 
     @property
     def flops(self) -> int:
-        """FLOPs of one step, with C' q and n' q."""
+        """FLOPs of one step, with C'^T q and n' q."""
         return super().flops + 2 * self.hidden_size * (self.head_size + 1)
 
     def initial_state(self, batch_size: int) -> State:
@@ -70,7 +71,7 @@ class MatrixLSTM(Cell):
         return i, logsigmoid(f)
 
     def read_out(self, Wx: Tensor, Cq: Tensor, nq: Tensor, m: Tensor) -> Tensor:
-        """Return h (..., hidden_size) from C q (..., heads, head_size), n q and m (..., heads)."""
+        """Return h (..., hidden_size) from C^T q (..., heads, size), n q and m (..., heads)."""
         o = sigmoid(Wx[..., 3 * self.hidden_size : 4 * self.hidden_size])
         self.record(o=o)
         return o * (Cq / maximum(nq.abs(), exp(-m))[..., None]).flatten(-2)
@@ -84,10 +85,9 @@ class MatrixLSTM(Cell):
         m = maximum(log_retained, log_i).clamp(min=0)
         i, f = exp(log_i - m)[..., None], exp(log_retained - m)[..., None]
         self.record(i=i, v=v, log_f=log_f)
-        C = f[..., None] * C + einsum("bhv,bhk->bhvk", i * v, k)
+        C = write(decay(C, f), i * k, v)
         n = f * n + i * k
-        Cq, nq = einsum("bhvk,bhk->bhv", C, q), einsum("bhk,bhk->bh", n, q)
-        return self.read_out(Wx, Cq, nq, m), C, n, m
+        return self.read_out(Wx, read(C, q), (n * q).sum(-1), m), C, n, m
 
     def retention(self, recorded: dict[str, Tensor]) -> Tensor:
         """Return f of each head (..., heads): C as if it were not divided by exp(m)."""

@@ -44,12 +44,12 @@ def _unroll_chunk(cell: MatrixLSTM, Wx: Tensor, state: State) -> tuple[Tensor, S
     is_past = torch.ones(len(Wx), len(Wx), dtype=torch.bool, device=Wx.device).tril()
     weights = exp(exponents.masked_fill(~is_past[..., None, None], -torch.inf))
     scores = einsum("tbhk,sbhk->tsbh", q, k) * weights
-    Cq = initial_weight[..., None] * einsum("bhvk,tbhk->tbhv", C, q)
+    Cq = initial_weight[..., None] * einsum("bhkv,tbhk->tbhv", C, q)
     Cq = Cq + einsum("tsbh,sbhv->tbhv", scores, v)
     nq = initial_weight * einsum("bhk,tbhk->tbh", n, q) + scores.sum(1)
     h = cell.read_out(Wx, Cq, nq, largest)
     final_weights = weights[-1][..., None]
     C = initial_weight[-1][..., None, None] * C
-    C = C + einsum("sbhv,sbhk->bhvk", final_weights * v, k)
+    C = C + einsum("sbhk,sbhv->bhkv", final_weights * k, v)
     n = initial_weight[-1][..., None] * n + (final_weights * k).sum(0)
     return h, (h[-1], C, n, largest[-1])

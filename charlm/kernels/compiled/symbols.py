@@ -118,8 +118,8 @@ def align_columns(*operands: Operand) -> list[tuple[Node | float, ...]]:
     for operand in operands:
         if isinstance(operand, UnsupportedBuffer):
             raise UnsupportedOperation(operand.__dict__["reason"])
-        if hasattr(type(operand), "unsupported_operand"):
-            raise UnsupportedOperation(operand.unsupported_operand)
+        if reason := getattr(type(operand), "unsupported_operand", ""):
+            raise UnsupportedOperation(reason)
         if not isinstance(operand, TracedTensor | float | int):
             raise UnsupportedOperation(
                 f"its step mixes a {type(operand).__name__} with traced tensors"

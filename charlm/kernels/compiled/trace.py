@@ -30,7 +30,8 @@ def traced_module(module: nn.Module, graph: Graph, prefix: str = "") -> nn.Modul
             )
         if tensor.dim() > 1:
             return TracedWeight(prefix + name, tuple(tensor.shape))
-        return TracedTensor(graph, graph.leaves(f"w:{prefix}{name}", tensor.numel()))
+        columns = graph.leaves(f"w:{prefix}{name}", tensor.numel())
+        return TracedTensor(graph, columns, has_batch=False)
 
     copy = object.__new__(type(module))
     copy.__dict__.update(module.__dict__)
