@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,21 @@ class RepeatedWords:
     other: Positions  # first letter of another rare word of as many letters, anywhere in the text
 
 
+def iter_rare_words(context: ProbeContext, text: str) -> Iterator[tuple[str, int]]:
+    """Iterate over the rare words of the probed text, each with the index of its first letter.
+
+    Args:
+        context: Supplies the training text, in which words are counted.
+        text: The probed text.
+    """
+    training_text = ids_to_text(context.train_ids[-COUNTED_TOKENS:], context.vocabulary)
+    frequency = Counter(WORD.findall(training_text))
+    max_count = MAX_FREQUENCY * len(training_text)
+    for match in WORD.finditer(text):
+        if frequency[match.group()] <= max_count:
+            yield match.group(), match.start()
+
+
 def find_repeated_words(context: ProbeContext) -> RepeatedWords:
     """Find rare words that come again NEAREST to FARTHEST characters after they were read.
 
@@ -36,17 +52,11 @@ def find_repeated_words(context: ProbeContext) -> RepeatedWords:
     text is cut by files. Where there are more than MAX_EVENTS, they are evenly thinned out.
     """
     text = ids_to_text(context.ids, context.vocabulary)
-    training_text = ids_to_text(context.train_ids[-COUNTED_TOKENS:], context.vocabulary)
-    frequency = Counter(WORD.findall(training_text))
-    max_count = MAX_FREQUENCY * len(training_text)
     begins = continuous_starts(context)
     rng = context.random("repeated words")
     occurrences: dict[str, list[int]] = {}  # of rare words
     candidates: list[tuple[int, int, str]] = []
-    for match in WORD.finditer(text):
-        word, second = match.group(), match.start()
-        if frequency[word] > max_count:
-            continue
+    for word, second in iter_rare_words(context, text):
         earlier = occurrences.setdefault(word, [])
         in_reach = [first for first in earlier[-2:] if second - first - len(word) <= FARTHEST]
         earlier.append(second)

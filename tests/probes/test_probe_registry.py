@@ -24,6 +24,7 @@ from charlm.probes.readout import readout
 from charlm.probes.repeated_words import repeated_words
 from charlm.probes.timescales import timescales
 from charlm.probes.verbatim_recall import verbatim_recall
+from charlm.probes.word_occurrences import word_occurrences
 from charlm.results.probes import ProbeDocumentation, ProbeResult
 
 SMALL_PROBES = {
@@ -39,6 +40,7 @@ SMALL_PROBES = {
     "repeated-words": partial(repeated_words, min_events=3),
     "timescales": partial(timescales, measured_length=64),
     "verbatim-recall": partial(verbatim_recall, filler_lengths=[16, 64], num_lists=20),
+    "word-occurrences": partial(word_occurrences, min_events=3),
 }
 
 

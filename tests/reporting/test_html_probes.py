@@ -37,6 +37,7 @@ EXAMPLES: dict[str, Any] = {  # values of all fields of notes and reasons
     **dict.fromkeys(("characters", "closers", "layer", "left_out", "letters"), 101),
     **dict.fromkeys(("needed", "nearest", "places", "total", "units", "words"), 2002),
     **dict.fromkeys(("farthest", "window"), 303),
+    **dict.fromkeys(("features", "numbers"), 404),
     "counted": "words",
     "curve": "loss",
     "expression": "f",

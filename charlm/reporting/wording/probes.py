@@ -42,7 +42,7 @@ def describe_remark(number: ScalarResult) -> str:
         beyond = f"more than {number.lower_bound:,.0f}"
         remarks.append(beyond if number.value is None else f"interval up to {beyond}")
     if number.base_rate is not None:
-        remarks.append(f"by chance {number.base_rate:.3f}")
+        remarks.append(f"by chance {_fixed(number.base_rate, 3)}")
     return "; ".join(remarks)
 
 
