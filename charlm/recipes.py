@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from charlm.cells.names import cell_label, parse_custom_cell
+from charlm.cells.names import cell_label
 from charlm.config import Config
 
 BASE_PARAMETERS = 100_000  # size and budget that `Recipe.learning_rate` is for
@@ -30,23 +30,23 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 RECIPES = {
     "attention": Recipe(learning_rate=0.0032),
     "clockwork": Recipe(learning_rate=0.0043),
-    "cornn": Recipe(learning_rate=0.0085, recurrent_init="orthogonal"),
+    "cornn": Recipe(learning_rate=0.0265, recurrent_init="orthogonal"),
     "coupled-lstm": Recipe(learning_rate=0.0075, recurrent_init="orthogonal"),
     "deltanet": Recipe(learning_rate=0.004),
     "deltaproduct": Recipe(learning_rate=0.004),
     "depth-gated-lstm": Recipe(learning_rate=0.0125, recurrent_init="orthogonal"),
-    "fastgrnn": Recipe(learning_rate=0.0085, recurrent_init="orthogonal"),
+    "fastgrnn": Recipe(learning_rate=0.011),
     "gated-deltanet": Recipe(learning_rate=0.004),
     "gla": Recipe(learning_rate=0.004),
     "gru": Recipe(learning_rate=0.006, recurrent_init="orthogonal"),
     "gru-cho": Recipe(learning_rate=0.0059, recurrent_init="orthogonal"),
     "hgrn2": Recipe(learning_rate=0.004),
-    "highway-rnn": Recipe(learning_rate=0.0085, recurrent_init="orthogonal"),
+    "highway-rnn": Recipe(learning_rate=0.0107, recurrent_init="orthogonal"),
     "indrnn": Recipe(learning_rate=0.0036),
     "irnn": Recipe(learning_rate=0.0073),
-    "janet": Recipe(learning_rate=0.0043, recurrent_init="orthogonal"),
+    "janet": Recipe(learning_rate=0.0049, recurrent_init="orthogonal"),
     "layernorm-lstm": Recipe(learning_rate=0.012, recurrent_init="orthogonal"),
-    "lem": Recipe(learning_rate=0.0059, recurrent_init="orthogonal"),
+    "lem": Recipe(learning_rate=0.0053, recurrent_init="orthogonal"),
     "lru": Recipe(learning_rate=0.0052),
     "lstm": Recipe(learning_rate=0.0125, block_learning_rate=0.0056, recurrent_init="orthogonal"),
     "m2rnn": Recipe(learning_rate=0.004),
@@ -54,13 +54,13 @@ RECIPES = {
     "mamba2": Recipe(learning_rate=0.004),
     "mamba3": Recipe(learning_rate=0.004),
     "matrix-lstm": Recipe(learning_rate=0.002),
-    "mgu": Recipe(learning_rate=0.0052, recurrent_init="orthogonal"),
+    "mgu": Recipe(learning_rate=0.0054, recurrent_init="orthogonal"),
     "mingru": Recipe(learning_rate=0.0042),
     "minlstm": Recipe(learning_rate=0.0054),
     "mogrifier": Recipe(learning_rate=0.005, recurrent_init="orthogonal"),
     "mul-lstm": Recipe(learning_rate=0.0053, recurrent_init="orthogonal"),
-    "paragru": Recipe(learning_rate=0.0042),
-    "paralstm": Recipe(learning_rate=0.0042),
+    "paragru": Recipe(learning_rate=0.0093),
+    "paralstm": Recipe(learning_rate=0.0111),
     "peephole-lstm": Recipe(learning_rate=0.0071, recurrent_init="orthogonal"),
     "qrnn": Recipe(learning_rate=0.0027),
     "retnet": Recipe(learning_rate=0.004),
@@ -81,18 +81,18 @@ def get_recipe(label: str) -> Recipe:
 def apply_recipe(config: Config, parameters: int, characters: int) -> Config:
     """Return the config with every setting that is left to the recipe.
 
-    Settings that have a value keep it. Only the class of a custom cell knows whether there are
-    recurrent matrices: for such a cell `recurrent_init` stays "recipe", which means orthogonal
-    where there are any.
+    Settings that have a value keep it. Only the class of a cell without a recipe knows whether
+    there are recurrent matrices: for such a cell `recurrent_init` stays "recipe", which means
+    orthogonal where there are any.
 
     Args:
         config: Settings of a run.
         parameters: Number of parameters of its model.
         characters: Characters that the run trains on.
     """
-    recipe = get_recipe(cell_label(config.cell))
-    is_custom = parse_custom_cell(config.cell) is not None
-    initial = "recipe" if is_custom else recipe.recurrent_init
+    label = cell_label(config.cell)
+    recipe = get_recipe(label)
+    initial = recipe.recurrent_init if label in RECIPES else "recipe"
     return msgspec.structs.replace(
         config,
         learning_rate=config.learning_rate

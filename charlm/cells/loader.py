@@ -1,7 +1,8 @@
 """Loader of cells: built-in ones by name, custom ones from FILE.py:CLASS, which executes the file.
 
 Only `load_custom_cell` executes a file, and it is called only with names from the command line. The
-cell that a saved run names is looked up, never loaded.
+cell that a saved run names is looked up, never loaded. An installed package is trusted, if its file
+is the one that a run was made with.
 """
 
 import hashlib
@@ -15,7 +16,8 @@ from traceback import extract_tb
 from types import CodeType
 
 from charlm.cells.base import CELLS, Cell, cell_name
-from charlm.cells.names import parse_custom_cell
+from charlm.cells.names import PACKAGE, is_package_cell, package_cell, parse_custom_cell
+from charlm.cells.package_cells import make_package_cell
 from charlm.errors import ConfigError, DataError, InputNotFoundError
 
 CUSTOM_CELLS: dict[str, tuple[type[Cell], str]] = {}  # FILE.py:CLASS -> class, SHA-256 of the file
@@ -121,11 +123,14 @@ def loaded_class(cell_type: type[Cell]) -> Iterator[str]:
 
 
 def get_cell(name: str) -> type[Cell]:
-    """Return the class of a built-in cell, or of a custom one that was loaded.
+    """Return the class of a built-in cell, of a package's, or of a custom one that was loaded.
 
     Raises:
-        ConfigError: The name is unknown, or the custom cell was not loaded.
+        ConfigError: The name is unknown, the package is missing, or the custom cell was not loaded.
     """
+    if is_package_cell(name):
+        package_cell(name)
+        return make_package_cell(name)
     if parse_custom_cell(name) is None:
         return CELLS[name]
     if name not in CUSTOM_CELLS:
@@ -153,6 +158,11 @@ def load_recorded_cell(recorded: str, sha256: str, trusted: str) -> str:
     """
     custom = parse_custom_cell(recorded)
     if custom is None:
+        if is_package_cell(recorded) and loaded_cell_sha256(recorded) != sha256:
+            raise DataError(
+                f"cannot use {recorded}: {PACKAGE} is not the version that the run was made with. "
+                "Try that version"
+            )
         if trusted not in ("", recorded):
             raise ConfigError(
                 f"cannot use --trust-cell {trusted}: the run's cell is {recorded}. Leave it out"
@@ -185,7 +195,9 @@ def custom_cell_sha256(name: str) -> str:
 
 
 def loaded_cell_sha256(name: str) -> str:
-    """Return the SHA-256 of a loaded custom cell's file; "" for a built-in cell."""
+    """Return the SHA-256 of the file of a loaded custom or a package's cell; "" if built in."""
+    if is_package_cell(name):
+        return hashlib.sha256(package_cell(name)[0].read_bytes()).hexdigest()
     return "" if parse_custom_cell(name) is None else CUSTOM_CELLS[name][1]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from charlm.cells.names import cell_file, parse_custom_cell
+from charlm.cells.names import cell_file, is_package_cell, package_cell, parse_custom_cell
 from charlm.errors import ConfigError, DataError, InputNotFoundError
 
 
@@ -27,7 +27,7 @@ def read_cell_source(name: str) -> CellSource:
         DataError: The file is not Python.
         ConfigError: The file has no such class.
     """
-    custom = parse_custom_cell(name)
+    custom = package_cell(name) if is_package_cell(name) else parse_custom_cell(name)
     file, class_name = custom or (cell_file(name), "")
     try:
         code = file.read_text(encoding="utf-8")

@@ -102,7 +102,7 @@ def isolated_rng(seed: int) -> Iterator[None]:
 
 def random_tensor(*shape: int) -> Tensor:
     """Return normal random numbers in float64."""
-    return torch.randn(*shape, dtype=torch.float64)
+    return torch.randn(shape, dtype=torch.float64)  # also of no dimension, as a number has
 
 
 def unroll_reference(cell: Cell, x: Tensor, state: State) -> tuple[Tensor, State]:
