@@ -43,16 +43,19 @@ class FlipFlop(Task):
     min_length = 2
     measures = (
         TaskMeasure(
-            name="sparse",
+            name="errors",
             unit="share",
-            description="correct answers where 98 % of the instructions are ignored, untrained; "
-            "chance is 50 %",
+            description="wrong answers, or glitches; by chance 50 %",
         ),
         TaskMeasure(
-            name="dense",
+            name="sparse_errors",
             unit="share",
-            description="correct answers where 10 % of the instructions are ignored, untrained; "
-            "chance is 50 %",
+            description="the same where 98 % of the instructions are ignored, untrained",
+        ),
+        TaskMeasure(
+            name="dense_errors",
+            unit="share",
+            description="the same where 10 % of the instructions are ignored, untrained",
         ),
     )
 
@@ -102,6 +105,7 @@ class FlipFlop(Task):
     def measure(
         self, length: int, answers: Mapping[str, TaskAnswers], oracle: TaskScore
     ) -> dict[str, float]:
-        """Return the accuracy on sparse and on dense sequences."""
+        """Return the share of wrong answers, also on sparse and on dense sequences."""
         del length, oracle
-        return {name: answers[name].score.accuracy for name in VARIANTS}
+        tests = {"errors": "1"} | {f"{name}_errors": name for name in VARIANTS}
+        return {name: 1 - answers[test].score.accuracy for name, test in tests.items()}

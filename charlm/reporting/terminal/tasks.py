@@ -209,6 +209,7 @@ def _print_measures(report: TaskReport) -> None:
 def _describe_task_report(report: TaskReport) -> str:
     settings = report.settings
     factors = list_names([f"{factor}×" for factor in report.rows[0].levels[0].extrapolation])
+    longer = f"; at {factors} the length without further training" if factors else ""
     measures = "".join(
         f" {measure.name.replace('_', ' ')}: {measure.description}, mean of the seeds."
         for measure in report.measures
@@ -220,9 +221,8 @@ def _describe_task_report(report: TaskReport) -> str:
         f"{describe_rates(report)}. longest: lower median of the longest solved length. to here: "
         "seeds that solved this length and every shorter one (survival), with Wilson's interval. "
         "steps: lower median of the "
-        "seeds that solved the length. correct: mean of the seeds that attempted it; at "
-        f"{factors} the length without further training.{measures} Solved means: "
-        f"{describe_criterion(report)}."
+        "seeds that solved the length. correct: mean of the seeds that attempted it"
+        f"{longer}.{measures} Solved means: {describe_criterion(report)}."
     )
 
 

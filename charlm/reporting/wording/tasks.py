@@ -14,10 +14,12 @@ def describe_level(level: LevelResult) -> str:
         f"{accuracy:.1%} at {factor} × length" for factor, accuracy in level.extrapolation.items()
     )
     measures = ", ".join(f"{name} {value:.4g}" for name, value in level.measures.items())
-    oracle = f" (oracle {level.oracle.loss:.2g})" if level.oracle.loss else ""
+    loss = f"loss {level.test.loss:.2g}"
+    if level.oracle.loss:
+        loss = f"loss {level.test.loss:.4g} (oracle {level.oracle.loss:.4g})"
     parts = [
         f"length {level.length}: {verdict} after {level.steps:,} steps, "
-        f"{level.test.accuracy:.1%} correct, loss {level.test.loss:.2g}{oracle}",
+        f"{level.test.accuracy:.1%} correct, {loss}",
         *(longer, measures, level.divergence),
     ]
     return "; ".join(part for part in parts if part)
@@ -25,6 +27,8 @@ def describe_level(level: LevelResult) -> str:
 
 def format_measure(value: float, unit: Literal["share", "nats", "steps"]) -> str:
     """Return the value of a task's measure: a percentage, nats, or time steps."""
+    if unit == "share" and 0 < abs(value) < 0.01:
+        return f"{100 * value:.2g}%"  # rare errors matter
     return {"share": f"{value:.1%}", "nats": f"{value:.3f}", "steps": f"{value:,.0f}"}[unit]
 
 

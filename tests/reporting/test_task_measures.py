@@ -1,0 +1,155 @@
+"""Measures, positions and oracles of tasks in pages, tables, records and on the terminal."""
+
+import msgspec
+import pytest
+from example_reports import LENGTHS, task_result
+
+from charlm.comparison.stored_reports import task_contradiction
+from charlm.reporting.figures import make_legend
+from charlm.reporting.html.tasks import measure_table, render_tasks, task_figures
+from charlm.reporting.tables.render import render_report
+from charlm.reporting.terminal.tasks import print_task_report
+from charlm.reporting.wording.tasks import describe_criterion, describe_level, format_measure
+from charlm.results.tasks import (
+    LevelResult,
+    LevelSummary,
+    PositionSummary,
+    TaskComparisonResult,
+    TaskMeasure,
+    TaskReport,
+    TaskScore,
+)
+
+MEASURES = (
+    TaskMeasure(name="tracked", unit="steps", description="longest tracked length; by chance 0"),
+    TaskMeasure(name="stale_answers", unit="share", description="older values; by chance 12.5 %"),
+    TaskMeasure(name="excess", unit="nats", description="loss above the oracle's"),
+)
+
+
+def measured_result(oracle: TaskScore | None = None) -> TaskComparisonResult:
+    """Return a comparison with three measures and results at four positions."""
+
+    def measured(level: LevelSummary) -> LevelSummary:
+        def each(value: float) -> tuple[float | None, ...]:
+            return tuple(None if accuracy is None else value for accuracy in level.accuracy)
+
+        return msgspec.structs.replace(
+            level,
+            measures={"tracked": each(1234), "stale_answers": each(0.0004), "excess": each(0.25)},
+            by_position=tuple(
+                PositionSummary(position=end, accuracy=each(1 / end), excess_loss=each(0.1 * end))
+                for end in (1, 2, 5, level.length)
+            ),
+        )
+
+    result = task_result()
+    rows = tuple(
+        msgspec.structs.replace(row, levels=tuple(map(measured, row.levels)))
+        for row in result.report.rows
+    )
+    chance = result.report.chance
+    if oracle:
+        chance = tuple(msgspec.structs.replace(each, oracle=oracle) for each in chance)
+    report = msgspec.structs.replace(
+        result.report, rows=rows, measures=MEASURES, chance=chance, solved_relative_loss=0.1
+    )
+    return msgspec.structs.replace(result, report=report)
+
+
+def figures_by_name(report: TaskReport) -> dict[str, str]:
+    figures = task_figures(report, make_legend([row.name for row in report.rows]))
+    return {figure.name: figure.spec.y for figure in figures}
+
+
+def test_page_has_a_figure_of_each_measure_and_of_positions() -> None:
+    figures = figures_by_name(measured_result().report)
+    assert figures["measure-tracked"] == "steps" and figures["measure-excess"] == "nats"
+    assert figures["positions"] == "share of correct answers"
+    random = figures_by_name(measured_result(TaskScore(1.1, 0.5)).report)
+    assert random["positions"] == "nats above the oracle"
+    assert "positions" not in figures_by_name(task_result().report)
+    page = render_tasks(measured_result()).decode()
+    assert "Further measures" in page and "longest tracked length; by chance 0" in page
+    assert "Further measures" not in render_tasks(task_result()).decode()
+
+
+def test_table_of_measures_has_a_value_for_each_seed() -> None:
+    heads, rows = measure_table(measured_result().report)
+    assert heads == ["", "gru", "lstm", "cell.py:MyCell"] and len(rows) == 3 * len(LENGTHS)
+    assert rows[0] == ["tracked, length 10", "1,234 1,234 1,234", "1,234 1,234 1,234", "1,234 – –"]
+    assert rows[4][:2] == ["stale answers, length 10", "0.04% 0.04% 0.04%"]
+
+
+def test_terminal_shows_means_of_measures_and_what_they_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    result = measured_result()
+    print_task_report(result.report, result.timing)
+    out = capsys.readouterr().out
+    assert "tracked stale answers excess" in out and "1,234         0.04%  0.250" in out
+    assert "longest tracked length; by chance 0" in " ".join(out.split())
+    assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("form", ["markdown", "latex"])
+def test_documents_have_a_table_of_measures(form: str) -> None:
+    result = measured_result()
+    text = render_report(result.report, form, result.timing)
+    assert "stale answers: older values; by chance" in " ".join(text.split())
+    assert "1,234" in text
+
+
+def test_csv_and_rows_have_every_value_of_a_measure() -> None:
+    report = measured_result().report
+    lines = [line for line in render_report(report, "csv").splitlines() if "stale_answers" in line]
+    tried = sum(value is not None for row in report.rows for lv in row.levels for value in lv.loss)
+    assert len(lines) == tried and all("share" in line and "0.0004" in line for line in lines)
+    first = report.to_dicts()[0]
+    assert first["measures.excess"] == (0.25, 0.25, 0.25) and "by_position" not in first
+
+
+def test_report_with_other_measures_than_declared_contradicts_itself() -> None:
+    report = measured_result().report
+    assert not task_contradiction(report)
+    fewer = msgspec.structs.replace(report, measures=MEASURES[:2])
+    assert "not the same tests" in task_contradiction(fewer)
+    position = PositionSummary(position=1, accuracy=(1.0,), excess_loss=(0.0,))
+    level = msgspec.structs.replace(report.rows[0].levels[0], by_position=(position,))
+    levels = (level, *report.rows[0].levels[1:])
+    row = msgspec.structs.replace(report.rows[0], levels=levels)
+    damaged = msgspec.structs.replace(report, rows=(row, *report.rows[1:]))
+    assert "not one result for each seed" in task_contradiction(damaged)
+
+
+def test_criterion_names_the_oracle_where_it_makes_a_loss() -> None:
+    assert describe_criterion(measured_result().report) == (
+        "at least 99 % of the answers are correct, or the loss is at most 10 % of chance's"
+    )
+    report = measured_result(TaskScore(1.1, 0.5)).report
+    random = msgspec.structs.replace(report, solved_accuracy=None)
+    assert describe_criterion(random) == "the loss above the oracle's is at most 10 % of chance's"
+
+
+def test_level_has_oracle_and_measures_in_its_line() -> None:
+    level = LevelResult(
+        length=20,
+        is_solved=True,
+        steps=5,
+        seconds=1.0,
+        kernel="loop",
+        chance=TaskScore(1.4, 0.25),
+        test=TaskScore(1.296, 0.4),
+        extrapolation={},
+        oracle=TaskScore(1.29, 0.41),
+        measures={"excess": 0.006, "learned": 0.94},
+    )
+    assert describe_level(level) == (
+        "length 20: solved after 5 steps, 40.0% correct, loss 1.296 (oracle 1.29); excess 0.006, "
+        "learned 0.94"
+    )
+
+
+def test_rare_errors_keep_their_digits() -> None:
+    shown = [format_measure(value, "share") for value in (0.0, 0.0004, 0.00123, 0.125, 1.0)]
+    assert shown == ["0.0%", "0.04%", "0.12%", "12.5%", "100.0%"]
