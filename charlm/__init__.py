@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from charlm.models.catalog import list_cells
     from charlm.probes.batch import probe
     from charlm.reporting.tables.render import render_report
+    from charlm.reproduction.reproduce import reproduce
     from charlm.runs.run import Run, load_run
     from charlm.runs.scalars import load_metrics
     from charlm.runs.verification import verify
@@ -63,6 +64,7 @@ __all__ = [
     "probe",
     "register_cell",
     "render_report",
+    "reproduce",
     "train",
     "verify",
 ]
@@ -92,6 +94,7 @@ _MODULES = {
     "probe": "probes.batch",
     "register_cell": "cells.base",
     "render_report": "reporting.tables.render",
+    "reproduce": "reproduction.reproduce",
     "train": "training.session",
     "verify": "runs.verification",
 }

@@ -23,6 +23,7 @@ from charlm.results import (
     probes,
     program,
     report_text,
+    reproduction,
     run,
     run_list,
     samples,
@@ -168,6 +169,16 @@ DIRECTORIES = (
         (File("CORPUS.json", "Grammar and exact entropy.", (text.AgreementRecord,)),),
     ),
     Directory(
+        "Published numbers: `charlm reproduce --out DIR`",
+        (
+            File(
+                "report.json",
+                "Published numbers beside ours; `charlm reproduce --json` prints it.",
+                (reproduction.ReproductionReport,),
+            ),
+        ),
+    ),
+    Directory(
         "The cache: `$CHARLM_CACHE`, else `~/.cache/charlm`",
         (
             File("*.json", "Facts about an encoded text.", (text.EncodingMetadata,)),
@@ -203,6 +214,7 @@ PRINTED: dict[str, StructClass] = {
     "charlm compare-cells --dry-run": comparison_plan.CostEstimate,
     "charlm tasks compare --dry-run": comparison_plan.CostEstimate,
     "charlm probe --dry-run": probe_plan.ProbeEstimate,
+    "charlm reproduce --list": reproduction.AnchorList,
     "charlm report": report_text.ReportText,
     "charlm report --out": report_text.ReportFiles,
     "charlm diff": difference.RunDifference,

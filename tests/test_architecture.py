@@ -30,8 +30,9 @@ RANKS = {
     **dict.fromkeys(("training",), 9),
     **dict.fromkeys(("compression", "exporting", "inspection", "probes", "tasks", "testing"), 10),
     **dict.fromkeys(("comparison",), 11),
-    **dict.fromkeys(("cli",), 12),
-    **dict.fromkeys(("__main__",), 13),
+    **dict.fromkeys(("reproduction",), 12),
+    **dict.fromkeys(("cli",), 13),
+    **dict.fromkeys(("__main__",), 14),
 }
 # What these import of charlm, besides themselves.
 ONLY = {
@@ -194,6 +195,7 @@ INFRASTRUCTURE = {
             "plan",
             "rare_words",
             "linear_readout",
+            "state_size",
         ),
         *("dry_run", "true_context", "unit_sums", "windows"),
     },

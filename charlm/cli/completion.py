@@ -35,6 +35,13 @@ def complete_task(incomplete: str) -> list[str]:
     return [name for name in registered_names("task") if name.startswith(incomplete)]
 
 
+def complete_anchor(incomplete: str) -> list[str]:
+    """Return the names of anchors that begin like this."""
+    from charlm.reproduction.reproduce import anchor_names
+
+    return [name for name in anchor_names() if name.startswith(incomplete)]
+
+
 def complete_kernel(incomplete: str) -> list[str]:
     """Return the names of kernels that begin like this."""
     names = ["auto", *registered_names("kernel")]

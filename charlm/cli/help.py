@@ -16,8 +16,8 @@ GROUPS = (TRAIN, UNDERSTAND, COMPARE, CELLS_AND_TASKS, HOUSE)  # of commands, in
 # Commands of the whole program, as --help lists them within their groups.
 COMMANDS = (
     *("train", "sample", "eval", "compress", "decompress", "export", "inspect", "diff", "probe"),
-    *("compare-cells", "report", "cells", "tasks", "corpora", "config", "runs", "metrics"),
-    *("verify", "clean", "doctor", "exit-codes"),
+    *("compare-cells", "reproduce", "report", "cells", "tasks", "corpora", "config", "runs"),
+    *("metrics", "verify", "clean", "doctor", "exit-codes"),
 )
 # Panel of options that a command accepts and that the page of `charlm train` describes.
 BY_REFERENCE = "see charlm train"

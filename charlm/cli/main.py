@@ -23,6 +23,7 @@ from charlm.cli import inspect as inspect
 from charlm.cli import metrics as metrics
 from charlm.cli import probe as probe
 from charlm.cli import report as report
+from charlm.cli import reproduce as reproduce
 from charlm.cli import runs as runs
 from charlm.cli import sample as sample
 from charlm.cli import tasks as tasks

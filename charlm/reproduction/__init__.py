@@ -1,0 +1,1 @@
+"""Published numbers that charlm reproduces, each with its setting and tolerance."""

@@ -1,0 +1,174 @@
+"""Measure anchors, and report ours beside the published numbers."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from charlm.config import validate_config
+from charlm.data.corpus import Corpus, load_corpus
+from charlm.errors import ConfigError, DataError
+from charlm.execution.machine import current_environment
+from charlm.progress import NoProgress, Progress
+from charlm.reproduction import task_anchors, text_anchors
+from charlm.reproduction.base import ANCHORS, Anchor, Claim, Workspace, get_anchor
+from charlm.results.reproduction import (
+    AnchorList,
+    AnchorResult,
+    AnchorSummary,
+    ClaimResult,
+    ReproductionReport,
+)
+from charlm.storage import files
+from charlm.storage.json_files import seal_json
+
+FORMAT = 1  # of report.json
+DEFAULT_SEEDS = 3
+
+
+def anchor_names() -> list[str]:
+    """Return the names of all anchors: those that need no text first."""
+    return [*task_anchors.NAMES, *text_anchors.NAMES]
+
+
+def list_anchors() -> AnchorList:
+    """Return all anchors, and what they need."""
+    summaries = [
+        AnchorSummary(
+            name=name,
+            title=ANCHORS[name].title,
+            source=ANCHORS[name].source,
+            text=ANCHORS[name].text,
+            minutes=ANCHORS[name].minutes,
+        )
+        for name in anchor_names()
+    ]
+    return AnchorList(anchors=tuple(summaries))
+
+
+def reproduce(
+    names: Sequence[str] = (),
+    out: str | Path = "anchors",
+    *,
+    seeds: int = DEFAULT_SEEDS,
+    texts: Mapping[str, str | Path] | None = None,
+    progress: Progress = NoProgress(),
+) -> ReproductionReport:
+    """Measure published numbers again; runs that are finished in `out` are not trained again.
+
+    Args:
+        names: Names of anchors; default: all that need no text.
+        out: Directory of the runs and of report.json.
+        seeds: Seeds of each number, from 1.
+        texts: Anchor -> file with its text, instead of the corpus of that name.
+        progress: Receiver of progress.
+
+    Returns:
+        All anchors. Those that were not named are there without a number of ours.
+
+    Raises:
+        UnknownNameError: There is no such anchor.
+        InputNotFoundError: A text is missing.
+        DataError: A text is not the one of the published number.
+        ConfigError: There are no seeds, or a text is given to an anchor that needs none.
+        Interrupted: A signal came. The same call continues.
+    """
+    directory, texts = Path(out), texts or {}
+    if seeds < 1:
+        raise ConfigError(f"cannot use {seeds} seeds. Try 1 or more")
+    for name in (*names, *texts):
+        get_anchor(name)
+    for name in texts:
+        if not ANCHORS[name].text:
+            raise ConfigError(f"cannot use a text for {name}: it needs none. Leave it out")
+    chosen = {*names, *texts} or {*task_anchors.NAMES}
+    corpora = {
+        name: _load_text(name, ANCHORS[name], texts.get(name), progress)
+        for name in anchor_names()
+        if name in chosen and ANCHORS[name].text
+    }
+    files.make_directory(directory)
+    results = []
+    for name in anchor_names():
+        anchor = ANCHORS[name]
+        if name not in chosen:
+            results.append(_without_numbers(name, anchor))
+            continue
+        workspace = Workspace(directory / name, corpora.get(name), progress)
+        count = seeds if anchor.is_random else 1
+        claims = tuple(_measure(claim, workspace, count) for claim in anchor.claims)
+        results.append(_result(name, anchor, claims, corpus=corpora.get(name)))
+    report = ReproductionReport(
+        format=FORMAT,
+        seeds=seeds,
+        environment=current_environment("cpu", 1),
+        anchors=tuple(results),
+    )
+    files.write_atomic(directory / "report.json", seal_json(report))
+    return report
+
+
+def _load_text(name: str, anchor: Anchor, given: str | Path | None, progress: Progress) -> Corpus:
+    corpus = load_corpus(str(given or anchor.text), validate_config(anchor.text_settings), progress)
+    found = corpus.record.digest.sha256
+    if anchor.text_sha256 and found != anchor.text_sha256:
+        raise DataError(
+            f"cannot reproduce {name} with {given}: it is not {anchor.text}, whose SHA-256 is "
+            f"{anchor.text_sha256[:16]}…, but a text with {found[:16]}…. Try the right file"
+        )
+    return corpus
+
+
+def _measure(claim: Claim, workspace: Workspace, seeds: int) -> ClaimResult:
+    measured = [claim.measure(workspace, seed) for seed in range(1, seeds + 1)]
+    values = [each.value for each in measured]
+    numbers = [value for value in values if value is not None]
+    median = statistics.median(numbers) if len(numbers) == len(values) else None
+    return ClaimResult(
+        name=claim.name,
+        published=claim.published,
+        criterion=claim.criterion,
+        bound=claim.bound,
+        values=tuple(values),
+        met=claim.is_met(median),
+        seconds=sum(each.seconds for each in measured),
+    )
+
+
+def _result(
+    name: str,
+    anchor: Anchor,
+    claims: tuple[ClaimResult, ...],
+    *,
+    corpus: Corpus | None = None,
+    not_measured: str = "",
+) -> AnchorResult:
+    return AnchorResult(
+        name=name,
+        title=anchor.title,
+        source=anchor.source,
+        unit=anchor.unit,
+        published_setting=anchor.published_setting,
+        our_setting=anchor.our_setting,
+        text=anchor.text,
+        text_sha256=corpus.record.digest.sha256 if corpus else anchor.text_sha256,
+        not_measured=not_measured,
+        claims=claims,
+    )
+
+
+def _without_numbers(name: str, anchor: Anchor) -> AnchorResult:
+    claims = tuple(
+        ClaimResult(
+            name=claim.name,
+            published=claim.published,
+            criterion=claim.criterion,
+            bound=claim.bound,
+            values=(),
+            met=None,
+            seconds=0.0,
+        )
+        for claim in anchor.claims
+    )
+    needs = f"it needs the text {anchor.text}" if anchor.text else "it was not named"
+    reason = f"{needs}; about {anchor.minutes:g} minutes per seed"
+    return _result(name, anchor, claims, not_measured=reason)
