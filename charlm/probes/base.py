@@ -120,7 +120,7 @@ PROBES: Registry[Probe] = Registry(
             "places",
             "plan",
         ),
-        *("rare_words", "report", "runner", "true_context", "unit_sums", "windows"),
+        *("rare_words", "report", "runner", "state_size", "true_context", "unit_sums", "windows"),
     },
 )
 

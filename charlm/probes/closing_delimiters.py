@@ -29,7 +29,7 @@ class Predictions(NamedTuple):
     log_odds: Floats  # (places,), of any closing bracket against everything else
 
 
-@register_probe("closing-delimiters", cost=10)
+@register_probe("closing-delimiters", cost=12)
 @torch.inference_mode()
 def closing_delimiters(context: ProbeContext, min_events: int = MIN_EVENTS) -> ProbeOutput:
     """Does the model still know which bracket is open, and that one is?

@@ -12,8 +12,8 @@ from charlm.probes.base import MEMORY_PROBES, PROBES, Probe
 # on a shorter one, of which each token is read about as often.
 PROBED_TOKENS = 2_100_000
 PROBE_READINGS = 9
-PROBE_DISK_BYTES = 1 << 14  # of the result of a probe, at most
-REPORT_DISK_BYTES = 1 << 17  # of report.json and report.html
+PROBE_DISK_BYTES = 1 << 15  # of the result of a probe, at most
+REPORT_DISK_BYTES = 1 << 19  # of report.json and report.html
 TIMED_TOKENS = 8192
 
 

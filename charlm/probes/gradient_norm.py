@@ -44,7 +44,7 @@ class GradientNorms(NamedTuple):
     norms: Norms  # (len(lags), positions)
 
 
-@register_probe("gradient-norm", cost=10)
+@register_probe("gradient-norm", cost=3)
 def gradient_norm(
     context: ProbeContext,
     max_lag: int = MAX_LAG,

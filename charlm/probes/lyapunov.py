@@ -37,7 +37,7 @@ class Trajectory(NamedTuple):
     moving: list[int]  # parts that differ between texts and are read by the next step
 
 
-@register_probe("lyapunov", cost=12)
+@register_probe("lyapunov", cost=13)
 @torch.no_grad()
 def lyapunov(context: ProbeContext, measured_length: int = MEASURED_LENGTH) -> ProbeOutput:
     """How fast does the state forget where it was?

@@ -1,19 +1,21 @@
 """Position: bits, size and saturation of the state by the characters since a fresh start."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from charlm.evaluation.streaming import iter_logits, stream_batches
-from charlm.execution.device import to_float64
-from charlm.models.activation_capture import capture_activations
-from charlm.models.char_lm import CharLM
 from charlm.probes.base import ProbeContext, ProbeNotApplicableError, ProbeOutput, register_probe
-from charlm.probes.true_context import States
+from charlm.probes.state_size import (
+    Snapshot,
+    growth,
+    saturated_shares,
+    snapshot_curves,
+    state_sizes,
+)
 from charlm.probes.unit_sums import UnitSums, Z, sum_by_unit
 from charlm.probes.windows import (
     Bits,
@@ -23,7 +25,7 @@ from charlm.probes.windows import (
     token_bits,
 )
 from charlm.results.probe_limits import TextTooShort
-from charlm.results.probes import Curve, ProbeResult, ScalarResult
+from charlm.results.probes import ProbeResult, ScalarResult
 
 MAX_WINDOWS = 64  # windows of training that a long stream reads
 MIN_WINDOWS = 4  # fewer say nothing about what is beyond the window
@@ -31,8 +33,6 @@ LONG_TOKENS = 1 << 17  # of all long streams together
 NUM_STREAMS = (4, 16)  # of the long streams, at least and at most
 PIECE = 256  # tokens whose logits are in memory at once
 TOLERANCE = 0.01  # rise of the bits, as a share, that counts as a failure beyond the window
-SATURATED_STATE = 0.9  # size of an output beyond which a unit counts as saturated,
-SATURATED_GATE = 0.1  # and distance from 0 or 1 of a gate within which it does
 
 
 class Scores(NamedTuple):
@@ -43,15 +43,7 @@ class Scores(NamedTuple):
     bits: Bits
 
 
-class Snapshot(NamedTuple):
-    """The state of all streams after so many characters."""
-
-    position: int
-    size: dict[str, float]  # root mean square by part of the state
-    saturation: dict[str, float]  # share of units by output or gate
-
-
-@register_probe("position", cost=5)
+@register_probe("position", cost=3)
 @torch.inference_mode()
 def position(context: ProbeContext, max_windows: int = MAX_WINDOWS) -> ProbeOutput:
     """Does the model survive beyond the window that it was trained with?
@@ -121,7 +113,7 @@ def position(context: ProbeContext, max_windows: int = MAX_WINDOWS) -> ProbeOutp
             x=x,
             y="root mean square",
             log_y=True,
-            curves=snapshot_curves(snapshots, lambda snapshot: snapshot.size),
+            curves=snapshot_curves(snapshots, "size"),
         ),
     ]
     if context.char_lm is not None:
@@ -130,7 +122,7 @@ def position(context: ProbeContext, max_windows: int = MAX_WINDOWS) -> ProbeOutp
                 title="saturation",
                 x=x,
                 y="share of units",
-                curves=snapshot_curves(snapshots, lambda snapshot: snapshot.saturation),
+                curves=snapshot_curves(snapshots, "saturation"),
             )
         )
     first_window = sum_by_position(context, scores, control, [0, window])
@@ -202,42 +194,6 @@ def read_long_streams(
     return Scores(target.ravel(), at.ravel(), np.concatenate(bits).ravel()), snapshots
 
 
-def state_sizes(model: CharLM | None, state: States) -> dict[str, float]:
-    """Return the root mean square of each part of the state, over streams and units.
-
-    Parts such as clocks, whose initial value is fixed, are left out.
-    """
-    sizes = {}
-    for layer, parts in enumerate(state):
-        cell = model.cells[layer] if model and layer < len(model.cells) else None
-        if model and cell is None:  # of residual blocks: the last output, which is no memory
-            continue
-        names = cell.states if cell else [f"part {n}" for n in range(1, len(parts) + 1)]
-        for name, part in zip(names, parts, strict=True):
-            if cell is None or name not in cell.fixed_initial_states:
-                square = to_float64(part).square().mean()
-                sizes[f"layer {layer + 1}, {name}"] = float(square.sqrt())
-    return sizes
-
-
-def saturated_shares(model: CharLM, ids: Tensor, state: States) -> dict[str, float]:
-    """Return the share of saturated units by output or gate, while the model reads ids (1, batch).
-
-    An output is saturated beyond SATURATED_STATE, a gate within SATURATED_GATE of 0 or 1.
-    """
-    with capture_activations(model) as activations:
-        model(ids, state)
-    shares = {}
-    for layer, (cell, seen) in enumerate(zip(model.cells, activations, strict=True), start=1):
-        name, output = next(iter(seen.states.items()))
-        is_saturated = {name: output.abs() > SATURATED_STATE}
-        for gate in cell.gate_descriptions:
-            is_saturated[gate] = (seen.gates[gate] - 0.5).abs() > 0.5 - SATURATED_GATE
-        for part, is_beyond in is_saturated.items():
-            shares[f"layer {layer}, {part}"] = float(is_beyond.double().mean())
-    return shares
-
-
 def sum_by_position(
     context: ProbeContext, scores: Scores, control: Bits, edges: Sequence[int]
 ) -> UnitSums:
@@ -275,31 +231,3 @@ def breakdown(more: UnitSums, bits: UnitSums, window: int, longest: int, unit: s
         unit=unit,
         lower_bound=None if failed else float(longest),
     )
-
-
-def growth(snapshots: Sequence[Snapshot], window: int) -> list[ScalarResult]:
-    """Return how much each part of the state is larger at the end than after one window."""
-    (first,) = [snapshot for snapshot in snapshots if snapshot.position == window]
-    last = snapshots[-1]
-    return [
-        ScalarResult(
-            name=f"size at the end / after a window, {name}",
-            value=last.size[name] / size if size else None,
-            unit="times",
-        )
-        for name, size in first.size.items()
-    ]
-
-
-def snapshot_curves(
-    snapshots: Sequence[Snapshot], values: Callable[[Snapshot], dict[str, float]]
-) -> list[Curve]:
-    """Return a curve by position for each name."""
-    return [
-        Curve(
-            name=name,
-            x=[snapshot.position for snapshot in snapshots],
-            y=[values(snapshot)[name] for snapshot in snapshots],
-        )
-        for name in values(snapshots[0])
-    ]

@@ -26,7 +26,7 @@ MAX_CLASSES = 96  # the most frequent characters; all others count as one
 MIN_LENGTH = 2048  # tokens of the text
 
 
-@register_probe("readout", cost=3)
+@register_probe("readout", cost=6)
 @torch.inference_mode()
 def readout(
     context: ProbeContext, distances: Sequence[int] = DISTANCES, num_places: int = NUM_PLACES

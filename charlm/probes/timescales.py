@@ -30,7 +30,7 @@ MIN_RETENTION = 1e-6  # of a gate; and relative change of a unit that is not con
 Times = NDArray[np.float64]  # (units,), in tokens; infinite: longer than can be measured
 
 
-@register_probe("timescales", cost=5)
+@register_probe("timescales", cost=1)
 def timescales(context: ProbeContext, measured_length: int = MEASURED_LENGTH) -> ProbeOutput:
     """Over how many characters does each unit remember?
 

@@ -27,7 +27,7 @@ PREFIX_LENGTH = 64  # tokens of text before the first reading
 Ids = NDArray[np.int64]
 
 
-@register_probe("verbatim-recall", cost=2)
+@register_probe("verbatim-recall", cost=4)
 @torch.inference_mode()
 def verbatim_recall(
     context: ProbeContext,

@@ -36,7 +36,7 @@ class Occurrences:
     first: Positions  # index, among these, of the first occurrence of the same word
 
 
-@register_probe("word-occurrences", cost=4)
+@register_probe("word-occurrences", cost=3)
 @torch.inference_mode()
 def word_occurrences(context: ProbeContext, min_events: int = MIN_EVENTS) -> ProbeOutput:
     """Does a rare word cost less each time that it comes?
