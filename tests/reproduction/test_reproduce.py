@@ -16,9 +16,16 @@ from charlm.reproduction import base
 from charlm.reproduction.base import ANCHORS, Anchor, Claim, Measurement, on_task, on_text
 from charlm.reproduction.reproduce import anchor_names, list_anchors, reproduce
 from charlm.results.reproduction import ClaimResult, ReproductionReport
+from charlm.settings.values import Setting
 from charlm.storage.json_files import read_sealed_json
 
-TINY = {"cell": "gru", "hidden_size": 8, "embedding_dim": 4, "max_steps": 2, "batch_size": 4}
+TINY: dict[str, Setting] = {
+    "cell": "gru",
+    "hidden_size": 8,
+    "embedding_dim": 4,
+    "max_steps": 2,
+    "batch_size": 4,
+}
 
 
 def anchor(*claims: Claim, **fields: object) -> Anchor:
@@ -169,6 +176,6 @@ def test_the_command_lists_anchors_and_refuses_what_is_no_text() -> None:
     listed = json.loads(charlm("reproduce", "--list", "--json").stdout)
     assert [row["name"] for row in listed["anchors"]] == anchor_names()
     failed = charlm("reproduce", "nanogpt", "--text", "input.txt", check=False)
-    assert failed.returncode == 64 and not failed.stdout
+    assert failed.returncode == 2 and not failed.stdout
     assert failed.stderr.decode().count("\n") == 1 and b"Try --text nanogpt=" in failed.stderr
     assert api.reproduce is reproduce
