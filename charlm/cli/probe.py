@@ -43,7 +43,7 @@ def probe(
         typer.Option(
             metavar="NAME,...",
             autocompletion=complete_probes,
-            help="Probes, separated by commas. [default: the three of memory]",
+            help="Probes, separated by commas. [default: the five of the memory profile]",
         ),
     ] = "",
     full: Annotated[
@@ -76,14 +76,16 @@ def probe(
 ) -> None:
     """Measure how far back runs remember.
 
-    They read text that they were not trained on. Without further options: what a model loses
-    without distant text, what it saves on a rare word that comes again, and how far back the order
-    of words matters.
+    They read text that they were not trained on. Without further options: what the state holds of
+    the characters before, what a model loses without distant text, how far back the order of words
+    matters, what it saves on a rare word that comes again, and whether it survives beyond the
+    window it was trained with. All end in a memory profile, one row per run. --full adds what takes
+    longer, such as the Lyapunov spectrum and rare words by occurrence.
 
     The same command again continues an interrupted one.
 
     Examples:
-        $ charlm probe runs/code                          # the three of memory
+        $ charlm probe runs/code                          # a memory profile
         $ charlm probe runs/code --full                   # all that there are
         $ charlm probe runs/code --full --dry-run         # what that takes
         $ charlm probe runs/gru runs/lstm --out gru-lstm  # two runs side by side

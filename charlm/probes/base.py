@@ -25,8 +25,10 @@ from charlm.seeding import derive_seed
 
 Artifacts = Mapping[str, Tensor]
 DOCUMENTED_SECTIONS = ("question", "protocol", "unit", "chance", "source")
-# Those that a comparison judges, and that `charlm probe` measures if it is not told otherwise.
+# Those that a comparison judges, and those that `charlm probe` measures if it is not told
+# otherwise, which together make a memory profile.
 MEMORY_PROBES = ("context-replacement", "context-shuffle", "repeated-words")
+DEFAULT_PROBES = ("context-replacement", "context-shuffle", "position", "readout", "repeated-words")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -9,10 +9,10 @@ from charlm.cells.names import parse_custom_cell
 from charlm.data.corpus import Sources, reload_corpus
 from charlm.execution.executor import Execution, LocalExecutor, run_jobs
 from charlm.execution.jobs import Job
-from charlm.probes.base import Probe
+from charlm.probes.base import MEMORY_PROBES, PROBES, Probe
 from charlm.probes.plan import MARKER_FILE, ProbePlan, check_same_text, plan_probing
 from charlm.probes.report import build_report, read_report
-from charlm.probes.runner import describe_run, probe_run, run_name, select_probes
+from charlm.probes.runner import describe_run, probe_run, run_name
 from charlm.progress import NoProgress, Progress
 from charlm.results.jobs import JobProgress
 from charlm.results.probes import ProbesReport
@@ -51,7 +51,7 @@ def probe(
 
     Args:
         runs: A run or its directory, or several that read the same text.
-        probes: Names of probes; empty: the three of memory.
+        probes: Names of probes; empty: the five of the memory profile.
         full: Whether to measure all probes, instead of naming some.
         split: "test" or "valid".
         max_chars: Tokens of the split that are probed, from its beginning.
@@ -129,7 +129,10 @@ def probe_memory(runs: Sequence[Run], execution: Execution) -> ProbesReport:
             executor = dataclasses.replace(executor, max_parallel=1)
     directory = execution.directory / "probes"
     return probe_side_by_side(
-        runs, select_probes([]), options, Execution(directory, executor, execution.progress)
+        runs,
+        [PROBES[name] for name in MEMORY_PROBES],
+        options,
+        Execution(directory, executor, execution.progress),
     )
 
 

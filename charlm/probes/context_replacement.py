@@ -10,8 +10,8 @@ from charlm.evaluation.streaming import advance, select_streams, stream_batches
 from charlm.probes.base import ProbeContext, ProbeNotApplicableError, ProbeOutput, register_probe
 from charlm.probes.places import starts_with_room, systematic_sample
 from charlm.probes.true_context import GRID
-from charlm.probes.unit_sums import sum_by_unit
-from charlm.probes.windows import Positions, gather_windows, token_bits
+from charlm.probes.unit_sums import profile_entry, sum_by_unit
+from charlm.probes.windows import Positions, entropy_bits, gather_windows, token_bits
 from charlm.results.probe_limits import NoPlaces, TextTooShort, TooFewPlaces
 from charlm.results.probes import ProbeResult
 
@@ -94,6 +94,13 @@ def context_replacement(
             for row, k in enumerate(context_lengths)
             if k not in absent
         ],
+        profile=profile_entry(
+            sums,
+            NUMBER,
+            "uses",
+            f"bits per {context.unit}",
+            ceiling=entropy_bits(context.ids) - float(reading.bits.mean()),
+        ),
         notes=[NoPlaces(absent)] if absent else [],
     )
     return ProbeOutput(result, sums.artifacts())

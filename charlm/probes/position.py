@@ -16,10 +16,11 @@ from charlm.probes.state_size import (
     snapshot_curves,
     state_sizes,
 )
-from charlm.probes.unit_sums import UnitSums, Z, sum_by_unit
+from charlm.probes.unit_sums import UnitSums, Z, profile_entry, sum_by_unit
 from charlm.probes.windows import (
     Bits,
     Positions,
+    entropy_bits,
     evenly_spaced,
     gather_windows,
     token_bits,
@@ -139,6 +140,14 @@ def position(context: ProbeContext, max_windows: int = MAX_WINDOWS) -> ProbeOutp
             breakdown(sums, raw, window, longest, f"{context.unit}s"),
             *growth(snapshots, window),
         ],
+        profile=profile_entry(
+            sums,
+            longest,
+            "survives",
+            unit,
+            chance=entropy_bits(context.ids) - float(np.nanmean(control)),
+            ceiling=0.0,
+        ),
     )
     return ProbeOutput(result, sums.artifacts())
 

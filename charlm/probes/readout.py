@@ -12,14 +12,15 @@ from charlm.evaluation.streaming import stream_batches
 from charlm.probes.base import ProbeContext, ProbeNotApplicableError, ProbeOutput, register_probe
 from charlm.probes.linear_readout import MIN_DEVIATION, alternate_halves, bits_found, standardize
 from charlm.probes.true_context import States
-from charlm.probes.unit_sums import UnitSums, sum_by_unit
-from charlm.probes.windows import Positions, evenly_spaced
+from charlm.probes.unit_sums import UnitSums, profile_entry, sum_by_unit
+from charlm.probes.windows import Positions, entropy_bits, evenly_spaced
 from charlm.results.probe_limits import Projected, TextTooShort
 from charlm.results.probes import ProbeResult, ScalarResult
 from charlm.seeding import derive_seed
 
 DISTANCES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 NUMBERS = (1, 4, 16, 64)  # distances whose bits are numbers
+PROFILED = 16  # distance of the part of the memory profile
 NUM_PLACES = 8192
 MAX_FEATURES = 512  # of a readout; a larger state is projected on so many random directions
 MAX_CLASSES = 96  # the most frequent characters; all others count as one
@@ -75,7 +76,7 @@ def readout(
         standard = standardize(features, halves)
         found = [bits_found(standard, target, num_classes, halves) for target in targets]
         sums.append(sum_by_unit(context, distances, scored, found))
-    names = "state", "prediction", f"last {context.unit} alone"
+    names = "state", "prediction", f"last {context.unit}"
     curves = [
         structs.replace(sum_.curve(), name=name) for sum_, name in zip(sums, names, strict=True)
     ]
@@ -93,6 +94,7 @@ def readout(
             *numbers(used, "in the prediction", unit),
             ScalarResult(name=f"entropy of a {context.unit}", value=entropy, unit="bits"),
         ],
+        profile=profile_entry(held, PROFILED, "holds", unit, ceiling=entropy),
         notes=[Projected(state_size, MAX_FEATURES)] if state_size > MAX_FEATURES else [],
     )
     return ProbeOutput(result, held.artifacts())
@@ -168,10 +170,3 @@ def numbers(sums: UnitSums, where: str, unit: str) -> list[ScalarResult]:
         for row, distance in enumerate(sums.lengths)
         if distance in NUMBERS
     ]
-
-
-def entropy_bits(classes: Positions) -> float:
-    """Return the entropy of the frequencies of the classes in bits."""
-    share = np.bincount(classes) / len(classes)
-    share = share[share > 0]
-    return float(-(share * np.log2(share)).sum())

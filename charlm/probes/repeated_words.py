@@ -15,7 +15,7 @@ from charlm.probes.rare_words import (
     find_repeated_words,
 )
 from charlm.probes.true_context import States
-from charlm.probes.unit_sums import sum_by_unit
+from charlm.probes.unit_sums import profile_entry, sum_by_unit
 from charlm.probes.windows import Bits, gather_windows, token_bits
 from charlm.results.probe_limits import (
     CountedAtEnd,
@@ -85,6 +85,9 @@ def repeated_words(context: ProbeContext, min_events: int = MIN_EVENTS) -> Probe
             sums.number(0, "saved by having read the word", "bits per word"),
             cost.number(0, "cost of the word otherwise", "bits per word"),
         ],
+        profile=profile_entry(
+            sums, NEAREST, "looks up", "bits per word", ceiling=float(cost.mean[0])
+        ),
         notes=notes,
     )
     return ProbeOutput(result, sums.artifacts())

@@ -14,7 +14,7 @@ from charlm.errors import ConfigError
 from charlm.models.build import build_char_lm
 from charlm.models.char_lm import CharLM
 from charlm.probes.base import (
-    MEMORY_PROBES,
+    DEFAULT_PROBES,
     PROBES,
     Artifacts,
     Probe,
@@ -43,7 +43,7 @@ WHOLE = 1000  # steps of the progress of a run
 
 
 def select_probes(names: Sequence[str], full: bool = False) -> list[Probe]:
-    """Return the probes of these names; without names the three of memory, or all if `full`.
+    """Return the probes of these names; without names the default ones, or all if `full`.
 
     They are in order of their names.
 
@@ -56,7 +56,7 @@ def select_probes(names: Sequence[str], full: bool = False) -> list[Probe]:
         )
     if names:
         return [PROBES[name] for name in sorted(set(names))]
-    return list(PROBES.values()) if full else [PROBES[name] for name in MEMORY_PROBES]
+    return list(PROBES.values()) if full else [PROBES[name] for name in DEFAULT_PROBES]
 
 
 def probe_run(
@@ -160,6 +160,8 @@ def is_finite(result: ProbeResult) -> bool:
         values += [*curve.x, *curve.y, *(curve.error or ())]
     for number in result.numbers:
         values += [number.value, number.low, number.high]
+    if entry := result.profile:
+        values += [entry.value, entry.low, entry.high, entry.chance, entry.ceiling]
     return all(value is None or math.isfinite(value) for value in values) and all(
         map(is_finite, result.panels)
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from charlm.probes.base import Artifacts, ProbeContext
 from charlm.probes.places import unit_of
 from charlm.probes.windows import Positions
-from charlm.results.probes import Curve, ScalarResult
+from charlm.results.probes import Curve, ProfileEntry, ScalarResult
 
 Floats = NDArray[np.float64]
 Z = 1.96  # of a 95 % interval
@@ -88,6 +89,41 @@ def sum_by_unit(
     sums = [np.bincount(u, v, num_units) for u, v in zip(units, values, strict=True)]
     counts = [np.bincount(u, minlength=num_units).astype(np.float64) for u in units]
     return UnitSums(tuple(lengths), np.stack(sums), np.stack(counts))
+
+
+def profile_entry(
+    sums: UnitSums,
+    length: int,
+    aspect: Literal["holds", "uses", "looks up", "survives"],
+    unit: str,
+    *,
+    chance: float = 0.0,
+    ceiling: float,
+) -> ProfileEntry | None:
+    """Return a mean as a part of the memory profile; None if it was not measured.
+
+    Args:
+        sums: Sums of what was measured.
+        length: The length whose mean it is.
+        aspect: What the mean says of the memory.
+        unit: Of the mean.
+        chance: Mean without any memory.
+        ceiling: Mean of a perfect memory.
+    """
+    if length not in sums.lengths:
+        return None
+    number = sums.number(sums.lengths.index(length), aspect, unit)
+    if number.value is None:
+        return None
+    return ProfileEntry(
+        aspect=aspect,
+        value=number.value,
+        low=number.low,
+        high=number.high,
+        unit=unit,
+        chance=chance,
+        ceiling=ceiling,
+    )
 
 
 def none_if_nan(value: float) -> float | None:

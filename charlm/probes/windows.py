@@ -25,6 +25,13 @@ def gather_windows(ids: TokenIds | StoredIds, start: Positions, length: int) -> 
     return torch.from_numpy(read_rows(ids, start, length).T.astype(np.int64))
 
 
+def entropy_bits(ids: TokenIds) -> float:
+    """Return the entropy of the frequencies of tokens, or of classes of them, in bits."""
+    share = np.bincount(ids) / len(ids)
+    share = share[share > 0]
+    return float(-(share * np.log2(share)).sum())
+
+
 def token_bits(logits: Tensor, targets: Tensor) -> Bits:
     """Return the bits of each target (...) under logits (..., vocabulary_size)."""
     return token_nll(logits, targets.to(logits.device)).cpu().numpy() / math.log(2)

@@ -32,6 +32,18 @@ class ScalarResult(msgspec.Struct, frozen=True, kw_only=True):
     never_forgets: bool = False  # True if the value is beyond any range
 
 
+class ProfileEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a probe says of a run's memory in one number, between chance and ceiling."""
+
+    aspect: Literal["holds", "uses", "looks up", "survives"]  # of the memory
+    value: Number  # that was measured
+    low: Number | None  # 95 % confidence interval
+    high: Number | None  # its upper end
+    unit: str  # of the value
+    chance: Number  # value without any memory; of "survives": of a model that has failed
+    ceiling: Number  # value of a perfect memory
+
+
 class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
     """Result of a probe for one run: one figure or several, and numbers."""
 
@@ -45,6 +57,7 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
     curves: Sequence[Curve] = ()
     panels: Sequence["ProbeResult"] = ()  # further figures with other axes or curves
     numbers: Sequence[ScalarResult] = ()
+    profile: ProfileEntry | None = None  # its part of the memory profile of a run
     notes: Sequence[Note] = ()  # limits that a reader of the figure must know
 
 

@@ -63,6 +63,19 @@ def test_replacement_finds_memory_of_exactly_20_characters() -> None:
     assert (lost[:3] > 1).all() and lost[3:].tolist() == [0, 0]
 
 
+def test_loss_beyond_64_characters_is_part_of_the_memory_profile() -> None:
+    """Its ceiling is what the model gains from context: here, all of a character's entropy."""
+    context = make_context((100, partial(token_back, 100)), CYCLES, cyclic_text(9))
+    result = context_replacement(context, context_lengths=(16, 64), num_places=(300, 300)).result
+    assert result.profile is not None and result.profile.aspect == "uses"
+    assert result.profile.value == result.numbers[1].value > 1
+    frequencies = np.bincount(context.ids) / len(context.ids)
+    entropy = -(frequencies[frequencies > 0] * np.log2(frequencies[frequencies > 0])).sum()
+    gain = entropy - context.true_context.bits.mean()
+    assert result.profile.ceiling == pytest.approx(gain)
+    assert replaced(20).result.profile is None  # 64 is not among its lengths
+
+
 def test_model_without_memory_loses_exactly_nothing() -> None:
     assert curve_values(replaced(15)).tolist() == [0] * 5
     context = make_context((1, partial(token_back, 1)), CYCLES, cyclic_text(9))

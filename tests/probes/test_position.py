@@ -64,6 +64,11 @@ def test_bits_since_a_fresh_start_are_those_of_a_memory_of_20_characters() -> No
     assert number(result, "lost after 32 to 64 windows").value == 0
     fails = number(result, "fails after")
     assert fails.value is None and fails.lower_bound == 2048
+    assert result.profile is not None
+    assert result.profile.value == result.profile.ceiling == 0
+    frequencies = np.bincount(context.ids) / len(context.ids)
+    entropy = -(frequencies[frequencies > 0] * np.log2(frequencies[frequencies > 0])).sum()
+    assert result.profile.chance == pytest.approx(entropy)  # the control costs nothing
 
 
 def test_failure_beyond_the_window_is_found_where_it_is() -> None:
@@ -76,6 +81,7 @@ def test_failure_beyond_the_window_is_found_where_it_is() -> None:
     assert number(result, "fails after").value == 256
     assert number(result, "lost after 32 to 64 windows").value == pytest.approx(ignorance)
     assert number(result, "lost in mid-text").value > 0.9 * ignorance
+    assert result.profile is not None and result.profile.value == pytest.approx(ignorance)
 
 
 class Count(LinearCell):

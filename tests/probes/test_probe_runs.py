@@ -17,6 +17,7 @@ from charlm.execution.executor import Execution, LocalExecutor
 from charlm.models.build import build_char_lm
 from charlm.probes import batch, cache, runner
 from charlm.probes.base import (
+    DEFAULT_PROBES,
     MEMORY_PROBES,
     PROBES,
     Probe,
@@ -258,10 +259,10 @@ def test_every_module_of_a_probe_is_registered_under_its_name() -> None:
     assert {name.replace("_", "-") for name in modules - infrastructure} == set(PROBES)
 
 
-def test_probes_of_memory_are_selected_if_none_is_named() -> None:
+def test_probes_of_the_profile_are_selected_if_none_is_named() -> None:
     selected = [probe.name for probe in runner.select_probes(["timescales", "gradient-norm"])]
     assert selected == ["gradient-norm", "timescales"]
-    assert [probe.name for probe in runner.select_probes([])] == list(MEMORY_PROBES)
+    assert [probe.name for probe in runner.select_probes([])] == list(DEFAULT_PROBES)
     assert [probe.name for probe in runner.select_probes([], full=True)] == list(PROBES)
     with pytest.raises(ConfigError, match="Try --full or --probes alone"):
         runner.select_probes(["timescales"], full=True)

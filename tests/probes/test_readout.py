@@ -16,7 +16,7 @@ from charlm.probes.readout import MAX_CLASSES, MAX_FEATURES, frequent_classes, r
 from charlm.results.probe_limits import Projected, TextTooShort
 
 LETTERS = "abcdefgh"
-DISTANCES = (1, 8, 20, 21, 40)
+DISTANCES = (1, 16, 20, 21, 40)
 
 
 class RingBuffer(FakeModel):
@@ -58,17 +58,16 @@ def test_state_holds_what_the_buffer_does_and_the_prediction_what_it_uses() -> N
     output = readout(ring_context(20), distances=DISTANCES, num_places=2048)
     result = output.result
     assert result.ceiling == pytest.approx(3, abs=0.01)  # eight equally frequent letters
-    assert [curve.name for curve in result.curves] == [
-        "state",
-        "prediction",
-        "last character alone",
-    ]
+    names = [curve.name for curve in result.curves]
+    assert names == ["state", "prediction", "last character"]
     state, prediction, last = (curve_values(output, index) for index in range(3))
     assert state == pytest.approx([3, 3, 3, 0, 0], abs=0.1)
     assert prediction == pytest.approx([0, 0, 3, 0, 0], abs=0.1)
     assert last == pytest.approx([3, 0, 0, 0, 0], abs=0.1)
     assert result.numbers[0].name == "in the state, 1 back"
     assert result.numbers[0].value == state[0] and result.notes == []
+    assert result.profile is not None and result.profile.aspect == "holds"
+    assert (result.profile.value, result.profile.ceiling) == (state[1], result.ceiling)
 
 
 def test_large_state_is_projected_and_stays_readable() -> None:

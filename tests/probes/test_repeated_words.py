@@ -55,6 +55,9 @@ def test_cache_saves_the_letters_that_it_recalls_up_to_its_distance() -> None:
         assert counts.sum() == 32 and sums.shape == (4,)
         assert sums.sum() == pytest.approx(found * saved, abs=2.5 * 72)
         assert output.result.numbers[0].value == pytest.approx(sums.sum() / 32)
+    profile, (value, otherwise) = output.result.profile, output.result.numbers
+    assert profile is not None and profile.aspect == "looks up"
+    assert (profile.value, profile.ceiling) == (value.value, otherwise.value)
     curve = output.result.curves[0]
     assert curve.x == pytest.approx([69, 149]) and curve.count == [16, 16]
     assert curve.y[0] == pytest.approx(saved, rel=0.2) and curve.y[1] == 0

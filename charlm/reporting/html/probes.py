@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from charlm.reporting.figures import Figure, FigureSpec, Reference, Series, draw_figure, make_legend
 from charlm.reporting.formatting import format_number
+from charlm.reporting.html.memory_profile import profile_section
 from charlm.reporting.html.numbers import Row, group_runs, scalar_table, scalars_by_run
 from charlm.reporting.html.page import render_template
 from charlm.reporting.wording.probes import describe_memory, describe_note, describe_reason
@@ -46,6 +47,7 @@ def render_probes(report: ProbesReport) -> bytes:
         noun=noun,
         answer=[sentence for _, sentence in describe_memory(report)],
         figures=answer_figures(report),
+        profile=profile_section(report),
         sections=[
             probe_section(name, probe, runs, token_noun(text.vocabulary_kind))
             for name, probe in report.probes.items()

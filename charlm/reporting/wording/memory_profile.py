@@ -1,0 +1,140 @@
+"""Memory profiles in words and numbers: each part of a memory between chance and ceiling."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from charlm.reporting.formatting import format_number, format_with_interval
+from charlm.results.probes import Measured, ProbesReport, ProfileEntry
+
+Profile = dict[str, dict[str, ProfileEntry]]  # by name of the run and aspect
+EXPLANATION = (
+    "The share of the way from no memory (0 %, chance) to a perfect one (100 %, ceiling), with its "
+    "95 % interval."
+)
+ASPECTS = {  # aspect -> what it is, and what its ceiling is
+    "holds": (
+        "bits about the {noun} 16 back that a linear readout finds in the state",
+        "the entropy of a {noun}",
+    ),
+    "uses": (
+        "bits lost per {noun} if all further back than 64 {noun}s is other text",
+        "all that the model gains from context",
+    ),
+    "looks up": (
+        "bits saved on a rare word that it read 64 to 1,024 {noun}s before",
+        "all that the word costs otherwise",
+    ),
+    "survives": (
+        "bits lost per {noun} in the farthest windows from a fresh start; chance is a model that "
+        "has lost all that it gains from context",
+        "nothing lost",
+    ),
+}
+
+
+class Share(NamedTuple):
+    """Share of the way from chance to ceiling, with its interval."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+def memory_profile(report: ProbesReport) -> Profile:
+    """Return what each run was found to remember, of runs of which anything was measured."""
+    profile: Profile = {}
+    for run in report.runs:
+        outcomes = (probe.outcomes.get(run.name) for probe in report.probes.values())
+        entries = [each.result.profile for each in outcomes if isinstance(each, Measured)]
+        measured: dict[str, ProfileEntry] = {entry.aspect: entry for entry in entries if entry}
+        if measured:
+            profile[run.name] = {name: measured[name] for name in ASPECTS if name in measured}
+    return profile
+
+
+def measured_aspects(profile: Profile) -> list[str]:
+    """Return the aspects that any run has, in the order of a table."""
+    return [aspect for aspect in ASPECTS if any(aspect in entries for entries in profile.values())]
+
+
+def share_of(entry: ProfileEntry) -> Share | None:
+    """Return the place of a value between chance and ceiling.
+
+    It is None where the ceiling is no better than chance, as of a model that gains nothing from
+    context.
+    """
+    width = entry.ceiling - entry.chance
+    falls = entry.aspect == "survives"  # fewer bits lost are better
+    if width == 0 or (width < 0) != falls:
+        return None
+    ends = [
+        None if bits is None else (bits - entry.chance) / width for bits in (entry.low, entry.high)
+    ]
+    low, high = reversed(ends) if falls else ends
+    return Share((entry.value - entry.chance) / width, low, high)
+
+
+def format_share(entry: ProfileEntry | None) -> str:
+    """Return the share in percent with its interval; a dash without one."""
+    share = share_of(entry) if entry else None
+    if share is None:
+        return "–"
+    texts = [
+        f"{round(100 * number, 1) + 0.0:.1f}".replace("-", "−")  # without a sign before zero
+        for number in share
+        if number is not None
+    ]
+    return texts[0] if len(texts) < len(share) else f"{texts[0]} ({texts[1]} to {texts[2]})"
+
+
+def profile_table(profile: Profile) -> tuple[list[str], list[list[str]]]:
+    """Return heads and a row per run: the share of each aspect."""
+    aspects = measured_aspects(profile)
+    rows = [
+        [run, *(format_share(entries.get(aspect)) for aspect in aspects)]
+        for run, entries in profile.items()
+    ]
+    return ["run", *(f"{aspect}, %" for aspect in aspects)], rows
+
+
+def detail_table(profile: Profile) -> tuple[list[str], list[list[str]]]:
+    """Return heads and a row per run and aspect: value, chance and ceiling."""
+    rows = [
+        [
+            run,
+            aspect,
+            _format_value(entry),
+            format_number(entry.chance),
+            format_number(entry.ceiling),
+            entry.unit,
+        ]
+        for run, entries in profile.items()
+        for aspect, entry in entries.items()
+    ]
+    return ["run", "aspect", "value", "chance", "ceiling", "unit"], rows
+
+
+def describe_aspects(profile: Profile, noun: str) -> list[tuple[str, str]]:
+    """Return each measured aspect and what it is, with chance and ceiling; noun: of a token."""
+    described = []
+    for aspect in measured_aspects(profile):
+        entries = [own[aspect] for own in profile.values() if aspect in own]
+        meaning, ceiling = (text.format(noun=noun) for text in ASPECTS[aspect])
+        chances = _range([entry.chance for entry in entries])
+        ceilings = _range([entry.ceiling for entry in entries])
+        text = f"{meaning}. Chance: {chances}. Ceiling: {ceilings}, {ceiling}."
+        described.append((aspect, text))
+    return described
+
+
+def _format_value(entry: ProfileEntry) -> str:
+    if entry.low is None or entry.high is None:
+        return format_number(entry.value)
+    value, interval = format_with_interval(entry.value, entry.low, entry.high)
+    return f"{value} ({interval})"
+
+
+def _range(values: Sequence[float]) -> str:
+    """Return a value, or the lowest and the highest of several."""
+    texts = [f"{value:.2f}".rstrip("0").rstrip(".") for value in (min(values), max(values))]
+    return " to ".join(dict.fromkeys(texts)).replace("-", "−")
