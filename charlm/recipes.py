@@ -59,6 +59,7 @@ RECIPES = {
     "minlstm": Recipe(learning_rate=0.0054),
     "mogrifier": Recipe(learning_rate=0.005, recurrent_init="orthogonal"),
     "mul-lstm": Recipe(learning_rate=0.0053, recurrent_init="orthogonal"),
+    "orthogonal-rnn": Recipe(learning_rate=0.0062),
     "paragru": Recipe(learning_rate=0.0093),
     "paralstm": Recipe(learning_rate=0.0111),
     "peephole-lstm": Recipe(learning_rate=0.0071, recurrent_init="orthogonal"),

@@ -1,5 +1,7 @@
 """Cells and kernels with one deliberate fault each: a conformance check must name it."""
 
+from copy import deepcopy
+
 import torch
 from torch import Tensor, cat, nn, sigmoid, tanh
 from torch.nn.functional import embedding
@@ -71,6 +73,15 @@ class RemembersInTheModule(Sound):
     def step(self, Wx: Tensor, state: State) -> State:
         self.calls += 1
         return super().step(Wx * (1 + 0.1 * (self.calls % 7)), state)
+
+
+class PreparedIsAnotherCell(Sound):
+    __doc__ = Sound.__doc__
+
+    def prepared(self) -> Cell:
+        other = deepcopy(self)
+        other.U.weight.data *= 2
+        return other
 
 
 class ProjectionReadsPreviousToken(Sound):

@@ -59,6 +59,8 @@ class Cell(nn.Module):
         nothing, draws no random numbers, and mixes no streams of the batch.
     *   A state is a tuple of tensors, one for each name in `states`, each (batch, ...). The first
         is the output (batch, output_size). Its first `hidden_size` numbers predict the next token.
+    *   What `step` computes from weights alone may be computed once for all steps: then `prepared`
+        returns a copy of the cell that holds it.
     *   `initial_state` is the same for every stream: by default zeros (batch, hidden_size).
     *   The docstring of the class states the number of parameters for X inputs and H units, as in
         the last line of the example: `Parameters: 2H(X + 1) + H*H for X inputs and H units.`
@@ -220,6 +222,15 @@ class Cell(nn.Module):
             state: The last state, as `initial_state` or `step` returned it.
         """
         raise NotImplementedError
+
+    def prepared(self) -> "Cell":
+        """Return the cell whose `step` an unroll calls: by default this one.
+
+        A cell whose step needs what is computed from its weights alone, such as the exponential of
+        a matrix, returns a copy of itself that holds it, with its gradient. Without it `step`
+        returns the same, only more slowly.
+        """
+        return self
 
     def initial_state(self, batch_size: int) -> State:
         """Return the state before the first token: zeros, each (batch, hidden_size)."""

@@ -45,8 +45,8 @@ def unroll_loop(
     Returns:
         Outputs (time, batch, output_size) and the state after the last step.
     """
-    outputs = []
+    outputs, ready = [], cell.prepared()
     for Wx in project_tokens(cell, x, ids):
-        state = cell.step(Wx, state)
+        state = ready.step(Wx, state)
         outputs.append(state[0])
     return torch.stack(outputs), state

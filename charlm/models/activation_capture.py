@@ -45,6 +45,7 @@ class RecordingUnroll:
         """
         gate_names = [name for name in (*cell.gate_descriptions, cell.candidate_name) if name]
         outputs, states, gates, retentions = [], [], [], []
+        cell = cell.prepared()
         for Wx in project_tokens(cell, x, ids):
             with record_step(cell) as recorded:
                 state = cell.step(Wx, state)

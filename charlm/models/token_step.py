@@ -1,7 +1,9 @@
 """A whole character model as one cell: a token in, the logits of the next one out."""
 
+from typing import cast
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from charlm.cells.base import Cell, State
 from charlm.kernels.single_step import StepKernel, single_step_kernel
@@ -34,6 +36,7 @@ class TokenStep(Cell):
         table = project_embeddings(model, model.embed.weight)
         super().__init__(table.shape[1], model.hidden_size)
         self.model, self.table = model, table
+        self.layers = nn.ModuleList(cell.prepared() for cell in model.cells)
 
     def project_inputs(self, x: Tensor) -> Tensor:
         """Return x, a row of the table: it is projected."""
@@ -52,7 +55,8 @@ class TokenStep(Cell):
         if model.residual:
             h, Wx = Wx.split([model.hidden_size, self.input_size - model.hidden_size], dim=-1)
         _, *parts = state
-        layers = zip(model.cells, model.layer_blocks, model.layer_convolutions, strict=True)
+        cells = cast(list[Cell], list(self.layers))
+        layers = zip(cells, model.layer_blocks, model.layer_convolutions, strict=True)
         for index, (cell, block, convolution) in enumerate(layers):
             last, parts = tuple(parts[: len(cell.states)]), parts[len(cell.states) :]
             past: State = ()

@@ -57,7 +57,7 @@ def check_state_shapes(case: CellCase) -> None:
 
 @check("step is pure", required=True)
 def check_step_is_pure(case: CellCase) -> None:
-    """Check that a step modifies nothing and gives the same result twice."""
+    """Check that a step modifies nothing and gives the same result twice, and prepared."""
     cell = case.randomized()
     Wx, state = cell.project_inputs(random_tensor(BATCH, cell.input_size)), reachable_state(cell)
     copies = [part.clone() for part in (Wx, *state)]
@@ -66,6 +66,8 @@ def check_step_is_pure(case: CellCase) -> None:
         fail("step modifies its arguments")
     if not all(map(torch.equal, first, second)):
         fail("the same step gives another result the second time")
+    if not all(map(torch.equal, first, cell.prepared().step(Wx, state))):
+        fail("the step of prepared() gives another result")
 
 
 @check("no token sees the future", required=True)
@@ -219,8 +221,9 @@ def check_parameter_count(case: CellCase) -> None:
 def check_flop_count(case: CellCase) -> None:
     """Check FLOPs of one token of one stream against PyTorch's count."""
     cell = case.make()
+    ready = cell.prepared()
     with FlopCounterMode(display=False) as counter:
-        cell.step(cell.project_inputs(torch.zeros(1, cell.input_size)), cell.initial_state(1))
+        ready.step(cell.project_inputs(torch.zeros(1, cell.input_size)), cell.initial_state(1))
     if (count := counter.get_total_flops()) != cell.step_flops:
         fail(f"flops is {cell.step_flops:,}, and PyTorch counts {count:,}")
     if not 0 <= cell.flops <= count:

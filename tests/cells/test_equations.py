@@ -15,7 +15,7 @@ from charlm.errors import ConfigError
 from charlm.kernels.loop import unroll_loop
 
 TIME, BATCH, INPUTS, HIDDEN = 20, 3, 5, 8
-WITHOUT_FORGET_GATE = {"rnn", "irnn", "attention"}
+WITHOUT_FORGET_GATE = {"rnn", "irnn", "attention", "orthogonal-rnn"}
 WITH_OWN_TIME_CONSTANTS = {
     *("indrnn", "clockwork", "lru", "rg-lru", "slstm", "matrix-lstm", "retnet", "mamba2", "gla"),
     *("hgrn2", "mamba", "mamba3", "deltanet", "gated-deltanet", "deltaproduct", "rwkv7", "m2rnn"),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import scipy.linalg
 import torch
 import torchrecurrent
 from numpy.typing import NDArray
@@ -15,9 +16,11 @@ from test_equations import BATCH, HIDDEN, INPUTS, TIME, randn, random_state, ran
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from charlm.cells import orthogonal_rnn
 from charlm.cells.base import CELLS, Cell
 from charlm.cells.cornn import slowest_decay
 from charlm.cells.highway_rnn import DEPTH
+from charlm.cells.orthogonal_rnn import matrix_exponential
 from charlm.kernels.loop import unroll_loop
 
 Array = NDArray[np.float64]
@@ -133,6 +136,16 @@ def highway_step(w: Parts, x: Array, state: tuple[Array, ...]) -> tuple[Array, .
     return (s,)
 
 
+@reference("orthogonal-rnn")
+def orthogonal_step(w: Parts, x: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Section 4: the exponential of a skew-symmetric matrix, and the modReLU of real numbers."""
+    (h,) = state
+    A = np.zeros((HIDDEN, HIDDEN))
+    A[np.triu_indices(HIDDEN, 1)] = w["A"]
+    s = w["W.weight"] @ x + scipy.linalg.expm(A - A.T) @ h
+    return (np.sign(s) * np.maximum(np.abs(s) + w["b"], 0),)
+
+
 @pytest.mark.parametrize("name", REFERENCES)
 def test_cell_computes_the_equations_of_its_paper(name: str) -> None:
     cell = randomized(name)
@@ -185,6 +198,58 @@ def test_units_of_pararnn_see_only_their_own_past(name: str) -> None:
             assert gradient.any(0).nonzero().flatten().tolist() == [unit]
     torch.manual_seed(0)
     assert CELLS[name](INPUTS, 4000).a.std().item() == pytest.approx((0.8 / 4000) ** 0.5, rel=0.03)
+
+
+# The orthogonal RNN
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-6, 0.5, 3.0, 40.0])
+def test_matrix_exponential_equals_scipy(size: float) -> None:
+    torch.manual_seed(1)
+    S = size * (upper := torch.randn(12, 12).double().triu(1)) - size * upper.T
+    Q = matrix_exponential(S)
+    assert_close(Q.numpy(), scipy.linalg.expm(S.numpy()), rtol=0, atol=1e-12)
+    assert_close(Q @ Q.T, torch.eye(12).double(), rtol=0, atol=1e-12)
+
+
+def test_orthogonal_rnn_starts_with_rotations_of_pairs_below_a_radian() -> None:
+    torch.manual_seed(1)
+    for hidden_size in (400, 7):
+        cell = CELLS["orthogonal-rnn"](INPUTS, hidden_size)
+        Q = cell.rotation().detach()
+        pairs = torch.block_diag(*Q.unfold(0, 2, 2).unfold(1, 2, 2).diagonal().permute(2, 0, 1))
+        whole = 2 * (hidden_size // 2)
+        assert_close(Q[:whole, :whole], pairs)
+        angles = torch.acos(Q.diagonal()[:whole:2])
+        assert angles.min() > 0 and angles.max() < 1  # tan(45 degrees) is 1
+        assert hidden_size == whole or Q[-1, -1] == 1
+        assert 0 < cell.b.abs().max() <= 0.01
+
+
+def test_matrix_exponential_is_computed_once_in_an_unroll(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell, calls = randomized("orthogonal-rnn"), []
+
+    def count(S: Tensor) -> Tensor:
+        calls.append(S)
+        return matrix_exponential(S)
+
+    monkeypatch.setattr(orthogonal_rnn, "matrix_exponential", count)
+    state = random_state(cell)
+    unroll_loop(cell, randn(TIME, BATCH, INPUTS), state)
+    assert len(calls) == 1
+    cell.step(cell.project_inputs(randn(BATCH, INPUTS)), state)
+    assert len(calls) == 2 and not cell._buffers
+
+
+def test_orthogonal_rnn_carries_the_gradient_over_a_thousand_steps() -> None:
+    """With b = 0 the step is linear, and turns the gradient without making it longer or shorter."""
+    cell = randomized("orthogonal-rnn")
+    nn.init.zeros_(cell.b)
+    (h,) = random_state(cell)
+    h.requires_grad_()
+    outputs, _ = unroll_loop(cell, torch.zeros(1000, BATCH, INPUTS).double(), (h,))
+    (gradient,) = torch.autograd.grad(outputs[-1, :, 0].sum(), h)
+    assert_close(gradient.norm(dim=1), torch.ones(BATCH).double())
 
 
 # torchrecurrent: two biases, of which ours is the sum

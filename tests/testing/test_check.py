@@ -48,6 +48,10 @@ FAULTS: dict[str, tuple[set[str], str]] = {
         "step modifies its arguments",
     ),
     "RemembersInTheModule": ({PURE, CUT, FUTURE, STREAMS, GRADIENTS}, "result the second time"),
+    "PreparedIsAnotherCell": (
+        {PURE, GRADIENTS},
+        r"the step of prepared\(\) gives another result",
+    ),
     "ProjectionReadsPreviousToken": (
         {CUT, PROJECTION},
         "a cut after token 1 of 11 changes it by ",

@@ -79,6 +79,17 @@ PAPERS: dict[str, tuple[Paper, ...]] = {
             arxiv="1603.09420",
         ),
     ),
+    "orthogonal-rnn": (
+        Paper(
+            "lezcano2019cheap",
+            "Lezcano-Casado, Mario and Martínez-Rubio, David",
+            "Cheap orthogonal constraints in neural networks: A simple parametrization of the "
+            "orthogonal and unitary group",
+            2019,
+            booktitle="Proceedings of the 36th International Conference on Machine Learning (ICML)",
+            arxiv="1901.08428",
+        ),
+    ),
     "paragru": (PARARNN,),
     "paralstm": (PARARNN,),
 }
