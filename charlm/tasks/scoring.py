@@ -175,13 +175,26 @@ def position_ends(steps: int) -> list[int]:
     return [*(end for end in ends if end < steps), steps]
 
 
-def is_solved(task: Task, score: TaskScore, chance: TaskScore, oracle: TaskScore = PERFECT) -> bool:
+def is_solved(
+    task: Task,
+    score: TaskScore,
+    chance: TaskScore,
+    oracle: TaskScore = PERFECT,
+    tolerance: float = 1.0,
+) -> bool:
     """Return whether nearly all answers are correct, or the loss is nearly the oracle's.
 
     The loss counts only in tasks without auxiliary targets, which would hide wrong answers; the
     accuracy only where the answers follow from what was read.
+
+    Args:
+        task: The task.
+        score: Score of the model.
+        chance: Score by chance.
+        oracle: Score of the oracle.
+        tolerance: Fraction of the errors and the loss that a solved length may have.
     """
-    if task.is_deterministic and score.accuracy >= SOLVED_ACCURACY:
+    if task.is_deterministic and score.accuracy >= 1 - tolerance * (1 - SOLVED_ACCURACY):
         return True
-    limit = oracle.loss + task.solved_relative_loss * (chance.loss - oracle.loss)
+    limit = oracle.loss + tolerance * task.solved_relative_loss * (chance.loss - oracle.loss)
     return not task.has_auxiliary_targets and score.loss <= limit

@@ -66,6 +66,10 @@ def test_solved_is_99_percent_correct_or_one_percent_loss() -> None:
         assert not is_solved(task, TaskScore(1.0, 0.989), chance)
     assert is_solved(TASKS["copy"], TaskScore(0.02, 0.5), chance)
     assert not is_solved(TASKS["copy"], TaskScore(0.0201, 0.5), chance)
+    for score, solved in ((TaskScore(1.0, 0.995), True), (TaskScore(1.0, 0.994), False)):
+        assert is_solved(TASKS["copy"], score, chance, tolerance=0.5) == solved
+    assert is_solved(TASKS["copy"], TaskScore(0.01, 0.5), chance, tolerance=0.5)
+    assert not is_solved(TASKS["copy"], TaskScore(0.011, 0.5), chance, tolerance=0.5)
 
 
 class ForgetfulModel(OracleModel):
