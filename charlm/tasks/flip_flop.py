@@ -43,19 +43,16 @@ class FlipFlop(Task):
     min_length = 2
     measures = (
         TaskMeasure(
-            name="errors",
+            name="sparse",
             unit="share",
-            description="wrong answers, or glitches; by chance 50 %",
+            description="correct answers where 98 % of the instructions are ignored, untrained; by "
+            "chance 50 %",
         ),
         TaskMeasure(
-            name="sparse_errors",
+            name="dense",
             unit="share",
-            description="the same where 98 % of the instructions are ignored, untrained",
-        ),
-        TaskMeasure(
-            name="dense_errors",
-            unit="share",
-            description="the same where 10 % of the instructions are ignored, untrained",
+            description="correct answers where 10 % of the instructions are ignored, untrained; by "
+            "chance 50 %",
         ),
     )
 
@@ -105,7 +102,6 @@ class FlipFlop(Task):
     def measure(
         self, length: int, answers: Mapping[str, TaskAnswers], oracle: TaskScore
     ) -> dict[str, float]:
-        """Return the share of wrong answers, also on sparse and on dense sequences."""
+        """Return the accuracy on sparse and on dense sequences."""
         del length, oracle
-        tests = {"errors": "1"} | {f"{name}_errors": name for name in VARIANTS}
-        return {name: 1 - answers[test].score.accuracy for name, test in tests.items()}
+        return {name: answers[name].score.accuracy for name in VARIANTS}

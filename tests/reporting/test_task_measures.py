@@ -78,7 +78,7 @@ def test_table_of_measures_has_a_value_for_each_seed() -> None:
     heads, rows = measure_table(measured_result().report)
     assert heads == ["", "gru", "lstm", "cell.py:MyCell"] and len(rows) == 3 * len(LENGTHS)
     assert rows[0] == ["tracked, length 10", "1,234 1,234 1,234", "1,234 1,234 1,234", "1,234 – –"]
-    assert rows[4][:2] == ["stale answers, length 10", "0.04% 0.04% 0.04%"]
+    assert rows[4][:2] == ["stale answers, length 10", "0.040% 0.040% 0.040%"]
 
 
 def test_terminal_shows_means_of_measures_and_what_they_are(
@@ -87,7 +87,7 @@ def test_terminal_shows_means_of_measures_and_what_they_are(
     result = measured_result()
     print_task_report(result.report, result.timing)
     out = capsys.readouterr().out
-    assert "tracked stale answers excess" in out and "1,234         0.04%  0.250" in out
+    assert "tracked stale answers excess" in out and "1,234        0.040%  0.250" in out
     assert "longest tracked length; by chance 0" in " ".join(out.split())
     assert max(map(len, out.splitlines())) <= 80
 
@@ -151,5 +151,5 @@ def test_level_has_oracle_and_measures_in_its_line() -> None:
 
 
 def test_rare_errors_keep_their_digits() -> None:
-    shown = [format_measure(value, "share") for value in (0.0, 0.0004, 0.00123, 0.125, 1.0)]
-    assert shown == ["0.0%", "0.04%", "0.12%", "12.5%", "100.0%"]
+    shown = [format_measure(value, "share") for value in (0.0, 0.0004, 0.125, 0.9997, 1.0)]
+    assert shown == ["0.0%", "0.040%", "12.5%", "99.970%", "100.0%"]

@@ -74,8 +74,7 @@ def test_variants_have_sequences_of_their_own() -> None:
     assert names == {"flip-flop-sparse", "flip-flop-dense"}
 
 
-def test_measures_are_shares_of_wrong_answers() -> None:
+def test_measures_are_the_accuracies_of_the_variants() -> None:
     accuracies = {"1": 1.0, "sparse": 0.5, "dense": 0.75}
     tests = {name: TaskAnswers(TaskScore(0.1, share)) for name, share in accuracies.items()}
-    measured = TASK.measure(5, tests, PERFECT)
-    assert measured == {"errors": 0.0, "sparse_errors": 0.5, "dense_errors": 0.25}
+    assert TASK.measure(5, tests, PERFECT) == {"sparse": 0.5, "dense": 0.75}

@@ -27,8 +27,8 @@ def describe_level(level: LevelResult) -> str:
 
 def format_measure(value: float, unit: Literal["share", "nats", "steps"]) -> str:
     """Return the value of a task's measure: a percentage, nats, or time steps."""
-    if unit == "share" and 0 < abs(value) < 0.01:
-        return f"{100 * value:.2g}%"  # rare errors matter
+    if unit == "share" and (0 < abs(value) < 0.01 or 0.99 < value < 1):  # rare errors matter
+        return f"{100 * value:.3f}%"
     return {"share": f"{value:.1%}", "nats": f"{value:.3f}", "steps": f"{value:,.0f}"}[unit]
 
 
