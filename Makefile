@@ -7,7 +7,7 @@ READY = $(VENV)/.ready
 export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := check
-.PHONY: setup compare stability recipes test test-fast check lint types reference docs tutorial site fix golden golden-run bench race memory coverage faults soak dist pythons
+.PHONY: setup compare stability recipes test test-fast check lint types reference docs tutorial site fix golden golden-run bench race memory anchors atlas coverage faults soak dist pythons
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -82,6 +82,16 @@ memory: $(READY)  ## how far cells reach: curricula of adding and copy, see docs
 	  --params 10600 --embedding-dim 8 --max-steps 600 --out memory/adding
 	$(BIN)/charlm tasks compare copy --distances 1,2,3,5,10 --cells gru,lstm,rnn \
 	  --params 10600 --embedding-dim 8 --max-steps 500 --out memory/copy
+
+SHAKESPEARE = $(if $(CORPUS),compressors nanogpt --text compressors=$(CORPUS) --text nanogpt=$(CORPUS))
+anchors: $(READY)  ## docs/anchors.md: published numbers again, about an hour: make anchors CORPUS=path
+	$(BIN)/charlm reproduce parity a5 flip-flop $(SHAKESPEARE) --out anchors --markdown > anchors.md
+	mv anchors.md docs/anchors.md
+
+atlas: $(READY)  ## docs/atlas.md: every cell on a text and on tasks: hours
+	for size in 15000 100000; do for block in none residual; do \
+	  $(BIN)/python scripts/atlas.py text --params $$size --block $$block || exit 1; done; done
+	$(BIN)/python scripts/atlas.py tasks
 
 coverage: $(READY)  ## how often intervals hold the truth: simulation, minutes
 	$(BIN)/python scripts/coverage.py

@@ -23,18 +23,19 @@ from charlm.reporting.wording.matching import describe_matching
 SYMBOLS = 90
 
 
-@pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("measure", ["params", "flops", "state"])
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"num_layers": 2, "initial_state": "learned"},
-        {"tie_weights": True},
-        {"block": "residual"},
-    ],
-    ids=str,
+SETTINGS = (
+    {},
+    {"num_layers": 2, "initial_state": "learned"},
+    {"tie_weights": True},
+    {"block": "residual", "conv": 3},
 )
+KINDS = [(settings, measure) for measure in ("params", "flops", "state") for settings in SETTINGS]
+# Every kind with the LSTM and with cells whose units come in steps; the others with one each.
+CASES = [(*kind, cell) for kind in KINDS for cell in ("lstm", "clockwork", "deltanet")]
+CASES += [(*KINDS[number % len(KINDS)], cell) for number, cell in enumerate(CELLS)]
+
+
+@pytest.mark.parametrize(("settings", "measure", "cell"), CASES, ids=str)
 def test_hidden_size_is_nearest_to_budget(
     settings: dict[str, Any], measure: str, cell: str
 ) -> None:
