@@ -102,4 +102,7 @@ def tasks_page() -> str:
     for name, task in TASKS.items():
         documentation = task.documentation
         parts += [f"## {name}", documentation.summary, sections(documentation, TASK_SECTIONS)]
+        if task.measures:
+            measures = (f"- `{one.name}` ({one.unit}): {one.description}" for one in task.measures)
+            parts += ["**Measures** beside the accuracy:", "\n".join(measures)]
     return "\n\n".join(parts)

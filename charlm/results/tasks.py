@@ -114,6 +114,7 @@ class TaskExample(msgspec.Struct, frozen=True, kw_only=True):
     chance: TaskScore
     unbound_accuracy: Number | None  # knowing what was read, without a look-up; None if none is due
     oracle: TaskScore = PERFECT  # on the test sequences of this length
+    measures: tuple[TaskMeasure, ...] = ()  # beside the accuracy
 
 
 class PositionSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

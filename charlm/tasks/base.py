@@ -273,4 +273,5 @@ def make_example(
         chance=task.chance_score(length),
         unbound_accuracy=task.unbound_accuracy(length),
         oracle=oracle,
+        measures=task.measures,
     )

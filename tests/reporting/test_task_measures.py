@@ -8,7 +8,7 @@ from charlm.comparison.stored_reports import task_contradiction
 from charlm.reporting.figures import make_legend
 from charlm.reporting.html.tasks import measure_table, render_tasks, task_figures
 from charlm.reporting.tables.render import render_report
-from charlm.reporting.terminal.tasks import print_task_report
+from charlm.reporting.terminal.tasks import print_task, print_task_report
 from charlm.reporting.wording.tasks import describe_criterion, describe_level, format_measure
 from charlm.results.tasks import (
     LevelResult,
@@ -19,6 +19,7 @@ from charlm.results.tasks import (
     TaskReport,
     TaskScore,
 )
+from charlm.tasks.base import TASKS, make_example
 
 MEASURES = (
     TaskMeasure(name="tracked", unit="steps", description="longest tracked length; by chance 0"),
@@ -90,6 +91,23 @@ def test_terminal_shows_means_of_measures_and_what_they_are(
     assert "tracked stale answers excess" in out and "1,234        0.040%  0.250" in out
     assert "longest tracked length; by chance 0" in " ".join(out.split())
     assert max(map(len, out.splitlines())) <= 80
+
+
+def test_example_says_what_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    print_task(make_example(TASKS["recall-overwriting"], 2))
+    out = " ".join(capsys.readouterr().out.split())
+    assert "measured stale: answers that are an older value of the same key; by chance" in out
+    print_task(make_example(TASKS["markov"], 5, oracle=TaskScore(1.25, 0.4)))
+    assert "oracle   loss 1.250000, 40.00% correct" in capsys.readouterr().out
+
+
+def test_symbols_of_several_letters_stand_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    print_task(make_example(TASKS["word-problem-s3"], 4))
+    lines = capsys.readouterr().out.splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("input"))
+    x, y = (line.split()[1:] for line in lines[at : at + 2])
+    assert len(x) == len(y) == 4 and {len(name) for name in x + y} == {3}
+    assert lines[at + 2] == " " * 21 + "^^^"
 
 
 @pytest.mark.parametrize("form", ["markdown", "latex"])

@@ -85,6 +85,10 @@ def print_task(example: TaskExample) -> None:
         print_result(f"oracle   loss {oracle.loss:.6f}, {oracle.accuracy:.2%} correct")
     else:
         print_result("oracle   loss 0, 100 % correct")
+    for measure in example.measures:
+        text = f"measured {measure.name}: {measure.description}"
+        for line in fold(text, text_width(), " " * 9):
+            print_result(line)
 
 
 def _example_cells(example: TaskExample) -> tuple[list[str], list[str]]:
