@@ -188,7 +188,7 @@ LEFT_OPEN = {**LEFT_TO_RECIPE, "threads": MEASURED_THREADS}
 TEXT_ONLY_FIELDS = (
     *("glob", "vocab", "split_ratios", "split_by", "test_chars", "min_char_frequency"),
     *("valid_file", "test_file", "seq_len", "characters", "epochs", "minutes", "branches"),
-    *("final_eval", "save_every", "keep", "reset_prob"),
+    *("final_eval", "save_every", "keep", "documents", "reset_prob"),
 )
 
 

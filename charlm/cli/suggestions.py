@@ -17,6 +17,7 @@ OPTION_SYNONYMS = {
     "config preset": "cfg conf settings yaml toml recipe",
     "device": "gpu gpus gpuid gpu-id cuda cpu mps opencl",
     "distances length": "distance lengths lags delay delays",
+    "documents": "separator delimiter eot eos document-separator reset-at doc-sep",
     "dropout": "drop dropout-rate keep-prob",
     "dry-run": "plan dryrun estimate simulate",
     "embedding-dim": "embedding embedding-size embed-dim emsize emb-size wordvec-size d-model "

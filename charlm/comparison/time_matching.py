@@ -67,6 +67,7 @@ TIMING_FIELDS = (  # settings that the step time depends on
     "batch_size",
     "seq_len",
     "recompute",
+    "documents",
     "reset_prob",
 )
 

@@ -19,6 +19,7 @@ from charlm.compression.container import SHORT_HASH, short_hash
 from charlm.execution.device import select_device
 from charlm.kernels.single_step import make_token_reader
 from charlm.models.char_lm import CharLM
+from charlm.models.documents import reset_after_separator
 from charlm.models.token_step import TokenStep
 from charlm.results.compression import Build
 from charlm.runs.checkpoint import CheckpointName
@@ -36,7 +37,8 @@ class Predictor:
         """Start from the initial state; the model is set to evaluation mode."""
         step = TokenStep(model.eval())
         state = step.initial_state(1)
-        self._read = make_token_reader(model.kernel, step, step.table, state)
+        reader = make_token_reader(model.kernel, step, step.table, state)
+        self._read = reset_after_separator(reader, model, state)
         self._logits = state[0][0].numpy()
 
     def distribution(self) -> TokenDistribution:

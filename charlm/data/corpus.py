@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from charlm.config import Config
+from charlm.data.documents import check_documents
 from charlm.data.encoded_text import EncodedText, digest_sources, encode, load_cached
 from charlm.data.names import printable, printable_names
 from charlm.data.recorded import measure_sources, resolve_run_sources
@@ -31,7 +32,7 @@ from charlm.results.text import (
 
 SETTINGS = (  # of Config
     *("glob", "vocab", "split_ratios", "split_by", "test_chars", "min_char_frequency"),
-    *("valid_file", "test_file"),
+    *("valid_file", "test_file", "documents"),
 )
 READING = "reading the text"  # what progress shows
 Sources = str | Path | Sequence[str | Path]
@@ -57,6 +58,7 @@ class Corpus:
         self.vocabulary = BYTE_VOCABULARY
         if config.vocab == "chars":
             self.vocabulary = Vocabulary("chars", encoding.metadata.tokens)
+        encoding.mark_documents(config.documents, self.vocabulary)
 
     def split(self, name: str) -> TokenIds:
         """Return the ids of a split, (length,); an unknown character is `vocabulary.unk_id`."""
@@ -114,7 +116,8 @@ def load_corpus(
 
     Raises:
         InputNotFoundError: A source does not exist or cannot be read.
-        DataError: The text is not UTF-8 (unless `config.vocab` is "bytes") or too short.
+        DataError: The text is not UTF-8 (unless `config.vocab` is "bytes"), too short, or without
+            the documents that `config` wants.
         ConfigError: Standard input is given as a validation or test file, or there are too many
             sources.
     """
@@ -164,7 +167,10 @@ def load_corpus(
         first_tokens=first_tokens,
         sizes=measure_sources((*names, *separate.values()), config.glob),
     )
-    return Corpus(record, encoding, config)
+    corpus = Corpus(record, encoding, config)
+    train = corpus.stored_split("train")
+    check_documents(config.documents, train.documents, train, len(train))
+    return corpus
 
 
 def reload_corpus(

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charlm.data.cache import check_free_space, private_writer, write_private
+from charlm.data.documents import make_documents
 from charlm.data.encoder import StreamingEncoder, make_digest
 from charlm.data.encoding_checks import is_intact, is_record_of
 from charlm.data.readers import CHUNK_BYTES
@@ -63,6 +64,18 @@ class EncodedText:
         self._unknown_positions = StoredIds(file, start, POSITIONS_TYPE, metadata.unknown)
         start += self._unknown_positions.num_bytes
         self._unknown_characters = StoredIds(file, start, CHARACTERS_TYPE, metadata.unknown)
+
+    def mark_documents(self, setting: str, vocabulary: Vocabulary) -> None:
+        """Mark in the ids where documents begin.
+
+        Args:
+            setting: Value of `Config.documents`.
+            vocabulary: Vocabulary that encoded the text.
+
+        Raises:
+            DataError: The vocabulary lacks a character of the separator.
+        """
+        self.ids.documents = make_documents(setting, vocabulary, self.metadata.sources)
 
     def iter_chunks(self, start: int, end: int) -> Iterator[TokenIds]:
         """Iterate over ids[start:end] in chunks."""

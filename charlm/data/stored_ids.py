@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from charlm.data.documents import Documents, Starts
 from charlm.data.readers import CHUNK_BYTES
 from charlm.errors import StorageError
 
@@ -78,14 +79,23 @@ class StoredIds:
     Attributes:
         shape: Number of numbers; with a 1 after it for one column.
         dtype: Type of a number.
+        documents: Rule that tells where documents begin, if the numbers are tokens; None: nowhere.
     """
 
     def __init__(
-        self, file: CacheFile, start: int, dtype: str, length: int, *, is_column: bool = False
+        self,
+        file: CacheFile,
+        start: int,
+        dtype: str,
+        length: int,
+        *,
+        is_column: bool = False,
+        documents: Documents | None = None,
     ) -> None:
         """Describe numbers that begin at a byte of a file."""
         self.shape: tuple[int, ...] = (length, 1) if is_column else (length,)
         self.dtype = np.dtype(dtype)
+        self.documents = documents
         self._file, self._start = file, start
 
     def __len__(self) -> int:
@@ -115,11 +125,21 @@ class StoredIds:
         """Return the numbers [start, end), which are not read yet."""
         start, end, _ = slice(start, end).indices(len(self))
         first = self._start + start * self.dtype.itemsize
-        return StoredIds(self._file, first, self.dtype.str, max(0, end - start))
+        documents = self.documents and self.documents.span(start)
+        return StoredIds(
+            self._file, first, self.dtype.str, max(0, end - start), documents=documents
+        )
 
     def column(self) -> "StoredIds":
         """Return the same numbers as one column, (length, 1)."""
-        return StoredIds(self._file, self._start, self.dtype.str, len(self), is_column=True)
+        return StoredIds(
+            self._file,
+            self._start,
+            self.dtype.str,
+            len(self),
+            is_column=True,
+            documents=self.documents,
+        )
 
     def iter_chunks(self, chunk_length: int) -> Iterator[NDArray[Any]]:
         """Iterate over the numbers in arrays of this length; the last may be shorter."""
@@ -135,3 +155,16 @@ def read_rows(
     for row, start in zip(rows, starts.tolist(), strict=True):
         row[:] = ids[start : start + length]
     return rows
+
+
+def read_starts(
+    ids: NDArray[np.integer] | StoredIds, starts: NDArray[np.int64], length: int
+) -> Starts | None:
+    """Return which of the numbers that `read_rows` reads begin a document, (len(starts), length).
+
+    None if the ids have no documents.
+    """
+    if not isinstance(ids, StoredIds) or ids.documents is None:
+        return None
+    documents = ids.documents
+    return np.stack([documents.mark(ids, start, start + length) for start in starts.tolist()])

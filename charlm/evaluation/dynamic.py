@@ -10,6 +10,7 @@ Source: Krause, Kahembwe, Murray and Renals (2018), "Dynamic evaluation of neura
 import copy
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -84,7 +85,9 @@ def measure_update_scales(
     model.eval()
     for place in places:
         state = model.initial_state(1)
-        for ids in _segments(train[place : place + length], segment):
+        for ids, is_start in _segments(_span(train, place, place + length), segment):
+            if is_start:
+                state = model.initial_state(1)
             loss, state = _segment_loss(model, ids, state, vocabulary)
             for square, gradient in zip(squares, _gradients(model, loss.mean()), strict=True):
                 square += gradient**2
@@ -128,7 +131,9 @@ def iter_dynamic_nll(
     decays = [(settings.decay * scale).clamp_(max=1) for scale in scales.scales]
     state = model.initial_state(1)
     has_learnt = False
-    for segment in _segments(ids, settings.segment):
+    for segment, is_start in _segments(ids, settings.segment):
+        if is_start:  # of a document
+            state = model.initial_state(1)
         nats, state = _segment_loss(model, segment, state, vocabulary)
         if not torch.isfinite(nats).all():
             if not has_learnt:
@@ -156,10 +161,25 @@ def _diverged_run_error(problem: str) -> DivergedError:
     )
 
 
-def _segments(ids: TokenIds | StoredIds, length: int) -> Iterator[Tensor]:
-    """Yield consecutive segments of a text, (time, 1), int64."""
+def _segments(ids: TokenIds | StoredIds, length: int) -> Iterator[tuple[Tensor, bool]]:
+    """Yield consecutive segments of a text, (time, 1), int64, and whether each begins a document.
+
+    A segment ends where a document does, and may then be shorter.
+    """
     for start in range(0, len(ids), length):
-        yield torch.from_numpy(ids[start : start + length].astype(np.int64))[:, None]
+        end = min(start + length, len(ids))
+        tokens = torch.from_numpy(ids[start:end].astype(np.int64))[:, None]
+        marks = np.zeros(len(tokens), bool)
+        if isinstance(ids, StoredIds) and ids.documents:
+            marks = ids.documents.mark(ids, start, end)
+        cuts = sorted({0, *np.flatnonzero(marks).tolist(), len(tokens)})
+        for first, last in pairwise(cuts):
+            yield tokens[first:last], bool(marks[first])
+
+
+def _span(ids: TokenIds | StoredIds, start: int, end: int) -> TokenIds | StoredIds:
+    """Return ids[start:end], with their documents."""
+    return ids.span(start, end) if isinstance(ids, StoredIds) else ids[start:end]
 
 
 def _segment_loss(

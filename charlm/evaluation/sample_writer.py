@@ -17,6 +17,7 @@ from charlm.evaluation.sampling import (
 from charlm.evaluation.stop_strings import StopStrings
 from charlm.kernels.single_step import make_token_reader
 from charlm.models.char_lm import CharLM
+from charlm.models.documents import reset_after_separator
 from charlm.models.token_step import TokenStep
 from charlm.results.samples import GeneratedSample, Novelty, TokenAlternative, TokenLogprob
 
@@ -36,7 +37,8 @@ class TokenStreams:
         """Start one stream from the initial state; the model is set to evaluation mode."""
         step = TokenStep(model.eval())
         state = step.initial_state(1)
-        self._read = make_token_reader(model.kernel, step, step.table, state)
+        reader = make_token_reader(model.kernel, step, step.table, state)
+        self._read = reset_after_separator(reader, model, state)
         self.next_logits = state[0]
 
     def advance(self, tokens: Sequence[int]) -> Tensor:

@@ -89,6 +89,7 @@ def open_scored_text(
     resolved = resolve_sources([str(text)], record.config.glob)
     with progress.counter(READING) as count:
         encoding = encode([resolved.sources], run.vocabulary, count)
+    encoding.mark_documents(record.config.documents, run.vocabulary)
     found = (*encoding.metadata.notes, *resolved.notes)
     notes = compare_with_run(encoding, found, record.text.notes, printable(text))
     paths = [source.path or source.name for source in resolved.sources]

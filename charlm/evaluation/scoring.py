@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from charlm.data.corpus import Corpus
+from charlm.data.documents import Starts
 from charlm.data.encoded_text import EncodedText
-from charlm.data.stored_ids import StoredIds, read_rows
+from charlm.data.stored_ids import StoredIds, read_rows, read_starts
 from charlm.data.units import Units, text_units
 from charlm.data.vocabulary import TokenIds, Vocabulary
 from charlm.errors import DataError, DivergedError
 from charlm.evaluation.blocks import sum_by_unit
-from charlm.evaluation.streaming import iter_logits
+from charlm.evaluation.streaming import iter_document_logits, iter_logits
 from charlm.execution.device import to_float64
 from charlm.models.char_lm import CharLM
 from charlm.progress import ProgressCallback, ignore
@@ -129,7 +130,9 @@ def validation_bpc(model: CharLM, ids: TokenIds | StoredIds, vocabulary: Vocabul
     streams = max(1, min(VALIDATION_STREAMS, tokens // MIN_VALIDATION_STREAM))
     starts = np.arange(streams) * len(ids) // streams
     batch = read_rows(ids, starts, tokens // streams).T
-    nats = math.fsum(float(window.sum()) for window in iter_token_nll(model, batch, vocabulary))
+    marks = read_starts(ids, starts, tokens // streams)
+    windows = iter_token_nll(model, batch, vocabulary, starts=None if marks is None else marks.T)
+    nats = math.fsum(float(window.sum()) for window in windows)
     return nats / math.log(2) / batch.size
 
 
@@ -139,27 +142,33 @@ def iter_token_nll(
     ids: TokenIds | StoredIds,
     vocabulary: Vocabulary,
     count: ProgressCallback = ignore,
+    starts: Starts | None = None,
 ) -> Iterator[Tensor]:
     """Iterate over the negative log-likelihood of tokens in windows.
 
-    Each stream is read once, in order, from the initial state, without dropout. No random numbers
-    are drawn and the mode of the model is restored, so scoring never changes training.
+    Each stream is read once, in order, from the initial state, without dropout. Each document
+    starts from it again, where the ids of a text have documents. No random numbers are drawn and
+    the mode of the model is restored, so scoring never changes training.
 
     Args:
         model: Model that reads.
         ids: (length, streams).
         vocabulary: Vocabulary of the model.
         count: Is called with numbers of tokens read.
+        starts: Which ids begin a document, (length, streams), if they are no ids of a text.
 
     Yields:
         Nats of each token of a window, (time, streams), float64, on the CPU.
     """
-    for targets, logits in iter_target_logits(model, ids, count):
+    for targets, logits in iter_target_logits(model, ids, count, starts):
         yield coded_nll(logits, targets, vocabulary).cpu()
 
 
 def iter_target_logits(
-    model: CharLM, ids: TokenIds | StoredIds, count: ProgressCallback = ignore
+    model: CharLM,
+    ids: TokenIds | StoredIds,
+    count: ProgressCallback = ignore,
+    starts: Starts | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Iterate over tokens and the logits that predicted them; see `iter_token_nll`.
 
@@ -171,14 +180,30 @@ def iter_target_logits(
         torch.from_numpy(ids[start : start + window].astype(np.int64, order="C"))
         for start in range(0, len(ids), window)
     )
+    state = model.initial_state(ids.shape[1])
+    pairs = iter_logits(model, windows, state)
+    if starts is not None or (isinstance(ids, StoredIds) and ids.documents):
+        marks = (_window_starts(ids, starts, n, n + window) for n in range(0, len(ids), window))
+        pairs = iter_document_logits(model, zip(windows, marks, strict=True), state)
     was_training = model.training
     model.eval()
     try:
-        for targets, logits in iter_logits(model, windows, model.initial_state(ids.shape[1])):
+        for targets, logits in pairs:
             yield targets, logits
             count(targets.numel())
     finally:
         model.train(was_training)
+
+
+def _window_starts(
+    ids: TokenIds | StoredIds, starts: Starts | None, first: int, end: int
+) -> Tensor:
+    """Return which of ids[first:end] begin a document, (time, streams)."""
+    if starts is None:
+        assert isinstance(ids, StoredIds) and ids.documents
+        end = min(end, len(ids))
+        return torch.from_numpy(ids.documents.mark(ids, first, end))[:, None]
+    return torch.from_numpy(starts[first:end].copy())
 
 
 def coded_nll(logits: Tensor, targets: Tensor, vocabulary: Vocabulary) -> Tensor:

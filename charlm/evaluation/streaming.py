@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 
 from charlm.cells.base import State
+from charlm.models.char_lm import CharLM
+from charlm.models.documents import predict_starts, read_documents
+from charlm.models.recurrent import ModelState
 
 TOKENS_PER_ADVANCE = 1 << 14  # per call of `advance`: the result stays in the CPU cache
 MAX_BATCH = 256  # more streams leave the CPU cache: half as fast again
@@ -59,6 +62,27 @@ def iter_logits(
         ids = window.to(logits.device)
         following, state = model(ids, state)
         yield ids, torch.cat((logits, following[:-1]))
+        logits = following[-1:]
+
+
+def iter_document_logits(
+    model: CharLM, windows: Iterable[tuple[Tensor, Tensor]], state: ModelState
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Read consecutive windows of a text on from a state; each document starts afresh.
+
+    Args:
+        model: Model that reads.
+        windows: Ids, and which of them begin a document, each (time, batch).
+        state: State before the first window.
+
+    Yields:
+        The same as `iter_logits`. The initial state predicts the first token of a document.
+    """
+    logits = model.next_token_logits(state)[None]
+    for window, marks in windows:
+        ids, starts = window.to(logits.device), marks.to(logits.device)
+        following, state = read_documents(model, ids, state, starts)
+        yield ids, predict_starts(model, torch.cat((logits, following[:-1])), starts)
         logits = following[-1:]
 
 

@@ -20,6 +20,10 @@ class ReadTokens(Protocol):
         """
         ...
 
+    def reset(self, streams: Sequence[int], state: State) -> Tensor:
+        """Continue these streams from the state of one stream; return the outputs of all."""
+        ...
+
     def select(self, streams: Sequence[int]) -> None:
         """Continue with copies of these streams."""
         ...
@@ -49,6 +53,12 @@ class TokenReader:
             for token, state in zip(tokens, self.states, strict=True)
         ]
         return torch.cat([state[0] for state in self.states])
+
+    def reset(self, streams: Sequence[int], state: State) -> Tensor:
+        """Continue these streams from the state of one stream; return the outputs of all."""
+        for stream in streams:
+            self.states[stream] = state
+        return torch.cat([each[0] for each in self.states])
 
     def select(self, streams: Sequence[int]) -> None:
         """Continue with copies of these streams; no step changes a state in place."""

@@ -10,7 +10,13 @@ from charlm.models.recurrent import NO_TARGET, ModelState, RecurrentModel, Reduc
 
 
 class CharLM(RecurrentModel):
-    """Character language model over `vocabulary_size` token ids."""
+    """Character language model over `vocabulary_size` token ids.
+
+    Attributes:
+        separator: Ids of the tokens after which it was trained to start from the initial state.
+    """
+
+    separator: tuple[int, ...] = ()
 
     def __init__(
         self, config: Config, vocabulary_size: int, kernel: str = "loop", device: str = "cpu"

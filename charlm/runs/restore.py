@@ -4,6 +4,7 @@ from typing import Protocol
 
 import msgspec
 
+from charlm.data.documents import separator_ids
 from charlm.data.vocabulary import Vocabulary
 from charlm.execution.device import available_memory
 from charlm.models.build import build_char_lm, load_weights, select_kernel
@@ -54,4 +55,5 @@ def load_model(
     checkpoint = run.load_checkpoint(which)
     model = build_char_lm(record.config, vocabulary_size, kernel, device)
     load_weights(model, checkpoint.tensors)
+    model.separator = separator_ids(record.config.documents, run.vocabulary)
     return checkpoint, model

@@ -7,6 +7,8 @@ from msgspec import Meta
 from charlm.settings.model import ModelSettings
 from charlm.settings.options import TRAINING, PositiveInt, option
 
+LINE_END = "\n"
+
 
 class WindowSettings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of text, model and windows: all of `Config` but schedule, optimizer and machine."""
@@ -30,8 +32,25 @@ class WindowSettings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fi
             default="all",
         ),
     ] = 0
+    documents: Annotated[
+        str,
+        Meta(min_length=1, max_length=100),
+        option(
+            TRAINING,
+            "Documents, which start from the initial state: none, file, line, or the text that "
+            "ends one.",
+            metavar="END",
+        ),
+    ] = "none"
     reset_prob: Annotated[
         float,
         Meta(ge=0, le=1),
         option(TRAINING, "Chance that a stream starts a step afresh, from the initial state."),
     ] = 0.0
+
+
+def document_separator(setting: str) -> str:
+    """Return the text that ends a document by the setting `documents`; "" if none does."""
+    if setting in ("none", "file"):
+        return ""
+    return LINE_END if setting == "line" else setting

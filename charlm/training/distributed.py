@@ -38,7 +38,10 @@ class ProcessGroup:
         if self.size == 1:
             return batch
         x, y = self.local_streams(batch.x, 1), self.local_streams(batch.y, 1)
-        return Batch(x, y, batch.is_epoch_start)
+        starts = batch.starts
+        if starts is not None:
+            starts = self.local_streams(starts, 1)
+        return Batch(x, y, batch.is_epoch_start, starts)
 
     def local_state(self, state: tuple[State, ...]) -> tuple[State, ...]:
         """Return the states of the streams of this process."""

@@ -127,13 +127,13 @@ def measure_timings(
         budget,
     )
     model = build_char_lm(local_config, vocabulary.size, kernel, device)
-    validated = corpus.stored_split("valid")[:TIMED_VALIDATION_TOKENS]
-    scored = corpus.stored_split("valid")[:TIMED_SCORE_TOKENS][:, None]
-    validation_bpc(model, validated[:TIMED_SCORE_TOKENS], vocabulary)  # includes one-time work
+    validated = corpus.stored_split("valid").span(0, TIMED_VALIDATION_TOKENS)
+    scored = validated.span(0, TIMED_SCORE_TOKENS)
+    validation_bpc(model, scored, vocabulary)  # includes one-time work
     start = perf_counter()
     validation_bpc(model, validated, vocabulary)
     middle = perf_counter()
-    deque(iter_token_nll(model, scored, vocabulary), maxlen=0)
+    deque(iter_token_nll(model, scored.column(), vocabulary), maxlen=0)
     return RunTimings(
         seconds_per_step,
         (middle - start) / len(validated),

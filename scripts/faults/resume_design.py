@@ -50,6 +50,7 @@ FACTORS: dict[str, tuple[Settings, ...]] = {
     "convolution": ({}, {"conv": 3}),
     "options": ({}, {"num_heads": 2, "eigenvalues": "signed"}),
     "recompute": ({}, {"recompute": 5}),
+    "documents": ({}, {"documents": "e "}),
     "reset_prob": ({}, {"reset_prob": 0.3}),
     "vocab": ({"vocab": "chars"}, {"vocab": "bytes"}),
     "embedding": ({}, {"tie_weights": True, "embedding_dim": 8}),

@@ -237,7 +237,9 @@ def test_validation_is_spread_over_the_whole_split(
     _, model, vocabulary = score_untrained(tmp_path, "The")
     read: list[np.ndarray] = []
 
-    def record(model: CharLM, ids: np.ndarray, vocabulary: object) -> list[torch.Tensor]:
+    def record(
+        model: CharLM, ids: np.ndarray, vocabulary: object, **_: object
+    ) -> list[torch.Tensor]:
         read.append(ids)
         return [torch.ones(ids.shape)]
 

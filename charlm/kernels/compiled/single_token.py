@@ -116,6 +116,12 @@ class CompiledTokenReader:
         self.advance(*self.arguments)
         return self.output
 
+    def reset(self, streams: Sequence[int], state: State) -> Tensor:
+        """Continue these streams from the state of one stream; return the outputs of all."""
+        for part, value in zip(self.state, state, strict=True):
+            part[list(streams)] = value.detach()  # before and after a step
+        return self.output
+
     def select(self, streams: Sequence[int]) -> None:
         """Continue with copies of these streams."""
         self._use([part[list(streams)].contiguous() for part in self.state])
