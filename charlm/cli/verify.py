@@ -18,14 +18,15 @@ from charlm.errors import ConfigError, DataError
 def verify_command(
     directories: Annotated[
         list[Path],
-        typer.Argument(metavar="DIR", help="Runs, or directories that have runs."),
+        typer.Argument(metavar="DIR", help="Runs, comparisons, or directories that have some."),
     ],
     json: JSON = False,
 ) -> None:
     """Check every file of runs, such as runs that somebody sent.
 
-    Hashes, tensors, metrics and reports are checked. No code is executed, and no text is opened.
-    The exit code is 65 if something is wrong, and 78 if only the format of a run is another.
+    Hashes, tensors, metrics and reports are checked, also the reports of comparisons. No code is
+    executed, and no text is opened. The exit code is 65 if something is wrong, and 78 if only the
+    format of a run is another.
 
     Examples:
         $ charlm verify runs/first
@@ -40,5 +41,7 @@ def verify_command(
     else:
         print_verification(verification)
     if not verification.intact:
-        kinds = {problem.kind for run in verification.runs for problem in run.problems}
+        problems = [each.problems for each in verification.runs]
+        problems += [each.problems for each in verification.comparisons]
+        kinds = {problem.kind for each in problems for problem in each}
         raise Exit(ConfigError.code if kinds == {"format"} else DataError.code)

@@ -42,10 +42,19 @@ class RunVerification(msgspec.Struct, frozen=True, kw_only=True):
     custom_cell: bool  # names and shapes of tensors are unknown: its cell was not executed
 
 
+class ComparisonVerification(msgspec.Struct, frozen=True, kw_only=True):
+    """Findings of `charlm verify` in a comparison, without its runs."""
+
+    path: str  # its directory
+    files: int  # JSON files that were read
+    problems: tuple[FileNote, ...]  # empty: the comparison is intact
+
+
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """Result of `charlm verify`: runs in the order of their paths."""
 
     format: int
-    intact: bool  # whether nothing is wrong with any run
+    intact: bool  # whether nothing is wrong with any run or comparison
     runs: tuple[RunVerification, ...]
+    comparisons: tuple[ComparisonVerification, ...] = ()  # reports and measurements
     notes: tuple[FileNote, ...]  # links below the directories, which are not followed

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from charlm.errors import DataError, InputNotFoundError
 from charlm.runs.checkpoint_files import STEP_NAME
+from charlm.runs.comparison_verification import MARKER
 from charlm.runs.listing import log_unreadable, natural_order
 from charlm.storage.lock import is_locked
 from charlm.storage.reading import check_plain_directory, list_names
@@ -18,16 +19,18 @@ class FoundRuns(NamedTuple):
     """Directories at or below those that were searched."""
 
     runs: list[Path]
+    comparisons: list[Path]
     links: list[Path]  # links to directories, which are not followed
 
 
 def search_runs(directories: Sequence[Path]) -> FoundRuns:
-    """Return all runs at or below directories, and the links there.
+    """Return all runs and comparisons at or below directories, and the links there.
 
     Raises:
-        InputNotFoundError: A directory does not exist, or there is no run.
+        InputNotFoundError: A directory does not exist, or there is neither run nor comparison.
     """
     found: dict[str, Path] = {}
+    comparisons: dict[str, Path] = {}
     links: set[Path] = set()
     for directory in directories:
         _check_directory(directory)
@@ -36,8 +39,10 @@ def search_runs(directories: Sequence[Path]) -> FoundRuns:
             if "run.json" in names or _has_lost_record(path, folders):
                 folders.clear()  # a run has no runs in it
                 found.setdefault(os.path.realpath(path), path)
+            elif MARKER in names:
+                comparisons.setdefault(os.path.realpath(path), path)
             links |= {path / folder for folder in folders if (path / folder).is_symlink()}
-    if not found:
+    if not (found or comparisons):
         shown = ", ".join(map(str, directories))
         problem = "there is no run in it"
         if not any(next(directory.iterdir(), None) for directory in directories):
@@ -45,7 +50,11 @@ def search_runs(directories: Sequence[Path]) -> FoundRuns:
         elif links:
             problem += f", and the link {min(links)} is not followed"
         raise InputNotFoundError(f"cannot verify {shown}: {problem}. Try charlm runs for a list")
-    return FoundRuns(sorted(found.values(), key=natural_order), sorted(links, key=natural_order))
+    return FoundRuns(
+        sorted(found.values(), key=natural_order),
+        sorted(comparisons.values(), key=natural_order),
+        sorted(links, key=natural_order),
+    )
 
 
 def _has_lost_record(path: Path, folders: Sequence[str]) -> bool:

@@ -28,6 +28,15 @@ def print_verification(verification: Verification) -> None:
             print_result(
                 "  names and shapes of its tensors were not checked: its cell is not executed here"
             )
+    for comparison in verification.comparisons:
+        state = pluralize(len(comparison.problems), "problem") if comparison.problems else "intact"
+        print_result(
+            f"{comparison.path}: comparison {state} ({pluralize(comparison.files, 'file')})"
+        )
+        for problem in comparison.problems:
+            print_result(f"  {problem.file}: {problem.text}")
+        if comparison.problems:
+            print_result("  Restore it from a backup, or give the command of the comparison again.")
     for note in verification.notes:
         print_result(f"note: {note.file}: {note.text}")
 
