@@ -8,8 +8,8 @@ from charlm.cells.source_listing import read_cell_source
 from charlm.kernels.compiled.runtime import generated_code
 from charlm.kernels.registry import kernels_by_priority, unsupported_reason
 from charlm.models.catalog import cell_summary
+from charlm.probes.base import DEFAULT_PROBES, MEMORY_PROBES, PROBES
 from charlm.probes.base import DOCUMENTED_SECTIONS as PROBE_SECTIONS
-from charlm.probes.base import PROBES
 from charlm.tasks.base import DOCUMENTED_SECTIONS as TASK_SECTIONS
 from charlm.tasks.base import TASKS
 
@@ -84,8 +84,9 @@ def probes_page() -> str:
     """Return what each probe measures, and how."""
     parts = [
         "# Probes",
-        "`charlm probe RUN` measures the three that a comparison judges; `--full` measures all, "
-        "and `--probes NAME,...` those that you name.",
+        f"`charlm probe RUN` measures {', '.join(DEFAULT_PROBES)}, which make a memory profile. "
+        "`--full` measures all, and `--probes NAME,...` those that you name. A comparison judges "
+        f"{', '.join(MEMORY_PROBES)}.",
     ]
     for name, probe in PROBES.items():
         parts += [f"## {name}", sections(probe.documentation, PROBE_SECTIONS)]
