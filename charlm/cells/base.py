@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self, TypeVar
 from torch import Tensor, nn
 
 from charlm.cells.names import CELL_NAMES, FILE_OF, INFRASTRUCTURE, REGISTERED_NAMES
-from charlm.cells.recorded_names import recorded_names
+from charlm.cells.recorded_names import check_recorded
 from charlm.errors import ConfigError
 from charlm.registry import Registry
 
@@ -127,21 +127,8 @@ class Cell(nn.Module):
         if cls.step is Cell.step:  # an abstract class: it has no step yet
             return
         names = {*cls.gate_descriptions, cls.candidate_name} - {""}
-        if (expression := cls.retention_expression) and cls.retention is Cell.retention:
-            if not expression.isidentifier():
-                raise TypeError(
-                    f"cannot create the class {cls.__name__}: retention_expression must be the "
-                    f'name of a recorded value, not "{expression}". Try to record it '
-                    f'(k={expression}) and name "k", or override retention()'
-                )
-            names.add(expression)
-        if names and (missing := sorted(names - recorded_names(cls))):
-            verb = "does not record" if len(missing) == 1 else "records none of"
-            keywords = ", ".join(f"{name}={name}" for name in missing)
-            raise TypeError(
-                f"the class {cls.__name__} {verb} {', '.join(missing)}. "
-                f"Call self.record({keywords}) in step"
-            )
+        own_retention = cls.retention is not Cell.retention
+        check_recorded(cls, names, "" if own_retention else cls.retention_expression)
 
     def __init__(self, input_size: int, hidden_size: int, *, num_heads: int = 1) -> None:
         """Create the cell's parameters.

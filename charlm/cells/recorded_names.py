@@ -6,6 +6,33 @@ from types import CodeType
 from torch import nn
 
 
+def check_recorded(cell_type: type[nn.Module], names: set[str], retention: str) -> None:
+    """Check that a class records every value that it declares.
+
+    Args:
+        cell_type: The class.
+        names: Gates and candidate.
+        retention: Name of the value that is retained; empty: the class computes it by itself.
+
+    Raises:
+        TypeError: A value is not a keyword of `self.record(...)` in any method.
+    """
+    name = cell_type.__name__
+    if retention and not retention.isidentifier():
+        raise TypeError(
+            f"cannot create the class {name}: retention_expression must be the name of a "
+            f'recorded value, not "{retention}". Try to record it (k={retention}) and name "k", or '
+            "override retention()"
+        )
+    wanted = names | ({retention} if retention else set())
+    if wanted and (missing := sorted(wanted - recorded_names(cell_type))):
+        verb = "does not record" if len(missing) == 1 else "records none of"
+        keywords = ", ".join(f"{value}={value}" for value in missing)
+        raise TypeError(
+            f"the class {name} {verb} {', '.join(missing)}. Call self.record({keywords}) in step"
+        )
+
+
 def recorded_names(cell_type: type[nn.Module]) -> set[str]:
     """Return the names that methods of a class pass to `self.record` as keywords.
 
