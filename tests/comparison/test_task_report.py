@@ -20,7 +20,7 @@ from charlm.comparison.task_report import (
     summarize_level,
 )
 from charlm.execution.executor import Execution, LocalExecutor
-from charlm.results.tasks import LevelResult, TaskRow, TaskScore
+from charlm.results.tasks import LevelResult, PositionScore, TaskRow, TaskScore
 from charlm.storage.json_files import seal_json
 from charlm.tasks.base import TASKS
 
@@ -57,6 +57,29 @@ def test_seed_that_stopped_below_has_not_solved_level() -> None:
     middle, half = p + z * z / 2 / n, z * math.sqrt(p * (1 - p) / n + z * z / 4 / n**2)
     wilson = [(middle + sign * half) / (1 + z * z / n) for sign in (-1, 1)]
     assert [first.ci_low, first.ci_high] == pytest.approx(wilson)
+
+
+def test_measures_and_positions_have_a_value_for_each_seed() -> None:
+    def scores(accuracy: float) -> tuple[PositionScore, ...]:
+        return tuple(
+            PositionScore(
+                position=end, loss=1.5, oracle_loss=1.25, accuracy=accuracy, correct_so_far=0.0
+            )
+            for end in (1, 2, 5)
+        )
+
+    measured = msgspec.structs.replace(
+        make_level(1, 1.0), measures={"excess": 0.25, "learned": 0.5}, by_position=scores(0.75)
+    )
+    results = [[measured], [], [make_level(1, None)]]
+    level = summarize_level(1, results, TASKS["markov"])
+    assert level.measures == {"excess": (0.25, None, None), "learned": (0.5, None, None)}
+    assert [each.position for each in level.by_position] == [1, 2, 5]
+    assert level.by_position[1].accuracy == (0.75, None, None)
+    assert level.by_position[1].excess_loss == (0.25, None, None)
+    assert summarize_level(2, results, TASKS["markov"]).by_position == ()
+    tests = summarize_level(1, [[]], TASKS["word-problem-z2"])
+    assert tests.extrapolation.keys() == {"2", "4", "8", "16"}
 
 
 def test_divergence_beyond_training_length_is_no_diverged_seed() -> None:
