@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from charlm.data.vocabulary import TokenIds, Vocabulary
 from charlm.errors import DataError
-from charlm.settings.windows import document_separator
+from charlm.settings.values import document_separator
 
 Starts = NDArray[np.bool_]
 CHECKED_AT_ONCE = 1 << 20  # tokens

@@ -12,6 +12,7 @@ Setting = bool | int | float | str  # value of a field of `Config`
 FINAL_LR_FRACTION = 0.02  # final learning rate as a fraction of the peak
 DECAY_FRACTION = 0.3  # last part of a run in which wsd decays
 LARGEST_BIAS = 10_000  # beyond it a gate is closed or open for good
+LINE_END = "\n"
 MIN_CHRONO_LENGTH = 3  # the shortest memory that chrono initialization is defined for
 
 
@@ -63,6 +64,13 @@ def parse_branches(text: str) -> tuple[Fraction, ...]:
             "0 and 1. Try 1/8,1/3"
         )
     return fractions
+
+
+def document_separator(setting: str) -> str:
+    """Return the text that ends a document by the setting `documents`; "" if none does."""
+    if setting in ("none", "file"):
+        return ""
+    return LINE_END if setting == "line" else setting
 
 
 class ForgetBias(msgspec.Struct, frozen=True):

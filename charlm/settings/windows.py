@@ -7,8 +7,6 @@ from msgspec import Meta
 from charlm.settings.model import ModelSettings
 from charlm.settings.options import TRAINING, PositiveInt, option
 
-LINE_END = "\n"
-
 
 class WindowSettings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of text, model and windows: all of `Config` but schedule, optimizer and machine."""
@@ -47,10 +45,3 @@ class WindowSettings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fi
         Meta(ge=0, le=1),
         option(TRAINING, "Chance that a stream starts a step afresh, from the initial state."),
     ] = 0.0
-
-
-def document_separator(setting: str) -> str:
-    """Return the text that ends a document by the setting `documents`; "" if none does."""
-    if setting in ("none", "file"):
-        return ""
-    return LINE_END if setting == "line" else setting

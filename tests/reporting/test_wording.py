@@ -10,7 +10,7 @@ from example_reports import (
 )
 
 from charlm.reporting.wording.baselines import baseline_table, describe_baseline
-from charlm.reporting.wording.comparison import describe_comparison
+from charlm.reporting.wording.comparison import describe_carrying, describe_comparison
 from charlm.reporting.wording.matching import describe_matching
 from charlm.reporting.wording.tasks import describe_level
 from charlm.reporting.wording.text import describe_job
@@ -72,6 +72,22 @@ def test_comparison_says_how_runs_were_scored() -> None:
         "Reference: gru. In brackets: 95 % intervals over 2 seeds and 20 files of the test split, "
         "paired. Verdicts: familywise error rate 5 % for each quantity (Holm)."
     )
+
+
+@pytest.mark.parametrize(
+    ("setting", "scored", "carrying"),
+    [
+        ("none", "on test, 51,200", "the state is carried on, also from file to file"),
+        ("file", "each file from the initial state", "then each file from the initial state"),
+        ("line", "each line from the initial state", "then each line from the initial state"),
+        ("###", "document from the initial state (it ends with '###')", "then each document from"),
+    ],
+)
+def test_comparison_says_where_documents_start(setting: str, scored: str, carrying: str) -> None:
+    report = comparison_report([entry_row("gru"), entry_row("rnn")], "gru")
+    report = msgspec.structs.replace(report, settings={**report.settings, "documents": setting})
+    assert scored in describe_comparison(report)
+    assert describe_carrying(report).startswith(carrying)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from charlm.reporting.html.tuning import tuning_section
 from charlm.reporting.memory_figure import has_memory_figure, memory_svg
 from charlm.reporting.wording.answer import answer_comparison
 from charlm.reporting.wording.baselines import baseline_table
+from charlm.reporting.wording.comparison import describe_carrying
 from charlm.reporting.wording.findings import describe_findings
 from charlm.reporting.wording.machine import describe_machine
 from charlm.reporting.wording.matching import describe_differences, describe_matching
@@ -63,6 +64,7 @@ def render_comparison(result: ComparisonResult) -> bytes:
         sections=probe_sections(result.probes, report.cells) if result.probes else [],
         samples=[(row.name, result.samples.get(row.name)) for row in report.cells],
         provenance=provenance(report),
+        carrying=describe_carrying(report),
         settings=[(option_name(name), str(value)) for name, value in report.settings.items()],
     )
 

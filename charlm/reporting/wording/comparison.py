@@ -9,12 +9,15 @@ from charlm.reporting.wording.rows import cell_rows, format_error
 from charlm.reporting.wording.tuning import describe_tuning
 from charlm.results.comparison import ComparisonReport
 from charlm.results.timing import TimingReport
+from charlm.settings.values import LINE_END, document_separator
 
 
 def describe_comparison(report: ComparisonReport) -> str:
     """Return the matched budget, the shared settings and the scoring of the runs."""
     matching = describe_matching(report.matching)
     scored = f"{report.protocol} on {report.corpus.scored_split}"
+    if documents := describe_documents(report):
+        scored = f"{scored}, {documents}"
     if report.differing_settings is not None:
         return f"{scored[0].upper()}{scored[1:]}. {matching}{describe_differences(report)}"
     errors = ", ".join(f"{row.name} {format_error(row)}" for row in cell_rows(report))
@@ -22,6 +25,23 @@ def describe_comparison(report: ComparisonReport) -> str:
     read = f"{report.matching.characters:,} characters read by each run"
     protocol = f"{block}, {scored}, {read}, {describe_tuning(report)}"
     return f"{matching}: {errors}. {protocol[0].upper()}{protocol[1:]}"
+
+
+def describe_documents(report: ComparisonReport) -> str:
+    """Return where the state of the models starts anew within a text; "" if it is carried on."""
+    setting = str(report.settings.get("documents", "none"))
+    if setting == "none":
+        return ""
+    separator = document_separator(setting)
+    what = "file" if not separator else "line" if separator == LINE_END else "document"
+    end = f" (it ends with {separator!r})" if what == "document" else ""
+    return f"each {what} from the initial state{end}"
+
+
+def describe_carrying(report: ComparisonReport) -> str:
+    """Return what becomes of the state of the models while they read a split."""
+    documents = describe_documents(report)
+    return f"then {documents}" if documents else "the state is carried on, also from file to file"
 
 
 def describe_timing_minutes(timing: TimingReport, environment: Mapping[str, str]) -> str:

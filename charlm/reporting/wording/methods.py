@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from charlm.config import describe_blocks, option_name
 from charlm.reporting.formatting import pluralize
 from charlm.reporting.wording.citations import cite_cell
+from charlm.reporting.wording.comparison import describe_carrying, describe_documents
 from charlm.reporting.wording.machine import describe_machine
 from charlm.reporting.wording.matching import describe_differences, describe_matching
 from charlm.reporting.wording.quantities import (
@@ -122,10 +123,13 @@ def _describe_training(report: ComparisonReport) -> str:
         sentences.append(f"Each run reads {matching.characters:,} {_noun(report)}s{steps}.")
     batches = {row.batch_size for row in rows}
     if len(batches) == 1 and "seq_len" in settings:
+        resets = _setting(settings, "reset_prob", ", but reset with probability {} in each stream")
         sentences.append(
             f"A step has {batches.pop()} streams of {settings['seq_len']} tokens; the state is "
-            "carried on from step to step, gradients are not."
+            f"carried on from step to step{resets}, gradients are not."
         )
+        if documents := describe_documents(report):
+            sentences.append(f"Within a text a model reads {documents}.")
     clip = _setting(settings, "grad_clip", ", gradients clipped to a norm of {}")
     decay = _setting(settings, "weight_decay", ", weight decay {}")
     sentences.append(
@@ -213,7 +217,7 @@ def _describe_scores(report: ComparisonReport) -> str:
     return (
         f"Quality is {long_unit(report.unit).replace('bits', 'the number of bits', 1)} of the "
         f"{report.corpus.scored_split} split (protocol {report.protocol}): the split is read once "
-        "as one stream from the initial state, the state is carried on, also from file to file, "
+        f"as one stream from the initial state, {describe_carrying(report)}, "
         "and every token is scored once; negative log-likelihoods are summed in double precision "
         "and divided once."
     )
