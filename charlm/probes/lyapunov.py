@@ -17,13 +17,14 @@ from charlm.results.probe_limits import ConstantState, NotAccessible, Note, NotF
 from charlm.results.probes import Curve, ProbeResult, ScalarResult
 from charlm.seeding import derive_seed
 
-NUM_STREAMS = 16  # passages that are read in parallel
+NUM_STREAMS = 16, 4  # passages that are read in parallel; fewer if the states are large
 WARMUP_LENGTH = 256  # tokens that only set the state,
 SETTLE_LENGTH = 64  # then those in which the directions turn to the slowest ones,
 MEASURED_LENGTH = 256  # and those that are measured
 MIN_LENGTH = 2048  # tokens of the text
 MAX_DIRECTIONS = 32
-MAX_NUMBERS = 1 << 23  # of all perturbed states together: 64 MB in float64
+FEW_DIRECTIONS = 8  # if there is no room for so many, fewer passages are read
+MAX_NUMBERS = 1 << 21  # of all perturbed states together, which bounds the time
 STEP_SIZE = 1e-6  # of a perturbation, relative to the norm of the state
 FLOOR = 1e-8  # of the share of a perturbation that remains: what is below is rounding
 STILL = 1e-6  # size of an exponent that counts as 0
@@ -45,15 +46,16 @@ def lyapunov(context: ProbeContext, measured_length: int = MEASURED_LENGTH) -> P
     Question: By which factor does a small change of the state grow or shrink with each character
     that is read, in the direction that is forgotten last, the second last, and so on?
 
-    Protocol: The model reads 16 evenly spaced passages of the text in float64, each after a warm-up
-    of 256 characters. Up to 32 orthogonal directions of the state of all layers are carried along
-    by the Jacobian of each step, and made orthogonal again after each character (QR). The first 64
-    characters turn them to the directions that are forgotten last; over the 256 that follow, an
-    exponent is the mean logarithm of the factor. Products with the Jacobian are central
-    differences. Parts of a state that are the same after every text, such as a clock, and outputs
-    that the next step does not read are left out. A factor below 1e-8 counts as 1e-8. The horizon
-    is -1 / the largest exponent, if that is below 0. A direction is slow if its exponent is above
-    -1 / the window of training. The same is measured for the model before its first step.
+    Protocol: The model reads 16 evenly spaced passages of the text in float64 (4 if a state has
+    more than 8,192 numbers), each after a warm-up of 256 characters. Up to 32 orthogonal directions
+    of the state of all layers are carried along by the Jacobian of each step, and made orthogonal
+    again after each character (QR). The first 64 characters turn them to the directions that are
+    forgotten last; over the 256 that follow, an exponent is the mean logarithm of the factor.
+    Products with the Jacobian are central differences. Parts of a state that are the same after
+    every text, such as a clock, and outputs that the next step does not read are left out. A factor
+    below 1e-8 counts as 1e-8. The horizon is -1 / the largest exponent, if that is below 0. A
+    direction is slow if its exponent is above -1 / the window of training. The same is measured for
+    the model before its first step.
 
     Unit: Nats per character (or byte); the horizon is in characters. Errors are standard errors
     over the files, groups of lines or blocks of the text.
@@ -72,7 +74,7 @@ def lyapunov(context: ProbeContext, measured_length: int = MEASURED_LENGTH) -> P
     if length < MIN_LENGTH:
         raise ProbeNotApplicableError(TextTooShort("probed", length, MIN_LENGTH))
     unread = WARMUP_LENGTH + SETTLE_LENGTH + measured_length
-    starts = evenly_spaced(0, length - unread, NUM_STREAMS)
+    starts = evenly_spaced(0, length - unread, choose_streams(context.char_lm))
     context.expect(2 * unread * len(starts))
     models: dict[Literal["trained", "untrained"], CharLM] = {
         "trained": context.char_lm,
@@ -111,6 +113,13 @@ def lyapunov(context: ProbeContext, measured_length: int = MEASURED_LENGTH) -> P
     return ProbeOutput(result, artifacts)
 
 
+def choose_streams(model: CharLM) -> int:
+    """Return the number of passages to read, by the size of a state."""
+    size = sum(part.numel() for layer in model.initial_state(1) for part in layer)
+    many, few = NUM_STREAMS
+    return many if 2 * many * FEW_DIRECTIONS * size <= MAX_NUMBERS else few
+
+
 def start_trajectory(model: CharLM, context: ProbeContext, starts: Positions) -> Trajectory:
     """Read the warm-up from each start, and return the states after it."""
     step = double_step(model)
@@ -140,7 +149,11 @@ def double_step(model: CharLM) -> TokenStep:
 
 
 def measure_exponents(
-    trajectory: Trajectory, context: ProbeContext, starts: Positions, measured_length: int
+    trajectory: Trajectory,
+    context: ProbeContext,
+    starts: Positions,
+    measured_length: int,
+    settle_length: int = SETTLE_LENGTH,
 ) -> tuple[NDArray[np.float64], int]:
     """Read on, carry directions along, and return the logarithms of their factors.
 
@@ -149,6 +162,7 @@ def measure_exponents(
         context: Supplies text and seed.
         starts: First token of each passage.
         measured_length: Tokens that are measured.
+        settle_length: Tokens before, in which the directions turn to the slowest ones.
 
     Returns:
         Logarithms in nats, (measured_length, streams, directions), and the numbers of a state.
@@ -160,13 +174,13 @@ def measure_exponents(
     noise = torch.randn(streams, size, num_directions, generator=generator, dtype=torch.float64)
     device = trajectory.step.table.device
     directions = torch.linalg.qr(noise.to(device)).Q
-    length = SETTLE_LENGTH + measured_length
+    length = settle_length + measured_length
     text = gather_windows(context.ids, starts + WARMUP_LENGTH, length).to(device)
     logs = []
     for time, ids in enumerate(text):
         trajectory, carried = carry_directions(trajectory, ids, directions)
         directions, upper = torch.linalg.qr(carried)
-        if time >= SETTLE_LENGTH:
+        if time >= settle_length:
             logs.append(upper.diagonal(dim1=1, dim2=2).abs().clamp_min(FLOOR).log().cpu())
         context.tick(streams)
     return torch.stack(logs).numpy(), size

@@ -26,8 +26,10 @@ from charlm.probes.base import ProbeNotApplicableError
 from charlm.probes.lyapunov import (
     FLOOR,
     carry_directions,
+    choose_streams,
     flatten,
     lyapunov,
+    measure_exponents,
     start_trajectory,
     unflatten,
 )
@@ -141,6 +143,21 @@ def test_outputs_that_no_step_reads_are_forgotten_at_once(monkeypatch: pytest.Mo
     exponents = curve(result, "trained").y
     assert exponents[:16] == pytest.approx([math.log(0.95)] * 16, abs=1e-6)
     assert exponents[16:] == pytest.approx([math.log(FLOOR)] * 16)
+
+
+def test_large_states_are_followed_in_fewer_passages_and_directions() -> None:
+    """A window of 128 keys and values has 4,096 numbers of each 16 units."""
+    for size, streams in ((16, 16), (64, 4)):
+        config = validate_config({"cell": "attention", "hidden_size": size, "embedding_dim": 5})
+        assert choose_streams(CharLM(config, VOCABULARY.size)) == streams
+    starts = np.array([0, 50, 100, 150])
+    context = random_context(CharLM(config, VOCABULARY.size).eval(), length=1000)
+    assert context.char_lm is not None
+    with torch.no_grad():
+        trajectory = start_trajectory(context.char_lm, context, starts)
+        logs, numbers = measure_exponents(trajectory, context, starts, 1, settle_length=1)
+    assert trajectory.moving == [1, 2]  # keys and values, but neither output nor clock
+    assert numbers == 2 * 128 * 64 and logs.shape == (1, 4, 16)
 
 
 def test_delay_line_forgets_everything_at_once_when_it_leaves(
