@@ -4,6 +4,7 @@ A document is a file, or ends with a separator. In the second case the tokens al
 begins, wherever reading starts: after each occurrence of the separator, also overlapping ones.
 """
 
+import logging
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import NamedTuple, Protocol
@@ -15,6 +16,7 @@ from charlm.data.vocabulary import TokenIds, Vocabulary
 from charlm.errors import DataError
 from charlm.settings.values import document_separator
 
+logger = logging.getLogger("charlm")
 Starts = NDArray[np.bool_]
 CHECKED_AT_ONCE = 1 << 20  # tokens
 
@@ -124,8 +126,9 @@ def separator_ids(setting: str, vocabulary: Vocabulary) -> tuple[int, ...]:
     ids = tuple(vocabulary.encode(separator))
     if vocabulary.unk_id in ids:
         raise DataError(
-            f"cannot use --documents {separator!r}: the training split does not have it, or too "
-            "rarely. Try --documents file, another separator, or a smaller --min-char-frequency"
+            f"cannot use --documents {separator!r}: the training split lacks a character of it, or "
+            f"has it too rarely. Try {_other_separator(separator)}, or a smaller "
+            "--min-char-frequency"
         )
     return ids
 
@@ -151,5 +154,27 @@ def check_documents(setting: str, documents: Documents | None, ids: Ids, length:
     problem = f"does not have the separator {separator!r}" if separator else "is a single file"
     raise DataError(
         f"cannot reset the state at documents: the training split {problem}. Try "
-        "--documents none, a folder with --documents file, or a separator that the text has"
+        f"--documents none, a folder with --documents file, or {_other_separator(separator)}"
     )
+
+
+def _other_separator(separator: str) -> str:
+    """Return what to try in place of a separator that a text does not have."""
+    if "\\" in separator:  # of a shell, which does not replace it by a line end
+        return f"--documents $'{separator}', which bash reads as special characters"
+    return "a separator that the text has"
+
+
+def note_one_stream(setting: str, reader: str) -> None:
+    """Tell that something reads the text of a run without its documents.
+
+    Args:
+        setting: Value of `Config.documents` of the run.
+        reader: What reads the text, such as "probes".
+    """
+    if setting != "none":
+        logger.warning(
+            "note: %s read the text as one stream, though the state of this run was reset at "
+            "documents (--documents %r)",
+            *(reader, setting),
+        )

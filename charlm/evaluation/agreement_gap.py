@@ -33,7 +33,8 @@ def measure_agreement_gap(run: Run, record: AgreementRecord, sources: Sources = 
         raise DataError(
             f"cannot measure {run.path}: its test split has no whole sentence. Try a longer corpus"
         )
-    nats = torch.cat(list(iter_token_nll(model, ids[:, None], run.vocabulary)))[start:end, 0]
+    column = corpus.stored_split("test").column()  # with its documents
+    nats = torch.cat(list(iter_token_nll(model, column, run.vocabulary)))[start:end, 0]
     bits = nats / math.log(2)
     optimum, is_agreeing = zip(*optimal_bits(record.grammar, text[start:end]), strict=True)
     excess = bits - torch.tensor(optimum, dtype=torch.float64)

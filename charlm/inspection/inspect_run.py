@@ -10,6 +10,7 @@ import torch
 from charlm.cells import loader
 from charlm.cells.names import cell_label
 from charlm.data.corpus import Corpus, Sources, reload_corpus
+from charlm.data.documents import note_one_stream
 from charlm.errors import ConfigError, DataError, DivergedError
 from charlm.evaluation.scoring import STREAMING_PROTOCOL, iter_token_nll
 from charlm.execution.device import select_device
@@ -85,6 +86,7 @@ def inspect(
         is_same_text = last.record.text.digest == first.record.text.digest
         moved = sources if is_same_text else ()
         corpora.append(reload_corpus(last.record.config, last.record.text, moved, progress))
+    note_one_stream(first.record.config.documents, "pages of units")
     beginning, origin = read_text(first, corpora[0], text, file, progress)
     check_readable(beginning, runs)
     spans = [span_from_string(beginning, each.vocabulary) for each in runs]

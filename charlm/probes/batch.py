@@ -7,6 +7,7 @@ from pathlib import Path
 
 from charlm.cells.names import parse_custom_cell
 from charlm.data.corpus import Sources, reload_corpus
+from charlm.data.documents import note_one_stream
 from charlm.execution.executor import Execution, LocalExecutor, run_jobs
 from charlm.execution.jobs import Job
 from charlm.probes.base import MEMORY_PROBES, PROBES, Probe
@@ -98,6 +99,7 @@ def run_probing(plan: ProbePlan, progress: Progress = NoProgress()) -> ProbesRep
         OutputExistsError: The directory has other files, or results of another request.
     """
     directory, request = plan.directory, plan.request
+    note_one_stream(plan.runs[0].record.config.documents, "probes")
     plan.check_directory()  # before a lock creates it
     with exclusive_lock(directory):
         if not plan.check_directory():
@@ -123,6 +125,7 @@ def probe_memory(runs: Sequence[Run], execution: Execution) -> ProbesReport:
     Results and report are written to `probes` in the directory of the comparison.
     """
     executor, options = execution.executor, []
+    note_one_stream(runs[0].record.config.documents, "probes of memory")
     if isinstance(executor, LocalExecutor):
         options = [f"--device={executor.device}"]
         if executor.device != "cpu":

@@ -90,7 +90,8 @@ def test_documents_are_none_by_default(folder: Path) -> None:
     ("setting", "message"),
     [
         ("file", "is a single file. Try --documents none"),
-        ("###", "Try --documents file, another separator"),
+        ("###", "lacks a character of it, or has it too rarely. Try a separator that"),
+        ("\\n\\n", "Try --documents $'\\n\\n', which bash reads"),
         ("fe", "does not have the separator 'fe'"),
     ],
 )

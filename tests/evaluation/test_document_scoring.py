@@ -14,10 +14,12 @@ import charlm as api
 from charlm.compression.predictor import Predictor
 from charlm.config import validate_config
 from charlm.data.corpus import load_corpus
+from charlm.data.documents import note_one_stream
 from charlm.evaluation.dynamic import iter_dynamic_nll, measure_update_scales
 from charlm.evaluation.evaluate import evaluate
 from charlm.evaluation.sample_writer import TokenStreams
 from charlm.evaluation.scoring import iter_token_nll, score_split, validation_bpc
+from charlm.inspection.inspect_run import inspect
 from charlm.models.build import build_char_lm
 from charlm.models.char_lm import CharLM
 from charlm.results.costs import DynamicSettings
@@ -146,9 +148,7 @@ def test_samples_and_compression_start_afresh_after_a_separator(run: Run, kernel
     assert math.fsum(coded) == pytest.approx(float(expected.sum()), rel=1e-3)
 
 
-def test_command_line_trains_the_same_run_as_python(
-    run: Run, text: Path, tmp_path: Path
-) -> None:
+def test_command_line_trains_the_same_run_as_python(run: Run, text: Path, tmp_path: Path) -> None:
     options = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
     options += [f"--documents={SEPARATOR}", "--initial-state=learned", "--cell=lstm"]
     done = charlm(
@@ -157,3 +157,11 @@ def test_command_line_trains_the_same_run_as_python(
     assert done.returncode == 0, done.stderr
     files = [path / "metrics.jsonl" for path in (run.path, tmp_path / "r")]
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_what_reads_across_documents_says_so(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    inspect(run, text="The cat sees the dog.\nThe dog runs.\n")
+    assert "read the text as one stream" in caplog.text and repr(SEPARATOR) in caplog.text
+    caplog.clear()
+    note_one_stream("none", "probes")
+    assert not caplog.text

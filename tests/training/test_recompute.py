@@ -142,6 +142,7 @@ def test_estimated_memory_hardly_grows_with_the_window() -> None:
     assert estimate(6400, 64) < 2 * estimate(64, 0)
 
 
+@pytest.mark.slow
 def test_memory_of_a_process_stays_small_with_recomputation() -> None:
     """The peak of a process of its own: PyTorch allocates outside of Python's allocator."""
     peaks = []
