@@ -75,6 +75,18 @@ def test_page_has_a_figure_of_each_measure_and_of_positions() -> None:
     assert "Further measures" not in render_tasks(task_result()).decode()
 
 
+@pytest.mark.parametrize(
+    ("oracle", "at_5"), [(None, 0.2), (TaskScore(1.1, 0.5), 0.5)], ids=["accuracy", "excess"]
+)
+def test_figure_of_positions_has_accuracy_or_loss_above_the_oracle(
+    oracle: TaskScore | None, at_5: float
+) -> None:
+    report = measured_result(oracle).report
+    figures = task_figures(report, make_legend([row.name for row in report.rows]))
+    rows = {row[0]: row[1:] for row in figures[-1].rows}
+    assert figures[-1].name == "positions" and {float(value) for value in rows["5"]} == {at_5}
+
+
 def test_table_of_measures_has_a_value_for_each_seed() -> None:
     heads, rows = measure_table(measured_result().report)
     assert heads == ["", "gru", "lstm", "cell.py:MyCell"] and len(rows) == 3 * len(LENGTHS)
