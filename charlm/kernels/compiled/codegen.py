@@ -10,7 +10,8 @@ from charlm.kernels.compiled.c_text import packed_size, step_body
 from charlm.kernels.compiled.graph import OPS, Node, Product, UnsupportedOperation, leaf_of
 from charlm.kernels.compiled.layout import GeneratedCode, ProductLocation, ProductUse
 from charlm.kernels.compiled.memory import GRADIENTS, READS
-from charlm.kernels.compiled.memory_c import MemoryText, scratch_size
+from charlm.kernels.compiled.memory_back_c import MemoryText
+from charlm.kernels.compiled.memory_c import scratch_size
 from charlm.kernels.compiled.schedule import LoopSchedule
 from charlm.kernels.compiled.trace import TracedStep
 

@@ -107,6 +107,17 @@ class Memory:
         return tuple(column for slot in self.slots for column in slot.columns)
 
     @property
+    def decay(self) -> Slot | None:
+        """What is retained before the first write; None: all."""
+        first = self.changes[0] if self.changes else None
+        return first.a if isinstance(first, Decay) else None
+
+    @property
+    def writes(self) -> list[Write]:
+        """The writes, in order."""
+        return [change for change in self.changes if isinstance(change, Write)]
+
+    @property
     def reads_size(self) -> int:
         """Count of the numbers that a step reads."""
         return len(self.reads) * self.heads * self.values
@@ -173,6 +184,10 @@ def decay(S: TracedMemory, a: TracedTensor) -> TracedMemory:
         a = a.tensor(memory.graph)
     if a.dims == (memory.heads,):
         a = TracedTensor(a.graph, a.columns, (memory.heads, 1), a.has_batch)
+    if memory.changes:
+        raise UnsupportedOperation(
+            "its step decays its memory twice, or after it has written to it"
+        )
     width = 1 if a.dims[-1] == 1 else memory.keys
     return S.changed(Decay(memory.slot(a, width, "decay")))
 
