@@ -260,7 +260,7 @@ def exponent_numbers(
         ScalarResult(
             name=f"slow directions, {stage}",
             value=float(slow[1]) if has_all else None,
-            unit=f"of {size:,}",
+            unit="directions",
             low=float(slow[0]) if has_interval else None,
             high=float(slow[2]) if has_interval else None,
             lower_bound=None if has_all else float(len(mean)),

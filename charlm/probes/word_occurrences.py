@@ -106,7 +106,6 @@ def word_occurrences(context: ProbeContext, min_events: int = MIN_EVENTS) -> Pro
                 title="saved since the first occurrence",
                 x=f"{context.unit}s since the word was read",
                 y=f"{unit} saved",
-                chance=0.0,
                 curves=named_curves(distances),
             )
         ],
