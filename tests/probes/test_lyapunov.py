@@ -58,7 +58,8 @@ def test_exponents_of_a_diagonal_recurrence_are_logarithms_of_its_factors(
     horizon = number(result, "horizon, trained")
     assert horizon.value == pytest.approx(-1 / math.log(0.99), rel=1e-4)
     slow = number(result, "slow directions, trained")
-    assert slow.value == 1 and slow.unit == "directions"  # -1 / 20 is between the first and the second
+    assert slow.unit == "directions"
+    assert slow.value == 1  # -1 / 20 is between the first and the second
 
 
 def irnn_of(matrix: Tensor, bias: Tensor) -> CharLM:
