@@ -7,6 +7,8 @@ train   training step of the plain loop (nn.Embedding, nn.RNN/GRU/LSTM, nn.Linea
 cells   the same at the shape of a comparison: 100,000 parameters, 8 streams, windows of 64
 zoo     every cell with the LSTM's parameters: its time against the LSTM's, and against the loop of
         its paper (each token by itself, with autograd)
+matrix  cells whose state is a matrix per head, with 4 and 8 heads: FLOPs and time against an LSTM
+        of 100,000 parameters, and the time of scan and loop against the fastest kernel
 scan    cells that are linear in their state, 1,024 tokens at once, against their loop
 write   one stream, token by token: nn's module against ours, and the products alone
 score   exact evaluation of one stream: PyTorch's own kernel against ours
@@ -30,10 +32,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from benchmark_basics import SHAPES
 from benchmark_commands import bench_extras, bench_help, bench_start
+from benchmark_matrix import bench_matrix
 from benchmark_reading import bench_generation, bench_linearity, bench_scan, bench_scoring
 from benchmark_training import bench_comparison, bench_training, bench_zoo
 
-PARTS = ("train", "cells", "zoo", "scan", "write", "score", "extras", "linear", "start", "help")
+PARTS = (
+    *("train", "cells", "zoo", "matrix", "scan", "write", "score", "extras", "linear", "start"),
+    "help",
+)
 
 
 def main() -> None:
@@ -58,6 +64,11 @@ def main() -> None:
             bench_zoo(pairs, 20_000, 2, 8, ("mingru",))
             if small
             else bench_zoo(pairs, 150_000, 32, 64)
+        ),
+        "matrix": lambda: (
+            bench_matrix(pairs, 20_000, 2, 8, ("retnet",))
+            if small
+            else bench_matrix(pairs, 100_000, 8, 64)
         ),
         "scan": lambda: (
             bench_scan(pairs, 2, 8, 64, ("mingru",)) if small else bench_scan(pairs, 8, 128, 1024)
