@@ -58,7 +58,7 @@ NAMES = {
         "register_cell",
         "Cell",
     ),
-    *("load_comparison", "render_report", "load_metrics"),
+    *("load_comparison", "render_report", "load_metrics", "reproduce"),
     *("LinearCell", "check_cell", "export", "__version__"),
 }
 TINY = {"hidden_size": 8, "embedding_dim": 4, "batch_size": 4, "seq_len": 8, "max_steps": 6}

@@ -76,11 +76,10 @@ def probe(
 ) -> None:
     """Measure how far back runs remember.
 
-    They read text that they were not trained on. Without further options: what the state holds of
-    the characters before, what a model loses without distant text, how far back the order of words
-    matters, what it saves on a rare word that comes again, and whether it survives beyond the
-    window it was trained with. All end in a memory profile, one row per run. --full adds what takes
-    longer, such as the Lyapunov spectrum and rare words by occurrence.
+    On text that they were not trained on: what the state holds of the characters before, what a
+    model loses without distant text or its order, what it saves on a rare word that comes again,
+    and whether it survives beyond its window, ending in a memory profile. --full adds the rest,
+    such as the Lyapunov spectrum.
 
     The same command again continues an interrupted one.
 

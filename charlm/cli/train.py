@@ -48,7 +48,7 @@ def train_command(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Directory of the new run. [default: runs/CELL-TIME; of a longer one RUN-BUDGET]",
+            help="Directory of the new run. [default: runs/CELL-TIME]",
             show_default=False,
         ),
     ] = None,
@@ -56,8 +56,8 @@ def train_command(
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="Run to continue (TEXT: where its text is now). A larger budget makes a new run "
-            "that goes on from before its decay.",
+            help="Run to continue (TEXT: its text now); with a larger budget as a new run, from "
+            "before its decay.",
             show_default=False,
             callback=check_runs_exist,
             autocompletion=complete_run,

@@ -18,7 +18,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     # text
     glob: Annotated[
         Name,
-        option(TEXT, "Files of a directory to read.", metavar="GLOB", default="all text files"),
+        option(TEXT, "Files of a directory.", metavar="GLOB", default="all text files"),
     ] = ""
     vocab: Annotated[
         Literal["chars", "bytes"],
@@ -32,7 +32,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Literal["auto", "position", "file", "line"],
         option(
             TEXT,
-            "Unit of the splits: position (one cut), file, line or auto (file if there are 100).",
+            "Unit: position, file, line or auto.",
         ),
     ] = "auto"
     test_chars: Annotated[
@@ -94,7 +94,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Literal["recipe", "default", "orthogonal"],
         option(
             MODEL,
-            "Initial recurrent weights: recipe, default or orthogonal.",
+            "recipe, default or orthogonal.",
         ),
     ] = "recipe"
     num_heads: Annotated[
@@ -102,7 +102,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = 4
     eigenvalues: Annotated[
         Literal["positive", "signed"],
-        option(MODEL, "Of a cell's linear transition: from 0 or from -1 (signed) to 1."),
+        option(MODEL, "From 0 or, signed, from -1 to 1."),
     ] = "positive"
     block: Annotated[
         Literal["none", "residual"],
@@ -111,7 +111,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     conv: Annotated[
         int,
         Meta(ge=0, le=64),
-        option(MODEL, "Width of a causal convolution before each cell.", default="none"),
+        option(MODEL, "Width of a convolution before cells.", default="none"),
     ] = 0
     kernel: Annotated[
         Word,

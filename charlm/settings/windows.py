@@ -23,25 +23,15 @@ class WindowSettings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fi
     recompute: Annotated[
         int,
         Meta(ge=0, le=2**20),
-        option(
-            TRAINING,
-            "Keep N steps for the gradient at a time and compute the others again: less memory.",
-            metavar="N",
-            default="all",
-        ),
+        option(TRAINING, "Steps kept for the gradient at a time.", metavar="N", default="all"),
     ] = 0
     documents: Annotated[
         str,
         Meta(min_length=1, max_length=100),
-        option(
-            TRAINING,
-            "Documents, which start from the initial state: none, file, line, or the text that "
-            "ends one.",
-            metavar="END",
-        ),
+        option(TRAINING, "What starts afresh: each file, line or TEXT.", metavar="END"),
     ] = "none"
     reset_prob: Annotated[
         float,
         Meta(ge=0, le=1),
-        option(TRAINING, "Chance that a stream starts a step afresh, from the initial state."),
+        option(TRAINING, "Chance that a stream starts afresh."),
     ] = 0.0
