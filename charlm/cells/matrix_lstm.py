@@ -1,7 +1,7 @@
 """Beck et al. (2024), "xLSTM: extended long short-term memory": mLSTM, the matrix memory."""
 
 import torch
-from torch import Tensor, exp, maximum, nn, sigmoid
+from torch import Tensor, einsum, exp, maximum, nn, sigmoid
 from torch.nn.functional import logsigmoid
 
 from charlm.cells.base import Cell, State, register_cell
@@ -87,7 +87,8 @@ class MatrixLSTM(Cell):
         self.record(i=i, v=v, log_f=log_f)
         C = write(decay(C, f), i * k, v)
         n = f * n + i * k
-        return self.read_out(Wx, read(C, q), (n * q).sum(-1), m), C, n, m
+        nq = einsum("bhk,bhk->bh", n, q)
+        return self.read_out(Wx, read(C, q), nq, m), C, n, m
 
     def retention(self, recorded: dict[str, Tensor]) -> Tensor:
         """Return f of each head (..., heads): C as if it were not divided by exp(m)."""

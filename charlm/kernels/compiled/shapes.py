@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any
 
+import torch
 from torch.nn import functional
 
 from charlm.kernels.compiled.graph import UnsupportedOperation
@@ -208,6 +209,17 @@ def row_sum(x: TracedTensor, dim: int | None = None, keepdim: bool = False) -> T
     return with_dims(result, x.dims[:-1])
 
 
+def einsum(equation: str, *operands: TracedTensor) -> TracedTensor:
+    """Trace torch.einsum of two tensors whose products are added up over the last dimension."""
+    inputs, _, output = equation.partition("->")
+    first, _, second = inputs.partition(",")
+    if first != second or output != first[:-1]:
+        raise UnsupportedOperation(
+            f"its step uses einsum {equation}, which the compiled kernel does not support"
+        )
+    return row_sum(elementwise("mul")(*operands), -1)
+
+
 def clamp(x: TracedTensor, min: float | None = None, max: float | None = None) -> TracedTensor:
     """Trace Tensor.clamp with numbers; at a bound the gradient passes, as in PyTorch."""
     for bound, comparison in ((min, "lt"), (max, "gt")):
@@ -263,6 +275,7 @@ METHODS.update(
 )
 RULES.update(
     {
+        torch.einsum: einsum,
         functional.layer_norm: over_rows(layer_norm),
         functional.rms_norm: over_rows(rms_norm),
         functional.normalize: normalize,
