@@ -50,7 +50,7 @@ def run_unroll(cell: Cell, time: int, batch: int, indexed: bool, dtype: torch.dt
     state = tuple(part.expand(batch, *part.shape[1:]) for part in learned)
     outputs, state = unroll(cell, x, state, ids)
     kept = torch.arange(batch) % 2  # every other stream begins anew
-    state = tuple(part * kept.to(dtype)[:, None] for part in state)
+    state = tuple(part * kept.to(dtype).view(-1, *[1] * (part.dim() - 1)) for part in state)
     more, last = unroll(cell, x, state, ids)
     loss = outputs.sum() + more[..., ::2].square().sum() + sum(part.sum() for part in last)
     loss.backward()
