@@ -57,10 +57,12 @@ class Delay(Cell):
         return (cat((Wx, state[0][:, :-1]), dim=-1),)
 
 
-def model_of(kind: type[Cell], monkeypatch: pytest.MonkeyPatch, kernel: str = "loop") -> CharLM:
+def model_of(
+    kind: type[Cell], monkeypatch: pytest.MonkeyPatch, kernel: str = "loop", conv: int = 0
+) -> CharLM:
     monkeypatch.setattr("charlm.models.recurrent.get_cell", lambda name: kind)
     torch.manual_seed(0)
-    config = validate_config({"hidden_size": HIDDEN_SIZE, "embedding_dim": 5})
+    config = validate_config({"hidden_size": HIDDEN_SIZE, "embedding_dim": 5, "conv": conv})
     return CharLM(config, VOCABULARY.size, kernel).eval()
 
 

@@ -150,12 +150,4 @@ def _program(recorder: OperatorRecorder, outputs: Sequence[Tensor]) -> Program:
 
 
 def _state_names(model: CharLM) -> list[tuple[int, str]]:
-    layers = enumerate(zip(model.cells, model.layer_convolutions, strict=True))
-    return [
-        (number, name)
-        for number, (cell, convolution) in layers
-        for name in (
-            *cell.states,
-            *(f"x{lag}" for lag in range(1, len(convolution.taps) if convolution else 0)),
-        )
-    ]
+    return [(number, name) for number, names in enumerate(model.state_names) for name in names]

@@ -81,6 +81,14 @@ class RecurrentModel(nn.Module):
             return [None] * len(self.layers)
         return cast(list[CausalConvolution | None], list(self.convolutions))
 
+    @property
+    def state_names(self) -> list[tuple[str, ...]]:
+        """Names of the parts of each layer's state: its cell's, then the inputs x1, x2 ... back."""
+        return [
+            (*cell.states, *(f"x{lag}" for lag in range(1, len(past.taps) if past else 0)))
+            for cell, past in zip(self.cells, self.layer_convolutions, strict=True)
+        ]
+
     def initial_state(self, batch_size: int) -> ModelState:
         """Return the state before the first token of each stream."""
         states = tuple(cell.initial_state(batch_size) for cell in self.cells)

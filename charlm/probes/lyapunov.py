@@ -130,7 +130,9 @@ def start_trajectory(model: CharLM, context: ProbeContext, starts: Positions) ->
         context.tick(len(ids))
     parts = list(state[1:])  # without logits
     carried = [
-        index >= cell.output_is_readout for cell in model.cells for index in range(len(cell.states))
+        index >= cell.output_is_readout
+        for cell, names in zip(model.cells, model.state_names, strict=True)
+        for index in range(len(names))
     ]
     moving = [
         index

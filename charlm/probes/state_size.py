@@ -35,7 +35,7 @@ def state_sizes(model: CharLM | None, state: States) -> dict[str, float]:
     sizes = {}
     layers = state if model is None else state[: len(model.cells)]  # without the last output
     for layer, parts in enumerate(layers):
-        names = model.cells[layer].states if model else [f"part {n + 1}" for n in range(len(parts))]
+        names = model.state_names[layer] if model else [f"part {n + 1}" for n in range(len(parts))]
         for name, part in zip(names, parts, strict=True):
             if (part != part[:1]).any():
                 square = to_float64(part).square().mean()

@@ -146,6 +146,15 @@ def test_outputs_that_no_step_reads_are_forgotten_at_once(monkeypatch: pytest.Mo
     assert exponents[16:] == pytest.approx([math.log(FLOOR)] * 16)
 
 
+def test_inputs_that_a_convolution_holds_are_no_slow_directions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = model_of(LeakyReadout, monkeypatch, conv=3)
+    exponents = curve(lyapunov(random_context(model), 64).result, "trained").y
+    assert exponents[:16] == pytest.approx([math.log(0.95)] * 16, abs=1e-6)
+    assert len(exponents) == 32 and max(exponents[16:]) < -1
+
+
 def test_large_states_are_followed_in_fewer_passages_and_directions() -> None:
     """A window of 128 keys and values has 4,096 numbers of each 16 units."""
     for size, streams in ((16, 16), (64, 4)):

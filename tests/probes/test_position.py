@@ -107,6 +107,15 @@ def test_size_of_a_state_that_counts_is_the_position(monkeypatch: pytest.MonkeyP
     assert set(curve(saturation, "layer 1, h").y) == {1.0}
 
 
+def test_inputs_that_a_convolution_holds_are_parts_of_the_state(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = model_of(Count, monkeypatch, conv=3)
+    context = dataclasses.replace(random_context(model), window=WINDOW)
+    size = position(context).result.panels[1]
+    assert [each.name for each in size.curves] == [f"layer 1, {name}" for name in ("h", "x1", "x2")]
+
+
 def test_saturation_is_the_share_of_gates_near_0_or_1() -> None:
     """Without inputs, gates of an LSTM are the sigmoids of their biases."""
     torch.manual_seed(0)
