@@ -21,6 +21,7 @@ from charlm.execution.device import available_memory, select_device
 from charlm.execution.machine import current_environment
 from charlm.execution.parent_process import is_orphaned
 from charlm.models.build import build_model, select_kernel
+from charlm.models.cell_options import check_cell_options
 from charlm.models.cost import estimate_training_memory
 from charlm.progress import NoProgress, Progress, ProgressCallback
 from charlm.results.tasks import (
@@ -76,7 +77,8 @@ def train_curriculum(
         The result at each length that was attempted.
 
     Raises:
-        ConfigError: The directory has a curriculum with other settings, or no task has this name.
+        ConfigError: The directory has a curriculum with other settings, no task has this name, or
+            the cell does not have a setting that has been changed.
         OutputExistsError: The directory has something else.
         InsufficientMemoryError: A length needs more memory than is available.
         Interrupted: A signal came. Completed lengths are saved.
@@ -85,6 +87,7 @@ def train_curriculum(
         raise ConfigError(
             "cannot use --threads auto on a task: each length has another speed. Try --threads 1"
         )
+    check_cell_options(config)
     config = resolve_task_settings(config, TASKS[task])
     device, _ = select_device(config.device, config.threads, config.dtype)
     if not (run_dir / "curriculum.json").exists():

@@ -186,6 +186,13 @@ def test_directory_keeps_its_settings(tmp_path: Path) -> None:
             initialize_curriculum_dir(tmp_path, task, config)
 
 
+def test_option_that_the_cell_does_not_have_is_refused(tmp_path: Path) -> None:
+    config = validate_config({**SMALL, "cell": "gru", "num_heads": 2})
+    with pytest.raises(ConfigError, match="--num-heads 2: gru has no such option"):
+        train_curriculum("parity", [4], config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_lengths_without_enough_memory_are_refused(monkeypatch: Any) -> None:
     config, task = validate_config(SMALL), TASKS["copy"]
     required = curriculum.estimate_training_memory(
