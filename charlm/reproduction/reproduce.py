@@ -111,8 +111,9 @@ def _load_text(name: str, anchor: Anchor, given: str | Path | None, progress: Pr
     corpus = load_corpus(str(given or anchor.text), validate_config(anchor.text_settings), progress)
     found = corpus.record.digest.sha256
     if anchor.text_sha256 and found != anchor.text_sha256:
+        shown = given or "the corpus of that name"
         raise DataError(
-            f"cannot reproduce {name} with {given}: it is not {anchor.text}, whose SHA-256 is "
+            f"cannot reproduce {name} with {shown}: it is not {anchor.text}, whose SHA-256 is "
             f"{anchor.text_sha256[:16]}…, but a text with {found[:16]}…. Try the right file"
         )
     return corpus
