@@ -213,9 +213,8 @@ class Cell(nn.Module):
     def prepared(self) -> "Cell":
         """Return the cell whose `step` an unroll calls: by default this one.
 
-        A cell whose step needs what is computed from its weights alone, such as the exponential of
-        a matrix, returns a copy of itself that holds it, with its gradient. Without it `step`
-        returns the same, only more slowly.
+        A cell whose step needs what depends on weights alone, such as the exponential of a matrix,
+        returns a copy that holds it, with its gradient. Without it `step` is only slower.
         """
         return self
 
