@@ -5,7 +5,7 @@ begins, wherever reading starts: after each occurrence of the separator, also ov
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import NamedTuple, Protocol
 
@@ -165,16 +165,17 @@ def _other_separator(separator: str) -> str:
     return "a separator that the text has"
 
 
-def note_one_stream(setting: str, reader: str) -> None:
-    """Tell that something reads the text of a run without its documents.
+def note_one_stream(settings: Iterable[str], reader: str) -> None:
+    """Tell that something reads the text of runs without their documents.
 
     Args:
-        setting: Value of `Config.documents` of the run.
+        settings: Value of `Config.documents` of each run.
         reader: What reads the text, such as "probes".
     """
-    if setting != "none":
-        logger.warning(
-            "note: %s read the text as one stream, though the state of this run was reset at "
-            "documents (--documents %r)",
-            *(reader, setting),
-        )
+    for setting in dict.fromkeys(settings):
+        if setting != "none":
+            logger.warning(
+                "note: %s read the text as one stream, though the state of a run was reset at "
+                "documents (--documents %r)",
+                *(reader, setting),
+            )

@@ -151,11 +151,14 @@ def text_names(record: RunRecord) -> list[str]:
 def describe_score(facts: CardFacts) -> str:
     """Return the exact score, or that there is none."""
     score, part = facts.score, f"the {facts.scored_split} split"
+    reading = "each is read once, as one stream"
+    if facts.record.config.documents != "none":
+        reading += ", and the state starts anew at each document, as `char_lm.py` does not do"
     if score and score.bits_per_char is not None:
         return (
             f"**{score.bits_per_char:.4f} bits per character** on {score.characters:,} characters "
-            f"of {part}, {score.unknown_tokens:,} of them unknown: each is read once, as "
-            f"one stream (protocol {inline(score.protocol)}).\n\n"
+            f"of {part}, {score.unknown_tokens:,} of them unknown: "
+            f"{reading} (protocol {inline(score.protocol)}).\n\n"
             f"SHA-256 of these characters: `{score.text_sha256}`"
         )
     if score:

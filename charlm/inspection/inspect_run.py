@@ -86,7 +86,7 @@ def inspect(
         is_same_text = last.record.text.digest == first.record.text.digest
         moved = sources if is_same_text else ()
         corpora.append(reload_corpus(last.record.config, last.record.text, moved, progress))
-    note_one_stream(first.record.config.documents, "pages of units")
+    note_one_stream((each.record.config.documents for each in runs), "pages of units")
     beginning, origin = read_text(first, corpora[0], text, file, progress)
     check_readable(beginning, runs)
     spans = [span_from_string(beginning, each.vocabulary) for each in runs]

@@ -99,7 +99,7 @@ def run_probing(plan: ProbePlan, progress: Progress = NoProgress()) -> ProbesRep
         OutputExistsError: The directory has other files, or results of another request.
     """
     directory, request = plan.directory, plan.request
-    note_one_stream(plan.runs[0].record.config.documents, "probes")
+    note_one_stream((run.record.config.documents for run in plan.runs), "probes")
     plan.check_directory()  # before a lock creates it
     with exclusive_lock(directory):
         if not plan.check_directory():
@@ -125,7 +125,7 @@ def probe_memory(runs: Sequence[Run], execution: Execution) -> ProbesReport:
     Results and report are written to `probes` in the directory of the comparison.
     """
     executor, options = execution.executor, []
-    note_one_stream(runs[0].record.config.documents, "probes of memory")
+    note_one_stream((run.record.config.documents for run in runs), "probes of memory")
     if isinstance(executor, LocalExecutor):
         options = [f"--device={executor.device}"]
         if executor.device != "cpu":

@@ -19,6 +19,7 @@ from charlm.evaluation.dynamic import iter_dynamic_nll, measure_update_scales
 from charlm.evaluation.evaluate import evaluate
 from charlm.evaluation.sample_writer import TokenStreams
 from charlm.evaluation.scoring import iter_token_nll, score_split, validation_bpc
+from charlm.exporting.export_run import export
 from charlm.inspection.inspect_run import inspect
 from charlm.models.build import build_char_lm
 from charlm.models.char_lm import CharLM
@@ -163,5 +164,15 @@ def test_what_reads_across_documents_says_so(run: Run, caplog: pytest.LogCapture
     inspect(run, text="The cat sees the dog.\nThe dog runs.\n")
     assert "read the text as one stream" in caplog.text and repr(SEPARATOR) in caplog.text
     caplog.clear()
-    note_one_stream("none", "probes")
+    note_one_stream(["none"], "probes")
     assert not caplog.text
+    note_one_stream(["none", "line", "line"], "probes")  # of several runs, not the first alone
+    assert caplog.text.count("--documents 'line'") == 1
+
+
+def test_card_of_an_exported_model_says_that_its_reader_has_no_documents(
+    run: Run, tmp_path: Path
+) -> None:
+    export(run, tmp_path / "model")
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "the state starts anew at each document, as `char_lm.py` does not do" in card
