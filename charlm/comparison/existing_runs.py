@@ -15,9 +15,11 @@ from charlm.comparison.entries import (
 )
 from charlm.config import option_metadata, to_argv
 from charlm.errors import ConfigError
+from charlm.models.cell_options import may_have_option
 from charlm.models.cost import flops_per_character
 from charlm.results.comparison_plan import Matching, Quantity, QuantityRange
 from charlm.runs.run import Run
+from charlm.settings.model import CELL_OPTIONS
 from charlm.settings.values import Setting
 from charlm.storage.paths import path_word
 
@@ -205,18 +207,26 @@ def _as_planned(run: Run) -> PlannedRun:
 
 
 def differing_settings(entries: Sequence[Entry]) -> dict[str, dict[str, Setting]]:
-    """Return setting -> entry -> value, of the settings that not all entries share."""
+    """Return setting -> entry -> value, of the settings that not all entries share.
+
+    An option of cells has a value only of the entries whose cell has it.
+    """
     configs = {entry.name: entry.runs[0].config for entry in entries}
     shared = shared_settings(list(configs.values()))
     values = {name: msgspec.to_builtins(config) for name, config in configs.items()}
     first, *_ = values.values()
     excluded = {"cell", "hidden_size", "seed", *OBSERVING_SETTINGS, *shared}
     differing = {
-        setting: {name: own[setting] for name, own in values.items()}
+        setting: {
+            name: own[setting]
+            for name, own in values.items()
+            if setting not in CELL_OPTIONS or may_have_option(configs[name].cell, setting)
+        }
         for setting in first
         if setting not in excluded and not option_metadata(setting).can_change
     }
-    return differing | _differing_starts(entries)
+    known = {setting: own for setting, own in differing.items() if own}
+    return known | _differing_starts(entries)
 
 
 def _differing_starts(entries: Sequence[Entry]) -> dict[str, dict[str, Setting]]:

@@ -211,6 +211,16 @@ def test_report_tells_shared_and_differing_quantities(tmp_path: Path, book: Path
     assert "(12 to 24)" in text and "(768 to 1.54k)" in text
 
 
+def test_option_of_cells_differs_only_between_those_that_have_it(
+    tmp_path: Path, book: Path
+) -> None:
+    runs = [finished(tmp_path / "gru", book, cell="gru")]
+    for heads in (2, 4):
+        runs.append(finished(tmp_path / f"{heads}", book, cell="deltanet", num_heads=heads))
+    report = report_of(group_by_config(runs), "gru")
+    assert report.differing_settings == {"num_heads": {"2": 2, "4": 4}}
+
+
 def test_comparison_expands_to_runs_of_its_report(tmp_path: Path, book: Path) -> None:
     def comparison(place: Path, cells: dict[str, float], reference: str, **settings: Any) -> str:
         runs = {

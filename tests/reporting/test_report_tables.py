@@ -179,6 +179,17 @@ def methods_of(report: ComparisonReport) -> str:
     return " ".join(render_report(report, "methods").split())
 
 
+def test_methods_claim_nothing_that_existing_runs_differ_in() -> None:
+    report = comparison_report([entry_row("gru"), entry_row("rnn")], "gru")
+    differing = ("conv", "documents", "reset_prob")
+    settings = {name: each for name, each in report.settings.items() if name not in differing}
+    report = msgspec.structs.replace(report, settings=settings)
+    text = methods_of(report)
+    assert "bare cells" not in text and "also from file to file" not in text
+    assert "but reset with the probability of --reset-prob" in text
+    assert "each document of a run with --documents" in text
+
+
 def test_papers_are_those_of_the_cell_whatever_the_name_of_the_entry() -> None:
     rows = [
         entry_row("lstm", cell="gru"),

@@ -29,7 +29,9 @@ def describe_comparison(report: ComparisonReport) -> str:
 
 def describe_documents(report: ComparisonReport) -> str:
     """Return where the state of the models starts anew within a text; "" if it is carried on."""
-    setting = str(report.settings.get("documents", "none"))
+    if "documents" not in report.settings:  # existing runs, which differ in it
+        return "each document of a run with --documents from the initial state"
+    setting = str(report.settings["documents"])
     if setting == "none":
         return ""
     separator = document_separator(setting)

@@ -99,7 +99,7 @@ def _describe_models(report: ComparisonReport) -> str:
     layers = {row.num_layers for row in rows}
     parts = [
         f"{pluralize(layers.pop(), 'layer')} of {describe_blocks(settings)}"
-        if len(layers) == 1 and "block" in settings
+        if len(layers) == 1 and {"block", "conv"} <= settings.keys()
         else "",
         _setting(settings, "embedding_dim", "embeddings of {}"),
         _setting(settings, "dropout", "dropout {}"),
@@ -124,6 +124,8 @@ def _describe_training(report: ComparisonReport) -> str:
     batches = {row.batch_size for row in rows}
     if len(batches) == 1 and "seq_len" in settings:
         resets = _setting(settings, "reset_prob", ", but reset with probability {} in each stream")
+        if "reset_prob" not in settings:
+            resets = ", but reset with the probability of --reset-prob in each stream"
         sentences.append(
             f"A step has {batches.pop()} streams of {settings['seq_len']} tokens; the state is "
             f"carried on from step to step{resets}, gradients are not."
