@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from charlm.comparison.budget_matching import cell_configs, match_budget
 from charlm.config import Config
+from charlm.models.cell_options import settings_for
 from charlm.settings.values import Setting
 
 CELL = "attention"
@@ -33,7 +34,7 @@ def transformer_config(
     Raises:
         ConfigError: No size has about as many parameters.
     """
-    settings = {**settings, **TRANSFORMER_OVERRIDES}
+    settings = {**settings_for(CELL, settings), **TRANSFORMER_OVERRIDES}  # without other cells' own
     match = match_budget(
         settings, [CELL], parameters, vocabulary_size, tolerance=PARAMETER_TOLERANCE, adjust=False
     )

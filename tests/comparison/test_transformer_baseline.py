@@ -41,6 +41,18 @@ def test_transformer_has_settings_of_cells_that_attention_supports(
         assert config.characters == lstm.runs[0].config.characters and not config.branches
 
 
+def test_transformer_is_trained_beside_cells_with_options_of_their_own(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    settings = {**SETTINGS, "embedding_dim": 8, "num_heads": 2, "eigenvalues": "signed"}
+    request = ComparisonRequest(
+        cells=("deltanet",), settings=settings, params=30_000, seeds=2, baselines=(TRANSFORMER,)
+    )
+    cell, transformer = make_entries(Path("x"), request, vocabulary_size=50)
+    assert cell.runs[0].config.num_heads == 2 and transformer.name == "transformer"
+    assert not caplog.messages
+
+
 def test_run_shared_with_a_cell_is_trained_once() -> None:
     _, transformer = entries()
     run = transformer.runs[0]
