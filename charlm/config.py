@@ -195,7 +195,7 @@ TEXT_ONLY_FIELDS = (
 def describe_block(block: str, conv: int = 0) -> str:
     """Return the name of a block, and the width of its convolution, for tables."""
     name = "bare cells" if block == "none" else "residual blocks"
-    return f"{name} with a convolution of {conv} tokens" if conv else name
+    return f"{name} with a convolution of {conv} token{'s' * (conv > 1)}" if conv else name
 
 
 def describe_blocks(settings: Mapping[str, Setting]) -> str:

@@ -17,7 +17,8 @@ def describe_expected(annotation: Any) -> str:
     if isinstance(kind, schema.FloatType):
         return f"a number {describe_range(kind.ge, kind.le, kind.gt, kind.lt)}".rstrip()
     if isinstance(kind, schema.StrType) and kind.max_length:
-        return f"a text of at most {kind.max_length:,} characters"
+        least = f"{kind.min_length:,} to" if kind.min_length else "at most"
+        return f"a text of {least} {kind.max_length:,} characters"
     return "true or false" if isinstance(kind, schema.BoolType) else "a text"
 
 

@@ -53,6 +53,6 @@ def check_length(
         )
     if max_length and length > max_length:
         raise ConfigError(
-            f"cannot use {option}: the largest length of this task is {max_length}. "
-            f"Try lengths up to {max_length}"
+            f"cannot use {option}: the largest length of this task is {max_length:,}. "
+            f"Try lengths up to {max_length:,}"
         )

@@ -119,7 +119,10 @@ def test_length_beyond_memory_is_refused_before_training(tmp_path: Path) -> None
         ("train copy --distances 5 --run out --dropout 2", "--dropout 2"),
         ("show copy --length 0", "--length 0: it must be a whole number from 1 to 1,000,000"),
         ("show adding --length 1", "the smallest length of this task is 2"),
-        ("show markov --length 5001", "the largest length of this task is 5000. Try lengths up to"),
+        (
+            "show markov --length 5001",
+            "the largest length of this task is 5,000. Try lengths up to",
+        ),
         (
             "compare recall-pairs --distances 10..100",
             "cannot use --distances 10..100: the largest length of this task is 64",
