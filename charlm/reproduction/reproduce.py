@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from charlm.config import validate_config
+from charlm.data.catalog import corpus_names
 from charlm.data.corpus import Corpus, load_corpus
-from charlm.errors import ConfigError, DataError
+from charlm.errors import ConfigError, DataError, InputNotFoundError
 from charlm.execution.machine import current_environment
 from charlm.progress import NoProgress, Progress
 from charlm.reproduction import task_anchors, text_anchors
@@ -108,6 +109,11 @@ def reproduce(
 
 
 def _load_text(name: str, anchor: Anchor, given: str | Path | None, progress: Progress) -> Corpus:
+    if not given and anchor.text not in corpus_names():
+        raise InputNotFoundError(
+            f"cannot reproduce {name} without {anchor.text}, which is no standard corpus. "
+            f"Try --text {name}=FILE"
+        )
     corpus = load_corpus(str(given or anchor.text), validate_config(anchor.text_settings), progress)
     found = corpus.record.digest.sha256
     if anchor.text_sha256 and found != anchor.text_sha256:

@@ -178,4 +178,6 @@ def test_the_command_lists_anchors_and_refuses_what_is_no_text() -> None:
     failed = charlm("reproduce", "nanogpt", "--text", "input.txt", check=False)
     assert failed.returncode == 2 and not failed.stdout
     assert failed.stderr.decode().count("\n") == 1 and b"Try --text nanogpt=" in failed.stderr
+    missing = charlm("reproduce", "names", check=False)
+    assert missing.returncode == 66 and b"Try --text names=FILE" in missing.stderr
     assert api.reproduce is reproduce
