@@ -6,6 +6,7 @@ is the one that a run was made with.
 """
 
 import hashlib
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -202,6 +203,7 @@ def loaded_cell_sha256(name: str) -> str:
 
 
 def citation(cell_type: type[Cell]) -> str:
-    """Return author (year), "title": the first paragraph of the cell's file."""
-    doc = sys.modules[cell_type.__module__].__doc__ or ""
+    """Return author (year), "title": the source of the class, else the first lines of its file."""
+    own = re.search(r"^ *Source: (.+?)(?:\n\s*\n|\Z)", cell_type.__doc__ or "", re.M | re.S)
+    doc = own[1] if own else sys.modules[cell_type.__module__].__doc__ or ""
     return " ".join(doc.split("\n\n")[0].split())

@@ -30,6 +30,7 @@ EXTRAS = {  # extra -> its package
     "parquet": "pyarrow",
     "ray": "ray",
     "tensorboard": "tensorboard",
+    "zoo": "torchrecurrent",
     "zstd": "backports.zstd",
 }
 MIN_FREE_BYTES = 1_000_000_000  # less than this is a problem

@@ -47,14 +47,14 @@ class Claim(NamedTuple):
 
     Attributes:
         name: Name within the anchor, such as that of a cell.
-        published: The number.
+        published: The number; None: the source has a figure, and no number.
         criterion: Whether ours must be near the number, or at least or at most the bound.
         bound: The bound; for "near" the largest difference.
         measure: Returns ours.
     """
 
     name: str
-    published: float
+    published: float | None
     criterion: Literal["near", "at least", "at most"]
     bound: float
     measure: Measure
@@ -64,6 +64,7 @@ class Claim(NamedTuple):
         if value is None:
             return False
         if self.criterion == "near":
+            assert self.published is not None
             return abs(value - self.published) <= self.bound
         return value >= self.bound if self.criterion == "at least" else value <= self.bound
 
@@ -79,6 +80,7 @@ class Anchor:
         published_setting: The setting of the source.
         our_setting: Ours, and why it is another.
         claims: The numbers.
+        known: What is known of numbers that are not met; empty if nothing is.
         minutes: About how long all claims take with one seed on one core.
         text: Name of the text that is needed, and where it is from.
         text_sha256: SHA-256 of that text; empty: any text of that name is taken.
@@ -93,6 +95,7 @@ class Anchor:
     our_setting: str
     claims: Sequence[Claim]
     minutes: float
+    known: str = ""
     text: str = ""
     text_sha256: str = ""
     text_settings: Mapping[str, Setting] = field(default_factory=dict)

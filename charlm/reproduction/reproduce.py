@@ -4,10 +4,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from charlm.config import validate_config
+from charlm.config import Config, validate_config
 from charlm.data.catalog import corpus_names
 from charlm.data.corpus import Corpus, load_corpus
 from charlm.errors import ConfigError, DataError, InputNotFoundError
+from charlm.execution.device import select_device
 from charlm.execution.machine import current_environment
 from charlm.progress import NoProgress, Progress
 from charlm.reproduction import task_anchors, text_anchors
@@ -20,7 +21,7 @@ from charlm.results.reproduction import (
     ReproductionReport,
 )
 from charlm.storage import files
-from charlm.storage.json_files import seal_json
+from charlm.storage.json_files import read_sealed_json, seal_json
 
 FORMAT = 1  # of report.json
 DEFAULT_SEEDS = 3
@@ -64,7 +65,7 @@ def reproduce(
         progress: Receiver of progress.
 
     Returns:
-        All anchors. Those that were not named are there without a number of ours.
+        All anchors. Those that were not named have what `out` has of them from before, if anything.
 
     Raises:
         UnknownNameError: There is no such anchor.
@@ -88,24 +89,34 @@ def reproduce(
         if name in chosen and ANCHORS[name].text
     }
     files.make_directory(directory)
+    before = _measured_before(directory / "report.json")
     results = []
     for name in anchor_names():
         anchor = ANCHORS[name]
         if name not in chosen:
-            results.append(_without_numbers(name, anchor))
+            results.append(before.get(name) or _without_numbers(name, anchor))
             continue
         workspace = Workspace(directory / name, corpora.get(name), progress)
         count = seeds if anchor.is_random else 1
         claims = tuple(_measure(claim, workspace, count) for claim in anchor.claims)
         results.append(_result(name, anchor, claims, corpus=corpora.get(name)))
+    device, _ = select_device(Config().device, 1, "fp32")
     report = ReproductionReport(
         format=FORMAT,
         seeds=seeds,
-        environment=current_environment("cpu", 1),
+        environment=current_environment(device, 1),
         anchors=tuple(results),
     )
     files.write_atomic(directory / "report.json", seal_json(report))
     return report
+
+
+def _measured_before(path: Path) -> dict[str, AnchorResult]:
+    """Return the anchors that an earlier report has measured, by name."""
+    if not path.exists():
+        return {}
+    report = read_sealed_json(path, ReproductionReport)
+    return {anchor.name: anchor for anchor in report.anchors if not anchor.not_measured}
 
 
 def _load_text(name: str, anchor: Anchor, given: str | Path | None, progress: Progress) -> Corpus:
@@ -156,6 +167,7 @@ def _result(
         unit=anchor.unit,
         published_setting=anchor.published_setting,
         our_setting=anchor.our_setting,
+        known=anchor.known,
         text=anchor.text,
         text_sha256=corpus.record.digest.sha256 if corpus else anchor.text_sha256,
         not_measured=not_measured,

@@ -51,6 +51,7 @@ ANCHORS["parity"] = Anchor(
         _parity("slstm", 1.0, 0.9),
         _parity("matrix-lstm", 0.087, 0.5),
     ),
+    known="Mamba with signed eigenvalues has not begun to learn after 2,000 steps at this rate",
     minutes=15,
 )
 
@@ -82,19 +83,21 @@ ANCHORS["a5"] = Anchor(
     claims=(
         Claim(
             "rnn",
-            1.0,
+            None,
             "at least",
             0.99,
             on_task("word-problem-a5", 12, {**WORD_PROBLEM, "cell": "rnn"}, _accuracy),
         ),
         Claim(
             "mamba",
-            0.9,
+            None,
             "at most",
             0.9,
             on_task("word-problem-a5", 12, {**WORD_PROBLEM, "cell": "mamba"}, _accuracy),
         ),
     ),
+    known="with 12 elements neither cell has begun to learn after 256,000 words; with 8 a GRU has "
+    "99.3 % right after 384,000 words",
     minutes=15,
 )
 
@@ -133,6 +136,7 @@ ANCHORS["flip-flop"] = Anchor(
             ),
         ),
     ),
+    known="errors that are left are in FFL(0.98), where a bit is held longest",
     minutes=5,
 )
 

@@ -12,7 +12,7 @@ class ClaimResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """A published number, and ours with the same unit."""
 
     name: str  # of the claim within its anchor
-    published: Number  # the number of the source
+    published: Number | None  # the number of the source; None: it has a figure alone
     criterion: Literal["near", "at least", "at most"]  # how ours must be to the bound
     bound: Number  # near: largest difference from the published number
     values: tuple[Number | None, ...]  # ours, one per seed; None: diverged; empty: not measured
@@ -28,6 +28,7 @@ class AnchorResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     source: str  # authors, year and table
     unit: str  # of all its numbers
     published_setting: str  # sizes, data and budget of the source
+    known: str = ""  # of numbers that are not met
     our_setting: str  # and why it is another, where it is
     text: str = ""  # name of the text that is needed; empty: none
     text_sha256: str = ""  # of the text that was read

@@ -63,6 +63,7 @@ CALLS = {
     "config show": ["book.txt"],
     "corpora get": ["missing"],
     "corpora verify": ["missing"],
+    "reproduce": ["--list"],
     "clean": ["."],
     "tasks show": ["copy"],
     "tasks train": [

@@ -52,7 +52,7 @@ def claim_rows(anchor: AnchorResult) -> list[tuple[str, ...]]:
     return [
         (
             claim.name,
-            format_number(claim.published),
+            "-" if claim.published is None else format_number(claim.published),
             our_number(claim),
             wanted(claim),
             verdicts[claim.met],
@@ -94,6 +94,8 @@ def render_anchors(report: ReproductionReport) -> str:
             f"Published: {anchor.published_setting}.",
             f"Ours: {anchor.our_setting}.",
         ]
+        if anchor.known and any(claim.met is False for claim in anchor.claims):
+            facts.append(f"Of what is not met: {anchor.known}.")
         if anchor.text:
             hash_text = f", SHA-256 {anchor.text_sha256[:16]}…" if anchor.text_sha256 else ""
             facts.append(f"Text: {anchor.text}{hash_text}.")
