@@ -28,7 +28,8 @@ from atlas_page import (
 from charlm import compare
 from charlm.cells.names import CELL_NAMES
 from charlm.comparison.budget_matching import cell_configs, match_budget
-from charlm.results.comparison import ComparisonReport, EntryRow
+from charlm.errors import ConfigError
+from charlm.results.comparison import EntryRow
 from charlm.results.tasks import LevelResult
 from charlm.results.timing import TimingReport
 from charlm.settings.values import Setting
@@ -56,8 +57,8 @@ def main() -> None:
     data = arguments.docs / "atlas"
     data.mkdir(parents=True, exist_ok=True)
     if arguments.what == "text":
-        table = measure_text(cells, arguments.params, arguments.block, arguments.work)
-        write_json(data / f"{arguments.params}-{arguments.block}.json", table)
+        for table in measure_text(cells, arguments.params, arguments.block, arguments.work):
+            write_json(data / f"{arguments.params}-{arguments.block}.json", table)
     elif arguments.what == "tasks":
         for done in measure_tasks(cells, arguments.work):
             write_json(data / "tasks.json", done)
@@ -69,47 +70,51 @@ def write_json(path: Path, value: msgspec.Struct) -> None:
     path.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
 
 
-def measure_text(cells: Sequence[str], parameters: int, block: str, work: Path) -> TextTable:
-    """Compare cells on the text, each by its recipe."""
-    out = work / f"{parameters}-{block}"
+def measure_text(
+    cells: Sequence[str], parameters: int, block: str, work: Path
+) -> Iterable[TextTable]:
+    """Measure cells on the text, each by its recipe; yield the table after each cell.
+
+    Each is a comparison of its own, with the number of parameters nearest to the wanted one that
+    its units allow.
+    """
     config: dict[str, Setting] = {
         "characters": CHARACTERS[parameters],
         "block": block,
         "branches": "",  # neither them nor a bracket: the runs are the same without
     }
-    report = compare(
-        TEXT,
-        cells,
-        parameters=parameters,
-        seeds=SEEDS,
-        baselines=("n-gram",),
-        config=config,
-        out=out,
-        device="cpu",
-    )
-    return text_table(report, parameters, block, speeds(out))
-
-
-def speeds(out: Path) -> dict[str, float]:
-    """Return cell -> seconds per million characters."""
-    timing = read_sealed_json(out / "timing.json", TimingReport)
-    return {name: entry.seconds_per_million or 0.0 for name, entry in timing.cells.items()}
-
-
-def text_table(
-    report: ComparisonReport, parameters: int, block: str, seconds: dict[str, float]
-) -> TextTable:
-    """Return what the atlas keeps of a comparison."""
-    ngram = [row.bits_per_char for row in report.baselines if row.name == "n-gram"]
-    return TextTable(
-        parameters=parameters,
-        block=block,
-        characters=CHARACTERS[parameters],
-        text_sha256=report.corpus.sha256,
-        environment=report.environment,
-        ngram_bits=ngram[0] if ngram else None,
-        rows=tuple(text_row(row, seconds.get(row.name)) for row in report.cells),
-    )
+    rows: list[TextRow] = []
+    ngram_bits = None
+    for cell in cells:
+        out = work / f"{parameters}-{block}" / cell
+        try:
+            report = compare(
+                TEXT,
+                [cell],
+                parameters=parameters,
+                seeds=SEEDS,
+                baselines="n-gram" if ngram_bits is None else "none",
+                config=config,
+                out=out,
+                device="cpu",
+            )
+        except ConfigError as error:
+            print(f"{cell}: {error}")
+            continue
+        ngram = [row.bits_per_char for row in report.baselines if row.name == "n-gram"]
+        ngram_bits = ngram[0] if ngram else ngram_bits
+        timing = read_sealed_json(out / "timing.json", TimingReport)
+        (row,) = report.cells
+        rows.append(text_row(row, timing.cells[row.name].seconds_per_million))
+        yield TextTable(
+            parameters=parameters,
+            block=block,
+            characters=CHARACTERS[parameters],
+            text_sha256=report.corpus.sha256,
+            environment=report.environment,
+            ngram_bits=ngram_bits,
+            rows=tuple(rows),
+        )
 
 
 def text_row(row: EntryRow, seconds: float | None) -> TextRow:
