@@ -1,5 +1,6 @@
 """Command `charlm reproduce`."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from charlm.cli.help import COMPARE
 from charlm.cli.options import JSON, LOG_EVERY, QUIET, make_progress
 from charlm.errors import UsageError
 from charlm.execution.signals import raise_pending
+from charlm.results.reproduction import AnchorSummary
 
 
 @app.command(name="reproduce", rich_help_panel=COMPARE)
@@ -71,6 +73,12 @@ def reproduce_command(
         else:
             print_anchor_list(listing)
         return
+    chosen = [anchor for anchor in list_anchors().anchors if is_chosen(anchor, anchors, texts)]
+    minutes = seeds * sum(anchor.minutes for anchor in chosen)
+    console.print_message(
+        f"measuring {', '.join(anchor.name for anchor in chosen)}: about {minutes:,.0f} minutes on "
+        "one core, less what is done"
+    )
     report = reproduce(
         anchors or (), out, seeds=seeds, texts=texts, progress=make_progress(log_every)
     )
@@ -80,6 +88,12 @@ def reproduce_command(
         console.print_result(render_anchors(report).rstrip("\n"))
     else:
         print_anchors(report)
+
+
+def is_chosen(anchor: AnchorSummary, names: Sequence[str] | None, texts: Mapping[str, str]) -> bool:
+    """Return whether an anchor is measured: all without a text, or those that are named."""
+    named = {*(names or ()), *texts}
+    return anchor.name in named if named else not anchor.text
 
 
 def _parse_text(value: str) -> tuple[str, str]:

@@ -15,11 +15,13 @@ OPTION_SYNONYMS = {
     "cells cell": "models architectures",
     "characters max-chars": "chars num-chars tokens max-tokens",
     "config preset": "cfg conf settings yaml toml recipe",
+    "conv": "convolution conv-size conv-width short-conv conv1d d-conv",
     "device": "gpu gpus gpuid gpu-id cuda cpu mps opencl",
     "distances length": "distance lengths lags delay delays",
     "documents": "separator delimiter eot eos document-separator reset-at doc-sep",
     "dropout": "drop dropout-rate keep-prob",
     "dry-run": "plan dryrun estimate simulate",
+    "eigenvalues": "negative-eigenvalues allow-neg-eigval neg-eigval signed",
     "embedding-dim": "embedding embedding-size embed-dim emsize emb-size wordvec-size d-model "
     "dim-embeddings",
     "epochs": "epoch max-epochs num-epochs n-epochs num-train-epochs",
@@ -46,6 +48,7 @@ OPTION_SYNONYMS = {
     "max-steps": "iters iterations max-iters num-iterations updates max-updates train-steps "
     "steps-per-epoch",
     "minutes": "time duration hours max-time",
+    "num-heads": "heads n-head n-heads nhead nheads num-attention-heads",
     "num-layers": "layers n-layer n-layers nlayers rnn-layers depth num-hidden-layers",
     "num-samples": "samples n-samples num-return-sequences",
     "params": "parameters num-params param-count hidden-size",

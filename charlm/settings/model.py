@@ -94,7 +94,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Literal["recipe", "default", "orthogonal"],
         option(
             MODEL,
-            "Start: recipe, default or orthogonal.",
+            "Recipe, default or orthogonal.",
         ),
     ] = "recipe"
     num_heads: Annotated[

@@ -59,7 +59,7 @@ def unseal_json(data: bytes, path: Path) -> bytes:
     """
     seal = SEAL.search(data)
     if seal is None:
-        raise _damaged(path, "its last key is not its SHA-256")
+        raise _damaged(path, "it is cut off or was changed, since its SHA-256 is not at its end")
     sealed = data[: seal.start()] + b"\n}\n"
     if hashlib.sha256(sealed).hexdigest().encode() != seal[1]:
         raise _damaged(path, "its content does not have the SHA-256 at its end")

@@ -1,6 +1,5 @@
 """A training run on a terminal: its settings and its result."""
 
-from charlm.cells.names import cell_label
 from charlm.config import describe_block
 from charlm.console import print_message, print_result
 from charlm.reporting.formatting import format_count, format_duration, pluralize
@@ -9,10 +8,12 @@ from charlm.reporting.terminal.tables import corpus_field, print_fields, vocabul
 from charlm.reporting.wording.run import (
     BF16_NOTE,
     DEVICE_REASONS,
+    describe_cell_options,
     describe_kernel_reason,
     describe_recipe,
     describe_start,
     describe_thread_timings,
+    describe_windows,
 )
 from charlm.reporting.wording.text import describe_text_note
 from charlm.results.run import RunReport, RunSummary
@@ -28,10 +29,7 @@ def print_run_summary(summary: RunSummary) -> None:
     speed = format_count(tokens_per_step / summary.seconds_per_step)
     print_fields(
         [
-            (
-                "cell",
-                f"{cell_label(config.cell)}, {config.num_layers} × {config.hidden_size} units",
-            ),
+            ("cell", describe_cell_options(config)),
             ("block", describe_block(config.block, config.conv)),
             *[("dtype", BF16_NOTE) for _ in range(config.dtype == "bf16")],
             ("kernel", f"{summary.kernel}: {kernel_reason}"),
@@ -45,6 +43,7 @@ def print_run_summary(summary: RunSummary) -> None:
                 f"{epochs:,.2f} epochs"
                 + (f"; {summary.steps_done:,} steps are done" if summary.steps_done else ""),
             ),
+            *describe_windows(config),
             ("recipe", describe_recipe(config)),
             *[("start", start) for start in [describe_start(record)] if start],
             (

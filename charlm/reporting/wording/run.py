@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from charlm.cells.names import cell_label
 from charlm.config import Config
 from charlm.reporting.formatting import pluralize
 from charlm.results.run import DeviceReason, KernelReason, RunRecord, ThreadTiming
@@ -77,3 +78,29 @@ def describe_kernel_reason(reason: KernelReason, threads: int) -> str:
     if reason.kind == "threads":
         return f"uses all {threads} threads, compiled kernels only 1"
     return "; ".join(["the fastest here", *reason.skipped.values()])
+
+
+def describe_cell_options(config: Config) -> str:
+    """Return the cell with its sizes, and with its options where they are not the defaults."""
+    parts = [cell_label(config.cell), f"{config.num_layers} × {config.hidden_size} units"]
+    if config.num_heads != Config().num_heads:
+        parts.append(f"{config.num_heads} heads")
+    if config.eigenvalues != Config().eigenvalues:
+        parts.append(f"{config.eigenvalues} eigenvalues")
+    return ", ".join(parts)
+
+
+def describe_windows(config: Config) -> list[tuple[str, str]]:
+    """Return where the state starts anew, and what is computed again, as labels and sentences."""
+    found = []
+    if config.documents in ("file", "line"):
+        found.append(("documents", f"each {config.documents} starts from the initial state"))
+    elif config.documents != "none":
+        ended = "what follows the text " + repr(config.documents)
+        found.append(("documents", f"{ended} starts from the initial state"))
+    if config.reset_prob:
+        chance = f"{100 * config.reset_prob:g} %"
+        found.append(("resets", f"a stream starts a step afresh with a chance of {chance}"))
+    if config.recompute:
+        found.append(("recompute", f"{config.recompute} steps are kept for the gradient at a time"))
+    return found
