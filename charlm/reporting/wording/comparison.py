@@ -27,11 +27,16 @@ def describe_comparison(report: ComparisonReport) -> str:
     return f"{matching}: {errors}. {protocol[0].upper()}{protocol[1:]}"
 
 
+def differs(report: ComparisonReport, setting: str) -> bool:
+    """Return whether existing runs differ in a setting; one that is not recorded is the default."""
+    return setting in (report.differing_settings or {})
+
+
 def describe_documents(report: ComparisonReport) -> str:
     """Return where the state of the models starts anew within a text; "" if it is carried on."""
-    if "documents" not in report.settings:  # existing runs, which differ in it
+    if differs(report, "documents"):
         return "each document of a run with --documents from the initial state"
-    setting = str(report.settings["documents"])
+    setting = str(report.settings.get("documents", "none"))
     if setting == "none":
         return ""
     separator = document_separator(setting)

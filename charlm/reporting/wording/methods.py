@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from charlm.config import describe_blocks, option_name
 from charlm.reporting.formatting import pluralize
 from charlm.reporting.wording.citations import cite_cell
-from charlm.reporting.wording.comparison import describe_carrying, describe_documents
+from charlm.reporting.wording.comparison import (
+    describe_carrying,
+    describe_documents,
+    differs,
+)
 from charlm.reporting.wording.machine import describe_machine
 from charlm.reporting.wording.matching import describe_differences, describe_matching
 from charlm.reporting.wording.quantities import (
@@ -99,7 +103,7 @@ def _describe_models(report: ComparisonReport) -> str:
     layers = {row.num_layers for row in rows}
     parts = [
         f"{pluralize(layers.pop(), 'layer')} of {describe_blocks(settings)}"
-        if len(layers) == 1 and {"block", "conv"} <= settings.keys()
+        if len(layers) == 1 and "block" in settings and not differs(report, "conv")
         else "",
         _setting(settings, "embedding_dim", "embeddings of {}"),
         _setting(settings, "dropout", "dropout {}"),
@@ -124,7 +128,7 @@ def _describe_training(report: ComparisonReport) -> str:
     batches = {row.batch_size for row in rows}
     if len(batches) == 1 and "seq_len" in settings:
         resets = _setting(settings, "reset_prob", ", but reset with probability {} in each stream")
-        if "reset_prob" not in settings:
+        if differs(report, "reset_prob"):
             resets = ", but reset with the probability of --reset-prob in each stream"
         sentences.append(
             f"A step has {batches.pop()} streams of {settings['seq_len']} tokens; the state is "
