@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import charlm.data.catalog
 from charlm.data.catalog import CatalogDownload, CatalogEntry, CatalogText
+from charlm.probes.base import DEFAULT_PROBES
 from charlm.storage.files import TEMP_NAME
 from faults import processes
 from faults.hazard import Hazard
@@ -33,6 +34,10 @@ FAULTS: tuple[tuple[int, bool], ...] = (
 )
 TINY_MODELS = ["--params", "700", "--seeds", "1", "--embedding-dim", "4", "--jobs", "1"]
 TINY_TEXT = ["--batch-size", "2", "--seq-len", "8"]
+
+
+# Files of results that hold the seconds of a command.
+TIMED = {"probe": ("report.json", "report.html", *(f"{name}.json" for name in DEFAULT_PROBES))}
 
 
 class Command(NamedTuple):
@@ -175,7 +180,7 @@ class Bench:
             return 1, [
                 f"{command.name} without faults: {ended.code}, {ended.errors.strip()[-300:]}"
             ]
-        outcome = digest_state(self.box / "out")
+        outcome = digest_state(self.box / "out", TIMED.get(command.name, ()))
         for number in spread(int(record.read_text()), scale):
             code, for_good = FAULTS[number % len(FAULTS)]
             self._refill()
@@ -213,7 +218,8 @@ class Bench:
     ) -> str:
         """Return what does not hold after a fault, or an empty string."""
         if ended.code == 0:  # the fault did not matter, such as one of a cache that is optional
-            same = digest_state(self.box / "out") == outcome
+            found = digest_state(self.box / "out", TIMED.get(command.name, ()))
+            same = found == outcome
             return "" if same else "exit 0, but with another result"
         if ended.code != 74:
             return f"exit code {ended.code}: {ended.errors.strip()[-300:]}"

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from charlm.runs.metrics import load_latest_metrics
@@ -13,15 +14,20 @@ from faults import processes
 UNDETERMINED = {"events.jsonl", "lock"}  # they hold times and process numbers
 
 
-def digest_state(path: Path) -> str:
-    """Return a hash of a directory, without times and process numbers."""
+def digest_state(path: Path, without: Collection[str] = ()) -> str:
+    """Return a hash of a directory, without times and process numbers.
+
+    Args:
+        path: The directory.
+        without: Names of further files whose content is left out.
+    """
     digest = hashlib.sha256()
     for folder, names, files in os.walk(path):
         names.sort()
         for name in sorted((*names, *files)):
             shown = re.sub(r"-\d+-[0-9a-f]{8}$", "", name) if TEMP_NAME.fullmatch(name) else name
             digest.update(f"{os.path.relpath(folder, path)}/{shown}\0".encode())
-            if name in files and name not in UNDETERMINED:
+            if name in files and name not in (*UNDETERMINED, *without):
                 digest.update(hashlib.sha256(Path(folder, name).read_bytes()).digest())
     return digest.hexdigest()
 
