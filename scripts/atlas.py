@@ -56,13 +56,22 @@ def main() -> None:
     cells = CELL_NAMES if arguments.cells == "all" else arguments.cells.split(",")
     data = arguments.docs / "atlas"
     data.mkdir(parents=True, exist_ok=True)
+    path = data / "tasks.json"
+    tables: Iterable[TextTable | TaskTable] = ()
     if arguments.what == "text":
-        for table in measure_text(cells, arguments.params, arguments.block, arguments.work):
-            write_json(data / f"{arguments.params}-{arguments.block}.json", table)
+        path = data / f"{arguments.params}-{arguments.block}.json"
+        tables = measure_text(cells, arguments.params, arguments.block, arguments.work)
     elif arguments.what == "tasks":
-        for done in measure_tasks(cells, arguments.work):
-            write_json(data / "tasks.json", done)
-    (arguments.docs / "atlas.md").write_text(format_page(data))
+        tables = measure_tasks(cells, arguments.work)
+    for table in tables:
+        write_json(path, table)
+        write_page(arguments.docs)
+    write_page(arguments.docs)
+
+
+def write_page(docs: Path) -> None:
+    """Write the page from the tables that are there."""
+    (docs / "atlas.md").write_text(format_page(docs / "atlas"))
 
 
 def write_json(path: Path, value: msgspec.Struct) -> None:

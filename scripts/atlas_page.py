@@ -131,7 +131,8 @@ def format_text(table: TextTable, words: str, command: str) -> list[str]:
         f"`{table.text_sha256[:16]}…`; n-gram of the same characters: "
         f"{number(table.ngram_bits, 3)} bits. State: numbers carried per stream. Lost beyond 64: "
         "bits per character lost when all further back than 64 characters is other text. Order "
-        "reach: characters back whose order matters by more than 0.01 bits."
+        "reach: characters back whose order matters by more than 0.01 bits. Seconds are of training, "
+        "on two cores beside other programs."
     )
     if absent:
         facts += f" Not measured: {', '.join(absent)}."
@@ -172,8 +173,9 @@ def median(values: Sequence[float | None]) -> float | None:
 
 
 def number(value: float | None, digits: int) -> str:
-    """Return a number, or - if there is none."""
-    return "-" if value is None else f"{value:.{digits}f}"
+    """Return a number, or - if there is none; no zero has a sign."""
+    zero = f"{0:.{digits}f}"
+    return "-" if value is None else f"{value:.{digits}f}".replace(f"-{zero}", zero)
 
 
 def spread(values: Sequence[float | None], digits: int = 3) -> str:
