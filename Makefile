@@ -96,7 +96,7 @@ atlas: $(READY)  ## docs/atlas.md: every cell on a text and on tasks: hours
 coverage: $(READY)  ## how often intervals hold the truth: simulation, minutes
 	$(BIN)/python scripts/coverage.py
 
-faults: $(READY)  ## inject every fault and record docs/reference/reliability/faults.json: 40 minutes
+faults: $(READY)  ## inject every fault and record docs/reference/reliability/faults.json: hours, most for hostile runs
 	$(BIN)/python scripts/run_faults.py
 
 soak: $(READY)  ## memory and descriptors of an hour of training
