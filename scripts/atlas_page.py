@@ -183,6 +183,7 @@ def spread(values: Sequence[float | None], digits: int = 3) -> str:
     known = [value for value in values if value is not None]
     if not known:
         return "diverged" if values else "-"
-    text = f"{number(median(known), digits)} ({min(known):.{digits}f}–{max(known):.{digits}f})"
+    ends = "–".join(number(end, digits) for end in (min(known), max(known)))
+    text = f"{number(median(known), digits)} ({ends})"
     lost = len(values) - len(known)
     return f"{text}, {lost} diverged" if lost else text
