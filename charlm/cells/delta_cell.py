@@ -13,7 +13,7 @@ NORM_EPSILON = 1e-5
 
 
 class Write(NamedTuple):
-    """What one delta rule writes for each token."""
+    """Key, value and strength of a delta rule, for each token."""
 
     k: Tensor  # unit keys (..., heads, head_size)
     v: Tensor  # values (..., heads, head_size)

@@ -19,7 +19,7 @@ EPSILON = 1e-5  # of the norms
 
 
 class Token(NamedTuple):
-    """What a token writes and reads, each (..., heads, size)."""
+    """Query, key, value and decay of a token, each (..., heads, size)."""
 
     q: Tensor
     k: Tensor

@@ -29,7 +29,7 @@ Mask = NDArray[np.bool_]  # (places,)
 
 
 class Halves(NamedTuple):
-    """Which places are fit on, say when to stop, and are scored; each (places,)."""
+    """Places to fit on, to stop by and to score; each (places,)."""
 
     fit: Mask
     test: Mask

@@ -19,7 +19,7 @@ from charlm.training.session import train
 
 
 class Workspace(NamedTuple):
-    """Where an anchor is measured.
+    """Directory, text and progress with which an anchor is measured.
 
     Attributes:
         directory: Directory of its runs; what is finished there is not trained again.

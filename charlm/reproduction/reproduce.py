@@ -141,14 +141,24 @@ def _measure(claim: Claim, workspace: Workspace, seeds: int) -> ClaimResult:
     values = [each.value for each in measured]
     numbers = [value for value in values if value is not None]
     median = statistics.median(numbers) if len(numbers) == len(values) else None
+    seconds = sum(each.seconds for each in measured)
+    return _claim_result(claim, tuple(values), claim.is_met(median), seconds)
+
+
+def _claim_result(
+    claim: Claim,
+    values: tuple[float | None, ...] = (),
+    met: bool | None = None,
+    seconds: float = 0.0,
+) -> ClaimResult:
     return ClaimResult(
         name=claim.name,
         published=claim.published,
         criterion=claim.criterion,
         bound=claim.bound,
-        values=tuple(values),
-        met=claim.is_met(median),
-        seconds=sum(each.seconds for each in measured),
+        values=values,
+        met=met,
+        seconds=seconds,
     )
 
 
@@ -176,18 +186,7 @@ def _result(
 
 
 def _without_numbers(name: str, anchor: Anchor) -> AnchorResult:
-    claims = tuple(
-        ClaimResult(
-            name=claim.name,
-            published=claim.published,
-            criterion=claim.criterion,
-            bound=claim.bound,
-            values=(),
-            met=None,
-            seconds=0.0,
-        )
-        for claim in anchor.claims
-    )
+    claims = tuple(map(_claim_result, anchor.claims))
     needs = f"it needs the text {anchor.text}" if anchor.text else "it was not named"
     reason = f"{needs}; about {anchor.minutes:g} minutes per seed"
     return _result(name, anchor, claims, not_measured=reason)

@@ -33,7 +33,7 @@ class ScalarResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProfileEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a probe says of a run's memory in one number, between chance and ceiling."""
+    """Number of a probe about a run's memory, between chance and ceiling."""
 
     aspect: Literal["holds", "uses", "looks up", "survives"]  # of the memory
     value: Number  # that was measured

@@ -37,7 +37,7 @@ class AnchorResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class AnchorSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What an anchor is, and what it needs."""
+    """Summary of an anchor, and its needs."""
 
     name: str  # that the command takes
     title: str  # what is measured

@@ -89,7 +89,7 @@ class Memory:
 
     @property
     def instructions(self) -> list[Instruction]:
-        """What a step does, in order: a read comes as early as it can."""
+        """Return the operations of a step in order: a read comes as early as it can."""
         ordered: list[Instruction] = []
         for version in range(len(self.changes) + 1):
             ordered += [read for at, read in self.reads if at == version]
@@ -108,7 +108,7 @@ class Memory:
 
     @property
     def decay(self) -> Slot | None:
-        """What is retained before the first write; None: all."""
+        """Return the decay before the first write; None: all is retained."""
         first = self.changes[0] if self.changes else None
         return first.a if isinstance(first, Decay) else None
 
