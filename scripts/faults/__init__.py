@@ -2,7 +2,7 @@
 
 # Each is a module of this package. `make faults` runs all of them, in this order.
 HAZARDS = (
-    "soak",  # it takes its 20 minutes, and comes first
+    "soak",  # it takes its 60 minutes at scale 1, and comes first
     "kills",
     "torn_writes",
     "power_cuts",

@@ -28,7 +28,7 @@ from faults.hazard import Hazard
 from faults.hostile_drivers import COMMANDS, FUNCTIONS, OUTPUT, RUN, CommandLine, call, clear
 from faults.hostile_files import Sandbox, write_tree
 from faults.hostile_inputs import NAMED, Input, make_input
-from faults.hostile_monitor import HANG_SECONDS, Monitor
+from faults.hostile_monitor import HANG_SECONDS, Monitor, measure_memory
 
 INPUTS = 100_000
 BATCH = 500  # inputs of a process
@@ -102,12 +102,13 @@ def _serve(numbers: Sequence[int], sandbox: Sandbox, log: Path) -> None:
     with log.open("a") as failures:
         problems = _warm_up(sandbox, terminal)
         failures.writelines(f"sound files: {problem}\n" for problem in problems)
+        normal = _measure_sound_files(sandbox, terminal)
         while start < len(numbers):
             end, first = min(len(numbers), start + BATCH), start
             failures.flush()
 
             def run_batch(part: Sequence[int] = numbers[start:end]) -> None:
-                _run_batch(part, sandbox, terminal, monitor, current, log)
+                _run_batch(part, sandbox, terminal, monitor, normal, current, log)
 
             if code := _in_fork(run_batch):
                 end = first + struct.unpack("q", current[:8])[0] + 1
@@ -145,6 +146,7 @@ def _run_batch(
     sandbox: Sandbox,
     terminal: CommandLine,
     monitor: Monitor,
+    normal: dict[str, int],
     current: mmap.mmap,
     log: Path,
 ) -> None:
@@ -155,7 +157,7 @@ def _run_batch(
             current[:8] = struct.pack("q", place)
             signal.alarm(HANG_SECONDS)
             one = make_input(number, sandbox)
-            problem = _run_input(one, sandbox, terminal, monitor)
+            problem = _run_input(one, sandbox, terminal, monitor, normal[one.driver])
             if place % CHECK == CHECK - 1 or place == len(numbers) - 1:
                 now = sandbox.untouched()
                 if now != untouched:
@@ -166,7 +168,9 @@ def _run_batch(
                 failures.flush()
 
 
-def _run_input(one: Input, sandbox: Sandbox, terminal: CommandLine, monitor: Monitor) -> str:
+def _run_input(
+    one: Input, sandbox: Sandbox, terminal: CommandLine, monitor: Monitor, normal: int
+) -> str:
     """Run one input, and return what did not hold, or ""."""
     path, out = sandbox.root / DIRECTORY, sandbox.root / OUTPUT
     one.place(path, sandbox.root / "outside")
@@ -183,7 +187,7 @@ def _run_input(one: Input, sandbox: Sandbox, terminal: CommandLine, monitor: Mon
             return f"{problem}; it was accepted, though its tensors are not those of the run"
         return problem
 
-    return monitor.watch(action, _named_sources(one))
+    return monitor.watch(action, _named_sources(one), normal)
 
 
 def _named_sources(one: Input) -> tuple[str, ...]:
@@ -212,6 +216,33 @@ def _warm_up(sandbox: Sandbox, terminal: CommandLine) -> Iterator[str]:
         write_tree(path, _sound(driver, sandbox))
         clear(out)
         FUNCTIONS[driver](path, out)
+
+
+def _measure_sound_files(sandbox: Sandbox, terminal: CommandLine) -> dict[str, int]:
+    """Return the bytes of memory that the first reading of sound files takes in a fork, by driver.
+
+    A fork maps the pages of libraries again, as it touches them.
+    """
+    path, out = sandbox.root / DIRECTORY, sandbox.root / OUTPUT
+    shared = mmap.mmap(-1, 8)
+    normal = {}
+    for driver, variants in COMMANDS.items():
+        words = tuple(DIRECTORY if word == RUN else word for word in variants[0])
+
+        def read(driver: str = driver, words: tuple[str, ...] = words) -> None:
+            memory = measure_memory()
+            terminal.run(words)
+            write_tree(path, _sound(driver, sandbox))
+            clear(out)
+            FUNCTIONS[driver](path, out)
+            shared[:8] = struct.pack("q", memory())
+
+        write_tree(path, _sound(driver, sandbox))
+        clear(out)
+        if code := _in_fork(read):
+            raise RuntimeError(f"{driver} ended with {code} on sound files")
+        normal[driver] = struct.unpack("q", shared[:8])[0]
+    return normal
 
 
 def _sound(driver: str, sandbox: Sandbox) -> dict[str, bytes]:

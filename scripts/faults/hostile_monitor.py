@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-MEMORY = 50 * 2**20  # bytes above those before an input
+MEMORY = 50 * 2**20  # bytes above those that sound files need
 CPU_SECONDS = 5
 HANG_SECONDS = 300  # of the wall clock, however busy the machine is
 
@@ -148,16 +148,16 @@ class Monitor:
         if not f"{real}/".startswith(self.writable) and real != "/dev/null":
             self.violations.append(f"{event} of {text}")
 
-    def watch(self, action: Callable[[], str], sources: tuple[str, ...] = ()) -> str:
+    def watch(self, action: Callable[[], str], sources: tuple[str, ...], normal: int) -> str:
         """Do something, and return what it did that it must not have done, or "".
 
         Args:
             action: Returns what failed by its own account, or "".
             sources: Files outside that it may read.
+            normal: Bytes of memory that it needs with sound files.
         """
         self.violations, self.sources = [], sources
-        _reset_peak()
-        before = _status("VmRSS")
+        memory = measure_memory()
         limit = int(time.process_time()) + 1 + CPU_SECONDS
         resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
         self.is_armed = True
@@ -165,17 +165,21 @@ class Monitor:
             problem = action()
         finally:
             self.is_armed = False
-        grown = _status("VmHWM") - before
+        grown = memory()
         problems = [problem, *self.violations]
-        if grown > MEMORY:
-            problems.append(f"{grown / 2**20:.0f} MB more memory")
+        if grown > normal + MEMORY:
+            problems.append(
+                f"{grown / 2**20:.0f} MB more memory, with sound files {normal / 2**20:.0f} MB"
+            )
         return "; ".join(dict.fromkeys(filter(None, problems)))
 
 
-def _reset_peak() -> None:
-    """Set the peak of resident memory to what is resident now."""
+def measure_memory() -> Callable[[], int]:
+    """Return a function that returns by how many bytes resident memory was larger since then."""
     with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")
+        file.write("5")  # the peak is what is resident now
+    before = _status("VmRSS")
+    return lambda: _status("VmHWM") - before
 
 
 def _status(key: str) -> int:

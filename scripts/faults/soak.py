@@ -21,7 +21,7 @@ import numpy as np
 from faults import processes
 from faults.hazard import Hazard
 
-MINUTES = 20.0  # at scale 1
+MINUTES = 60.0  # at scale 1
 WARM_UP = 0.25  # share of the time before memory is taken to be steady
 INTERVAL = 1.0  # seconds between samples
 MAX_GROWTH = 1.0  # MB per hour
@@ -135,7 +135,7 @@ def soak(seconds: float, prepare: Callable[[], None] = lambda: None) -> tuple[li
 
 
 def run(scale: float) -> Hazard:
-    """Train for 20 minutes times the scale, and look at memory and descriptors."""
+    """Train for 60 minutes times the scale, and look at memory and descriptors."""
     start = processes.cpu_seconds()
     samples, ending = soak(60 * MINUTES * scale)
     line, failures = judge(samples)

@@ -181,9 +181,13 @@ def methods_of(report: ComparisonReport) -> str:
 
 def test_methods_claim_nothing_that_existing_runs_differ_in() -> None:
     report = comparison_report([entry_row("gru"), entry_row("rnn")], "gru")
-    differing = ("conv", "documents", "reset_prob")
+    differing = {
+        "conv": {"gru": 0, "rnn": 4},
+        "documents": {"gru": "none", "rnn": "files"},
+        "reset_prob": {"gru": 0.0, "rnn": 0.1},
+    }
     settings = {name: each for name, each in report.settings.items() if name not in differing}
-    report = msgspec.structs.replace(report, settings=settings)
+    report = msgspec.structs.replace(report, settings=settings, differing_settings=differing)
     text = methods_of(report)
     assert "bare cells" not in text and "also from file to file" not in text
     assert "but reset with the probability of --reset-prob" in text
