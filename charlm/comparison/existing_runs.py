@@ -15,6 +15,7 @@ from charlm.comparison.entries import (
 )
 from charlm.config import option_metadata, to_argv
 from charlm.errors import ConfigError
+from charlm.evaluation.scoring import DOCUMENTS_PROTOCOL, STREAMING_PROTOCOL
 from charlm.models.cell_options import may_have_option
 from charlm.models.cost import flops_per_character
 from charlm.results.comparison_plan import Matching, Quantity, QuantityRange
@@ -64,15 +65,22 @@ def _protocol_differences(first: Run, other: Run) -> Iterator[str]:
 
 
 def _protocol_fields(run: Run) -> Iterator[tuple[str, str | None]]:
-    """Yield name and value of all that scores must share; None where a run has no score."""
+    """Yield name and value of all that scores must share; None where a run has no score.
+
+    A reset at documents is no such thing: both score each token of the same text once, from what
+    precedes it. The report names the difference.
+    """
     text, report = run.record.text, run.report
     score = report.score if report else None
+    protocol = score.protocol if score else None
+    if protocol == DOCUMENTS_PROTOCOL:
+        protocol = STREAMING_PROTOCOL
     yield "the corpus", f"that of SHA-256 {text.digest.sha256[:16]}…"
     yield "the vocabulary", f"one of {run.record.config.vocab}"
     for name, (start, end) in text.splits.items():
         yield f"its {name} split", f"{start:,} to {end:,}"
     yield "the scored split", report.scored_split if report else None
-    yield "the protocol", score.protocol if score else None
+    yield "the protocol", protocol
     yield "the SHA-256 of the scored text", score.text_sha256 if score else None
     lengths = score.block_lengths if score else None
     yield (

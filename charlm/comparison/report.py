@@ -105,7 +105,7 @@ def build_report(
     return ComparisonReport(
         format=FORMAT_VERSION,
         kind=kind,
-        protocol=STREAMING_PROTOCOL,
+        protocol=_protocol(outcomes),
         corpus=_scored_corpus(outcomes, findings.notes),
         matching=matching,
         settings=shared_settings(
@@ -139,6 +139,12 @@ def build_report(
 
 def _flatten(outcomes: Outcomes) -> list[RunOutcome]:
     return [outcome for runs in outcomes.values() for outcome in runs]
+
+
+def _protocol(outcomes: Outcomes) -> str:
+    """Return the protocol of all scores; those of existing runs that differ are joined by "or"."""
+    scores = (outcome.score for outcome in _flatten(outcomes))
+    return " or ".join(sorted({score.protocol for score in scores if score})) or STREAMING_PROTOCOL
 
 
 def _scored_corpus(outcomes: Outcomes, notes: tuple[TextNote, ...]) -> ScoredCorpus:

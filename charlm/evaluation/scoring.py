@@ -22,8 +22,10 @@ from charlm.models.char_lm import CharLM
 from charlm.progress import ProgressCallback, ignore
 from charlm.results.run import Score
 
-# Every token once, the first from the initial state, with carried state.
+# Every token once, the first from the initial state, with carried state;
 STREAMING_PROTOCOL = "one-stream"
+# the same, but the first token of each document from the initial state, too.
+DOCUMENTS_PROTOCOL = "by-document"
 # Streams spread over a split, read in parallel: they steer training, and are no result.
 SUBSAMPLED_PROTOCOL = "subsampled"
 TOKENS_PER_FORWARD = 2048  # bounds memory, whatever training used
@@ -112,7 +114,7 @@ def score_windows(
         bytes=num_bytes,
         tokens=end - start,
         unknown_tokens=encoding.count_unknown(start, end),
-        protocol=STREAMING_PROTOCOL,
+        protocol=reading_protocol(encoding.ids),
         corpus_sha256=encoding.metadata.digest.sha256,
         text_sha256=encoding.sha256(start, end, vocabulary.kind),
         unit_kind=units.kind,
@@ -122,6 +124,11 @@ def score_windows(
             for block_characters, block_bytes in lengths
         ),
     )
+
+
+def reading_protocol(ids: StoredIds) -> str:
+    """Return the protocol by which a text is scored that has documents, or none."""
+    return DOCUMENTS_PROTOCOL if ids.documents else STREAMING_PROTOCOL
 
 
 def validation_bpc(model: CharLM, ids: TokenIds | StoredIds, vocabulary: Vocabulary) -> float:

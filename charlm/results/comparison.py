@@ -132,7 +132,7 @@ class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     format: Count
     kind: ComparisonKind  # subject of the comparison
-    protocol: str  # of scoring: "one-stream"
+    protocol: str  # of scoring: "one-stream", "by-document", or both where existing runs differ
     corpus: ScoredCorpus
     matching: Matching
     settings: dict[str, RecordedSetting]  # settings that all runs share

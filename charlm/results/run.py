@@ -56,9 +56,10 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Exact score of a text, read as one stream with carried state.
+    """Exact score of a text, read once.
 
-    Files, or their beginnings (`test_chars`), follow each other in it: the state is carried on.
+    Files, or their beginnings (`test_chars`), follow each other as one stream: the state is carried
+    on. With `documents`, it is the initial one before each document.
     """
 
     bits_per_char: Number | None  # None if the bytes are not UTF-8
@@ -68,7 +69,7 @@ class Score(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     bytes: Count  # scored bytes
     tokens: Count  # scored tokens: characters or bytes
     unknown_tokens: Count  # tokens outside of the vocabulary
-    protocol: str  # "one-stream"
+    protocol: str  # "one-stream"; with documents "by-document"
     corpus_sha256: Sha256  # of the whole text that the scored part was taken from
     text_sha256: Sha256  # of exactly the scored bytes
     unit_kind: UnitKind  # what costs are summed over: files, groups of lines or blocks

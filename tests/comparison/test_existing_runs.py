@@ -23,8 +23,10 @@ from charlm.comparison.outcomes import load_outcomes
 from charlm.comparison.report import Findings, build_report
 from charlm.errors import ConfigError, OutputExistsError
 from charlm.reporting.wording import matching as wording
+from charlm.reporting.wording.findings import describe_findings
 from charlm.results.comparison import ComparisonReport
 from charlm.results.run import Score
+from charlm.results.timing import TimingReport
 from charlm.runs.run import Run
 from charlm.storage.json_files import seal_json
 
@@ -209,6 +211,26 @@ def test_report_tells_shared_and_differing_quantities(tmp_path: Path, book: Path
     text = wording.describe_matching(report.matching)
     assert "1 %: parameters, FLOPs per character, floats of state" in text
     assert "(12 to 24)" in text and "(768 to 1.54k)" in text
+
+
+def test_runs_that_reset_at_documents_are_named_beside_those_that_do_not(
+    tmp_path: Path, book: Path
+) -> None:
+    runs = [
+        finished(tmp_path / "carried", book),
+        finished(tmp_path / "reset", book, documents="line", score={"protocol": "by-document"}),
+    ]
+    check_comparable(runs)
+    report = report_of(group_by_config(runs), "carried")
+    assert report.protocol == "by-document or one-stream"
+    assert describe_findings(report, TimingReport(format=1, command="", cells={}))[0] == (
+        "The text is not read alike: carried with the state carried on; reset with each line from "
+        "the initial state. So these cells do not differ as cells alone."
+    )
+    alone = report_of(group_by_config(runs[1:]), "lstm")
+    assert alone.protocol == "by-document"
+    findings = describe_findings(alone, TimingReport(format=1, command="", cells={}))
+    assert not any("alike" in finding for finding in findings)
 
 
 def test_option_of_cells_differs_only_between_those_that_have_it(

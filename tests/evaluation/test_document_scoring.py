@@ -68,6 +68,7 @@ def test_score_is_the_sum_of_separate_documents(run: Run, text: Path) -> None:
     assert score.bits_per_char == pytest.approx(bits / (end - start), rel=1e-6)
     assert run.report and run.report.score
     assert run.report.score.bits_per_char == pytest.approx(score.bits_per_char, rel=1e-5)
+    assert score.protocol == run.report.score.protocol == "by-document"
     whole = nats_of_separate_texts(run.model(), run, ["".join(documents)])
     assert abs(float(whole.sum()) / math.log(2) - bits) > 0.1  # it matters
 

@@ -37,8 +37,11 @@ def describe_documents(report: ComparisonReport) -> str:
     if differs(report, "documents"):
         return "each document of a run with --documents from the initial state"
     setting = str(report.settings.get("documents", "none"))
-    if setting == "none":
-        return ""
+    return "" if setting == "none" else describe_resets(setting)
+
+
+def describe_resets(setting: str) -> str:
+    """Return where the state starts anew by a value of `documents` other than "none"."""
     separator = document_separator(setting)
     what = "file" if not separator else "line" if separator == LINE_END else "document"
     end = f" (it ends with {separator!r})" if what == "document" else ""

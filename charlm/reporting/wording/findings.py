@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from charlm.reporting.formatting import format_duration, pluralize
 from charlm.reporting.wording.baselines import READ_NGRAM, baseline_bits
+from charlm.reporting.wording.comparison import describe_resets, differs
 from charlm.reporting.wording.probes import describe_reason
 from charlm.reporting.wording.quantities import (
     QUANTITIES,
@@ -33,7 +34,7 @@ UNMEASURED = {
 
 def describe_findings(report: ComparisonReport, timing: TimingReport) -> list[str]:
     """Return all sentences, in the order of their weight for the answer."""
-    sentences = describe_failures(report)
+    sentences = [*describe_failures(report), describe_reading(report)]
     if report.budget:
         sentences += [describe_order(report.budget), describe_falling(report, report.budget)]
     sentences += [describe_ngrams(report)]
@@ -62,6 +63,26 @@ def describe_failures(report: ComparisonReport) -> list[str]:
                 f"others {median:.3f} {short_unit(report.unit)}."
             )
     return sentences
+
+
+def describe_reading(report: ComparisonReport) -> str:
+    """Return that existing runs do not read the scored text alike; "" if they do."""
+    if not differs(report, "documents"):
+        return ""
+    settings = (report.differing_settings or {})["documents"]
+    readings: dict[str, list[str]] = {}
+    for name, setting in settings.items():
+        readings.setdefault(str(setting), []).append(name)
+    parts = [
+        f"{list_names(names)} with the state carried on"
+        if setting == "none"
+        else f"{list_names(names)} with {describe_resets(setting)}"
+        for setting, names in readings.items()
+    ]
+    return (
+        f"The text is not read alike: {'; '.join(parts)}. So these cells do not differ as cells "
+        "alone."
+    )
 
 
 def describe_order(budget: Budget) -> str:
