@@ -78,9 +78,9 @@ race: $(READY)  ## tiny Shakespeare by CPU time, see docs/explanation/race.md: m
 	$(BIN)/python scripts/race.py --corpus "$(CORPUS)"
 
 memory: $(READY)  ## how far cells reach: curricula of adding and copy, see docs/explanation/memory.md
-	$(BIN)/charlm tasks compare adding --distances 10,20,50 --cells gru,lstm,rnn \
+	$(BIN)/charlm tasks compare adding --lengths 10,20,50 --cells gru,lstm,rnn \
 	  --params 10600 --embedding-dim 8 --max-steps 600 --out memory/adding
-	$(BIN)/charlm tasks compare copy --distances 1,2,3,5,10 --cells gru,lstm,rnn \
+	$(BIN)/charlm tasks compare copy --lengths 1,2,3,5,10 --cells gru,lstm,rnn \
 	  --params 10600 --embedding-dim 8 --max-steps 500 --out memory/copy
 
 SHAKESPEARE = $(if $(CORPUS),compressors nanogpt --text compressors=$(CORPUS) --text nanogpt=$(CORPUS))

@@ -648,7 +648,7 @@ def task_result(foreign: str = "") -> TaskComparisonResult:
             source=text,
             question=text,
             protocol=text,
-            distance=text,
+            length=text,
             oracle=text,
             chance=text,
         ),

@@ -40,7 +40,7 @@ def shrink(line: str) -> str:
     line = re.sub(r"--trials \S+", "--trials 2", line)
     line = re.sub(r"--cells (lstm,gru|gru,lstm),mingru", "--cells lstm,mingru", line)
     line = re.sub(r" --seeds \S+", "", line)
-    line = re.sub(r"--distances \S+", "--distances 1,2", line)
+    line = re.sub(r"--lengths \S+", "--lengths 1,2", line)
     if "compare-cells runs/" in line:
         return f"{line} --no-memory"
     line = line.replace("probe runs/first --full", "probe runs/first --probes gradient-norm")

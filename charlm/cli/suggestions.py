@@ -17,7 +17,6 @@ OPTION_SYNONYMS = {
     "config preset": "cfg conf settings yaml toml recipe",
     "conv": "convolution conv-size conv-width short-conv conv1d d-conv",
     "device": "gpu gpus gpuid gpu-id cuda cpu mps opencl",
-    "distances length": "distance lengths lags delay delays",
     "documents": "separator delimiter eot eos document-separator reset-at doc-sep",
     "dropout": "drop dropout-rate keep-prob",
     "dry-run": "plan dryrun estimate simulate",
@@ -38,6 +37,7 @@ OPTION_SYNONYMS = {
     "json": "format output-format",
     "kernel": "compile backend implementation unroll",
     "learning-rate lr-range": "rate step-size base-lr max-lr",
+    "lengths length": "distances distance lags delay delays",
     "length num-samples": "max-new-tokens max-gen-length num-tokens n-chars count",
     "log-every": "log-interval print-every logging-steps progress-every",
     "lr-schedule": "lr-decay learning-rate-decay learning-rate-decay-after decay-rate decay-lr "

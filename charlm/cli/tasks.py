@@ -47,7 +47,7 @@ TASK = Annotated[
         autocompletion=complete_task,
     ),
 ]
-DISTANCES = Annotated[
+LENGTHS = Annotated[
     str,
     typer.Option(
         metavar="N..N",
@@ -69,8 +69,8 @@ def tasks(context: typer.Context, json: JSON = False) -> None:
     Examples:
         $ charlm tasks                      # all of them, with chance and oracle
         $ charlm tasks show copy            # an example with its answers
-        $ charlm tasks train copy --distances 10..100 --run runs/copy
-        $ charlm tasks compare copy --distances 10..100 --out copy
+        $ charlm tasks train copy --lengths 10..100 --run runs/copy
+        $ charlm tasks compare copy --lengths 10..100 --out copy
     """
     if context.invoked_subcommand is None:
         list_tasks(json)
@@ -134,7 +134,7 @@ def show_task(
 def train_task(
     settings: dict[str, Any],
     name: TASK,
-    distances: DISTANCES,
+    lengths: LENGTHS,
     run: Annotated[
         Path, typer.Option(metavar="DIR", help="Directory of the results.", show_default=False)
     ],
@@ -148,20 +148,20 @@ def train_task(
     The same command continues where it was stopped.
 
     Examples:
-        $ charlm tasks train copy --distances 10..100 --cell gru --run runs/copy
+        $ charlm tasks train copy --lengths 10..100 --cell gru --run runs/copy
     """
     config = validate_config({"max_steps": DEFAULT_MAX_STEPS, **settings})
     from charlm.reporting.terminal.tasks import print_level
     from charlm.tasks.base import TASKS
     from charlm.tasks.curriculum import train_curriculum
-    from charlm.tasks.lengths import parse_distances
+    from charlm.tasks.lengths import parse_lengths
     from charlm.testing.trusted_cells import load_and_check_custom_cells
 
     raise_pending()
     task = TASKS[name]
-    lengths = parse_distances(distances, task.min_length, task.max_length)
+    chosen = parse_lengths(lengths, task.min_length, task.max_length)
     load_and_check_custom_cells([config.cell])
-    report = train_curriculum(name, lengths, config, run, make_progress(log_every))
+    report = train_curriculum(name, chosen, config, run, make_progress(log_every))
     if json:
         console.print_json(to_builtins(report))
     else:
@@ -179,7 +179,7 @@ def train_task(
 def compare_tasks(
     settings: dict[str, Any],
     name: TASK,
-    distances: DISTANCES,
+    lengths: LENGTHS,
     cells: CELLS = DEFAULT_CELL_NAMES,
     seeds: Annotated[
         int, typer.Option(metavar="N", help="Models per cell.", min=1, max=1000)
@@ -211,19 +211,19 @@ def compare_tasks(
     and greater lengths reuse what is done.
 
     Examples:
-        $ charlm tasks compare copy --distances 10..100 --dry-run   # what it takes
-        $ charlm tasks compare copy --distances 10..100 --params 25000 --out copy
+        $ charlm tasks compare copy --lengths 10..100 --dry-run   # what it takes
+        $ charlm tasks compare copy --lengths 10..100 --params 25000 --out copy
     """
     validate_executor(executor, ray_address, times_cells=dry_run)
     from charlm.comparison.task_plan import TaskComparisonRequest
     from charlm.tasks.base import TASKS
-    from charlm.tasks.lengths import parse_distances
+    from charlm.tasks.lengths import parse_lengths
 
     raise_pending()
     task = TASKS[name]
     request = TaskComparisonRequest(
         task=name,
-        lengths=tuple(parse_distances(distances, task.min_length, task.max_length)),
+        lengths=tuple(parse_lengths(lengths, task.min_length, task.max_length)),
         cells=tuple(split_names(cells)),
         settings=settings,
         params=params,

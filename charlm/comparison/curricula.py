@@ -41,7 +41,7 @@ class PlannedCurriculum:
     @property
     def job(self) -> Job:
         """The `charlm tasks train` command that begins or continues this curriculum."""
-        argv = ["tasks", "train", self.task, "--distances", ",".join(map(str, self.lengths))]
+        argv = ["tasks", "train", self.task, "--lengths", ",".join(map(str, self.lengths))]
         argv += ["--run", str(self.path), "--log-every", "60"]
         argv += to_argv(self.config, exclude=TEXT_ONLY_FIELDS)
         name = f"{cell_label(self.config.cell)} seed {self.config.seed}"

@@ -76,9 +76,9 @@ class TaskComparisonRequest:
         object.__setattr__(self, "lengths", tuple(sorted(set(self.lengths))))
         task = TASKS[self.task]
         if not self.lengths:
-            raise ConfigError("cannot compare at no length. Try --distances 10..100")
+            raise ConfigError("cannot compare at no length. Try --lengths 10..100")
         for length in (self.lengths[0], self.lengths[-1]):
-            check_length(length, f"--distances {length}", task.min_length, task.max_length)
+            check_length(length, f"--lengths {length}", task.min_length, task.max_length)
         for name in ("cell", "hidden_size", "seed", *TEXT_ONLY_FIELDS):
             if name in self.settings:
                 raise ConfigError(

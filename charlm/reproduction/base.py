@@ -82,7 +82,8 @@ class Anchor:
         claims: The numbers.
         known: What is known of numbers that are not met; empty if nothing is.
         minutes: About how long all claims take with one seed on one core.
-        text: Name of the text that is needed, and where it is from.
+        text: Name of the text that is needed.
+        text_source: Where it is from: owner or address.
         text_sha256: SHA-256 of that text; empty: any text of that name is taken.
         text_settings: Settings that the text is read with.
         is_random: Whether ours depends on the seed.
@@ -97,6 +98,7 @@ class Anchor:
     minutes: float
     known: str = ""
     text: str = ""
+    text_source: str = ""
     text_sha256: str = ""
     text_settings: Mapping[str, Setting] = field(default_factory=dict)
     is_random: bool = True

@@ -1,8 +1,11 @@
 """Measure anchors, and report ours beside the published numbers."""
 
+import logging
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import msgspec
 
 from charlm.config import Config, validate_config
 from charlm.data.catalog import corpus_names
@@ -12,7 +15,7 @@ from charlm.execution.device import select_device
 from charlm.execution.machine import current_environment
 from charlm.progress import NoProgress, Progress
 from charlm.reproduction import task_anchors, text_anchors
-from charlm.reproduction.base import ANCHORS, Anchor, Claim, Workspace, get_anchor
+from charlm.reproduction.base import ANCHORS, Anchor, Claim, Measurement, Workspace, get_anchor
 from charlm.results.reproduction import (
     AnchorList,
     AnchorResult,
@@ -23,8 +26,10 @@ from charlm.results.reproduction import (
 from charlm.storage import files
 from charlm.storage.json_files import read_sealed_json, seal_json
 
-FORMAT = 1  # of report.json
+FORMAT = 2  # of report.json
 DEFAULT_SEEDS = 3
+
+logger = logging.getLogger("charlm")
 
 
 def anchor_names() -> list[str]:
@@ -56,6 +61,8 @@ def reproduce(
     progress: Progress = NoProgress(),
 ) -> ReproductionReport:
     """Measure published numbers again; runs that are finished in `out` are not trained again.
+
+    Each number is logged as soon as it is known, and the report written after each anchor.
 
     Args:
         names: Names of anchors; default: all that need no text.
@@ -89,25 +96,22 @@ def reproduce(
         if name in chosen and ANCHORS[name].text
     }
     files.make_directory(directory)
-    before = _measured_before(directory / "report.json")
-    results = []
-    for name in anchor_names():
-        anchor = ANCHORS[name]
-        if name not in chosen:
-            results.append(before.get(name) or _without_numbers(name, anchor))
-            continue
-        workspace = Workspace(directory / name, corpora.get(name), progress)
-        count = seeds if anchor.is_random else 1
-        claims = tuple(_measure(claim, workspace, count) for claim in anchor.claims)
-        results.append(_result(name, anchor, claims, corpus=corpora.get(name)))
+    path = directory / "report.json"
+    before = _measured_before(path)
+    results = {
+        name: before.get(name) or _without_numbers(name, ANCHORS[name]) for name in anchor_names()
+    }
     device, _ = select_device(Config().device, 1, "fp32")
+    environment = current_environment(device, 1)
     report = ReproductionReport(
-        format=FORMAT,
-        seeds=seeds,
-        environment=current_environment(device, 1),
-        anchors=tuple(results),
+        format=FORMAT, environment=environment, anchors=tuple(results.values())
     )
-    files.write_atomic(directory / "report.json", seal_json(report))
+    for name in (name for name in anchor_names() if name in chosen):
+        anchor, corpus = ANCHORS[name], corpora.get(name)
+        claims = _measure(name, anchor, Workspace(directory / name, corpus, progress), seeds)
+        results[name] = _result(name, anchor, claims, corpus=corpus)
+        report = msgspec.structs.replace(report, anchors=tuple(results.values()))
+        files.write_atomic(path, seal_json(report))
     return report
 
 
@@ -136,13 +140,32 @@ def _load_text(name: str, anchor: Anchor, given: str | Path | None, progress: Pr
     return corpus
 
 
-def _measure(claim: Claim, workspace: Workspace, seeds: int) -> ClaimResult:
-    measured = [claim.measure(workspace, seed) for seed in range(1, seeds + 1)]
-    values = [each.value for each in measured]
+def _measure(
+    name: str, anchor: Anchor, workspace: Workspace, seeds: int
+) -> tuple[ClaimResult, ...]:
+    """Measure all numbers of an anchor with each seed, and log each."""
+    count = seeds if anchor.is_random else 1
+    results = []
+    for index, claim in enumerate(anchor.claims):
+        measured: list[Measurement] = []
+        for seed in range(1, count + 1):
+            done = f"{index * count + seed} of {count * len(anchor.claims)}"
+            logger.info("%s, %s: %s with seed %d", name, done, claim.name, seed)
+            measured.append(claim.measure(workspace, seed))
+            value = measured[-1].value
+            shown = "diverged" if value is None else f"{value:.4g}"
+            logger.info("%s, %s: %s with seed %d: %s", name, done, claim.name, seed, shown)
+        results.append(_judge(claim, measured))
+    return tuple(results)
+
+
+def _judge(claim: Claim, measured: Sequence[Measurement]) -> ClaimResult:
+    """Return our numbers, and whether their median meets the claim."""
+    values = tuple(each.value for each in measured)
     numbers = [value for value in values if value is not None]
     median = statistics.median(numbers) if len(numbers) == len(values) else None
     seconds = sum(each.seconds for each in measured)
-    return _claim_result(claim, tuple(values), claim.is_met(median), seconds)
+    return _claim_result(claim, values, claim.is_met(median), seconds)
 
 
 def _claim_result(
@@ -179,6 +202,8 @@ def _result(
         our_setting=anchor.our_setting,
         known=anchor.known,
         text=anchor.text,
+        text_source=anchor.text_source,
+        is_random=anchor.is_random,
         text_sha256=corpus.record.digest.sha256 if corpus else anchor.text_sha256,
         not_measured=not_measured,
         claims=claims,

@@ -10,6 +10,7 @@ from charlm.reproduction.base import ANCHORS, Anchor, Claim, Measurement, Worksp
 from charlm.settings.values import Setting
 
 SHAKESPEARE = "tiny-shakespeare"
+SHAKESPEARE_SOURCE = "github.com/karpathy/char-rnn, data/tinyshakespeare/input.txt"
 SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 # The last 10 % are the test split, as in nanoGPT, which trains on all the rest.
 NANOGPT_TEXT: Mapping[str, Setting] = {"split_ratios": "85/5/10", "min_char_frequency": 0.0}
@@ -47,6 +48,7 @@ ANCHORS["compressors"] = Anchor(
     ),
     minutes=0.1,
     text=SHAKESPEARE,
+    text_source=SHAKESPEARE_SOURCE,
     text_sha256=SHAKESPEARE_SHA256,
     text_settings=NANOGPT_TEXT,
     is_random=False,
@@ -88,6 +90,7 @@ ANCHORS["nanogpt"] = Anchor(
     ),
     minutes=6,
     text=SHAKESPEARE,
+    text_source=SHAKESPEARE_SOURCE,
     text_sha256=SHAKESPEARE_SHA256,
     text_settings=NANOGPT_TEXT,
 )
@@ -118,6 +121,7 @@ ANCHORS["minimal-rnns"] = Anchor(
     ),
     minutes=60,
     text=SHAKESPEARE,
+    text_source=SHAKESPEARE_SOURCE,
     text_sha256=SHAKESPEARE_SHA256,
     text_settings=NANOGPT_TEXT,
 )
@@ -162,6 +166,8 @@ ANCHORS["war-and-peace"] = Anchor(
     ),
     minutes=45,
     text="war-and-peace",
+    text_source="cs.stanford.edu/people/karpathy/char-rnn/warpeace_input.txt",
+    text_sha256="fb66ba999dafe24017cdd59e04c56d385a9c8466993d374fd4c6f08b2142985e",
     text_settings={"split_ratios": "80/10/10"},
 )
 ANCHORS["names"] = Anchor(
@@ -196,6 +202,8 @@ ANCHORS["names"] = Anchor(
     ),
     minutes=15,
     text="names.txt of makemore",
+    text_source="github.com/karpathy/makemore, names.txt of 228,145 bytes",
+    text_sha256="0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d",
     text_settings={"split_by": "line", "split_ratios": "95/2/3"},
 )
 NAMES = ("compressors", "nanogpt", "minimal-rnns", "war-and-peace", "names")

@@ -31,7 +31,9 @@ class AnchorResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     known: str = ""  # of numbers that are not met
     our_setting: str  # and why it is another, where it is
     text: str = ""  # name of the text that is needed; empty: none
-    text_sha256: str = ""  # of the text that was read
+    text_source: str = ""  # where that text is from
+    text_sha256: str = ""  # of the text that was read, or that must be
+    is_random: bool = True  # whether ours depends on the seed
     not_measured: str = ""  # reason
     claims: tuple[ClaimResult, ...]  # its numbers
 
@@ -56,6 +58,5 @@ class ReproductionReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """`report.json` of `charlm reproduce`."""
 
     format: Count  # of this file
-    seeds: Count  # of each number
     environment: Environment  # software and machine
     anchors: tuple[AnchorResult, ...]  # all, measured or not

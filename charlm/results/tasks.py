@@ -91,7 +91,7 @@ class TaskDocumentation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     source: str  # paper that the task is from
     question: str  # question that the task answers about a model
     protocol: str  # input, answer and score
-    distance: str  # meaning of its length
+    length: str  # meaning of its length
     oracle: str  # solution by a program
     chance: str  # best possible score without memory
 

@@ -24,7 +24,7 @@ class Adding(Task):
     first half and at one of the second, else 0. After the last step, the sum of the two marked
     numbers is predicted. The loss is the squared error; an error below 0.04 is correct.
 
-    Distance: T, the length of the sequence. The marked numbers are anywhere in its halves.
+    Length: T, the length of the sequence. The marked numbers are anywhere in its halves.
 
     Oracle: Adds the marked numbers. Its loss is 0.
 

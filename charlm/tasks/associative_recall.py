@@ -25,7 +25,7 @@ class AssociativeRecall(Task):
     values), T blanks, then the four keys in a new order. At each of these the key's value is
     predicted. Only these four are trained on and count.
 
-    Distance: T, the number of blanks between the pairs and the queries.
+    Length: T, the number of blanks between the pairs and the queries.
 
     Oracle: Looks the key up. Its loss is 0.
 

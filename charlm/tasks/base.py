@@ -26,7 +26,7 @@ from charlm.tasks.lengths import check_length
 IGNORE_INDEX = -100  # target of a step without a prediction
 TaskSplit = Literal["train", "valid", "test"]
 TASK_SPLITS: tuple[TaskSplit, ...] = ("train", "valid", "test")
-DOCUMENTED_SECTIONS = ("source", "question", "protocol", "distance", "oracle", "chance")
+DOCUMENTED_SECTIONS = ("source", "question", "protocol", "length", "oracle", "chance")
 
 
 class TaskBatch(NamedTuple):

@@ -25,7 +25,7 @@ class Copy(Task):
     first delimiter, then the n symbols in order. The loss is the mean over all characters;
     accuracy counts the n symbols alone.
 
-    Distance: Up to 10, the number n of symbols, without a blank between them and the delimiters.
+    Length: Up to 10, the number n of symbols, without a blank between them and the delimiters.
     From 10 on, there are ten symbols and a growing blank. Each symbol is due length + 1 characters
     after it is read.
 

@@ -75,8 +75,8 @@ class AnBn(Counting):
     next letter follows from what was read (another b, or the dot). These are trained on, and the
     whole sequence is one answer.
 
-    Distance: The largest n. It is drawn from half of it (exclusive) to all of it, so that at twice
-    the distance every sequence is longer than those in training.
+    Length: The largest n. It is drawn from half of it (exclusive) to all of it, so that at twice
+    the length every sequence is longer than those in training.
 
     Oracle: Counts. Its loss is 0.
 
@@ -84,7 +84,7 @@ class AnBn(Counting):
     them end now. The loss is the mean of the remaining entropy. Any two n differ at the end of the
     shorter one, so one sequence of all is correct: the accuracy is 1 over the number of possible n.
 
-    At distance 5, with n = 4, the input, and below it the targets:
+    At length 5, with n = 4, the input, and below it the targets:
 
         aaaabbbb..
             bbb.
@@ -105,15 +105,15 @@ class AnBnCn(Counting):
     first b on, the next letter follows from what was read. These are trained on, and the whole
     sequence is one answer.
 
-    Distance: The largest n. It is drawn from half of it (exclusive) to all of it, so that at twice
-    the distance every sequence is longer than those in training.
+    Length: The largest n. It is drawn from half of it (exclusive) to all of it, so that at twice
+    the length every sequence is longer than those in training.
 
     Oracle: Counts. Its loss is 0.
 
     Chance: As in anbn: the loss is the mean entropy given the time step, the accuracy is 1 over the
     number of possible n.
 
-    At distance 4, with n = 3, the input, and below it the targets:
+    At length 4, with n = 3, the input, and below it the targets:
 
         aaabbbccc...
            bbccc.

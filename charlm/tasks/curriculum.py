@@ -238,7 +238,7 @@ def check_length_fits_memory(
     if required > available:
         raise InsufficientMemoryError(
             f"cannot train at length {length}: about {required / 1e9:,.1f} GB of memory are "
-            f"needed, {available / 1e9:,.1f} GB are available. Try shorter --distances, fewer "
+            f"needed, {available / 1e9:,.1f} GB are available. Try shorter --lengths, fewer "
             "--jobs, or a smaller --batch-size or model (--hidden-size, --params)"
         )
 

@@ -27,7 +27,7 @@ class Dyck(Task):
     strings nearly all brackets close at once. Around and inside it, opening and closing are equally
     likely wherever both are possible.
 
-    Distance: T, the largest distance between a bracket and the one that it closes.
+    Length: T, the largest distance between a bracket and the one that it closes.
 
     Oracle: Keeps a stack. Its loss is 0.
 

@@ -26,7 +26,7 @@ class FlipFlop(Task):
     i with probability 0.8, otherwise w or r. At each r the bit is predicted. Only these are trained
     on and count. A model is also tested on sparse sequences (0.98 are i) and dense ones (0.1).
 
-    Distance: T, the number of instructions. In sparse sequences the last bit that was written or
+    Length: T, the number of instructions. In sparse sequences the last bit that was written or
     read is about 50 instructions back, or as far as T allows.
 
     Oracle: Holds the bit. Its loss is 0.

@@ -27,7 +27,7 @@ class FormalArithmetic(FormalLanguage):
     before sums. Nothing else is trained on. A model is also tested on expressions of T to 6.4 T
     symbols: 40 to 256 after T = 40.
 
-    Distance: T, the largest number of symbols.
+    Length: T, the largest number of symbols.
 
     Oracle: Adds and multiplies modulo 5. Its loss is 0.
 
@@ -102,7 +102,7 @@ class FormalArithmeticBrackets(FormalLanguage):
     else is trained on. A model is also tested on expressions of T to 6.4 T symbols: 40 to 256 after
     T = 40.
 
-    Distance: T, the largest number of symbols.
+    Length: T, the largest number of symbols.
 
     Oracle: Keeps a stack. Its loss is 0.
 

@@ -25,7 +25,7 @@ class FormalParity(FormalLanguage):
     the parity is predicted. Nothing else is trained on. A model is also tested on words of T to
     6.4 T bits: 40 to 256 after T = 40.
 
-    Distance: T, the largest number of bits.
+    Length: T, the largest number of bits.
 
     Oracle: Adds modulo 2. Its loss is 0.
 
@@ -66,7 +66,7 @@ class FormalEvenPairs(FormalLanguage):
     letter a is predicted if it is the first one too, otherwise b. Nothing else is trained on. A
     model is also tested on words of T to 6.4 T letters: 40 to 256 after T = 40.
 
-    Distance: T, the largest number of letters.
+    Length: T, the largest number of letters.
 
     Oracle: Compares the two letters. Its loss is 0.
 
@@ -107,7 +107,7 @@ class FormalCycleNavigation(FormalLanguage):
     likely, then blanks. At the last move the place is predicted; the walk begins at 0. Nothing
     else is trained on. A model is also tested on words of T to 6.4 T moves: 40 to 256 after T = 40.
 
-    Distance: T, the largest number of moves.
+    Length: T, the largest number of moves.
 
     Oracle: Adds modulo 5. Its loss is 0.
 

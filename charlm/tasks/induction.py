@@ -27,7 +27,7 @@ class Induction(Task):
     the string is predicted. Only these four are trained on and count. Each sequence has its own
     gap, and its own place to begin, so that no fixed delay leads to the answer.
 
-    Distance: T, the largest number of other letters between the two readings; of each sequence it
+    Length: T, the largest number of other letters between the two readings; of each sequence it
     is half of T to T. The rest of the noise stands before the string.
 
     Oracle: Looks the letter up in the string. Its loss is 0.

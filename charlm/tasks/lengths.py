@@ -1,4 +1,4 @@
-"""Lengths of a task: those that `--distances` names, and the bounds of a task."""
+"""Lengths of a task: those that `--lengths` names, and the bounds of a task."""
 
 import re
 
@@ -7,8 +7,8 @@ from charlm.errors import ConfigError
 STEPS_PER_DECADE = (1, 2, 5)  # lengths of a range
 
 
-def parse_distances(text: str, min_length: int = 1, max_length: int | None = None) -> list[int]:
-    """Return the lengths that `--distances` names, in increasing order.
+def parse_lengths(text: str, min_length: int = 1, max_length: int | None = None) -> list[int]:
+    """Return the lengths that `--lengths` names, in increasing order.
 
     Args:
         text: A range such as "10..100" (10, 20, 50, 100), or a list such as "10,30".
@@ -18,7 +18,7 @@ def parse_distances(text: str, min_length: int = 1, max_length: int | None = Non
     Raises:
         ConfigError: The text is neither, contains no length, or one that is too small or large.
     """
-    problem = f"cannot use --distances {text}"
+    problem = f"cannot use --lengths {text}"
     bounds = re.fullmatch(r"(\d{1,7})\.\.(\d{1,7})", text)
     if bounds:
         low, high = int(bounds[1]), int(bounds[2])
@@ -32,13 +32,13 @@ def parse_distances(text: str, min_length: int = 1, max_length: int | None = Non
             f"{problem}: it is neither a range nor a list. Try a range such as 10..1000, or a list "
             "such as 10,30,100"
         )
-    check_length(low, f"--distances {text}", min_length, max_length)
+    check_length(low, f"--lengths {text}", min_length, max_length)
     if not lengths:
         raise ConfigError(
             f"{problem}: it contains none of 1, 2, 5, 10, 20, 50 … Try a range such as 10..1000 "
             "or a list"
         )
-    check_length(lengths[-1], f"--distances {text}", min_length, max_length)
+    check_length(lengths[-1], f"--lengths {text}", min_length, max_length)
     return lengths
 
 

@@ -30,7 +30,7 @@ class Markov(Task):
     next is predicted; all of them are trained on and count. A length is solved if the loss above
     the oracle's is at most 10 % of chance's.
 
-    Distance: T, the number of letters, at most 5,000.
+    Length: T, the number of letters, at most 5,000.
 
     Oracle: Predicts by Bayes' rule: (n + 1)/(m + 4), where n of the m letters after earlier
     occurrences of the current one were this letter. No predictor is better on average. Its loss is

@@ -25,7 +25,7 @@ class Parity(Task):
     Protocol: T random bits. After each, the parity of all so far is predicted and trained on. The
     answer that counts is the last one.
 
-    Distance: T, the number of bits that the answer depends on.
+    Length: T, the number of bits that the answer depends on.
 
     Oracle: Adds modulo 2. Its loss is 0.
 

@@ -34,7 +34,7 @@ class RecallOverwriting(Task):
     last is predicted. Only these are trained on and count. An older value of the same key is a
     stale answer, counted apart from other errors.
 
-    Distance: N, the number of keys, at most 64.
+    Length: N, the number of keys, at most 64.
 
     Oracle: Looks the key up in a table that each write replaces. Its loss is 0.
 

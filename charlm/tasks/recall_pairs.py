@@ -23,7 +23,7 @@ class RecallPairs(Task):
     the N keys in a new order. At each of these the key's value is predicted. Only these are
     trained on and count.
 
-    Distance: N, the number of pairs, at most 64.
+    Length: N, the number of pairs, at most 64.
 
     Oracle: Looks the key up. Its loss is 0.
 

@@ -25,7 +25,7 @@ class SelectiveCopy(Task):
     marks. At each mark the next of the symbols is predicted. Only these ten are trained on and
     count.
 
-    Distance: T, the number of blanks.
+    Length: T, the number of blanks.
 
     Oracle: Leaves the blanks out. Its loss is 0.
 

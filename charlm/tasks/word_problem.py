@@ -85,7 +85,7 @@ class WordProblem(Task):
     the first object at the second place; in a product, the first one is applied first. A model is
     tested up to 16 times T.
 
-    Distance: T, the number of elements that the answer depends on.
+    Length: T, the number of elements that the answer depends on.
 
     Oracle: Looks each product up in the table of the group. Its loss is 0.
 

@@ -68,7 +68,7 @@ CALLS = {
     "tasks show": ["copy"],
     "tasks train": [
         "copy",
-        "--distances",
+        "--lengths",
         "1",
         *TRAIN[:2],
         *TRAIN[4:6],
@@ -85,7 +85,7 @@ EXPENSIVE = {"cells list", "doctor", "export", "eval", "diff", "inspect", "cells
 LEFT_OUT = {"--open", "--executor", "--ray-address", "--interactive", "--help"}
 # A large value of these is a large work, and no odd one.
 WORK = {"--length", "--num-samples", "--max-steps", "--characters", "--epochs", "--minutes"}
-WORK |= {"--distances", "--trials", "--seeds", "--max-chars", "--params", "--test-chars"}
+WORK |= {"--lengths", "--trials", "--seeds", "--max-chars", "--params", "--test-chars"}
 TEXTS = {"text", "texts", "file", "corpus", "valid_file", "test_file", "prompt"}
 PATH_NAMES = {"run", "run_a", "run_b", "runs", "out", "directory", "directories", "config", "other"}
 PATH_NAMES |= TEXTS | {"resume", "init_from", "per_char", "tensorboard", "figure", "logprobs"}

@@ -110,7 +110,7 @@ class Bench:
         if with_comparisons:
             text = ["compare-cells", "text.txt", "--cells", "gru,rnn", "--characters", "1024"]
             self._make([*text, *TINY_MODELS, *TINY_TEXT, "--no-memory", "--out", "comparison"])
-            task = ["tasks", "compare", "copy", "--cells", "gru,rnn", "--distances", "1,2"]
+            task = ["tasks", "compare", "copy", "--cells", "gru,rnn", "--lengths", "1,2"]
             self._make([*task, *TINY_MODELS, "--max-steps", "4", "--out", "tasks"])
         (examples / "out").mkdir()
         (examples / "out" / "page.html").write_text("old")
@@ -154,7 +154,7 @@ class Bench:
                 "--no-memory",
             ]
         if command.name == "tasks compare":
-            words += ["--cells", "gru,rnn", "--distances", "1,2", *TINY_MODELS, "--max-steps", "4"]
+            words += ["--cells", "gru,rnn", "--lengths", "1,2", *TINY_MODELS, "--max-steps", "4"]
         return words
 
     def _words_again(self, words: list[str]) -> list[str]:

@@ -729,12 +729,12 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
         "--reference.*gru, rnn",
     ),
     "trials of a task": (
-        lambda _: ["tasks", "compare", "copy", "--distances", 1, "--trials", 3],
+        lambda _: ["tasks", "compare", "copy", "--lengths", 1, "--trials", 3],
         2,
         "no such option: --trials",
     ),
     "margin of a task": (
-        lambda _: ["tasks", "compare", "copy", "--distances", 5, "--margin", 0.1],
+        lambda _: ["tasks", "compare", "copy", "--lengths", 5, "--margin", 0.1],
         2,
         "no such option: --margin",
     ),

@@ -23,7 +23,7 @@ COMPARE += ["--lr", 0.02, "--max-steps", 250, "--kernel", "loop", "--log-every",
 def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a comparison that was terminated while a curriculum was at its second length."""
     out = tmp_path_factory.mktemp("curricula") / "out"
-    process = start_charlm(*COMPARE, "--cells", "gru", "--distances", "2,3000", "--out", out)
+    process = start_charlm(*COMPARE, "--cells", "gru", "--lengths", "2,3000", "--out", out)
     wait_until(
         lambda: process.poll() is not None or list(out.glob("curricula/*/length-3000.jsonl"))
     )
@@ -45,7 +45,7 @@ def test_interrupted_comparison_continues_and_reuses_results(interrupted: Path) 
         return {path: path.stat().st_mtime_ns for path in out.glob("curricula/*/length-*.json")}
 
     before = results()
-    arguments = [*COMPARE, "--distances", "2,3", "--out", out]
+    arguments = [*COMPARE, "--lengths", "2,3", "--out", out]
     first = charlm(*arguments, "--cells", "gru", "--json")
     assert first.returncode == 0, first.stderr
     report = json.loads(first.stdout)
@@ -71,7 +71,7 @@ def test_interrupted_comparison_continues_and_reuses_results(interrupted: Path) 
 
 
 def test_train_prints_levels_and_continues(tmp_path: Path) -> None:
-    arguments = ["tasks", "train", "parity", "--distances", "4,8", "--cell", "gru", "--hidden-size"]
+    arguments = ["tasks", "train", "parity", "--lengths", "4,8", "--cell", "gru", "--hidden-size"]
     arguments += [8, "--embedding-dim", 4, "--max-steps", 2, "--kernel", "loop"]
     arguments += ["--run", tmp_path / "run"]
     done = charlm(*arguments, "--json")
@@ -89,7 +89,7 @@ def test_train_prints_levels_and_continues(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_length_beyond_memory_is_refused_before_training(tmp_path: Path) -> None:
     done = charlm(
-        *("tasks", "compare", "copy", "--distances", "1,9999999", "--params", 9060),
+        *("tasks", "compare", "copy", "--lengths", "1,9999999", "--params", 9060),
         *("--out", "out"),
         cwd=tmp_path,
     )
@@ -101,22 +101,22 @@ def test_length_beyond_memory_is_refused_before_training(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ("compare cpoy --distances 5", "unknown task 'cpoy'; did you mean copy?"),
-        ("compare copy --distances 0", "the smallest length of this task is 1"),
+        ("compare cpoy --lengths 5", "unknown task 'cpoy'; did you mean copy?"),
+        ("compare copy --lengths 0", "the smallest length of this task is 1"),
         (
-            "compare copy --distances 6..9",
-            "cannot use --distances 6..9: it contains none of 1, 2, 5",
+            "compare copy --lengths 6..9",
+            "cannot use --lengths 6..9: it contains none of 1, 2, 5",
         ),
-        ("compare copy", "--distances"),
-        ("compare --distances 5", "TASK"),
-        ("compare a.txt copy --distances 5", "unexpected extra argument"),
-        ("compare copy --distances 5 --dry-run --executor ray", "--dry-run"),
-        ("compare copy --distances 5 --match time", "--match"),
-        ("compare copy --distances 5 --seq-len 9", "--seq-len"),
-        ("compare copy --distances 5 --cells ,", "--cells"),
-        ("compare copy --distances 5 --ray-address auto", "--executor ray"),
-        ("train copy --distances 5", "--run"),
-        ("train copy --distances 5 --run out --dropout 2", "--dropout 2"),
+        ("compare copy", "--lengths"),
+        ("compare --lengths 5", "TASK"),
+        ("compare a.txt copy --lengths 5", "unexpected extra argument"),
+        ("compare copy --lengths 5 --dry-run --executor ray", "--dry-run"),
+        ("compare copy --lengths 5 --match time", "--match"),
+        ("compare copy --lengths 5 --seq-len 9", "--seq-len"),
+        ("compare copy --lengths 5 --cells ,", "--cells"),
+        ("compare copy --lengths 5 --ray-address auto", "--executor ray"),
+        ("train copy --lengths 5", "--run"),
+        ("train copy --lengths 5 --run out --dropout 2", "--dropout 2"),
         ("show copy --length 0", "--length 0: it must be a whole number from 1 to 1,000,000"),
         ("show adding --length 1", "the smallest length of this task is 2"),
         (
@@ -124,8 +124,8 @@ def test_length_beyond_memory_is_refused_before_training(tmp_path: Path) -> None
             "the largest length of this task is 5,000. Try lengths up to",
         ),
         (
-            "compare recall-pairs --distances 10..100",
-            "cannot use --distances 10..100: the largest length of this task is 64",
+            "compare recall-pairs --lengths 10..100",
+            "cannot use --lengths 10..100: the largest length of this task is 64",
         ),
         ("--json list", "Try charlm tasks list"),
     ],
@@ -142,7 +142,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 def test_list_and_show_mark_answers() -> None:
     tasks = json.loads(charlm("tasks", "--json").stdout)["tasks"]
     assert {task["name"] for task in tasks} == set(TASKS)
-    assert all(task["source"] and task["chance"] and task["distance"] for task in tasks)
+    assert all(task["source"] and task["chance"] and task["length"] for task in tasks)
     shown = charlm("tasks", "show", "copy", "--length", 8).stdout.decode()
     example = shown.split("(^ marks the scored answers):\n\n")[1]
     inputs, answers, marks = example.splitlines()[:3]
@@ -155,7 +155,7 @@ def test_list_and_show_mark_answers() -> None:
 
 def test_dry_run_lists_curricula_and_writes_nothing(tmp_path: Path) -> None:
     out = tmp_path / "o"
-    words = ["tasks", "compare", "parity", "--distances", "2,4", "--cells", "rnn,gru", "--out", out]
+    words = ["tasks", "compare", "parity", "--lengths", "2,4", "--cells", "rnn,gru", "--out", out]
     words += ["--seeds", 2, "--params", 900, "--embedding-dim", 4, "--max-steps", 2]
     done = charlm(*words, "--kernel", "loop", "--dry-run", "--json")
     assert done.returncode == 0, done.stderr
@@ -190,7 +190,7 @@ def test_dry_run_lists_curricula_and_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_comparison_accepts_tied_weights_alone(tmp_path: Path) -> None:
-    words = ["tasks", "compare", "copy", "--distances", 2, "--cells", "rnn", "--seeds", 1]
+    words = ["tasks", "compare", "copy", "--lengths", 2, "--cells", "rnn", "--seeds", 1]
     words += ["--params", 2000, "--max-steps", 2, "--kernel", "loop", "--out", tmp_path / "o"]
     done = charlm(*words, "--tie-weights", "--json")
     assert done.returncode == 0, done.stderr

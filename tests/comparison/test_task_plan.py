@@ -75,7 +75,7 @@ def test_plan_orders_seeds_before_cells(tmp_path: Path) -> None:
     assert len({curriculum.job.name for curriculum in plan.bracket}) == 6
     assert not small_plan(tmp_path, settings={"learning_rate": 0.01, "embedding_dim": 8}).bracket
     argv = plan.curricula[0].job.argv
-    assert argv[:5] == ["tasks", "train", "copy", "--distances", "10,20"]
+    assert argv[:5] == ["tasks", "train", "copy", "--lengths", "10,20"]
     assert argv[5:7] == ["--run", str(plan.curricula[0].path)] and "--seq-len=64" not in argv
 
 

@@ -1,5 +1,6 @@
 """Published numbers: what is measured, what agrees, and what a reader of the table is told."""
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -9,11 +10,19 @@ from conftest import charlm, prose
 
 import charlm as api
 from charlm.config import option_metadata, validate_config
-from charlm.errors import ConfigError, DataError
+from charlm.errors import ConfigError, DataError, Interrupted
 from charlm.registry import UnknownNameError
 from charlm.reporting.tables.anchors import format_number, our_number, render_anchors
 from charlm.reproduction import base
-from charlm.reproduction.base import ANCHORS, Anchor, Claim, Measurement, on_task, on_text
+from charlm.reproduction.base import (
+    ANCHORS,
+    Anchor,
+    Claim,
+    Measurement,
+    Workspace,
+    on_task,
+    on_text,
+)
 from charlm.reproduction.reproduce import anchor_names, list_anchors, reproduce
 from charlm.results.reproduction import ClaimResult, ReproductionReport
 from charlm.settings.values import Setting
@@ -50,7 +59,10 @@ def anchors(monkeypatch: pytest.MonkeyPatch) -> dict[str, Anchor]:
             Claim("lost", 0.0, "at most", 1.0, constant(0.0, None, 0.0)),
         ),
         "texty": anchor(
-            Claim("one", 1.0, "near", 0.1, constant(1.0)), text="no-such-corpus", is_random=False
+            Claim("one", 1.0, "near", 0.1, constant(1.0)),
+            text="no-such-corpus",
+            text_source="somewhere",
+            is_random=False,
         ),
     }
     monkeypatch.setattr(base, "ANCHORS", fakes)
@@ -88,10 +100,45 @@ def test_the_page_has_every_number_with_its_range_and_why_others_are_missing(
     assert cells["far"].endswith("| no  |")
     assert "0, diverged, 0" in cells["lost"]
     assert cells["one"].count("-") == 2
-    assert "3 of 5 numbers that were measured are met; 1 were not measured" in page.replace(
-        "\n", " "
-    )
-    assert "Not measured: it needs the text no-such-corpus" in page.replace("\n", " ")
+    text = page.replace("\n", " ")
+    assert "3 of 5 numbers that were measured are met; 1 were not measured" in text
+    assert "Not measured: it needs the text no-such-corpus" in text
+    assert "3 seeds, 0.5 minutes of training" in text
+
+
+def test_the_page_says_where_one_seed_makes_no_interval(
+    anchors: dict[str, Anchor], tmp_path: Path
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text(prose(2000))
+    report = reproduce(["plain", "texty"], tmp_path / "out", seeds=1, texts={"texty": text})
+    page = render_anchors(report).replace("\n", " ")
+    assert "One seed, so no interval, 0.2 minutes" in page and "No seed has an influence" in page
+    digest = hashlib.sha256(text.read_bytes()).hexdigest()
+    assert f"Text: no-such-corpus, somewhere, SHA-256 {digest}." in page
+    assert len(anchors) == 2
+
+
+def test_each_number_is_logged_and_each_anchor_is_kept_if_the_next_one_fails(
+    anchors: dict[str, Anchor], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(workspace: Workspace, seed: int) -> Measurement:
+        raise Interrupted(2)
+
+    text = tmp_path / "text.txt"
+    text.write_text(prose(2000))
+    anchors["texty"] = anchor(Claim("one", 1.0, "near", 0.1, fail), text="corpus")
+    caplog.set_level("INFO", "charlm")
+    with pytest.raises(Interrupted):
+        reproduce(["plain", "texty"], tmp_path / "out", seeds=3, texts={"texty": text})
+    assert caplog.messages[:2] == [
+        "plain, 1 of 15: near with seed 1",
+        "plain, 1 of 15: near with seed 1: 1.05",
+    ]
+    assert "plain, 14 of 15: lost with seed 2: diverged" in caplog.messages
+    assert caplog.messages[-1] == "texty, 1 of 3: one with seed 1"
+    plain, texty = read_sealed_json(tmp_path / "out" / "report.json", ReproductionReport).anchors
+    assert len(plain.claims[0].values) == 3 and texty.not_measured
 
 
 @pytest.mark.parametrize(
@@ -174,6 +221,7 @@ def test_every_real_anchor_has_a_source_a_setting_and_claims_that_can_fail() -> 
     for name, each in ANCHORS.items():
         assert each.source and each.published_setting and each.our_setting and each.unit, name
         assert each.minutes > 0 and each.claims
+        assert bool(each.text) == bool(each.text_source) == (len(each.text_sha256) == 64), name
         validate_config(each.text_settings)
         assert all(option_metadata(setting) for setting in each.text_settings)
         for claim in each.claims:

@@ -201,7 +201,7 @@ def test_lengths_without_enough_memory_are_refused(monkeypatch: Any) -> None:
     )
     monkeypatch.setattr(curriculum, "available_memory", lambda _: 2 * required)
     curriculum.check_length_fits_memory([config] * 3, task, 50, "cpu", parallel=2)
-    with pytest.raises(InsufficientMemoryError, match="Try shorter --distances, fewer --jobs"):
+    with pytest.raises(InsufficientMemoryError, match="Try shorter --lengths, fewer --jobs"):
         curriculum.check_length_fits_memory([config] * 3, task, 50, "cpu", parallel=3)
 
 

@@ -13,7 +13,7 @@ from charlm.tasks.base import (
     batch_generator,
     make_example,
 )
-from charlm.tasks.lengths import parse_distances
+from charlm.tasks.lengths import parse_lengths
 
 PAIRS, OVERWRITING = TASKS["recall-pairs"], TASKS["recall-overwriting"]
 
@@ -35,12 +35,12 @@ def test_each_key_is_written_thrice_with_other_values_and_asked_once() -> None:
 
 
 def test_pairs_beyond_the_number_of_keys_are_refused() -> None:
-    assert parse_distances("2..64", 1, PAIRS.max_length) == [2, 5, 10, 20, 50]
+    assert parse_lengths("2..64", 1, PAIRS.max_length) == [2, 5, 10, 20, 50]
     problem = (
-        "cannot use --distances 2..100: the largest length of this task is 64. Try lengths up to 64"
+        "cannot use --lengths 2..100: the largest length of this task is 64. Try lengths up to 64"
     )
     with pytest.raises(ConfigError, match=problem):
-        parse_distances("2..100", 1, PAIRS.max_length)
+        parse_lengths("2..100", 1, PAIRS.max_length)
     with pytest.raises(ConfigError, match="cannot use --length 65: the largest length"):
         make_example(OVERWRITING, 65)
     assert [PAIRS.multiples(length) for length in (16, 20, 32, 64)] == [(2, 4), (2,), (2,), ()]

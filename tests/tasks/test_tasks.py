@@ -18,7 +18,7 @@ from charlm.tasks.base import (
     batch_generator,
     make_example,
 )
-from charlm.tasks.lengths import parse_distances
+from charlm.tasks.lengths import parse_lengths
 
 SYMBOLIC = [name for name, task in TASKS.items() if task.model is not RecurrentRegressor]
 DETERMINISTIC = [name for name in SYMBOLIC if TASKS[name].is_deterministic]
@@ -62,7 +62,7 @@ def symbols_of(task: Task, line: str) -> list[int]:
 def test_documentation_has_every_section() -> None:
     for name, task in TASKS.items():
         assert task.documentation.name == name and task.documentation.summary.endswith(".")
-        assert task.documentation.distance and task.documentation.source
+        assert task.documentation.length and task.documentation.source
 
 
 def test_dyck_brackets_match_by_crossing_out_pairs() -> None:
@@ -169,11 +169,11 @@ def test_batches_differ_by_number_and_repeat_exactly() -> None:
     assert torch.equal(first, repeated) and not torch.equal(first, next_batch)
 
 
-def test_distances_go_in_steps_of_one_two_five() -> None:
-    assert parse_distances("10..1000") == [10, 20, 50, 100, 200, 500, 1000]
-    assert parse_distances("30..300") == [50, 100, 200]
-    assert parse_distances("30,10,10,100") == [10, 30, 100]
-    assert parse_distances("7") == [7]
+def test_lengths_go_in_steps_of_one_two_five() -> None:
+    assert parse_lengths("10..1000") == [10, 20, 50, 100, 200, 500, 1000]
+    assert parse_lengths("30..300") == [50, 100, 200]
+    assert parse_lengths("30,10,10,100") == [10, 30, 100]
+    assert parse_lengths("7") == [7]
 
 
 @pytest.mark.parametrize(
@@ -187,14 +187,14 @@ def test_distances_go_in_steps_of_one_two_five() -> None:
         "10,": "it is neither a range nor a list",
     }.items(),
 )
-def test_bad_distances_are_refused(text: str, problem: str) -> None:
-    with pytest.raises(ConfigError, match=f"cannot use --distances {text}: {problem}"):
-        parse_distances(text)
+def test_bad_lengths_are_refused(text: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=f"cannot use --lengths {text}: {problem}"):
+        parse_lengths(text)
 
 
-def test_distances_below_task_minimum_are_refused() -> None:
+def test_lengths_below_task_minimum_are_refused() -> None:
     with pytest.raises(ConfigError, match="this task is 3"):
-        parse_distances("2,5", 3)
+        parse_lengths("2,5", 3)
 
 
 def test_example_answers_are_those_of_oracle() -> None:

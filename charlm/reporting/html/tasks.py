@@ -59,7 +59,7 @@ def render_tasks(result: TaskComparisonResult) -> bytes:
         figures_by_length=task_figures(report, legend),
         documentation=[
             ("protocol", task.protocol),
-            ("distance", task.distance),
+            ("length", task.length),
             ("oracle", task.oracle),
             ("chance", task.chance),
             ("source", task.source),

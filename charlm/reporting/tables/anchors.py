@@ -12,7 +12,8 @@ HEADS = ("number", "published", "ours", "wanted", "met")
 TEXT_COLUMNS = frozenset({0, 2, 3, 4})
 INTRODUCTION = """\
 Numbers that others have published, measured again. Ours is the median of the seeds, and the range
-of all of them in brackets. A number that is not met stays in the table.
+of all of them in brackets: of n seeds it contains the median of all possible seeds with a
+probability of 1 - 2^(1-n), so 75 % of three. A number that is not met stays in the table.
 """
 
 
@@ -61,6 +62,14 @@ def claim_rows(anchor: AnchorResult) -> list[tuple[str, ...]]:
     ]
 
 
+def describe_seeds(anchor: AnchorResult) -> str:
+    """Return how many seeds ours has, and whether that makes an interval."""
+    seeds = max(len(claim.values) for claim in anchor.claims)
+    if not anchor.is_random:
+        return "No seed has an influence"
+    return "One seed, so no interval" if seeds == 1 else pluralize(seeds, "seed")
+
+
 def anchors_table(report: ReproductionReport) -> Table:
     """Return the table of all anchors, one group for each."""
     groups = [
@@ -78,8 +87,7 @@ def summary(report: ReproductionReport) -> str:
     met = sum(bool(claim.met) for claim in measured)
     return (
         f"{met} of {pluralize(len(measured), 'number')} that were measured are met; "
-        f"{len(claims) - len(measured)} were not measured. {pluralize(report.seeds, 'seed')} each; "
-        f"{describe_machine(machine)}."
+        f"{len(claims) - len(measured)} were not measured. {describe_machine(machine)}."
     )
 
 
@@ -97,12 +105,13 @@ def render_anchors(report: ReproductionReport) -> str:
         if anchor.known and any(claim.met is False for claim in anchor.claims):
             facts.append(f"Of what is not met: {anchor.known}.")
         if anchor.text:
-            hash_text = f", SHA-256 {anchor.text_sha256[:16]}…" if anchor.text_sha256 else ""
-            facts.append(f"Text: {anchor.text}{hash_text}.")
+            facts.append(
+                f"Text: {anchor.text}, {anchor.text_source}, SHA-256 {anchor.text_sha256}."
+            )
         if anchor.not_measured:
             facts.append(f"Not measured: {anchor.not_measured}.")
         else:
-            facts.append(f"{minutes:.1f} minutes of training.")
+            facts.append(f"{describe_seeds(anchor)}, {minutes:.1f} minutes of training.")
         parts.append(f"## {escape_markdown(anchor.title)}")
         parts.append(f"    charlm reproduce {anchor.name}")
         parts.append(render_markdown(" ".join(facts), [table]).strip())

@@ -34,8 +34,8 @@ from charlm.results.tasks import (
 )
 from charlm.results.timing import TimingReport
 
-LISTED_SECTIONS = ("question", "source", "distance", "chance", "oracle")
-SHOWN_SECTIONS = ("source", "question", "protocol", "distance", "oracle", "chance")
+LISTED_SECTIONS = ("question", "source", "length", "chance", "oracle")
+SHOWN_SECTIONS = ("source", "question", "protocol", "length", "oracle", "chance")
 
 
 def print_task_list(tasks: Sequence[TaskDocumentation]) -> None:
@@ -51,7 +51,7 @@ def _print_sections(task: TaskDocumentation, names: Sequence[str]) -> None:
         "source": task.source,
         "question": task.question,
         "protocol": task.protocol,
-        "distance": task.distance,
+        "length": task.length,
         "oracle": task.oracle,
         "chance": task.chance,
     }

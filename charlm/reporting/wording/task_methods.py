@@ -24,7 +24,7 @@ def describe_task_methods(report: TaskReport, timing: TimingReport | None) -> li
         software.append(f"Command: {timing.command}")
     return [
         f"We compare the recurrent cells {names} with charlm {report.charlm} on the task "
-        f"{task.name} ({task.source.rstrip('.')}). {task.protocol} Length: {task.distance} "
+        f"{task.name} ({task.source.rstrip('.')}). {task.protocol} Length: {task.length} "
         f"Chance: {task.chance}",
         f"{describe_matching(report.matching)}. Hidden sizes are {sizes}; "
         f"{pluralize(rows[0].num_layers, 'layer')} of {describe_blocks(settings)}. "
