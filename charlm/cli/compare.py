@@ -35,7 +35,6 @@ from charlm.cli.options import (
     JSON,
     LOG_EVERY,
     QUIET,
-    REFERENCE,
     TEXT,
     TRUST_CELLS,
     add_config_options,
@@ -83,7 +82,7 @@ SHOWN_DEFAULTS = {
 }
 
 
-@app.command(name="compare-cells", rich_help_panel=COMPARE, epilog=REFERENCE)
+@app.command(name="compare-cells", rich_help_panel=COMPARE)
 @add_config_options(*OWN_SETTINGS, "threads", defaults=SHOWN_DEFAULTS, by_reference=True)
 def compare_cells(
     context: typer.Context,

@@ -10,7 +10,7 @@ from charlm import console
 from charlm.cli.app import CommandLine, app
 from charlm.cli.config_file import CONFIG, PRESET, value_place
 from charlm.cli.help import HOUSE
-from charlm.cli.options import INIT_FROM, JSON, QUIET, REFERENCE, add_config_options
+from charlm.cli.options import INIT_FROM, JSON, QUIET, add_config_options
 from charlm.cli.train import DEFAULT_CORPUS, open_source
 from charlm.config import option_name, validate_config
 from charlm.errors import ConfigError
@@ -29,7 +29,7 @@ def config() -> None:
     """
 
 
-@config_app.command(name="show", epilog=REFERENCE)
+@config_app.command(name="show")
 @add_config_options(by_reference=True)
 def show_config(
     context: typer.Context,

@@ -10,6 +10,8 @@ from typing import Any
 
 from typer.core import TyperArgument, TyperGroup, TyperOption
 
+from charlm.settings.options import MODEL, TEXT, TRAINING
+
 TRAIN, UNDERSTAND, COMPARE = "Train and use", "Understand", "Compare"
 CELLS_AND_TASKS, HOUSE = "Cells and tasks", "Keeping house"
 GROUPS = (TRAIN, UNDERSTAND, COMPARE, CELLS_AND_TASKS, HOUSE)  # of commands, in this order
@@ -21,6 +23,8 @@ COMMANDS = (
 )
 # Panel of options that a command accepts and that the page of `charlm train` describes.
 BY_REFERENCE = "see charlm train"
+MAX_EXCEPTIONS = 5  # options of `charlm train` that a page names as missing
+CONFIG_PANELS = (TEXT, MODEL, TRAINING)
 LABEL_WIDTH = 22  # of the left column; a longer label moves the first line of its text
 MIN_WIDTH, MAX_WIDTH = 40, 100
 NARROW = 60  # below this width, texts stand below their labels
@@ -38,8 +42,8 @@ def help_page(command: Any, context: Any) -> str:
         lines += ["", bold(heading)]
         for label, text in rows:
             lines += two_columns(label, text, width)
-    if command.epilog:
-        lines += ["", *wrap(command.epilog, width)]
+    if text := command.epilog or reference(parameters, context):
+        lines += ["", *wrap(text, width)]
     return "\n".join(lines)
 
 
@@ -89,6 +93,31 @@ def sections(
     for heading, rows in panels.items():
         if rows:
             yield heading, rows
+
+
+def reference(parameters: Sequence[Any], context: Any) -> str:
+    """Return a sentence on the options that the page of `charlm train` describes; "" without any.
+
+    It lists them, or those of `charlm train` that the command does not have where they are few.
+    """
+    accepted = {spelling for parameter in parameters for spelling in parameter.opts}
+    referred = [p for p in parameters if getattr(p, "rich_help_panel", None) == BY_REFERENCE]
+    if not referred:
+        return ""
+    train = context.find_root().command.get_command(context, "train")
+    others = [
+        option
+        for option in train.params
+        if getattr(option, "rich_help_panel", None) in CONFIG_PANELS
+        and not accepted.intersection(option.opts)
+    ]
+    is_list = len(others) > MAX_EXCEPTIONS
+    names = ", ".join(max(option.opts, key=len) for option in (referred if is_list else others))
+    if is_list:
+        return f"Also, as charlm train --help describes them: {names}."
+    panels = f"{', '.join(CONFIG_PANELS[:-1])} and {CONFIG_PANELS[-1]}"
+    without = f", except {names}" if names else ""
+    return f"Also: every option of charlm train --help under {panels}{without}."
 
 
 def command_sections(

@@ -179,10 +179,6 @@ QUIET = Annotated[
     typer.Option("--quiet", "-q", help="Show no progress and no messages.", callback=_set_quiet),
 ]
 
-REFERENCE = (
-    "Also: every option of charlm train under Text, Model and Training, see charlm train --help."
-)
-
 Command = Callable[..., None]
 
 

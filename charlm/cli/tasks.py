@@ -25,7 +25,6 @@ from charlm.cli.options import (
     JSON,
     LOG_EVERY,
     QUIET,
-    REFERENCE,
     add_config_options,
     make_progress,
 )
@@ -129,7 +128,7 @@ def show_task(
         print_task(example)
 
 
-@tasks_app.command(name="train", epilog=REFERENCE)
+@tasks_app.command(name="train")
 @add_config_options(*TEXT_ONLY_FIELDS, defaults=TASK_DEFAULTS, by_reference=True)
 def train_task(
     settings: dict[str, Any],
@@ -151,7 +150,7 @@ def train_task(
         $ charlm tasks train copy --lengths 10..100 --cell gru --run runs/copy
     """
     config = validate_config({"max_steps": DEFAULT_MAX_STEPS, **settings})
-    from charlm.reporting.terminal.tasks import print_level
+    from charlm.reporting.terminal.tasks import print_curriculum
     from charlm.tasks.base import TASKS
     from charlm.tasks.curriculum import train_curriculum
     from charlm.tasks.lengths import parse_lengths
@@ -165,11 +164,10 @@ def train_task(
     if json:
         console.print_json(to_builtins(report))
     else:
-        for level in report.levels:
-            print_level(level)
+        print_curriculum(report)
 
 
-@tasks_app.command(name="compare", epilog=REFERENCE)
+@tasks_app.command(name="compare")
 @add_config_options(
     *("cell", "hidden_size", "seed", "threads"),
     *TEXT_ONLY_FIELDS,

@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 import typer
@@ -12,8 +12,16 @@ from typer.core import TyperOption
 
 from charlm.cli import help as pages
 from charlm.cli.main import app
-from charlm.cli.options import REFERENCE
+from charlm.config import TEXT_ONLY_FIELDS, Config, option_metadata, option_name
+from charlm.settings.options import MACHINE
 
+FIELDS = get_type_hints(Config)
+REFERRING = [
+    "charlm tasks train",
+    "charlm tasks compare",
+    "charlm compare-cells",
+    "charlm config show",
+]
 LIMITS = {"": 60, "train": 90, "compare-cells": 90, "tasks compare": 60, "probe": 40, "sample": 45}
 
 
@@ -85,15 +93,40 @@ def test_first_page_lists_every_command_once_in_groups(monkeypatch: pytest.Monke
 
 
 def test_every_option_is_on_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    train = page("charlm train", 80, monkeypatch)
     for path, chosen in COMMANDS.items():
         text = page(path, 80, monkeypatch)
+        named, excluded = promised(text)
         for option in chosen.params:
             if isinstance(option, TyperOption) and not option.hidden:
-                name = option.opts[0].removeprefix("--")
-                is_referred = name in train and REFERENCE in " ".join(text.split())
-                assert name in text or is_referred, option
+                spelled = named & set(option.opts) or option.opts[0].removeprefix("--") in text
+                is_referred = "every option of charlm train" in text
+                assert (spelled or is_referred) and not excluded & set(option.opts), option
                 assert option.help and option.help[0].isalnum(), option
+
+
+def promised(text: str) -> tuple[set[str], set[str]]:
+    """Return the options that a page names, and those that it says a command does not have."""
+    before, _, after = " ".join(text.split()).partition(", except ")
+    return (
+        set(re.findall(r"--[a-z0-9-]+", before)),
+        set(re.findall(r"--[a-z0-9-]+", after)),
+    )
+
+
+@pytest.mark.parametrize("path", REFERRING)
+def test_page_promises_no_option_that_the_command_refuses(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = page(path, 80, monkeypatch)
+    named, excluded = promised(text)
+    accepted = {spelling for option in COMMANDS[path].params for spelling in option.opts}
+    of_train = {option_name(name) for name in FIELDS if option_metadata(name).panel != MACHINE}
+    if "every option" in text:
+        assert excluded == of_train - accepted
+    else:
+        assert not named & (of_train - accepted)
+    if "tasks" in path:
+        assert not named & {option_name(name) for name in TEXT_ONLY_FIELDS}
 
 
 def test_choices_and_defaults_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
