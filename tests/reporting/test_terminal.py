@@ -15,6 +15,7 @@ from example_reports import (
 )
 
 from charlm.config import FORMAT_VERSION, Config
+from charlm.reporting.terminal.anchors import print_anchor_list
 from charlm.reporting.terminal.answer_table import answer_table
 from charlm.reporting.terminal.cells import print_cell_source, print_cells, print_check
 from charlm.reporting.terminal.comparison import print_comparison, print_comparison_overview
@@ -24,7 +25,6 @@ from charlm.reporting.terminal.probes import print_probes
 from charlm.reporting.terminal.runs import print_run_report, print_run_summary
 from charlm.reporting.terminal.scores import print_score
 from charlm.reporting.terminal.tasks import (
-    print_level,
     print_task,
     print_task_list,
     print_task_plan,
@@ -41,6 +41,7 @@ from charlm.results.comparison_plan import (
     Resources,
 )
 from charlm.results.probes import Measured, ProbeResult, ScalarResult
+from charlm.results.reproduction import AnchorList, AnchorSummary
 from charlm.results.run import (
     EvaluationReport,
     KernelReason,
@@ -50,7 +51,6 @@ from charlm.results.run import (
     Score,
 )
 from charlm.results.tasks import (
-    LevelResult,
     TaskComparisonOverview,
     TaskDocumentation,
     TaskExample,
@@ -108,7 +108,7 @@ COPY = TaskDocumentation(
     source="Hochreiter & Schmidhuber (1997)",
     question="For how long can 30 bits be held?",
     protocol="Ten symbols, T blanks, ten answers.",
-    distance="T.",
+    length="T.",
     oracle="Loss 0.",
     chance="Accuracy 1/8.",
 )
@@ -254,7 +254,7 @@ def test_probes_print_numbers_or_why_there_are_none(capsys: pytest.CaptureFixtur
     assert lines[empty + 2].startswith(
         "  run-0          lost beyond 64: 0.023 bits per character (−0.005"
     )
-    assert "  run-0          half: more than 4,096; by chance 0.500" in lines
+    assert "  run-0          half: more than 4,096 steps; by chance 0.500" in lines
     assert any(line.startswith("  run-0          not applicable: the text cl") for line in lines)
 
 
@@ -531,19 +531,14 @@ def test_task_list_and_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert "input    0.25*0.50" in lines and "answer        0.25" in lines
 
 
-def test_level_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
-    level = LevelResult(
-        length=3,
-        is_solved=False,
-        steps=5,
-        seconds=1.0,
-        kernel="loop",
-        chance=TaskScore(1.0, 0.1),
-        test=None,
-        extrapolation={},
-    )
-    print_level(level)
-    assert capsys.readouterr() == ("length 3: diverged after 5 steps\n", "")
+def test_list_of_published_numbers_fits_into_80_columns_of_a_pipe(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    title = "Adding two of 2,000 numbers with long expressive memory, and others"
+    anchor = AnchorSummary(name="adding-2000", title=title, source="A", text="", minutes=90)
+    print_anchor_list(AnchorList(anchors=(anchor,)))
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80 and title in " ".join(out.split())
 
 
 def test_task_comparison_fits_into_80_columns(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from charlm.console import print_result
 from charlm.reporting.tables.anchors import HEADS, claim_rows, summary
 from charlm.reporting.terminal.tables import (
+    NARROW,
     add_row,
     make_table,
     print_paragraphs,
@@ -38,5 +39,5 @@ def print_anchor_list(listing: AnchorList) -> None:
     )
     for anchor in listing.anchors:
         add_row(table, (anchor.name, anchor.text or "-", f"{anchor.minutes:g}", anchor.title))
-    print_table(table)
+    print_table(table, NARROW)
     print_paragraphs(["minutes: of all numbers with one seed, about, on one core."])

@@ -69,17 +69,26 @@ def terminal_width() -> int:
     return terminal_columns(sys.stdout) or WIDE
 
 
+def line_width() -> int:
+    """Return the columns of the terminal that stdout goes to, or of text in a file."""
+    return terminal_columns(sys.stdout) or NARROW
+
+
 def text_width() -> int:
     """Return the columns of text on stdout."""
     return min(NARROW, terminal_width())
 
 
-def print_table(table: Table) -> None:
+def print_table(table: Table, max_width: int = sys.maxsize) -> None:
     """Print a table on stdout without colors, as wide as the terminal.
 
     On a terminal where words or numbers would have to be broken, rows are blocks of lines.
+
+    Args:
+        table: Rows and columns.
+        max_width: Columns beyond which text is wrapped, also where there is no terminal.
     """
-    width = terminal_width()
+    width = min(max_width, terminal_width())
     console = Console(width=width, color_system=None, highlight=False)
     words = {word for column in table.columns for word in _words(column)}
     if terminal_columns(sys.stdout):
