@@ -26,6 +26,7 @@ class TaskMeasure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """A number beside the accuracy that a task measures at every length."""
 
     name: str  # key of `measures` in the results
+    label: str  # head of a table's column, in a few words
     unit: Literal["share", "nats", "steps"]  # share: from 0 to 1
     description: str  # with its value by chance
 
@@ -81,6 +82,7 @@ class CurriculumReport(msgspec.Struct, frozen=True, kw_only=True):
 
     task: str  # name of the task
     levels: tuple[LevelResult, ...]
+    measures: tuple[TaskMeasure, ...] = ()  # beside the accuracy
 
 
 class TaskDocumentation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -110,7 +110,7 @@ def train_curriculum(
                 f"{interruption}; completed lengths are saved. Run the same command to continue",
             ) from None
         levels = load_level_results(run_dir, lengths)
-    return CurriculumReport(task=task, levels=tuple(levels))
+    return CurriculumReport(task=task, levels=tuple(levels), measures=TASKS[task].measures)
 
 
 def run_curriculum(

@@ -44,12 +44,14 @@ class FlipFlop(Task):
     measures = (
         TaskMeasure(
             name="sparse",
+            label="correct, 98 % ignored",
             unit="share",
             description="correct answers where 98 % of the instructions are ignored, untrained; by "
             "chance 50 %",
         ),
         TaskMeasure(
             name="dense",
+            label="correct, 10 % ignored",
             unit="share",
             description="correct answers where 10 % of the instructions are ignored, untrained; by "
             "chance 50 %",

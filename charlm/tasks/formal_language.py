@@ -34,17 +34,20 @@ class FormalLanguage(Task):
     measures = (
         TaskMeasure(
             name="scaled",
+            label="scaled accuracy",
             unit="share",
             description="scaled accuracy at the trained lengths: 0 for a guess among the answers "
             "that could occur, 1 if all are right",
         ),
         TaskMeasure(
             name="long",
+            label="correct, longer words",
             unit="share",
             description="correct answers to words from T to 6.4 T symbols, as 40 to 256, untrained",
         ),
         TaskMeasure(
             name="scaled_long",
+            label="scaled accuracy, longer words",
             unit="share",
             description="their scaled accuracy, as in Grazzi et al. (2025)",
         ),

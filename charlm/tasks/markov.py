@@ -53,11 +53,13 @@ class Markov(Task):
     measures = (
         TaskMeasure(
             name="excess",
+            label="loss above oracle",
             unit="nats",
             description="loss above the oracle's on the same sequences",
         ),
         TaskMeasure(
             name="learned",
+            label="learned",
             unit="share",
             description="share of the way from chance's loss to the oracle's; by chance 0",
         ),

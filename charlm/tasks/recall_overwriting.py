@@ -55,11 +55,13 @@ class RecallOverwriting(Task):
     measures = (
         TaskMeasure(
             name="stale",
+            label="older values",
             unit="share",
             description="answers that are an older value of the same key; by chance 12.5 %",
         ),
         TaskMeasure(
             name="other_errors",
+            label="other errors",
             unit="share",
             description="wrong answers that are no older value of the key; by chance 81.2 %",
         ),

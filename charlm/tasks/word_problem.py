@@ -100,12 +100,14 @@ class WordProblem(Task):
     measures = (
         TaskMeasure(
             name="tracked",
+            label="tracked length",
             unit="steps",
             description="longest length up to which 90 % of the sequences have no wrong answer, of "
             "those up to 16 times the length; by chance 0",
         ),
         TaskMeasure(
             name="sequence_accuracy",
+            label="whole sequences right",
             unit="share",
             description="sequences of the length itself in which each answer is right; by chance "
             "no more than the last answers",

@@ -1,5 +1,7 @@
 """Measures, positions and oracles of tasks in pages, tables, records and on the terminal."""
 
+from typing import Any
+
 import msgspec
 import pytest
 from example_reports import LENGTHS, task_result
@@ -8,9 +10,14 @@ from charlm.comparison.stored_reports import task_contradiction
 from charlm.reporting.figures import make_legend
 from charlm.reporting.html.tasks import measure_table, render_tasks, task_figures
 from charlm.reporting.tables.render import render_report
-from charlm.reporting.terminal.tasks import print_task, print_task_report
-from charlm.reporting.wording.tasks import describe_criterion, describe_level, format_measure
+from charlm.reporting.terminal.tasks import (
+    print_curriculum,
+    print_task,
+    print_task_report,
+)
+from charlm.reporting.wording.tasks import describe_criterion, format_measure
 from charlm.results.tasks import (
+    CurriculumReport,
     LevelResult,
     LevelSummary,
     PositionSummary,
@@ -22,9 +29,19 @@ from charlm.results.tasks import (
 from charlm.tasks.base import TASKS, make_example
 
 MEASURES = (
-    TaskMeasure(name="tracked", unit="steps", description="longest tracked length; by chance 0"),
-    TaskMeasure(name="stale_answers", unit="share", description="older values; by chance 12.5 %"),
-    TaskMeasure(name="excess", unit="nats", description="loss above the oracle's"),
+    TaskMeasure(
+        name="tracked",
+        label="tracked length",
+        unit="steps",
+        description="longest tracked length; by chance 0",
+    ),
+    TaskMeasure(
+        name="stale_answers",
+        label="stale answers",
+        unit="share",
+        description="older values; by chance 12.5 %",
+    ),
+    TaskMeasure(name="excess", label="excess", unit="nats", description="loss above the oracle's"),
 )
 
 
@@ -90,7 +107,8 @@ def test_figure_of_positions_has_accuracy_or_loss_above_the_oracle(
 def test_table_of_measures_has_a_value_for_each_seed() -> None:
     heads, rows = measure_table(measured_result().report)
     assert heads == ["", "gru", "lstm", "cell.py:MyCell"] and len(rows) == 3 * len(LENGTHS)
-    assert rows[0] == ["tracked, length 10", "1,234 1,234 1,234", "1,234 1,234 1,234", "1,234 – –"]
+    values = ["1,234 1,234 1,234", "1,234 1,234 1,234", "1,234 – –"]
+    assert rows[0] == ["tracked length, length 10", *values]
     assert rows[4][:2] == ["stale answers, length 10", "0.040% 0.040% 0.040%"]
 
 
@@ -100,7 +118,7 @@ def test_terminal_shows_means_of_measures_and_what_they_are(
     result = measured_result()
     print_task_report(result.report, result.timing)
     out = capsys.readouterr().out
-    assert "tracked stale answers excess" in out and "1,234        0.040%  0.250" in out
+    assert "tracked length stale answers excess" in out and "1,234        0.040%  0.250" in out
     assert "longest tracked length; by chance 0" in " ".join(out.split())
     assert max(map(len, out.splitlines())) <= 80
 
@@ -108,7 +126,9 @@ def test_terminal_shows_means_of_measures_and_what_they_are(
 def test_example_says_what_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     print_task(make_example(TASKS["recall-overwriting"], 2))
     out = " ".join(capsys.readouterr().out.split())
-    assert "measured stale: answers that are an older value of the same key; by chance" in out
+    assert (
+        "measured older values: answers that are an older value of the same key; by chance" in out
+    )
     print_task(make_example(TASKS["markov"], 5, oracle=TaskScore(1.25, 0.4)))
     assert "oracle   loss 1.250000, 40.00% correct" in capsys.readouterr().out
 
@@ -161,23 +181,49 @@ def test_criterion_names_the_oracle_where_it_makes_a_loss() -> None:
     assert describe_criterion(random) == "the loss above the oracle's is at most 10 % of chance's"
 
 
-def test_level_has_oracle_and_measures_in_its_line() -> None:
-    level = LevelResult(
-        length=20,
-        is_solved=True,
-        steps=5,
+def level_result(length: int = 20, **values: Any) -> LevelResult:
+    return LevelResult(
+        length=length,
+        steps=1200,
         seconds=1.0,
         kernel="loop",
         chance=TaskScore(1.4, 0.25),
-        test=TaskScore(1.296, 0.4),
-        extrapolation={},
-        oracle=TaskScore(1.29, 0.41),
-        measures={"excess": 0.006, "learned": 0.94},
+        **{"is_solved": True, "test": TaskScore(1.296, 0.4), "extrapolation": {}, **values},
     )
-    assert describe_level(level) == (
-        "length 20: solved after 5 steps, 40.0% correct, loss 1.296 (oracle 1.29); excess 0.006, "
-        "learned 0.94"
+
+
+def test_curriculum_is_two_tables_of_plain_words_in_80_columns(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Names of measures are those of tables, and each is explained, with chance, below."""
+    measures = TASKS["formal-parity"].measures
+    values = {"scaled": 0.25, "long": 0.5, "scaled_long": 0.0004}
+    level = level_result(extrapolation={"2": 0.0, "4": 1.0}, measures=values)
+    report = CurriculumReport(task="formal-parity", levels=(level,), measures=measures)
+    print_curriculum(report)
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 80 and "scaled_long" not in out
+    assert " ".join(lines[0].split()) == "length solved steps correct chance at 2× at 4×"
+    assert lines[2].split() == ["20", "yes", "1,200", "40.0%", "25.0%", "0.0%", "100.0%"]
+    assert "20 1.296 1.4 0 25.0% 50.0% 0.040%" in [" ".join(line.split()) for line in lines]
+    text = " ".join(out.split())
+    assert "scaled accuracy, longer words: their scaled accuracy, as in Grazzi" in text
+    assert "at 2× and 4× the length without further training. loss: nats" in text
+
+
+def test_curriculum_says_where_training_or_a_test_diverged(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    reason = "the loss is inf at length 6"
+    levels = (
+        level_result(3, extrapolation={"2": 0.0}, divergence=reason),
+        level_result(5, test=None, is_solved=False, divergence="the loss is nan at step 9"),
     )
+    print_curriculum(CurriculumReport(task="parity", levels=levels))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[3].split() == ["5", "diverged", "1,200", "-", "25.0%", "-"]
+    assert lines[-2:] == [f"Length 3: {reason}.", "Length 5: the loss is nan at step 9."]
 
 
 def test_rare_errors_keep_their_digits() -> None:

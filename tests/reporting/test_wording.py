@@ -12,7 +12,6 @@ from example_reports import (
 from charlm.reporting.wording.baselines import baseline_table, describe_baseline
 from charlm.reporting.wording.comparison import describe_carrying, describe_comparison
 from charlm.reporting.wording.matching import describe_matching
-from charlm.reporting.wording.tasks import describe_level
 from charlm.reporting.wording.text import describe_job
 from charlm.reporting.wording.verdicts import (
     describe_insufficient_data,
@@ -23,7 +22,6 @@ from charlm.reporting.wording.verdicts import (
 from charlm.results.baselines import BaselineResult
 from charlm.results.comparison_plan import QuantityRange
 from charlm.results.jobs import JobProgress
-from charlm.results.tasks import LevelResult, TaskScore
 from charlm.results.text import UnitKind
 from charlm.results.verdicts import InsufficientData, Power, Verdict
 
@@ -220,25 +218,3 @@ def test_jobs_report_their_latest_validation() -> None:
     assert describe_job(JobProgress(bits=1e22)) == "1e+22 bits"
     assert describe_job(JobProgress(length=20)) == "length 20"
     assert describe_job(JobProgress(length=20, accuracy=0.5)) == "length 20, 50% correct"
-
-
-def test_level_in_one_line() -> None:
-    level = LevelResult(
-        length=3,
-        is_solved=True,
-        steps=1200,
-        seconds=1.0,
-        kernel="loop",
-        chance=TaskScore(1.0, 0.1),
-        test=TaskScore(0.01, 0.995),
-        extrapolation={"2": 0.0, "4": 1.0},
-        divergence="the loss is inf at length 6",
-    )
-    assert describe_level(level) == (
-        "length 3: solved after 1,200 steps, 99.5% correct, loss 0.01; 0.0% at 2 × length, 100.0% "
-        "at 4 × length; the loss is inf at length 6"
-    )
-    diverged = msgspec.structs.replace(level, test=None, is_solved=False)
-    assert describe_level(diverged) == "length 3: diverged after 1,200 steps"
-    unsolved = msgspec.structs.replace(level, is_solved=False, divergence="")
-    assert describe_level(unsolved).startswith("length 3: not solved after 1,200 steps")

@@ -55,7 +55,7 @@ def render_tasks(result: TaskComparisonResult) -> bytes:
         rows=[_table_row(row, result.timing) for row in report.rows],
         by_length=length_table(report),
         measures=measure_table(report),
-        measure_notes=[(measure.name, measure.description) for measure in report.measures],
+        measure_notes=[(measure.label, measure.description) for measure in report.measures],
         figures_by_length=task_figures(report, legend),
         documentation=[
             ("protocol", task.protocol),
@@ -115,7 +115,7 @@ def measure_table(report: TaskReport) -> tuple[list[str], list[list[str]]]:
     """Return heads and rows: a row per measure and length, a column per cell."""
     return ["", *(row.name for row in report.rows)], [
         [
-            f"{measure.name.replace('_', ' ')}, length {length:,}",
+            f"{measure.label}, length {length:,}",
             *(
                 " ".join(
                     "–" if value is None else format_measure(value, measure.unit)
@@ -168,7 +168,7 @@ def _measure_figures(report: TaskReport, legend: Sequence[LegendEntry]) -> Itera
             return level.measures[name]
 
         if lines := seed_series(report, values):
-            title = measure.name.replace("_", " ").capitalize()
+            title = measure.label.capitalize()
             spec = FigureSpec(title, X, measure.unit, log_x=True)
             yield draw_figure(f"measure-{measure.name}", spec, lines, legend)
 

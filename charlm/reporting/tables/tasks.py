@@ -82,9 +82,7 @@ def _lengths(report: TaskReport) -> Table:
 
 
 def _measures(report: TaskReport) -> Table:
-    described = " ".join(
-        f"{measure.name.replace('_', ' ')}: {measure.description}." for measure in report.measures
-    )
+    described = " ".join(f"{measure.label}: {measure.description}." for measure in report.measures)
     rows = []
     for row in report.rows:
         for level in row.levels:
@@ -99,7 +97,7 @@ def _measures(report: TaskReport) -> Table:
         heads=(
             "cell",
             "length",
-            *(measure.name.replace("_", " ") for measure in report.measures),
+            *(measure.label for measure in report.measures),
         ),
         groups=[Group("", rows)],
     )

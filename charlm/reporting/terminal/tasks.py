@@ -1,12 +1,13 @@
 """Tasks on a terminal: the list, an example, training results and the comparison of cells."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from statistics import fmean, median_low
 
 from charlm.config import describe_block, describe_blocks
 from charlm.console import fold, print_result
 from charlm.reporting.formatting import format_count, pluralize
 from charlm.reporting.terminal.tables import (
+    NARROW,
     add_row,
     make_table,
     print_fields,
@@ -20,13 +21,12 @@ from charlm.reporting.wording.matching import describe_parallel_runs
 from charlm.reporting.wording.quantities import list_names
 from charlm.reporting.wording.tasks import (
     describe_criterion,
-    describe_level,
     describe_pairs,
     describe_rates,
     format_measure,
 )
 from charlm.results.tasks import (
-    LevelResult,
+    CurriculumReport,
     TaskComparisonOverview,
     TaskDocumentation,
     TaskExample,
@@ -86,7 +86,7 @@ def print_task(example: TaskExample) -> None:
     else:
         print_result("oracle   loss 0, 100 % correct")
     for measure in example.measures:
-        text = f"measured {measure.name}: {measure.description}"
+        text = f"measured {measure.label}: {measure.description}"
         for line in fold(text, text_width(), " " * 9):
             print_result(line)
 
@@ -104,9 +104,60 @@ def _example_cells(example: TaskExample) -> tuple[list[str], list[str]]:
     return inputs, answers
 
 
-def print_level(level: LevelResult) -> None:
-    """Print the result of training at a length, in one line."""
-    print_result(describe_level(level))
+def print_curriculum(report: CurriculumReport) -> None:
+    """Print a row per length: answers there and beyond; then losses and further measures."""
+    levels = report.levels
+    factors = list(levels[0].extrapolation)
+    heads = ("length", "solved", "steps", "correct", "chance", *(f"at {one}×" for one in factors))
+    table = make_table(heads)
+    for level in levels:
+        correct = [level.test and level.test.accuracy, level.chance.accuracy]
+        correct += [level.extrapolation.get(factor) for factor in factors]
+        add_row(
+            table,
+            (
+                f"{level.length:,}",
+                "yes" if level.is_solved else "no" if level.test else "diverged",
+                f"{level.steps:,}",
+                *("-" if one is None else f"{one:.1%}" for one in correct),
+            ),
+        )
+    print_table(table, NARROW)
+    print_result("")
+    measures = report.measures
+    table = make_table(("length", "loss", "chance", "oracle", *(each.label for each in measures)))
+    for level in levels:
+        losses = (level.test and level.test.loss, level.chance.loss, level.oracle.loss)
+        values = (level.measures.get(measure.name) for measure in measures)
+        add_row(
+            table,
+            (
+                f"{level.length:,}",
+                *("-" if loss is None else f"{loss:.4g}" for loss in losses),
+                *(
+                    "-" if value is None else format_measure(value, measure.unit)
+                    for value, measure in zip(values, measures, strict=True)
+                ),
+            ),
+        )
+    print_table(table, NARROW)
+    print_result("")
+    print_paragraphs(_describe_curriculum(report))
+
+
+def _describe_curriculum(report: CurriculumReport) -> Iterator[str]:
+    longer = list_names([f"{factor}×" for factor in report.levels[0].extrapolation])
+    yield (
+        f"{report.task}. correct: share of the answers to sequences that training never drew"
+        + (f"; at {longer} the length without further training." if longer else ".")
+        + " loss: nats per prediction, or the mean squared error of a number. chance: the best "
+        "without memory. oracle: the best possible."
+    )
+    for measure in report.measures:
+        yield f"{measure.label}: {measure.description}."
+    for level in report.levels:
+        if level.divergence:
+            yield f"Length {level.length:,}: {level.divergence}."
 
 
 def print_task_plan(overview: TaskComparisonOverview) -> None:
@@ -197,7 +248,7 @@ def _print_levels(report: TaskReport) -> None:
 
 
 def _print_measures(report: TaskReport) -> None:
-    heads = ("cell", "length", *(measure.name.replace("_", " ") for measure in report.measures))
+    heads = ("cell", "length", *(measure.label for measure in report.measures))
     table = make_table(heads, ("cell",))
     for row in report.rows:
         for level in row.levels:
@@ -215,7 +266,7 @@ def _describe_task_report(report: TaskReport) -> str:
     factors = list_names([f"{factor}×" for factor in report.rows[0].levels[0].extrapolation])
     longer = f"; at {factors} the length without further training" if factors else ""
     measures = "".join(
-        f" {measure.name.replace('_', ' ')}: {measure.description}, mean of the seeds."
+        f" {measure.label}: {measure.description}, mean of the seeds."
         for measure in report.measures
     )
     return (

@@ -2,27 +2,7 @@
 
 from typing import Literal
 
-from charlm.results.tasks import LevelResult, TaskReport
-
-
-def describe_level(level: LevelResult) -> str:
-    """Return the result of training at a length in one line."""
-    if level.test is None:
-        return f"length {level.length}: diverged after {level.steps:,} steps"
-    verdict = "solved" if level.is_solved else "not solved"
-    longer = ", ".join(
-        f"{accuracy:.1%} at {factor} × length" for factor, accuracy in level.extrapolation.items()
-    )
-    measures = ", ".join(f"{name} {value:.4g}" for name, value in level.measures.items())
-    loss = f"loss {level.test.loss:.2g}"
-    if level.oracle.loss:
-        loss = f"loss {level.test.loss:.4g} (oracle {level.oracle.loss:.4g})"
-    parts = [
-        f"length {level.length}: {verdict} after {level.steps:,} steps, "
-        f"{level.test.accuracy:.1%} correct, {loss}",
-        *(longer, measures, level.divergence),
-    ]
-    return "; ".join(part for part in parts if part)
+from charlm.results.tasks import TaskReport
 
 
 def format_measure(value: float, unit: Literal["share", "nats", "steps"]) -> str:
