@@ -18,15 +18,15 @@ from charlm.errors import ConfigError, DataError
 def verify_command(
     directories: Annotated[
         list[Path],
-        typer.Argument(metavar="DIR", help="Runs, comparisons, or directories that have some."),
+        typer.Argument(metavar="DIR", help="Runs, results, or directories that have some."),
     ],
     json: JSON = False,
 ) -> None:
     """Check every file of runs, such as runs that somebody sent.
 
-    Hashes, tensors, metrics and reports are checked, also the reports of comparisons. No code is
-    executed, and no text is opened. The exit code is 65 if something is wrong, and 78 if only the
-    format of a run is another.
+    Hashes, tensors, metrics and reports are checked; of comparisons, probes and models trained on
+    tasks, all results. No code is executed, and no text is opened. The exit code is 65 if something
+    is wrong, and 78 if only the format of a run is another.
 
     Examples:
         $ charlm verify runs/first
@@ -42,6 +42,6 @@ def verify_command(
         print_verification(verification)
     if not verification.intact:
         problems = [each.problems for each in verification.runs]
-        problems += [each.problems for each in verification.comparisons]
+        problems += [each.problems for each in verification.results]
         kinds = {problem.kind for each in problems for problem in each}
         raise Exit(ConfigError.code if kinds == {"format"} else DataError.code)

@@ -8,6 +8,7 @@ import msgspec
 # a directory in place of a file, or the reverse. format: it is that of another charlm. foreign: it
 # is no part of a run.
 FileNoteKind = Literal["damaged", "missing", "link", "special", "format", "foreign"]
+ResultsKind = Literal["comparison", "curriculum", "probes"]
 
 
 class FileNote(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,19 +43,21 @@ class RunVerification(msgspec.Struct, frozen=True, kw_only=True):
     custom_cell: bool  # names and shapes of tensors are unknown: its cell was not executed
 
 
-class ComparisonVerification(msgspec.Struct, frozen=True, kw_only=True):
-    """Findings of `charlm verify` in a comparison, without its runs."""
+class ResultsVerification(msgspec.Struct, frozen=True, kw_only=True):
+    """Findings of `charlm verify` in a comparison without its runs, a curriculum, or probes."""
 
     path: str  # its directory
-    files: int  # JSON files that were read
-    problems: tuple[FileNote, ...]  # empty: the comparison is intact
+    kind: ResultsKind  # comparison, curriculum (of charlm tasks train) or probes
+    files: int  # JSON files and logs that were read
+    finished: bool  # False: there is no report yet, or the last length is not trained to the end
+    problems: tuple[FileNote, ...]  # empty: the results are intact
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """Result of `charlm verify`: runs in the order of their paths."""
 
     format: int
-    intact: bool  # whether nothing is wrong with any run or comparison
+    intact: bool  # whether nothing is wrong with any run or results
     runs: tuple[RunVerification, ...]
-    comparisons: tuple[ComparisonVerification, ...] = ()  # reports and measurements
+    results: tuple[ResultsVerification, ...] = ()  # of comparisons, curricula and probes
     notes: tuple[FileNote, ...]  # links below the directories, which are not followed

@@ -27,7 +27,6 @@ from charlm.runs.checkpoint_files import (
     is_damaged,
     list_checkpoints,
 )
-from charlm.runs.comparison_verification import verify_comparison
 from charlm.runs.listing import DIVERGED_FILE
 from charlm.runs.metrics import (
     EVENTS_FILE,
@@ -36,6 +35,7 @@ from charlm.runs.metrics import (
     iter_events,
     iter_metrics,
 )
+from charlm.runs.results_verification import verify_results
 from charlm.runs.run import Run
 from charlm.runs.verification_search import search_runs
 from charlm.storage import files
@@ -49,27 +49,28 @@ RUN_FILES = {*RUN_METADATA_FILES, METRICS_FILE, EVENTS_FILE, REPORT_FILE, DIVERG
 
 
 def verify(directories: str | Path | Sequence[str | Path]) -> Verification:
-    """Check every file of all runs at or below directories, and the reports of comparisons there.
+    """Check every file of all runs at or below directories, and the results there.
+
+    Results are those of comparisons, of curricula on tasks, and of probes.
 
     Args:
-        directories: A directory or several; each may be a run or a comparison itself.
+        directories: A directory or several; each may be a run or results itself.
 
     Raises:
-        InputNotFoundError: A directory does not exist, or none has a run or comparison.
+        InputNotFoundError: A directory does not exist, or none has a run or results.
         StorageError: A file cannot be read now, which says nothing about its content.
     """
     given = [directories] if isinstance(directories, str | Path) else directories
     found = search_runs([Path(directory) for directory in given])
     runs = tuple(RunVerifier(path).verify() for path in found.runs)
-    comparisons = tuple(map(verify_comparison, found.comparisons))
-    intact = not any(run.problems for run in runs)
-    intact &= not any(comparison.problems for comparison in comparisons)
+    results = tuple(verify_results(path, kind) for path, kind in found.results)
+    intact = not any(each.problems for each in (*runs, *results))
     notes = tuple(
         FileNote(file=str(path), kind="link", text="it is a symbolic link, which is not followed")
         for path in found.links
     )
     return Verification(
-        format=FORMAT_VERSION, intact=intact, runs=runs, comparisons=comparisons, notes=notes
+        format=FORMAT_VERSION, intact=intact, runs=runs, results=results, notes=notes
     )
 
 

@@ -1,14 +1,15 @@
 """Search for the runs that `charlm verify` checks, also for those that have lost their run.json."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from charlm.errors import DataError, InputNotFoundError
+from charlm.results.verification import ResultsKind
 from charlm.runs.checkpoint_files import STEP_NAME
-from charlm.runs.comparison_verification import MARKER
 from charlm.runs.listing import log_unreadable, natural_order
+from charlm.runs.results_verification import MARKERS
 from charlm.storage.lock import is_locked
 from charlm.storage.reading import check_plain_directory, list_names
 
@@ -19,18 +20,20 @@ class FoundRuns(NamedTuple):
     """Directories at or below those that were searched."""
 
     runs: list[Path]
-    comparisons: list[Path]
+    results: list[tuple[Path, ResultsKind]]
     links: list[Path]  # links to directories, which are not followed
 
 
 def search_runs(directories: Sequence[Path]) -> FoundRuns:
-    """Return all runs and comparisons at or below directories, and the links there.
+    """Return all runs and results at or below directories, and the links there.
+
+    Results within other results, such as the probes of a comparison, are part of them.
 
     Raises:
-        InputNotFoundError: A directory does not exist, or there is neither run nor comparison.
+        InputNotFoundError: A directory does not exist, or there is neither a run nor results.
     """
     found: dict[str, Path] = {}
-    comparisons: dict[str, Path] = {}
+    results: dict[str, tuple[Path, ResultsKind]] = {}
     links: set[Path] = set()
     for directory in directories:
         _check_directory(directory)
@@ -39,12 +42,12 @@ def search_runs(directories: Sequence[Path]) -> FoundRuns:
             if "run.json" in names or _has_lost_record(path, folders):
                 folders.clear()  # a run has no runs in it
                 found.setdefault(os.path.realpath(path), path)
-            elif MARKER in names:
-                comparisons.setdefault(os.path.realpath(path), path)
+            elif kinds := [kind for marker, kind in MARKERS.items() if marker in names]:
+                results.setdefault(os.path.realpath(path), (path, kinds[0]))
             links |= {path / folder for folder in folders if (path / folder).is_symlink()}
-    if not (found or comparisons):
+    if not (found or results):
         shown = ", ".join(map(str, directories))
-        problem = "there is no run in it"
+        problem = "there is no run, comparison, curriculum or probe in it"
         if not any(next(directory.iterdir(), None) for directory in directories):
             problem = "it is empty"
         elif links:
@@ -52,9 +55,17 @@ def search_runs(directories: Sequence[Path]) -> FoundRuns:
         raise InputNotFoundError(f"cannot verify {shown}: {problem}. Try charlm runs for a list")
     return FoundRuns(
         sorted(found.values(), key=natural_order),
-        sorted(comparisons.values(), key=natural_order),
+        sorted(
+            (each for path, each in results.items() if not _is_within(path, results)),
+            key=lambda each: natural_order(each[0]),
+        ),
         sorted(links, key=natural_order),
     )
+
+
+def _is_within(path: str, others: Iterable[str]) -> bool:
+    """Return whether a path is below one of the others."""
+    return not {*map(str, Path(path).parents)}.isdisjoint(others)
 
 
 def _has_lost_record(path: Path, folders: Sequence[str]) -> bool:

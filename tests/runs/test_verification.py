@@ -51,7 +51,7 @@ def test_intact_run_has_no_problems(kept: Path, tmp_path: Path) -> None:
         ("before-decay", True),
     }
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputNotFoundError, match="there is no run in it"):
+    with pytest.raises(InputNotFoundError, match="there is no run, comparison"):
         api.verify([tmp_path])
     for name, problem in {"empty": "is empty", "r.zip": "Unpack it", "b.txt": "is a file"}.items():
         path = tmp_path / name

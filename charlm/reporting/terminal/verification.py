@@ -4,7 +4,7 @@ from pathlib import Path
 
 from charlm.console import print_result, shell_command
 from charlm.reporting.formatting import format_size, pluralize
-from charlm.results.verification import RunVerification, Verification
+from charlm.results.verification import ResultsVerification, RunVerification, Verification
 
 
 def print_verification(verification: Verification) -> None:
@@ -28,17 +28,26 @@ def print_verification(verification: Verification) -> None:
             print_result(
                 "  names and shapes of its tensors were not checked: its cell is not executed here"
             )
-    for comparison in verification.comparisons:
-        state = pluralize(len(comparison.problems), "problem") if comparison.problems else "intact"
+    for results in verification.results:
+        state = pluralize(len(results.problems), "problem") if results.problems else "intact"
         print_result(
-            f"{comparison.path}: comparison {state} ({pluralize(comparison.files, 'file')})"
+            f"{results.path}: {results.kind} {state}{_unfinished(results)} "
+            f"({pluralize(results.files, 'file')})"
         )
-        for problem in comparison.problems:
+        for problem in results.problems:
             print_result(f"  {problem.file}: {problem.text}")
-        if comparison.problems:
-            print_result("  Restore it from a backup, or give the command of the comparison again.")
+        if results.problems:
+            print_result("  Restore it from a backup, or give the command that made it again.")
     for note in verification.notes:
         print_result(f"note: {note.file}: {note.text}")
+
+
+def _unfinished(results: ResultsVerification) -> str:
+    if results.finished:
+        return ""
+    if results.kind == "curriculum":
+        return ", its last length not trained to the end"
+    return ", not finished: it has no report yet"
 
 
 def _print_use(run: RunVerification) -> None:
