@@ -4,25 +4,28 @@
     python scripts/atlas.py tasks
     python scripts/atlas.py page
 
-Each command writes what it has measured into docs/atlas/, then docs/atlas.md from all that is
-there. A command that was stopped goes on where it was.
+Each command adds what it has measured to docs/atlas/, and writes docs/atlas.md from all that is
+there. It goes on where it was stopped: what is there is not measured again, so delete a table to
+measure it anew.
 """
 
 import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
-from atlas_page import (
+from atlas_page import format_page
+from atlas_tables import (
     BLOCKS,
     CHARACTERS,
     SEEDS,
     TASK_SETTINGS,
     TaskRow,
+    TaskSetting,
     TaskTable,
     TextRow,
     TextTable,
-    format_page,
 )
 
 from charlm import compare
@@ -39,6 +42,7 @@ from charlm.tasks.curriculum import train_curriculum
 
 TEXT = "python-source"
 TASK_PARAMETERS, TASK_STEPS = 15_000, 600
+Table = TypeVar("Table", TextTable, TaskTable)
 
 
 def main() -> None:
@@ -50,6 +54,7 @@ def main() -> None:
     parser.add_argument("--params", type=int, choices=[*CHARACTERS], default=15_000)
     parser.add_argument("--block", choices=[*BLOCKS], default="none")
     parser.add_argument("--cells", default="all", help="names by commas")
+    parser.add_argument("--tasks", default="all", help="names by commas")
     parser.add_argument("--work", type=Path, default=Path("atlas"), help="directory of runs")
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="directory of the page")
     arguments = parser.parse_args()
@@ -60,9 +65,12 @@ def main() -> None:
     tables: Iterable[TextTable | TaskTable] = ()
     if arguments.what == "text":
         path = data / f"{arguments.params}-{arguments.block}.json"
-        tables = measure_text(cells, arguments.params, arguments.block, arguments.work)
+        before = read_json(path, TextTable)
+        tables = measure_text(cells, arguments.params, arguments.block, arguments.work, before)
     elif arguments.what == "tasks":
-        tables = measure_tasks(cells, arguments.work)
+        chosen = arguments.tasks.split(",")
+        settings = [each for each in TASK_SETTINGS if {each.task, "all"} & {*chosen}]
+        tables = measure_tasks(cells, settings, arguments.work, read_json(path, TaskTable))
     for table in tables:
         write_json(path, table)
         write_page(arguments.docs)
@@ -74,27 +82,33 @@ def write_page(docs: Path) -> None:
     (docs / "atlas.md").write_text(format_page(docs / "atlas"))
 
 
+def read_json(path: Path, kind: type[Table]) -> Table | None:
+    """Return a table that an earlier call has written; None if there is none."""
+    return msgspec.json.decode(path.read_bytes(), type=kind) if path.exists() else None
+
+
 def write_json(path: Path, value: msgspec.Struct) -> None:
     """Write a table as JSON that a person can read."""
     path.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
 
 
 def measure_text(
-    cells: Sequence[str], parameters: int, block: str, work: Path
+    cells: Sequence[str], parameters: int, block: str, work: Path, before: TextTable | None
 ) -> Iterable[TextTable]:
     """Measure cells on the text, each by its recipe; yield the table after each cell.
 
-    Each is a comparison of its own, with the number of parameters nearest to the wanted one that
-    its units allow.
+    Cells that the table had before are not measured again. Each is a comparison of its own, with
+    the number of parameters nearest to the wanted one that its units allow.
     """
     config: dict[str, Setting] = {
         "characters": CHARACTERS[parameters],
         "block": block,
         "branches": "",  # neither them nor a bracket: the runs are the same without
     }
-    rows: list[TextRow] = []
-    ngram_bits = None
-    for cell in cells:
+    rows = [*before.rows] if before else []
+    ngram_bits = before.ngram_bits if before else None
+    measured = {row.cell for row in rows}
+    for cell in (cell for cell in cells if cell not in measured):
         out = work / f"{parameters}-{block}" / cell
         try:
             report = compare(
@@ -142,12 +156,20 @@ def text_row(row: EntryRow, seconds: float | None) -> TextRow:
     )
 
 
-def measure_tasks(cells: Sequence[str], work: Path) -> Iterable[TaskTable]:
-    """Train bare cells on every task; yield the table after each cell."""
-    rows: list[TaskRow] = []
+def measure_tasks(
+    cells: Sequence[str], tasks: Sequence[TaskSetting], work: Path, before: TaskTable | None
+) -> Iterable[TaskTable]:
+    """Train bare cells on tasks; yield the table after each number.
+
+    Numbers that the table had before are not measured again.
+    """
+    rows = [*before.rows] if before else []
+    measured = {(row.cell, row.task, row.quantity) for row in rows}
     settings = {"embedding_dim": 16, "max_steps": TASK_STEPS, "eval_every": TASK_STEPS}
     for cell in cells:
-        for each in TASK_SETTINGS:
+        for each in tasks:
+            if (cell, each.task, each.quantity) in measured:
+                continue
             task = TASKS[each.task]
             match = match_budget(
                 settings,
@@ -163,15 +185,18 @@ def measure_tasks(cells: Sequence[str], work: Path) -> Iterable[TaskTable]:
                 path = work / "tasks" / f"{each.task}-{cell}-{config.seed}"
                 report = train_curriculum(each.task, [each.length], config, path)
                 values.append(quantity(report.levels[0], each.quantity))
-            rows.append(TaskRow(cell=cell, task=each.task, values=tuple(values)))
-        yield TaskTable(parameters=TASK_PARAMETERS, steps=TASK_STEPS, rows=tuple(rows))
+            row = TaskRow(cell=cell, task=each.task, quantity=each.quantity, values=tuple(values))
+            rows.append(row)
+            yield TaskTable(parameters=TASK_PARAMETERS, steps=TASK_STEPS, rows=tuple(rows))
 
 
 def quantity(level: LevelResult, name: str) -> float | None:
-    """Return a measure of a task, or its accuracy; None if training diverged."""
+    """Return a quantity of TaskSetting; None if training diverged."""
     if level.test is None:
         return None
-    return level.measures[name] if name else level.test.accuracy
+    if name == "accuracy":
+        return level.test.accuracy
+    return level.extrapolation["2"] if name == "twice" else level.measures[name]
 
 
 if __name__ == "__main__":

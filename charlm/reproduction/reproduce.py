@@ -1,5 +1,6 @@
 """Measure anchors, and report ours beside the published numbers."""
 
+import hashlib
 import logging
 import statistics
 from collections.abc import Mapping, Sequence
@@ -109,7 +110,12 @@ def reproduce(
     for name in (name for name in anchor_names() if name in chosen):
         anchor, corpus = ANCHORS[name], corpora.get(name)
         claims = _measure(name, anchor, Workspace(directory / name, corpus, progress), seeds)
-        results[name] = _result(name, anchor, claims, corpus=corpus)
+        results[name] = _result(
+            name,
+            anchor,
+            claims,
+            text_sha256=_text_sha256(corpus, texts.get(name)) if corpus else "",
+        )
         report = msgspec.structs.replace(report, anchors=tuple(results.values()))
         files.write_atomic(path, seal_json(report))
     return report
@@ -130,7 +136,7 @@ def _load_text(name: str, anchor: Anchor, given: str | Path | None, progress: Pr
             f"Try --text {name}=FILE"
         )
     corpus = load_corpus(str(given or anchor.text), validate_config(anchor.text_settings), progress)
-    found = corpus.record.digest.sha256
+    found = _text_sha256(corpus, given)
     if anchor.text_sha256 and found != anchor.text_sha256:
         shown = given or "the corpus of that name"
         raise DataError(
@@ -138,6 +144,14 @@ def _load_text(name: str, anchor: Anchor, given: str | Path | None, progress: Pr
             f"{anchor.text_sha256[:16]}…, but a text with {found[:16]}…. Try the right file"
         )
     return corpus
+
+
+def _text_sha256(corpus: Corpus, given: str | Path | None) -> str:
+    """Return the SHA-256 of a file as it is, or of a corpus in the order in which it is read."""
+    if given and Path(given).is_file():
+        with Path(given).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    return corpus.record.digest.sha256
 
 
 def _measure(
@@ -190,7 +204,7 @@ def _result(
     anchor: Anchor,
     claims: tuple[ClaimResult, ...],
     *,
-    corpus: Corpus | None = None,
+    text_sha256: str = "",
     not_measured: str = "",
 ) -> AnchorResult:
     return AnchorResult(
@@ -204,7 +218,7 @@ def _result(
         text=anchor.text,
         text_source=anchor.text_source,
         is_random=anchor.is_random,
-        text_sha256=corpus.record.digest.sha256 if corpus else anchor.text_sha256,
+        text_sha256=text_sha256 or anchor.text_sha256,
         not_measured=not_measured,
         claims=claims,
     )

@@ -172,6 +172,23 @@ def test_what_cannot_be_measured_is_refused_before_anything_is_trained(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_file_whose_lines_are_shuffled_is_known_by_its_own_hash(
+    anchors: dict[str, Anchor], tmp_path: Path
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("".join(f"{name}\n" for name in prose(2000).split()))
+    digest = hashlib.sha256(text.read_bytes()).hexdigest()
+    anchors["texty"] = anchor(
+        *anchors["texty"].claims,
+        text="corpus",
+        text_sha256=digest,
+        text_settings={"split_by": "line"},
+        is_random=False,
+    )
+    _, texty = reproduce(["texty"], tmp_path / "out", texts={"texty": text}).anchors
+    assert texty.text_sha256 == digest
+
+
 def test_a_text_that_is_given_is_read(anchors: dict[str, Anchor], tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     text.write_text(prose(2000))

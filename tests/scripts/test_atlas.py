@@ -10,7 +10,7 @@ from test_docs import load_script
 from charlm.cells.names import CELL_NAMES
 from charlm.results.tasks import LevelResult, TaskScore
 
-atlas, rates = load_script("atlas"), load_script("recipe_rates")
+atlas, findings, rates = map(load_script, ("atlas", "atlas_findings", "recipe_rates"))
 
 
 def text_table(**fields: object) -> object:
@@ -41,7 +41,7 @@ def text_table(**fields: object) -> object:
 def test_the_page_has_every_row_in_order_and_names_what_is_missing(tmp_path: Path) -> None:
     atlas.write_json(tmp_path / "15000-none.json", text_table())
     tasks = [
-        atlas.TaskRow(cell="gru", task=each.task, values=(0.5, 1.0, 0.75))
+        atlas.TaskRow(cell="gru", task=each.task, quantity=each.quantity, values=(0.5, 1.0, 0.75))
         for each in atlas.TASK_SETTINGS
     ]
     page = atlas.format_page(tmp_path)
@@ -67,6 +67,65 @@ def test_the_committed_page_is_that_of_the_committed_tables() -> None:
         assert {row.cell for row in table.rows} <= {*CELL_NAMES}
 
 
+def test_what_is_measured_is_not_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = atlas.TaskSetting("anbn", 4, "accuracy", "count")
+    monkeypatch.setattr(atlas, "TASK_STEPS", 2)
+    done = atlas.TaskRow(cell="gru", task="anbn", quantity="accuracy", values=(0.5,))
+    before = atlas.TaskTable(parameters=15_000, steps=2, rows=(done,))
+    (table,) = atlas.measure_tasks(["gru", "mingru"], [setting], tmp_path, before)
+    assert table.rows[0] == done and [row.cell for row in table.rows] == ["gru", "mingru"]
+    assert len(table.rows[1].values) == atlas.SEEDS
+    assert not [*atlas.measure_text(["gru"], 15_000, "none", tmp_path, text_table())]
+    path = tmp_path / "tasks.json"
+    assert atlas.read_json(path, atlas.TaskTable) is None
+    atlas.write_json(path, table)
+    assert atlas.read_json(path, atlas.TaskTable) == table
+
+
+def test_sentences_are_those_of_the_numbers() -> None:
+    best, forgotten = findings.text_findings(text_table())
+    assert best.startswith("lstm has the lowest median, 2.200 bits, and gru the highest, 2.400. 0")
+    assert forgotten == (
+        "More than 0.001 bits are lost beyond 64 characters by 2 of 2 cells: "
+        "lstm 0.0150, gru 0.0150."
+    )
+    rows = [
+        atlas.TextRow(
+            cell=f"cell{size}",
+            hidden_size=8,
+            parameters=15_000,
+            state_size=100 * size,
+            learning_rate=0.01,
+            bits=(2.0 + size / 10, 2.05 + size / 10, 2.16 + size / 10),
+            beyond_64=(),
+            order_reach=(),
+            seconds_per_million=None,
+        )
+        for size in range(1, 11)
+    ]
+    best, rank, forgotten = findings.text_findings(text_table(rows=tuple(rows)))
+    assert "1 other medians lie within the range of cell1's seeds (cell2)" in best
+    assert rank == (
+        "Rank correlation of state and bits over 10 cells: 1.00; the 7 cells that carry more than "
+        "300 numbers have a median of 2.750 bits, the 3 others 2.250."
+    )
+    assert forgotten.endswith("by 0 of 0 cells.")
+
+
+def test_sentences_on_tasks_count_cells_that_solve_them_and_name_those_that_guess() -> None:
+    values = {"gru": (1.0, 0.99, 0.5), "rnn": (0.3, 0.3, 0.2), "lru": (0.17, 0.17, 0.9)}
+    rows = [
+        atlas.TaskRow(cell=cell, task="word-problem-s3", quantity="accuracy", values=shares)
+        for cell, shares in values.items()
+    ]
+    table = atlas.TaskTable(parameters=15_000, steps=600, rows=tuple(rows))
+    solved, guessed = findings.task_findings(table)
+    assert "1 of 3 cells" in solved and solved.endswith("right in 99% or more: gru.")
+    assert guessed.startswith("At products of 16 permutations, lru guess after 600 steps")
+
+
 def test_a_model_that_diverged_has_no_number() -> None:
     level = LevelResult(
         length=3,
@@ -76,10 +135,11 @@ def test_a_model_that_diverged_has_no_number() -> None:
         kernel="loop",
         chance=TaskScore(1.0, 0.1),
         test=TaskScore(0.5, 0.9),
-        extrapolation={},
+        extrapolation={"2": 0.4},
         measures={"long": 0.7},
     )
-    assert (atlas.quantity(level, ""), atlas.quantity(level, "long")) == (0.9, 0.7)
+    names = ("accuracy", "twice", "long")
+    assert [atlas.quantity(level, name) for name in names] == [0.9, 0.4, 0.7]
     assert atlas.quantity(msgspec.structs.replace(level, test=None), "long") is None
 
 
