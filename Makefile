@@ -83,10 +83,14 @@ memory: $(READY)  ## how far cells reach: curricula of adding and copy, see docs
 	$(BIN)/charlm tasks compare copy --lengths 1,2,3,5,10 --cells gru,lstm,rnn \
 	  --params 10600 --embedding-dim 8 --max-steps 500 --out memory/copy
 
+ANCHORS = parity a5 flip-flop
 SHAKESPEARE = $(if $(CORPUS),compressors nanogpt --text compressors=$(CORPUS) --text nanogpt=$(CORPUS))
-anchors: $(READY)  ## docs/anchors.md: published numbers again, about an hour: make anchors CORPUS=path
-	$(BIN)/charlm reproduce parity a5 flip-flop $(SHAKESPEARE) --out anchors --markdown > anchors.md
+anchors: $(READY)  ## docs/anchors.md: published numbers again, hours: make anchors CORPUS=path
+	mkdir -p anchors
+	test -e anchors/report.json || cp docs/anchors.json anchors/report.json
+	$(BIN)/charlm reproduce $(ANCHORS) $(SHAKESPEARE) --out anchors --markdown > anchors.md
 	mv anchors.md docs/anchors.md
+	cp anchors/report.json docs/anchors.json
 
 atlas: $(READY)  ## docs/atlas.md: every cell on a text and on tasks: hours
 	for size in 15000 100000; do for block in none residual; do \

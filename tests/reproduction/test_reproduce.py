@@ -198,6 +198,19 @@ def test_a_text_that_is_given_is_read(anchors: dict[str, Anchor], tmp_path: Path
     assert len(anchors) == 2
 
 
+def test_the_committed_page_is_that_of_the_committed_report() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    report = read_sealed_json(docs / "anchors.json", ReproductionReport)
+    assert (docs / "anchors.md").read_text() == render_anchors(report)
+    assert [each.name for each in report.anchors] == anchor_names()
+    for each in report.anchors:
+        anchor = ANCHORS[each.name]
+        assert [(claim.name, claim.published, claim.bound) for claim in each.claims] == [
+            (claim.name, claim.published, claim.bound) for claim in anchor.claims
+        ]
+        assert (each.our_setting, each.text_sha256) == (anchor.our_setting, anchor.text_sha256)
+
+
 def test_what_was_measured_before_stays_in_the_report(
     anchors: dict[str, Anchor], tmp_path: Path
 ) -> None:
