@@ -4,6 +4,8 @@ python scripts/faults/hostile.py --only N     # one input again, with its traceb
 """
 
 import argparse
+import ctypes
+import gc
 import importlib
 import json
 import mmap
@@ -24,16 +26,20 @@ if __name__ == "__main__":
 import torch
 
 import charlm
+from charlm.execution import device
 from faults.hazard import Hazard
 from faults.hostile_drivers import COMMANDS, FUNCTIONS, OUTPUT, RUN, CommandLine, call, clear
 from faults.hostile_files import Sandbox, write_tree
 from faults.hostile_inputs import NAMED, Input, make_input
 from faults.hostile_monitor import HANG_SECONDS, Monitor, measure_memory
+from faults.places import memory_directory
 
 INPUTS = 100_000
-BATCH = 500  # inputs of a process
+PROCESSES = 2  # that share the inputs
+BATCH = 1000  # inputs of a fork of such a process
 CHECK = 20  # inputs between two looks at what must stay untouched
 WHOLE_COMMAND = 50  # every such input goes through the whole command line
+ALLOCATOR = {-1: 2**20, -3: 2**20, -4: 65_536}  # mallopt: M_TRIM_, M_MMAP_THRESHOLD, M_MMAP_MAX
 DIRECTORY = "run"  # of the sandbox: the hostile one
 SOURCE = Path(charlm.__file__).resolve().parent.parent
 METHOD = (
@@ -47,8 +53,8 @@ def run(scale: float) -> Hazard:
     """Run inputs with faults that were once found, and the first others; at scale 1 all."""
     start = _cpu_seconds()
     numbers = range(-NAMED, round(INPUTS * scale))
-    with tempfile.TemporaryDirectory(prefix="hostile-") as directory:
-        failures = run_inputs(numbers, Path(directory))
+    with memory_directory() as directory:
+        failures = _share_inputs(numbers, directory)
     commands = sum(map(is_whole_command, numbers))
     return Hazard(
         "hostile runs and comparisons",
@@ -68,6 +74,27 @@ def _cpu_seconds() -> float:
 def is_whole_command(number: int) -> bool:
     """Return whether an input goes through the whole command line."""
     return number % WHOLE_COMMAND == WHOLE_COMMAND - 1
+
+
+def _share_inputs(numbers: Sequence[int], directory: Path) -> tuple[str, ...]:
+    """Return what did not hold, of inputs in two processes, each with a directory of its own."""
+    _import_everything()
+    processes = {}
+    for place in range(PROCESSES):
+        log = directory / f"failures-{place}"
+
+        def work(place: int = place, log: Path = log) -> None:
+            (directory / str(place)).mkdir()
+            failures = run_inputs(numbers[place::PROCESSES], directory / str(place))
+            log.write_text("".join(f"{failure}\n" for failure in failures))
+
+        processes[_fork(work)] = log
+    failures = []
+    for process, log in processes.items():
+        if code := _wait(process):
+            raise RuntimeError(f"a process with a share of the inputs ended with {code}")
+        failures += log.read_text().splitlines()
+    return tuple(failures)
 
 
 def run_inputs(numbers: Sequence[int], directory: Path) -> tuple[str, ...]:
@@ -90,6 +117,7 @@ def run_inputs(numbers: Sequence[int], directory: Path) -> tuple[str, ...]:
 
 def _serve(numbers: Sequence[int], sandbox: Sandbox, log: Path) -> None:
     """Run inputs in forks of this process, which has called everything once."""
+    _return_memory_at_once()
     os.environ["TMPDIR"] = str(sandbox.root / "tmp")
     sandbox.use_cache()
     os.chdir(sandbox.root)
@@ -102,6 +130,8 @@ def _serve(numbers: Sequence[int], sandbox: Sandbox, log: Path) -> None:
     with log.open("a") as failures:
         problems = _warm_up(sandbox, terminal)
         failures.writelines(f"sound files: {problem}\n" for problem in problems)
+        gc.collect()
+        gc.freeze()  # a collection in a fork would look at all libraries, and so copy their pages
         normal = _measure_sound_files(sandbox, terminal)
         while start < len(numbers):
             end, first = min(len(numbers), start + BATCH), start
@@ -117,8 +147,29 @@ def _serve(numbers: Sequence[int], sandbox: Sandbox, log: Path) -> None:
             start = end
 
 
+def _return_memory_at_once() -> None:
+    """Let the allocator of C keep nothing large that was freed, so that each input is measured.
+
+    Training lets it keep everything, which is faster; then a large block may be an old one.
+    """
+    library = ctypes.CDLL(None)
+    for parameter, value in ALLOCATOR.items():
+        if not library.mallopt(parameter, value):
+            raise RuntimeError("mallopt has failed")
+    vars(device)["disable_malloc_trim"] = lambda: None
+
+
 def _in_fork(action: Callable[[], object]) -> int:
     """Do something in a forked process, and return how it ended: as `os.waitstatus_to_exitcode`."""
+    return _wait(_fork(action))
+
+
+def _wait(process: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def _fork(action: Callable[[], object]) -> int:
+    """Do something in a forked process, and return its number."""
     process = os.fork()
     if process == 0:
         code = 1
@@ -130,7 +181,7 @@ def _in_fork(action: Callable[[], object]) -> int:
             traceback.print_exc()
         finally:
             os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    return process
 
 
 def _describe_end(code: int) -> str:
