@@ -31,4 +31,4 @@ def inspect_string(
 ) -> InspectionReport:
     span = span_from_string(text, run.vocabulary)
     inspected = inspect_model(run, "0" * 64, model, corpus, span, units, ignore)
-    return make_report(inspected, InspectedText(source="string"))
+    return make_report(inspected, InspectedText(source="string"), "one-stream")

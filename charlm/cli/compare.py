@@ -23,6 +23,7 @@ from charlm.cli.comparison_options import (
     MEMORY,
     MINUTES,
     PARAMS,
+    PROFILED_TASKS,
     RAY_ADDRESS,
     REFERENCE_CELL,
     SEEDS,
@@ -69,7 +70,7 @@ if TYPE_CHECKING:
 # Options that have a meaning for existing runs.
 RUN_OPTIONS = {
     *("texts", "reference", "margin", "out", "jobs", "log_every", "memory", "json", "device"),
-    *("trust_cell", "config_file"),
+    *("tasks", "trust_cell", "config_file"),
     "quiet",
 }
 GIVEN = ("COMMANDLINE", "DEFAULT_MAP")  # sources of options that have not their default
@@ -99,6 +100,7 @@ def compare_cells(
     lr_range: LR_RANGE = "",
     baselines: BASELINES = DEFAULT_BASELINE_NAMES,
     memory: MEMORY = True,
+    tasks: PROFILED_TASKS = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Directory of the comparison.")] = Path(
         "comparison"
     ),
@@ -138,7 +140,9 @@ def compare_cells(
     where = ExecutionOptions(out, executor, ray_address, device, jobs, log_every)
     if is_run_list(texts or []):
         check_run_options(_explicit_options(context), texts or [])
-        result = compare_existing_runs(texts or [], reference, margin, memory, trust_cell, where)
+        result = compare_existing_runs(
+            texts or [], reference, margin, memory, tasks or [], trust_cell, where
+        )
     else:
         if trust_cell:
             raise ConfigError("cannot use --trust-cell: there are no existing runs. Try --cells")
@@ -156,6 +160,7 @@ def compare_cells(
             lr_range=lr_range,
             baselines=parse_baselines(baselines),
             memory=memory,
+            tasks=tuple(tasks or ()),
         )
         times_cells = dry_run or match == "time" or bool(minutes)
         validate_executor(executor, ray_address, times_cells=times_cells)
@@ -230,6 +235,7 @@ def compare_existing_runs(
     reference: str,
     margin: float,
     memory: bool,
+    tasks: Sequence[str],
     trust_cells: Sequence[str] | None,
     where: ExecutionOptions,
 ) -> "ComparisonResult":
@@ -244,6 +250,7 @@ def compare_existing_runs(
             reference=reference,
             margin=margin,
             memory=memory,
+            tasks=tasks,
             trust_cells=trust_cells or (),
             command=_command(),
         )

@@ -93,6 +93,15 @@ MEMORY = Annotated[
     bool,
     typer.Option("--memory/--no-memory", help="Measure how far back each run remembers."),
 ]
+PROFILED_TASKS = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tasks",
+        metavar="DIR",
+        help="Finished tasks compare, for the memory profile.",
+        show_default=False,
+    ),
+]
 CLUSTER_JOBS = Annotated[
     int,
     typer.Option(

@@ -12,6 +12,12 @@ from charlm.comparison.budget_report import build_budget
 from charlm.comparison.directory import initialize_comparison_dir, open_comparison
 from charlm.comparison.entries import Entry, by_seed
 from charlm.comparison.memory import MemoryReport, judge_memory, measure_memory, no_memory
+from charlm.comparison.memory_profile import (
+    build_profiles,
+    check_profiled_cells,
+    describe_tasks,
+    read_profiled_tasks,
+)
 from charlm.comparison.outcomes import load_outcomes
 from charlm.comparison.plan import ComparisonPlan, plan_comparison
 from charlm.comparison.preparation import check_resources, describe_plan, time_remaining_work
@@ -70,6 +76,7 @@ def compare(
     lr_range: str | None = None,
     baselines: str | Sequence[str] | None = None,
     memory: bool | None = None,
+    tasks: str | Path | Sequence[str | Path] | None = None,
     config: Config | Mapping[str, Setting] | str | Path | None = None,
     jobs: int | None = None,
     device: str | None = None,
@@ -101,6 +108,8 @@ def compare(
         baselines: "all", "none", or names as of cells; default: those that take seconds.
             "transformer" is trained, and not in "all".
         memory: Whether the memory of every run is measured; default: True.
+        tasks: Directories of finished comparisons on a task, which the memory profile takes a part
+            from: recall-pairs, a word problem, anbn or anbncn; default: none.
         config: Settings that all runs share: a mapping of fields of `Config`, or a `Config`,
             whose cell, hidden size, seed, minutes, final_eval and device do not count. Or the
             path of a file, as `compare-cells --config` takes it: it also gives the arguments that
@@ -131,6 +140,7 @@ def compare(
         "lr_range": lr_range,
         "baselines": None if baselines is None else parse_baselines(baselines),
         "memory": memory,
+        "tasks": None if tasks is None else _paths_of(tasks),
         "jobs": jobs,
         "device": device,
         "executor": executor,
@@ -160,6 +170,7 @@ def compare(
         lr_range=chosen.lr_range,
         baselines=chosen.baselines,
         memory=chosen.memory,
+        tasks=chosen.tasks,
     )
     times_cells = request.match == "time" or bool(request.minutes)
     validate_executor(chosen.executor, chosen.ray_address, times_cells=times_cells)
@@ -175,6 +186,11 @@ def compare(
         return run_comparison(request, execution).report
 
 
+def _paths_of(paths: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
+    """Return a path, or several, as texts."""
+    return tuple(map(str, [paths] if isinstance(paths, str | Path) else paths))
+
+
 def _texts_of(
     corpus: Corpus | str | Path | Sequence[str | Path],
 ) -> tuple[tuple[str, ...], dict[str, Setting]]:
@@ -186,8 +202,7 @@ def _texts_of(
                 "Try a file"
             )
         return corpus.record.sources, dict(corpus.settings)
-    names = [corpus] if isinstance(corpus, str | Path) else corpus
-    return tuple(map(str, names)), {}
+    return _paths_of(corpus), {}
 
 
 def run_comparison(
@@ -204,7 +219,9 @@ def run_comparison(
         command: Command line to record in timing.json.
         on_plan: Is called before the first run.
     """
+    tasks = read_profiled_tasks(request.tasks)
     plan = plan_comparison(request, execution)
+    check_profiled_cells(tasks, plan.entries)
     initialize_comparison_dir(execution.directory, "text")
     resources = check_resources(plan, execution)
     execution = resources.execution
@@ -225,6 +242,13 @@ def run_comparison(
     outcomes = load_outcomes(entries)
     findings = Findings(
         memory=_judged_memory(plan, entries, execution, probes),
+        profiles=build_profiles(
+            entries,
+            execution.directory if probes else None,
+            plan.corpus.unit_kind("test"),
+            tasks,
+        ),
+        profiled_tasks=describe_tasks(tasks),
         budget=build_budget(plan, entries),
         ngram_memory=ngram_memory(plan.corpus, NGRAM_LENGTHS, execution.directory)
         if request.memory and NGRAM in request.baselines

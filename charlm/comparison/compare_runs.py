@@ -17,6 +17,12 @@ from charlm.comparison.existing_runs import (
 )
 from charlm.comparison.loaded_runs import load_runs
 from charlm.comparison.memory import MemoryReport, judge_memory, measure_memory, no_memory
+from charlm.comparison.memory_profile import (
+    build_profiles,
+    check_profiled_cells,
+    describe_tasks,
+    read_profiled_tasks,
+)
 from charlm.comparison.outcomes import load_outcomes
 from charlm.comparison.report import (
     Findings,
@@ -47,6 +53,7 @@ def compare_runs(
     reference: str = "",
     margin: float = DEFAULT_MARGIN,
     memory: bool = True,
+    tasks: Sequence[str | Path] = (),
     trust_cells: Sequence[str] = (),
     command: str = "charlm.compare_runs",
 ) -> ComparisonResult:
@@ -59,6 +66,8 @@ def compare_runs(
             comparison, or of the first run.
         margin: Smallest relevant difference in bits per character.
         memory: Whether the memory of every run is measured.
+        tasks: Directories of finished comparisons on tasks, which the memory profiles take parts
+            from.
         trust_cells: FILE.py:CLASS of runs with custom cells; these files are executed.
         command: Command line to record in timing.json.
 
@@ -71,14 +80,23 @@ def compare_runs(
     check_comparable(loaded.runs)
     groups = group_by_config(loaded.runs, loaded.tuned)
     reference = _choose_reference(groups, reference, loaded.reference)
+    entries = existing_entries(groups, reference)
+    profiled = read_profiled_tasks(tasks)
+    check_profiled_cells(profiled, entries)
     initialize_comparison_dir(execution.directory, "runs")
 
-    entries = existing_entries(groups, reference)
     corpus = _reload_corpus(loaded.runs, execution)
     outcomes = load_outcomes(entries)
     measured, probes = _measure_memory(entries, corpus, reference, execution, memory=memory)
     findings = Findings(
         memory=measured,
+        profiles=build_profiles(
+            entries,
+            execution.directory if probes else None,
+            corpus.unit_kind("test") if corpus else "block",
+            profiled,
+        ),
+        profiled_tasks=describe_tasks(profiled),
         baselines=tuple(_measure_baselines(loaded.runs, corpus, execution)),
         notes=inspect_text(corpus) if corpus else (),
         bare_linear_cells=_bare_linear_cells(entries),

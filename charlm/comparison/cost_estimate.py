@@ -17,7 +17,7 @@ from charlm.errors import StorageError
 from charlm.execution.device import available_memory
 from charlm.execution.executor import LocalExecutor, makespan
 from charlm.models.cost import estimate_training_memory
-from charlm.probes.base import MEMORY_PROBES
+from charlm.probes.base import DEFAULT_PROBES
 from charlm.probes.estimates import PROBE_DISK_BYTES, REPORT_DISK_BYTES
 from charlm.results.comparison_plan import CostEstimate, PlannedJob, RemainingWork, Resources
 from charlm.storage import files
@@ -25,7 +25,7 @@ from charlm.training.estimates import RunTimings, estimate_run_disk
 
 # Bytes of a process before it has a model. That of CUDA was not measured, for want of a GPU.
 PROCESS_OVERHEAD_BYTES = {"cpu": 400_000_000, "cuda": 800_000_000}
-PROBING_DISK_BYTES = len(MEMORY_PROBES) * PROBE_DISK_BYTES + REPORT_DISK_BYTES  # of a run
+PROBING_DISK_BYTES = len(DEFAULT_PROBES) * PROBE_DISK_BYTES + REPORT_DISK_BYTES  # of a run
 
 
 def estimate_cost(

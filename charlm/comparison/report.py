@@ -4,7 +4,7 @@ The report is a function of the runs alone: its bytes do not depend on where, in
 with how many interruptions they were made. Everything that a clock decides is in timing.json.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,7 +15,7 @@ from charlm.comparison.entries import Entry, shared_settings
 from charlm.comparison.environments import merge_environments
 from charlm.comparison.memory import MEMORY_MARGINS, MemoryReport
 from charlm.comparison.outcomes import Outcomes, RunOutcome
-from charlm.comparison.rows import score_unit, sort_rows, summarize_entry
+from charlm.comparison.rows import NO_PROFILE, score_unit, sort_rows, summarize_entry
 from charlm.comparison.sample_size import SIGNIFICANCE_LEVEL
 from charlm.comparison.samples import sample_text
 from charlm.comparison.verdicts import Judgement, judge
@@ -27,6 +27,8 @@ from charlm.results.comparison import (
     ComparisonKind,
     ComparisonReport,
     ComparisonResult,
+    MemoryProfile,
+    ProfiledTask,
     ScoredCorpus,
     Statistics,
 )
@@ -46,7 +48,9 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     """Findings of a comparison besides the scores of its runs.
 
     Attributes:
-        memory: What the probes measured.
+        memory: What the probes measured, judged.
+        profiles: Entry -> its memory between chance and ceiling.
+        profiled_tasks: Comparisons on tasks that profiles take a part from.
         budget: What parts of the budget and other learning rates did; None for existing runs.
         ngram_memory: (k, bits lost beyond k) of the n-gram.
         baselines: Reference scores of the same text.
@@ -58,6 +62,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     memory: MemoryReport = MemoryReport()
+    profiles: Mapping[str, MemoryProfile] = {}
+    profiled_tasks: tuple[ProfiledTask, ...] = ()
     budget: Budget | None = None
     ngram_memory: tuple[tuple[int, float], ...] = ()
     baselines: tuple[BaselineResult, ...] = ()
@@ -97,6 +103,7 @@ def build_report(
             outcomes[entry.name],
             judgement.cells.get(entry.name),
             findings.memory.rows.get(entry.name),
+            findings.profiles.get(entry.name, NO_PROFILE),
         )
         for entry in entries
     ]
@@ -133,6 +140,7 @@ def build_report(
         unmeasured=findings.memory.unmeasured,
         linear_cells=findings.linear_cells,
         bare_linear_cells=findings.bare_linear_cells,
+        profiled_tasks=findings.profiled_tasks,
         baselines=findings.baselines,
     )
 

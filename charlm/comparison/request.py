@@ -67,6 +67,8 @@ class ComparisonRequest:
         lr_range: Learning rates of the trials, such as "1e-3..4e-2".
         baselines: Names of baselines ("transformer" is trained); those that are cheap by default.
         memory: Whether the memory of every run is measured.
+        tasks: Directories of finished comparisons on tasks, which the memory profiles take parts
+            from.
     """
 
     texts: tuple[str, ...] = (DEFAULT_TEXT,)
@@ -83,6 +85,7 @@ class ComparisonRequest:
     lr_range: str = ""
     baselines: tuple[str, ...] = DEFAULT_BASELINES
     memory: bool = True
+    tasks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise ConfigError if the request cannot be satisfied."""

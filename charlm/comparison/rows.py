@@ -7,8 +7,10 @@ from charlm.cells.names import cell_label
 from charlm.comparison.entries import Entry
 from charlm.comparison.outcomes import RunOutcome
 from charlm.comparison.paired_sample import summarize_seeds
-from charlm.results.comparison import EntryRow, Unit
+from charlm.results.comparison import EntryRow, MemoryProfile, Unit
 from charlm.results.verdicts import Judged, Memory, SeedSummary
+
+NO_PROFILE = MemoryProfile()
 
 
 def summarize_entry(
@@ -16,6 +18,7 @@ def summarize_entry(
     outcomes: Sequence[RunOutcome],
     quality: Judged | None,
     memory: Memory | None,
+    profile: MemoryProfile = NO_PROFILE,
 ) -> EntryRow:
     """Return the row of an entry; without a judgement of its quality it is not judged."""
     run = entry.runs[0]
@@ -42,6 +45,7 @@ def summarize_entry(
         seeds=tuple(run.config.seed for run in entry.runs),
         diverged=scores.count(None),
         runs=tuple(run.path.resolve().name for run in entry.runs),
+        profile=profile,
     )
 
 

@@ -43,6 +43,7 @@ class ComparisonArguments(msgspec.Struct, frozen=True, kw_only=True):
     lr_range: str = ""
     baselines: tuple[str, ...] = DEFAULT_BASELINES
     memory: bool = True
+    tasks: tuple[str, ...] = ()
     jobs: Annotated[int, Meta(ge=0)] = 0
     device: str = "auto"
     executor: Literal["local", "ray"] = "local"
@@ -72,6 +73,8 @@ def read_comparison_file(path: Path) -> ComparisonFile:
     for key, value in file.values.items():
         if key in types:
             kind = str if key in LISTS else types[key]
+            if key == "tasks" and isinstance(value, str):
+                value = [value]
             try:
                 converted = msgspec.convert(value, kind)
             except msgspec.ValidationError:

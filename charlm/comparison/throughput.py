@@ -10,7 +10,8 @@ from charlm.data.corpus import Corpus
 from charlm.execution.executor import Execution, LocalExecutor, run_jobs
 from charlm.execution.jobs import Job
 from charlm.models.build import select_kernel
-from charlm.probes.estimates import memory_probe_seconds
+from charlm.probes.base import DEFAULT_PROBES, PROBES
+from charlm.probes.estimates import estimate_seconds
 from charlm.progress import ProgressCallback, ignore
 from charlm.results.jobs import JobProgress
 from charlm.training.estimates import RunTimings, measure_timings
@@ -39,10 +40,10 @@ def measure_speeds(
 
 
 def probe_seconds(speed: RunTimings, corpus: Corpus) -> float:
-    """Return about how many seconds the memory probes of a run take."""
-    return memory_probe_seconds(
-        speed.seconds_per_validation_token, len(corpus.stored_split("test"))
-    )
+    """Return about how many seconds the probes of a run take."""
+    probes = [PROBES[name] for name in DEFAULT_PROBES]
+    tokens = len(corpus.stored_split("test"))
+    return sum(estimate_seconds(probes, speed.seconds_per_validation_token, tokens))
 
 
 def measure_startup_time(device: str) -> float:

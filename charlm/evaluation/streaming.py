@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from charlm.cells.base import State
-from charlm.models.char_lm import CharLM
-from charlm.models.documents import predict_starts, read_documents
-from charlm.models.recurrent import ModelState
+from charlm.models.documents import document_pieces, predict_starts, read_documents
+from charlm.models.recurrent import ModelState, reset_streams
 
 TOKENS_PER_ADVANCE = 1 << 14  # per call of `advance`: the result stays in the CPU cache
 MAX_BATCH = 256  # more streams leave the CPU cache: half as fast again
@@ -66,7 +65,7 @@ def iter_logits(
 
 
 def iter_document_logits(
-    model: CharLM, windows: Iterable[tuple[Tensor, Tensor]], state: ModelState
+    model: LanguageModel, windows: Iterable[tuple[Tensor, Tensor]], state: ModelState
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Read consecutive windows of a text on from a state; each document starts afresh.
 
@@ -92,6 +91,24 @@ def advance(model: LanguageModel, ids: Tensor, state: tuple[State, ...]) -> tupl
     window = max(1, TOKENS_PER_ADVANCE // ids.shape[1])
     for start in range(0, len(ids), window):
         state = model.advance(ids[start : start + window], state)
+    return state
+
+
+def advance_documents(
+    model: LanguageModel, ids: Tensor, starts: Tensor, state: tuple[State, ...]
+) -> tuple[State, ...]:
+    """Return the state after ids, (time, batch), of which some begin a document, like `advance`.
+
+    Args:
+        model: Model that reads.
+        ids: Token ids.
+        starts: Which of them begin a document, (time, batch): the initial state is before them.
+        state: State before the ids.
+    """
+    initial = model.initial_state(ids.shape[1])
+    marks = starts.to(state[0][0].device)
+    for first, end in document_pieces(starts):
+        state = advance(model, ids[first:end], reset_streams(state, initial, marks[first]))
     return state
 
 

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from charlm.data.corpus import Corpus
+from charlm.data.documents import Documents
 from charlm.data.vocabulary import Vocabulary
 from charlm.errors import ConfigError, DataError
 from charlm.evaluation.scoring import iter_token_nll
@@ -53,6 +54,7 @@ class Place(NamedTuple):
 def blank_word(
     runs: Sequence[Run],
     models: Sequence[CharLM],
+    rules: Sequence[Documents | None],
     corpus: Corpus,
     text: str,
     word: str,
@@ -64,6 +66,7 @@ def blank_word(
     Args:
         runs: The runs.
         models: The model of each, in eval mode.
+        rules: Where documents begin at which the state of each is reset; None: nowhere.
         corpus: Corpus of the first run, whose training text has the replacements.
         text: Text that the runs read.
         word: Word or passage of it.
@@ -101,8 +104,8 @@ def blank_word(
         replacements=["".join(display_characters(other)) for other in replacements],
         characters=display_characters(text),
         models=[
-            measure_change(run, model, texts, place.end, tick)
-            for run, model in zip(runs, models, strict=True)
+            measure_change(run, model, rule, texts, place.end, tick)
+            for run, model, rule in zip(runs, models, rules, strict=True)
         ],
     )
 
@@ -191,20 +194,29 @@ def character_kind(character: str) -> str:
 
 
 def measure_change(
-    run: Run, model: CharLM, texts: Sequence[str], end: int, tick: ProgressCallback
+    run: Run,
+    model: CharLM,
+    documents: Documents | None,
+    texts: Sequence[str],
+    end: int,
+    tick: ProgressCallback,
 ) -> ModelChange:
     """Return the cost of the characters behind a word with replacements, less that with the word.
 
     Args:
         run: The run.
         model: Its model, in eval mode.
+        documents: Where documents begin at which its state is reset; None: nowhere.
         texts: The text, then the texts with a replacement, with equally many tokens.
         end: Index of the first character behind the word.
         tick: Gets the number of tokens read since.
     """
     vocabulary = run.vocabulary
     ids = np.array([vocabulary.encode(each) for each in texts], np.int64).T
-    nats = torch.cat(list(iter_token_nll(model, ids, vocabulary, tick))).numpy()
+    starts = None
+    if documents:
+        starts = np.stack([documents.mark(column, 0, len(column)) for column in ids.T], axis=1)
+    nats = torch.cat(list(iter_token_nll(model, ids, vocabulary, tick, starts))).numpy()
     costs = np.array(
         [character_costs(column, texts[0], vocabulary.kind) for column in nats.T / math.log(2)]
     )

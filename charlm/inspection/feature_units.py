@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 
 from charlm.data.corpus import Corpus
+from charlm.data.documents import Starts
 from charlm.data.vocabulary import TokenIds, Vocabulary
 from charlm.inspection.gate_order import ordered_gates
 from charlm.inspection.text_features import EPISODIC_FEATURES, FeatureValues, text_features
-from charlm.inspection.text_span import span_from_corpus
+from charlm.inspection.text_span import TextSpan, span_from_corpus
 from charlm.inspection.unit_episodes import summarize_episodes
-from charlm.models.activation_capture import capture_activations
+from charlm.models.activation_capture import capture_activations, join_pieces
 from charlm.models.char_lm import CharLM
+from charlm.models.documents import read_documents
 from charlm.progress import ProgressCallback
 from charlm.results.inspection import FeatureUnit, GateSaturation, UnitSurvey
 
@@ -72,7 +74,7 @@ def survey_units(
         return None
     features = {split: stream_features(span.tokens) for split, span in spans.items()}
     selection = collect_statistics(
-        model, spans[SELECTION_SPLIT].ids, list(features[SELECTION_SPLIT].values()), tick
+        model, spans[SELECTION_SPLIT], list(features[SELECTION_SPLIT].values()), tick
     )
     selected, missing_features, unfollowed_features = [], [], []
     for column, name in enumerate(features[SELECTION_SPLIT]):
@@ -84,10 +86,10 @@ def survey_units(
             unfollowed_features.append(name)
         else:
             selected.append(unit)
-    ids, values = spans[HELDOUT_SPLIT].ids, features[HELDOUT_SPLIT]
+    span, values = spans[HELDOUT_SPLIT], features[HELDOUT_SPLIT]
     units = [(unit.layer, unit.unit) for unit in selected]
-    heldout = collect_statistics(model, ids, list(values.values()), tick, units)
-    length = len(ids) // NUM_STREAMS
+    heldout = collect_statistics(model, span, list(values.values()), tick, units)
+    length = len(span.ids) // NUM_STREAMS
     feature_units = [
         score_unit(model, unit, heldout, to_streams(values[unit.feature], length))
         for unit in selected
@@ -171,7 +173,7 @@ def score_unit(
 @torch.inference_mode()
 def collect_statistics(
     model: CharLM,
-    ids: TokenIds,
+    span: TextSpan,
     features: Sequence[FeatureValues],
     tick: ProgressCallback,
     units: Sequence[tuple[int, int]] = (),
@@ -182,13 +184,15 @@ def collect_statistics(
 
     Args:
         model: Trained model in eval mode.
-        ids: Text as the model knows it, (length,).
+        span: The text. Where the model's state is reset at documents, so it is here.
         features: Values of each feature in the streams, one stream after another.
         tick: Gets the number of tokens read since.
         units: Layer and unit, from 0, of those whose values are returned.
     """
-    length = len(ids) // NUM_STREAMS
-    text = to_streams(ids, length)
+    length = len(span.ids) // NUM_STREAMS
+    text = to_streams(span.ids, length)
+    marks_of_text = np.zeros(len(span.ids), bool) if span.starts is None else span.starts
+    starts = to_streams(marks_of_text, length)
     feature_columns = [to_streams(values, length).flatten() for values in features]
     targets = standardize(torch.stack(feature_columns, dim=-1))
     states: dict[VariableKey, list[Tensor]] = {}
@@ -196,10 +200,11 @@ def collect_statistics(
     open_: dict[VariableKey, list[Tensor]] = {}
     gates: dict[tuple[int, int, str], list[Tensor]] = {}
     state = model.initial_state(NUM_STREAMS)
-    for chunk in text.split(CHUNK_LENGTH):
+    for chunk, marks in zip(text.split(CHUNK_LENGTH), starts.split(CHUNK_LENGTH), strict=True):
+        device = model.bias.device
         with capture_activations(model) as activations:
-            _, state = model(chunk.to(model.bias.device), state)
-        for layer, layer_activations in enumerate(activations):
+            _, state = read_documents(model, chunk.to(device), state, marks.to(device))
+        for layer, layer_activations in enumerate(join_pieces(activations, len(model.cells))):
             for variable, values in layer_activations.states.items():
                 states.setdefault((layer, variable), []).append(values.flatten(0, 1).cpu())
             for variable in shown_gates(model, layer):
@@ -235,7 +240,7 @@ def shown_gates(model: CharLM, layer: int) -> list[str]:
     return [name for name in ordered_gates(cell) if name in cell.gate_descriptions]
 
 
-def to_streams(values: TokenIds | FeatureValues, length: int) -> Tensor:
+def to_streams(values: TokenIds | FeatureValues | Starts, length: int) -> Tensor:
     """Return values (n,) as (length, NUM_STREAMS); a rest that fills no stream is dropped."""
     return torch.from_numpy(values[: NUM_STREAMS * length].reshape(NUM_STREAMS, length).T.copy())
 

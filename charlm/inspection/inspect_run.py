@@ -10,9 +10,9 @@ import torch
 from charlm.cells import loader
 from charlm.cells.names import cell_label
 from charlm.data.corpus import Corpus, Sources, reload_corpus
-from charlm.data.documents import note_one_stream
+from charlm.data.documents import Documents, SeparatorStarts
 from charlm.errors import ConfigError, DataError, DivergedError
-from charlm.evaluation.scoring import STREAMING_PROTOCOL, iter_token_nll
+from charlm.evaluation.scoring import DOCUMENTS_PROTOCOL, STREAMING_PROTOCOL, iter_token_nll
 from charlm.execution.device import select_device
 from charlm.inspection.blanked_word import blank_word
 from charlm.inspection.feature_units import round_values, survey_units
@@ -26,7 +26,7 @@ from charlm.inspection.unit_traces import (
     most_variable_unit,
     trace_unit,
 )
-from charlm.models.activation_capture import capture_activations
+from charlm.models.activation_capture import capture_activations, join_pieces
 from charlm.models.char_lm import CharLM
 from charlm.progress import NoProgress, Progress, ProgressCallback
 from charlm.results.inspection import InspectedModel, InspectedText, InspectionReport
@@ -86,10 +86,17 @@ def inspect(
         is_same_text = last.record.text.digest == first.record.text.digest
         moved = sources if is_same_text else ()
         corpora.append(reload_corpus(last.record.config, last.record.text, moved, progress))
-    note_one_stream((each.record.config.documents for each in runs), "pages of units")
     beginning, origin = read_text(first, corpora[0], text, file, progress)
     check_readable(beginning, runs)
-    spans = [span_from_string(beginning, each.vocabulary) for each in runs]
+    digest = first.record.text.digest
+    rules = [
+        document_rule(each, corpus, origin, is_own=each.record.text.digest == digest)
+        for each, corpus in zip(runs, corpora, strict=True)
+    ]
+    spans = [
+        span_from_string(beginning, each.vocabulary, rule)
+        for each, rule in zip(runs, rules, strict=True)
+    ]
     with progress.counter("inspecting") as tick:
         inspected = [
             inspect_model(each, weights.sha256, model, corpus, span, shown, tick)
@@ -99,13 +106,16 @@ def inspect(
         ]
         blanked = None
         if blank is not None:
-            blanked = blank_word(runs, models, corpora[0], beginning, blank, occurrence, tick)
+            blanked = blank_word(
+                runs, models, rules, corpora[0], beginning, blank, occurrence, tick
+            )
     comparison = None
     if other is not None:
         comparison = compare_models(
             beginning, inspected[0], inspected[1], has_same_splits(first, last)
         )
-    report = make_report(inspected[0], origin)
+    protocol = DOCUMENTS_PROTOCOL if rules[0] else STREAMING_PROTOCOL
+    report = make_report(inspected[0], origin, protocol)
     return msgspec.structs.replace(report, comparison=comparison, blanked=blanked)
 
 
@@ -140,7 +150,10 @@ def inspect_model(
         raise DataError("cannot inspect an empty text: give at least one character")
     check_units(model, units)
     with capture_activations(model) as activations:
-        nats = torch.cat(list(iter_token_nll(model, span.ids[:, None], vocabulary)))[:, 0]
+        starts = None if span.starts is None else span.starts[:, None]
+        windows = iter_token_nll(model, span.ids[:, None], vocabulary, starts=starts)
+        nats = torch.cat(list(windows))[:, 0]
+    layers = join_pieces(activations, len(model.cells))
     if not nats.isfinite().all():
         raise DivergedError(
             "cannot inspect the run: its outputs are not finite, as its training diverged. "
@@ -161,16 +174,37 @@ def inspect_model(
         bits=round_values(nats / math.log(2)),
         survey=survey,
         units=[
-            trace_unit(model, activations, layer, unit)
-            for layer, unit in shown or [most_variable_unit(activations)]
+            trace_unit(model, layers, layer, unit)
+            for layer, unit in shown or [most_variable_unit(layers)]
         ],
     )
 
 
-def make_report(model: InspectedModel, origin: InspectedText) -> InspectionReport:
-    """Return the report of a model on a text of this origin."""
+def document_rule(
+    run: Run, corpus: Corpus, origin: InspectedText, *, is_own: bool
+) -> Documents | None:
+    """Return the rule that tells where the state of a run is reset in the text; None: nowhere.
+
+    A text or file that is given is one file, so that only a separator begins a document in it.
+
+    Args:
+        run: The run.
+        corpus: Its corpus, with documents if the run has them.
+        origin: Where the text is from.
+        is_own: Whether the test split that the text may be from is that of the run.
+    """
+    if origin.source == "test" and is_own:
+        return corpus.encoding.ids.span(*run.record.text.splits["test"]).documents
+    documents = corpus.encoding.ids.documents
+    if not isinstance(documents, SeparatorStarts):
+        return None
+    return SeparatorStarts(documents.separator)
+
+
+def make_report(model: InspectedModel, origin: InspectedText, protocol: str) -> InspectionReport:
+    """Return the report of a model on a text of this origin, read by this protocol."""
     fields = msgspec.structs.asdict(model)
-    return InspectionReport(text=origin, protocol=STREAMING_PROTOCOL, **fields)
+    return InspectionReport(text=origin, protocol=protocol, **fields)
 
 
 def check_readable(text: str, runs: Sequence[Run]) -> None:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from charlm.data.documents import Documents, Starts
 from charlm.data.encoded_text import EncodedText
 from charlm.data.vocabulary import TokenIds, Vocabulary
 
@@ -13,14 +14,18 @@ class TextSpan(NamedTuple):
 
     ids: TokenIds  # (length,), int64
     tokens: list[str]  # as displayed
+    starts: Starts | None = None  # (length,), tokens before which the state is reset; None: none
 
 
-def span_from_string(text: str, vocabulary: Vocabulary) -> TextSpan:
-    """Return a string as a span."""
+def span_from_string(
+    text: str, vocabulary: Vocabulary, documents: Documents | None = None
+) -> TextSpan:
+    """Return a string as a span, with the documents that begin in it."""
     ids = np.array(vocabulary.encode(text), np.int64)
+    starts = documents.mark(ids, 0, len(ids)) if documents else None
     if vocabulary.kind == "bytes":
-        return TextSpan(ids, list(map(format_byte, ids)))
-    return TextSpan(ids, list(text))
+        return TextSpan(ids, list(map(format_byte, ids)), starts)
+    return TextSpan(ids, list(text), starts)
 
 
 def span_from_corpus(
@@ -28,10 +33,12 @@ def span_from_corpus(
 ) -> TextSpan:
     """Return the beginning of a span (first token, one past the last) of an encoded text."""
     start, end = span[0], min(span[1], span[0] + max_tokens)
-    ids = np.array(encoding.ids[start:end], np.int64)
+    stored = encoding.ids.span(start, end)
+    ids = np.array(stored[:], np.int64)
+    starts = stored.documents.mark(stored, 0, len(ids)) if stored.documents else None
     if vocabulary.kind == "bytes":
-        return TextSpan(ids, list(map(format_byte, ids)))
-    return TextSpan(ids, list(encoding.text(start, end)))
+        return TextSpan(ids, list(map(format_byte, ids)), starts)
+    return TextSpan(ids, list(encoding.text(start, end)), starts)
 
 
 def format_byte(value: int) -> str:

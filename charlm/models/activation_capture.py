@@ -5,7 +5,7 @@ cell gets a dictionary for them (`Cell.recorded`), and the plain loop unrolls it
 what was computed, and no equation is written twice. See the docstring of `Cell`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -75,6 +75,30 @@ def capture_activations(model: RecurrentModel) -> Iterator[list[LayerActivations
         yield recording.seen
     finally:
         model.unrolls = unrolls
+
+
+def join_pieces(seen: Sequence[LayerActivations], num_layers: int) -> list[LayerActivations]:
+    """Return the activations of each layer over several calls of a model, one after another.
+
+    Args:
+        seen: Activations by call, then by layer.
+        num_layers: Layers of the model.
+    """
+    if len(seen) == num_layers:
+        return list(seen)
+    return [
+        LayerActivations(
+            {name: torch.cat([each.states[name] for each in pieces]) for name in pieces[0].states},
+            {name: torch.cat([each.gates[name] for each in pieces]) for name in pieces[0].gates},
+            _join([each.retention for each in pieces]),
+        )
+        for pieces in (seen[layer::num_layers] for layer in range(num_layers))
+    ]
+
+
+def _join(parts: Sequence[Tensor | None]) -> Tensor | None:
+    known = [part for part in parts if part is not None]
+    return torch.cat(known) if known else None
 
 
 class RecordedValues(dict[str, Tensor]):

@@ -8,6 +8,7 @@ the one before it.
 from collections import deque
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -18,8 +19,24 @@ from charlm.models.char_lm import CharLM
 from charlm.models.recurrent import ModelState, Reduction, reset_streams
 
 
+class Reader(Protocol):
+    """Interface of a model that reads documents; a test may have a fake."""
+
+    def initial_state(self, batch: int, /) -> ModelState:
+        """Return the state before the first token of each stream."""
+        ...
+
+    def next_token_logits(self, state: ModelState, /) -> Tensor:
+        """Return logits of the token that follows a state, (batch, vocabulary)."""
+        ...
+
+    def __call__(self, ids: Tensor, state: ModelState, /) -> tuple[Tensor, ModelState]:
+        """Return logits (time, batch, vocabulary) and the final state."""
+        ...
+
+
 def read_documents(
-    model: CharLM, ids: Tensor, state: ModelState, starts: Tensor
+    model: Reader, ids: Tensor, state: ModelState, starts: Tensor
 ) -> tuple[Tensor, ModelState]:
     """Predict the token after each token, as if each document were a stream of its own.
 
@@ -34,9 +51,8 @@ def read_documents(
         last token of a document predict one more token of it: see `predict_starts`.
     """
     initial = model.initial_state(ids.shape[1])
-    cuts = {0, *torch.nonzero(starts.any(1)).flatten().tolist(), len(ids)}
     pieces = []
-    for first, end in pairwise(sorted(cuts)):
+    for first, end in document_pieces(starts):
         # Also without a start in the first step, so that all processes that train together have
         # gradients of the same parameters.
         state = reset_streams(state, initial, starts[first])
@@ -45,7 +61,17 @@ def read_documents(
     return torch.cat(pieces), state
 
 
-def predict_starts(model: CharLM, logits: Tensor, starts: Tensor) -> Tensor:
+def document_pieces(starts: Tensor) -> list[tuple[int, int]]:
+    """Return the pieces (first step, one past the last) in which no document begins but at first.
+
+    Args:
+        starts: Which tokens begin a document (time, batch).
+    """
+    cuts = {0, *torch.nonzero(starts.any(1)).flatten().tolist(), len(starts)}
+    return list(pairwise(sorted(cuts)))
+
+
+def predict_starts(model: Reader, logits: Tensor, starts: Tensor) -> Tensor:
     """Return logits in which the first token of a document is predicted by the initial state.
 
     Args:

@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from charlm.data.documents import Starts
 from charlm.data.stored_ids import StoredIds
 from charlm.data.vocabulary import TokenIds, Vocabulary
 from charlm.evaluation.scoring import TOKENS_PER_FORWARD
-from charlm.evaluation.streaming import LanguageModel, iter_logits
+from charlm.evaluation.streaming import LanguageModel, iter_document_logits, iter_logits
 from charlm.models.char_lm import CharLM
 from charlm.probes.true_context import TrueContext
 from charlm.progress import ProgressCallback, ignore
@@ -25,7 +26,7 @@ from charlm.seeding import derive_seed
 
 Artifacts = Mapping[str, Tensor]
 DOCUMENTED_SECTIONS = ("question", "protocol", "unit", "chance", "source")
-# Those that a comparison judges, and those that `charlm probe` measures if it is not told
+# Those that a comparison judges, and those that it and `charlm probe` measure if they are not told
 # otherwise, which together make a memory profile.
 MEMORY_PROBES = ("context-replacement", "context-shuffle", "repeated-words")
 DEFAULT_PROBES = ("context-replacement", "context-shuffle", "position", "readout", "repeated-words")
@@ -45,6 +46,7 @@ class ProbeContext:
     unit_edges: NDArray[np.int64]  # (units + 1,), first tokens of the text's units; may pass `ids`
     unit_kind: Literal["file", "line", "block"] = "block"
     window: int = 128  # tokens that training propagated gradients through
+    starts: Starts | None = None  # (length,), tokens before which the state is reset; None: none
     seed: int = 0  # of every random choice
     expect: ProgressCallback = ignore  # gets the number of tokens that will be read
     tick: ProgressCallback = ignore  # gets the number of tokens read since
@@ -59,7 +61,7 @@ class ProbeContext:
     @cached_property
     def true_context(self) -> TrueContext:
         """The text, read with all that precedes: the probes of a run share it."""
-        return TrueContext(self.model, self.ids, self.tick)
+        return TrueContext(self.model, self.ids, self.tick, self.starts)
 
     def random(self, purpose: str) -> np.random.Generator:
         """Return random numbers that are the same for all models that read this text."""
@@ -67,14 +69,19 @@ class ProbeContext:
         return np.random.default_rng(derive_seed(self.seed, f"{purpose}/{text}"))
 
     def iter_logits(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Read the text as one stream.
+        """Read the text as one stream; each document from the initial state if the model does so.
 
         Yields:
             ids: Next piece of the text, (time, 1).
             logits: Prediction of each of these tokens, (time, 1, vocabulary_size).
         """
         pieces = torch.from_numpy(np.asarray(self.ids, np.int64))[:, None].split(TOKENS_PER_FORWARD)
-        for ids, logits in iter_logits(self.model, pieces, self.model.initial_state(1)):
+        state = self.model.initial_state(1)
+        pairs = iter_logits(self.model, pieces, state)
+        if self.starts is not None:
+            marks = torch.from_numpy(self.starts)[:, None].split(TOKENS_PER_FORWARD)
+            pairs = iter_document_logits(self.model, zip(pieces, marks, strict=True), state)
+        for ids, logits in pairs:
             yield ids, logits
             self.tick(len(ids))
 

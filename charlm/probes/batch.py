@@ -7,10 +7,9 @@ from pathlib import Path
 
 from charlm.cells.names import parse_custom_cell
 from charlm.data.corpus import Sources, reload_corpus
-from charlm.data.documents import note_one_stream
 from charlm.execution.executor import Execution, LocalExecutor, run_jobs
 from charlm.execution.jobs import Job
-from charlm.probes.base import MEMORY_PROBES, PROBES, Probe
+from charlm.probes.base import DEFAULT_PROBES, PROBES, Probe
 from charlm.probes.plan import MARKER_FILE, ProbePlan, check_same_text, plan_probing
 from charlm.probes.report import build_report, read_report
 from charlm.probes.runner import describe_run, probe_run, run_name
@@ -99,7 +98,6 @@ def run_probing(plan: ProbePlan, progress: Progress = NoProgress()) -> ProbesRep
         OutputExistsError: The directory has other files, or results of another request.
     """
     directory, request = plan.directory, plan.request
-    note_one_stream((run.record.config.documents for run in plan.runs), "probes")
     plan.check_directory()  # before a lock creates it
     with exclusive_lock(directory):
         if not plan.check_directory():
@@ -120,12 +118,11 @@ def run_probing(plan: ProbePlan, progress: Progress = NoProgress()) -> ProbesRep
 
 
 def probe_memory(runs: Sequence[Run], execution: Execution) -> ProbesReport:
-    """Run the probes of memory on the runs of a comparison, on its device; on a GPU one at a time.
+    """Run the default probes on the runs of a comparison, on its device; on a GPU one at a time.
 
     Results and report are written to `probes` in the directory of the comparison.
     """
     executor, options = execution.executor, []
-    note_one_stream((run.record.config.documents for run in runs), "probes of memory")
     if isinstance(executor, LocalExecutor):
         options = [f"--device={executor.device}"]
         if executor.device != "cpu":
@@ -133,7 +130,7 @@ def probe_memory(runs: Sequence[Run], execution: Execution) -> ProbesReport:
     directory = execution.directory / "probes"
     return probe_side_by_side(
         runs,
-        [PROBES[name] for name in MEMORY_PROBES],
+        [PROBES[name] for name in DEFAULT_PROBES],
         options,
         Execution(directory, executor, execution.progress),
     )

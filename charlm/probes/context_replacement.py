@@ -140,10 +140,18 @@ def foreign_positions(context: ProbeContext, start: Positions) -> Positions:
     """Return for each start a place before which the other text stands, far away from it.
 
     It is between a quarter and three quarters of the text further on, counted on from the beginning
-    after the end, and rounded down to a multiple of GRID, at which states are kept.
+    after the end, and rounded down to a multiple of GRID, at which states are kept. If the state is
+    reset at documents, it is the next one with MIN_PAST tokens of its document before it.
     """
     length = len(context.ids)
     shift = context.random("foreign").uniform(0.25, 0.75, len(start)) * length
     # The first MIN_PAST tokens have too little text before them.
     position = MIN_PAST + (start - MIN_PAST + shift).astype(np.int64) % (length - MIN_PAST)
-    return position // GRID * GRID
+    position = position // GRID * GRID
+    if context.starts is None:
+        return position
+    with_past = starts_with_room(context, MIN_PAST, 0)
+    with_past = with_past[with_past % GRID == 0]
+    if not len(with_past):
+        return position
+    return with_past[np.searchsorted(with_past, position) % len(with_past)]

@@ -14,7 +14,8 @@ from charlm.execution.device import to_float64
 from charlm.models.char_lm import CharLM
 from charlm.models.recurrent import ModelState
 from charlm.probes.base import ProbeContext, ProbeNotApplicableError, ProbeOutput, register_probe
-from charlm.probes.windows import Positions, evenly_spaced, gather_windows
+from charlm.probes.places import evenly_spaced_starts
+from charlm.probes.windows import Positions, gather_windows
 from charlm.results.probe_limits import (
     ConstantState,
     GradientOverflow,
@@ -83,7 +84,8 @@ def gradient_norm(
     if length < 2 * MIN_LAG:
         raise ProbeNotApplicableError(TextTooShort("probed", length, 2 * MIN_LAG))
     max_lag = min(max_lag, 1 << (length // 2).bit_length() - 1)
-    positions = evenly_spaced(max_lag + max_lag // 4, length - 1, num_positions)
+    before = max_lag + max_lag // 4
+    positions = evenly_spaced_starts(context, before, length - 1, num_positions, before, 1)
     # Of both models: the warm-up, and the text without and with gradient.
     context.expect(2 * len(positions) * (max_lag // 4 + 2 * max_lag + 3))
     curves: list[Curve] = []

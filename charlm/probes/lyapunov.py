@@ -11,8 +11,9 @@ from torch import Tensor
 from charlm.models.char_lm import CharLM
 from charlm.models.token_step import TokenStep
 from charlm.probes.base import ProbeContext, ProbeNotApplicableError, ProbeOutput, register_probe
+from charlm.probes.places import evenly_spaced_starts
 from charlm.probes.unit_sums import UnitSums, Z, sum_by_unit
-from charlm.probes.windows import Positions, evenly_spaced, gather_windows
+from charlm.probes.windows import Positions, gather_windows
 from charlm.results.probe_limits import ConstantState, NotAccessible, Note, NotFinite, TextTooShort
 from charlm.results.probes import Curve, ProbeResult, ScalarResult
 from charlm.seeding import derive_seed
@@ -74,7 +75,8 @@ def lyapunov(context: ProbeContext, measured_length: int = MEASURED_LENGTH) -> P
     if length < MIN_LENGTH:
         raise ProbeNotApplicableError(TextTooShort("probed", length, MIN_LENGTH))
     unread = WARMUP_LENGTH + SETTLE_LENGTH + measured_length
-    starts = evenly_spaced(0, length - unread, choose_streams(context.char_lm))
+    streams = choose_streams(context.char_lm)
+    starts = evenly_spaced_starts(context, 0, length - unread, streams, 0, unread)
     context.expect(2 * unread * len(starts))
     models: dict[Literal["trained", "untrained"], CharLM] = {
         "trained": context.char_lm,

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from charlm.probes.base import ProbeContext
-from charlm.probes.windows import Positions
+from charlm.probes.base import ProbeContext, ProbeNotApplicableError
+from charlm.probes.windows import Positions, evenly_spaced
+from charlm.results.probe_limits import TooFewPlaces
 
 
 def unit_of(context: ProbeContext, positions: Positions) -> Positions:
@@ -14,13 +15,18 @@ def unit_of(context: ProbeContext, positions: Positions) -> Positions:
 def continuous_starts(context: ProbeContext) -> Positions:
     """Return for each token where the text that it belongs to begins, (length + 1,).
 
-    That is the beginning of its file, where the text is cut by files. The last entry is of the end.
+    That is the beginning of its file, where the text is cut by files, or of its document, where the
+    state of the model is reset. The last entry is of the end.
     """
     positions = np.arange(len(context.ids) + 1)
-    if context.unit_kind != "file":
-        return np.zeros_like(positions)
+    begins = np.zeros_like(positions)
     last_token = max(0, len(context.ids) - 1)
-    return context.unit_edges[unit_of(context, np.minimum(positions, last_token))]
+    if context.unit_kind == "file":
+        begins = context.unit_edges[unit_of(context, np.minimum(positions, last_token))]
+    if context.starts is None or not len(context.ids):
+        return begins
+    documents = np.maximum.accumulate(np.where(context.starts, positions[:-1], 0))
+    return np.maximum(begins, np.append(documents, documents[-1]))
 
 
 def starts_with_room(context: ProbeContext, before: int, after: int) -> Positions:
@@ -31,6 +37,26 @@ def starts_with_room(context: ProbeContext, before: int, after: int) -> Position
         begins[positions + after] == begins[positions]
     )
     return positions[has_room]
+
+
+def evenly_spaced_starts(
+    context: ProbeContext, first: int, end: int, count: int, before: int, after: int
+) -> Positions:
+    """Return up to `count` positions in [first, end), evenly spaced.
+
+    If the model's state is reset at documents, they have room before and after in their document.
+
+    Raises:
+        ProbeNotApplicableError: There are fewer than half as many in documents.
+    """
+    if context.starts is None:
+        return evenly_spaced(first, end, count)
+    with_room = starts_with_room(context, before, after)
+    with_room = with_room[(with_room >= first) & (with_room < end)]
+    needed = -(-min(count, end - first) // 2)
+    if len(with_room) < needed:
+        raise ProbeNotApplicableError(TooFewPlaces(len(with_room), needed))
+    return with_room[evenly_spaced(0, len(with_room), count)]
 
 
 def systematic_sample(items: Positions, count: int, rng: np.random.Generator) -> Positions:

@@ -9,6 +9,7 @@ import torch
 
 from charlm.evaluation.streaming import iter_logits, stream_batches
 from charlm.probes.base import ProbeContext, ProbeNotApplicableError, ProbeOutput, register_probe
+from charlm.probes.places import continuous_starts, evenly_spaced_starts, starts_with_room
 from charlm.probes.state_size import (
     Snapshot,
     growth,
@@ -21,7 +22,6 @@ from charlm.probes.windows import (
     Bits,
     Positions,
     entropy_bits,
-    evenly_spaced,
     gather_windows,
     token_bits,
 )
@@ -60,9 +60,10 @@ def position(context: ProbeContext, max_windows: int = MAX_WINDOWS) -> ProbeOutp
     the same character, so that it does not count that some passages are harder. Positions from d to
     2d share a point, at their end. In mid-text, the same characters are read with a state carried
     over at least 2,048 characters, or all that there are. The size of a state is its root mean
-    square over streams and units. A unit is saturated if its output is beyond 0.9 in size, or its
-    gate below 0.1 or above 0.9. The position of failure is the first one beyond a window from which
-    on the bits are 1 % higher, with an interval above 0.
+    square over streams and units; “input 1 back” is what a short convolution before the cell still
+    holds of its input. A unit is saturated if its output is beyond 0.9 in size, or its gate below
+    0.1 or above 0.9. A model fails after the first position beyond a window from which on the bits
+    at all points are 1 % higher, with an interval above 0.
 
     Unit: Bits per character (or byte) more than one to two windows after a start, by position.
     Errors are standard errors over the files, groups of lines or blocks of the text.
@@ -78,12 +79,14 @@ def position(context: ProbeContext, max_windows: int = MAX_WINDOWS) -> ProbeOutp
     length, window = len(context.ids), context.window
     if length < 2 * MIN_WINDOWS * window:
         raise ProbeNotApplicableError(TextTooShort("probed", length, 2 * MIN_WINDOWS * window))
-    windows = min(max_windows, 1 << (length // 2 // window).bit_length() - 1)
-    longest = windows * window
+    longest = longest_stream(context, max_windows)
+    windows = longest // window
     least, most = NUM_STREAMS
     num_streams = min(most, max(least, LONG_TOKENS // longest))
-    long_starts = evenly_spaced(0, length - longest, num_streams)
+    long_starts = evenly_spaced_starts(context, 0, length - longest, num_streams, 0, longest)
     starts = np.arange(length // window - 1) * window
+    if context.starts is not None:
+        starts = np.intersect1d(starts, starts_with_room(context, 0, 2 * window - 1))
     carried = context.true_context
     context.expect(carried.tokens_left + 2 * window * len(starts) + longest * len(long_starts))
     restarts = read_restarts(context, starts)
@@ -150,6 +153,24 @@ def position(context: ProbeContext, max_windows: int = MAX_WINDOWS) -> ProbeOutp
         ),
     )
     return ProbeOutput(result, sums.artifacts())
+
+
+def longest_stream(context: ProbeContext, max_windows: int) -> int:
+    """Return the tokens of a long stream: windows by a power of two, at most half of the text.
+
+    If the model's state is reset at documents, the longest one has twice as many.
+
+    Raises:
+        ProbeNotApplicableError: They are fewer than MIN_WINDOWS windows.
+    """
+    length, window = len(context.ids), context.window
+    if context.starts is not None:
+        begins = continuous_starts(context)
+        length = int(np.bincount(begins[:-1]).max())
+    windows = min(max_windows, 1 << max(0, (length // 2 // window).bit_length() - 1))
+    if windows < MIN_WINDOWS:
+        raise ProbeNotApplicableError(TextTooShort("document", length, 2 * MIN_WINDOWS * window))
+    return windows * window
 
 
 def position_edges(window: int, longest: int) -> list[int]:
@@ -223,16 +244,17 @@ def sum_by_position(
 
 
 def breakdown(more: UnitSums, bits: UnitSums, window: int, longest: int, unit: str) -> ScalarResult:
-    """Return the first position beyond the window at which the bits have risen by TOLERANCE.
+    """Return the first position beyond the window from which on the bits have risen by TOLERANCE.
 
-    The rise counts from where its 95 % interval is above 0.
+    The rise counts where its 95 % interval is above 0. A model that recovers has not failed.
     """
-    rise = more.mean > TOLERANCE * (bits.mean - more.mean)
-    certain = more.mean - Z * more.error > 0
+    fails = more.mean > TOLERANCE * (bits.mean - more.mean)
+    fails &= more.mean - Z * more.error > 0
+    fails_from_here = np.logical_and.accumulate(fails[::-1])[::-1]
     failed = [
         start
-        for start, fails in zip(more.lengths, (rise & certain)[1:], strict=False)
-        if fails and start >= window
+        for start, has_failed in zip(more.lengths, fails_from_here[1:], strict=False)
+        if has_failed and start >= window
     ]
     return ScalarResult(
         name="fails after",

@@ -11,9 +11,10 @@ from torch.nn.functional import one_hot
 from charlm.evaluation.streaming import stream_batches
 from charlm.probes.base import ProbeContext, ProbeNotApplicableError, ProbeOutput, register_probe
 from charlm.probes.linear_readout import MIN_DEVIATION, alternate_halves, bits_found, standardize
+from charlm.probes.places import evenly_spaced_starts
 from charlm.probes.true_context import States
 from charlm.probes.unit_sums import UnitSums, profile_entry, sum_by_unit
-from charlm.probes.windows import Positions, entropy_bits, evenly_spaced
+from charlm.probes.windows import Positions, entropy_bits
 from charlm.results.probe_limits import Projected, TextTooShort
 from charlm.results.probes import ProbeResult, ScalarResult
 from charlm.seeding import derive_seed
@@ -63,7 +64,8 @@ def readout(
     length, reading = len(context.ids), context.true_context
     if length < MIN_LENGTH:
         raise ProbeNotApplicableError(TextTooShort("probed", length, MIN_LENGTH))
-    places = evenly_spaced(max(distances), length, num_places)
+    farthest = max(distances)
+    places = evenly_spaced_starts(context, farthest, length, num_places, farthest, 0)
     context.expect(reading.tokens_left + int((places % reading.grid).sum()))
     halves = alternate_halves(places, length)
     classes, num_classes = frequent_classes(np.asarray(context.ids, np.int64))

@@ -68,7 +68,7 @@ def repeated_words(context: ProbeContext, min_events: int = MIN_EVENTS) -> Probe
     tokens = words.first % reading.grid + 2 * words.size + distance
     context.expect(reading.tokens_left + int(tokens.sum()))
     states = reading.states_before(words.first)
-    states = reading.read_on(words.other, words.size, states)
+    states = reading.read_on(words.other, words.size, states, resets=False)
     states = reading.read_on(words.first + words.size, distance, states)
     changed, saved = word_bits(context, words, states)
     sums = sum_by_unit(context, [NEAREST], [words.second], [saved])

@@ -210,6 +210,7 @@ def build_probe_context(
     """Return the input of the probes of a run: the model in eval mode, and the text."""
     start, end = text_span(corpus, request)
     units = corpus.units(request.split, end - start)
+    ids = corpus.encoding.ids.span(start, end)
     model.eval()
 
     def make_untrained_model() -> CharLM:
@@ -218,12 +219,13 @@ def build_probe_context(
 
     return ProbeContext(
         model=model,
-        ids=corpus.encoding.ids[start:end],
+        ids=ids[:],
         vocabulary=run.vocabulary,
         train_ids=corpus.stored_split("train"),
         unit_edges=units.edges,
         unit_kind=units.kind,
         window=run.record.config.seq_len,
+        starts=ids.documents.mark(ids, 0, len(ids)) if ids.documents else None,
         seed=request.seed,
         expect=work.expect,
         tick=work.advance,

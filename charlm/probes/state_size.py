@@ -35,12 +35,20 @@ def state_sizes(model: CharLM | None, state: States) -> dict[str, float]:
     sizes = {}
     layers = state if model is None else state[: len(model.cells)]  # without the last output
     for layer, parts in enumerate(layers):
-        names = model.state_names[layer] if model else [f"part {n + 1}" for n in range(len(parts))]
-        for name, part in zip(names, parts, strict=True):
+        for number, part in enumerate(parts):
+            name = _part_name(model, layer, number)
             if (part != part[:1]).any():
                 square = to_float64(part).square().mean()
                 sizes[f"layer {layer + 1}, {name}"] = float(square.sqrt())
     return sizes
+
+
+def _part_name(model: CharLM | None, layer: int, number: int) -> str:
+    """Return the name of a part of a layer's state; those after the cell's are held inputs."""
+    if model is None:
+        return f"part {number + 1}"
+    own = model.cells[layer].states
+    return own[number] if number < len(own) else f"input {number - len(own) + 1} back"
 
 
 def saturated_shares(model: CharLM, ids: Tensor, state: States) -> dict[str, float]:

@@ -10,7 +10,8 @@ from charlm.execution.device import to_float64
 from charlm.models.activation_capture import capture_activations
 from charlm.models.char_lm import CharLM
 from charlm.probes.base import ProbeContext, ProbeNotApplicableError, ProbeOutput, register_probe
-from charlm.probes.windows import evenly_spaced, gather_windows
+from charlm.probes.places import evenly_spaced_starts
+from charlm.probes.windows import gather_windows
 from charlm.results.probe_limits import (
     ConstantUnits,
     NoGate,
@@ -114,7 +115,8 @@ def collect_states(
         For each layer, ln of the geometric mean of the share kept, (units,), or None if no gate
         keeps the state; and the states, (time, NUM_STREAMS, units).
     """
-    starts = evenly_spaced(0, len(context.ids) - length + 1, NUM_STREAMS)
+    end = len(context.ids) - length + 1
+    starts = evenly_spaced_starts(context, 0, end, NUM_STREAMS, 0, length - 1)
     text = gather_windows(context.ids, starts, length)
     warmup = length * WARMUP_LENGTH // (WARMUP_LENGTH + MEASURED_LENGTH)
     state = advance(model, text[:warmup], model.initial_state(NUM_STREAMS))

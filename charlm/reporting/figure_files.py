@@ -25,6 +25,7 @@ from charlm.reporting.figures import (
 from charlm.reporting.formatting import format_tick
 from charlm.reporting.html.budget import budget_figures, learning_curves
 from charlm.reporting.html.forest import forest_plots
+from charlm.reporting.html.memory_profile import comparison_figure
 from charlm.reporting.html.quality_plot import quality_plot
 from charlm.reporting.html.tasks import task_figures
 from charlm.reporting.line_labels import short_label
@@ -59,6 +60,8 @@ def comparison_figures(result: ComparisonResult) -> list[Figure]:
     report = result.report
     legend = make_legend([row.name for row in report.cells])
     figures = [*_memory_figure(report), *quality_plot(report, legend)]
+    if profile := comparison_figure(report):
+        figures.append(profile)
     figures += [*forest_plots(report, legend), *budget_figures(report, legend)]
     if any(any(curves) for curves in result.curves.values()):
         figures += learning_curves(report, result.curves, legend)

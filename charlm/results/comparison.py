@@ -7,7 +7,7 @@ import msgspec
 
 from charlm.results.baselines import BaselineResult
 from charlm.results.comparison_plan import Matching, Role
-from charlm.results.probes import ProbesReport
+from charlm.results.probes import Aspect, ProbesReport, ProfileEntry
 from charlm.results.text import TextNote, UnitKind
 from charlm.results.timing import TimingReport
 from charlm.results.tuning import TuningReport
@@ -81,6 +81,33 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     gradient_reach: Count  # characters that the gradient reaches: the length of a window
 
 
+class MemoryProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Memory profile of an entry: each part a mean over seeds; None if it was not measured."""
+
+    holds: ProfileEntry | None = None  # bits about the character 16 back, by a linear readout
+    uses: ProfileEntry | None = None  # bits lost if all further back than 64 is other text
+    looks_up: ProfileEntry | None = None  # bits saved on a rare word that was read before
+    recalls: ProfileEntry | None = None  # pairs, of a task
+    tracks: ProfileEntry | None = None  # length, of a task
+    counts: ProfileEntry | None = None  # repeats, of a task
+    survives: ProfileEntry | None = None  # bits lost far from a fresh start
+
+    @property
+    def entries(self) -> tuple[ProfileEntry, ...]:
+        """Parts that were measured."""
+        return tuple(entry for entry in msgspec.structs.astuple(self) if entry is not None)
+
+
+class ProfiledTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A comparison on a task that memory profiles take a part from: other runs of the cells."""
+
+    aspect: Aspect  # that it measures
+    task: str  # name of the task
+    lengths: tuple[Count, ...]  # of its curriculum
+    matching: Matching  # what its models have in common
+    ceiling: Number  # largest number of pairs, length or number of repeats that it tests
+
+
 class EntryRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An entry of a comparison: a cell that is judged, or the Transformer, which is not."""
 
@@ -102,6 +129,7 @@ class EntryRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     seeds: tuple[Integer, ...]
     diverged: Count  # seeds that diverged
     runs: tuple[FileName, ...]  # names of the run directories, one per seed
+    profile: MemoryProfile = MemoryProfile()
 
 
 class ScoredCorpus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -148,6 +176,7 @@ class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     unmeasured: tuple[Unmeasured, ...] = ()  # quantities without a value, and why
     linear_cells: tuple[str, ...] = ()  # because of which all cells were put into residual blocks
     bare_linear_cells: tuple[str, ...] = ()  # linear in their state, beside others, as requested
+    profiled_tasks: tuple[ProfiledTask, ...] = ()  # that memory profiles take a part from
     baselines: tuple[BaselineResult, ...]
 
     def to_dicts(self) -> list[dict[str, Any]]:

@@ -178,6 +178,6 @@ class InspectionReport(InspectedModel, frozen=True, kw_only=True, forbid_unknown
     """Result of `charlm inspect`."""
 
     text: InspectedText
-    protocol: str  # "one-stream"
+    protocol: str  # "one-stream"; with documents "by-document"
     comparison: ModelComparison | None = None  # with a second run
     blanked: BlankedWord | None = None  # with --blank

@@ -88,7 +88,7 @@ Note = (
 class TextTooShort(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
     """A text that is too short for a probe."""
 
-    text: Literal["probed", "training"]  # which text
+    text: Literal["probed", "training", "document"]  # which text; the longest document of it
     characters: Count  # tokens of the text
     needed: Count  # tokens
 

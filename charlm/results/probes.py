@@ -32,10 +32,13 @@ class ScalarResult(msgspec.Struct, frozen=True, kw_only=True):
     never_forgets: bool = False  # True if the value is beyond any range
 
 
-class ProfileEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Number of a probe about a run's memory, between chance and ceiling."""
+Aspect = Literal["holds", "uses", "looks up", "recalls", "tracks", "counts", "survives"]
 
-    aspect: Literal["holds", "uses", "looks up", "survives"]  # of the memory
+
+class ProfileEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Number about a memory, between chance and ceiling."""
+
+    aspect: Aspect  # of the memory
     value: Number  # that was measured
     low: Number | None  # 95 % confidence interval
     high: Number | None  # its upper end

@@ -32,7 +32,8 @@ def test_probes_of_a_short_text_take_less() -> None:
         corpus: Any = SimpleNamespace(stored_split=lambda name: range(length))
         return probe_seconds(speed, corpus)
 
-    assert seconds(100) < 0.001 and seconds(250_000) == seconds(10**7) == 2.1
+    assert seconds(100) < 0.002
+    assert seconds(250_000) == seconds(10**7) == pytest.approx(4.2)
 
 
 def test_parallel_jobs_are_limited_by_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,6 @@ import charlm as api
 from charlm.compression.predictor import Predictor
 from charlm.config import validate_config
 from charlm.data.corpus import load_corpus
-from charlm.data.documents import note_one_stream
 from charlm.evaluation.dynamic import iter_dynamic_nll, measure_update_scales
 from charlm.evaluation.evaluate import evaluate
 from charlm.evaluation.sample_writer import TokenStreams
@@ -161,14 +160,19 @@ def test_command_line_trains_the_same_run_as_python(run: Run, text: Path, tmp_pa
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def test_what_reads_across_documents_says_so(run: Run, caplog: pytest.LogCaptureFixture) -> None:
-    inspect(run, text="The cat sees the dog.\nThe dog runs.\n")
-    assert "read the text as one stream" in caplog.text and repr(SEPARATOR) in caplog.text
-    caplog.clear()
-    note_one_stream(["none"], "probes")
-    assert not caplog.text
-    note_one_stream(["none", "line", "line"], "probes")  # of several runs, not the first alone
-    assert caplog.text.count("--documents 'line'") == 1
+def test_inspected_text_starts_afresh_at_each_document(run: Run) -> None:
+    """Neither the cost nor the activations of one depend on the one before."""
+    first, second = "The cat sees the dog.\n", "The dog runs.\n"
+    report = inspect(run, text=first + second, blank="cat", units=[(1, 1)])
+    nats = nats_of_separate_texts(run.model(), run, [first, second])
+    assert report.bits == pytest.approx((nats / math.log(2)).tolist(), abs=1e-3)
+    assert report.protocol == "by-document"
+    assert report.blanked and report.survey
+    changes = report.blanked.models[0].changes
+    assert any(changes[: len(first)]) and not any(changes[len(first) :])
+    alone = inspect(run, text=second, units=[(1, 1)])
+    for whole, trace in zip(report.units[0].traces, alone.units[0].traces, strict=True):
+        assert whole.values[len(first) :] == pytest.approx(trace.values, abs=1e-3)
 
 
 def test_card_of_an_exported_model_says_that_its_reader_has_no_documents(

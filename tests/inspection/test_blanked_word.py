@@ -56,7 +56,7 @@ def test_changes_are_means_of_costs_with_replacements_less_those_without(
     run, corpus, model = open_model(tmp_path, book)
     model.eval()
     text = TEXT.replace("category", "tree")
-    blanked = blank_word([run, run], [model, model], corpus, text, "cat", 1, ignore)
+    blanked = blank_word([run, run], [model, model], [None, None], corpus, text, "cat", 1, ignore)
     assert (blanked.start, blanked.end, blanked.occurrences) == (4, 7, 2)
     assert blanked.replaced_by == "words" and "dog" in blanked.replacements
     assert "cat" not in blanked.replacements and set(map(len, blanked.replacements)) == {3}
@@ -87,7 +87,7 @@ def test_model_without_memory_depends_on_the_next_character_alone(
     run, corpus, model = open_model(tmp_path, book, cell="rnn")
     model.cells[0].U.weight.data.zero_()
     model.eval()
-    blanked = blank_word([run], [model], corpus, TEXT[:12] + "old tree.", "cat", 1, ignore)
+    blanked = blank_word([run], [model], [None], corpus, TEXT[:12] + "old tree.", "cat", 1, ignore)
     (change,) = blanked.models
     assert change.changes[7] != 0 and not any(change.changes[8:])
     assert {each.index for each in change.characters} <= {7}
@@ -97,4 +97,4 @@ def test_word_without_replacement_is_an_error(tmp_path: Path, book: Path) -> Non
     run, corpus, model = open_model(tmp_path, book)
     word = "x" * 6000
     with pytest.raises(DataError, match="nothing of its length to replace it"):
-        blank_word([run], [model], corpus, f"{word} and", word, 1, ignore)
+        blank_word([run], [model], [None], corpus, f"{word} and", word, 1, ignore)

@@ -84,6 +84,24 @@ def test_failure_beyond_the_window_is_found_where_it_is() -> None:
     assert result.profile is not None and result.profile.value == pytest.approx(ignorance)
 
 
+class RecoveringModel(FailingModel):
+    """Has no idea between 256 and 512 tokens, and remembers again from then on."""
+
+    def __call__(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+        logits, after = FakeModel.__call__(self, ids, state[:1])
+        read = state[1][0] + torch.arange(1, len(ids) + 1)[:, None, None]
+        is_lost = (read >= self.limit) & (read < 2 * self.limit)
+        return logits * ~is_lost, (*after, (state[1][0] + len(ids),))
+
+
+def test_model_that_recovers_has_not_failed() -> None:
+    result = position(context_of(RecoveringModel)).result
+    by_end = dict(zip(result.curves[0].x, result.curves[0].y, strict=True))
+    assert by_end[512] > 1 and by_end[1024] == pytest.approx(0, abs=0.1)
+    fails = number(result, "fails after")
+    assert fails.value is None and fails.lower_bound == 2048
+
+
 class Count(LinearCell):
     """Its state is the number of characters that it has read."""
 
@@ -113,7 +131,8 @@ def test_inputs_that_a_convolution_holds_are_parts_of_the_state(
     model = model_of(Count, monkeypatch, conv=3)
     context = dataclasses.replace(random_context(model), window=WINDOW)
     size = position(context).result.panels[1]
-    assert [each.name for each in size.curves] == [f"layer 1, {name}" for name in ("h", "x1", "x2")]
+    names = "h", "input 1 back", "input 2 back"
+    assert [each.name for each in size.curves] == [f"layer 1, {name}" for name in names]
 
 
 def test_saturation_is_the_share_of_gates_near_0_or_1() -> None:

@@ -18,7 +18,6 @@ from charlm.models.build import build_char_lm
 from charlm.probes import batch, cache, runner
 from charlm.probes.base import (
     DEFAULT_PROBES,
-    MEMORY_PROBES,
     PROBES,
     Probe,
     ProbeContext,
@@ -317,7 +316,7 @@ def test_comparison_runs_are_probed_on_its_device_one_at_a_time_on_gpu(
     for device, parallel in (("cpu", 5), ("cuda:1", 1)):
         probe_memory([], Execution(tmp_path, LocalExecutor(5, device)))
         ((_, probes, options, execution),) = calls
-        assert options == [f"--device={device}"] and len(probes) == len(MEMORY_PROBES)
+        assert options == [f"--device={device}"] and len(probes) == len(DEFAULT_PROBES)
         assert execution == Execution(tmp_path / "probes", LocalExecutor(parallel, device))
         calls.clear()
 

@@ -14,6 +14,7 @@ from charlm.reporting.html.probes import (
     answer_figures,
     grouped_notes,
     not_applicable_notes,
+    probe_figures,
     render_probes,
     split_by_curve,
 )
@@ -115,6 +116,12 @@ def test_page_begins_with_a_sentence_per_run_and_one_figure() -> None:
     assert page.index(sentence) < page.index("<figure>") < page.index('href="#context-shuffle"')
     assert [figure.spec.y for figure in answer_figures(report)] == ["bits per character "]
     assert answer_figures(msgspec.structs.replace(report, probes={})) == []
+    section = page[page.index('<section id="context-replacement">') :].split("</section>")[0]
+    outcomes = report.probes["context-replacement"].outcomes
+    results = {run: each.result for run, each in outcomes.items() if isinstance(each, Measured)}
+    drawn = probe_figures("context-replacement", results, {"run-0": "gru"})
+    assert section.count("<figure>") == len(drawn) - 1
+    assert 'href="#answer">at the top' in section and '<div id="answer">' in page
 
 
 @pytest.mark.parametrize("kind", get_args(Note))

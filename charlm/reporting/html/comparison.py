@@ -10,6 +10,7 @@ from charlm.reporting.formatting import format_count, format_number
 from charlm.reporting.html.answer_table import make_answer_table, memory_table
 from charlm.reporting.html.budget import bracket_table, budget_figures, learning_curves
 from charlm.reporting.html.forest import forest_plots
+from charlm.reporting.html.memory_profile import comparison_section
 from charlm.reporting.html.page import render_template
 from charlm.reporting.html.probes import ProbeSection, probe_section
 from charlm.reporting.html.quality_plot import quality_plot
@@ -62,6 +63,7 @@ def render_comparison(result: ComparisonResult) -> bytes:
         bracket=bracket_table(report.budget),
         tuning=tuning_section(report.tuning, legend) if report.tuning else None,
         sections=probe_sections(result.probes, report.cells) if result.probes else [],
+        profile=comparison_section(report),
         samples=[(row.name, result.samples.get(row.name)) for row in report.cells],
         provenance=provenance(report),
         carrying=describe_carrying(report),

@@ -15,7 +15,9 @@ from charlm.reporting.figures import (
 from charlm.reporting.wording.memory_profile import (
     EXPLANATION,
     Profile,
+    comparison_profile,
     describe_aspects,
+    describe_profiled_tasks,
     detail_table,
     measured_aspects,
     memory_profile,
@@ -23,6 +25,7 @@ from charlm.reporting.wording.memory_profile import (
     share_of,
 )
 from charlm.reporting.wording.text import token_noun
+from charlm.results.comparison import ComparisonReport
 from charlm.results.probes import ProbesReport
 
 LEAST, MOST = -10.0, 110.0  # percent at the ends of the axis
@@ -46,21 +49,51 @@ def profile_section(report: ProbesReport) -> ProfileSection | None:
     profile = memory_profile(report)
     if not profile:
         return None
+    cells = {run.name: run.cell for run in report.runs}
+    noun = token_noun(report.text.vocabulary_kind)
+    return _section(EXPLANATION, profile, "run", cells, noun)
+
+
+def comparison_section(report: ComparisonReport) -> ProfileSection | None:
+    """Return the memory profile of the cells; None if no part of it was measured."""
+    profile = comparison_profile(report)
+    if not profile:
+        return None
+    noun = token_noun(str(report.settings.get("vocab", "")))
+    explanation = " ".join([EXPLANATION, *describe_profiled_tasks(report.profiled_tasks)])
+    return _section(explanation, profile, "cell", _own_names(report), noun)
+
+
+def comparison_figure(report: ComparisonReport) -> Figure | None:
+    """Return the figure of the memory profile of the cells; None if no part was measured."""
+    profile = comparison_profile(report)
+    return profile_figure(profile, "cell", _own_names(report)) if profile else None
+
+
+def _own_names(report: ComparisonReport) -> dict[str, str]:
+    """Return the name of each cell for itself, so that colors are those of the page."""
+    return {row.name: row.name for row in report.cells}
+
+
+def _section(
+    explanation: str, profile: Profile, head: str, cells: Mapping[str, str], noun: str
+) -> ProfileSection:
     return ProfileSection(
-        EXPLANATION,
-        *profile_table(profile),
-        profile_figure(profile, {run.name: run.cell for run in report.runs}),
-        detail_table(profile),
-        describe_aspects(profile, token_noun(report.text.vocabulary_kind)),
+        explanation,
+        *profile_table(profile, head),
+        profile_figure(profile, head, cells),
+        detail_table(profile, head),
+        describe_aspects(profile, noun),
     )
 
 
-def profile_figure(profile: Profile, cells: Mapping[str, str]) -> Figure:
+def profile_figure(profile: Profile, head: str, cells: Mapping[str, str]) -> Figure:
     """Draw the share of each aspect and run, with its interval.
 
     Args:
-        profile: What the runs remember.
-        cells: Cell of each run, which gives the color.
+        profile: What the runs, or cells, remember.
+        head: Head of their names in the table.
+        cells: Cell of each of them, which gives the color.
     """
     aspects = measured_aspects(profile)
     legend = [entry._replace(dash="") for entry in make_legend(list(cells.values()))]
@@ -93,7 +126,7 @@ def profile_figure(profile: Profile, cells: Mapping[str, str]) -> Figure:
         "0: chance, 100: ceiling; a point beyond the axis stands at its end",
         "share of the way from chance to ceiling, %, with 95 % confidence interval",
     )
-    heads, rows = profile_table(profile)
+    heads, rows = profile_table(profile, head)
     own = legend if len(legend) > 1 else ()
     return Figure("memory-profile", spec, paint, heads, [tuple(row) for row in rows], own)
 

@@ -21,6 +21,8 @@ from charlm.results.probes import (
     ProbeSummary,
 )
 
+ANSWER = "context-replacement"  # probe whose figure is at the top of the page
+
 
 class ProbeSection(NamedTuple):
     """A probe's part of a page."""
@@ -34,6 +36,7 @@ class ProbeSection(NamedTuple):
     by_run: tuple[Row, list[Row]] | None  # the same for each run, where cells have more than one
     not_applicable: list[tuple[str, str]]  # runs and the reason
     notes: list[tuple[str, str]]  # cells, "" for all of them, and the note
+    is_answer: bool = False  # whether its first figure is at the top of the page
 
 
 def render_probes(report: ProbesReport) -> bytes:
@@ -49,7 +52,7 @@ def render_probes(report: ProbesReport) -> bytes:
         figures=answer_figures(report),
         profile=profile_section(report),
         sections=[
-            probe_section(name, probe, runs, token_noun(text.vocabulary_kind))
+            _without_answer(probe_section(name, probe, runs, token_noun(text.vocabulary_kind)))
             for name, probe in report.probes.items()
         ],
         heads=["run", "cell", "layers", "units", "parameters", "state", "bits/char", "weights"],
@@ -76,11 +79,18 @@ def render_probes(report: ProbesReport) -> bytes:
 
 def answer_figures(report: ProbesReport) -> list[Figure]:
     """Return the figure at the top: what is lost if all further back is other text."""
-    probe = report.probes.get("context-replacement")
+    probe = report.probes.get(ANSWER)
     if probe is None:
         return []
     results = measured_results(probe)
     return probe_figures("answer", results, {run.name: run.cell for run in report.runs})[:1]
+
+
+def _without_answer(section: ProbeSection) -> ProbeSection:
+    """Return a part of the page without the figure that is at its top."""
+    if section.name != ANSWER or not section.figures:
+        return section
+    return section._replace(figures=section.figures[1:], is_answer=True)
 
 
 def measured_results(probe: ProbeSummary) -> dict[str, ProbeResult]:

@@ -6,6 +6,14 @@ from charlm.reporting.formatting import format_count, format_number
 from charlm.reporting.tables.table import Group, Table
 from charlm.reporting.wording.baselines import baseline_bits
 from charlm.reporting.wording.machine import describe_machine
+from charlm.reporting.wording.memory_profile import (
+    WAY,
+    comparison_profile,
+    describe_profiled_tasks,
+    entries_by_aspect,
+    format_share,
+    format_value,
+)
 from charlm.reporting.wording.quantities import (
     NO_NUMBER,
     QUANTITIES,
@@ -32,7 +40,7 @@ INTERVAL = "95 % interval"
 
 
 def comparison_tables(report: ComparisonReport, timing: TimingReport | None) -> list[Table]:
-    """Return the tables of a comparison that have rows: results, pairs, cost and baselines.
+    """Return the tables of a comparison that have rows: results, pairs, profile, cost, baselines.
 
     Args:
         report: Report of the comparison.
@@ -41,6 +49,7 @@ def comparison_tables(report: ComparisonReport, timing: TimingReport | None) -> 
     tables = [
         _results(report),
         _pairs(report),
+        _profile(report),
         _cost(report, timing),
         _baselines(report),
     ]
@@ -141,6 +150,33 @@ def _pair_rows(report: ComparisonReport, quantity: JudgedQuantity) -> list[Seque
                 title = QUANTITIES[quantity].title
                 rows.append((title, name, other, *_difference(quantity, verdict)))
     return rows
+
+
+def _profile(report: ComparisonReport) -> Table:
+    """Return each part of the memory profile between chance and ceiling."""
+    profile = comparison_profile(report)
+    tasks = describe_profiled_tasks(report.profiled_tasks)
+    return Table(
+        name="profile",
+        caption=" ".join([f"Memory profile. Share: of {WAY}.", *tasks]),
+        heads=("cell", "share, %", "value", "chance", "ceiling"),
+        groups=[
+            Group(
+                f"{aspect}: {next(iter(own.values())).unit}",
+                [
+                    (
+                        name,
+                        format_share(entry, has_interval=False),
+                        format_value(entry),
+                        format_number(entry.chance),
+                        format_number(entry.ceiling),
+                    )
+                    for name, entry in own.items()
+                ],
+            )
+            for aspect, own in entries_by_aspect(profile).items()
+        ],
+    )
 
 
 def _cost(report: ComparisonReport, timing: TimingReport | None) -> Table:

@@ -23,7 +23,7 @@ COSTS = ("parameters", "hidden_size", "state_size", "flops_per_character")
 class Record(NamedTuple):
     """A row of the long form; None is an empty cell."""
 
-    kind: str  # mean, median, seed, difference, curve, cost, baseline or survival
+    kind: str  # mean, median, seed, difference, curve, profile, cost, baseline or survival
     quantity: str
     unit: str
     cell: str
@@ -48,6 +48,7 @@ def comparison_records(report: ComparisonReport, timing: TimingReport | None) ->
             if judged := judged_quantity(row, quantity):
                 yield from _judged_records(report, row, quantity, judged)
         yield from _curve_records(report, row)
+        yield from _profile_records(row)
     for pair in report.pairs:
         if report.statistics.reference not in (pair.cell, pair.other):
             yield _difference(report, pair.quantity, pair.cell, pair.other, pair.verdict)
@@ -123,6 +124,20 @@ def _curve_records(report: ComparisonReport, row: EntryRow) -> Iterator[Record]:
         yield Record(
             "curve", "bits_lost_beyond", unit, row.name, at=at, value=mean, ci_low=low, ci_high=high
         )
+
+
+def _profile_records(row: EntryRow) -> Iterator[Record]:
+    """Yield each part of the memory profile with its chance and its ceiling."""
+    for entry in row.profile.entries:
+        quantity = entry.aspect.replace(" ", "_")
+        yield Record(
+            *("profile", quantity, entry.unit, row.name),
+            value=entry.value,
+            ci_low=entry.low,
+            ci_high=entry.high,
+        )
+        for end, value in (("chance", entry.chance), ("ceiling", entry.ceiling)):
+            yield Record("profile", f"{quantity}_{end}", entry.unit, row.name, value=value)
 
 
 def _cost_records(row: EntryRow | TaskRow, timing: TimingReport | None) -> Iterator[Record]:

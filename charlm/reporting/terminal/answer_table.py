@@ -36,8 +36,8 @@ def answer_table(report: ComparisonReport, timing: TimingReport, width: int) -> 
 
 
 def _stacked(report: ComparisonReport, timing: TimingReport) -> list[str]:
-    names = [_short_name(row.name) for row in report.cells]
-    heads = ("", "mean", "95 % interval", f"to {_short_name(report.statistics.reference)}")
+    names = [short_name(row.name) for row in report.cells]
+    heads = ("", "mean", "95 % interval", f"to {short_name(report.statistics.reference)}")
     rows: list[Sequence[str]] = [(*heads, "95 % interval", "verdict")]
     titles: dict[int, str] = {}  # by the number of the row that follows
     for quantity in measured_quantities(report):
@@ -48,8 +48,8 @@ def _stacked(report: ComparisonReport, timing: TimingReport) -> list[str]:
             (f"  {name}", *_judged_cells(report, row, quantity))
             for name, row in zip(names, report.cells, strict=True)
         ]
-    lines = _align(rows, left={0, 5})
-    cost = _align(
+    lines = align(rows, left={0, 5})
+    cost = align(
         [("cost", *COST_HEADS)]
         + [
             (f"  {name}", *_cost_cells(row, timing))
@@ -106,7 +106,7 @@ def _side_by_side(report: ComparisonReport, timing: TimingReport) -> list[str]:
     """Return the three groups next to each other, each cell in two lines."""
     names = ["", ""]
     for row in report.cells:
-        names += [_short_name(row.name), ""]
+        names += [short_name(row.name), ""]
     columns = [_pad(names)]
     for quantity in measured_quantities(report):
         group = {"bits_per_char": "quality", "beyond_64": "memory"}.get(quantity, "")
@@ -118,7 +118,7 @@ def _side_by_side(report: ComparisonReport, timing: TimingReport) -> list[str]:
             lines += [f"{value} {interval}", " ".join(difference)]
         columns.append(_pad(lines))
     rows = [COST_HEADS, *(_cost_cells(row, timing) for row in report.cells)]
-    cost = _align([row[:-1] for row in rows], left=set())  # hidden sizes are in the other layout
+    cost = align([row[:-1] for row in rows], left=set())  # hidden sizes are in the other layout
     lines = ["cost", cost[0]]
     for line in cost[1:]:
         lines += [line, ""]
@@ -128,7 +128,7 @@ def _side_by_side(report: ComparisonReport, timing: TimingReport) -> list[str]:
     return [*joined[:2], rule, *joined[2:]]
 
 
-def _align(rows: Sequence[Sequence[str]], left: set[int]) -> list[str]:
+def align(rows: Sequence[Sequence[str]], left: set[int]) -> list[str]:
     """Return rows as lines with aligned columns; those in `left` are aligned to the left."""
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     lines = []
@@ -148,7 +148,7 @@ def _pad(lines: Sequence[str]) -> list[str]:
     return [line + " " * (width - cell_len(line)) for line in lines]
 
 
-def _short_name(name: str) -> str:
+def short_name(name: str) -> str:
     """Return a name without control characters; the middle of a long one is left out."""
     name = escape_control_characters(name)
     half = NAME_WIDTH // 2

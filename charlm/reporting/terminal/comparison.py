@@ -3,13 +3,14 @@
 from charlm.config import describe_block
 from charlm.console import print_message, print_result
 from charlm.reporting.terminal.answer_table import answer_table
+from charlm.reporting.terminal.memory_profile import print_memory_profile
 from charlm.reporting.terminal.tables import (
     corpus_field,
+    line_width,
     print_fields,
     print_insufficient_data,
     print_matching,
     print_paragraphs,
-    terminal_width,
     vocabulary_field,
 )
 from charlm.reporting.terminal.tuning import print_search, print_tuning
@@ -18,6 +19,8 @@ from charlm.reporting.wording.comparison import describe_comparison
 from charlm.reporting.wording.findings import describe_findings, describe_linear_cells
 from charlm.reporting.wording.machine import describe_machine
 from charlm.reporting.wording.matching import describe_parallel_runs, describe_work
+from charlm.reporting.wording.memory_profile import comparison_profile, describe_profiled_tasks
+from charlm.reporting.wording.text import token_noun
 from charlm.reporting.wording.verdicts import describe_statistics, verdict_notes
 from charlm.results.comparison import ComparisonReport
 from charlm.results.comparison_plan import ComparisonOverview
@@ -76,7 +79,7 @@ def print_comparison(report: ComparisonReport, timing: TimingReport) -> None:
     """Print the answer, its table, what qualifies it, and how it was found."""
     print_paragraphs([answer_comparison(report)])
     print_result("")
-    print_result("\n".join(answer_table(report, timing, terminal_width())))
+    print_result("\n".join(answer_table(report, timing, line_width())))
     print_result("")
     print_paragraphs([*describe_findings(report, timing), *verdict_notes(report)])
     print_result("")
@@ -85,3 +88,9 @@ def print_comparison(report: ComparisonReport, timing: TimingReport) -> None:
     print_paragraphs([describe_statistics(report), conditions, _describe_units(report)])
     if report.tuning:
         print_tuning(report.tuning)
+    print_memory_profile(
+        comparison_profile(report),
+        "cell",
+        token_noun(str(report.settings.get("vocab", ""))),
+        describe_profiled_tasks(report.profiled_tasks),
+    )

@@ -10,6 +10,7 @@ from charlm.reporting.formatting import (
     format_with_interval,
     pluralize,
 )
+from charlm.reporting.terminal.memory_profile import print_memory_profile
 from charlm.reporting.terminal.tables import (
     add_row,
     make_table,
@@ -18,12 +19,7 @@ from charlm.reporting.terminal.tables import (
     text_width,
 )
 from charlm.reporting.wording.matching import describe_parallel_runs
-from charlm.reporting.wording.memory_profile import (
-    EXPLANATION,
-    describe_aspects,
-    memory_profile,
-    profile_table,
-)
+from charlm.reporting.wording.memory_profile import memory_profile
 from charlm.reporting.wording.probes import describe_memory, describe_reason, describe_remark
 from charlm.reporting.wording.text import token_noun
 from charlm.results.probe_plan import ProbeEstimate
@@ -43,25 +39,7 @@ def print_probes(report: ProbesReport) -> None:
                 indent = " " * 17
                 line = f"  {label:<14} {text}"
                 print_result("\n".join(fold(line, text_width(), indent)))
-    print_memory_profile(report)
-
-
-def print_memory_profile(report: ProbesReport) -> None:
-    """Print a row per run: its place between chance and ceiling in each part that was measured."""
-    profile = memory_profile(report)
-    if not profile:
-        return
-    print_result("")
-    print_paragraphs([f"memory profile: {EXPLANATION}"])
-    print_result("")
-    heads, rows = profile_table(profile)
-    table = make_table(heads, heads[:1])
-    for row in rows:
-        add_row(table, row)
-    print_table(table)
-    print_result("")
-    for aspect, text in describe_aspects(profile, token_noun(report.text.vocabulary_kind)):
-        print_result("\n".join(fold(f"{aspect:<9} {text}", text_width(), " " * 10)))
+    print_memory_profile(memory_profile(report), "run", noun)
 
 
 def print_probe_estimate(estimate: ProbeEstimate) -> None:
@@ -117,7 +95,7 @@ def _outcome_lines(run: str, outcome: Outcome, noun: str) -> Iterator[tuple[str,
 
 
 def _format_scalar(number: ScalarResult) -> str:
-    remark = describe_remark(number)
+    remark = describe_remark(number, number.unit)
     if number.value is None:
         return remark or "-"
     unit = number.unit.removesuffix("s") if number.value == 1 else number.unit

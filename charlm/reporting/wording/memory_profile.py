@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from charlm.reporting.formatting import format_number, format_with_interval
-from charlm.results.probes import Measured, ProbesReport, ProfileEntry
+from charlm.reporting.formatting import format_number, format_with_interval, pluralize
+from charlm.results.comparison import ComparisonReport, ProfiledTask
+from charlm.results.probes import Aspect, Measured, ProbesReport, ProfileEntry
 
-Profile = dict[str, dict[str, ProfileEntry]]  # by name of the run and aspect
-EXPLANATION = (
-    "The share of the way from no memory (0 %, chance) to a perfect one (100 %, ceiling), with its "
-    "95 % interval."
-)
-ASPECTS = {  # aspect -> what it is, and what its ceiling is
+Profile = dict[str, dict[Aspect, ProfileEntry]]  # by name of the run, or cell, and aspect
+WAY = "the way from no memory (0 %, chance) to a perfect one (100 %, ceiling)"
+EXPLANATION = f"The share of {WAY}, with its 95 % interval."
+ASPECTS: dict[Aspect, tuple[str, str]] = {  # aspect -> what it is, and what its ceiling is
     "holds": (
         "bits about the {noun} 16 back that a linear readout finds in the state",
         "the entropy of a {noun}",
@@ -24,6 +23,15 @@ ASPECTS = {  # aspect -> what it is, and what its ceiling is
         "bits saved on a rare word that it read 64 to 1,024 {noun}s before",
         "all that the word costs otherwise",
     ),
+    "recalls": (
+        "pairs of a key and a value that it recalls; one is naming any value that was read",
+        "all pairs",
+    ),
+    "tracks": (
+        "elements of a group whose product it tracks, in 90 % of the sequences",
+        "the longest test",
+    ),
+    "counts": ("repeats of a letter that it counts", "the longest test"),
     "survives": (
         "bits lost per {noun} in the farthest windows from a fresh start; chance is a model that "
         "has lost all that it gains from context",
@@ -46,15 +54,47 @@ def memory_profile(report: ProbesReport) -> Profile:
     for run in report.runs:
         outcomes = (probe.outcomes.get(run.name) for probe in report.probes.values())
         entries = [each.result.profile for each in outcomes if isinstance(each, Measured)]
-        measured: dict[str, ProfileEntry] = {entry.aspect: entry for entry in entries if entry}
+        measured: dict[Aspect, ProfileEntry] = {entry.aspect: entry for entry in entries if entry}
         if measured:
             profile[run.name] = {name: measured[name] for name in ASPECTS if name in measured}
     return profile
 
 
-def measured_aspects(profile: Profile) -> list[str]:
+def comparison_profile(report: ComparisonReport) -> Profile:
+    """Return what the cells were found to remember, of cells of which anything was measured."""
+    return {
+        row.name: {entry.aspect: entry for entry in row.profile.entries}
+        for row in report.cells
+        if row.profile.entries
+    }
+
+
+def describe_profiled_tasks(tasks: Sequence[ProfiledTask]) -> list[str]:
+    """Return where the parts of a profile are from that comparisons on tasks have measured."""
+    sentences = []
+    for each in tasks:
+        parameters, steps = each.matching.parameters, each.matching.max_steps
+        facts = [f"lengths {', '.join(f'{length:,}' for length in each.lengths)}"]
+        facts += [f"{parameters:,} parameters"] if parameters else []
+        facts += [f"at most {pluralize(steps, 'step')} a length"] if steps else []
+        sentences.append(
+            f"“{each.aspect}” is of other runs of the same cells, trained on the task {each.task} "
+            f"({'; '.join(facts)})."
+        )
+    return sentences
+
+
+def measured_aspects(profile: Profile) -> list[Aspect]:
     """Return the aspects that any run has, in the order of a table."""
     return [aspect for aspect in ASPECTS if any(aspect in entries for entries in profile.values())]
+
+
+def entries_by_aspect(profile: Profile) -> dict[Aspect, dict[str, ProfileEntry]]:
+    """Return the entries of each measured aspect, by name."""
+    return {
+        aspect: {name: entries[aspect] for name, entries in profile.items() if aspect in entries}
+        for aspect in measured_aspects(profile)
+    }
 
 
 def share_of(entry: ProfileEntry) -> Share | None:
@@ -74,36 +114,39 @@ def share_of(entry: ProfileEntry) -> Share | None:
     return Share((entry.value - entry.chance) / width, low, high)
 
 
-def format_share(entry: ProfileEntry | None) -> str:
-    """Return the share in percent with its interval; a dash without one."""
+def format_share(entry: ProfileEntry | None, *, has_interval: bool = True) -> str:
+    """Return the share in percent, with its interval if wanted; a dash without one."""
     share = share_of(entry) if entry else None
     if share is None:
         return "–"
-    texts = [
-        f"{round(100 * number, 1) + 0.0:.1f}".replace("-", "−")  # without a sign before zero
-        for number in share
-        if number is not None
-    ]
-    return texts[0] if len(texts) < len(share) else f"{texts[0]} ({texts[1]} to {texts[2]})"
+    value, low, high = share
+    if low is None or high is None or not has_interval:
+        return _percent(value)
+    return f"{_percent(value)} ({_percent(low)} to {_percent(high)})"
 
 
-def profile_table(profile: Profile) -> tuple[list[str], list[list[str]]]:
-    """Return heads and a row per run: the share of each aspect."""
+def _percent(share: float) -> str:
+    """Return a share in percent, without a sign before zero."""
+    return f"{round(100 * share, 1) + 0.0:.1f}".replace("-", "−")
+
+
+def profile_table(profile: Profile, head: str = "run") -> tuple[list[str], list[list[str]]]:
+    """Return heads and a row per run: the share of each aspect; head: of the first column."""
     aspects = measured_aspects(profile)
     rows = [
         [run, *(format_share(entries.get(aspect)) for aspect in aspects)]
         for run, entries in profile.items()
     ]
-    return ["run", *(f"{aspect}, %" for aspect in aspects)], rows
+    return [head, *(f"{aspect}, %" for aspect in aspects)], rows
 
 
-def detail_table(profile: Profile) -> tuple[list[str], list[list[str]]]:
+def detail_table(profile: Profile, head: str = "run") -> tuple[list[str], list[list[str]]]:
     """Return heads and a row per run and aspect: value, chance and ceiling."""
     rows = [
         [
             run,
             aspect,
-            _format_value(entry),
+            format_value(entry),
             format_number(entry.chance),
             format_number(entry.ceiling),
             entry.unit,
@@ -111,12 +154,12 @@ def detail_table(profile: Profile) -> tuple[list[str], list[list[str]]]:
         for run, entries in profile.items()
         for aspect, entry in entries.items()
     ]
-    return ["run", "aspect", "value", "chance", "ceiling", "unit"], rows
+    return [head, "aspect", "value", "chance", "ceiling", "unit"], rows
 
 
 def describe_aspects(profile: Profile, noun: str) -> list[tuple[str, str]]:
     """Return each measured aspect and what it is, with chance and ceiling; noun: of a token."""
-    described = []
+    described: list[tuple[str, str]] = []
     for aspect in measured_aspects(profile):
         entries = [own[aspect] for own in profile.values() if aspect in own]
         meaning, ceiling = (text.format(noun=noun) for text in ASPECTS[aspect])
@@ -127,9 +170,13 @@ def describe_aspects(profile: Profile, noun: str) -> list[tuple[str, str]]:
     return described
 
 
-def _format_value(entry: ProfileEntry) -> str:
+def format_value(entry: ProfileEntry) -> str:
+    """Return a value with its interval, if it has one."""
     if entry.low is None or entry.high is None:
         return format_number(entry.value)
+    if entry.low == entry.high:
+        same = format_number(entry.value)
+        return f"{same} ({same} to {same})"
     value, interval = format_with_interval(entry.value, entry.low, entry.high)
     return f"{value} ({interval})"
 

@@ -13,6 +13,12 @@ from charlm.reporting.wording.comparison import (
 )
 from charlm.reporting.wording.machine import describe_machine
 from charlm.reporting.wording.matching import describe_differences, describe_matching
+from charlm.reporting.wording.memory_profile import (
+    WAY,
+    comparison_profile,
+    describe_aspects,
+    describe_profiled_tasks,
+)
 from charlm.reporting.wording.quantities import (
     QUANTITIES,
     format_margin,
@@ -45,6 +51,7 @@ def describe_methods(report: ComparisonReport, timing: TimingReport | None) -> l
         f"{_describe_cells(report)} {_describe_text(report)}",
         f"{_describe_models(report)} {_describe_training(report)}",
         f"{_describe_scores(report)} {_describe_memory(report)}".rstrip(),
+        _describe_profile(report),
         _describe_tests(report),
         _describe_software(report, timing),
     ]
@@ -242,6 +249,19 @@ def _describe_memory(report: ComparisonReport) -> str:
         f"Memory is measured at the same places of the {report.corpus.scored_split} split for all "
         f"runs: {'; '.join(parts)}."
     )
+
+
+def _describe_profile(report: ComparisonReport) -> str:
+    """Return what each part of the memory profile is, and where those of tasks are from."""
+    profile = comparison_profile(report)
+    if not profile:
+        return ""
+    noun = "byte" if report.settings.get("vocab") == "bytes" else "character"
+    parts = [f"{aspect}: {text}" for aspect, text in describe_aspects(profile, noun)]
+    tasks = describe_profiled_tasks(report.profiled_tasks)
+    if tasks:
+        tasks.append("Their intervals are over these runs, by Student's t.")
+    return " ".join([f"The memory profile is the share of {WAY}.", *parts, *tasks])
 
 
 def _describe_tests(report: ComparisonReport) -> str:

@@ -30,17 +30,28 @@ from charlm.results.probe_limits import (
 )
 from charlm.results.probes import Measured, ProbesReport, ScalarResult
 
+TEXTS = {
+    "probed": "text",
+    "training": "training text",
+    "document": "longest document, at whose end the state is reset,",
+}
 BEYOND_64 = "lost beyond 64"  # name of the number in the answer
 
 
-def describe_remark(number: ScalarResult) -> str:
-    """Return the remark on a number: that it is beyond the measured range, and the base rate."""
+def describe_remark(number: ScalarResult, unit: str = "") -> str:
+    """Return the remark on a number: that it is beyond the measured range, and the base rate.
+
+    Args:
+        number: The number.
+        unit: Unit after the end of the range of a number without a value; "" where its name has it.
+    """
     remarks = []
     if number.never_forgets:
         remarks.append("no forgetting")
     if number.lower_bound is not None:
         beyond = f"more than {number.lower_bound:,.0f}"
-        remarks.append(beyond if number.value is None else f"interval up to {beyond}")
+        alone = f"{beyond} {unit}".rstrip()
+        remarks.append(alone if number.value is None else f"interval up to {beyond}")
     if number.base_rate is not None:
         remarks.append(f"by chance {_fixed(number.base_rate, 3)}")
     return "; ".join(remarks)
@@ -50,12 +61,12 @@ def describe_reason(reason: NotApplicableReason, noun: str = "character") -> str
     """Return why a probe does not apply; the noun is that of a token."""
     match reason:
         case TextTooShort(text, characters, needed):
-            which = "training text" if text == "training" else "text"
+            which = TEXTS[text]
             return f"the {which} has {characters:,} {noun}s, but {needed:,} are needed"
         case TooFewPlaces(places, needed):
             return (
-                f"the text has {pluralize(places, 'place')} with enough {noun}s of the same file "
-                f"before and after, but {needed:,} are needed"
+                f"the text has {pluralize(places, 'place')} with enough {noun}s of the same file, "
+                f"or document, before and after, but {needed:,} are needed"
             )
         case TooFewWords(places, total, window):
             return (
