@@ -39,7 +39,7 @@ from charlm.storage.lock import in_use, mark_in_use
 from charlm.storage.private_cache import open_private_cache
 from charlm.storage.reading import open_regular_file
 
-CACHE_VERSION = 5
+CACHE_VERSION = 6
 RECORD_LIMIT = 1 << 28  # bytes of a record: 16 MB with all of Unicode, more with a million files
 
 

@@ -68,6 +68,7 @@ class StreamingEncoder:
             False if there are more tokens than ids of this width.
         """
         self.source_bytes.append([])
+        self._unterminated = ""  # nothing of another part goes on in this one
         edges = [self.num_ids]
         for source in part:
             if not self._encode_source(source, count):

@@ -119,6 +119,8 @@ def test_files_without_a_line_end_are_counted() -> None:
     files = [("a", b"one\n"), ("b", b"two"), ("c", b""), ("d", b"four"), ("e", b"five")]
     parts = [[TextSource(name, partial(io.BytesIO, data)) for name, data in files]]
     assert encoded_text.encode(parts, ALL).metadata.notes == (TextNote("glued", "b", files=2),)
+    one_each = [[source] for source in parts[0]]  # a file to train on, and one to validate on
+    assert encoded_text.encode(one_each, ALL).metadata.notes == ()
     cut = [[source.excerpt(0, 2) for source in parts[0]]]  # its end is not the end of a file
     assert encoded_text.encode(cut, ALL).metadata.notes == ()
 
