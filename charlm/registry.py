@@ -25,15 +25,19 @@ class Registry(Mapping[str, T]):
     is none, every module of the package. Iteration imports all of them and is in order of names.
     """
 
-    def __init__(self, kind: str, package: str, skip: Iterable[str] = ()) -> None:
+    def __init__(
+        self, kind: str, package: str, skip: Iterable[str] = (), *, listing: str = ""
+    ) -> None:
         """Create a registry.
 
         Args:
             kind: What an entry is called in messages, such as "cell".
             package: Dotted name of the package whose modules register entries.
             skip: Modules of the package that register nothing.
+            listing: Where the names are listed, for messages; empty: in the message itself.
         """
         self.kind, self.package, self.skip = kind, package, frozenset(skip)
+        self.listing = listing
         self._entries: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -76,7 +80,7 @@ class Registry(Mapping[str, T]):
         if name not in self._entries:
             self._import_all()
         if name not in self._entries:
-            raise unknown_name_error(self.kind, name, self)
+            raise unknown_name_error(self.kind, name, self, self.listing)
         return self._entries[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -96,12 +100,31 @@ class Registry(Mapping[str, T]):
             import_module(f"{self.package}.{module}")
 
 
-def unknown_name_error(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
-    """Return the error for an unknown name, with the nearest known one and the list of all."""
+def unknown_name_error(
+    kind: str, name: str, known: Iterable[str], listing: str = ""
+) -> UnknownNameError:
+    """Return the error for an unknown name, with the nearest known ones.
+
+    Args:
+        kind: What an entry is called.
+        name: The unknown name.
+        known: All names.
+        listing: Where they are listed; empty: the error lists them.
+    """
     names = list(known)
-    near = get_close_matches(name, names, n=1)
-    hint = f"; did you mean {near[0]}?" if near else "."
-    return UnknownNameError(f"unknown {kind} {name!r}{hint} Try one of {', '.join(names)}")
+    near = nearest_names(name, names)
+    hint = f"; did you mean {' or '.join(near)}?" if near else "."
+    listing = listing or f"one of {', '.join(names)}"
+    return UnknownNameError(f"unknown {kind} {name!r}{hint} Try {listing}")
+
+
+def nearest_names(name: str, known: Iterable[str]) -> list[str]:
+    """Return the known name that was probably meant, or two that are as near; case is ignored."""
+    exact = {each.lower(): each for each in known}
+    near = get_close_matches(name.lower(), exact, n=2)
+    if near and name.lower() == near[0]:
+        near = near[:1]
+    return [exact[each] for each in near]
 
 
 def _definition(entry: object) -> tuple[str, str]:

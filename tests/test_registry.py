@@ -35,7 +35,10 @@ def test_unknown_name_is_also_a_key_error() -> None:
         CELLS["nope"]
     with pytest.raises(ConfigError) as error:
         CELLS["lsmt"]
-    assert str(error.value).startswith("unknown cell 'lsmt'; did you mean lstm? Try one of attent")
+    assert str(error.value) == (
+        "unknown cell 'lsmt'; did you mean lstm or slstm? Try charlm cells for a list, "
+        "torchrecurrent:NAME or FILE.py:CLASS"
+    )
 
 
 def test_definition_that_runs_again_replaces_its_entry(define: Define) -> None:

@@ -6,7 +6,13 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from torch import Tensor, nn
 
-from charlm.cells.names import CELL_NAMES, FILE_OF, INFRASTRUCTURE, REGISTERED_NAMES
+from charlm.cells.names import (
+    CELL_LISTING,
+    CELL_NAMES,
+    FILE_OF,
+    INFRASTRUCTURE,
+    REGISTERED_NAMES,
+)
 from charlm.cells.recorded_names import check_recorded
 from charlm.errors import ConfigError
 from charlm.registry import Registry
@@ -276,7 +282,7 @@ class Cell(nn.Module):
 
 
 CellType = TypeVar("CellType", bound=Cell)
-CELLS: Registry[type[Cell]] = Registry("cell", "charlm.cells", INFRASTRUCTURE)
+CELLS: Registry[type[Cell]] = Registry("cell", "charlm.cells", INFRASTRUCTURE, listing=CELL_LISTING)
 
 
 def register_cell(name: str) -> Callable[[type[CellType]], type[CellType]]:

@@ -2,13 +2,12 @@
 
 import ast
 import re
-from difflib import get_close_matches
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from charlm.errors import ConfigError, InvalidValueError
-from charlm.registry import unknown_name_error
+from charlm.registry import UnknownNameError, nearest_names, unknown_name_error
 
 INFRASTRUCTURE = {  # modules that define no cell
     *("base", "linear_cell", "loader", "lstm_variant", "names", "papers", "products"),
@@ -16,6 +15,7 @@ INFRASTRUCTURE = {  # modules that define no cell
 }
 FILE_OF = dict.fromkeys(("gla", "hgrn2", "mamba2", "retnet"), "gated_linear_attention")
 PACKAGE = "torchrecurrent"  # whose cells are called torchrecurrent:NAS
+CELL_LISTING = f"charlm cells for a list, {PACKAGE}:NAME or FILE.py:CLASS"
 REGISTERED_NAMES: list[str] = []  # cells that this process registered besides
 # One file per cell, with its name, or one of `FILE_OF`: so they are listed without importing torch.
 CELL_NAMES = sorted(
@@ -49,7 +49,12 @@ def parse_custom_cell(cell: str) -> tuple[Path, str] | None:
             package_cell(cell)
         return None
     if ":" not in cell and not cell.endswith(".py"):
-        raise unknown_name_error("cell", cell, CELL_NAMES)
+        known = [*CELL_NAMES, *REGISTERED_NAMES]
+        if foreign := {name.lower(): name for name in package_classes()}.get(cell.lower()):
+            raise UnknownNameError(
+                f"unknown cell {cell!r}; did you mean {PACKAGE}:{foreign}? Try {CELL_LISTING}"
+            )
+        raise unknown_name_error("cell", cell, known, CELL_LISTING)
     file, _, class_name = cell.rpartition(":")
     if not (file.endswith(".py") and class_name.isidentifier()):
         names = " or ".join(f"{cell}:{name}" for name in _class_names(cell)) or "cell.py:MyCell"
@@ -76,12 +81,9 @@ def package_cell(cell: str) -> tuple[Path, str]:
             "Try pip install 'charlm[zoo]'"
         )
     if name not in classes:
-        exact = {known.lower(): known for known in classes}
-        near = get_close_matches(name.lower(), exact, n=1)
-        hint = f"; did you mean {PACKAGE}:{exact[near[0]]}?" if near else "."
-        raise InvalidValueError(
-            f"unknown cell {cell!r}{hint} Try {PACKAGE}: with one of {', '.join(classes)}"
-        )
+        near = " or ".join(f"{PACKAGE}:{known}" for known in nearest_names(name, classes))
+        hint = f"; did you mean {near}?" if near else "."
+        raise InvalidValueError(f"unknown cell {cell!r}{hint} Try charlm cells for a list")
     return classes[name], f"{name}Cell"
 
 

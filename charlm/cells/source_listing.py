@@ -41,6 +41,9 @@ def read_cell_source(name: str) -> CellSource:
         available = ", ".join(classes) or "none"
         raise ConfigError(f"cannot find the class {class_name}: {file} defines {available}")
     node = classes[class_name] if custom else _registered_class(classes.values(), name)
+    if is_package_cell(name):  # its docstring is in another markup
+        citation, code = _describe_foreign(name, node), _code_without_docstring(node, code)
+        return CellSource(citation, "", file, code)
     citation = (ast.get_docstring(module) or "").partition("\n\n")[0]
     equations = ast.get_docstring(node) or ""
     if source := re.search(r"^Source: (.+?)(?:\n\n|\Z)", equations, re.M | re.S):
@@ -50,6 +53,24 @@ def read_cell_source(name: str) -> CellSource:
         first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
         code = "\n".join(code.splitlines()[first - 1 : node.end_lineno]) + "\n"
     return CellSource(" ".join(citation.split()), equations, file, code)
+
+
+def _describe_foreign(name: str, node: ast.ClassDef) -> str:
+    """Return the first sentence of a package's docstring and its link, as plain text."""
+    docstring = ast.get_docstring(node) or ""
+    sentence = " ".join(docstring.partition("\n\n")[0].split())
+    link = re.search(r"<(https?://[^>\s]+)>", docstring)
+    return f"{name}: {sentence} {link[1] if link else ''}".rstrip()
+
+
+def _code_without_docstring(node: ast.ClassDef, code: str) -> str:
+    """Return the lines of a class but those of its docstring; code: of the file."""
+    lines = code.splitlines()
+    first, doc = node.lineno - 1, node.body[0]
+    if ast.get_docstring(node) is None or doc.end_lineno is None:
+        return "\n".join(lines[first : node.end_lineno]) + "\n"
+    kept = [*lines[first : doc.lineno - 1], *lines[doc.end_lineno : node.end_lineno]]
+    return "\n".join(kept) + "\n"
 
 
 def _registered_class(classes: Iterable[ast.ClassDef], name: str) -> ast.ClassDef:

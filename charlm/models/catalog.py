@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 
 from charlm.cells.loader import citation, get_cell
-from charlm.cells.names import CELL_NAMES
+from charlm.cells.names import CELL_NAMES, PACKAGE, package_classes
 from charlm.kernels.registry import supported_kernels
 from charlm.results.cells import CellList, CellSummary
 
@@ -22,7 +22,8 @@ def list_cells(
         cells: Names of cells.
     """
     summaries = tuple(cell_summary(name, hidden_size, device) for name in cells)
-    return CellList(hidden_size=hidden_size, device=device, cells=summaries)
+    foreign = tuple(f"{PACKAGE}:{name}" for name in package_classes())
+    return CellList(hidden_size=hidden_size, device=device, cells=summaries, package_cells=foreign)
 
 
 def cell_summary(name: str, hidden_size: int = 256, device: str = "cpu") -> CellSummary:

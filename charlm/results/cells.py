@@ -35,6 +35,7 @@ class CellList(msgspec.Struct, frozen=True, kw_only=True):
     hidden_size: int
     device: str
     cells: tuple[CellSummary, ...]
+    package_cells: tuple[str, ...] = ()  # names of those of an installed package
 
     def __len__(self) -> int:
         """Return the number of cells."""

@@ -16,6 +16,8 @@ from charlm.cells.package_cells import PackageCell, make_package_cell
 from charlm.cells.source_listing import read_cell_source
 from charlm.errors import ConfigError, DataError, InvalidValueError
 from charlm.kernels.loop import unroll_loop
+from charlm.models.catalog import list_cells
+from charlm.reporting.terminal.cells import print_cells
 from charlm.runs.run import Run
 from charlm.testing.check import check_cell
 from charlm.testing.parameter_formula import evaluate_parameter_formula
@@ -97,7 +99,7 @@ def test_unknown_name_gets_a_suggestion(wrong: str, near: str) -> None:
     hint = f"; did you mean {PACKAGE}:{near}?" if near else "."
     with pytest.raises(InvalidValueError) as caught:
         parse_custom_cell(f"{PACKAGE}:{wrong}")
-    assert str(caught.value).startswith(f"unknown cell '{PACKAGE}:{wrong}'{hint} Try {PACKAGE}:")
+    assert str(caught.value).startswith(f"unknown cell '{PACKAGE}:{wrong}'{hint} Try charlm cells")
 
 
 def test_missing_package_is_one_line_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,4 +115,22 @@ def test_missing_package_is_one_line_with_the_way_out(monkeypatch: pytest.Monkey
 def test_source_of_a_package_cell_is_its_class_alone() -> None:
     source = read_cell_source(f"{PACKAGE}:NAS")
     assert source.code.startswith("class NASCell(") and "class NAS(" not in source.code
-    assert "1611.01578" in source.equations
+    assert source.citation == (
+        f"{PACKAGE}:NAS: A Neural Architecture Search (NAS) cell. https://arxiv.org/abs/1611.01578"
+    )
+    markup = ("``", r"\mathbf", ":math:", ".. ", "`_")
+    assert not source.equations and not any(mark in source.code for mark in markup)
+    assert "    def forward(" in source.code
+
+
+def test_name_without_its_package_gets_a_suggestion() -> None:
+    with pytest.raises(InvalidValueError, match="'nas'; did you mean torchrecurrent:NAS"):
+        parse_custom_cell("nas")
+
+
+def test_list_names_the_cells_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    listing = list_cells(4, cells=["gru"])
+    assert f"{PACKAGE}:NAS" in listing.package_cells
+    print_cells(listing)
+    out = capsys.readouterr().out
+    assert f"Also {PACKAGE}:NAME, with one of AntisymmetricRNN, ATR" in out

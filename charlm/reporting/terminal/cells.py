@@ -26,12 +26,16 @@ def print_cells(cells: CellList) -> None:
             " ".join(kernel for kernel in cell.kernels if kernel != "loop"),
         )
     print_table(table)
+    names = [name.partition(":")[2] for name in cells.package_cells]
+    package = cells.package_cells[0].partition(":")[0] if names else ""
+    foreign = f"Also {package}:NAME, with one of {', '.join(names)}." if names else ""
     print_paragraphs(
         [
             f"size: parameters of {cells.hidden_size} units with {cells.hidden_size} inputs. "
             "FLOPs: of their matrix products per character. scan: linear in its state, so that "
             "time can be scanned in parallel. Every cell also has the kernel loop. "
-            "Next: charlm cells show CELL"
+            "Next: charlm cells show CELL",
+            *([foreign] if foreign else []),
         ]
     )
 
