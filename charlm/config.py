@@ -25,6 +25,7 @@ from charlm.settings.options import (
 from charlm.settings.values import (
     DECAY_FRACTION,
     Setting,
+    document_separator,
     parse_branches,
     parse_forget_bias,
     parse_split_ratios,
@@ -155,6 +156,7 @@ class Config(WindowSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         parse_custom_cell(self.cell)
         parse_split_ratios(self.split_ratios)
         parse_forget_bias(self.forget_bias, self.seq_len)
+        document_separator(self.documents)
         if parse_branches(self.branches) and self.lr_schedule != "wsd":
             raise ConfigError(
                 f"cannot use --branches with --lr-schedule {self.lr_schedule}: the rate before a "

@@ -4,8 +4,7 @@ A document is a file, or ends with a separator. In the second case the tokens al
 begins, wherever reading starts: after each occurrence of the separator, also overlapping ones.
 """
 
-import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import NamedTuple, Protocol
 
@@ -16,7 +15,6 @@ from charlm.data.vocabulary import TokenIds, Vocabulary
 from charlm.errors import DataError
 from charlm.settings.values import document_separator
 
-logger = logging.getLogger("charlm")
 Starts = NDArray[np.bool_]
 CHECKED_AT_ONCE = 1 << 20  # tokens
 
@@ -39,8 +37,8 @@ class Documents(Protocol):
         """
         ...
 
-    def span(self, start: int) -> "Documents":
-        """Return the rule for the ids from `start` on."""
+    def span(self, ids: Ids, start: int) -> "Documents":
+        """Return the rule for the ids from `start` on; ids: those that the rule is for now."""
         ...
 
 
@@ -60,7 +58,7 @@ class FileStarts(NamedTuple):
         marks[self.edges[first:last] - start] = True
         return marks
 
-    def span(self, start: int) -> "FileStarts":
+    def span(self, ids: Ids, start: int) -> "FileStarts":  # noqa: ARG002
         """Return the files of the ids from `start` on."""
         return FileStarts(self.edges - start)
 
@@ -70,9 +68,13 @@ class SeparatorStarts(NamedTuple):
 
     Attributes:
         separator: Its token ids.
+        parts: Index of the first token of each part of the text. No separator lies in two of them.
+        early: Indices at which a document begins after a separator that begins before the ids.
     """
 
     separator: tuple[int, ...]
+    parts: tuple[int, ...] = (0,)
+    early: tuple[int, ...] = ()
 
     def mark(self, ids: Ids, start: int, end: int) -> Starts:
         """Return which of ids[start:end] follow a separator, (end - start,)."""
@@ -86,11 +88,17 @@ class SeparatorStarts(NamedTuple):
             for offset, token in enumerate(self.separator):
                 is_found &= read[offset : offset + places] == token
             marks[length : length + places] = is_found
+        marks[[index - before for index in self.early if before <= index < end]] = True
         return marks[start - before :]
 
-    def span(self, start: int) -> "SeparatorStarts":  # noqa: ARG002
-        """Return the rule itself: it depends on tokens alone."""
-        return self
+    def span(self, ids: Ids, start: int) -> "SeparatorStarts":
+        """Return the rule for the ids from `start` on, with a separator in which they begin."""
+        parts = tuple(first - start for first in self.parts if first > start)
+        if start in self.parts:
+            return SeparatorStarts(self.separator, (0, *parts))
+        marks = self.mark(ids, start, start + len(self.separator))
+        early = tuple(index for index in np.flatnonzero(marks).tolist() if index > 0)
+        return SeparatorStarts(self.separator, parts, early)
 
 
 def make_documents(
@@ -111,7 +119,8 @@ def make_documents(
     if setting == "file":
         lengths = (length for part in sources for length in part if length)
         return FileStarts(np.array(list(accumulate(lengths, initial=0))[:-1], np.int64))
-    return SeparatorStarts(separator_ids(setting, vocabulary))
+    firsts = accumulate(map(sum, sources[:-1]), initial=0)
+    return SeparatorStarts(separator_ids(setting, vocabulary), tuple(firsts))
 
 
 def separator_ids(setting: str, vocabulary: Vocabulary) -> tuple[int, ...]:
@@ -163,19 +172,3 @@ def _other_separator(separator: str) -> str:
     if "\\" in separator:  # of a shell, which does not replace it by a line end
         return f"--documents $'{separator}', which bash reads as special characters"
     return "a separator that the text has"
-
-
-def note_one_stream(settings: Iterable[str], reader: str) -> None:
-    """Tell that something reads the text of runs without their documents.
-
-    Args:
-        settings: Value of `Config.documents` of each run.
-        reader: What reads the text, such as "probes".
-    """
-    for setting in dict.fromkeys(settings):
-        if setting != "none":
-            logger.warning(
-                "note: %s read the text as one stream, though the state of a run was reset at "
-                "documents (--documents %r)",
-                *(reader, setting),
-            )

@@ -125,7 +125,7 @@ class StoredIds:
         """Return the numbers [start, end), which are not read yet."""
         start, end, _ = slice(start, end).indices(len(self))
         first = self._start + start * self.dtype.itemsize
-        documents = self.documents and self.documents.span(start)
+        documents = self.documents and self.documents.span(self, start)
         return StoredIds(
             self._file, first, self.dtype.str, max(0, end - start), documents=documents
         )

@@ -65,7 +65,7 @@ def test_starts_do_not_depend_on_what_is_read_at_once(folder: Path, setting: str
         assert np.concatenate(pieces).tolist() == whole.tolist()
     span = ids.span(30, 200)
     assert span.documents
-    later = span.documents.mark(span, 20, 170)  # a separator is read before a span only within it
+    later = span.documents.mark(span, 20, 170)
     assert later.tolist() == whole[50:200].tolist()
     rows = read_starts(ids, np.array([3, 40]), 25)
     assert rows is not None and rows.tolist() == [whole[3:28].tolist(), whole[40:65].tolist()]
@@ -80,6 +80,32 @@ def test_batches_mark_tokens_that_begin_a_document(folder: Path) -> None:
         newline = ids[:30].tolist()[len("0 is a file.")]
         assert (starts[1:] == (x == newline)).all()
     assert BatchSampler(np.asarray(ids), 3, 11, 0)[0].starts is None
+
+
+@pytest.mark.parametrize("separator", ["\n\n", ".\n\nc", "ef.\nab."])
+def test_separator_that_reaches_into_a_span_begins_a_document_there(
+    tmp_path: Path, separator: str
+) -> None:
+    """It is found wherever a split is cut, and in parts of the split, but not before its start."""
+    (tmp_path / "poem").write_text(POEM)
+    ids = load(tmp_path / "poem", separator, split_by="position").encoding.ids
+    whole = [n for n in range(1, len(POEM)) if POEM[:n].endswith(separator)]
+    for start in range(1, 30):
+        span = ids.span(start, 200)
+        expected = [n - start for n in whole if start < n < 200]
+        assert all_starts(span) == expected, start
+        assert all_starts(span.span(0, 50)) == [n for n in expected if n < 50], start
+        nested = span.span(2, 90)
+        assert all_starts(nested) == [n - 2 for n in expected if 2 < n < 90], start
+
+
+def test_no_separator_lies_in_two_files_that_are_splits(tmp_path: Path) -> None:
+    (tmp_path / "train").write_text(POEM)
+    (tmp_path / "valid").write_text("\n" + POEM)
+    valid = str(tmp_path / "valid")
+    corpus = load(tmp_path / "train", "\n\n", valid_file=valid, test_file=valid)
+    for split in ("valid", "test"):
+        assert all_starts(corpus.stored_split(split))[0] == len("\nab.\n\n"), split
 
 
 def test_documents_are_none_by_default(folder: Path) -> None:
@@ -105,6 +131,14 @@ def test_text_without_documents_is_refused(tmp_path: Path, setting: str, message
 def test_empty_separator_is_refused() -> None:
     with pytest.raises(CharlmError, match="--documents"):
         validate_config({"documents": ""})
+
+
+@pytest.mark.parametrize("setting", ["files", "lines", "Line", "FILE", "non", " file"])
+def test_what_is_nearly_a_word_is_no_separator(setting: str) -> None:
+    with pytest.raises(CharlmError, match=r"did you mean (file|line|none)\?"):
+        validate_config({"documents": setting})
+    for other in ("file\n\n", "END", "<|file|>", "fe", "profile of"):
+        assert validate_config({"documents": other}).documents == other
 
 
 def test_separator_longer_than_what_is_read_is_not_found() -> None:
