@@ -31,7 +31,8 @@ FIXED = (
     *("initial_state", "forget_bias", "recurrent_init", "block", "conv"),
     *CELL_OPTIONS,
 )
-INHERITED = (*FIXED, "dropout", "weight_dropout")  # the last two may be given others
+# The others may be given other values: how a model reads its text belongs to it, as its cell does.
+INHERITED = (*FIXED, "dropout", "weight_dropout", "documents")
 VOCABULARY_ROWS = ("embed.weight", "weight", "bias")  # tensors with one row per token
 
 

@@ -24,6 +24,7 @@ from charlm.training.session import resume_training, train
 from charlm.training.settings_report import describe_run_settings
 
 MODEL = {"cell": "gru", "hidden_size": 8, "embedding_dim": 4, "dropout": 0.1}
+MODEL |= {"documents": "line"}  # how it reads a text
 SETTINGS = {**TINY, **MODEL, "kernel": "loop", "max_steps": 6}
 FINE = validate_config(
     {name: v for name, v in SETTINGS.items() if name not in (*MODEL, "recurrent_init")}
@@ -165,7 +166,8 @@ def test_settings_of_a_run_need_its_own_weights_however_the_path_is_typed(
 def test_corpus_that_was_loaded_gets_the_same_run(
     tmp_path: Path, source: Run, other: Path, tuned: Run
 ) -> None:
-    run = train(load_corpus(other), FINE, tmp_path / "r", init_from=source)
+    corpus = load_corpus(other, msgspec.structs.replace(FINE, documents="line"))
+    run = train(corpus, FINE, tmp_path / "r", init_from=source)
     assert run.record == tuned.record
 
 
