@@ -8,9 +8,22 @@ import pytest
 from test_docs import load_script
 
 from charlm.cells.names import CELL_NAMES
-from charlm.results.tasks import LevelResult, TaskScore
+from charlm.config import Config
+from charlm.results.tasks import CurriculumReport, LevelResult, TaskScore
 
 atlas, findings, rates = map(load_script, ("atlas", "atlas_findings", "recipe_rates"))
+
+LEVEL = LevelResult(
+    length=3,
+    is_solved=False,
+    steps=5,
+    seconds=1.0,
+    kernel="loop",
+    chance=TaskScore(1.0, 0.1),
+    test=TaskScore(0.5, 0.9),
+    extrapolation={"2": 0.4},
+    measures={"long": 0.7},
+)
 
 
 def text_table(**fields: object) -> object:
@@ -71,12 +84,19 @@ def test_what_is_measured_is_not_measured_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setting = atlas.TaskSetting("anbn", 4, "accuracy", "count")
-    monkeypatch.setattr(atlas, "TASK_STEPS", 2)
+    trained = []
+
+    def train(task: str, lengths: list[int], config: Config, path: Path) -> CurriculumReport:
+        trained.append((task, lengths, config.cell, config.seed, path.name))
+        return CurriculumReport(task=task, levels=(LEVEL,))
+
+    monkeypatch.setattr(atlas, "train_curriculum", train)
     done = atlas.TaskRow(cell="gru", task="anbn", quantity="accuracy", values=(0.5,))
     before = atlas.TaskTable(parameters=15_000, steps=2, rows=(done,))
     (table,) = atlas.measure_tasks(["gru", "mingru"], [setting], tmp_path, before)
     assert table.rows[0] == done and [row.cell for row in table.rows] == ["gru", "mingru"]
-    assert len(table.rows[1].values) == atlas.SEEDS
+    assert table.rows[1].values == (0.9, 0.9, 0.9)
+    assert trained == [("anbn", [4], "mingru", seed, f"anbn-mingru-{seed}") for seed in (1, 2, 3)]
     assert not [*atlas.measure_text(["gru"], 15_000, "none", tmp_path, text_table())]
     path = tmp_path / "tasks.json"
     assert atlas.read_json(path, atlas.TaskTable) is None
@@ -127,20 +147,9 @@ def test_sentences_on_tasks_count_cells_that_solve_them_and_name_those_that_gues
 
 
 def test_a_model_that_diverged_has_no_number() -> None:
-    level = LevelResult(
-        length=3,
-        is_solved=False,
-        steps=5,
-        seconds=1.0,
-        kernel="loop",
-        chance=TaskScore(1.0, 0.1),
-        test=TaskScore(0.5, 0.9),
-        extrapolation={"2": 0.4},
-        measures={"long": 0.7},
-    )
     names = ("accuracy", "twice", "long")
-    assert [atlas.quantity(level, name) for name in names] == [0.9, 0.4, 0.7]
-    assert atlas.quantity(msgspec.structs.replace(level, test=None), "long") is None
+    assert [atlas.quantity(LEVEL, name) for name in names] == [0.9, 0.4, 0.7]
+    assert atlas.quantity(msgspec.structs.replace(LEVEL, test=None), "long") is None
 
 
 def test_the_rate_is_the_lowest_point_of_a_parabola() -> None:
