@@ -24,11 +24,11 @@ from faults.operations import intercept
 from faults.replay import RESUMED, STATES, Replay, materialize
 
 STEPS = 4
-KINDS: tuple[tuple[str, ...], ...] = (
-    ("--cell", "lstm", "--eval-every", "2"),
-    ("--cell", "gru", "--num-layers", "2", "--hidden-size", "24", "--keep", "state"),
-    ("--cell", "mingru", "--block", "residual", "--hidden-size", "20", "--keep", "weights"),
-    ("--cell", "lstm", "--hidden-size", "32", "--initial-state", "learned", "--eval-every", "1"),
+KINDS: tuple[tuple[str, ...], ...] = (  # with files of several blocks, which may be torn
+    ("--cell", "lstm", "--hidden-size", "48", "--eval-every", "2"),
+    ("--cell", "gru", "--num-layers", "2", "--hidden-size", "40", "--keep", "state"),
+    ("--cell", "mingru", "--block", "residual", "--hidden-size", "64", "--keep", "weights"),
+    ("--cell", "lstm", "--hidden-size", "64", "--initial-state", "learned", "--eval-every", "1"),
 )
 MEMORY = "/dev/shm"
 

@@ -13,6 +13,7 @@ State = dict[str, bytes | None]
 Check = Callable[[Path, Step | None], str]  # what does not hold of a state, given the last mark
 STATES = 10_000  # distinct ones of runs
 RESUMED = 24
+SEEN = 200  # states that were seen before, after which no new ones are looked for at a step
 
 
 class Replay:
@@ -47,9 +48,11 @@ class Replay:
                 disk.apply(step)
             # Where few states differ, more are made at the next steps.
             owed += states / len(steps)
-            for _ in range(8 * -(-states // len(steps))):
+            seen = 0
+            while owed >= 1 and seen < SEEN:
                 state = disk.cut_power(self.rng)
-                if owed < 1 or not self._is_new(root, state, mark):
+                if not self._is_new(root, state, mark):
+                    seen += 1
                     continue
                 owed -= 1
                 self.trials += 1

@@ -23,10 +23,11 @@ from faults.hazard import Hazard
 from faults.places import memory_directory, place
 from faults.processes import cpu_seconds, write_prose
 from faults.ranks import run_ranks
-from faults.resume_design import STEPS, base_settings, covering_settings
+from faults.resume_design import FACTORS, STEPS, base_settings, covering_settings
 
 CLOCK_KEYS = ("seconds", "cpu", "chars_per_second", "sha256")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+Check = Callable[..., list[str]]  # config, text and folder -> what differs
 
 
 def run(scale: float) -> Hazard:
@@ -42,35 +43,35 @@ def run(scale: float) -> Hazard:
     rng.shuffle(rows)
     with memory_directory() as directory:
         text = write_prose(directory / "text.txt")
-        for config in share(bases, scale):
-            steps = sorted(
-                rng.sample(range(1, STEPS), max(3, round(min(1, 5 * scale) * STEPS) - 1))
-            )
+
+        def attempt(number: int, check: Check, config: Config, *arguments: Any) -> None:
+            """Do a check in a folder of its own, and count it."""
+            nonlocal trials
+            trials += number
             with place(directory) as folder:
-                found = check_every_start(config, text, folder, steps)
-            trials += len(steps) + 1
-            failures += found
-        for config in share(rows, scale):
-            with place(directory) as folder:
-                failures += check_chain(
-                    config, text, folder, sorted(rng.sample(range(1, STEPS), 4))
-                )
-                trials += 1
-                failures += check_kills(config, text, folder, rng)
-                trials += 1
+                try:
+                    failures.extend(check(config, text, folder, *arguments))
+                except Exception as error:
+                    failures.append(f"{describe(config)}, {check.__name__}: {error!r:.300}")
+
+        stops, pairs = max(3, round(scale * STEPS) - 1), share(rows, 2 * scale)
+        for config in share(bases, 10 * scale):
+            steps = sorted(rng.sample(range(1, STEPS), stops))
+            attempt(stops + 1, check_every_start, config, steps)
+        for config in pairs:
+            attempt(1, check_chain, config, sorted(rng.sample(range(1, STEPS), 4)))
+            attempt(1, check_kills, config, rng)
         for config in share(bases, scale):
             for check in (check_initial_weights, check_longer_budget):
-                with place(directory) as folder:
-                    failures += check(config, text, folder, rng)
-                    trials += 1
+                attempt(1, check, config, rng)
         for config in share(bases[:3], scale):
-            with place(directory) as folder:
-                failures += check_ranks(config, text, folder)
-                trials += 1
+            attempt(1, check_ranks, config)
     return Hazard(
         "resume to the bit",
-        "all cells stopped at every step of 50, options in pairs, two processes, longer budgets: "
-        "weights, state, metrics and report are those of the undisturbed run",
+        f"{len(share(bases, 10 * scale))} cells stopped after {stops} of the steps of a run of "
+        f"{STEPS}; {len(pairs)} runs that try any two of {len(FACTORS)} options together, stopped "
+        "or killed; two processes; weights of another run; longer budgets: weights, state, metrics "
+        "and report are those of the undisturbed run",
         trials,
         tuple(failures),
         cpu_seconds() - before,
