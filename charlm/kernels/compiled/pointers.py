@@ -68,6 +68,18 @@ def _strides(tensor: Tensor) -> Shape | None:
     return tensor.stride() if tensor.layout is torch.strided else None
 
 
+def check_token_ids(ids: Tensor, count: int) -> Tensor:
+    """Return ids as C reads them, after a check that a table of so many rows has them.
+
+    Raises:
+        IndexError: An id is not in the table.
+    """
+    ids = ids.long().contiguous()
+    if not 0 <= int(ids.min()) <= int(ids.max()) < count:  # C would read beyond the table
+        raise IndexError(f"an id is not in the table of {count} tokens")
+    return ids
+
+
 def data_pointer(tensor: Tensor, dtype: torch.dtype, shape: Shape, name: str) -> ctypes.c_void_p:
     """Return the address of a tensor's data for C, after `check_tensor`."""
     check_tensor(tensor, dtype, shape, name)

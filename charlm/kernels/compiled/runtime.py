@@ -21,6 +21,7 @@ from charlm.kernels.compiled.pointers import (
     NULL,
     check_count,
     check_tensor,
+    check_token_ids,
     data_pointer,
     pointer_array,
 )
@@ -308,9 +309,7 @@ def run_compiled(cell: Cell, Wx: Tensor, state: State, ids: Tensor | None) -> tu
     weights = read_weights(cell, source)
     Wx = Wx.contiguous()
     if ids is not None:
-        ids = ids.long().contiguous()
-        if not 0 <= int(ids.min()) <= int(ids.max()) < len(Wx):  # C would read beyond the table
-            raise IndexError(f"an id is not in the table of {len(Wx)} tokens")
+        ids = check_token_ids(ids, len(Wx))
     if torch.is_grad_enabled():
         outputs, *last = CompiledFunction.apply(source, ids, Wx, *weights, *state)
     else:
