@@ -5,8 +5,8 @@
 train   training step of the plain loop (nn.Embedding, nn.RNN/GRU/LSTM, nn.Linear, cross_entropy,
         backward, clipping, Adam) against ours; floor: the matrix products alone, in the same run
 cells   the same at the shape of a comparison: 100,000 parameters, 8 streams, windows of 64
-zoo     every cell with the LSTM's parameters: its time against the LSTM's, and against the loop of
-        its paper (each token by itself, with autograd)
+zoo     every cell with the LSTM's parameters: FLOPs and time against the LSTM's, and the time of
+        its plain loop against its fastest kernel
 matrix  cells whose state is a matrix per head, with 4 and 8 heads: FLOPs and time against an LSTM
         of 100,000 parameters, and the time of scan and loop against the fastest kernel
 scan    cells that are linear in their state, 1,024 tokens at once, against their loop
@@ -34,7 +34,8 @@ from benchmark_basics import SHAPES
 from benchmark_commands import bench_extras, bench_help, bench_start
 from benchmark_matrix import bench_matrix
 from benchmark_reading import bench_generation, bench_linearity, bench_scan, bench_scoring
-from benchmark_training import bench_comparison, bench_training, bench_zoo
+from benchmark_training import bench_comparison, bench_training
+from benchmark_zoo import bench_zoo
 
 PARTS = (
     *("train", "cells", "zoo", "matrix", "scan", "write", "score", "extras", "linear", "start"),
@@ -63,7 +64,7 @@ def main() -> None:
         "zoo": lambda: (
             bench_zoo(pairs, 20_000, 2, 8, ("mingru",))
             if small
-            else bench_zoo(pairs, 150_000, 32, 64)
+            else bench_zoo(pairs, 100_000, 8, 64)
         ),
         "matrix": lambda: (
             bench_matrix(pairs, 20_000, 2, 8, ("retnet",))

@@ -1,12 +1,10 @@
-"""Benchmarks of training: the plain loop of tutorials, the shape of a comparison, every cell."""
+"""Benchmarks of training: the plain loop of tutorials, and the shape of a comparison."""
 
 from collections.abc import Iterator
 
-import msgspec
 import torch
 from benchmark_basics import (
     NUM_GATES,
-    RECIPE,
     TORCH_MODULES,
     VOCABULARY_SIZE,
     Shape,
@@ -18,13 +16,11 @@ from benchmark_basics import (
     our_training,
     random_ids,
 )
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, embedding
+from torch import nn
+from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 
-from charlm.cells.base import CELLS, Cell, State
 from charlm.comparison.budget_matching import SizeSearch
-from charlm.config import validate_config
 from charlm.data.batches import BatchSampler
 from charlm.models.char_lm import CharLM
 
@@ -130,35 +126,3 @@ def repeat(step: Step, times: int) -> Step:
             step()
 
     return run
-
-
-def textbook_loop(
-    cell: Cell, x: Tensor, state: State, ids: Tensor | None = None
-) -> tuple[Tensor, State]:
-    """Unroll as papers do: each token is embedded, projected and stepped by itself."""
-    outputs = []
-    for x_t in x if ids is None else embedding(ids, x):
-        state = cell.step(cell.project_inputs(x_t), state)
-        outputs.append(state[0])
-    return torch.stack(outputs), state
-
-
-def bench_zoo(
-    pairs: int, parameters: int, batch_size: int, seq_len: int, others: tuple[str, ...] = (),
-) -> Iterator[str]:  # fmt: skip
-    """Compare the cells with each other, and each with its textbook loop."""
-    yield f"zoo, {parameters:,} parameters, {batch_size} × {seq_len}"
-    yield "                 hidden kernel    µs/token   of lstm's   textbook loop/ours"
-    sizes = {"embedding_dim": 32, "batch_size": batch_size, "seq_len": seq_len}
-    lstm_seconds = None
-    for cell in ("lstm", *(others or (name for name in CELLS if name != "lstm"))):
-        config = validate_config({"cell": cell, **sizes, **RECIPE})
-        hidden_size = SizeSearch(config, VOCABULARY_SIZE, "params", CharLM).nearest(parameters)
-        config = msgspec.structs.replace(config, hidden_size=hidden_size)
-        kernel = fastest_kernel(cell, 32, config.hidden_size)
-        textbook = our_training(config, "loop", textbook_loop)
-        _, b, ratio = compare(textbook, our_training(config, kernel), pairs)
-        lstm_seconds = lstm_seconds or b
-        per_token = b * 1e6 / batch_size / seq_len
-        row = f"{per_token:9.2f} {b / lstm_seconds:11.2f} {ratio:15.2f}"
-        yield f"  {cell:<17}{config.hidden_size:4} {kernel:<9} {row}"
