@@ -60,8 +60,8 @@ def position(context: ProbeContext, max_windows: int = MAX_WINDOWS) -> ProbeOutp
     the same character, so that it does not count that some passages are harder. Positions from d to
     2d share a point, at their end. In mid-text, the same characters are read with a state carried
     over at least 2,048 characters, or all that there are. The size of a state is its root mean
-    square over streams and units; “input 1 back” is what a short convolution before the cell still
-    holds of its input. A unit is saturated if its output is beyond 0.9 in size, or its gate below
+    square over streams and units; “x 1 back” is the input of the character before, which a short
+    convolution before the cell still holds. A unit is saturated if its output is beyond 0.9 in size, or its gate below
     0.1 or above 0.9. A model fails after the first position beyond a window from which on the bits
     at all points are 1 % higher, with an interval above 0.
 

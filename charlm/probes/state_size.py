@@ -48,7 +48,7 @@ def _part_name(model: CharLM | None, layer: int, number: int) -> str:
     if model is None:
         return f"part {number + 1}"
     own = model.cells[layer].states
-    return own[number] if number < len(own) else f"input {number - len(own) + 1} back"
+    return own[number] if number < len(own) else f"x {number - len(own) + 1} back"
 
 
 def saturated_shares(model: CharLM, ids: Tensor, state: States) -> dict[str, float]:

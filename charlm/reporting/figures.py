@@ -243,7 +243,13 @@ def _set_scale(
         axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axis.set_minor_locator(NullLocator())
     if is_log or max(map(abs, values)) >= 10_000:  # else matplotlib writes all ticks alike
-        axis.set_major_formatter(FuncFormatter(lambda value, _: format_tick(float(f"{value:.3g}"))))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: format_tick(_rounded(value))))
+
+
+def _rounded(value: float) -> float:
+    """Return a value to three digits; a whole number of up to four digits, as 1024, stays."""
+    is_short = abs(value) < 10_000 and math.isclose(value, round(value), rel_tol=1e-9)
+    return float(round(value)) if is_short else float(f"{value:.3g}")
 
 
 def _inline(svg: str, spec: FigureSpec) -> Markup:

@@ -131,7 +131,7 @@ def test_inputs_that_a_convolution_holds_are_parts_of_the_state(
     model = model_of(Count, monkeypatch, conv=3)
     context = dataclasses.replace(random_context(model), window=WINDOW)
     size = position(context).result.panels[1]
-    names = "h", "input 1 back", "input 2 back"
+    names = "h", "x 1 back", "x 2 back"
     assert [each.name for each in size.curves] == [f"layer 1, {name}" for name in names]
 
 
