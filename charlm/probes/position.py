@@ -61,9 +61,9 @@ def position(context: ProbeContext, max_windows: int = MAX_WINDOWS) -> ProbeOutp
     2d share a point, at their end. In mid-text, the same characters are read with a state carried
     over at least 2,048 characters, or all that there are. The size of a state is its root mean
     square over streams and units; “x 1 back” is the input of the character before, which a short
-    convolution before the cell still holds. A unit is saturated if its output is beyond 0.9 in size, or its gate below
-    0.1 or above 0.9. A model fails after the first position beyond a window from which on the bits
-    at all points are 1 % higher, with an interval above 0.
+    convolution before the cell still holds. A unit is saturated if its output is beyond 0.9 in
+    size, or its gate below 0.1 or above 0.9. A model fails after the first position beyond a window
+    from which on the bits at all points are 1 % higher, with an interval above 0.
 
     Unit: Bits per character (or byte) more than one to two windows after a start, by position.
     Errors are standard errors over the files, groups of lines or blocks of the text.
