@@ -208,7 +208,8 @@ def test_the_committed_page_is_that_of_the_committed_report() -> None:
         assert [(claim.name, claim.published, claim.bound) for claim in each.claims] == [
             (claim.name, claim.published, claim.bound) for claim in anchor.claims
         ]
-        assert (each.our_setting, each.text_sha256) == (anchor.our_setting, anchor.text_sha256)
+        assert (each.our_setting, each.known) == (anchor.our_setting, anchor.known)
+        assert each.text_sha256 == anchor.text_sha256
 
 
 def test_what_was_measured_before_stays_in_the_report(
