@@ -98,7 +98,7 @@ PROFILED_TASKS = Annotated[
     typer.Option(
         "--tasks",
         metavar="DIR",
-        help="Finished tasks compare, for the memory profile.",
+        help="Finished tasks comparison, for the memory profile.",
         show_default=False,
     ),
 ]

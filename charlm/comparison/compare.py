@@ -14,7 +14,6 @@ from charlm.comparison.entries import Entry, by_seed
 from charlm.comparison.memory import MemoryReport, judge_memory, measure_memory, no_memory
 from charlm.comparison.memory_profile import (
     build_profiles,
-    check_profiled_cells,
     describe_tasks,
     read_profiled_tasks,
 )
@@ -219,9 +218,8 @@ def run_comparison(
         command: Command line to record in timing.json.
         on_plan: Is called before the first run.
     """
-    tasks = read_profiled_tasks(request.tasks)
     plan = plan_comparison(request, execution)
-    check_profiled_cells(tasks, plan.entries)
+    tasks = read_profiled_tasks(request.tasks, plan.entries)
     initialize_comparison_dir(execution.directory, "text")
     resources = check_resources(plan, execution)
     execution = resources.execution

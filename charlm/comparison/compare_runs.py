@@ -19,7 +19,6 @@ from charlm.comparison.loaded_runs import load_runs
 from charlm.comparison.memory import MemoryReport, judge_memory, measure_memory, no_memory
 from charlm.comparison.memory_profile import (
     build_profiles,
-    check_profiled_cells,
     describe_tasks,
     read_profiled_tasks,
 )
@@ -81,8 +80,7 @@ def compare_runs(
     groups = group_by_config(loaded.runs, loaded.tuned)
     reference = _choose_reference(groups, reference, loaded.reference)
     entries = existing_entries(groups, reference)
-    profiled = read_profiled_tasks(tasks)
-    check_profiled_cells(profiled, entries)
+    profiled = read_profiled_tasks(tasks, entries)
     initialize_comparison_dir(execution.directory, "runs")
 
     corpus = _reload_corpus(loaded.runs, execution)

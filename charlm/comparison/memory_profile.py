@@ -59,14 +59,17 @@ class ProfiledReport(NamedTuple):
         return float(longest * max(task.multiples(longest), default=1))
 
 
-def read_profiled_tasks(directories: Sequence[str | Path]) -> tuple[ProfiledReport, ...]:
-    """Read the comparisons on tasks that profiles take a part from.
+def read_profiled_tasks(
+    directories: Sequence[str | Path], entries: Sequence[Entry]
+) -> tuple[ProfiledReport, ...]:
+    """Read the comparisons on tasks that the profiles of entries take a part from.
 
     Raises:
-        ConfigError: One is not finished, its task is no part of a profile, or two are the same
-            part.
+        ConfigError: One is not finished, has none of the cells, its task is no part of a profile,
+            or two are the same part.
         DataError: One is damaged.
     """
+    cells = {cell_label(entry.runs[0].config.cell) for entry in entries if entry.role == "cell"}
     reports: dict[Aspect, ProfiledReport] = {}
     for directory in map(Path, directories):
         if not (directory / "report.json").exists():
@@ -86,6 +89,12 @@ def read_profiled_tasks(directories: Sequence[str | Path]) -> tuple[ProfiledRepo
                 f"cannot use --tasks {directory}: {other.directory} measures the same part of a "
                 "memory profile. Try one of them"
             )
+        names = [row.name for row in report.rows]
+        if not cells & {*names}:
+            raise ConfigError(
+                f"cannot use --tasks {directory}: it has {', '.join(names)}, and none of "
+                f"{', '.join(sorted(cells))}. Try a comparison on a task with these cells"
+            )
         reports[aspect] = ProfiledReport(directory, aspect, report)
     return tuple(reports.values())
 
@@ -97,18 +106,6 @@ def aspect_of(task: str) -> Aspect | None:
     if task.startswith("word-problem-"):
         return "tracks"
     return "counts" if task in ("anbn", "anbncn") else None
-
-
-def check_profiled_cells(tasks: Sequence[ProfiledReport], entries: Sequence[Entry]) -> None:
-    """Raise ConfigError if a comparison on a task has none of the cells."""
-    cells = {cell_label(entry.runs[0].config.cell) for entry in entries if entry.role == "cell"}
-    for each in tasks:
-        names = [row.name for row in each.report.rows]
-        if not cells & {*names}:
-            raise ConfigError(
-                f"cannot use --tasks {each.directory}: it has {', '.join(names)}, and none of "
-                f"{', '.join(sorted(cells))}. Try a comparison on a task with these cells"
-            )
 
 
 def build_profiles(

@@ -12,6 +12,7 @@ from charlm.comparison.cost_estimate import (
 )
 from charlm.comparison.directory import check_comparison_dir
 from charlm.comparison.entries import by_seed
+from charlm.comparison.memory_profile import read_profiled_tasks
 from charlm.comparison.plan import ComparisonPlan, plan_comparison
 from charlm.comparison.request import ComparisonRequest
 from charlm.comparison.throughput import Speeds, measure_speeds, measure_startup_time
@@ -64,7 +65,8 @@ def dry_run(
         progress: Receives progress.
 
     Raises:
-        ConfigError: The text is standard input, which could not be read again.
+        ConfigError: The text is standard input, which could not be read again, or the comparisons
+            on tasks cannot be used.
     """
     if "-" in request.texts:
         raise ConfigError(
@@ -75,6 +77,7 @@ def dry_run(
     executor = LocalExecutor(jobs or available_cores(), local_device)
     execution = Execution(out, executor, progress)
     plan = plan_comparison(request, execution, writes=False)
+    read_profiled_tasks(request.tasks, plan.entries)  # raises if they cannot be used
     with progress.counter("timing each entry") as count:
         speeds = measure_speeds(plan.entries, plan.corpus, local_device, count)
     return estimate_cost(plan, out, executor, speeds, measure_startup_time(local_device))

@@ -13,7 +13,6 @@ from charlm.comparison.memory import Places
 from charlm.comparison.memory_profile import (
     ProfiledReport,
     build_profiles,
-    check_profiled_cells,
     describe_tasks,
     interval_over_seeds,
     mean_part,
@@ -174,9 +173,8 @@ def save(directory: Path, report: TaskReport) -> Path:
 
 def test_finished_task_comparisons_give_their_part_to_the_cells_they_have(tmp_path: Path) -> None:
     recall = save(tmp_path / "recall", task_report("recall-pairs", [4], {4: [1.0, 1.0]}))
-    tasks = read_profiled_tasks([recall])
     entries = [entry("gru"), entry("rnn")]
-    check_profiled_cells(tasks, entries)
+    tasks = read_profiled_tasks([recall], entries)
     profiles = build_profiles(entries, None, "block", tasks)
     assert [each.aspect for each in profiles["gru"].entries] == ["recalls"]
     assert profiles["rnn"].entries == ()
@@ -193,10 +191,10 @@ def test_task_comparisons_that_give_no_part_are_refused(tmp_path: Path) -> None:
     copy = save(tmp_path / "copy", task_report("copy", [4], {4: [1.0, 1.0]}))
     again = save(tmp_path / "again", task_report("recall-pairs", [8], {8: [1.0, 1.0]}))
     with pytest.raises(ConfigError, match="copy: its task, copy, is no part of a memory profile"):
-        read_profiled_tasks([copy])
+        read_profiled_tasks([copy], [entry("gru")])
     with pytest.raises(ConfigError, match="again: .*recall measures the same part"):
-        read_profiled_tasks([recall, again])
+        read_profiled_tasks([recall, again], [entry("gru")])
     with pytest.raises(ConfigError, match="none: it has no report.json. Try the directory of a"):
-        read_profiled_tasks([tmp_path / "none"])
+        read_profiled_tasks([tmp_path / "none"], [entry("gru")])
     with pytest.raises(ConfigError, match="recall: it has gru, and none of rnn. Try a comparison"):
-        check_profiled_cells(read_profiled_tasks([recall]), [entry("rnn")])
+        read_profiled_tasks([recall], [entry("rnn")])
