@@ -5,6 +5,8 @@ A report may come from a stranger. So what its readers rely on is checked here, 
 
 from pathlib import Path
 
+from msgspec.structs import asdict
+
 from charlm.comparison.directory import REPORT_FILE
 from charlm.config import FORMAT_VERSION
 from charlm.errors import DataError
@@ -85,6 +87,11 @@ def contradiction(report: ComparisonReport) -> str:
         summaries = [row.bits_per_char, row.bits_per_byte, *(each.value for each in judged if each)]
         if any(len(summary.per_seed) != seeds for summary in summaries):
             return f"{row.name} has not one value for each seed"
+        if any(
+            entry and entry.aspect.replace(" ", "_") != field
+            for field, entry in asdict(row.profile).items()
+        ):
+            return f"{row.name} has a part of its memory profile in the place of another"
         curve = memory.curve if memory else None
         if curve and not _is_whole(curve, seeds):
             return f"{row.name} has not one value for each k"

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from example_reports import comparison_result
 
+from charlm.comparison.stored_reports import contradiction
 from charlm.reporting.figure_files import comparison_figures
 from charlm.reporting.html.comparison import render_comparison
 from charlm.reporting.tables.render import render_report
@@ -103,6 +104,13 @@ def test_files_for_a_paper_have_the_profile() -> None:
 def test_report_keeps_the_profile_and_is_flat_for_pandas() -> None:
     report = profiled().report
     again = msgspec.json.decode(encode_json(report), type=type(report))
-    assert again == report
+    assert again == report and contradiction(report) == ""
+    rows = tuple(
+        msgspec.structs.replace(row, profile=MemoryProfile(uses=row.profile.holds))
+        for row in report.rows
+    )
+    assert contradiction(msgspec.structs.replace(report, rows=rows)) == (
+        "gru has a part of its memory profile in the place of another"
+    )
     row = report.to_dicts()[0]
     assert row["profile.recalls.value"] == 2.0 and row["profile.tracks.value"] is None
