@@ -29,6 +29,8 @@ KINDS: tuple[tuple[str, ...], ...] = (  # with files of several blocks, which ma
     ("--cell", "gru", "--num-layers", "2", "--hidden-size", "40", "--keep", "state"),
     ("--cell", "mingru", "--block", "residual", "--hidden-size", "64", "--keep", "weights"),
     ("--cell", "lstm", "--hidden-size", "64", "--initial-state", "learned", "--eval-every", "1"),
+    ("--cell", "rnn", "--hidden-size", "96", "--num-layers", "2", "--eval-every", "3"),
+    ("--cell", "gru", "--hidden-size", "48", "--block", "residual", "--keep", "state"),
 )
 MEMORY = "/dev/shm"
 

@@ -11,9 +11,9 @@ from faults.crash_states import Disk, Step
 
 State = dict[str, bytes | None]
 Check = Callable[[Path, Step | None], str]  # what does not hold of a state, given the last mark
-STATES = 10_000  # distinct ones of runs
+STATES = 18_000  # distinct ones of runs, at most: about 10,000 differ
 RESUMED = 24
-SEEN = 200  # states that were seen before, after which no new ones are looked for at a step
+SEEN = 100  # states in a row that were seen before: then a step has no new ones
 
 
 class Replay:
@@ -54,7 +54,7 @@ class Replay:
                 if not self._is_new(root, state, mark):
                     seen += 1
                     continue
-                owed -= 1
+                owed, seen = owed - 1, 0
                 self.trials += 1
                 materialize(state, self.path)
                 if problem := check(self.path, mark):
