@@ -91,7 +91,9 @@ def generate_single_token(step: TracedStep) -> GeneratedCode:
         UnsupportedOperation: The state has a matrix, which is unrolled over many tokens.
     """
     if step.memory:
-        raise UnsupportedOperation("a part of its state is not a vector")
+        raise UnsupportedOperation(
+            "its state holds a matrix for each head, which is compiled for whole windows only"
+        )
     source = _start_source(step)
     plan = _plan_forward(step)
     body, _ = plan.body(source)

@@ -219,6 +219,7 @@ OPS: dict[str, Op] = {
     "exp": Op("EXP({0})", lambda g, y, a: (g * y,), recompute=False),
     "expm1": Op("EXPM1({0})", lambda g, y, a: (g * (y + 1),), recompute=False),
     "log": Op("LOG({0})", lambda g, y, a: (g / a,), recompute=False),
+    "sign": Op("(real)(({0} > 0) - ({0} < 0))", lambda g, y, a: (None,)),
     "sqrt": Op("SQRT({0})", lambda g, y, a: (g * 0.5 / y,), recompute=False),
     "cos": Op("COS({0})", lambda g, y, a: (-(g * a.graph.of("sin", a)),), recompute=False),
     "sin": Op("SIN({0})", lambda g, y, a: (g * a.graph.of("cos", a),), recompute=False),

@@ -272,8 +272,8 @@ class CompiledFunction(torch.autograd.Function):
 
 def read_weights(cell: Cell, source: GeneratedCode) -> list[Tensor]:
     """Return the vectors and matrices that the step uses, in the order of the C arguments."""
-    names = (*source.vectors, *source.matrices)
-    return [attrgetter(name)(cell).contiguous() for name in names]
+    names, ready = (*source.vectors, *source.matrices), cell.prepared()
+    return [attrgetter(name)(ready).contiguous() for name in names]
 
 
 @register_kernel("compiled", Cell, priority={"cpu": 30}, unless=unsupported_reason, build=build)

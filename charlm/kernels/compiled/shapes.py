@@ -14,6 +14,8 @@ from torch.nn import functional
 from charlm.kernels.compiled.graph import UnsupportedOperation
 from charlm.kernels.compiled.symbols import (
     METHODS,
+    NO_TRANSLATION,
+    OTHER_INDEX,
     RULES,
     Operand,
     TracedTensor,
@@ -149,9 +151,7 @@ def index(x: TracedTensor, key: Any) -> TracedTensor:
         if each == slice(None):
             dims.append(size)
         elif left or not isinstance(each, slice) or each.step not in (None, 1):
-            raise UnsupportedOperation(
-                "its step indexes a tensor in another than its last dimension"
-            )
+            raise UnsupportedOperation(OTHER_INDEX)
         else:
             start, stop, _ = each.indices(size)
             parts = split_last(x, [start, max(0, stop - start), size - stop], -1)
@@ -214,9 +214,7 @@ def einsum(equation: str, *operands: TracedTensor) -> TracedTensor:
     inputs, _, output = equation.partition("->")
     first, _, second = inputs.partition(",")
     if first != second or output != first[:-1]:
-        raise UnsupportedOperation(
-            f"its step uses einsum {equation}, which the compiled kernel does not support"
-        )
+        raise UnsupportedOperation(f'its step calls einsum("{equation}"), which {NO_TRANSLATION}')
     return row_sum(elementwise("mul")(*operands), -1)
 
 

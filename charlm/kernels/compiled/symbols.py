@@ -11,6 +11,9 @@ from torch.nn import functional
 from charlm.cells.products import block_diagonal_linear
 from charlm.kernels.compiled.graph import Graph, Node, UnsupportedOperation
 
+NO_TRANSLATION = "charlm cannot translate to C"
+OTHER_INDEX = f"its step indexes another dimension than the last, which {NO_TRANSLATION}"
+
 
 class TracedTensor:
     """Symbol for a tensor (batch, *dims): the columns that will hold its numbers.
@@ -41,9 +44,7 @@ class TracedTensor:
         name = getattr(func, "__name__", str(func))
         rule = RULES.get(func) or METHODS.get(name)
         if rule is None:
-            raise UnsupportedOperation(
-                f"its step uses {name}, which the compiled kernel does not support"
-            )
+            raise UnsupportedOperation(f"its step calls {name}, which {NO_TRANSLATION}")
         result: TracedTensor = rule(*args, **(kwargs or {}))
         return result
 
@@ -52,23 +53,26 @@ class TracedTensor:
             return lambda condition, other: elementwise("where")(condition, self, other)
         if name in METHODS:
             return lambda *args, **kwargs: METHODS[name](self, *args, **kwargs)
-        raise UnsupportedOperation(
-            f"its step uses {name}, which the compiled kernel does not support"
-        )
+        raise UnsupportedOperation(f"its step uses Tensor.{name}, which {NO_TRANSLATION}")
 
     def __getitem__(self, key: Any) -> "TracedTensor":
         if METHODS["has_new_dimensions"](self, key):
             return METHODS["index"](self, key)
         if not (isinstance(key, tuple) and len(key) == 2 and key[0] in (..., slice(None))):
-            raise UnsupportedOperation(
-                "its step indexes a tensor in another than its last dimension"
-            )
+            raise UnsupportedOperation(OTHER_INDEX)
         start, stop, stride = key[1].indices(self.width)
         if stride != 1:
             raise UnsupportedOperation("its step slices a tensor with a stride")
         return split(self, [start, max(0, stop - start), self.width - stop], -1)[1]
 
     __hash__ = object.__hash__
+
+    def __matmul__(self, other: object) -> "TracedTensor":
+        raise UnsupportedOperation(
+            f"its step multiplies two tensors that it computes with @, which {NO_TRANSLATION}"
+        )
+
+    __rmatmul__ = __matmul__
 
     def __bool__(self) -> bool:
         raise UnsupportedOperation("its step branches on values")
@@ -200,7 +204,9 @@ def cat(parts: list[TracedTensor], dim: int = 0) -> TracedTensor:
 def linear(x: TracedTensor, weight: TracedWeight, bias: TracedTensor | None = None) -> TracedTensor:
     """Trace functional.linear."""
     if not isinstance(weight, TracedWeight):
-        raise UnsupportedOperation("its step multiplies with a matrix that it computes")
+        raise UnsupportedOperation(
+            "its step multiplies with a matrix that is no weight of the cell"
+        )
     rows, columns = weight.shape
     if x.width != columns:
         raise UnsupportedOperation("its step multiplies a matrix with a vector of another width")
@@ -279,7 +285,8 @@ def softplus(x: TracedTensor) -> TracedTensor:
 
 ELEMENTWISE = [
     "add", "sub", "mul", "div", "neg", "sigmoid", "tanh", "relu", "exp", "expm1", "log", "sqrt",
-    "cos", "sin", "abs", "maximum", "minimum", "remainder", "where", "gt", "ge", "lt", "le", "eq",
+    "cos", "sin", "abs", "sign", "maximum", "minimum", "remainder", "where", "gt", "ge", "lt", "le",
+    "eq",
 ]  # fmt: skip
 METHODS: dict[str, Callable[..., Any]] = {
     **{name: elementwise(name) for name in ELEMENTWISE},

@@ -82,6 +82,8 @@ def trace_step(cell: Cell) -> TracedStep:
     Raises:
         UnsupportedOperation: The step uses an operation that cannot be compiled.
     """
+    with torch.no_grad():
+        cell = cell.prepared()
     dtype = next(cell.parameters()).dtype
     if dtype not in (torch.float32, torch.float64):
         raise UnsupportedOperation(f"it computes in {dtype}, not in float32 or float64")
@@ -116,7 +118,7 @@ def trace_step(cell: Cell) -> TracedStep:
             raise
         except (TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
             raise UnsupportedOperation(
-                f"its step cannot be traced: {str(error).splitlines()[0]}"
+                f"its step cannot be followed on symbols: {str(error).splitlines()[0]}"
             ) from error
         if known == cuts:
             break

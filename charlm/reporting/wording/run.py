@@ -77,7 +77,8 @@ def describe_kernel_reason(reason: KernelReason, threads: int) -> str:
         return "requested"
     if reason.kind == "threads":
         return f"uses all {threads} threads, compiled kernels only 1"
-    return "; ".join(["the fastest here", *reason.skipped.values()])
+    skipped = (f"{name} does not fit, since {why}" for name, why in reason.skipped.items())
+    return "; ".join(["the fastest here", *skipped])
 
 
 def describe_cell_options(config: Config) -> str:
