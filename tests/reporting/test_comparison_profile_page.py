@@ -9,7 +9,7 @@ from charlm.reporting.figure_files import comparison_figures
 from charlm.reporting.html.comparison import render_comparison
 from charlm.reporting.tables.render import render_report
 from charlm.reporting.terminal.comparison import print_comparison
-from charlm.reporting.terminal.memory_profile import profile_lines
+from charlm.reporting.terminal.memory_profile import print_memory_profile, profile_lines
 from charlm.reporting.wording.memory_profile import comparison_profile
 from charlm.results.comparison import ComparisonResult, MemoryProfile, ProfiledTask
 from charlm.results.probes import Aspect, ProfileEntry
@@ -67,6 +67,19 @@ def test_comparison_in_a_pipe_ends_in_the_profile_within_80_columns(
     assert "trained on the task recall-pairs (lengths 4, 8; 5,000 parameters;" in text
     (row,) = [line.split() for line in lines[start:] if line.startswith("lstm")]
     assert row == ["lstm", "50.0", "(47.5", "to", "52.5)", "37.5", "(36.2", "to", "38.8)"]
+
+
+def test_profile_of_more_than_80_columns_is_stacked_in_a_pipe(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    profile = comparison_profile(profiled().report)
+    for entries in profile.values():
+        entries["uses"] = entry("uses", 0.5, "bits per character", 1.0)
+        entries["looks up"] = entry("looks up", 0.5, "bits per word", 10.0)
+    assert 80 < max(map(len, profile_lines(profile, "cell", 100))) <= 100
+    print_memory_profile(profile, "cell", "character")
+    lines = capsys.readouterr().out.splitlines()
+    assert "uses: bits per character" in lines and max(map(len, lines)) <= 80
 
 
 def test_profile_is_stacked_with_chance_and_ceiling_where_it_is_narrow() -> None:
