@@ -157,7 +157,10 @@ def test_run_summary_has_budget_device_and_notes(capsys: pytest.CaptureFixture[s
     assert out == ""
     fields = {line[:11].strip(): line[12:] for line in err.splitlines()}
     assert fields["cell"] == "lstm, 1 × 256 units"
-    assert fields["kernel"] == "native: the fastest here; compiled does not fit, since it has no compiler"
+    assert (
+        fields["kernel"]
+        == "native: the fastest here; compiled does not fit, since it has no compiler"
+    )
     assert fields["parameters"] == "1,234; 20 floats of state"
     assert fields["corpus"] == "b.txt c d and 1 more: 6,000 bytes, SHA-256 abababababababab…"
     assert fields["vocabulary"] == "66 characters and a token for unknown ones"
