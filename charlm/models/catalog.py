@@ -3,11 +3,10 @@
 import re
 from collections.abc import Sequence
 
-import torch
-
 from charlm.cells.loader import citation, get_cell
 from charlm.cells.names import CELL_NAMES, PACKAGE, package_classes
 from charlm.kernels.registry import supported_kernels
+from charlm.models.shapes import meta_device
 from charlm.results.cells import CellList, CellSummary
 
 
@@ -29,7 +28,7 @@ def list_cells(
 def cell_summary(name: str, hidden_size: int = 256, device: str = "cpu") -> CellSummary:
     """Return the summary of one cell."""
     cell_type = get_cell(name)
-    with torch.device("meta"):
+    with meta_device():
         cell = cell_type(hidden_size, hidden_size)
     smallest = cell_type.size_multiple()
     kernels = tuple(supported_kernels(cell_type(smallest, smallest), device, build=False))

@@ -1,41 +1,24 @@
 """Cost of a model before it is built: parameters, state, memory, FLOPs."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import cache
 from typing import Any, Literal
 
-import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
+from charlm.cells.loader import get_cell
 from charlm.cells.products import projection_size
 from charlm.config import Config
 from charlm.errors import InsufficientMemoryError
+from charlm.kernels.registry import supported_kernels
 from charlm.models.char_lm import CharLM
 from charlm.models.recurrent import ModelFactory, RecurrentModel, build_cells
+from charlm.models.shapes import meta_device
 
 BYTES_PER_NUMBER = 4  # float32
-
-
-class SkipInitialization(TorchFunctionMode):
-    """Skip torch.nn.init.
-
-    On the meta device there is nothing to fill. To find that out PyTorch would load its compiler,
-    which takes longer than everything else that a command does.
-    """
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        keywords = kwargs or {}
-        if getattr(func, "__module__", "") == "torch.nn.init":
-            return keywords["tensor"] if keywords else args[0]
-        return func(*args, **keywords)
-
-
-@contextmanager
-def meta_device() -> Iterator[None]:
-    """Build models with shapes, but without memory and numbers."""
-    with torch.device("meta"), SkipInitialization():
-        yield
+# Matrices of a state that are kept for the gradient, per step: autograd keeps 2 to 5 in a loop
+# (measured), other kernels one of several steps.
+MATRICES_OF_LOOP = 4.0
+MATRICES_OF_OTHERS = 0.25
 
 
 def count_parameters_and_state(
@@ -58,20 +41,35 @@ def count_parameters_and_state(
 def estimate_training_memory(config: Config, vocabulary_size: int) -> int:
     """Return about how many bytes training needs.
 
-    It counts weights, gradients and moments; what backpropagation saves; and logits.
+    It counts weights, gradients and moments; what backpropagation saves; and logits. What is saved
+    of a matrix in the state depends on the kernel.
     """
     parameters, state_size = count_parameters_and_state(config, vocabulary_size)
     with meta_device():
         cell, *_ = build_cells(config)
+        matrices = sum(part.numel() for part in cell.initial_state(1) if part.dim() > 3)
     length = min(config.recompute or config.seq_len, config.seq_len)
     kept_states = config.seq_len // length - 1  # between pieces
     tokens = config.batch_size * length
     block = 12 if config.block == "residual" else 0  # two norms, a gated MLP, two sums
     per_layer = 2 * projection_size(cell) + (4 + block) * config.hidden_size
+    if matrices:
+        options = tuple((name, getattr(cell, name)) for name in cell.options)
+        kernel = _fastest_kernel(config.cell, options) if config.kernel == "auto" else config.kernel
+        kept = MATRICES_OF_LOOP if kernel == "loop" else MATRICES_OF_OTHERS
+        per_layer += int(kept * matrices)
     per_token = config.num_layers * per_layer + config.embedding_dim + 3 * vocabulary_size
     # A state is joined with the inputs, copied contiguously, and has a gradient.
     state = (8 + kept_states) * config.batch_size * state_size
     return BYTES_PER_NUMBER * (4 * parameters + state + tokens * per_token)
+
+
+@cache
+def _fastest_kernel(name: str, options: tuple[tuple[str, Any], ...]) -> str:
+    """Return the kernel that `auto` takes for a cell on a CPU, whatever its size."""
+    cell_type, keywords = get_cell(name), dict(options)
+    size = cell_type.size_multiple(keywords.get("num_heads", 1))
+    return supported_kernels(cell_type(size, size, **keywords), "cpu", build=False)[0]
 
 
 def check_memory(available: int, needed: int, purpose: Literal["train", "load"] = "train") -> None:

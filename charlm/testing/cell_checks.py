@@ -9,6 +9,7 @@ from torch.nn.functional import embedding
 from torch.utils.flop_counter import FlopCounterMode
 
 from charlm.models.activation_capture import RecordingUnroll
+from charlm.models.shapes import meta_device
 from charlm.testing.case import (
     BATCH,
     FLOAT64_TOLERANCE,
@@ -201,7 +202,7 @@ def check_parameter_count(case: CellCase) -> None:
         return  # formulas are for X that is not H: with X = H some cells need no matrix
     cell = case.make()
     count = sum(parameter.numel() for parameter in cell.parameters())
-    with torch.device("meta"):
+    with meta_device():
         if count != sum(parameter.numel() for parameter in case.make().parameters()):
             fail("the parameters on the meta device are others")
     doc = type(cell).__doc__ or ""
