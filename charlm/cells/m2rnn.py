@@ -1,6 +1,7 @@
 """Mishra et al. (2026), "M2RNN": a matrix memory with a nonlinear transition."""
 
 import math
+from collections.abc import Iterator
 from typing import ClassVar
 
 import torch
@@ -63,6 +64,10 @@ class M2RNN(Cell):
         zeros = self.W.weight.new_zeros
         M = zeros(batch_size, self.num_heads, self.head_size, self.head_size)
         return zeros(batch_size, self.hidden_size), M
+
+    def recurrent_matrices(self) -> Iterator[Tensor]:
+        """Yield R of each head, which its memory is multiplied by."""
+        yield from self.R.data
 
     def step(self, Wx: Tensor, state: State) -> State:
         """Return (h, M)."""

@@ -70,7 +70,7 @@ def is_orthogonal(matrix: Tensor) -> bool:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_recurrent_matrices_start_as_the_recipe_says(cell: str) -> None:
-    """Every gate by itself; IRNN, sLSTM and FastGRNN have other starts."""
+    """Every gate by itself; IRNN, M2RNN, sLSTM and FastGRNN have other starts."""
     settings = {**TINY, "cell": cell, "num_layers": 2, "recurrent_init": "recipe"}
     config = validate_config(settings)
     matrices = [
@@ -79,7 +79,9 @@ def test_recurrent_matrices_start_as_the_recipe_says(cell: str) -> None:
         for matrix in layer.recurrent_matrices()
     ]
     assert all(map(is_orthogonal, matrices)) == (cell not in ("slstm", "fastgrnn"))
-    if matrices and cell not in ("irnn", "slstm", "fastgrnn"):
+    if cell in ("irnn", "m2rnn"):
+        assert matrices and all(torch.equal(one, torch.eye(len(one))) for one in matrices)
+    elif matrices and cell not in ("slstm", "fastgrnn"):
         assert get_recipe(cell).recurrent_init == "orthogonal"
     if not matrices:
         assert get_recipe(cell).recurrent_init == "default"
