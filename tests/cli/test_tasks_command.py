@@ -81,7 +81,7 @@ def test_train_prints_levels_and_continues(tmp_path: Path) -> None:
     written = unseal_json((tmp_path / "run/length-4.json").read_bytes(), tmp_path)
     assert json.loads(written) == report["levels"][0]
     printed = charlm(*arguments)
-    assert printed.returncode == 0 and b"length 4" in printed.stdout
+    assert printed.returncode == 0 and b"length solved steps correct" in printed.stdout
     other = charlm(*arguments, "--lr", 0.5)
     assert other.returncode == 78 and b"other settings" in other.stderr
 
