@@ -72,7 +72,7 @@ def format_text(table: TextTable, words: str, command: str) -> list[str]:
         f"{number(table.ngram_bits, 3)} bits. State: numbers carried per stream. Lost beyond 64: "
         "bits per character lost when all further back than 64 characters is other text. Order "
         "reach: characters back whose order matters by more than 0.01 bits. Seconds are of "
-        "training, on two cores beside other programs; none where those were too many to compare it."
+        "training, on two cores beside other programs; none where those were too many."
     )
     if absent:
         facts += f" Not measured: {', '.join(absent)}."
