@@ -3,6 +3,7 @@
 import math
 import re
 from collections import Counter, defaultdict
+from inspect import cleandoc
 
 import pytest
 import torch
@@ -44,8 +45,8 @@ def test_oracle_solves_sequences_from_input_alone(name: str, longer: int) -> Non
 @pytest.mark.parametrize("name", SYMBOLIC)
 def test_docstring_example_follows_task_rule(name: str) -> None:
     task = TASKS[name]
-    *_, example = re.split(r"\n\s*\n", (type(task).__doc__ or "").rstrip())
-    x, y = (symbols_of(task, line[8:]) for line in example.splitlines())
+    *_, example = re.split(r"\n\s*\n", cleandoc(type(task).__doc__ or ""))
+    x, y = (symbols_of(task, line[4:]) for line in example.splitlines())
     assert task.solve(x) == y + [IGNORE_INDEX] * (len(x) - len(y))
 
 
