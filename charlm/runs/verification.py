@@ -64,7 +64,8 @@ def verify(directories: str | Path | Sequence[str | Path]) -> Verification:
     found = search_runs([Path(directory) for directory in given])
     runs = tuple(RunVerifier(path).verify() for path in found.runs)
     results = tuple(verify_results(path, kind) for path, kind in found.results)
-    intact = not any(each.problems for each in (*runs, *results))
+    problems = [*(run.problems for run in runs), *(result.problems for result in results)]
+    intact = not any(problems)
     notes = tuple(
         FileNote(file=str(path), kind="link", text="it is a symbolic link, which is not followed")
         for path in found.links
