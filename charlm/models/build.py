@@ -13,8 +13,8 @@ from charlm.kernels.registry import (
     unsupported_reason,
 )
 from charlm.models.char_lm import CharLM
-from charlm.models.cost import meta_device
 from charlm.models.recurrent import Model, ModelFactory, RecurrentModel
+from charlm.models.shapes import meta_device
 from charlm.models.tensor_layout import specs_of
 from charlm.results.run import KernelReason
 from charlm.seeding import derive_seed

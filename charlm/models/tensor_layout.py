@@ -8,8 +8,8 @@ from torch import Tensor
 
 from charlm.config import Config
 from charlm.models.char_lm import CharLM
-from charlm.models.cost import meta_device
 from charlm.models.recurrent import RecurrentModel
+from charlm.models.shapes import meta_device
 from charlm.storage.tensor_header import TensorSpec, check_specs
 
 DTYPES = {

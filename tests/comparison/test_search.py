@@ -23,9 +23,10 @@ from charlm.comparison.search import (
 from charlm.comparison.tuning import search_space_for
 from charlm.config import Config, validate_config
 from charlm.errors import ConfigError
-from charlm.models.cost import count_parameters_and_state, meta_device
+from charlm.models.cost import count_parameters_and_state
 from charlm.models.initialization import initialize_cell
 from charlm.models.recurrent import build_cells
+from charlm.models.shapes import meta_device
 from charlm.results.tuning import ChosenTrial
 
 RATE = 0.01  # of the recipe
