@@ -1,5 +1,6 @@
 """Tests of growth: training keeps nothing per step, and the soak finds a leak that is planted."""
 
+import ctypes
 import gc
 import os
 import sys
@@ -65,6 +66,17 @@ def test_training_keeps_nothing_per_step(
     assert descriptors == LAST - FIRST and blocks >= LAST - FIRST
     for descriptor in kept[1::2]:
         os.close(descriptor)  # type: ignore[arg-type]
+
+
+def test_saves_leave_no_cycles_of_pointers(tmp_path: Path, book: Path) -> None:
+    config = validate_config({**TINY, "max_steps": 4, "save_every": 1e-9, "kernel": "loop"})
+    gc.collect()
+    gc.disable()
+    try:
+        train([str(book)], config, tmp_path / "run")
+        assert not [each for each in gc.get_objects() if issubclass(type(each), ctypes._Pointer)]
+    finally:
+        gc.enable()
 
 
 def samples(per_hour: float, descriptors_per_hour: float = 0) -> list[Sample]:
