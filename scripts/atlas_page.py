@@ -27,7 +27,7 @@ def format_page(data: Path) -> str:
         f"Every built-in cell with its recipe and {SEEDS} seeds, on Python's own source code and "
         "on tasks. Numbers are medians of the seeds, with the range in brackets. It shows where "
         "to look: with so few seeds no difference is a verdict; `charlm compare-cells` gives one. "
-        "Made by `python scripts/atlas.py`; the command of a section measures what is missing there.",
+        "Made by `python scripts/atlas.py`; the command of a section measures its missing rows.",
     ]
     missing = []
     for parameters in CHARACTERS:
