@@ -21,7 +21,7 @@ from faults.hazard import Hazard
 
 BUILDERS = 8
 SOURCE = "int seven(void) { return 7; }\n"
-PLANTED = "#include <stdlib.h>\n__attribute__((constructor)) void run(void) { _exit(66); }\n"
+PLANTED = "#include <unistd.h>\n__attribute__((constructor)) void run(void) { _exit(66); }\n"
 LOADED, REFUSED, WRONG = 0, 1, 2  # exit codes of a fork; 66: foreign code ran
 NOBODY = 65534
 
