@@ -86,6 +86,7 @@ def test_untraceable_step_is_refused_with_the_operation(
         lambda h, Wx: torch.remainder(h, 0.7) + (1 - Wx),
         lambda h, Wx: torch.expm1(h) * nn.functional.silu(Wx),
         lambda h, Wx: nn.functional.rms_norm(h, (4,), None, 1e-6) + Wx,
+        lambda h, Wx: torch.sign(h) * Wx + torch.sign(Wx) * h,
     ],
 )
 def test_gradients_of_supported_operations_equal_autograd(
