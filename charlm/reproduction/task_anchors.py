@@ -51,8 +51,8 @@ ANCHORS["parity"] = Anchor(
         _parity("slstm", 1.0, 0.9),
         _parity("matrix-lstm", 0.087, 0.5),
     ),
-    known="Mamba with signed eigenvalues has not begun to learn after 2,000 steps at this rate, nor "
-    "after 500 at 0.005, where one seed was stopped; the paper's 20,000 steps were not tried",
+    known="Mamba with signed eigenvalues has not begun to learn after 2,000 steps at this rate, "
+    "nor after 500 at 0.005, where one seed was stopped; the paper's 20,000 steps were not tried",
     minutes=15,
 )
 
