@@ -75,10 +75,10 @@ def run(scale: float) -> Hazard:
     return Hazard(
         "resume to the bit",
         f"{len(share(bases, 10 * scale))} cells stopped after {stops} of the steps of a run of "
-        f"{STEPS}; {len(pairs)} of {len(rows)} runs that try any two of {len(FACTORS)} options, kernels "
-        f"among them{' (compiled without optimization)' * (scale < 1)}, stopped or killed; two "
-        "processes; weights of another run; longer budgets: weights, state, metrics and report are "
-        "those of the undisturbed run",
+        f"{STEPS}; {len(pairs)} of {len(rows)} runs that try any two of {len(FACTORS)} options, "
+        f"kernels among them{' (compiled without optimization)' * (scale < 1)}, stopped or killed; "
+        "two processes; weights of another run; longer budgets: weights, state, metrics and report "
+        "are those of the undisturbed run",
         trials,
         tuple(failures),
         cpu_seconds() - before,
