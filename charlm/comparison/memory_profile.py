@@ -239,11 +239,14 @@ def reached(each: ProfiledReport, level: LevelSummary, seed: int) -> float:
 
 
 def interval_over_seeds(values: Sequence[float], ceiling: float) -> tuple[float, float] | None:
-    """Return the 95 % interval of a mean within 0 and the ceiling; None of fewer than two values.
+    """Return the 95 % interval of a mean within 0 and the ceiling; None where it is not known.
+
+    It is not known of fewer than two values. Nor is it if all are equal, or at the ends that the
+    tests can show: how far runs differ beyond those was not measured.
 
     Source: Student (1908), "The probable error of a mean".
     """
-    if len(values) < 2:
+    if len({*values}) < 2 or {*values} <= {0.0, ceiling}:
         return None
     half = float(student.ppf(1 - SIGNIFICANCE_LEVEL / 2, len(values) - 1))
     half *= stdev(values) / len(values) ** 0.5

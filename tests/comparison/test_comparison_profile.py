@@ -156,8 +156,18 @@ def test_tracking_is_the_longest_tracked_length() -> None:
 def test_interval_is_that_of_student_within_chance_and_ceiling() -> None:
     low, high = interval_over_seeds([3.0, 5.0, 4.0], 100.0) or (0.0, 0.0)
     assert (low, high) == pytest.approx((4 - 2.4841, 4 + 2.4841), abs=1e-3)  # 4.303 / sqrt 3
-    assert interval_over_seeds([0.0, 1.0], 1.0) == (0, 1)
-    assert interval_over_seeds([1.0], 1.0) is None
+    assert interval_over_seeds([0.1, 0.9], 1.0) == (0, 1)
+    assert interval_over_seeds([1.0], 2.0) is None
+
+
+@pytest.mark.parametrize("values", [(256, 256, 256), (0, 0, 0), (4, 4, 4), (0, 256, 256)])
+def test_values_that_do_not_show_how_far_runs_differ_have_no_interval(
+    values: tuple[float, ...],
+) -> None:
+    assert interval_over_seeds(values, 256.0) is None
+    tracked = task_report("word-problem-s3", [16], {16: [1.0] * 3}, tracked=values)
+    found = task_part(ProfiledReport(Path(), "tracks", tracked), tracked.rows[0])
+    assert found.ceiling == 256 and (found.low, found.high) == (None, None)
 
 
 def entry(cell: str) -> Entry:

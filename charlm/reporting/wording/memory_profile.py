@@ -174,9 +174,6 @@ def format_value(entry: ProfileEntry) -> str:
     """Return a value with its interval, if it has one."""
     if entry.low is None or entry.high is None:
         return format_number(entry.value)
-    if entry.low == entry.high:
-        same = format_number(entry.value)
-        return f"{same} ({same} to {same})"
     value, interval = format_with_interval(entry.value, entry.low, entry.high)
     return f"{value} ({interval})"
 
