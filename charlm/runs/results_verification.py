@@ -44,7 +44,7 @@ LINE_BYTES = 1 << 12  # of a validation; far more than one has
 
 
 def verify_results(directory: Path, kind: ResultsKind) -> ResultsVerification:
-    """Return what is wrong with the files of results; the runs of a comparison are left out."""
+    """Return what is wrong with results and those in them; runs of a comparison are left out."""
     problems, number = [], 0
     for path in _result_files(directory):
         shown = os.path.relpath(path, directory)
@@ -60,17 +60,26 @@ def verify_results(directory: Path, kind: ResultsKind) -> ResultsVerification:
             problems.append(FileNote(file=shown, kind=error.kind, text=error.cause))
         except DataError as error:
             problems.append(FileNote(file=shown, kind="damaged", text=str(error)))
-    if kind == "curriculum":
-        missing, is_finished = _missing_levels(directory)
-    else:
-        missing, is_finished = _missing_reports(directory)
+    _, is_finished = _missing_files(directory, kind)
+    for part, part_kind in _parts(directory):
+        for note in _missing_files(part, part_kind)[0]:
+            shown = os.path.relpath(part / note.file, directory)
+            problems.append(msgspec.structs.replace(note, file=shown))
     return ResultsVerification(
         path=str(directory),
         kind=kind,
         files=number,
         finished=is_finished,
-        problems=(*problems, *missing),
+        problems=tuple(problems),
     )
+
+
+def _parts(directory: Path) -> Iterator[tuple[Path, ResultsKind]]:
+    """Yield a directory of results and all results in it, such as the curricula of a comparison."""
+    for name, folders, names in os.walk(directory):
+        folders[:] = sorted(folder for folder in folders if folder != RUNS)
+        for kind in [kind for marker, kind in MARKERS.items() if marker in names][:1]:
+            yield Path(name), kind
 
 
 def _result_files(directory: Path) -> Iterator[Path]:
@@ -110,6 +119,13 @@ def _check_validations(path: Path) -> None:
             msgspec.json.decode(line, type=TaskValidation)
         except msgspec.DecodeError:
             raise damaged_file(path, f"line {number} is damaged") from None
+
+
+def _missing_files(directory: Path, kind: ResultsKind) -> tuple[list[FileNote], bool]:
+    """Return notes on lost files of a directory of results, and whether it is finished."""
+    if kind == "curriculum":
+        return _missing_levels(directory)
+    return _missing_reports(directory)
 
 
 def _missing_reports(directory: Path) -> tuple[list[FileNote], bool]:

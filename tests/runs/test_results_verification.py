@@ -137,6 +137,22 @@ def test_result_under_another_length_is_found(curriculum: Path) -> None:
     assert problem.file == "length-10.json" and "another length, 20" in problem.text
 
 
+def test_what_a_part_of_a_comparison_has_lost_is_named(comparison: Path, curriculum: Path) -> None:
+    (comparison / "curricula").mkdir()
+    part = curriculum.rename(comparison / "curricula" / "gru-s0")
+    (part / "length-20.json").unlink()
+    assert api.verify(comparison).intact  # a length that is being trained
+    (part / "length-10.json").unlink()
+    (comparison / "probes/gru-s0/report.json").rename(comparison / "probes/gru-s0/timing.json")
+    (found,) = api.verify(comparison).results
+    assert [(problem.file, problem.kind) for problem in found.problems] == [
+        ("curricula/gru-s0/length-10.json", "missing"),
+        ("probes/gru-s0/report.json", "missing"),
+    ]
+    assert found.kind == "comparison" and found.finished
+    assert found.problems[0].text == "it is missing, but length 20 was trained after it"
+
+
 def test_probes_are_checked_by_themselves_and_as_part_of_a_comparison(comparison: Path) -> None:
     probes = comparison / "probes/gru-s0"
     (found,) = api.verify(probes).results
