@@ -21,6 +21,10 @@ MIN_PLACES = 128
 MIN_PAST = 256  # true tokens of the same file before those k, so that there is something to lose
 NUMBER = 64  # the context length whose value is the number
 MIN_LENGTH = 2048  # tokens of the text
+# Where documents start afresh: tokens between a place and that of its other text, at least; and
+# such other places that there must be.
+MIN_DISTANCE = 512
+MIN_OTHERS = 8
 
 
 @register_probe("context-replacement", cost=4)
@@ -39,10 +43,11 @@ def context_replacement(
     it, 8,192 for k = 16 and 64, 1,024 for 256 and 256 for 1,024. Before each place stands a true
     text of k characters, and 256 more; both are of the same file where the text is cut by files. In
     the changed text, everything before those k characters comes from a place that is about a
-    quarter of the text away, or more. The cost of the character there is compared with its cost
-    after at least 2,048 characters as they stand in the text (all, near its beginning), which can
-    reach back into the files before. Both states come from reading real text, unlike an initial
-    state.
+    quarter of the text away, or more. Where the state is reset at documents, it is one of all
+    places with 256 characters of their document before them, a quarter of these places away and at
+    least 512 characters. The cost of the character there is compared with its cost after at least
+    2,048 characters as they stand in the text (all, near its beginning), which can reach back into
+    the files before. Both states come from reading real text, unlike an initial state.
 
     Unit: Bits lost per character (or byte), by the number of true characters. Errors are standard
     errors over the files, groups of lines or blocks of the text.
@@ -125,6 +130,9 @@ def draw_places(
         # The lengths up to the number's share their places.
         with_room = starts_with_room(context, MIN_PAST, max(k, min(NUMBER, context_lengths[-1])))
         if start is None:
+            if context.starts is not None:
+                _, _, num_others = other_places(context, with_room)
+                with_room = with_room[num_others >= MIN_OTHERS]
             start = systematic_sample(with_room, count, rng)
             is_scored.append(np.full(len(start), True))
             continue
@@ -141,17 +149,29 @@ def foreign_positions(context: ProbeContext, start: Positions) -> Positions:
 
     It is between a quarter and three quarters of the text further on, counted on from the beginning
     after the end, and rounded down to a multiple of GRID, at which states are kept. If the state is
-    reset at documents, it is the next one with MIN_PAST tokens of its document before it.
+    reset at documents, these are shares of the start's other places instead of the text.
     """
     length = len(context.ids)
-    shift = context.random("foreign").uniform(0.25, 0.75, len(start)) * length
+    shift = context.random("foreign").uniform(0.25, 0.75, len(start))
+    if context.starts is not None:
+        places, following, num_others = other_places(context, start)
+        return places[(following + (shift * num_others).astype(np.int64)) % len(places)]
     # The first MIN_PAST tokens have too little text before them.
-    position = MIN_PAST + (start - MIN_PAST + shift).astype(np.int64) % (length - MIN_PAST)
-    position = position // GRID * GRID
-    if context.starts is None:
-        return position
-    with_past = starts_with_room(context, MIN_PAST, 0)
-    with_past = with_past[with_past % GRID == 0]
-    if not len(with_past):
-        return position
-    return with_past[np.searchsorted(with_past, position) % len(with_past)]
+    position = start - MIN_PAST + shift * length
+    return (MIN_PAST + position.astype(np.int64) % (length - MIN_PAST)) // GRID * GRID
+
+
+def other_places(context: ProbeContext, start: Positions) -> tuple[Positions, Positions, Positions]:
+    """Find the places before which another text can stand, if the state is reset at documents.
+
+    Returns:
+        All multiples of GRID with MIN_PAST tokens of their document before them, ascending; for
+        each start, the index of the first one that is MIN_DISTANCE or more behind it; and the
+        number of those that are so far from it, before or behind: they follow each other from that
+        index on, and on from the first after the last.
+    """
+    places = starts_with_room(context, MIN_PAST, 0)
+    places = places[places % GRID == 0]
+    num_before = np.searchsorted(places, start - MIN_DISTANCE, side="right")
+    following = np.searchsorted(places, start + MIN_DISTANCE)
+    return places, following, num_before + len(places) - following

@@ -14,7 +14,11 @@ from charlm.config import validate_config
 from charlm.evaluation.scoring import iter_token_nll
 from charlm.models.char_lm import CharLM
 from charlm.probes.base import ProbeContext, ProbeNotApplicableError
-from charlm.probes.context_replacement import context_replacement
+from charlm.probes.context_replacement import (
+    context_replacement,
+    draw_places,
+    foreign_positions,
+)
 from charlm.probes.places import continuous_starts, evenly_spaced_starts, starts_with_room
 from charlm.probes.position import position
 from charlm.probes.readout import readout
@@ -87,6 +91,13 @@ def documents_of(length: int) -> ProbeContext:
     return dataclasses.replace(context, starts=starts, window=32)
 
 
+def among_short_documents(*lengths: int) -> ProbeContext:
+    """It has documents of these lengths amid 400 of 200 characters."""
+    edges = np.cumsum([*[200] * 200, *lengths, *[200] * 200])
+    context = make_context((20, partial(token_back, 20)), cyclic_text(0, edges[-1] // 20), "a")
+    return dataclasses.replace(context, starts=marks_at(0, *edges[:-1], length=edges[-1]))
+
+
 def test_long_streams_are_within_a_document() -> None:
     result = position(documents_of(1100)).result
     assert result.curves[0].x[-1] == 512  # 16 windows: twice as many are in a document
@@ -103,6 +114,23 @@ def test_memory_of_a_document_is_lost_where_another_text_precedes_it() -> None:
     assert lost[64] == pytest.approx(0) and lost[16] is not None and lost[16] > 1
     with pytest.raises(ProbeNotApplicableError):
         context_replacement(documents_of(200))
+
+
+@pytest.mark.parametrize("long_documents", [(20_000,), (4_000,), (1_000, 1_000, 1_000)])
+def test_other_text_is_never_the_true_one(long_documents: tuple[int, ...]) -> None:
+    """Among short documents, few places have 256 characters before them, and some are near."""
+    context = among_short_documents(*long_documents)
+    start, _ = draw_places(context, (16, 64), (340, 340))
+    foreign = foreign_positions(context, start)
+    assert np.abs(foreign - start).min() >= 512
+    assert (foreign - continuous_starts(context)[foreign] >= 256).all()
+    assert len(np.unique(foreign)) > 10
+
+
+def test_replacement_needs_other_text_far_away() -> None:
+    with pytest.raises(ProbeNotApplicableError) as error:
+        context_replacement(among_short_documents(1_000))
+    assert error.value.reason == TooFewPlaces(0, 128)
 
 
 def test_readout_looks_for_characters_of_the_same_document() -> None:
