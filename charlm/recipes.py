@@ -30,7 +30,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 RECIPES = {
     "attention": Recipe(learning_rate=0.0032),
     "clockwork": Recipe(learning_rate=0.0043),
-    "cornn": Recipe(learning_rate=0.0087, recurrent_init="orthogonal"),
+    "cornn": Recipe(learning_rate=0.0049, recurrent_init="orthogonal"),
     "coupled-lstm": Recipe(learning_rate=0.0075, recurrent_init="orthogonal"),
     "deltanet": Recipe(learning_rate=0.012),
     "deltaproduct": Recipe(learning_rate=0.0037),
