@@ -11,7 +11,7 @@ from charlm.models.activation_capture import capture_activations
 from charlm.models.char_lm import CharLM
 from charlm.probes.base import ProbeContext, ProbeNotApplicableError, ProbeOutput, register_probe
 from charlm.probes.places import evenly_spaced_starts
-from charlm.probes.windows import gather_windows
+from charlm.probes.windows import Positions, gather_windows
 from charlm.results.probe_limits import (
     ConstantUnits,
     NoGate,
@@ -22,7 +22,7 @@ from charlm.results.probe_limits import (
 )
 from charlm.results.probes import Curve, ProbeResult, ScalarResult
 
-NUM_STREAMS = 8  # passages that are read in parallel
+NUM_STREAMS = 8  # passages that are read in parallel; fewer if documents are short
 MEASURED_LENGTH = 2048  # tokens of a stream that are measured,
 WARMUP_LENGTH = 256  # and those before, which only set the state
 MIN_LENGTH = 64  # tokens of a stream
@@ -38,13 +38,14 @@ def timescales(context: ProbeContext, measured_length: int = MEASURED_LENGTH) ->
     Question: After how many characters has a unit's gate reduced its state to 1/e, and after how
     many is its state no longer correlated with itself?
 
-    Protocol: The loop kernel reads eight passages of the text in parallel; after a warm-up, the
-    cells' gates and states are recorded. The time constant by the gate is -1 / ln f, where f is the
-    geometric mean over the text of the share of the state that the unit keeps. The product of these
-    shares is what remains after many characters, so the geometric mean is the right one. A share
-    below one in a million counts as one in a million. The time constant by the state is the first
-    lag at which its autocorrelation is below 1/e, up to a quarter of a passage; in a cell with a
-    cell state c, the state is c. Units that never change have none.
+    Protocol: The loop kernel reads eight passages of the text in parallel, or four to eight where
+    the state is reset at documents; after a warm-up, the cells' gates and states are recorded. The
+    time constant by the gate is -1 / ln f, where f is the geometric mean over the text of the share
+    of the state that the unit keeps. The product of these shares is what remains after many
+    characters, so the geometric mean is the right one. A share below one in a million counts as one
+    in a million. The time constant by the state is the first lag at which its autocorrelation is
+    below 1/e, up to a quarter of a passage; in a cell with a cell state c, the state is c. Units
+    that never change have none.
 
     Unit: Characters (or bytes), over the units of each layer from the fastest to the slowest; the
     median is at 50 %.
@@ -62,8 +63,10 @@ def timescales(context: ProbeContext, measured_length: int = MEASURED_LENGTH) ->
         raise ProbeNotApplicableError(
             TextTooShort("probed", len(context.ids), MIN_LENGTH * NUM_STREAMS)
         )
-    context.expect(length * NUM_STREAMS)
-    log_retentions, states = collect_states(context.char_lm, context, length)
+    end = len(context.ids) - length + 1
+    starts = evenly_spaced_starts(context, 0, end, NUM_STREAMS, 0, length - 1)
+    context.expect(length * len(starts))
+    log_retentions, states = collect_states(context.char_lm, context, starts, length)
     curves: list[Curve] = []
     numbers: list[ScalarResult] = []
     notes: list[Note] = []
@@ -102,24 +105,23 @@ def timescales(context: ProbeContext, measured_length: int = MEASURED_LENGTH) ->
 
 @torch.inference_mode()
 def collect_states(
-    model: CharLM, context: ProbeContext, length: int
+    model: CharLM, context: ProbeContext, starts: Positions, length: int
 ) -> tuple[list[Times | None], list[NDArray[np.float32]]]:
     """Record retention and states of all layers while the model reads the text.
 
     Args:
         model: Trained model in eval mode.
         context: Supplies the text.
+        starts: First token of each stream, (streams,).
         length: Tokens of each stream, warm-up included.
 
     Returns:
         For each layer, ln of the geometric mean of the share kept, (units,), or None if no gate
-        keeps the state; and the states, (time, NUM_STREAMS, units).
+        keeps the state; and the states, (time, streams, units).
     """
-    end = len(context.ids) - length + 1
-    starts = evenly_spaced_starts(context, 0, end, NUM_STREAMS, 0, length - 1)
     text = gather_windows(context.ids, starts, length)
     warmup = length * WARMUP_LENGTH // (WARMUP_LENGTH + MEASURED_LENGTH)
-    state = advance(model, text[:warmup], model.initial_state(NUM_STREAMS))
+    state = advance(model, text[:warmup], model.initial_state(len(starts)))
     context.tick(text[:warmup].numel())
     log_sums: list[Tensor | None] = [None] * len(model.cells)
     states: list[list[Tensor]] = [[] for _ in model.cells]
@@ -135,7 +137,7 @@ def collect_states(
                 previous = log_sums[layer]
                 log_sums[layer] = log_sum if previous is None else previous + log_sum
         context.tick(chunk.numel())
-    num_tokens = (length - warmup) * NUM_STREAMS
+    num_tokens = (length - warmup) * len(starts)
     means = [None if total is None else (total / num_tokens).cpu().numpy() for total in log_sums]
     return means, [torch.cat(chunks).numpy() for chunks in states]
 

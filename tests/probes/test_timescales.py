@@ -1,5 +1,6 @@
 """Timescales of gates and states, on cells whose memory is known exactly."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -104,3 +105,16 @@ def test_timescales_do_not_apply_to_short_text(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ProbeNotApplicableError) as error:
         timescales(random_context(model_of(Leaky, monkeypatch), length=511))
     assert error.value.reason == TextTooShort("probed", 511, 512)
+
+
+def test_fewer_passages_where_documents_start_afresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One document has room for six passages of an eighth of the text, the others for none."""
+    context = random_context(model_of(Leaky, monkeypatch))
+    starts = np.arange(len(context.ids)) % 256 == 0
+    starts[1024:1541] = False
+    starts[[1024, 1541]] = True
+    expected, ticks = [], []
+    context = dataclasses.replace(context, starts=starts, expect=expected.append, tick=ticks.append)
+    gate = curve(timescales(context).result, "layer 1, share kept")
+    assert gate.y == pytest.approx([-1 / math.log(RETENTION)] * HIDDEN_SIZE, rel=1e-4)
+    assert expected == [6 * 512] and sum(ticks) == 6 * 512
