@@ -7,7 +7,7 @@ from pathlib import Path
 from charlm.cells.names import cell_label
 from charlm.comparison.cell_properties import linear_beside_others
 from charlm.comparison.directory import initialize_comparison_dir
-from charlm.comparison.entries import Entry
+from charlm.comparison.entries import Entry, finished_runs
 from charlm.comparison.existing_runs import (
     check_comparable,
     describe_matching,
@@ -134,6 +134,8 @@ def _measure_memory(
         return no_memory("disabled"), None
     if corpus is None:
         return no_memory("text_gone"), None
+    if len({run.record.config.documents for run in finished_runs(entries)}) > 1:
+        return no_memory("other_documents"), None  # probes would measure each at places of its own
     probes = measure_memory(entries, execution)
     if probes is None:
         return no_memory("diverged"), None

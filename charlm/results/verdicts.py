@@ -11,7 +11,7 @@ MAX_PAIRED_CELLS = 4  # up to which all pairs of cells are tested
 MIN_UNITS = 20  # of the scored text, for an interval
 Label = Literal["reference", "better", "worse", "equivalent", "inconclusive", "diverged"]
 JudgedQuantity = Literal["bits_per_char", "beyond_64", "word_again", "order_reach"]
-UnmeasuredCause = Literal["disabled", "diverged", "text_gone", "not_applicable"]
+UnmeasuredCause = Literal["disabled", "diverged", "text_gone", "other_documents", "not_applicable"]
 
 
 class SeedSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

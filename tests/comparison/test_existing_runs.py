@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 from comparison_plans import run_report
 from conftest import charlm, make_run, prose
 
+from charlm.comparison import compare_runs
 from charlm.comparison.directory import check_comparison_dir, initialize_comparison_dir
+from charlm.comparison.entries import Entry
 from charlm.comparison.existing_runs import (
     check_comparable,
     describe_matching,
@@ -19,12 +22,15 @@ from charlm.comparison.existing_runs import (
     group_by_config,
 )
 from charlm.comparison.loaded_runs import load_runs
+from charlm.comparison.memory import MEMORY_MARGINS
 from charlm.comparison.outcomes import load_outcomes
 from charlm.comparison.report import Findings, build_report
 from charlm.errors import ConfigError, OutputExistsError
+from charlm.execution.executor import Execution, LocalExecutor
 from charlm.reporting.wording import matching as wording
 from charlm.reporting.wording.findings import describe_findings
 from charlm.results.comparison import ComparisonReport
+from charlm.results.probes import ProbesReport
 from charlm.results.run import Score
 from charlm.results.timing import TimingReport
 from charlm.runs.run import Run
@@ -231,6 +237,34 @@ def test_runs_that_reset_at_documents_are_named_beside_those_that_do_not(
     assert alone.protocol == "by-document"
     findings = describe_findings(alone, TimingReport(format=1, command="", cells={}))
     assert not any("alike" in finding for finding in findings)
+
+
+def test_memory_of_runs_with_other_documents_is_not_probed_and_says_why(
+    tmp_path: Path, book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(entries: Sequence[Entry], _: Execution) -> ProbesReport | None:
+        probed.append([entry.name for entry in entries])
+        return None
+
+    monkeypatch.setattr(compare_runs, "measure_memory", measure)
+    runs = [
+        finished(tmp_path / "carried", book),
+        finished(tmp_path / "reset", book, documents="line", score={"protocol": "by-document"}),
+        finished(tmp_path / "diverged", book, None, cell="gru", documents="line"),
+    ]
+    _, corpus, _ = make_run(tmp_path / "corpus", book)
+    execution = Execution(tmp_path, LocalExecutor(1, "cpu"))
+    causes: list[set[str]] = []
+    probed: list[list[str]] = []
+    for compared in (runs, runs[::2]):
+        groups = group_by_config(compared)
+        entries = existing_entries(groups, next(iter(groups)))
+        memory, probes = compare_runs._measure_memory(
+            entries, corpus, entries[0].name, execution, memory=True
+        )
+        assert probes is None and len(memory.unmeasured) == len(MEMORY_MARGINS)
+        causes += [{each.cause for each in memory.unmeasured}]
+    assert causes == [{"other_documents"}, {"diverged"}] and probed == [["lstm", "gru"]]
 
 
 def test_option_of_cells_differs_only_between_those_that_have_it(

@@ -28,6 +28,7 @@ UNMEASURED = {
     "disabled": "it was not asked for",
     "diverged": "no cell has a run to measure",
     "text_gone": "the text is gone or has changed",
+    "other_documents": "probes of cells that differ in --documents have other places",
     "not_applicable": "it does not apply to this text",
 }
 
