@@ -63,7 +63,8 @@ def position(context: ProbeContext, max_windows: int = MAX_WINDOWS) -> ProbeOutp
     square over streams and units; “x 1 back” is the input of the character before, which a short
     convolution before the cell still holds. A unit is saturated if its output is beyond 0.9 in
     size, or its gate below 0.1 or above 0.9. A model fails after the first position beyond a window
-    from which on the bits at all points are 1 % higher, with an interval above 0.
+    from which on the bits at all points are 1 % higher, with an interval above 0; points of a
+    single file, group or block have no interval, and are left out.
 
     Unit: Bits per character (or byte) more than one to two windows after a start, by position.
     Errors are standard errors over the files, groups of lines or blocks of the text.
@@ -140,7 +141,7 @@ def position(context: ProbeContext, max_windows: int = MAX_WINDOWS) -> ProbeOutp
             sums.number(len(edges) - 2, f"lost after {windows // 2} to {windows} windows", unit),
             first_window.number(0, "lost in the first window", unit),
             mid_text.number(0, "lost in mid-text", unit),
-            breakdown(sums, raw, window, longest, f"{context.unit}s"),
+            breakdown(sums, raw, window, f"{context.unit}s"),
             *growth(snapshots, window),
         ],
         profile=profile_entry(
@@ -243,22 +244,25 @@ def sum_by_position(
     return sum_by_unit(context, edges[1:], targets, [more[row] for row in rows])
 
 
-def breakdown(more: UnitSums, bits: UnitSums, window: int, longest: int, unit: str) -> ScalarResult:
+def breakdown(more: UnitSums, bits: UnitSums, window: int, unit: str) -> ScalarResult:
     """Return the first position beyond the window from which on the bits have risen by TOLERANCE.
 
-    The rise counts where its 95 % interval is above 0. A model that recovers has not failed.
+    The rise counts where its 95 % interval is above 0. A bin without an interval says nothing, and
+    is left out. A model that recovers has not failed.
     """
+    is_judged = np.isfinite(more.error)
     fails = more.mean > TOLERANCE * (bits.mean - more.mean)
     fails &= more.mean - Z * more.error > 0
-    fails_from_here = np.logical_and.accumulate(fails[::-1])[::-1]
+    fails_from_here = fails & np.logical_and.accumulate((fails | ~is_judged)[::-1])[::-1]
     failed = [
         start
         for start, has_failed in zip(more.lengths, fails_from_here[1:], strict=False)
         if has_failed and start >= window
     ]
+    judged = np.asarray(more.lengths)[is_judged]
     return ScalarResult(
         name="fails after",
         value=float(failed[0]) if failed else None,
         unit=unit,
-        lower_bound=None if failed else float(longest),
+        lower_bound=None if failed or not len(judged) else float(judged[-1]),
     )

@@ -15,7 +15,8 @@ from charlm.cells.linear_cell import LinearCell
 from charlm.config import validate_config
 from charlm.models.char_lm import CharLM
 from charlm.probes.base import ProbeContext, ProbeNotApplicableError
-from charlm.probes.position import position, position_edges
+from charlm.probes.position import breakdown, position, position_edges
+from charlm.probes.unit_sums import UnitSums
 from charlm.results.probe_limits import TextTooShort
 
 WINDOW = 32
@@ -100,6 +101,35 @@ def test_model_that_recovers_has_not_failed() -> None:
     assert by_end[512] > 1 and by_end[1024] == pytest.approx(0, abs=0.1)
     fails = number(result, "fails after")
     assert fails.value is None and fails.lower_bound == 2048
+
+
+def failure(excess: list[float], units: list[int]) -> tuple[float | None, float | None]:
+    """Value and bound by the excess over 2 bits, and its units, up to 128, 256, ... characters."""
+    lengths = tuple(128 << n for n in range(len(excess)))
+    counts = (np.arange(8) < np.array(units)[:, None]).astype(float)
+    more = np.array(excess)[:, None] * counts
+    sums = UnitSums(lengths, more, counts), UnitSums(lengths, more + 2 * counts, counts)
+    result = breakdown(*sums, 128, "characters")
+    return result.value, result.lower_bound
+
+
+@pytest.mark.parametrize(
+    ("excess", "units", "value", "bound"),
+    [
+        ([0, 3, 3, 3], [8, 8, 8, 8], 128, None),
+        ([0, 3, 3, 3], [8, 8, 8, 1], 128, None),
+        ([0, 3, 3, 3], [8, 8, 1, 8], 128, None),
+        ([0, 3, 3, 3], [8, 1, 8, 8], 256, None),
+        ([0, 3, 3, 0], [8, 8, 8, 8], None, 1024),
+        ([0, 3, 0, 3], [8, 8, 8, 1], None, 512),
+        ([0, 0, 0, 3], [8, 8, 8, 0], None, 512),
+        ([0, 3, 3, 3], [1, 1, 1, 1], None, None),
+    ],
+)
+def test_bin_without_an_interval_neither_hides_a_failure_nor_is_one(
+    excess: list[float], units: list[int], value: float | None, bound: float | None
+) -> None:
+    assert failure(excess, units) == (value, bound)
 
 
 class Count(LinearCell):
