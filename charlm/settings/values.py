@@ -2,7 +2,6 @@
 
 import math
 import re
-from difflib import get_close_matches
 from fractions import Fraction
 
 import msgspec
@@ -15,7 +14,6 @@ DECAY_FRACTION = 0.3  # last part of a run in which wsd decays
 LARGEST_BIAS = 10_000  # beyond it a gate is closed or open for good
 LINE_END = "\n"
 DOCUMENT_WORDS = ("none", "file", "line")  # values of `documents` that are no separator
-NEARLY = 0.75  # similarity from which on another text is taken for one of them
 MIN_CHRONO_LENGTH = 3  # the shortest memory that chrono initialization is defined for
 
 
@@ -73,15 +71,15 @@ def document_separator(setting: str) -> str:
     """Return the text that ends a document by the setting `documents`; "" if none does.
 
     Raises:
-        InvalidValueError: It is nearly one of the words, so it is hardly meant as a text.
+        InvalidValueError: It is one of the words in another form, such as Files, so it is hardly
+            meant as a text.
     """
     if setting in ("none", "file"):
         return ""
-    word = setting.strip(" ")
-    near = get_close_matches(word.lower(), DOCUMENT_WORDS, n=1, cutoff=NEARLY)
-    if near and setting not in DOCUMENT_WORDS and word.isalpha():
+    word = setting.strip(" ").lower().removesuffix("s")
+    if word in DOCUMENT_WORDS and setting not in DOCUMENT_WORDS:
         raise InvalidValueError(
-            f"cannot use --documents {setting}: did you mean {near[0]}? As a text that ends a "
+            f"cannot use --documents {setting}: did you mean {word}? As a text that ends a "
             "document it is too like that word. Try a longer text, such as one with its line end"
         )
     return LINE_END if setting == "line" else setting
