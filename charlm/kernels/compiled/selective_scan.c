@@ -1,9 +1,6 @@
 /* Unrolled S6: s' = a s + (d u) B and y = C s' for NUMBERS numbers s of each unit, where a is
    exp(d A) or 2 exp(d A) - 1, and the output (y + D u) silu(z). A block of units is side by side;
    its states stay in the cache for SEGMENT steps. The state before each segment is kept. */
-#define NUMBERS 16
-#define UNITS 16
-#define SEGMENT 8
 #define BLOCKS ((H + UNITS - 1) / UNITS)
 #define WIDTH_OF_X (3 * H + 2 * NUMBERS)
 #define FOR_UNITS _Pragma("omp simd") for (int j = 0; j < UNITS; j++)
@@ -85,7 +82,7 @@ void selective_scan(long T, long B, long H, long is_signed, const int64_t *ids, 
     unroll(T, B, H, 0, ids, x, A, D, first, history, y, h, last, core);
 }
 
-/* Gradients: dx, dA and dD are added to; state is that of the last state, then of the first. */
+/* Gradients: dx and dD are added to, dA is overwritten; state is that of the last state, then of the first. */
 INLINE void unroll_back(long T, long B, long H, const int is_signed, const int64_t *ids,
                         const real *x, const real *A, const real *D, const real *history,
                         const real *y, const real *dh, real *state, real *dx, real *dA, real *dD,

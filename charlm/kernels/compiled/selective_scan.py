@@ -23,7 +23,7 @@ from charlm.kernels.loop import embed_if_shorter
 from charlm.kernels.registry import register_kernel
 
 SOURCES = [Path(__file__).with_name(name) for name in ("runtime.c", "selective_scan.c")]
-SEGMENT = 8  # steps between two kept states, as in the C
+SEGMENT = 8  # steps between two kept states
 UNITS = 16  # of a block
 
 
@@ -31,7 +31,9 @@ UNITS = 16  # of a block
 def load_scan_library(dtype: torch.dtype) -> ctypes.CDLL:
     """Return the library for float32 or float64."""
     text = "".join(source.read_text() for source in SOURCES)
-    return compiler.load_library(f"#define REAL {dtype.itemsize}\n{text}")
+    sizes = {"REAL": dtype.itemsize, "SEGMENT": SEGMENT, "UNITS": UNITS, "NUMBERS": STATE_SIZE}
+    defines = "".join(f"#define {name} {size}\n" for name, size in sizes.items())
+    return compiler.load_library(defines + text)
 
 
 def unsupported_reason(cell: Cell, device: str) -> str:
