@@ -6,11 +6,12 @@
 
 Each command adds what it has measured to docs/atlas/, and writes docs/atlas.md from all that is
 there. It goes on where it was stopped: what is there is not measured again, so delete a table to
-measure it anew.
+measure it anew. Rows of another text or another budget are refused: python-source is the source of
+the Python that runs the script.
 """
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,7 +32,11 @@ from atlas_tables import (
 from charlm import compare
 from charlm.cells.names import CELL_NAMES
 from charlm.comparison.budget_matching import cell_configs, match_budget
+from charlm.comparison.request import ComparisonRequest
+from charlm.config import validate_config
+from charlm.data.corpus import load_corpus
 from charlm.errors import ConfigError
+from charlm.registry import unknown_name_error
 from charlm.results.comparison import EntryRow
 from charlm.results.tasks import LevelResult
 from charlm.results.timing import TimingReport
@@ -58,7 +63,23 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("atlas"), help="directory of runs")
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="directory of the page")
     arguments = parser.parse_args()
-    cells = CELL_NAMES if arguments.cells == "all" else arguments.cells.split(",")
+    try:
+        measure(arguments)
+    except ConfigError as error:
+        raise SystemExit(str(error)) from error
+    write_page(arguments.docs)
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """Measure what the arguments name, and write each table as it grows.
+
+    Raises:
+        UnknownNameError: There is no such cell or task.
+        ConfigError: A table that is there has rows of another text or budget.
+    """
+    cells = chosen_names("cell", arguments.cells, CELL_NAMES)
+    known = dict.fromkeys(each.task for each in TASK_SETTINGS)
+    tasks = chosen_names("task", arguments.tasks, [*known])
     data = arguments.docs / "atlas"
     data.mkdir(parents=True, exist_ok=True)
     path = data / "tasks.json"
@@ -68,13 +89,35 @@ def main() -> None:
         before = read_json(path, TextTable)
         tables = measure_text(cells, arguments.params, arguments.block, arguments.work, before)
     elif arguments.what == "tasks":
-        chosen = arguments.tasks.split(",")
-        settings = [each for each in TASK_SETTINGS if {each.task, "all"} & {*chosen}]
+        settings = [each for each in TASK_SETTINGS if each.task in tasks]
         tables = measure_tasks(cells, settings, arguments.work, read_json(path, TaskTable))
     for table in tables:
         write_json(path, table)
         write_page(arguments.docs)
-    write_page(arguments.docs)
+
+
+def chosen_names(kind: str, given: str, known: Sequence[str]) -> Sequence[str]:
+    """Return names that are given by commas; all that are known for "all".
+
+    Raises:
+        UnknownNameError: One is not known; the message has the nearest.
+    """
+    if given == "all":
+        return known
+    for name in given.split(","):
+        if name not in known:
+            raise unknown_name_error(kind, name, known)
+    return given.split(",")
+
+
+def check_same(before: TextTable | TaskTable | None, **now: str | int) -> None:
+    """Raise ConfigError if the rows of a table were measured with other values of these fields."""
+    for name, value in now.items() if before else ():
+        if (found := getattr(before, name)) != value:
+            raise ConfigError(
+                f"cannot add to the table: its {name} is {found}, and now {value}. Delete the "
+                "table to measure all of it anew"
+            )
 
 
 def write_page(docs: Path) -> None:
@@ -108,7 +151,10 @@ def measure_text(
     rows = [*before.rows] if before else []
     ngram_bits = before.ngram_bits if before else None
     measured = {row.cell for row in rows}
-    for cell in (cell for cell in cells if cell not in measured):
+    absent = [cell for cell in cells if cell not in measured]
+    if absent:
+        check_same(before, characters=CHARACTERS[parameters], text_sha256=text_sha256(config))
+    for cell in absent:
         out = work / f"{parameters}-{block}" / cell
         try:
             report = compare(
@@ -140,6 +186,12 @@ def measure_text(
         )
 
 
+def text_sha256(settings: Mapping[str, Setting]) -> str:
+    """Return the SHA-256 of the text, in the order of the splits that a comparison gives it."""
+    request = ComparisonRequest(texts=(TEXT,), settings=settings)
+    return load_corpus(TEXT, validate_config(request.base_settings)).record.digest.sha256
+
+
 def text_row(row: EntryRow, seconds: float | None) -> TextRow:
     """Return what the atlas keeps of a cell."""
     memory = row.memory
@@ -163,6 +215,7 @@ def measure_tasks(
 
     Numbers that the table had before are not measured again.
     """
+    check_same(before, parameters=TASK_PARAMETERS, steps=TASK_STEPS)
     rows = [*before.rows] if before else []
     measured = {(row.cell, row.task, row.quantity) for row in rows}
     settings = {"embedding_dim": 16, "max_steps": TASK_STEPS, "eval_every": TASK_STEPS}

@@ -63,7 +63,7 @@ class TextTable(msgspec.Struct, frozen=True, kw_only=True):
     block: str
     characters: int
     text_sha256: str
-    environment: dict[str, str]
+    environment: dict[str, str]  # of the call that measured last
     ngram_bits: float | None
     rows: tuple[TextRow, ...]
 

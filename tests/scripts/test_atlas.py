@@ -5,10 +5,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from conftest import prose
 from test_docs import load_script
 
 from charlm.cells.names import CELL_NAMES
 from charlm.config import Config
+from charlm.errors import ConfigError
 from charlm.results.tasks import CurriculumReport, LevelResult, TaskScore
 
 atlas, findings, rates = map(load_script, ("atlas", "atlas_findings", "recipe_rates"))
@@ -92,7 +94,7 @@ def test_what_is_measured_is_not_measured_again(
 
     monkeypatch.setattr(atlas, "train_curriculum", train)
     done = atlas.TaskRow(cell="gru", task="anbn", quantity="accuracy", values=(0.5,))
-    before = atlas.TaskTable(parameters=15_000, steps=2, rows=(done,))
+    before = atlas.TaskTable(parameters=15_000, steps=atlas.TASK_STEPS, rows=(done,))
     (table,) = atlas.measure_tasks(["gru", "mingru"], [setting], tmp_path, before)
     assert table.rows[0] == done and [row.cell for row in table.rows] == ["gru", "mingru"]
     assert table.rows[1].values == (0.9, 0.9, 0.9)
@@ -102,6 +104,46 @@ def test_what_is_measured_is_not_measured_again(
     assert atlas.read_json(path, atlas.TaskTable) is None
     atlas.write_json(path, table)
     assert atlas.read_json(path, atlas.TaskTable) == table
+
+
+def test_rows_of_another_text_or_budget_are_not_mixed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(*_: object, **__: object) -> None:
+        raise AssertionError("it was trained before the table was checked")
+
+    for name in ("compare", "train_curriculum"):
+        monkeypatch.setattr(atlas, name, train)
+    text = tmp_path / "text.txt"
+    text.write_text(prose(3000))
+    monkeypatch.setattr(atlas, "TEXT", str(text))
+    with pytest.raises(ConfigError, match=r"its text_sha256 is abab.*, and now [0-9a-f]{64}\. Del"):
+        next(iter(atlas.measure_text(["rnn"], 15_000, "none", tmp_path, text_table())))
+    other = text_table(characters=7)
+    with pytest.raises(ConfigError, match=r"its characters is 7, and now 300000\. Delete"):
+        next(iter(atlas.measure_text(["rnn"], 15_000, "none", tmp_path, other)))
+    before = atlas.TaskTable(parameters=15_000, steps=2, rows=())
+    with pytest.raises(ConfigError, match="its steps is 2, and now 600"):
+        next(iter(atlas.measure_tasks(["gru"], atlas.TASK_SETTINGS, tmp_path, before)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["text", "--cells", "gru,lsmt"], "unknown cell 'lsmt'; did you mean lstm"),
+        (["tasks", "--cells", "gruu"], "unknown cell 'gruu'; did you mean gru"),
+        (["tasks", "--tasks", "anbm"], "unknown task 'anbm'; did you mean anbn?"),
+    ],
+)
+def test_unknown_names_are_refused_with_the_nearest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], error: str
+) -> None:
+    docs = tmp_path / "docs"
+    monkeypatch.setattr("sys.argv", ["atlas.py", *arguments, "--docs", str(docs)])
+    with pytest.raises(SystemExit) as refusal:
+        atlas.main()
+    assert str(refusal.value).startswith(error) and "\n" not in str(refusal.value)
+    assert not docs.exists()
 
 
 def test_sentences_are_those_of_the_numbers() -> None:
