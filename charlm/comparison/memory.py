@@ -57,13 +57,15 @@ class Places(NamedTuple):
 
     Attributes:
         lengths: Characters of context, (K,).
-        sums: Entry -> sums (seeds, K, units); NaN for a seed that diverged.
+        sums: Entry -> sums (seeds, K, units); NaN for a seed that was not measured.
         counts: Places of each unit, (K, units).
+        missing: Entry -> why the probe does not apply to some of its runs, or all; for each run.
     """
 
     lengths: NDArray[np.int64]
     sums: dict[str, Numbers]
     counts: Numbers
+    missing: Mapping[str, tuple["NoPlaces", ...]] = {}
 
     def at(self, number: int) -> tuple[dict[str, Numbers], Numbers]:
         """Return sums (seeds, units) of each entry, and counts (units,), at one length."""
@@ -126,6 +128,16 @@ def judge_memory(
                 Unmeasured(quantity=quantity, cause=measured.cause, reason=measured.reason)
             )
             continue
+        unmeasured += [
+            Unmeasured(
+                quantity=quantity,
+                cause=why[0].cause,
+                reason=why[0].reason,
+                entry=name,
+                seeds=len(why),
+            )
+            for name, why in measured.missing.items()
+        ]
         judgement = _judge(quantity, measured.of(cells), reference, unit_kind)
         found[quantity] = {
             **judgement.cells,
@@ -188,6 +200,18 @@ def read_places(entries: Sequence[Entry], directory: Path, probe: str) -> Places
             for entry in entries
         },
         counts=first["counts"],
+        missing={
+            entry.name: why
+            for entry in entries
+            if (
+                why := tuple(
+                    found
+                    for run in entry.runs
+                    if isinstance(found := artifacts[run.path], NoPlaces)
+                    and found.cause != "diverged"
+                )
+            )
+        },
     )
 
 

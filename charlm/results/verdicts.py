@@ -77,11 +77,13 @@ class MemoryCurve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Unmeasured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A judged quantity that has no value, and why."""
+    """A judged quantity that has no value, for all entries or for runs of one, and why."""
 
     quantity: JudgedQuantity  # that has no value
     cause: UnmeasuredCause  # why
-    reason: NotApplicableReason | None = None  # of the probe, if it does not apply to the text
+    reason: NotApplicableReason | None = None  # of the probe, if it does not apply
+    entry: str | None = None  # whose runs have no value; None: all
+    seeds: Count | None = None  # number of these runs
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

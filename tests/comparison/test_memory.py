@@ -23,6 +23,7 @@ from charlm.comparison.memory import (
 from charlm.config import Config
 from charlm.evaluation.blocks import Numbers
 from charlm.results.comparison_plan import Role
+from charlm.results.probe_limits import NotFinite
 
 SEEDS, UNITS = 6, 24
 LENGTHS = {REPLACEMENT: (16, 64), SHUFFLE: (1, 4, 16, 64), WORDS: (0,)}
@@ -128,6 +129,34 @@ def test_seed_that_diverged_has_no_sums(monkeypatch: pytest.MonkeyPatch) -> None
     found = read_places([entry("gru", seeds=3)], Path(), REPLACEMENT)
     assert isinstance(found, Places) and found.sums["gru"].shape == (3, 1, UNITS)
     assert [bool(np.isnan(seed).all()) for seed in found.sums["gru"]] == [False, True, False]
+
+
+def test_runs_that_a_probe_does_not_apply_to_have_their_reason_beside_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arrays = places(WORDS, {"gru": 0.3}).at(0)
+    whole: dict[str, Numbers] = {
+        "lengths": np.array([64.0]),
+        "sums": arrays[0]["gru"][:1],
+        "counts": arrays[1][None],
+    }
+    why = NoPlaces("not_applicable", NotFinite())
+    lost = {"gru-s1": why, "gru-s2": NoPlaces("diverged"), "lstm-s0": why, "lstm-s1": why}
+    lost |= {"lstm-s2": why}
+
+    def artifacts(run: PlannedRun, *_: object) -> dict[str, Numbers] | NoPlaces:
+        return lost.get(run.path.name, whole)
+
+    monkeypatch.setattr(memory, "_artifacts", artifacts)
+    monkeypatch.setattr(memory, "MEMORY_MARGINS", {"word_again": 0.1})
+    entries = [entry(name, seeds=3) for name in ("gru", "lstm", "rnn")]
+    report = judge_memory(entries, Path(), "gru", "file")
+    assert [(one.entry, one.seeds, one.cause, one.reason) for one in report.unmeasured] == [
+        ("gru", 1, "not_applicable", NotFinite()),
+        ("lstm", 3, "not_applicable", NotFinite()),
+    ]
+    found = report.rows["lstm"].word_again
+    assert found and found.value.mean is None
 
 
 def test_reason_of_the_probe_is_told_before_divergence(monkeypatch: pytest.MonkeyPatch) -> None:

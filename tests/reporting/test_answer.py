@@ -157,6 +157,23 @@ def without_interval(row: EntryRow) -> EntryRow:
     return replace(row, memory=replace(row.memory, beyond_64=beyond))
 
 
+def test_cell_that_was_not_measured_is_not_said_to_remember_nothing() -> None:
+    lost = row("lstm", 2.3, verdict("better", -0.1))
+    words = "mbit/char lost when all beyond 64 characters is other text"
+    for beyond, said in (
+        (0.0, f"gru showed no memory: 0 [-6, 6] {words}"),
+        (
+            0.003,
+            f"that gru remembered that far back is not shown: at most 3 [-3, 9] mbit/char (gru) "
+            f"{words.removeprefix('mbit/char ')}",
+        ),
+        (0.027, f"gru remembers 27 [21, 33] {words.replace('char ', 'char, ', 1)}"),
+    ):
+        assert answer_comparison(report(row("gru", 2.4, beyond=beyond), lost)).endswith(
+            f", the next; {said}; of lstm that was not measured."
+        )
+
+
 def test_no_cell_has_the_highest_of_equal_zeros() -> None:
     nothing = verdict("equivalent", 0.0, 0.0)
     zeros = [row("gru", 2.3, beyond=0.0), row("lstm", 2.4, verdict("worse", 0.1), 0.0, nothing)]

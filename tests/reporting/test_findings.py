@@ -25,6 +25,7 @@ from charlm.reporting.wording.findings import (
     describe_pairs,
     describe_unmeasured,
 )
+from charlm.results.probe_limits import NotFinite
 from charlm.results.timing import CpuBreakdown, TimingReport
 from charlm.results.verdicts import Power, Unmeasured
 
@@ -165,6 +166,25 @@ def test_missing_quantities_say_why_once() -> None:
     report = comparison_report([entry_row("gru")], "gru", unmeasured=missing)
     assert describe_unmeasured(report) == [
         "Not measured, because it was not asked for: beyond 64, word again."
+    ]
+
+
+def test_missing_quantities_of_one_entry_say_whose_runs_have_none() -> None:
+    missing = tuple(
+        Unmeasured(
+            quantity=quantity,
+            cause="not_applicable",
+            reason=NotFinite(),
+            entry="gru",
+            seeds=seeds,
+        )
+        for quantity, seeds in (("beyond_64", 6), ("word_again", 6), ("order_reach", 1))
+    )
+    report = comparison_report([entry_row("gru")], "gru", unmeasured=missing)
+    why = "because the model's outputs are not finite, since its training diverged"
+    assert describe_unmeasured(report) == [
+        f"Not measured of gru (6 seeds), {why}: beyond 64, word again.",
+        f"Not measured of gru (1 seed), {why}: order to.",
     ]
 
 

@@ -67,9 +67,26 @@ def _quality_clause(report: ComparisonReport) -> str:
 
 
 def _memory_clause(report: ComparisonReport) -> str:
+    """Return which cell remembers most of those that were measured, and which were not."""
     quantity = next((name for name in MEMORY if rank_cells(report, name)), None)
     if quantity is None:
         return ""
+    measured = [row.name for row in rank_cells(report, quantity)]
+    others = [row.name for row in rank_cells(report, "bits_per_char") if row.name not in measured]
+    clause = _measured_clause(report, quantity, list_names(measured) if others else "")
+    if not others:
+        return clause
+    return f"{clause}; of {list_names(others)} that was not measured"
+
+
+def _measured_clause(report: ComparisonReport, quantity: JudgedQuantity, some: str) -> str:
+    """Return which cell remembers most.
+
+    Args:
+        report: The comparison.
+        quantity: Of memory.
+        some: Names of the cells that were measured; "" for all.
+    """
     ranked, leaders = rank_cells(report, quantity), leading_cells(report, quantity)
     best = leaders[0]
     value = _value(report, best, quantity)
@@ -77,12 +94,15 @@ def _memory_clause(report: ComparisonReport) -> str:
     lows = [each.ci_low for row in ranked if (each := judged_quantity(row, quantity))]
     shown = {format_quantity(quantity, mean(row, quantity)) for row in ranked}
     if shown == {format_quantity(quantity, 0.0)} and not any(low and low > 0 for low in lows):
-        return f"no cell showed any memory: {value} {meaning}"
+        who = f"{some} showed no memory" if some else "no cell showed any memory"
+        return f"{who}: {value} {meaning}"
     if all(low is not None and low <= 0 for low in lows):
         most = f"at most {value} ({best.name}) {meaning}"
+        if some:
+            return f"that {some} remembered that far back is not shown: {most}"
         return f"no cell is shown to remember that far back: {most}"
     if len(ranked) == 1:
-        return f"it remembers {value}, {meaning}"
+        return f"{some or 'it'} remembers {value}, {meaning}"
     if len(leaders) == 1:
         verdict = find_verdict(report, quantity, best.name, ranked[1].name)
         assert verdict is not None

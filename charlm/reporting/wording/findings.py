@@ -249,14 +249,20 @@ def describe_pairs(report: ComparisonReport) -> list[str]:
 
 
 def describe_unmeasured(report: ComparisonReport) -> list[str]:
-    """Return why quantities have no value, once for all that share the cause."""
-    titles: dict[str, list[str]] = {}
+    """Return why quantities have no value, once for all that share the cause and the entry."""
+    titles: dict[tuple[str, str], list[str]] = {}
     for missing in report.unmeasured:
         why = UNMEASURED[missing.cause]
         if missing.reason is not None:
             why = describe_reason(missing.reason).rstrip(".")
-        titles.setdefault(why, []).append(QUANTITIES[missing.quantity].title)
-    return [f"Not measured, because {why}: {', '.join(names)}." for why, names in titles.items()]
+        of = ""
+        if missing.entry is not None:
+            of = f" of {missing.entry} ({pluralize(missing.seeds or 0, 'seed')})"
+        titles.setdefault((of, why), []).append(QUANTITIES[missing.quantity].title)
+    return [
+        f"Not measured{of}, because {why}: {', '.join(names)}."
+        for (of, why), names in titles.items()
+    ]
 
 
 def describe_linear_cells(linear: Sequence[str], bare: Sequence[str]) -> list[str]:
