@@ -225,7 +225,7 @@ def test_run_report_and_score(capsys: pytest.CaptureFixture[str]) -> None:
 def test_cells_are_listed_shown_and_checked(capsys: pytest.CaptureFixture[str]) -> None:
     cell = CellSummary(
         cell="gru",
-        authors="Cho, van Merriënboer",
+        authors="van der Westhuizen & Lasenby",
         year=2014,
         states=("h",),
         parameters=1500,
@@ -235,7 +235,7 @@ def test_cells_are_listed_shown_and_checked(capsys: pytest.CaptureFixture[str]) 
     )
     print_cells(CellList(hidden_size=256, device="cpu", cells=(cell,)))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[2].split() == ["gru", "Cho", "2014", "h", "1.5k", "3k", "no", "native"]
+    assert lines[2].split() == ["gru", "Westhuizen", "2014", "h", "1.5k", "3k", "no", "native"]
     assert "256 units with 256 inputs" in " ".join(lines)
     assert all(len(line) <= 80 for line in lines)
     print_cell_source("A paper", "h = x", "gru.py", "code\n\n")

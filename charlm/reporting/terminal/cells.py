@@ -1,5 +1,7 @@
 """Cells on a terminal: the list, the source of one, the result of its checks."""
 
+import re
+
 from charlm.console import print_result
 from charlm.reporting.formatting import format_count
 from charlm.reporting.terminal.tables import make_table, print_paragraphs, print_table
@@ -15,7 +17,7 @@ def print_cells(cells: CellList) -> None:
         right = name in ("size", "FLOPs")
         table.add_column(name, justify="right" if right else "left", no_wrap=name == "cell")
     for cell in cells.cells:
-        first, *_ = cell.authors.replace(",", " ").split()
+        first = re.split(",| & | et al", cell.authors)[0].split()[-1]
         table.add_row(
             cell.cell,
             f"{first} {cell.year}",
