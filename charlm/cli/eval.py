@@ -98,8 +98,9 @@ def eval_command(
 ) -> None:
     """Score a text exactly, in bits per character.
 
-    Every character is read once, as one stream: the state is carried on from one file to the next.
-    Where a run has --test-chars, the test split is excerpts of its files.
+    Every character is read once, as one stream: the state is carried on from one file to the next,
+    or reset at each document where the run has --documents. Where it has --test-chars, the test
+    split is excerpts of its files.
 
     Examples:
         $ charlm eval runs/code                   # its test split
