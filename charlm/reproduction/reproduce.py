@@ -24,10 +24,11 @@ from charlm.results.reproduction import (
     ClaimResult,
     ReproductionReport,
 )
+from charlm.results.run import Environment
 from charlm.storage import files
 from charlm.storage.json_files import read_sealed_json, seal_json
 
-FORMAT = 2  # of report.json
+FORMAT = 3  # of report.json
 DEFAULT_SEEDS = 3
 
 logger = logging.getLogger("charlm")
@@ -79,7 +80,8 @@ def reproduce(
         UnknownNameError: There is no such anchor.
         InputNotFoundError: A text is missing.
         DataError: A text is not the one of the published number.
-        ConfigError: There are no seeds, or a text is given to an anchor that needs none.
+        ConfigError: There are no seeds, a text is given to an anchor that needs none, or `out` has
+            a report of another format.
         Interrupted: A signal came. The same call continues.
     """
     directory, texts = Path(out), texts or {}
@@ -104,16 +106,16 @@ def reproduce(
     }
     device, _ = select_device(Config().device, 1, "fp32")
     environment = current_environment(device, 1)
-    report = ReproductionReport(
-        format=FORMAT, environment=environment, anchors=tuple(results.values())
-    )
+    report = ReproductionReport(format=FORMAT, anchors=tuple(results.values()))
     for name in (name for name in anchor_names() if name in chosen):
         anchor, corpus = ANCHORS[name], corpora.get(name)
         claims = _measure(name, anchor, Workspace(directory / name, corpus, progress), seeds)
+        known = before.get(name)  # with equal claims, seconds included: nothing was trained
         results[name] = _result(
             name,
             anchor,
             claims,
+            environment=known.environment if known and known.claims == claims else environment,
             text_sha256=_text_sha256(corpus, texts.get(name)) if corpus else "",
         )
         report = msgspec.structs.replace(report, anchors=tuple(results.values()))
@@ -121,10 +123,22 @@ def reproduce(
     return report
 
 
+class _AnyReport(msgspec.Struct):
+    """A report of any format."""
+
+    format: int
+
+
 def _measured_before(path: Path) -> dict[str, AnchorResult]:
     """Return the anchors that an earlier report has measured, by name."""
     if not path.exists():
         return {}
+    found = read_sealed_json(path, _AnyReport).format
+    if found != FORMAT:
+        raise ConfigError(
+            f"cannot continue {path}: it has format {found}, and this charlm {FORMAT}. Try another "
+            "--out, or delete the file: finished runs are kept"
+        )
     report = read_sealed_json(path, ReproductionReport)
     return {anchor.name: anchor for anchor in report.anchors if not anchor.not_measured}
 
@@ -204,6 +218,7 @@ def _result(
     anchor: Anchor,
     claims: tuple[ClaimResult, ...],
     *,
+    environment: Environment | None = None,
     text_sha256: str = "",
     not_measured: str = "",
 ) -> AnchorResult:
@@ -220,6 +235,7 @@ def _result(
         is_random=anchor.is_random,
         text_sha256=text_sha256 or anchor.text_sha256,
         not_measured=not_measured,
+        environment=environment,
         claims=claims,
     )
 

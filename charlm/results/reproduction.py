@@ -35,6 +35,7 @@ class AnchorResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     text_sha256: str = ""  # of the text that was read, or that must be
     is_random: bool = True  # whether ours depends on the seed
     not_measured: str = ""  # reason
+    environment: Environment | None = None  # software and machine; None: not measured
     claims: tuple[ClaimResult, ...]  # its numbers
 
 
@@ -58,5 +59,4 @@ class ReproductionReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """`report.json` of `charlm reproduce`."""
 
     format: Count  # of this file
-    environment: Environment  # software and machine
     anchors: tuple[AnchorResult, ...]  # all, measured or not

@@ -5,14 +5,17 @@ import json
 import math
 from pathlib import Path
 
+import msgspec
 import pytest
 from conftest import charlm, prose
 
 import charlm as api
 from charlm.config import option_metadata, validate_config
 from charlm.errors import ConfigError, DataError, Interrupted
+from charlm.execution.machine import current_environment
 from charlm.registry import UnknownNameError
 from charlm.reporting.tables.anchors import format_number, our_number, render_anchors
+from charlm.reporting.terminal.anchors import print_anchors
 from charlm.reproduction import base
 from charlm.reproduction.base import (
     ANCHORS,
@@ -26,7 +29,7 @@ from charlm.reproduction.base import (
 from charlm.reproduction.reproduce import anchor_names, list_anchors, reproduce
 from charlm.results.reproduction import ClaimResult, ReproductionReport
 from charlm.settings.values import Setting
-from charlm.storage.json_files import read_sealed_json
+from charlm.storage.json_files import read_sealed_json, seal_json
 
 TINY: dict[str, Setting] = {
     "cell": "gru",
@@ -220,6 +223,48 @@ def test_what_was_measured_before_stays_in_the_report(
     reproduce(["plain"], tmp_path / "out", seeds=1)
     plain, texty = reproduce(["texty"], tmp_path / "out", texts={"texty": text}).anchors
     assert plain.claims[0].values == (1.05,) and texty.claims[0].met
+    assert len(anchors) == 2
+
+
+def test_each_anchor_keeps_the_machine_that_measured_it(
+    anchors: dict[str, Anchor],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text(prose(2000))
+    texts = {"texty": text}
+    here = current_environment("cpu", 1)
+
+    def measure_on(processor: str, *names: str) -> list[str]:
+        """Return the processors of all anchors, after these were measured on one."""
+        machine = msgspec.structs.replace(here, processor=processor)
+        monkeypatch.setattr("charlm.reproduction.reproduce.current_environment", lambda *_: machine)
+        given = {name: texts[name] for name in names if name in texts}
+        report = reproduce(names, tmp_path / "out", seeds=1, texts=given)
+        return [each.environment.processor if each.environment else "" for each in report.anchors]
+
+    assert measure_on("one", "plain") == ["one", ""]
+    assert measure_on("two", "texty") == ["one", "two"]
+    report = read_sealed_json(tmp_path / "out" / "report.json", ReproductionReport)
+    page = " ".join(render_anchors(report).split())
+    assert "Measured on: one (" in page and "Measured on: two (" in page
+    assert "2 machines or versions: each anchor states its own." in page
+    print_anchors(report)
+    assert "Measured on: two (" in " ".join(capsys.readouterr().out.split())
+    assert measure_on("two", "plain") == ["one", "two"]  # nothing new was measured
+    anchors["plain"] = anchor(Claim("near", 1.0, "near", 0.1, constant(1.0)))
+    assert measure_on("two", "plain") == ["two", "two"]
+    report = read_sealed_json(tmp_path / "out" / "report.json", ReproductionReport)
+    page = " ".join(render_anchors(report).split())
+    assert "Measured on" not in page and page.count("two (") == 1
+
+
+def test_a_report_of_another_format_is_refused(anchors: dict[str, Anchor], tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_bytes(seal_json({"format": 2, "environment": {}}))
+    with pytest.raises(ConfigError, match=r"it has format 2, and this charlm 3\. Try "):
+        reproduce(["plain"], tmp_path, seeds=1)
     assert len(anchors) == 2
 
 

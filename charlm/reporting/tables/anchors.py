@@ -82,13 +82,34 @@ def summary(report: ReproductionReport) -> str:
     """Return how many numbers are met."""
     claims = [claim for anchor in report.anchors for claim in anchor.claims]
     measured = [claim for claim in claims if claim.met is not None]
-    environment = msgspec.to_builtins(report.environment)
-    machine = {name: str(value) for name, value in environment.items()}
     met = sum(bool(claim.met) for claim in measured)
+    machines = sorted(used_machines(report))
+    if len(machines) > 1:
+        machines = [f"{len(machines)} machines or versions: each anchor states its own"]
     return (
         f"{met} of {pluralize(len(measured), 'number')} that were measured are met; "
-        f"{len(claims) - len(measured)} were not measured. {describe_machine(machine)}."
+        f"{len(claims) - len(measured)} were not measured."
+        + "".join(f" {machine}." for machine in machines)
     )
+
+
+def used_machines(report: ReproductionReport) -> set[str]:
+    """Return the machines of all anchors that were measured, in words."""
+    return {machine for anchor in report.anchors if (machine := anchor_machine(anchor))}
+
+
+def anchor_machine(anchor: AnchorResult) -> str:
+    """Return the machine of an anchor in words; empty if it was not measured."""
+    if anchor.environment is None:
+        return ""
+    environment = msgspec.to_builtins(anchor.environment)
+    return describe_machine({name: str(value) for name, value in environment.items()})
+
+
+def own_machine(anchor: AnchorResult, report: ReproductionReport) -> str:
+    """Return a sentence on the machine of an anchor, if not all anchors have the same."""
+    machine = anchor_machine(anchor)
+    return f"Measured on: {machine}." if machine and len(used_machines(report)) > 1 else ""
 
 
 def render_anchors(report: ReproductionReport) -> str:
@@ -112,6 +133,8 @@ def render_anchors(report: ReproductionReport) -> str:
             facts.append(f"Not measured: {anchor.not_measured}.")
         else:
             facts.append(f"{describe_seeds(anchor)}, {minutes:.1f} minutes of training.")
+        if machine := own_machine(anchor, report):
+            facts.append(machine)
         parts.append(f"## {escape_markdown(anchor.title)}")
         parts.append(f"    charlm reproduce {anchor.name}")
         parts.append(render_markdown(" ".join(facts), [table]).strip())

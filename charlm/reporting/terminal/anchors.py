@@ -1,7 +1,7 @@
 """Published numbers beside ours on a terminal."""
 
 from charlm.console import print_result
-from charlm.reporting.tables.anchors import HEADS, claim_rows, summary
+from charlm.reporting.tables.anchors import HEADS, claim_rows, own_machine, summary
 from charlm.reporting.terminal.tables import (
     NARROW,
     add_row,
@@ -22,12 +22,13 @@ def print_anchors(report: ReproductionReport) -> None:
         for row in claim_rows(anchor):
             add_row(table, row)
         print_table(table)
-        print_paragraphs(
-            [
-                f"In {anchor.unit}. {anchor.source}: {anchor.published_setting}. "
-                f"Ours: {anchor.our_setting}."
-            ]
-        )
+        facts = [
+            f"In {anchor.unit}. {anchor.source}: {anchor.published_setting}.",
+            f"Ours: {anchor.our_setting}.",
+        ]
+        if machine := own_machine(anchor, report):
+            facts.append(machine)
+        print_paragraphs([" ".join(facts)])
         print_result("")
     print_paragraphs([summary(report)])
 
