@@ -127,7 +127,7 @@ def _is_probed(run: PlannedRun, directory: Path) -> bool:
 def estimate_memory(config: Config, vocabulary_size: int, device: str) -> int:
     """Return the bytes that the process of a run takes, about."""
     overhead = PROCESS_OVERHEAD_BYTES[device.partition(":")[0]]
-    return estimate_training_memory(config, vocabulary_size) + overhead
+    return estimate_training_memory(config, vocabulary_size, device) + overhead
 
 
 def estimate_disk(work: PlannedWork) -> int:

@@ -221,7 +221,8 @@ def relative_step_time(
     step_times = []
     for model_config in (config, msgspec.structs.replace(lstm, kernel="auto")):
         check_memory(
-            available_memory(device), estimate_training_memory(model_config, vocabulary_size)
+            available_memory(device),
+            estimate_training_memory(model_config, vocabulary_size, device),
         )
         harmless = msgspec.structs.replace(model_config, learning_rate=1e-6)  # never diverges
         kernel, _ = select_kernel(harmless, device)

@@ -3,22 +3,26 @@
 from functools import cache
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
+from charlm.cells.base import Cell
+from charlm.cells.gated_linear_attention import GLA, HGRN2
+from charlm.cells.linear_cell import LinearCell
 from charlm.cells.loader import get_cell
 from charlm.cells.products import projection_size
 from charlm.config import Config
 from charlm.errors import InsufficientMemoryError
-from charlm.kernels.registry import supported_kernels
+from charlm.kernels.registry import device_kind, supported_kernels
 from charlm.models.char_lm import CharLM
 from charlm.models.recurrent import ModelFactory, RecurrentModel, build_cells
 from charlm.models.shapes import meta_device
 
 BYTES_PER_NUMBER = 4  # float32
-# Matrices of a state that are kept for the gradient, per step: autograd keeps 2 to 5 in a loop
-# (measured), other kernels one of several steps.
-MATRICES_OF_LOOP = 4.0
-MATRICES_OF_OTHERS = 0.25
+# How many matrices or windows of the state are kept for the gradient, per step.
+STATES_OF_LOOP = 1.75  # measured: 1 (attention, deltanet) to 3.1 (m2rnn); 2.4 in mamba's scan
+STATES_OF_OTHERS = 0.1  # one of several steps
+PAIRS_PER_UNIT = 32  # of a chunk, if each key has its decay; in place of states
 
 
 def count_parameters_and_state(
@@ -38,38 +42,52 @@ def count_parameters_and_state(
     return sum(p.numel() for p in model.parameters()), state_size
 
 
-def estimate_training_memory(config: Config, vocabulary_size: int) -> int:
-    """Return about how many bytes training needs.
+def estimate_training_memory(config: Config, vocabulary_size: int, device: str) -> int:
+    """Return about how many bytes training needs on this device.
 
     It counts weights, gradients and moments; what backpropagation saves; and logits. What is saved
-    of a matrix in the state depends on the kernel.
+    of a large state depends on the kernel. A cell that computes much in a step, such as
+    `highway-rnn` with its ten layers, needs up to five times as much.
     """
     parameters, state_size = count_parameters_and_state(config, vocabulary_size)
     with meta_device():
         cell, *_ = build_cells(config)
-        matrices = sum(part.numel() for part in cell.initial_state(1) if part.dim() > 3)
+        sizes = [part.numel() for part in cell.initial_state(1)]
     length = min(config.recompute or config.seq_len, config.seq_len)
     kept_states = config.seq_len // length - 1  # between pieces
     tokens = config.batch_size * length
     block = 12 if config.block == "residual" else 0  # two norms, a gated MLP, two sums
     per_layer = 2 * projection_size(cell) + (4 + block) * config.hidden_size
-    if matrices:
-        options = tuple((name, getattr(cell, name)) for name in cell.options)
-        kernel = _fastest_kernel(config.cell, options) if config.kernel == "auto" else config.kernel
-        kept = MATRICES_OF_LOOP if kernel == "loop" else MATRICES_OF_OTHERS
-        per_layer += int(kept * matrices)
+    if large := sum(size for size in sizes if size > 4 * config.hidden_size):
+        kernel = config.kernel
+        if kernel == "auto":
+            options = tuple((name, getattr(cell, name)) for name in cell.options)
+            kernel = _fastest_kernel(config.cell, options, device_kind(device))
+        per_layer += _kept_of_state(cell, kernel, large)
     per_token = config.num_layers * per_layer + config.embedding_dim + 3 * vocabulary_size
     # A state is joined with the inputs, copied contiguously, and has a gradient.
-    state = (8 + kept_states) * config.batch_size * state_size
+    state = (4 + kept_states) * config.batch_size * state_size
     return BYTES_PER_NUMBER * (4 * parameters + state + tokens * per_token)
 
 
+def _kept_of_state(cell: Cell, kernel: str, size: int) -> int:
+    """Return how many numbers a kernel keeps per step of matrices and windows of this size."""
+    is_linear = isinstance(cell, LinearCell)
+    if kernel == "loop" or (kernel == "scan" and is_linear):
+        return int(STATES_OF_LOOP * size)
+    if kernel == "scan" and isinstance(cell, GLA | HGRN2):
+        return PAIRS_PER_UNIT * cell.hidden_size
+    return 0 if kernel == "native" else int(STATES_OF_OTHERS * size)
+
+
 @cache
-def _fastest_kernel(name: str, options: tuple[tuple[str, Any], ...]) -> str:
-    """Return the kernel that `auto` takes for a cell on a CPU, whatever its size."""
+def _fastest_kernel(name: str, options: tuple[tuple[str, Any], ...], device: str) -> str:
+    """Return the kernel that `auto` takes for a cell on this kind of device, whatever its size."""
     cell_type, keywords = get_cell(name), dict(options)
     size = cell_type.size_multiple(keywords.get("num_heads", 1))
-    return supported_kernels(cell_type(size, size, **keywords), "cpu", build=False)[0]
+    with torch.random.fork_rng(devices=[]):  # initial weights draw numbers
+        cell = cell_type(size, size, **keywords)
+    return supported_kernels(cell, device, build=False)[0]
 
 
 def check_memory(available: int, needed: int, purpose: Literal["train", "load"] = "train") -> None:

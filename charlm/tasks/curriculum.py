@@ -230,7 +230,9 @@ def check_length_fits_memory(
     """
     seq_len = task.sequence_length(length)
     estimates = sorted(
-        estimate_training_memory(msgspec.structs.replace(config, seq_len=seq_len), task.input_size)
+        estimate_training_memory(
+            msgspec.structs.replace(config, seq_len=seq_len), task.input_size, device
+        )
         for config in configs
     )
     required = sum(estimates[-parallel:])

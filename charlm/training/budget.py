@@ -30,7 +30,7 @@ def check_fits_memory(config: Config, vocabulary_size: int, device: str) -> None
     Raises:
         InsufficientMemoryError: It needs more memory than is free.
     """
-    needed = estimate_training_memory(per_process_config(config), vocabulary_size)
+    needed = estimate_training_memory(per_process_config(config), vocabulary_size, device)
     check_memory(available_memory(device), needed)
 
 

@@ -137,7 +137,7 @@ def summarize_run(
         vocabulary_kind=vocabulary.kind,
         seconds_per_step=timings.seconds_per_step,
         seconds=elapsed + rest + EXIT_SECONDS,
-        memory_bytes=estimate_training_memory(per_process_config(config), vocabulary.size),
+        memory_bytes=estimate_training_memory(per_process_config(config), vocabulary.size, device),
         disk_bytes=disk.finished,
         kernel=kernel,
         kernel_reason=kernel_reason,

@@ -236,8 +236,8 @@ def test_residual_blocks_are_counted(cell: str) -> None:
     # prediction.
     blocks = 2 * (2 * 24 + 3 * 24 * 32) + 4 * 24 + 24 + VOCABULARY_SIZE * (4 + 24 + 1)
     assert parameters == cells + blocks
-    assert estimate_training_memory(config, VOCABULARY_SIZE) > estimate_training_memory(
-        bare, VOCABULARY_SIZE
+    assert estimate_training_memory(config, VOCABULARY_SIZE, "cpu") > estimate_training_memory(
+        bare, VOCABULARY_SIZE, "cpu"
     )
     carried = sum(
         part.numel()

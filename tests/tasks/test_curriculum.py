@@ -193,7 +193,7 @@ def test_option_that_the_cell_does_not_have_is_refused(tmp_path: Path) -> None:
 def test_lengths_without_enough_memory_are_refused(monkeypatch: Any) -> None:
     config, task = validate_config(SMALL), TASKS["copy"]
     required = curriculum.estimate_training_memory(
-        msgspec.structs.replace(config, seq_len=task.sequence_length(50)), task.input_size
+        msgspec.structs.replace(config, seq_len=task.sequence_length(50)), task.input_size, "cpu"
     )
     monkeypatch.setattr(curriculum, "available_memory", lambda _: 2 * required)
     curriculum.check_length_fits_memory([config] * 3, task, 50, "cpu", parallel=2)

@@ -135,7 +135,7 @@ def test_pieces_without_targets_add_nothing() -> None:
 
 def test_estimated_memory_hardly_grows_with_the_window() -> None:
     def estimate(seq_len: int, recompute: int) -> int:
-        return estimate_training_memory(settings(seq_len=seq_len, recompute=recompute), 50)
+        return estimate_training_memory(settings(seq_len=seq_len, recompute=recompute), 50, "cpu")
 
     assert estimate(64, 64) == estimate(64, 0) == estimate(64, 100)
     assert estimate(6400, 0) > 50 * estimate(64, 0)
