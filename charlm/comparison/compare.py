@@ -246,7 +246,7 @@ def run_comparison(
             plan.corpus.unit_kind("test"),
             tasks,
         ),
-        profiled_tasks=describe_tasks(tasks),
+        profiled_tasks=describe_tasks(tasks, entries),
         budget=build_budget(plan, entries),
         ngram_memory=ngram_memory(plan.corpus, NGRAM_LENGTHS, execution.directory)
         if request.memory and NGRAM in request.baselines

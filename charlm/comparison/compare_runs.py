@@ -94,7 +94,7 @@ def compare_runs(
             corpus.unit_kind("test") if corpus else "block",
             profiled,
         ),
-        profiled_tasks=describe_tasks(profiled),
+        profiled_tasks=describe_tasks(profiled, entries),
         baselines=tuple(_measure_baselines(loaded.runs, corpus, execution)),
         notes=inspect_text(corpus) if corpus else (),
         bare_linear_cells=_bare_linear_cells(entries),

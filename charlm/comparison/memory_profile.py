@@ -5,7 +5,7 @@ two-way bootstrap of seeds and units of text. Three are read from comparisons on
 are others of the same cells: their intervals are over these runs alone, by Student's t.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import NamedTuple
@@ -19,13 +19,15 @@ from charlm.comparison.paired_sample import PairedSample
 from charlm.comparison.sample_size import SIGNIFICANCE_LEVEL
 from charlm.comparison.stored_reports import read_task_report
 from charlm.errors import ConfigError
+from charlm.models.cell_options import may_have_option
 from charlm.probes.cache import read_answer
 from charlm.probes.runner import run_name
-from charlm.results.comparison import MemoryProfile, ProfiledTask
+from charlm.results.comparison import MemoryProfile, OtherSetting, ProfiledTask
 from charlm.results.probes import Aspect, Measured, ProfileEntry
 from charlm.results.tasks import LevelSummary, TaskReport, TaskRow
 from charlm.results.text import UnitKind
 from charlm.runs.run import Run
+from charlm.settings.model import CELL_OPTIONS
 from charlm.tasks.base import TASKS, Task
 
 # Field of a profile -> probe that measures it, and its length of context; None: the last one.
@@ -35,6 +37,8 @@ PROBED: Mapping[str, tuple[str, int | None]] = {
     "looks_up": (WORDS, None),
     "survives": ("position", None),
 }
+# Settings, beside its name and size, that make a cell another model.
+MODEL_SETTINGS = (*CELL_OPTIONS, "num_layers", "block", "conv", "forget_bias", "recurrent_init")
 UNITS: Mapping[Aspect, str] = {"recalls": "pairs", "tracks": "elements", "counts": "repeats"}
 
 
@@ -254,8 +258,29 @@ def interval_over_seeds(values: Sequence[float], ceiling: float) -> tuple[float,
     return max(0.0, mean - half), min(ceiling, mean + half)
 
 
-def describe_tasks(tasks: Sequence[ProfiledReport]) -> tuple[ProfiledTask, ...]:
-    """Return what a report tells of the comparisons on tasks."""
+def other_settings(report: TaskReport, entries: Sequence[Entry]) -> Iterator[OtherSetting]:
+    """Yield settings by which the models of a task are other ones than those of the same cells."""
+    rows = {row.name: row for row in report.rows}
+    for entry in entries:
+        config = entry.runs[0].config
+        row = rows.get(cell_label(config.cell))
+        if row is None or entry.role != "cell":
+            continue
+        settings = {**report.settings, "num_layers": row.num_layers}
+        for name in MODEL_SETTINGS:
+            if name in CELL_OPTIONS and not may_have_option(config.cell, name):
+                continue
+            own = getattr(config, name)
+            if name in settings and settings[name] != own:
+                yield OtherSetting(
+                    entry=entry.name, name=name, in_task=settings[name], in_entry=own
+                )
+
+
+def describe_tasks(
+    tasks: Sequence[ProfiledReport], entries: Sequence[Entry]
+) -> tuple[ProfiledTask, ...]:
+    """Return what a report tells of the comparisons on tasks, whose parts the entries have."""
     return tuple(
         ProfiledTask(
             aspect=each.aspect,
@@ -263,6 +288,7 @@ def describe_tasks(tasks: Sequence[ProfiledReport]) -> tuple[ProfiledTask, ...]:
             lengths=each.report.lengths,
             matching=each.report.matching,
             ceiling=each.ceiling,
+            other_settings=tuple(other_settings(each.report, entries)),
         )
         for each in tasks
     )

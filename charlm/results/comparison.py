@@ -98,6 +98,15 @@ class MemoryProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return tuple(entry for entry in msgspec.structs.astuple(self) if entry is not None)
 
 
+class OtherSetting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A setting of a model that is another one in a comparison on a task than in an entry."""
+
+    entry: str  # name of the entry
+    name: str  # of the setting
+    in_task: RecordedSetting  # value of the task's runs
+    in_entry: RecordedSetting  # value of the entry's runs
+
+
 class ProfiledTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A comparison on a task that memory profiles take a part from: other runs of the cells."""
 
@@ -106,6 +115,7 @@ class ProfiledTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     lengths: tuple[Count, ...]  # of its curriculum
     matching: Matching  # what its models have in common
     ceiling: Number  # largest number of pairs, length or number of repeats that it tests
+    other_settings: tuple[OtherSetting, ...] = ()  # of its models than of the entries
 
 
 class EntryRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -21,8 +21,10 @@ from charlm.comparison.memory_profile import (
 )
 from charlm.config import Config
 from charlm.errors import ConfigError
+from charlm.reporting.wording.memory_profile import describe_profiled_tasks
 from charlm.results.probes import Aspect, ProfileEntry
 from charlm.results.tasks import LevelSummary, TaskReport
+from charlm.settings.values import Setting
 from charlm.storage.json_files import seal_json
 from charlm.tasks.base import TASKS
 
@@ -188,11 +190,36 @@ def test_finished_task_comparisons_give_their_part_to_the_cells_they_have(tmp_pa
     profiles = build_profiles(entries, None, "block", tasks)
     assert [each.aspect for each in profiles["gru"].entries] == ["recalls"]
     assert profiles["rnn"].entries == ()
-    (described,) = describe_tasks(tasks)
+    (described,) = describe_tasks(tasks, entries)
     assert (described.aspect, described.task, described.lengths) == (
         "recalls",
         "recall-pairs",
         (4,),
+    )
+
+
+def test_other_options_of_the_cell_on_the_task_are_told() -> None:
+    report = task_report("word-problem-s3", [8], {8: [1.0]}, tracked=[8.0], cell="gated-deltanet")
+    layers = msgspec.structs.replace(report.rows[0], num_layers=4)
+    settings: dict[str, Setting] = {**msgspec.to_builtins(Config()), "eigenvalues": "signed"}
+    report = msgspec.structs.replace(
+        report,
+        settings={**settings, "conv": 4},
+        rows=(layers, msgspec.structs.replace(layers, name="gru", num_layers=1)),
+    )
+    entries = [entry("gated-deltanet"), entry("gru"), entry("rnn")]
+    (described,) = describe_tasks([ProfiledReport(Path(), "tracks", report)], entries)
+    assert [msgspec.structs.astuple(each) for each in described.other_settings] == [
+        ("gated-deltanet", "eigenvalues", "signed", "positive"),
+        ("gated-deltanet", "num_layers", 4, 1),
+        ("gated-deltanet", "conv", 4, 0),
+        ("gru", "conv", 4, 0),
+    ]
+    (told,) = describe_profiled_tasks([described])
+    assert told.endswith(
+        "). They are other models, with --eigenvalues signed, not positive as gated-deltanet here; "
+        "--num-layers 4, not 1 as gated-deltanet here; --conv 4, not 0 as gated-deltanet and gru "
+        "here."
     )
 
 

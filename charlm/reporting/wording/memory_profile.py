@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from charlm.config import option_name
 from charlm.reporting.formatting import format_number, format_with_interval, pluralize
+from charlm.reporting.wording.quantities import list_names
 from charlm.results.comparison import ComparisonReport, ProfiledTask
 from charlm.results.probes import Aspect, Measured, ProbesReport, ProfileEntry
 
@@ -79,9 +81,19 @@ def describe_profiled_tasks(tasks: Sequence[ProfiledTask]) -> list[str]:
         facts += [f"at most {pluralize(steps, 'step')} a length"] if steps else []
         sentences.append(
             f"“{each.aspect}” is of other runs of the same cells, trained on the task {each.task} "
-            f"({'; '.join(facts)})."
+            f"({'; '.join(facts)}){_describe_other_settings(each)}."
         )
     return sentences
+
+
+def _describe_other_settings(task: ProfiledTask) -> str:
+    """Return by which settings the models of a task are other ones; "" if by none."""
+    entries: dict[str, list[str]] = {}
+    for each in task.other_settings:
+        setting = f"{option_name(each.name)} {each.in_task}, not {each.in_entry}"
+        entries.setdefault(setting, []).append(each.entry)
+    differences = [f"{setting} as {list_names(names)} here" for setting, names in entries.items()]
+    return f". They are other models, with {'; '.join(differences)}" if differences else ""
 
 
 def measured_aspects(profile: Profile) -> list[Aspect]:
