@@ -15,7 +15,7 @@ from charlm.probes.places import evenly_spaced_starts
 from charlm.probes.true_context import States
 from charlm.probes.unit_sums import UnitSums, profile_entry, sum_by_unit
 from charlm.probes.windows import Positions, entropy_bits
-from charlm.results.probe_limits import Projected, TextTooShort
+from charlm.results.probe_limits import PlacesTooClose, Projected, TextTooShort
 from charlm.results.probes import ProbeResult, ScalarResult
 from charlm.seeding import derive_seed
 
@@ -23,6 +23,7 @@ DISTANCES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 NUMBERS = (1, 4, 16, 64)  # distances whose bits are numbers
 PROFILED = 16  # distance of the part of the memory profile
 NUM_PLACES = 8192
+MIN_PLACES = 64  # to fit on, to stop by, and to score
 MAX_FEATURES = 512  # of a readout; a larger state is projected on so many random directions
 MAX_CLASSES = 96  # the most frequent characters; all others count as one
 MIN_LENGTH = 2048  # tokens of the text
@@ -66,8 +67,12 @@ def readout(
         raise ProbeNotApplicableError(TextTooShort("probed", length, MIN_LENGTH))
     farthest = max(distances)
     places = evenly_spaced_starts(context, farthest, length, num_places, farthest, 0)
-    context.expect(reading.tokens_left + int((places % reading.grid).sum()))
     halves = alternate_halves(places, length)
+    # Where the state is reset, all places may be in a few documents of one half.
+    fewest = min(int(np.count_nonzero(half)) for half in halves)
+    if fewest < MIN_PLACES:
+        raise ProbeNotApplicableError(PlacesTooClose(fewest, MIN_PLACES))
+    context.expect(reading.tokens_left + int((places % reading.grid).sum()))
     classes, num_classes = frequent_classes(np.asarray(context.ids, np.int64))
     state, prediction, state_size = read_features(context, places)
     last = one_hot(torch.from_numpy(classes[places - 1]), num_classes).float()

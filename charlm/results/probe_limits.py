@@ -100,6 +100,13 @@ class TooFewPlaces(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=
     needed: Count  # number of places
 
 
+class PlacesTooClose(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
+    """Places so close together that a readout has too few to fit on, to stop by or to score."""
+
+    places: Count  # of the smallest of these three parts
+    needed: Count  # number of places
+
+
 class TooFewWords(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
     """Places that follow two words are too few: nothing can be shuffled before the others."""
 
@@ -154,6 +161,7 @@ class NotFinite(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=Tru
 NotApplicableReason = (
     TextTooShort
     | TooFewPlaces
+    | PlacesTooClose
     | TooFewWords
     | NoRepeatedWords
     | TooFewClosers

@@ -22,7 +22,7 @@ from charlm.probes.context_replacement import (
 from charlm.probes.places import continuous_starts, evenly_spaced_starts, starts_with_room
 from charlm.probes.position import position
 from charlm.probes.readout import readout
-from charlm.results.probe_limits import TextTooShort, TooFewPlaces
+from charlm.results.probe_limits import PlacesTooClose, TextTooShort, TooFewPlaces
 
 LENGTH = 1500
 
@@ -139,3 +139,15 @@ def test_readout_looks_for_characters_of_the_same_document() -> None:
     assert result.curves[0].y[1] == pytest.approx(result.ceiling, rel=0.1)
     with pytest.raises(ProbeNotApplicableError):
         readout(documents_of(15), distances=(1, 20), num_places=600)
+
+
+@pytest.mark.parametrize("begin", [2_502, 3_127])
+def test_readout_needs_places_in_both_halves(begin: int) -> None:
+    """The only document with room is in one of 64 blocks of 625: to stop by, or to score."""
+    context = make_context((20, partial(token_back, 20)), cyclic_text(0, 2_000), "a")
+    starts = np.arange(len(context.ids)) % 15 == 0
+    starts[begin : begin + 611] = False
+    starts[[begin, begin + 610]] = True
+    with pytest.raises(ProbeNotApplicableError) as error:
+        readout(dataclasses.replace(context, starts=starts), distances=(1, 20), num_places=600)
+    assert error.value.reason == PlacesTooClose(0, 64)

@@ -20,6 +20,7 @@ from charlm.results.probe_limits import (
     Note,
     NotFinite,
     PlacesLeftOut,
+    PlacesTooClose,
     Projected,
     ShareKept,
     TextTooShort,
@@ -67,6 +68,12 @@ def describe_reason(reason: NotApplicableReason, noun: str = "character") -> str
             return (
                 f"the text has {pluralize(places, 'place')} with enough {noun}s of the same file, "
                 f"or document, before and after, but {needed:,} are needed"
+            )
+        case PlacesTooClose(places, needed):
+            return (
+                f"the places with enough {noun}s of the same document before them are too close "
+                f"together: a part to fit on, to stop by or to score has {places:,} of them, "
+                f"but {needed:,} are needed"
             )
         case TooFewWords(places, total, window):
             return (
