@@ -13,21 +13,23 @@ from typing import NamedTuple
 from scipy.stats import t as student
 
 from charlm.cells.names import cell_label
+from charlm.comparison.directory import MARKER, REPORT_FILE
 from charlm.comparison.entries import Entry
 from charlm.comparison.memory import BEYOND, REPLACEMENT, WORDS, NoPlaces, Places, read_places
 from charlm.comparison.paired_sample import PairedSample
 from charlm.comparison.sample_size import SIGNIFICANCE_LEVEL
 from charlm.comparison.stored_reports import read_task_report
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, InputNotFoundError
 from charlm.models.cell_options import may_have_option
 from charlm.probes.cache import read_answer
 from charlm.probes.runner import run_name
-from charlm.results.comparison import MemoryProfile, OtherSetting, ProfiledTask
+from charlm.results.comparison import ComparisonMarker, MemoryProfile, OtherSetting, ProfiledTask
 from charlm.results.probes import Aspect, Measured, ProfileEntry
 from charlm.results.tasks import LevelSummary, TaskReport, TaskRow
 from charlm.results.text import UnitKind
 from charlm.runs.run import Run
 from charlm.settings.model import CELL_OPTIONS
+from charlm.storage.json_files import read_json
 from charlm.tasks.base import TASKS, Task
 
 # Field of a profile -> probe that measures it, and its length of context; None: the last one.
@@ -69,17 +71,20 @@ def read_profiled_tasks(
     """Read the comparisons on tasks that the profiles of entries take a part from.
 
     Raises:
-        ConfigError: One is not finished, has none of the cells, its task is no part of a profile,
-            or two are the same part.
+        InputNotFoundError: There is no such directory.
+        ConfigError: One is no finished comparison on a task, has none of the cells, its task is no
+            part of a profile, or two are the same part.
         DataError: One is damaged.
     """
     cells = {cell_label(entry.runs[0].config.cell) for entry in entries if entry.role == "cell"}
     reports: dict[Aspect, ProfiledReport] = {}
     for directory in map(Path, directories):
-        if not (directory / "report.json").exists():
+        if not directory.is_dir():
+            raise InputNotFoundError(f"cannot use --tasks {directory}: there is no such directory")
+        if problem := _other_directory(directory):
             raise ConfigError(
-                f"cannot use --tasks {directory}: it has no report.json. Try the directory of a "
-                "finished charlm tasks compare"
+                f"cannot use --tasks {directory}: {problem}. Try the directory of a finished "
+                "charlm tasks compare"
             )
         report = read_task_report(directory)
         aspect = aspect_of(report.task.name)
@@ -101,6 +106,17 @@ def read_profiled_tasks(
             )
         reports[aspect] = ProfiledReport(directory, aspect, report)
     return tuple(reports.values())
+
+
+def _other_directory(directory: Path) -> str:
+    """Return why a directory is not that of a finished comparison on a task, or ""."""
+    if (directory / "curriculum.json").exists():
+        return "it is of charlm tasks train, with one cell"
+    if not (directory / MARKER).exists():
+        return "it has no comparison"
+    if (kind := read_json(directory / MARKER, ComparisonMarker).kind) != "task":
+        return f"it is a comparison {'on a text' if kind == 'text' else 'of runs'}, not on a task"
+    return "" if (directory / REPORT_FILE).exists() else "the comparison is not finished"
 
 
 def aspect_of(task: str) -> Aspect | None:

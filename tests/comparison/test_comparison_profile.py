@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import numpy as np
 import pytest
 from example_reports import task_result
 
+from charlm.comparison.directory import initialize_comparison_dir
 from charlm.comparison.entries import Entry, PlannedRun
 from charlm.comparison.memory import Places
 from charlm.comparison.memory_profile import (
@@ -20,8 +22,9 @@ from charlm.comparison.memory_profile import (
     task_part,
 )
 from charlm.config import Config
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, InputNotFoundError
 from charlm.reporting.wording.memory_profile import describe_profiled_tasks
+from charlm.results.comparison import ComparisonKind
 from charlm.results.probes import Aspect, ProfileEntry
 from charlm.results.tasks import LevelSummary, TaskReport
 from charlm.settings.values import Setting
@@ -179,6 +182,7 @@ def entry(cell: str) -> Entry:
 
 def save(directory: Path, report: TaskReport) -> Path:
     directory.mkdir()
+    initialize_comparison_dir(directory, "task")
     (directory / "report.json").write_bytes(seal_json(report))
     return directory
 
@@ -231,7 +235,20 @@ def test_task_comparisons_that_give_no_part_are_refused(tmp_path: Path) -> None:
         read_profiled_tasks([copy], [entry("gru")])
     with pytest.raises(ConfigError, match="again: .*recall measures the same part"):
         read_profiled_tasks([recall, again], [entry("gru")])
-    with pytest.raises(ConfigError, match="none: it has no report.json. Try the directory of a"):
+    with pytest.raises(InputNotFoundError, match="none: there is no such directory"):
         read_profiled_tasks([tmp_path / "none"], [entry("gru")])
+    (tmp_path / "other").mkdir()
+    with pytest.raises(ConfigError, match="other: it has no comparison. Try the directory of a"):
+        read_profiled_tasks([tmp_path / "other"], [entry("gru")])
+    told = {"text": "on a text", "runs": "of runs", "task": "not finished"}
+    for kind in get_args(ComparisonKind):
+        (tmp_path / kind).mkdir()
+        initialize_comparison_dir(tmp_path / kind, kind)
+        with pytest.raises(ConfigError, match=f"{kind}: .*{told[kind]}"):
+            read_profiled_tasks([tmp_path / kind], [entry("gru")])
+    (tmp_path / "trained").mkdir()
+    (tmp_path / "trained" / "curriculum.json").touch()
+    with pytest.raises(ConfigError, match="trained: it is of charlm tasks train, with one cell"):
+        read_profiled_tasks([tmp_path / "trained"], [entry("gru")])
     with pytest.raises(ConfigError, match="recall: it has gru, and none of rnn. Try a comparison"):
         read_profiled_tasks([recall], [entry("rnn")])
