@@ -799,7 +799,7 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     "metrics of no run": (
         lambda p: ["metrics", p],
         66,
-        "there is no run, comparison, curriculum or probe in it. Try charlm runs",
+        r"there is no run in it\. Try charlm runs",
     ),
     "metrics of no directory": (
         lambda p: ["metrics", p / "x"],
