@@ -11,6 +11,7 @@ from charlm.reporting.wording.memory_profile import (
     ASPECTS,
     describe_aspects,
     detail_table,
+    explain_profile,
     format_share,
     memory_profile,
     profile_table,
@@ -110,3 +111,9 @@ def test_runs_without_a_measured_part_have_no_profile() -> None:
     assert memory_profile(report) == {} and profile_section(report) is None
     assert 'id="memory-profile"' not in render_probes(report).decode()
     assert list(memory_profile(report_of([], [entry("uses", 1.0)]))) == ["run-1"]
+
+
+def test_interval_is_promised_only_where_there_is_one() -> None:
+    own, without = entry("uses", 1.0), entry("uses", 1.0, low=None, high=None)
+    assert explain_profile({"a": {"uses": own}, "b": {"uses": without}}).endswith("95 % interval.")
+    assert explain_profile({"a": {"uses": without}}).endswith("too much alike, for an interval.")

@@ -13,12 +13,12 @@ from charlm.reporting.figures import (
     make_legend,
 )
 from charlm.reporting.wording.memory_profile import (
-    EXPLANATION,
     Profile,
     comparison_profile,
     describe_aspects,
     describe_profiled_tasks,
     detail_table,
+    explain_profile,
     measured_aspects,
     memory_profile,
     profile_table,
@@ -51,7 +51,7 @@ def profile_section(report: ProbesReport) -> ProfileSection | None:
         return None
     cells = {run.name: run.cell for run in report.runs}
     noun = token_noun(report.text.vocabulary_kind)
-    return _section(EXPLANATION, profile, "run", cells, noun)
+    return _section(explain_profile(profile), profile, "run", cells, noun)
 
 
 def comparison_section(report: ComparisonReport) -> ProfileSection | None:
@@ -60,7 +60,9 @@ def comparison_section(report: ComparisonReport) -> ProfileSection | None:
     if not profile:
         return None
     noun = token_noun(str(report.settings.get("vocab", "")))
-    explanation = " ".join([EXPLANATION, *describe_profiled_tasks(report.profiled_tasks)])
+    explanation = " ".join(
+        [explain_profile(profile), *describe_profiled_tasks(report.profiled_tasks)]
+    )
     return _section(explanation, profile, "cell", _own_names(report), noun)
 
 

@@ -7,10 +7,10 @@ from charlm.reporting.formatting import format_number
 from charlm.reporting.terminal.answer_table import align, short_name
 from charlm.reporting.terminal.tables import line_width, print_paragraphs, text_width
 from charlm.reporting.wording.memory_profile import (
-    EXPLANATION,
     Profile,
     describe_aspects,
     entries_by_aspect,
+    explain_profile,
     format_share,
     format_value,
     profile_table,
@@ -31,7 +31,7 @@ def print_memory_profile(
     if not profile:
         return
     print_result("")
-    print_paragraphs([" ".join([f"memory profile: {EXPLANATION}", *remarks])])
+    print_paragraphs([" ".join([f"memory profile: {explain_profile(profile)}", *remarks])])
     print_result("")
     print_result("\n".join(profile_lines(profile, head, line_width())))
     print_result("")

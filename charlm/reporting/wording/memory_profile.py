@@ -11,7 +11,6 @@ from charlm.results.probes import Aspect, Measured, ProbesReport, ProfileEntry
 
 Profile = dict[str, dict[Aspect, ProfileEntry]]  # by name of the run, or cell, and aspect
 WAY = "the way from no memory (0 %, chance) to a perfect one (100 %, ceiling)"
-EXPLANATION = f"The share of {WAY}, with its 95 % interval."
 ASPECTS: dict[Aspect, tuple[str, str]] = {  # aspect -> what it is, and what its ceiling is
     "holds": (
         "bits about the {noun} 16 back that a linear readout finds in the state",
@@ -69,6 +68,13 @@ def comparison_profile(report: ComparisonReport) -> Profile:
         for row in report.cells
         if row.profile.entries
     }
+
+
+def explain_profile(profile: Profile) -> str:
+    """Return what the numbers of a profile are, and why they have no interval where none has."""
+    if any(entry.low is not None for parts in profile.values() for entry in parts.values()):
+        return f"The share of {WAY}, with its 95 % interval."
+    return f"The share of {WAY}. The runs are too few, or too much alike, for an interval."
 
 
 def describe_profiled_tasks(tasks: Sequence[ProfiledTask]) -> list[str]:
