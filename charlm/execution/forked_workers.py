@@ -167,6 +167,17 @@ def running_server() -> ForkServer:
     return ForkServer()
 
 
+def _leave_server() -> None:
+    """Leave the server to the parent of this process, which was forked: both would read replies."""
+    if running_server.cache_info().currsize:
+        atexit.unregister(running_server().close)
+        running_server.cache_clear()
+
+
+if CAN_FORK:
+    os.register_at_fork(after_in_child=_leave_server)
+
+
 def worker_cpu_seconds() -> float:
     """Return the CPU seconds of the fork server, and of all workers of it that have ended.
 

@@ -63,6 +63,22 @@ def test_worker_has_its_session_and_saves_when_told_to_stop(
     assert any((tmp_path / "run" / "checkpoints").glob("step-*"))
 
 
+def test_forked_process_has_a_server_of_its_own(tmp_path: Path) -> None:
+    """Two processes that read from one server would take each other's replies, and wait forever."""
+    assert start_local_worker(["train", "--nothing"], tmp_path / "log", tmp_path).wait() == 2
+    server = running_server().process.pid
+    child = os.fork()
+    if not child:
+        code = 1
+        with suppress(BaseException):
+            worker = start_local_worker(["train", "--nothing"], tmp_path / "own", tmp_path)
+            code = 0 if worker.wait() == 2 and running_server().process.pid != server else 2
+        os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert start_local_worker(["train", "--nothing"], tmp_path / "log", tmp_path).wait() == 2
+    assert running_server().process.pid == server
+
+
 @pytest.mark.slow
 def test_killed_worker_and_killed_server_are_noticed(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
