@@ -86,7 +86,7 @@ def converter(annotation: Any, words: Mapping[str, int] = {}) -> Callable[..., A
             return words[value]
         try:
             return msgspec.convert(value, annotation, strict=False)
-        except msgspec.ValidationError:
+        except (msgspec.ValidationError, UnicodeEncodeError):  # the second: bytes that are no UTF-8
             expected = describe_expected(annotation)
             choices = expected.removeprefix("one of ").split(", ")
             expected = " or ".join([expected, *words])

@@ -30,6 +30,11 @@ def describe_range(
 ) -> str:
     """Return limits in words; `above` and `below` are limits that are excluded."""
     if minimum is not None and maximum is not None:
-        return f"from {minimum:,} to {maximum:,}"
+        return f"from {_number(minimum)} to {_number(maximum)}"
     limits = [("of at least", minimum), ("above", above), ("at most", maximum), ("below", below)]
-    return " and ".join(f"{words} {limit:,}" for words, limit in limits if limit is not None)
+    return " and ".join(f"{words} {_number(each)}" for words, each in limits if each is not None)
+
+
+def _number(limit: float) -> str:
+    """Return a limit as it is typed: without .0, and with commas between thousands."""
+    return f"{int(limit) if limit == int(limit) else limit:,}"

@@ -462,6 +462,7 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     ),
     "too large": (training("--hidden-size", 10**6), 79, "GB.* GB .*--hidden-size"),
     "clip without end": (training("--grad-clip", "inf"), 2, "--grad-clip inf: it must be"),
+    "clip of no text": (training("--grad-clip", "\udcff"), 2, r"--grad-clip \\udcff: it must"),
     "too many units": (training("--hidden-size", 2**31), 2, "--hidden-size .*from 1 to 1,048,576"),
     "endless split": (training("--split-ratios", "1e99999999/5/5"), 2, "three positive numbers"),
     "bad glob": (lambda p: ["train", p, "--glob", "/x"], 78, "--glob /x"),
