@@ -536,7 +536,7 @@ ERRORS: dict[str, tuple[Prepare, int, str]] = {
     "share beyond one": (
         lambda p: ["sample", p, "--min-p", 1.5],
         2,
-        "--min-p 1.5: it must be a number from 0.0 to 1.0",
+        "--min-p 1.5: it must be a number from 0 to 1",
     ),
     "log-probabilities as text": (
         lambda p: ["sample", p, "--logprobs", 3],

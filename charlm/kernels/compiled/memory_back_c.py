@@ -1,164 +1,109 @@
 """C text of the gradients of a matrix memory; memory_c.py has the equations."""
 
-from charlm.kernels.compiled.memory import Slot
-from charlm.kernels.compiled.memory_c import AT, ROWS_OF_VALUES, ForwardText, row_loop
+from charlm.kernels.compiled.memory import Decay, Read, Write
+from charlm.kernels.compiled.memory_c import ForwardText, copy_numbers
 
 
 class MemoryText(ForwardText):
-    """The C of one memory's step, and of its gradients."""
+    """The C of one memory's steps, and of their gradients."""
 
-    def change_again(self) -> list[str]:
-        """Return the loop that computes the matrix after this step, for the backward pass."""
-        value = f"M[{AT}]"
-        if self.decay:
-            value = f"{self.x(self.decay)}[j] * {value}"
-        added = [f"u{i}" for i in range(len(self.writes))]
-        for name, write in zip(added, self.writes, strict=True):
-            value += f" + y_{name}_@ * {self.x(write.k)}[j]"
-        return row_loop(ROWS_OF_VALUES, added, [f"next[{AT}] = {value};"], {})
-
-    def has_gradient(self, slot: Slot) -> bool:
-        """Return whether anything but constants is in a slot."""
-        return any(column.op != "const" for column in slot.columns)
-
-    def gradient_change(self) -> tuple[list[str], list[str]]:
-        """Return the numbers and lines of a row for the change of G that a step has left to do."""
-        value = f"G[{AT}]"
-        if self.decay:
-            value = f"p{self.x(self.decay)}[j] * {value}"
-        reads = range(len(self.reads))
-        value += "".join(f" + y_pdr{n}_@ * py{n}[j]" for n in reads)
-        return [f"pdr{n}" for n in reads], [f"const real g@ = {value};", f"G[{AT}] = g@;"]
-
-    def step_back(self) -> list[str]:
-        """Return the lines of the gradients of a step, from the matrix M before it."""
-        numbers, body = self.gradient_change()
-        needs_decay = self.decay is not None and self.has_gradient(self.decay)
-        early = [n for n in range(len(self.reads)) if needs_decay and not self.late[n]]
-        sums = {}
-        if self.decay and needs_decay:
-            body.append(f"const real m@ = M[{AT}];")
-            sums[f"d{self.x(self.decay)}"] = "m@ * g@"
-        for n in early:
-            numbers.append(f"dr{n}")
-            sums[f"mr{n}"] = f"y_dr{n}_@ * m@"
-        dots = []
-        for i, write in enumerate(self.writes):
-            numbers.append(f"u{i}")
-            sums[f"d{self.x(write.k)}"] = f"y_u{i}_@ * g@"
-            dots.append(f"du{i}")
-            body.append(f"d_du{i}_@ += {self.x(write.k)}[j] * g@;")
-        others = [n for n in range(len(self.reads)) if n not in early]
-        cleared = [*sums, *(f"mr{n}" for n in others)]
-        lines = [f"memset({name}, 0, sizeof {name});" for name in cleared]
-        lines += row_loop(ROWS_OF_VALUES, numbers, body, sums, dots)
-        for i in reversed(range(len(self.writes))):
-            lines += self.write_back(i)
-        if others:
-            terms = {f"mr{n}": f"y_dr{n}_@ * M[{AT}]" for n in others}
-            lines += row_loop(ROWS_OF_VALUES, [f"dr{n}" for n in others], [], terms)
-        for n in range(len(self.reads)):
-            lines += self.read_back(n, needs_decay)
-        return lines
-
-    def write_back(self, i: int) -> list[str]:
-        """Return the lines of the gradients of a write, after those of all later reads."""
-        write, lines = self.writes[i], []
-        for n, read in enumerate(self.reads):
-            if self.writes_before[n] > i:
-                lines.append(f"add_scaled(du{i}, {self.product(i, n)}, dr{n});")
-                by = f"dot_values(dr{n}, u{i})"
-                lines.append(f"add_scaled_keys(d{self.x(write.k)}, {by}, {self.x(read.q)});")
-        lines.append(f"memcpy(d{self.x(write.v)}, du{i}, sizeof du{i});")
+    def write_back(self, write: Write) -> list[str]:
+        """Return the lines of the gradients of what is written in step t."""
+        i = self.writes.index(write)
+        lines = [f"reads_back(own, d, steps, t, {i});"]
+        du, loop = f"d->u[t * WRITES + {i}]", "for (int j = 0; j < VALUES; j++)"
         for number, c in write.terms:
-            at = "0" if c.width == 1 else "j"
-            loop = "for (int j = 0; j < VALUES_FILLED; j++)"
-            lines.append(f"{loop} dr{number}[j] += {self.x(c)}[{at}] * du{i}[j];")
+            at, row = self.at(c), f"[t * READS + {number}]"
+            factor = f"in[{at}{'' if c.width == 1 else ' + j'}]"
+            lines.append(f"{loop} d->r{row}[j] += {factor} * {du}[j];")
             if c.width == 1:
-                lines.append(f"d{self.x(c)}[0] = dot_values(du{i}, r{number});")
+                lines.append(f"to[{at}] = dot(VALUES, {du}, own->r{row});")
             else:
-                lines.append(f"{loop} d{self.x(c)}[j] = du{i}[j] * r{number}[j];")
+                lines.append(f"{loop} to[{at} + j] = {du}[j] * own->r{row}[j];")
         return lines
 
-    def read_back(self, n: int, needs_decay: bool) -> list[str]:
-        """Return the lines of the gradients of a read, from the products of M and dr."""
-        q, loop = self.x(self.reads[n].q), "for (int i = 0; i < KEYS_FILLED; i++)"
-        factor = self.decay_factor(self.reads[n])
-        lines = [f"{loop} d{q}[i] = mr{n}[i]{factor};"]
-        if needs_decay and self.decay and self.is_decayed[n]:
-            lines.append(f"{loop} d{self.x(self.decay)}[i] += mr{n}[i] * {q}[i];")
-        for j in range(self.writes_before[n]):
-            by = f"dot_values(u{j}, dr{n})"
-            lines.append(f"add_scaled_keys(d{q}, {by}, {self.x(self.writes[j].k)});")
+    def store(self) -> list[str]:
+        """Return the lines that store the gradients of step t; those of terms are stored."""
+        lines = []
+        for instruction in self.memory.instructions:
+            match instruction:
+                case Decay(a) if not self.has_gradient(a):
+                    lines.append(f"memset(to + {self.at(a)}, 0, {a.width} * sizeof(real));")
+                case Decay(a) if a.width == self.memory.keys:
+                    lines.append(copy_numbers(f"to + {self.at(a)}", "d->a[t]", "KEYS"))
+                case Decay(a):
+                    lines.append(f"to[{self.at(a)}] = total(d->a[t]);")
+                case Write(k, v, _):
+                    row = f"[t * WRITES + {self.writes.index(instruction)}]"
+                    lines.append(copy_numbers(f"to + {self.at(k)}", f"d->k{row}", "KEYS"))
+                    lines.append(copy_numbers(f"to + {self.at(v)}", f"d->u{row}", "VALUES"))
+                case Read(q, number):
+                    row = f"d->q[t * READS + {number}]"
+                    lines.append(copy_numbers(f"to + {self.at(q)}", row, "KEYS"))
         return lines
 
     def backward(self, inputs_at: int, reads_gradients_at: int) -> list[str]:
         """Return the function of the gradients of all inputs and of the first matrix."""
-        reads = range(len(self.reads))
-        arrays = self.arrays()
-        values, keys = "VALUES_FILLED", "KEYS_FILLED"
-        gradients = {
-            **{f"d{self.x(slot)}": self.size(slot) for slot in self.slots},
-            **{f"{name}{i}": values for name in ("dr", "pdr") for i in reads},
-            **{f"{name}{i}": keys for name in ("mr", "py") for i in reads},
-            **{f"du{i}": values for i in range(len(self.writes))},
-            **({f"p{self.x(self.decay)}": keys} if self.decay else {}),
-        }
-        load = [
-            "const real *const row = v + (t * B + b) * SAVED;",
-            f"const real *const in = row + {inputs_at};",
-            *self.load(),
-            *(
-                f"memcpy(r{i}, row + READS_AT + ({i} * HEADS + h) * VALUES, VALUES * sizeof(real));"
-                for i in reads
-            ),
-            *(line for write in self.writes for line in self.added(write)),
+        reads_gradients = [
+            copy_numbers(
+                f"d->r[t * READS + {n}]",
+                f"c + ((first + t) * B + b) * SCRATCH + {reads_gradients_at} + "
+                f"({n} * HEADS + h) * VALUES",
+                "VALUES",
+            )
+            for n in range(len(self.memory.reads))
         ]
-        left = [f"dr{i}" for i in reads] + [f"y{i}" for i in reads]
-        left += [self.x(self.decay)] if self.decay else []
+        writes_back = [line for write in reversed(self.writes) for line in self.write_back(write)]
+        errors = [
+            "multiply(steps * WRITES, KEYS, VALUES_FILLED, own->decayed_k[0], KEYS_FILLED, 1, G,",
+            "         VALUES_FILLED, 0, d->u[0], VALUES_FILLED);",
+        ]
+        row = [
+            "const real *const row = v + ((first + t) * B + b) * SAVED;",
+            f"const real *const in = row + {inputs_at};",
+        ]
+        to = "real *const to = c + ((first + t) * B + b) * SCRATCH + GRADIENTS_AT;"
         return [
             "static void memory_backward(long T, long B, const real *v, const real *states,",
             "                            real *c, real *gradient, real *core) {",
-            "real *const segment = aligned(core), *const G = segment + SEGMENT * MATRIX;",
-            "for (long b = 0; b < B; b++) for (long h = 0; h < HEADS; h++) {",
-            *self.declare({**arrays, **gradients}),
-            *self.nothing_left(),
-            "real *const own = gradient + (b * HEADS + h) * KEYS * VALUES;",
-            "unpack_values(own, G);",
-            "for (long first = (T - 1) / SEGMENT * SEGMENT; first >= 0; first -= SEGMENT) {",
-            "const long end = first + SEGMENT < T ? first + SEGMENT : T;",
+            "struct segment *const own = (struct segment *)aligned(core);",
+            "struct gradients *const d = (struct gradients *)(own + 1);",
+            "real *const M = aligned((real *)(d + 1)), *const matrices = M + MATRIX;",
+            "memset(own, 0, sizeof *own);",
+            "memset(d, 0, sizeof *d);",
+            "memset(M, 0, (HEADS + 1) * MATRIX * sizeof(real));",
+            "for (long b = 0; b < B; b++) {",
+            "for (long h = 0; h < HEADS; h++)",
+            "  unpack_matrix(gradient + (b * HEADS + h) * KEYS * VALUES, matrices + h * MATRIX);",
+            "for (long first = (T - 1) / SEGMENT * SEGMENT; first >= 0; first -= SEGMENT)",
+            "for (long h = 0; h < HEADS; h++) {",
+            "const int steps = T - first < SEGMENT ? T - first : SEGMENT;",
+            "real *const G = matrices + h * MATRIX;",
             "const long kept = (first / SEGMENT * B + b) * HEADS + h;",
-            "unpack_values(states + kept * KEYS * VALUES, segment);",
-            "for (long t = first; t + 1 < end; t++) {",
-            "const real *M = segment + (t - first) * MATRIX;",
-            "real *const next = segment + (t - first + 1) * MATRIX;",
-            *load,
-            *self.change_again(),
+            "unpack_matrix(states + kept * KEYS * VALUES, M);",
+            "for (int t = 0; t < steps; t++) {",
+            *row,
+            *self.load(),
+            *self.copy_reads(copy_numbers("{own}", "{row}", "VALUES")),
+            *(line for write in self.writes for line in self.add_terms(write)),
+            *reads_gradients,
             "}",
-            "for (long t = end - 1; t >= first; t--) {",
-            "const real *const M = segment + (t - first) * MATRIX;",
-            "real *const d = c + (t * B + b) * SCRATCH;",
-            *load,
-            *(
-                f"memcpy(dr{i}, d + {reads_gradients_at} + ({i} * HEADS + h) * VALUES, "
-                "VALUES * sizeof(real));"
-                for i in reads
-            ),
-            *self.step_back(),
-            *(line for slot in self.slots for line in self.store(slot)),
-            *(f"memcpy(p{name}, {name}, sizeof {name});" for name in left),
+            "prepare(own, steps);",
+            *(errors if self.writes else []),
+            "for (int t = steps - 1; t >= 0; t--) {",
+            *row,
+            to,
+            *writes_back,
+            "}",
+            "keys_back(own, d, steps, M, G);",
+            "change_back(own, d, steps, G);",
+            "for (int t = 0; t < steps; t++) {",
+            to,
+            *self.store(),
             "}",
             "}",
-            *row_loop(ROWS_OF_VALUES, *self.gradient_change(), {}),
-            "pack_values(G, own);",
+            "for (long h = 0; h < HEADS; h++)",
+            "  pack_matrix(matrices + h * MATRIX, gradient + (b * HEADS + h) * KEYS * VALUES);",
             "}",
             "}",
         ]
-
-    def store(self, slot: Slot) -> list[str]:
-        """Return the lines that store the gradient of a slot."""
-        to = f"d + GRADIENTS_AT + {self.offset(slot)} + h * {slot.width}"
-        name = f"d{self.x(slot)}"
-        if slot is self.decay and slot.width != self.memory.keys:
-            return [f"*({to}) = total({name});"]
-        return [f"memcpy({to}, {name}, {slot.width} * sizeof(real));"]
