@@ -69,11 +69,29 @@ def shared_kernels(worker_kernels: Path, tmp_path_factory: pytest.TempPathFactor
     base = tmp_path_factory.getbasetemp()
     shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "kernels"
     shared.mkdir(mode=0o700, exist_ok=True)
-    for source, target in ((worker_kernels, shared), (shared, worker_kernels)):
+    _exchange_kernels(worker_kernels, shared)
+
+
+def _exchange_kernels(first: Path, second: Path) -> None:
+    for source, target in ((first, second), (second, first)):
         for name in {*os.listdir(source)} - {*os.listdir(target)}:
             if name.endswith(".so"):
                 with suppress(FileExistsError, FileNotFoundError):
                     os.link(source / name, target / name)
+
+
+@pytest.fixture
+def own_cache(
+    worker_kernels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """Give a test a cache without texts, which has the kernels that were compiled before."""
+    cache = tmp_path / "cache"
+    cache.mkdir(mode=0o700)
+    (cache / "kernels").mkdir(mode=0o700)
+    _exchange_kernels(worker_kernels, cache / "kernels")
+    monkeypatch.setenv("CHARLM_CACHE", str(cache))
+    yield cache
+    _exchange_kernels(worker_kernels, cache / "kernels")
 
 
 @pytest.fixture(scope="session")

@@ -904,10 +904,8 @@ NAMES = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) fo
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_error_is_one_line_with_cause_and_remedy(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CHARLM_CACHE", str(tmp_path / "cache"))
+@pytest.mark.usefixtures("own_cache")
+def test_error_is_one_line_with_cause_and_remedy(name: str, tmp_path: Path) -> None:
     prepare, code, pattern = ERRORS[name]
     words = prepare(tmp_path)
     reports = set(tmp_path.rglob("report.json"))
