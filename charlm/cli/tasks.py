@@ -81,10 +81,11 @@ def tasks(context: typer.Context, json: JSON = False) -> None:
 
 @tasks_app.command(name="list")
 def list_tasks(json: JSON = False) -> None:
-    """List all tasks: source, question, chance and oracle.
+    """List all tasks, with the question that each answers.
 
     Examples:
-        $ charlm tasks list --json
+        $ charlm tasks list
+        $ charlm tasks list --json   # with sources, chance and oracles
     """
     from charlm.reporting.terminal.tasks import print_task_list
     from charlm.results.tasks import TaskList

@@ -503,10 +503,11 @@ def test_cost_estimate_sums_what_remains(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_task_list_and_example(capsys: pytest.CaptureFixture[str]) -> None:
-    print_task_list([COPY])
-    out = capsys.readouterr().out
-    assert out.startswith("copy\n  question  For how long can 30 bits be held?\n")
-    assert out.endswith("Next: charlm tasks show TASK\n")
+    explained = msgspec.structs.replace(COPY, name="x", question="How\nmany? Ten.")
+    print_task_list([COPY, explained])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["copy  For how long can 30 bits be held?", "x     How many?"]
+    assert lines[-1] == "Next: charlm tasks show TASK"
     example = TaskExample(
         task=COPY,
         length=4,

@@ -34,19 +34,20 @@ from charlm.results.tasks import (
 )
 from charlm.results.timing import TimingReport
 
-LISTED_SECTIONS = ("question", "source", "length", "chance", "oracle")
-SHOWN_SECTIONS = ("source", "question", "protocol", "length", "oracle", "chance")
+SECTIONS = ("source", "question", "protocol", "length", "oracle", "chance")
 
 
 def print_task_list(tasks: Sequence[TaskDocumentation]) -> None:
-    """Print a block per task."""
+    """Print the name of each task, and its question without the explanation after it."""
+    width = max(len(task.name) for task in tasks) + 2
     for task in tasks:
-        print_result(task.name)
-        _print_sections(task, LISTED_SECTIONS)
+        question = " ".join(task.question.split()).partition("?")[0] + "?"
+        for line in fold(f"{task.name:<{width}}{question}", text_width(), " " * width):
+            print_result(line)
     print_result("\nNext: charlm tasks show TASK")
 
 
-def _print_sections(task: TaskDocumentation, names: Sequence[str]) -> None:
+def _print_sections(task: TaskDocumentation) -> None:
     sections = {
         "source": task.source,
         "question": task.question,
@@ -55,7 +56,7 @@ def _print_sections(task: TaskDocumentation, names: Sequence[str]) -> None:
         "oracle": task.oracle,
         "chance": task.chance,
     }
-    for name in names:
+    for name in SECTIONS:
         for line in fold(f"  {name:<9} {' '.join(sections[name].split())}", text_width(), " " * 12):
             print_result(line)
 
@@ -63,7 +64,7 @@ def _print_sections(task: TaskDocumentation, names: Sequence[str]) -> None:
 def print_task(example: TaskExample) -> None:
     """Print a task's documentation, and a sequence with its answers."""
     print_result(f"{example.task.name}: {example.task.summary}")
-    _print_sections(example.task, SHOWN_SECTIONS)
+    _print_sections(example.task)
     inputs, answers = _example_cells(example)
     width = max(map(len, inputs))
     marks = [
