@@ -22,6 +22,8 @@ def parse_lengths(text: str, min_length: int = 1, max_length: int | None = None)
     bounds = re.fullmatch(r"(\d{1,7})\.\.(\d{1,7})", text)
     if bounds:
         low, high = int(bounds[1]), int(bounds[2])
+        if low > high:
+            raise ConfigError(f"{problem}: it ends before it begins. Try {high}..{low}")
         steps = [step * 10**exponent for exponent in range(7) for step in STEPS_PER_DECADE]
         lengths = [step for step in steps if low <= step <= high]
     elif re.fullmatch(r"\d{1,7}(,\d{1,7})*", text):
