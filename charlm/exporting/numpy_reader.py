@@ -77,7 +77,8 @@ def make_function(o: dict[str, Any], dtype: Any) -> Function:
     if op in FUNCTIONS:
         return FUNCTIONS[op]
     if op == "constant":
-        numbers = np.array([float(value) for value in o["values"]]).astype(dtype)
+        with np.errstate(over="ignore"):
+            numbers = np.array([float(value) for value in o["values"]]).astype(dtype)
         array = np.broadcast_to(numbers[0], shape) if len(numbers) == 1 else numbers.reshape(shape)
         return lambda: array
     if op in ("sum", "mean", "max", "min"):
@@ -96,6 +97,13 @@ def make_function(o: dict[str, Any], dtype: Any) -> Function:
         "cast": lambda x: x.astype(dtype),
     }
     return functions[op]
+
+
+def finite(logits: Array) -> Array:
+    """Return logits, or raise ValueError if no text can be drawn or scored with them."""
+    if not np.isfinite(logits).all():
+        raise ValueError("it predicts logits that are not finite")
+    return logits
 
 
 def read_safetensors(data: bytes) -> dict[str, Array]:
@@ -215,7 +223,7 @@ class CharLM:
         """Return the cost of each token of a text in bits, (length,), as one stream."""
         costs = []
         for token, (logits, _) in zip(ids := self.encode(text), self.read(ids)):  # noqa: B905
-            scores = logits.astype(np.float64) - logits.max()
+            scores = finite(logits).astype(np.float64) - logits.max()
             bits = (math.log(np.exp(scores).sum()) - scores[token]) / math.log(2)
             costs.append(bits + (UNKNOWN_BITS if token == self.unknown_id else 0))
         return np.array(costs)
@@ -233,7 +241,7 @@ class CharLM:
         for last in self.read(self.encode(prompt)):
             logits, state = last
         for _ in range(length):
-            scores = logits.astype(np.float64)
+            scores = finite(logits).astype(np.float64)
             if self.unknown_id is not None:
                 scores[self.unknown_id] = -np.inf
             token = choose(scores, temperature, top_k, top_p, draw)
@@ -247,7 +255,8 @@ def choose(
     """Return a token that is drawn from logits, (vocabulary size,)."""
     if temperature == 0:
         return int(scores.argmax())
-    weights = np.exp((scores - scores.max()) / temperature)
+    with np.errstate(over="ignore"):  # by a tiny temperature: the weight is 0 then
+        weights = np.exp((scores - scores.max()) / temperature)
     if 0 < top_k < len(weights):
         weights[weights < np.partition(weights, -top_k)[-top_k]] = 0
     if top_p < 1:

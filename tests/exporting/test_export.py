@@ -558,6 +558,26 @@ def test_hostile_graph_neither_fills_memory_nor_fails_later(
         assert code == 65 and line.startswith("cannot read the model: ") and problem in line
 
 
+@pytest.mark.parametrize("words", [("",), ("", "--score", "README.md"), ("--temperature=0",)])
+def test_model_without_finite_logits_writes_and_scores_nothing(
+    folder: Path, tmp_path: Path, refusal: Refusal, words: tuple[str, ...]
+) -> None:
+    """The constant overflows in float32; numpy's warnings are not shown."""
+    graph = json.loads((folder / "graph.json").read_bytes())
+    huge = {"op": "constant", "values": ["-1e300"], "shape": [1], "output": "huge"}
+    for part in ("start", "step"):
+        old = graph[part]["outputs"][0]
+        root = {"op": "sqrt", "inputs": ["huge"], "output": "root"}
+        added = {"op": "add", "inputs": [old, "root"], "output": "not finite"}
+        graph[part]["operations"] += [huge, root, added]
+        graph[part]["outputs"][0] = "not finite"
+    target = changed(folder, tmp_path / "copy", "config.json", b"", b"")
+    (target / "graph.json").write_text(json.dumps(graph))
+    code, message = refusal(target, *(word.replace("README", f"{target}/README") for word in words))
+    (line,) = message.splitlines()
+    assert code == 65 and line.endswith("ValueError: it predicts logits that are not finite")
+
+
 def test_graph_is_the_typed_struct(folder: Path) -> None:
     graph = msgspec.json.decode((folder / "graph.json").read_bytes(), type=ModelGraph)
     assert [state.name for state in graph.states] == ["layers.0.h", "layers.0.c"]
