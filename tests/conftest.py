@@ -82,11 +82,12 @@ def _exchange_kernels(first: Path, second: Path) -> None:
 
 @pytest.fixture
 def own_cache(
-    worker_kernels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    worker_kernels: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Path]:
     """Give a test a cache without texts, which has the kernels that were compiled before."""
-    cache = tmp_path / "cache"
-    cache.mkdir(mode=0o700)
+    cache = tmp_path_factory.mktemp("own-cache")
     (cache / "kernels").mkdir(mode=0o700)
     _exchange_kernels(worker_kernels, cache / "kernels")
     monkeypatch.setenv("CHARLM_CACHE", str(cache))
