@@ -17,6 +17,7 @@ from atlas_tables import (
     spread,
 )
 
+from charlm.cells.base import CELLS
 from charlm.cells.names import CELL_NAMES
 
 
@@ -74,7 +75,10 @@ def format_text(table: TextTable, words: str, command: str) -> list[str]:
         "reach: characters back whose order matters by more than 0.01 bits. Seconds are of "
         "training, on two cores beside other programs; none where those were too many."
     )
-    if absent:
+    unsuited = [cell for cell in absent if table.block == "residual" and not fits_blocks(cell)]
+    if unsuited:
+        facts += f" What it outputs cannot be added to what it reads: {', '.join(unsuited)}."
+    if absent := [cell for cell in absent if cell not in unsuited]:
         facts += f" Not measured: {', '.join(absent)}."
     return [
         f"## {table.parameters:,} parameters, {words}",
@@ -82,6 +86,12 @@ def format_text(table: TextTable, words: str, command: str) -> list[str]:
         "\n".join(lines),
         facts,
     ]
+
+
+def fits_blocks(name: str) -> bool:
+    """Return whether a cell outputs as many numbers as it has units, as a residual block needs."""
+    units = CELLS[name].size_multiple()
+    return CELLS[name](units, units).output_size == units
 
 
 def format_tasks(table: TaskTable) -> list[str]:

@@ -69,6 +69,9 @@ def test_the_page_has_every_row_in_order_and_names_what_is_missing(tmp_path: Pat
     for command in ("--params 15000 --block residual", "--params 100000 --block none", "tasks`"):
         assert f"scripts/atlas.py text {command}" in page or f"atlas.py {command}" in page
     assert "--params 15000 --block none`" not in page
+    atlas.write_json(tmp_path / "15000-residual.json", text_table(block="residual"))
+    _, _, blocks = atlas.format_page(tmp_path).partition("in residual blocks")
+    assert "cannot be added to what it reads: depth-gated-lstm. Not measured: att" in blocks
     table = atlas.TaskTable(parameters=15_000, steps=600, rows=tuple(tasks))
     atlas.write_json(tmp_path / "tasks.json", table)
     assert "| gru | 0.75 (0.50–1.00) |" in atlas.format_page(tmp_path)
