@@ -30,7 +30,7 @@ COMPARISONS = (["compare-cells"], ["tasks", "compare"])
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload([*LIBRARIES, *(name for name in MODULES if name != WITH_RAY)])
 
-HANGS = 1800.0  # seconds after which a command hangs, however busy the machine is
+HANGS = 480.0  # seconds after which a command hangs; pytest ends the process 2 minutes later
 
 Done = subprocess.CompletedProcess[bytes]
 

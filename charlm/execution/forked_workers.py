@@ -168,10 +168,17 @@ def running_server() -> ForkServer:
 
 
 def _leave_server() -> None:
-    """Leave the server to the parent of this process, which was forked: both would read replies."""
+    """In a forked child: close its copy of the socket to the parent's server.
+
+    Each of the two would take replies meant for the other, and wait forever for its own; and the
+    server would not notice that the parent has ended.
+    """
     if running_server.cache_info().currsize:
-        atexit.unregister(running_server().close)
+        server = running_server()
         running_server.cache_clear()
+        atexit.unregister(server.close)
+        server.connection.close()
+        server.has_ended = True
 
 
 if CAN_FORK:

@@ -77,7 +77,7 @@ def make_function(o: dict[str, Any], dtype: Any) -> Function:
     if op in FUNCTIONS:
         return FUNCTIONS[op]
     if op == "constant":
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             numbers = np.array([float(value) for value in o["values"]]).astype(dtype)
         array = np.broadcast_to(numbers[0], shape) if len(numbers) == 1 else numbers.reshape(shape)
         return lambda: array
@@ -100,8 +100,8 @@ def make_function(o: dict[str, Any], dtype: Any) -> Function:
 
 
 def finite(logits: Array) -> Array:
-    """Return logits, or raise ValueError if no text can be drawn or scored with them."""
-    if not np.isfinite(logits).all():
+    """Return logits, or raise ValueError if the largest is not finite, as in `charlm sample`."""
+    if not np.isfinite(logits.max()):
         raise ValueError("it predicts logits that are not finite")
     return logits
 
@@ -162,10 +162,11 @@ class CharLM:
         self.unknown_id = None if self.is_bytes else len(self.tokens)
         self.id_of = {chr(token): number for number, token in enumerate(self.tokens)}
         dtypes = {"float": np.dtype(dtype), "int": np.dtype("int64"), "bool": np.dtype("bool")}
-        self.values: dict[Any, Array] = {
-            name: array.astype(dtype) if array.dtype.kind == "f" else array
-            for name, array in read_safetensors(files["model.safetensors"]).items()
-        }
+        with np.errstate(over="ignore"):  # of numbers that are too large for the dtype
+            self.values: dict[Any, Array] = {
+                name: array.astype(dtype) if array.dtype.kind == "f" else array
+                for name, array in read_safetensors(files["model.safetensors"]).items()
+            }
         start = Program(graph["start"]["operations"], dtypes)
         values = {**self.values, **start.numbers}
         start.run(values)

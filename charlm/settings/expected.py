@@ -36,5 +36,5 @@ def describe_range(
 
 
 def _number(limit: float) -> str:
-    """Return a limit as it is typed: without .0, and with commas between thousands."""
+    """Return a limit without .0, and with commas between thousands."""
     return f"{int(limit) if limit == int(limit) else limit:,}"

@@ -16,14 +16,15 @@ def parse_lengths(text: str, min_length: int = 1, max_length: int | None = None)
         max_length: Largest length of the task; None: there is no bound.
 
     Raises:
-        ConfigError: The text is neither, contains no length, or one that is too small or large.
+        ConfigError: The text is neither, ends before it begins, contains no length, or one that is
+            too small or too large.
     """
     problem = f"cannot use --lengths {text}"
     bounds = re.fullmatch(r"(\d{1,7})\.\.(\d{1,7})", text)
     if bounds:
         low, high = int(bounds[1]), int(bounds[2])
         if low > high:
-            raise ConfigError(f"{problem}: it ends before it begins. Try {high}..{low}")
+            raise ConfigError(f"{problem}: it ends before it begins. Try one such as 10..1000")
         steps = [step * 10**exponent for exponent in range(7) for step in STEPS_PER_DECADE]
         lengths = [step for step in steps if low <= step <= high]
     elif re.fullmatch(r"\d{1,7}(,\d{1,7})*", text):

@@ -11,7 +11,7 @@ from conftest import wait_until
 
 from charlm.errors import CharlmError, DataError
 from charlm.execution import forked_workers
-from charlm.execution.forked_workers import running_server, start_local_worker
+from charlm.execution.forked_workers import ForkedWorker, running_server, start_local_worker
 from charlm.execution.jobs import start_worker
 
 pytestmark = pytest.mark.skipif(
@@ -65,18 +65,21 @@ def test_worker_has_its_session_and_saves_when_told_to_stop(
 
 def test_forked_process_has_a_server_of_its_own(tmp_path: Path) -> None:
     """Two processes that read from one server would take each other's replies, and wait forever."""
-    assert start_local_worker(["train", "--nothing"], tmp_path / "log", tmp_path).wait() == 2
-    server = running_server().process.pid
+    words = ["train", "--nothing"]
+    first = start_local_worker(words, tmp_path / "log", tmp_path)
+    assert isinstance(first, ForkedWorker) and first.wait() == 2
     child = os.fork()
     if not child:
         code = 1
         with suppress(BaseException):
-            worker = start_local_worker(["train", "--nothing"], tmp_path / "own", tmp_path)
-            code = 0 if worker.wait() == 2 and running_server().process.pid != server else 2
+            own = start_local_worker(words, tmp_path / "own", tmp_path)
+            assert own.wait() == 2 and running_server() is not first.server
+            assert first.server.connection.fileno() == -1 and first.server.has_ended
+            code = 0
         os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert start_local_worker(["train", "--nothing"], tmp_path / "log", tmp_path).wait() == 2
-    assert running_server().process.pid == server
+    assert start_local_worker(words, tmp_path / "log", tmp_path).wait() == 2
+    assert running_server() is first.server
 
 
 @pytest.mark.slow

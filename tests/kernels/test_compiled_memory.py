@@ -121,13 +121,29 @@ def test_cell_with_other_options_equals_the_loop(name: str, options: dict[str, i
 
 
 @needs_compiler
-def test_rows_of_16_bytes_are_read_at_any_address() -> None:
-    """GCC 12 reads 16 bytes of memcpy in a loop as one aligned number, here after three decays."""
+@pytest.mark.parametrize(("units", "num_heads"), [(12, 6), (12, 3), (24, 3), (16, 1)])
+def test_short_rows_are_read_at_any_address(units: int, num_heads: int) -> None:
+    """Rows of 2, 4, 8 and 16 numbers start after the decays; GCC 12 took 4 of them for aligned."""
     torch.manual_seed(0)
-    cell = CELLS["retnet"](5, 12, num_heads=3)
+    cell = CELLS["retnet"](5, units, num_heads=num_heads)
     results, expected = (forward_and_backward(cell, k, 9, 2) for k in ("compiled", "loop"))
     for result, exact in zip(results, expected, strict=True):
         assert relative_difference(result, exact) < 1e-4
+
+
+@needs_compiler
+def test_stream_with_an_infinite_query_leaves_the_others_alone() -> None:
+    cell = own_cell(read_before_the_decay_of_each_key)
+    state = tuple(part.expand(2, *part.shape[1:]) for part in cell.initial_state(1))
+    gradients = []
+    for first in (0.0, torch.inf):
+        x = torch.randn(SEGMENT + 1, 2, 4, generator=torch.manual_seed(1), dtype=torch.float64)
+        x[2, 0] += first
+        x.requires_grad_()
+        outputs, _ = get_kernel("compiled", cell, "cpu")(cell, x, state, None)
+        outputs[:, 1].sum().backward()
+        gradients.append(x.grad[:, 1])
+    assert torch.isfinite(gradients[1]).all() and torch.equal(*gradients)
 
 
 @pytest.mark.parametrize(

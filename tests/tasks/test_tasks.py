@@ -183,7 +183,7 @@ def test_lengths_go_in_steps_of_one_two_five() -> None:
         "0": "the smallest length of this task is 1",
         "0..10": "the smallest length of this task is 1",
         "3..4": "it contains none of 1, 2, 5",
-        "100..10": "it ends before it begins. Try 10..100",
+        "100..10": "it ends before it begins. Try one such as 10..1000",
         "ten": "it is neither a range nor a list",
         "10,": "it is neither a range nor a list",
     }.items(),

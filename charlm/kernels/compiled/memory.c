@@ -4,21 +4,21 @@
 #define KEYS_FILLED FILL(KEYS)
 #define VALUES_FILLED FILL(VALUES)
 #define MATRIX (KEYS * VALUES_FILLED)
-#define MOST(count) (SEGMENT * (count) + !(count))
-#define WRITE_LANES FILL(MOST(WRITES))
-#define READ_LANES FILL(MOST(READS))
+#define ROWS_OF(count) (SEGMENT * (count) + !(count)) /* at least 1: C has no empty arrays */
+#define WRITE_LANES FILL(ROWS_OF(WRITES))
+#define READ_LANES FILL(ROWS_OF(READS))
 typedef real keys_row[KEYS_FILLED];
 typedef real values_row[VALUES_FILLED];
 
 /* One head of one stream, over a segment: the row t * WRITES + i is of write i in step t. */
 struct segment {
-  keys_row k[MOST(WRITES)], q[MOST(READS)];
-  values_row u[MOST(WRITES)], r[MOST(READS)]; /* what is written and read */
-  real score[MOST(READS)][WRITE_LANES];       /* of a read and an earlier write: (decayed k) . q */
-  keys_row left;                              /* of the matrix after the segment */
+  keys_row k[ROWS_OF(WRITES)], q[ROWS_OF(READS)];
+  values_row u[ROWS_OF(WRITES)], r[ROWS_OF(READS)]; /* what is written and read */
+  real score[ROWS_OF(READS)][WRITE_LANES];       /* of a read and an earlier write: (decayed k) . q */
+  keys_row retained;                          /* share of each row of the matrix before it */
 #if HAS_DECAY
   keys_row a[SEGMENT], product[SEGMENT];               /* decays, and their products until then */
-  keys_row decayed_k[MOST(WRITES)], decayed_q[MOST(READS)]; /* to the end, from the start */
+  keys_row decayed_k[ROWS_OF(WRITES)], decayed_q[ROWS_OF(READS)]; /* to the end; from the start */
 #else
   real keys_by_write[KEYS][WRITE_LANES];
 #define decayed_k k
@@ -27,9 +27,9 @@ struct segment {
 };
 /* Gradients of a segment. */
 struct gradients {
-  keys_row k[MOST(WRITES)], q[MOST(READS)];
-  values_row u[MOST(WRITES)], r[MOST(READS)];
-  real score[MOST(READS)][WRITE_LANES];
+  keys_row k[ROWS_OF(WRITES)], q[ROWS_OF(READS)];
+  values_row u[ROWS_OF(WRITES)], r[ROWS_OF(READS)];
+  real score[ROWS_OF(READS)][WRITE_LANES];
   real values_by_write[VALUES][WRITE_LANES], values_by_read[VALUES][READ_LANES];
   real keys_by_write[KEYS][WRITE_LANES], keys_by_read[KEYS][READ_LANES];
   keys_row a[SEGMENT];
@@ -58,7 +58,7 @@ static void pack_matrix(const real *from, real *to) {
 static real total(const real *keys) {
   real sum = 0;
   #pragma omp simd reduction(+:sum)
-  for (int i = 0; i < KEYS_FILLED; i++)
+  for (int i = 0; i < KEYS; i++)
     sum += keys[i];
   return sum;
 }
@@ -94,13 +94,13 @@ INLINE void multiply_tile(const int rows, const int wide, int inner, const real 
   for (int r = 0; r < rows; r++)
     for (int v = 0; v < wide; v++)
       if (keep)
-        sum[r][v] = keep[r] * *(const stored *)(out + r * out_row + v * LANES);
+        sum[r][v] = keep[r] * *(const vector *)(out + r * out_row + v * LANES);
       else
         sum[r][v] = (vector){0};
   for (int i = 0; i < inner; i++, a += a_step, b += b_step) {
     vector w[WIDE];
     for (int v = 0; v < wide; v++) {
-      w[v] = *(const stored *)(b + v * LANES);
+      w[v] = *(const vector *)(b + v * LANES);
       KEEP(w[v]);
     }
     for (int r = 0; r < rows; r++)
@@ -109,7 +109,7 @@ INLINE void multiply_tile(const int rows, const int wide, int inner, const real 
   }
   for (int r = 0; r < rows; r++)
     for (int v = 0; v < wide; v++)
-      *(stored *)(out + r * out_row + v * LANES) = sum[r][v];
+      *(vector *)(out + r * out_row + v * LANES) = sum[r][v];
 }
 INLINE void multiply_columns(const int most, const int wide, int rows, int inner, const real *a,
                              long a_row, long a_step, const real *b, long b_step, const real *keep,
@@ -140,9 +140,9 @@ static void multiply(int rows, int inner, int columns, const real *a, long a_row
     }
   }
 }
-/* A block of vectors is turned by exchanging halves of pairs of rows, then quarters, and so on. */
-INLINE void turn(vector *rows) {
-#if REAL == 4 && BYTES == 32
+/* A block of vectors is transposed by exchanging halves of pairs of rows, then quarters, and so on. */
+INLINE void transpose_block(vector *rows) {
+#if REAL == 4 && BYTES == 32 && !defined(__clang__) /* which has no __builtin_shuffle */
   typedef int32_t places __attribute__((vector_size(BYTES)));
   const places low[3] = {{0, 1, 2, 3, 8, 9, 10, 11}, {0, 1, 8, 9, 4, 5, 12, 13},
                          {0, 8, 2, 10, 4, 12, 6, 14}};
@@ -156,11 +156,11 @@ INLINE void turn(vector *rows) {
         rows[i + apart] = __builtin_shuffle(first, second, high[level]);
       }
 #else
-  vector turned[LANES];
+  vector transposed[LANES];
   for (int i = 0; i < LANES; i++)
     for (int j = 0; j < LANES; j++)
-      turned[j][i] = rows[i][j];
-  memcpy(rows, turned, sizeof turned);
+      transposed[j][i] = rows[i][j];
+  memcpy(rows, transposed, sizeof transposed);
 #endif
 }
 /* to[j][i] = from[i][j]; both have rows of whole vectors. */
@@ -170,10 +170,10 @@ INLINE void transpose(int rows, int columns, const real *from, long from_row, re
     for (int j = 0; j < columns; j += LANES) {
       vector block[LANES];
       for (int r = 0; r < LANES; r++)
-        block[r] = *(const stored *)(from + (i + r < rows ? i + r : i) * from_row + j);
-      turn(block);
+        block[r] = *(const vector *)(from + (i + r < rows ? i + r : i) * from_row + j);
+      transpose_block(block);
       for (int r = 0; r < LANES && j + r < columns; r++)
-        *(stored *)(to + (j + r) * to_row + i) = block[r];
+        *(vector *)(to + (j + r) * to_row + i) = block[r];
     }
 }
 
@@ -189,7 +189,7 @@ static void prepare(struct segment *own, int steps) {
   for (int t = 1; t < steps; t++)
     for (int i = 0; i < KEYS_FILLED; i++)
       own->product[t][i] = own->product[t - 1][i] * own->a[t][i];
-  copy(KEYS_FILLED, own->left, own->product[steps - 1]);
+  copy(KEYS_FILLED, own->retained, own->product[steps - 1]);
   for (int t = 0; t < steps; t++)
     for (int n = 0; n < READS; n++) {
       const int e = t * READS + n;
@@ -224,7 +224,7 @@ static void prepare(struct segment *own, int steps) {
     }
 #else
   for (int i = 0; i < KEYS; i++)
-    own->left[i] = 1;
+    own->retained[i] = 1;
   transpose(steps * WRITES, KEYS, own->k[0], KEYS_FILLED, own->keys_by_write[0], WRITE_LANES);
   multiply(steps * READS, KEYS, WRITE_LANES, own->q[0], KEYS_FILLED, 1, own->keys_by_write[0],
            WRITE_LANES, 0, own->score[0], WRITE_LANES);
@@ -239,9 +239,9 @@ static void read_writes(struct segment *own, int t, int n) {
                    own->u[s * WRITES + i]);
 }
 /* The matrix after the segment: what is left of it, and all writes. */
-static void change(const struct segment *own, int steps, real *M) {
+static void advance_matrix(const struct segment *own, int steps, real *M) {
   multiply(KEYS, steps * WRITES, VALUES_FILLED, own->decayed_k[0], 1, KEYS_FILLED, own->u[0],
-           VALUES_FILLED, own->left, M, VALUES_FILLED);
+           VALUES_FILLED, own->retained, M, VALUES_FILLED);
 }
 
 /* Add to the gradient of what is written that of all later reads. */
@@ -269,21 +269,21 @@ static void keys_back(const struct segment *own, struct gradients *d, int steps,
   transpose(KEYS, steps * READS, d->keys_by_read[0], READ_LANES, d->q[0], KEYS_FILLED);
 #if HAS_DECAY
 #if NEEDS_DECAY
-  keys_row left = {0}; /* gradient of what is left of the first matrix */
+  keys_row d_retained = {0}; /* gradient of what is left of the first matrix */
   for (int i = 0; i < KEYS; i++)
-    left[i] = dot(VALUES_FILLED, M + i * VALUES_FILLED, G + i * VALUES_FILLED);
+    d_retained[i] = dot(VALUES, M + i * VALUES_FILLED, G + i * VALUES_FILLED);
   memset(d->a, 0, sizeof d->a);
   for (int t = steps - 1; t >= 0; t--)
     for (int after = 1; after >= 0; after--) {
       for (int n = 0; n < READS; n++)
         if (is_decayed[n] == after)
-          add_product(left, own->q[t * READS + n], d->q[t * READS + n]);
+          add_product(d_retained, own->q[t * READS + n], d->q[t * READS + n]);
       if (after && t)
-        add_product(d->a[t], left, own->product[t - 1]);
+        add_product(d->a[t], d_retained, own->product[t - 1]);
       else if (after)
-        copy(KEYS_FILLED, d->a[0], left);
+        copy(KEYS_FILLED, d->a[0], d_retained);
       if (after)
-        scale(left, own->a[t]);
+        scale(d_retained, own->a[t]);
     }
 #endif
   for (int t = 0; t < steps; t++)
@@ -322,17 +322,17 @@ static void keys_back(const struct segment *own, struct gradients *d, int steps,
         for (int i = 0; i < WRITES; i++)
           if (!is_earlier(s, i, t, n))
             d->score[t * READS + n][s * WRITES + i] = 0;
-  real all[MOST(READS) + MOST(WRITES)];
+  real ones[ROWS_OF(READS) + ROWS_OF(WRITES)];
   for (int e = 0; e < steps * (READS + WRITES); e++)
-    all[e] = 1;
+    ones[e] = 1;
   multiply(steps * WRITES, steps * READS, KEYS_FILLED, d->score[0], 1, WRITE_LANES, own->q[0],
-           KEYS_FILLED, all, d->k[0], KEYS_FILLED);
+           KEYS_FILLED, ones, d->k[0], KEYS_FILLED);
   multiply(steps * READS, steps * WRITES, KEYS_FILLED, d->score[0], WRITE_LANES, 1, own->k[0],
-           KEYS_FILLED, all, d->q[0], KEYS_FILLED);
+           KEYS_FILLED, ones, d->q[0], KEYS_FILLED);
 #endif
 }
 /* The gradient of the matrix before the segment. */
-static void change_back(const struct segment *own, const struct gradients *d, int steps, real *G) {
+static void advance_matrix_back(const struct segment *own, const struct gradients *d, int steps, real *G) {
   multiply(KEYS, steps * READS, VALUES_FILLED, own->decayed_q[0], 1, KEYS_FILLED, d->r[0],
-           VALUES_FILLED, own->left, G, VALUES_FILLED);
+           VALUES_FILLED, own->retained, G, VALUES_FILLED);
 }

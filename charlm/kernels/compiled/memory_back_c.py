@@ -96,7 +96,7 @@ class MemoryText(ForwardText):
             *writes_back,
             "}",
             "keys_back(own, d, steps, M, G);",
-            "change_back(own, d, steps, G);",
+            "advance_matrix_back(own, d, steps, G);",
             "for (int t = 0; t < steps; t++) {",
             to,
             *self.store(),

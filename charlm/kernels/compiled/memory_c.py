@@ -160,7 +160,7 @@ class ForwardText:
             *steps,
             *self.copy_reads(copy_numbers("{row}", "{own}", "VALUES")),
             "}",
-            "change(own, steps, M);",
+            "advance_matrix(own, steps, M);",
             "const long next = ((first / SEGMENT + 1) * B + b) * HEADS + h;",
             "pack_matrix(M, states + next * KEYS * VALUES);",
             "}",

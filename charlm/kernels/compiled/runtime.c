@@ -121,10 +121,7 @@ INLINE double LOGSIGMOID(double x) { return (x < 0 ? x : 0) - log1p(exp(-fabs(x)
 #define PANEL (LANES * WIDE)
 /* The width of a panel: the last one has only as many vectors as it needs. */
 #define WIDTH(left) ((left) < PANEL ? ((left) + LANES - 1) / LANES * LANES : PANEL)
-/* A vector in registers or on the stack, and one at any address. They are two types since GCC reads
-   an array of the second on the stack as if it were aligned. */
-typedef real vector __attribute__((vector_size(BYTES), may_alias));
-typedef real stored __attribute__((vector_size(BYTES), aligned(sizeof(real)), may_alias));
+typedef real vector __attribute__((vector_size(BYTES), aligned(sizeof(real)), may_alias));
 
 /* w[output * out_step + input * in_step] -> panels, each (inputs, width), the last filled up. */
 static real *pack(int outputs, int inputs, const real *w, long out_step, long in_step, real *to) {
@@ -145,7 +142,7 @@ INLINE void tile(const int rows, const int wide, int inputs, const real *in, lon
   for (int i = 0; i < inputs; i++, panel += wide * LANES) {
     vector w[WIDE];
     for (int v = 0; v < wide; v++) {
-      w[v] = *(const stored *)(panel + v * LANES);
+      w[v] = *(const vector *)(panel + v * LANES);
       KEEP(w[v]);
     }
     for (int r = 0; r < rows; r++)
@@ -160,9 +157,9 @@ INLINE void tile(const int rows, const int wide, int inputs, const real *in, lon
         for (int j = 0; j < left - v * LANES; j++)
           to[j] = add ? to[j] + found[j] : found[j];
       else if (add)
-        *(stored *)to += found;
+        *(vector *)to += found;
       else
-        *(stored *)to = found;
+        *(vector *)to = found;
     }
 }
 INLINE void rows_of_tiles(const int wide, long B, int inputs, const real *packed, const real *in,
@@ -213,9 +210,9 @@ static void times_one(int outputs, int inputs, const real *w, const real *in, in
       for (int r = 0; r < 4; r++)
         __builtin_prefetch(row[r] + j + ROWS_AHEAD * inputs);
       for (int l = j; l < j + LINE; l += LANES) {
-        const vector x = *(const stored *)(in + l);
+        const vector x = *(const vector *)(in + l);
         for (int r = 0; r < 4; r++)
-          sum[r] += *(const stored *)(row[r] + l) * x;
+          sum[r] += *(const vector *)(row[r] + l) * x;
       }
     }
     for (int r = 0; r < rows; r++) {

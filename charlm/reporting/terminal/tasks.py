@@ -41,7 +41,7 @@ def print_task_list(tasks: Sequence[TaskDocumentation]) -> None:
     """Print the name of each task, and its question without the explanation after it."""
     width = max(len(task.name) for task in tasks) + 2
     for task in tasks:
-        question = " ".join(task.question.split()).partition("?")[0] + "?"
+        question = "".join(" ".join(task.question.split()).partition("?")[:2])
         for line in fold(f"{task.name:<{width}}{question}", text_width(), " " * width):
             print_result(line)
     print_result("\nNext: charlm tasks show TASK")
