@@ -333,7 +333,7 @@ def main() -> None:
         if not text:
             sys.stderr.write(visible(f"cannot score {score}: it is empty\n"))
             sys.exit(65)
-        bits = read_or_exit("the model", lambda: model.bits(text).sum() / len(text))
+        bits = read_or_exit("the model", lambda: finite(model.bits(text)).sum() / len(text))
         sys.stdout.write(f"{bits:.4f} bits/char of {len(text):,} characters\n")
         return
     decoder = codecs.getincrementaldecoder("utf-8")("replace")

@@ -578,6 +578,26 @@ def test_model_without_finite_logits_writes_and_scores_nothing(
     assert code == 65 and line.endswith("ValueError: it predicts logits that are not finite")
 
 
+def test_token_that_is_never_predicted_may_not_be_scored(
+    folder: Path, tmp_path: Path, refusal: Refusal
+) -> None:
+    graph = json.loads((folder / "graph.json").read_bytes())
+    size = len(load_reader(folder).CharLM(folder).first[0])
+    never = {"op": "constant", "values": ["-inf", *["0"] * (size - 1)], "output": "never"}
+    for part in ("start", "step"):
+        added = {"op": "add", "inputs": [graph[part]["outputs"][0], "never"], "output": "without"}
+        graph[part]["operations"] += [never | {"shape": [1, size]}, added]
+        graph[part]["outputs"][0] = "without"
+    target = changed(folder, tmp_path / "copy", "config.json", b"", b"")
+    (target / "graph.json").write_text(json.dumps(graph))
+    model = load_reader(target).CharLM(target)
+    first = chr(model.tokens[0])
+    assert first not in model.sample("", 300)
+    (target / "text").write_text(first)
+    code, message = refusal(target, "", "--score", str(target / "text"))
+    assert code == 65 and message.endswith("ValueError: it predicts logits that are not finite\n")
+
+
 def test_graph_is_the_typed_struct(folder: Path) -> None:
     graph = msgspec.json.decode((folder / "graph.json").read_bytes(), type=ModelGraph)
     assert [state.name for state in graph.states] == ["layers.0.h", "layers.0.c"]
