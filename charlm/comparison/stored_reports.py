@@ -3,16 +3,21 @@
 A report may come from a stranger. So what its readers rely on is checked here, once.
 """
 
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from typing import Any, get_type_hints
 
+import msgspec
 from msgspec.structs import asdict
 
 from charlm.comparison.directory import REPORT_FILE
-from charlm.config import FORMAT_VERSION
+from charlm.config import FORMAT_VERSION, Config
 from charlm.errors import DataError
 from charlm.results.comparison import ComparisonReport
 from charlm.results.tasks import TaskReport
 from charlm.results.tuning import TuningReport
+from charlm.results.values import RecordedSetting
 from charlm.results.verdicts import JudgedQuantity, MemoryCurve
 from charlm.runs.listing import FormatHeader
 from charlm.storage.json_files import decode_json, unseal_json
@@ -69,6 +74,14 @@ def contradiction(report: ComparisonReport) -> str:
         return "two rows have the same name"
     if any({pair.cell, pair.other} - {*names} for pair in report.pairs):
         return "a pair names a cell that has no row"
+    differing = [
+        {name: value}
+        for name, values in (report.differing_settings or {}).items()
+        for value in values.values()
+    ]
+    for settings in (report.settings, *differing):
+        if problem := _settings_contradiction(settings):
+            return problem
     if {*QUANTITIES} - report.statistics.margins.keys():
         return "a quantity has no margin"
     brackets = report.budget.bracket if report.budget else ()
@@ -96,6 +109,22 @@ def contradiction(report: ComparisonReport) -> str:
         if curve and not _is_whole(curve, seeds):
             return f"{row.name} has not one value for each k"
     return ""
+
+
+def _settings_contradiction(settings: Mapping[str, RecordedSetting]) -> str:
+    """Return which of the settings of runs has no value of its type; "" if none."""
+    for name in settings.keys() & _setting_types().keys():
+        try:
+            msgspec.convert(settings[name], _setting_types()[name])
+        except msgspec.ValidationError:
+            return f"{name} cannot be {settings[name]!r}"
+    return ""
+
+
+@cache
+def _setting_types() -> dict[str, Any]:
+    """Return the type of each setting of a run, with its limits."""
+    return get_type_hints(Config, include_extras=True)
 
 
 def _is_whole(curve: MemoryCurve, seeds: int) -> bool:
@@ -127,6 +156,8 @@ def task_contradiction(report: TaskReport) -> str:
     """Return what contradicts itself in a report on a task; "" if nothing does."""
     if not report.rows or not report.lengths:
         return "it has no rows"
+    if problem := _settings_contradiction(report.settings):
+        return problem
     names = {row.name for row in report.rows}
     if any({pair.cell, pair.other} - names for pair in report.pairs):
         return "a pair names a cell that has no row"

@@ -230,7 +230,9 @@ def _walk(folder: Path, is_of_run: bool) -> Iterator[tuple[str, list[str], list[
 
 
 def _check_is_on_disk(path: Path) -> None:
-    """Raise DataError if a path, which a run names, leads to files of the kernel."""
+    """Raise DataError if a path, which a run names, is none or leads to files of the kernel."""
+    if "\0" in str(path):
+        raise _place_error(path)
     real = os.path.realpath(path)
     is_of_kernel = any(f"{real}/".startswith(f"{folder}/") for folder in KERNEL_FOLDERS)
     if is_of_kernel and not real.startswith(f"{MEMORY_FOLDER}/"):

@@ -91,6 +91,14 @@ class Run:
             "vocabulary.json": read_regular_file(vocabulary_path),
         }
         self.record = decode_json(data, RunRecord, record_path)
+        config = self.record.config
+        if not (config.learning_rate and config.batch_size and config.grad_clip):
+            cause = "it leaves a setting to the recipe, which no run does"
+            raise FileError(
+                f"cannot open {path}: run.json is damaged: {cause}. Restore it from a backup",
+                record_path,
+                cause,
+            )
         self.vocabulary = decode_json(self.metadata["vocabulary.json"], Vocabulary, vocabulary_path)
         if self.vocabulary.kind != self.record.config.vocab:
             cause = f"it has {self.vocabulary.kind}, and run.json {self.record.config.vocab}"

@@ -131,7 +131,9 @@ class Monitor:
         if flags & WRITING:
             self._check_written("open", (), path)
             return
-        real = os.path.realpath(path)
+        folder, name = os.path.split(os.path.abspath(path))
+        follows = not flags & os.O_NOFOLLOW
+        real = os.path.realpath(path) if follows else f"{os.path.realpath(folder)}/{name}"
         is_outside = real.startswith(self.outside) or not f"{real}/".startswith(self.readable)
         if is_outside and real not in self.sources:
             self.violations.append(f"read {path}")

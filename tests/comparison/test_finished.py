@@ -128,7 +128,17 @@ def fewer_rates(report: dict[str, Any]) -> None:
     report["budget"]["bracket"][0]["points"].pop()
 
 
+def words_for_a_number(report: dict[str, Any]) -> None:
+    report["settings"]["conv"] = "x"
+
+
+def negative_difference(report: dict[str, Any]) -> None:
+    report["differing_settings"] = {"num_layers": {"gru": 1, "lstm": -1}}
+
+
 DAMAGE: dict[str, Callable[[dict[str, Any]], None]] = {
+    "conv cannot be 'x'": words_for_a_number,
+    "num_layers cannot be -1": negative_difference,
     "the reference has no row": without_reference,
     "a pair names a cell that has no row": pair_of_nobody,
     "two rows have the same name": same_names,
@@ -168,6 +178,7 @@ def test_report_on_a_task_that_contradicts_itself_is_refused(tmp_path: Path) -> 
             load_comparison(directory)
 
     refused("it has no rows", lengths=[])
+    refused("conv cannot be 'x'", settings=report["settings"] | {"conv": "x"})
     pairs = [{"length": 7, "cell": "gru", "other": "gru", "p": 0.5, "p_holm": 0.5}]
     refused("a pair names a length that was not tried", pairs=pairs)
     levels = report["rows"][0]["levels"]

@@ -143,6 +143,8 @@ def test_folder_that_a_run_names_is_searched_within_limits(
             DataError, match="d/kernel: it is no regular file or folder of the same"
         ):
             reload(record, tmp_path / "d", size=both, **settings)
+    with pytest.raises(DataError, match="it is no regular file or folder"):
+        reload(record, "file:///nul%00", size=both)
     (tmp_path / "d" / "kernel").unlink()
     assert reload(record, tmp_path / "d", size=both) == prose(600)
     for glob in ("../*", "*/../../*", "/etc/*"):

@@ -1,5 +1,6 @@
 """Tests of run directories: opening, refusing, restoring a model."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,16 @@ def test_run_of_format_3_is_refused_before_other_files_are_read(run: Run) -> Non
     (run.path / "run.json").write_text('{"format": 3, "config": {"hidden": 9}}')
     (run.path / "vocabulary.json").unlink()  # format 3 had alphabet.json
     with pytest.raises(ConfigError, match="it has format 3, this charlm reads format 6"):
+        Run(run.path)
+
+
+@pytest.mark.parametrize("setting", ["learning_rate", "batch_size", "grad_clip"])
+def test_setting_that_is_left_to_the_recipe_is_damage(run: Run, setting: str) -> None:
+    path = run.path / "run.json"
+    record = json.loads(path.read_bytes())
+    record["config"][setting] = 0
+    path.write_text(json.dumps(record))
+    with pytest.raises(DataError, match=r"run.json is damaged: .*to the recipe"):
         Run(run.path)
 
 
