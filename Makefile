@@ -100,8 +100,8 @@ atlas: $(READY)  ## docs/atlas.md: every cell on a text and on tasks: hours
 coverage: $(READY)  ## how often intervals hold the truth: simulation, minutes
 	$(BIN)/python scripts/coverage.py
 
-SCALE ?= 0.2
-faults: $(READY)  ## inject faults, a fifth of all trials: at most 40 minutes on 2 cores; SCALE=1 does and records all
+SCALE ?= 0.1
+faults: $(READY)  ## inject faults, a tenth of all trials: at most 40 minutes on 2 cores; SCALE=1 does and records all
 	$(BIN)/python scripts/run_faults.py --scale $(SCALE)
 
 soak: $(READY)  ## memory and descriptors of an hour of training
