@@ -3,8 +3,7 @@
 A report may come from a stranger. So what its readers rely on is checked here, once.
 """
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -74,14 +73,10 @@ def contradiction(report: ComparisonReport) -> str:
         return "two rows have the same name"
     if any({pair.cell, pair.other} - {*names} for pair in report.pairs):
         return "a pair names a cell that has no row"
-    differing = [
-        {name: value}
-        for name, values in (report.differing_settings or {}).items()
-        for value in values.values()
-    ]
-    for settings in (report.settings, *differing):
-        if problem := _settings_contradiction(settings):
-            return problem
+    differing = (report.differing_settings or {}).items()
+    each = ((name, value) for name, values in differing for value in values.values())
+    if problem := _settings_contradiction([*report.settings.items(), *each]):
+        return problem
     if {*QUANTITIES} - report.statistics.margins.keys():
         return "a quantity has no margin"
     brackets = report.budget.bracket if report.budget else ()
@@ -111,20 +106,15 @@ def contradiction(report: ComparisonReport) -> str:
     return ""
 
 
-def _settings_contradiction(settings: Mapping[str, RecordedSetting]) -> str:
-    """Return which of the settings of runs has no value of its type; "" if none."""
-    for name in settings.keys() & _setting_types().keys():
+def _settings_contradiction(settings: Iterable[tuple[str, RecordedSetting]]) -> str:
+    """Return which setting of a run has no value of its type; "" if none."""
+    types = get_type_hints(Config, include_extras=True)
+    for name, value in settings:
         try:
-            msgspec.convert(settings[name], _setting_types()[name])
+            msgspec.convert(value, types.get(name, Any))
         except msgspec.ValidationError:
-            return f"{name} cannot be {settings[name]!r}"
+            return f"{name} cannot be {value!r}"
     return ""
-
-
-@cache
-def _setting_types() -> dict[str, Any]:
-    """Return the type of each setting of a run, with its limits."""
-    return get_type_hints(Config, include_extras=True)
 
 
 def _is_whole(curve: MemoryCurve, seeds: int) -> bool:
@@ -156,7 +146,7 @@ def task_contradiction(report: TaskReport) -> str:
     """Return what contradicts itself in a report on a task; "" if nothing does."""
     if not report.rows or not report.lengths:
         return "it has no rows"
-    if problem := _settings_contradiction(report.settings):
+    if problem := _settings_contradiction(report.settings.items()):
         return problem
     names = {row.name for row in report.rows}
     if any({pair.cell, pair.other} - names for pair in report.pairs):
